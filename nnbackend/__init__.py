@@ -1,0 +1,54 @@
+"""Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
+
+from nnbackend import activations, callbacks, errors, initializers, losses, metrics, optimizers
+from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
+from nnbackend.layers import (
+    Activation,
+    Dense,
+    Dropout,
+    Flatten,
+    Residual,
+    Sequential,
+    register_layer,
+)
+from nnbackend.network import Network
+from nnbackend.optimizers import SGD, Adam, AdamW, RMSprop
+from nnbackend.serialization import load
+from nnbackend.training import History
+from nnbackend.types import Context, Layer
+
+from nnbackend import testing  # isort: skip  # needs the names above
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "Backend",
+    "BackendStatus",
+    "Context",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "History",
+    "Layer",
+    "Network",
+    "RMSprop",
+    "Residual",
+    "Sequential",
+    "__version__",
+    "activations",
+    "available_backends",
+    "callbacks",
+    "errors",
+    "get_backend",
+    "initializers",
+    "load",
+    "losses",
+    "metrics",
+    "optimizers",
+    "register_layer",
+    "testing",
+]

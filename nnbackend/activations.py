@@ -1,0 +1,305 @@
+"""Activation functions, each with its derivative beside it.
+
+An activation is called with an array and returns the value and the backward pass:
+``y, backward = activation(x, ctx)`` and ``dx = backward(dy)``. The formulas say how ``dx`` follows
+from ``dy`` by the chain rule. ``x`` and ``dy`` are never changed; what is changed in place is made here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias
+
+from nnbackend import functional
+from nnbackend.registry import Registry
+from nnbackend.types import Array, Context
+
+__all__ = [
+    "ACTIVATIONS",
+    "ELU",
+    "GELU",
+    "SELU",
+    "ActivationFunction",
+    "Identity",
+    "LeakyReLU",
+    "Mish",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "get",
+]
+
+Pullback: TypeAlias = Callable[[Array], Array]
+
+ACTIVATIONS = Registry("activation")
+
+
+class ActivationFunction(Protocol):
+    """A function of an array with its derivative.
+
+    Attributes:
+        initializer: the initialiser that suits the layer before it.
+    """
+
+    initializer: ClassVar[str]
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        """Return ``f(x)`` and the function that maps ``dy`` to ``dx``."""
+
+
+def get(spec: str | ActivationFunction | None) -> ActivationFunction:
+    """Return the activation that ``spec`` names; None is the identity.
+
+    Raises:
+        UnknownNameError: no activation has that name.
+        TypeError: ``spec`` is neither a name nor an activation.
+    """
+    activation = ACTIVATIONS.get("identity" if spec is None else spec)
+    if isinstance(activation, type) or not callable(activation):
+        raise TypeError(f"an activation is a name or an activation object, got {spec!r}")
+    return activation  # type: ignore[no-any-return]
+
+
+@ACTIVATIONS.register("identity")
+@dataclass(frozen=True)
+class Identity:
+    """``y = x``; ``dx = dy``."""
+
+    initializer: ClassVar[str] = "glorot_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        return x, lambda dy: dy
+
+
+@ACTIVATIONS.register("sigmoid")
+@dataclass(frozen=True)
+class Sigmoid:
+    """``y = 1 / (1 + exp(-x))``; ``dx = dy * y * (1 - y)``."""
+
+    initializer: ClassVar[str] = "glorot_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        y = functional.sigmoid(x, ctx.xp)
+
+        def backward(dy: Array) -> Array:
+            dx = 1.0 - y
+            dx *= y
+            dx *= dy
+            return dx
+
+        return y, backward
+
+
+@ACTIVATIONS.register("tanh")
+@dataclass(frozen=True)
+class Tanh:
+    """``y = tanh(x)``; ``dx = dy * (1 - y**2)``."""
+
+    initializer: ClassVar[str] = "glorot_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        y = ctx.xp.tanh(x)
+
+        def backward(dy: Array) -> Array:
+            dx = y * y
+            dx -= 1.0
+            dx *= -dy
+            return dx
+
+        return y, backward
+
+
+@ACTIVATIONS.register("relu")
+@dataclass(frozen=True)
+class ReLU:
+    """``y = max(x, 0)``; ``dx = dy`` where ``x > 0``, else 0."""
+
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        xp = ctx.xp
+        y = xp.maximum(x, 0.0)
+        return y, lambda dy: xp.where(y > 0.0, dy, 0.0)
+
+
+@ACTIVATIONS.register("leaky_relu")
+@dataclass(frozen=True)
+class LeakyReLU:
+    """``y = x`` where ``x > 0``, else ``slope * x``; ``dx = dy`` or ``slope * dy``."""
+
+    slope: float = 0.01
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        xp = ctx.xp
+        positive = x > 0.0
+        y = xp.where(positive, x, self.slope * x)
+        return y, lambda dy: xp.where(positive, dy, self.slope * dy)
+
+
+@ACTIVATIONS.register("elu")
+@dataclass(frozen=True)
+class ELU:
+    """``y = x`` where ``x > 0``, else ``alpha * (exp(x) - 1)``; ``dx = dy`` or ``dy * (y + alpha)``.
+
+    Source: Clevert, Unterthiner, Hochreiter (2016), arXiv:1511.07289.
+    """
+
+    alpha: float = 1.0
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        return _scaled_elu(x, self.alpha, 1.0, ctx)
+
+
+@ACTIVATIONS.register("selu")
+@dataclass(frozen=True)
+class SELU:
+    """ELU with the ``alpha`` and the scale that keep mean 0 and variance 1 from layer to layer.
+
+    It does so with weights of ``initializer="lecun_normal"``.
+    Source: Klambauer et al. (2017), arXiv:1706.02515.
+    """
+
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        return _scaled_elu(x, 1.6732632423543772, 1.0507009873554805, ctx)
+
+
+def _scaled_elu(x: Array, alpha: float, scale: float, ctx: Context) -> tuple[Array, Pullback]:
+    xp = ctx.xp
+    positive = x > 0.0
+    negative_part = xp.expm1(xp.minimum(x, 0.0))
+    negative_part *= alpha * scale
+    y = xp.where(positive, scale * x, negative_part)
+    # On the negative side the derivative, alpha * scale * exp(x), is y + alpha * scale.
+    return y, lambda dy: dy * xp.where(positive, scale, negative_part + alpha * scale)
+
+
+@ACTIVATIONS.register("gelu")
+@dataclass(frozen=True)
+class GELU:
+    """``y = x * Phi(x)`` with the normal distribution function Phi; ``dx = dy * (Phi + x * phi)``.
+
+    Args:
+        approximate: ``"none"`` for the exact form, ``"tanh"`` for the approximation
+            ``x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x**3)))``.
+
+    Source: Hendrycks, Gimpel (2016), arXiv:1606.08415.
+    """
+
+    approximate: str = "none"
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __post_init__(self) -> None:
+        if self.approximate not in ("none", "tanh"):
+            raise ValueError(f"approximate must be 'none' or 'tanh', got {self.approximate!r}")
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        return self._tanh_form(x, ctx) if self.approximate == "tanh" else self._exact(x, ctx)
+
+    def _exact(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        xp = ctx.xp
+        distribution = 0.5 * ctx.backend.erf(x * math.sqrt(0.5))
+        distribution += 0.5
+
+        def backward(dy: Array) -> Array:
+            dx = xp.exp(-0.5 * x * x)
+            dx *= x
+            dx *= 1.0 / math.sqrt(2.0 * math.pi)
+            dx += distribution
+            dx *= dy
+            return dx
+
+        return x * distribution, backward
+
+    def _tanh_form(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        root, cubic = math.sqrt(2.0 / math.pi), 0.044715
+        square = x * x
+        t = ctx.xp.tanh(root * x * (1.0 + cubic * square))
+
+        def backward(dy: Array) -> Array:
+            inner = root + (3.0 * root * cubic) * square
+            return dy * (0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner)
+
+        return 0.5 * x * (1.0 + t), backward
+
+
+@ACTIVATIONS.register("silu")
+@dataclass(frozen=True)
+class SiLU:
+    """``y = x * s`` with ``s = sigmoid(x)``; ``dx = dy * (s + y * (1 - s))``. Also called swish.
+
+    Source: Elfwing, Uchibe, Doya (2018), arXiv:1702.03118.
+    """
+
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        s = functional.sigmoid(x, ctx.xp)
+        y = x * s
+
+        def backward(dy: Array) -> Array:
+            dx = 1.0 - s
+            dx *= y
+            dx += s
+            dx *= dy
+            return dx
+
+        return y, backward
+
+
+@ACTIVATIONS.register("softplus")
+@dataclass(frozen=True)
+class Softplus:
+    """``y = log(1 + exp(x))``; ``dx = dy * sigmoid(x)``."""
+
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        xp = ctx.xp
+        return functional.softplus(x, xp), lambda dy: dy * functional.sigmoid(x, xp)
+
+
+@ACTIVATIONS.register("mish")
+@dataclass(frozen=True)
+class Mish:
+    """``y = x * t`` with ``t = tanh(softplus(x))``; ``dx = dy * (t + x * (1 - t**2) * sigmoid(x))``.
+
+    Source: Misra (2019), arXiv:1908.08681.
+    """
+
+    initializer: ClassVar[str] = "he_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        xp = ctx.xp
+        t = xp.tanh(functional.softplus(x, xp))
+
+        def backward(dy: Array) -> Array:
+            dx = 1.0 - t * t
+            dx *= x
+            dx *= functional.sigmoid(x, xp)
+            dx += t
+            dx *= dy
+            return dx
+
+        return x * t, backward
+
+
+@ACTIVATIONS.register("softmax")
+@dataclass(frozen=True)
+class Softmax:
+    """``y = exp(x) / sum(exp(x))`` along the last axis; ``dx = y * (dy - sum(dy * y))``."""
+
+    initializer: ClassVar[str] = "glorot_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        xp = ctx.xp
+        y = functional.softmax(x, xp)
+        return y, lambda dy: y * (dy - xp.sum(dy * y, axis=-1, keepdims=True))

@@ -1,0 +1,365 @@
+"""Backends: which array library a network computes with, on which device, in which dtype.
+
+A backend is an object, not a setting: networks on different backends live side by side. What the
+array API standard leaves out is a method of :class:`Backend` with an implementation in standard
+functions; the files in ``nnbackend/backends/`` override the few that their library does better.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from nnbackend import functional, random
+from nnbackend.errors import BackendUnavailableError, unknown_name
+from nnbackend.types import Array, Namespace
+
+__all__ = ["Backend", "BackendStatus", "available_backends", "get_backend", "namespace"]
+
+_CLASSES = {
+    "numpy": "nnbackend.backends.numpy:NumPyBackend",
+    "cupy": "nnbackend.backends.cupy:CuPyBackend",
+    "torch": "nnbackend.backends.torch:TorchBackend",
+    "jax": "nnbackend.backends.jax:JAXBackend",
+    "array-api-strict": "nnbackend.backends.strict:StrictBackend",
+}
+_DTYPES = ("float32", "float64")
+_namespaces: dict[type, Namespace] = {}
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether a backend can be used here.
+
+    Attributes:
+        name: as given to ``Network(backend=...)``.
+        usable: whether it works on this machine.
+        reason: when it does not, why, and what to do about it.
+        version: of the array library, when it is installed.
+        device: the default device, when it is usable.
+    """
+
+    name: str
+    usable: bool
+    reason: str = ""
+    version: str = ""
+    device: str = ""
+
+
+class Backend:
+    """An array library, a device and a floating-point dtype.
+
+    Subclasses set ``name``, ``distribution`` and ``install``, and override ``_namespace`` and
+    whatever of the rest their library does better. An instance of this class itself serves any
+    other namespace that follows the standard.
+
+    Args:
+        device: a device of the library, or a string or number that names one; None: its default.
+        dtype: ``"float32"`` or ``"float64"``.
+        xp: the namespace, for a library without a file of its own.
+
+    Raises:
+        BackendUnavailableError: the library or the device cannot be used here.
+        ValueError: ``dtype`` is not one of the two.
+    """
+
+    name: ClassVar[str] = "array-api"
+    distribution: ClassVar[str] = ""
+    """The package that holds the library, for its version."""
+    install: ClassVar[str] = ""
+    """The command that installs it."""
+    slices_are_views: ClassVar[bool] = False
+    """Whether ``x[a:b]`` shares memory with ``x``; then parameters live in one vector."""
+    static_shapes: ClassVar[bool] = False
+    """Whether a new batch shape costs a compilation; then the last, smaller batch is padded."""
+    chunk: ClassVar[int | None] = None
+    """How many numbers the optimiser updates at a time, so that they stay in the cache."""
+
+    def __init__(
+        self, device: Any = None, dtype: str = "float32", xp: Namespace | None = None
+    ) -> None:
+        if dtype not in _DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(map(repr, _DTYPES))}; got {dtype!r}")
+        self.dtype_name = dtype
+        self.xp: Namespace = self._namespace() if xp is None else xp
+        self.dtype = getattr(self.xp, dtype)
+        self.device = self._device(device)
+
+    # What a library may do in its own way.
+
+    def _namespace(self) -> Namespace:
+        """Import the library and return its namespace."""
+        raise TypeError("a backend without a library of its own needs the argument xp")
+
+    def _device(self, device: Any) -> Any:
+        """Return the library's device for what the user named."""
+        return device
+
+    def _owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of this library."""
+        return hasattr(x, "__array_namespace__") and array_namespace(x) is self.xp
+
+    def _from_host(self, x: np.ndarray[Any, Any]) -> Array:
+        """Return a NumPy array as one of this library; the result may share its memory."""
+        return self.xp.asarray(x, device=self.device)
+
+    def to_numpy(self, x: Array) -> np.ndarray[Any, Any]:
+        """Return ``x`` as a NumPy array, without a copy where that is possible."""
+        return _to_host(x)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which all work of this backend is done."""
+        return contextlib.nullcontext()
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that does the same, compiled where the library can."""
+        return function
+
+    def scan(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that runs ``body`` over batches of rows.
+
+        ``body(carry, *batches, scalars, number) -> (carry, outputs)`` is a training step. The
+        function is ``run(carry, rows, size, scalars, numbers) -> (carry, outputs)``: ``rows`` are
+        arrays (or None) that are cut into batches of ``size``; ``scalars`` and ``numbers`` have an
+        entry for each step. Of each output the numbers come back stacked and the batches joined.
+        Here that is a loop; a compiler can make one program of it.
+        """
+        xp = self.xp
+
+        def run(
+            carry: Any,
+            rows: Sequence[Array | None],
+            size: int,
+            scalars: Sequence[tuple[float, ...]],
+            numbers: Sequence[int],
+        ) -> tuple[Any, list[Array | None]]:
+            outputs = []
+            last = next(r.shape[0] for r in rows if r is not None)
+            for i, number in enumerate(numbers):
+                part = slice(i * size, min((i + 1) * size, last))
+                batches = [None if r is None else r[part, ...] for r in rows]
+                carry, output = body(carry, *batches, scalars[i], number)
+                outputs.append(output)
+            return carry, [_join(parts, xp) for parts in zip(*outputs, strict=True)]
+
+        return run
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function of each element."""
+        return functional.erf(x, self.xp)
+
+    def random_bits(self, key: tuple[int, int], step: Any, count: int) -> Array:
+        """Return words of random bits; see :func:`nnbackend.random.bits`."""
+        return random.bits(key, step, count, self.xp, self.device)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that was asked of it."""
+
+    def device_name(self) -> str:
+        """Return the device in words."""
+        return str(self.device)
+
+    # The same for every library.
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """Bring numbers from anywhere to this backend.
+
+        Args:
+            x: lists, numbers, arrays of any library, columns and frames of pandas or polars. An
+                array that can be shared by DLPack is not copied.
+            dtype: of the result; None: the backend's floating-point dtype.
+
+        Raises:
+            TypeError: ``x`` does not hold real numbers.
+        """
+        if not self._owns(x):
+            x = self._import(x)
+        return self.xp.asarray(x, dtype=self.dtype if dtype is None else dtype, device=self.device)
+
+    def _import(self, x: Any) -> Array:
+        """Return ``x`` as an array of this library, in whatever dtype it has."""
+        if hasattr(x, "__dlpack__") and hasattr(x, "shape") and not isinstance(x, np.ndarray):
+            # Other libraries refuse with errors of many classes; then it goes through the host.
+            with contextlib.suppress(Exception):
+                return self.xp.from_dlpack(x)
+        return self._from_host(_numbers(x))
+
+    @property
+    def integer(self) -> Any:
+        """The dtype of labels and row numbers: the library's default integer."""
+        return self.xp.__array_namespace_info__().default_dtypes(device=self.device)["integral"]
+
+    def with_dtype(self, dtype: str) -> Backend:
+        """Return the same backend with another floating-point dtype."""
+        if type(self) is Backend:
+            return Backend(self.device, dtype, self.xp)
+        return type(self)(self.device, dtype)
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r}, device={str(self.device)!r}, dtype={self.dtype_name!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Backend) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        return type(self), self.xp.__name__, str(self.device), self.dtype_name
+
+
+def get_backend(
+    spec: str | Backend | ModuleType = "auto", device: Any = None, dtype: str | None = None
+) -> Backend:
+    """Return the backend that ``spec`` asks for.
+
+    Args:
+        spec: a name, ``"auto"`` (CuPy where a CUDA device is usable, NumPy otherwise), a backend,
+            or an array namespace such as ``numpy`` or ``jax.numpy``.
+        device: see :class:`Backend`; None keeps the device of a backend that was given.
+        dtype: ``"float32"`` or ``"float64"``; None: float32, or that of a backend that was given.
+
+    Raises:
+        UnknownNameError: no backend has that name.
+        BackendUnavailableError: it cannot be used here; the message says why and which ones can.
+    """
+    if isinstance(spec, Backend):
+        if device is not None:
+            return type(spec)(device, dtype or spec.dtype_name)
+        return spec.with_dtype(dtype) if dtype not in (None, spec.dtype_name) else spec
+    dtype = "float32" if dtype is None else dtype
+    if spec == "auto":
+        spec = "cupy" if _status("cupy").usable else "numpy"
+    if isinstance(spec, str):
+        return _create(spec, device, dtype)
+    if isinstance(spec, ModuleType):
+        name = _library(spec)
+        return _create(name, device, dtype) if name in _CLASSES else Backend(device, dtype, spec)
+    raise TypeError(f"backend must be a name, a Backend or an array namespace; got {spec!r}")
+
+
+def available_backends() -> list[BackendStatus]:
+    """Return for each backend whether it is usable here and, if not, why not.
+
+    Each library that is installed is imported to find out; that can take seconds the first time.
+    """
+    return [_status(name) for name in _CLASSES]
+
+
+def namespace(x: Array) -> Namespace:
+    """Return the array namespace of ``x``."""
+    kind = type(x)
+    if kind not in _namespaces:
+        _namespaces[kind] = array_namespace(x)
+    return _namespaces[kind]
+
+
+def _join(parts: Sequence[Array | None], xp: Namespace) -> Array | None:
+    """Return the numbers stacked, or the batches joined, of successive steps."""
+    if parts[0] is None:
+        return None
+    if len(parts[0].shape) == 0:
+        return xp.stack([xp.asarray(part) for part in parts])
+    return parts[0] if len(parts) == 1 else xp.concat(list(parts))
+
+
+def _class(name: str) -> type[Backend]:
+    if name not in _CLASSES:
+        raise unknown_name("backend", name, [*_CLASSES, "auto"])
+    module, _, attribute = _CLASSES[name].partition(":")
+    cls: type[Backend] = getattr(importlib.import_module(module), attribute)
+    return cls
+
+
+def _create(name: str, device: Any, dtype: str) -> Backend:
+    cls = _class(name)
+    try:
+        return cls(device, dtype)
+    except BackendUnavailableError as error:
+        usable = ", ".join(s.name for s in available_backends() if s.usable)
+        raise BackendUnavailableError(
+            f"backend {name!r} cannot be used: {error}. Usable here: {usable}."
+        ) from error
+
+
+@cache
+def _status(name: str) -> BackendStatus:
+    cls = _class(name)
+    try:
+        backend = cls()
+    except BackendUnavailableError as error:
+        return BackendStatus(name, False, str(error), _version(cls))
+    return BackendStatus(name, True, "", _version(cls), backend.device_name())
+
+
+def _version(cls: type[Backend]) -> str:
+    for distribution in cls.distribution.split():
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return ""
+
+
+def _library(xp: ModuleType) -> str:
+    """Return the backend name for a namespace: ``array_api_compat.torch`` is ``torch``."""
+    parts = xp.__name__.removeprefix("array_api_compat.").split(".")
+    return parts[0].replace("_", "-")
+
+
+def import_library(cls: type[Backend], module: str) -> Any:
+    """Import the library of a backend; when it cannot be, say so with the command that helps."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in (module, module.partition(".")[0]):
+            raise BackendUnavailableError(f"{module} is broken: {error}") from error
+        raise BackendUnavailableError(f"it is not installed; run: {cls.install}") from error
+    except (ImportError, OSError) as error:
+        raise BackendUnavailableError(
+            f"{module} is installed but cannot be imported: {error}"
+        ) from error
+
+
+def _numbers(x: Any) -> np.ndarray[Any, Any]:
+    """Return ``x`` as a NumPy array of real numbers."""
+    try:
+        array = _to_host(x)
+    except ValueError as error:
+        raise TypeError(f"the rows have different lengths, or are not numbers: {error}") from error
+    if array.dtype.kind == "O":
+        array = _from_objects(array)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"expected real numbers, got an array of dtype {array.dtype}")
+    return array
+
+
+def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the numbers of an object array (a pandas frame of mixed columns), None as NaN."""
+    for position, value in np.ndenumerate(array):
+        if isinstance(value, str):
+            raise TypeError(f"expected numbers, got the text {value!r} at {position}")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"expected numbers, got an array of objects: {error}") from error
+
+
+def _to_host(x: Any) -> np.ndarray[Any, Any]:
+    """Return ``x`` as a NumPy array, whatever library it is from."""
+    if isinstance(x, np.ndarray):
+        return x
+    if hasattr(x, "detach"):  # torch
+        return np.asarray(x.detach().cpu())
+    if hasattr(x, "__cuda_array_interface__") and hasattr(x, "get"):  # CuPy
+        return np.asarray(x.get())
+    if hasattr(x, "to_numpy"):  # pandas, polars
+        return np.asarray(x.to_numpy())
+    return np.asarray(x)

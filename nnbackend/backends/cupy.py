@@ -1,0 +1,84 @@
+"""CuPy, on an NVIDIA GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+from nnbackend.backend import Backend, import_library
+from nnbackend.errors import BackendUnavailableError
+from nnbackend.types import Array, Namespace
+
+
+class CuPyBackend(Backend):
+    """CuPy, on an NVIDIA GPU. ``device`` is a number, ``"cuda:1"`` or a ``cupy.cuda.Device``."""
+
+    name = "cupy"
+    distribution = "cupy-cuda13x cupy-cuda12x cupy"
+    install = "pip install 'nnbackend[cuda12]' (or cuda13, for the CUDA version of your driver)"
+    slices_are_views = True
+
+    def _namespace(self) -> Namespace:
+        self._cupy = import_library(type(self), "cupy")
+        # Without a usable device `import cupy` succeeds and the first array fails: ask beforehand.
+        if not self._cupy.cuda.is_available():
+            raise BackendUnavailableError(f"no CUDA device is usable: {self._complaint()}")
+        return import_library(type(self), "array_api_compat.cupy")
+
+    def _complaint(self) -> str:
+        """Return what the driver says about its devices."""
+        try:
+            count = self._cupy.cuda.runtime.getDeviceCount()
+        except Exception as error:  # CUDARuntimeError, or a missing library
+            return str(error)
+        return "the driver reports no device" if count == 0 else "the device does not answer"
+
+    def _device(self, device: Any) -> Any:
+        cuda = self._cupy.cuda
+        if isinstance(device, cuda.Device):
+            return device
+        number = 0 if device in (None, "cuda", "gpu") else device
+        if isinstance(number, str):
+            match = re.fullmatch(r"(?:cuda:|gpu:)?(\d+)", number)
+            if match is None:
+                raise BackendUnavailableError(
+                    f"no CUDA device is called {device!r}; say 0, 1 or 'cuda:1'"
+                )
+            number = int(match[1])
+        count = cuda.runtime.getDeviceCount()
+        if not 0 <= number < count:
+            raise BackendUnavailableError(
+                f"there is no CUDA device {number}: this machine has {count}, numbered from 0"
+            )
+        return cuda.Device(number)
+
+    def _owns(self, x: Any) -> bool:
+        return isinstance(x, self._cupy.ndarray) and bool(x.device == self.device)
+
+    def _from_host(self, x: Any) -> Array:
+        with self.device:
+            return self._cupy.asarray(x)
+
+    def to_numpy(self, x: Array) -> Any:
+        """Return ``x`` copied to the host."""
+        return self._cupy.asnumpy(x)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context that makes this backend's device the current one."""
+        return self.device  # type: ignore[no-any-return]  # a Device is a context manager
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function, by CUDA's own."""
+        from cupyx.scipy.special import erf
+
+        return erf(x)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        self.device.synchronize()
+
+    def device_name(self) -> str:
+        """Return the name of the card and its number."""
+        properties = self._cupy.cuda.runtime.getDeviceProperties(self.device.id)
+        return f"{properties['name'].decode()} (cuda:{self.device.id})"

@@ -1,0 +1,34 @@
+"""NumPy, on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from nnbackend.backend import Backend
+from nnbackend.errors import BackendUnavailableError
+from nnbackend.types import Namespace
+
+
+class NumPyBackend(Backend):
+    """NumPy, on the CPU."""
+
+    name = "numpy"
+    distribution = "numpy"
+    install = "pip install numpy"
+    slices_are_views = True
+    # 64 Ki numbers of a parameter, its gradient and the optimiser's averages fit in a 2 MB L2 cache.
+    chunk: ClassVar[int | None] = 1 << 16
+
+    def _namespace(self) -> Namespace:
+        return xp
+
+    def _device(self, device: Any) -> Any:
+        if device not in (None, "cpu"):
+            raise BackendUnavailableError(f"NumPy computes on the CPU only, not on {device!r}")
+        return "cpu"
+
+    def _owns(self, x: Any) -> bool:
+        return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"

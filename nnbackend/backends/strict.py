@@ -1,0 +1,50 @@
+"""array-api-strict: the standard and nothing but the standard, to prove that code keeps to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backend import Backend, import_library
+from nnbackend.errors import BackendUnavailableError
+from nnbackend.types import Array, Namespace
+
+
+class StrictBackend(Backend):
+    """array-api-strict. ``device`` is one of its make-believe devices, such as ``"device1"``."""
+
+    name = "array-api-strict"
+    distribution = "array-api-strict"
+    install = "pip install array-api-strict"
+
+    def _namespace(self) -> Namespace:
+        return import_library(type(self), "array_api_strict")
+
+    def _device(self, device: Any) -> Any:
+        if isinstance(device, self.xp.Device):
+            return device
+        try:
+            return self.xp.Device("CPU_DEVICE" if device in (None, "cpu") else device)
+        except ValueError as error:
+            raise BackendUnavailableError(str(error)) from error
+
+    def _owns(self, x: Any) -> bool:
+        return hasattr(x, "__array_namespace__") and x.__array_namespace__() is self.xp
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """Bring numbers here; an array on another of the make-believe devices is moved."""
+        if self._owns(x) and x.device != self.device:
+            x = self.xp.asarray(x).to_device(self.device)
+        return super().asarray(x, dtype)
+
+    def _import(self, x: Any) -> Array:
+        return self._from_host(np.asarray(super()._import(x)))
+
+    def to_numpy(self, x: Array) -> Any:
+        """Return ``x`` as a NumPy array."""
+        return np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))
+
+    def device_name(self) -> str:
+        """Return the name of the make-believe device."""
+        return str(self.device).split("'")[1]

@@ -1,0 +1,176 @@
+"""Data at the border: brought to a backend, checked once, split, and put in order."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nnbackend import random
+from nnbackend.backend import Backend
+from nnbackend.losses import Loss, absorbed_activation
+from nnbackend.types import Array, Shape
+
+__all__ = ["inputs", "split", "targets", "weights"]
+
+
+def inputs(x: Any, backend: Backend, input_shape: Shape | None, name: str = "X") -> Array:
+    """Return ``x`` on the backend, as rows of the expected shape.
+
+    Args:
+        x: array-like of shape (rows, *input_shape).
+        backend: where it goes.
+        input_shape: of one row; None: any.
+        name: what the messages call it.
+
+    Raises:
+        TypeError: ``x`` does not hold numbers.
+        ValueError: it has no rows, another shape, or numbers that are not finite.
+    """
+    array = _brought(x, backend, name)
+    shape = tuple(array.shape)
+    if len(shape) < 2:
+        raise ValueError(
+            f"{name} must have one row for each sample, as shape (rows, features); got shape {shape}. "
+            f"One sample is {name}[None, :], one feature {name}[:, None]"
+        )
+    if shape[0] == 0:
+        raise ValueError(f"{name} has no rows")
+    if input_shape is not None and shape[1:] != input_shape:
+        raise ValueError(
+            f"{name} has rows of shape {shape[1:]}, but the network was built for {input_shape}"
+        )
+    check_finite(array, backend, name)
+    return array
+
+
+def targets(
+    y: Any, backend: Backend, loss: Loss, output_shape: Shape, rows: int, name: str = "y"
+) -> Array:
+    """Return the target on the backend, in the shape that the loss takes.
+
+    Class numbers stay whole numbers, of shape (rows,); anything else gets the network's dtype and
+    output shape. A column may be given as (rows,) or (rows, 1).
+
+    Raises:
+        TypeError: ``y`` does not hold numbers.
+        ValueError: lengths or shapes do not match, or values are outside what the loss allows.
+    """
+    absorbed = absorbed_activation(loss)
+    try:
+        array = _brought(y, backend, name)
+    except TypeError as error:
+        if absorbed is not None:
+            hint = (
+                "; number the classes from 0, for instance with np.unique(y, return_inverse=True)"
+            )
+            raise TypeError(f"{error}{hint}") from error
+        raise
+    if len(array.shape) == 0 or array.shape[0] != rows:
+        got = "a single number" if len(array.shape) == 0 else f"{array.shape[0]} rows"
+        raise ValueError(f"X and {name} must have the same length, got {rows} rows and {got}")
+    check_finite(array, backend, name)
+    if absorbed == "softmax":
+        return _class_targets(array, backend, (rows, *output_shape), name)
+    if tuple(array.shape) != (rows, *output_shape):
+        array = _reshaped(array, (rows, *output_shape), name, backend)
+    if absorbed == "sigmoid":
+        _check_range(array, 0.0, 1.0, backend, f"{name} must be between 0 and 1 for this loss")
+    return array
+
+
+def weights(w: Any, backend: Backend, rows: int) -> Array | None:
+    """Return sample weights on the backend, or None.
+
+    Raises:
+        ValueError: not one for each row, negative, not finite, or all zero.
+    """
+    if w is None:
+        return None
+    array = _brought(w, backend, "sample_weight")
+    if tuple(array.shape) != (rows,):
+        raise ValueError(
+            f"sample_weight must have one number for each of the {rows} rows, "
+            f"got shape {tuple(array.shape)}"
+        )
+    check_finite(array, backend, "sample_weight")
+    _check_range(array, 0.0, math.inf, backend, "sample_weight must not be negative")
+    if float(backend.xp.sum(array)) == 0.0:
+        raise ValueError("sample_weight must not be all zero")
+    return array
+
+
+def split(rows: int, fraction: float, seed: int) -> tuple[Any, Any]:
+    """Return the row numbers for training and for validation, at random by ``seed``.
+
+    Args:
+        rows: how many there are.
+        fraction: for validation, above 0 and below 1; at least one row stays on either side.
+        seed: of the network.
+
+    Raises:
+        ValueError: the fraction is out of range, or there is one row only.
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
+        raise ValueError(f"validation_split must be above 0 and below 1, got {fraction!r}")
+    if rows < 2:
+        raise ValueError("a validation split needs at least 2 rows, got 1")
+    order = random.permutation(seed, rows, "validation split")
+    held_out = min(max(round(rows * fraction), 1), rows - 1)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def check_finite(array: Array, backend: Backend, name: str) -> None:
+    """Raise a ValueError that gives the place of the first number that is NaN or infinite."""
+    xp = backend.xp
+    if not xp.isdtype(array.dtype, "real floating"):
+        return
+    if bool(xp.all(xp.isfinite(array))):
+        return
+    host = backend.to_numpy(array)
+    position = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
+    count = int((~np.isfinite(host)).sum())
+    raise ValueError(
+        f"{name} has {count} number{'s' if count > 1 else ''} that "
+        f"{'are' if count > 1 else 'is'} not finite, the first ({host[position]}) at "
+        f"{name}[{', '.join(map(str, position))}]; remove or impute such rows"
+    )
+
+
+def _brought(x: Any, backend: Backend, name: str) -> Array:
+    try:
+        return backend.asarray(x)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from error
+
+
+def _class_targets(array: Array, backend: Backend, shape: Shape, name: str) -> Array:
+    """Return class numbers as integers of shape (rows,), or rows of probabilities as they are."""
+    xp = backend.xp
+    classes = shape[-1]
+    if tuple(array.shape) == shape and classes > 1:
+        _check_range(
+            array, 0.0, math.inf, backend, f"{name} must hold probabilities, or be one-hot"
+        )
+        return array
+    labels = _reshaped(array, shape[:-1], name, backend, f" (class numbers) or {shape} (one-hot)")
+    if not bool(xp.all(labels == xp.floor(labels))):
+        raise ValueError(f"{name} must hold whole class numbers from 0 to {classes - 1}")
+    message = f"{name} has labels outside 0 ... {classes - 1}, the network's {classes} classes"
+    _check_range(labels, 0.0, classes - 1.0, backend, message)
+    return xp.astype(labels, xp.int32)
+
+
+def _reshaped(array: Array, shape: Shape, name: str, backend: Backend, also: str = "") -> Array:
+    """Return the array in ``shape`` if they differ by axes of length 1 only."""
+    if tuple(n for n in array.shape[1:] if n > 1) != tuple(n for n in shape[1:] if n > 1):
+        raise ValueError(f"{name} must have shape {shape}{also}, got {tuple(array.shape)}")
+    return backend.xp.reshape(array, shape)
+
+
+def _check_range(array: Array, low: float, high: float, backend: Backend, message: str) -> None:
+    xp = backend.xp
+    least, most = float(xp.min(array)), float(xp.max(array))
+    if least < low or most > high:
+        raise ValueError(f"{message}; got {least if least < low else most:g}")

@@ -1,0 +1,64 @@
+"""What can go wrong, each with a class of its own, and the words for a name that does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnbackend.training import History
+
+__all__ = [
+    "BackendUnavailableError",
+    "DivergenceError",
+    "GradientError",
+    "ModelFileError",
+    "UnknownNameError",
+    "nearest",
+    "unknown_name",
+]
+
+
+class BackendUnavailableError(RuntimeError):
+    """The backend asked for cannot be used here; the message says why and which ones can."""
+
+
+class DivergenceError(FloatingPointError):
+    """The loss became NaN or infinite; the network holds its last finite weights.
+
+    Attributes:
+        history: the epochs that were completed before.
+    """
+
+    def __init__(self, message: str, history: History) -> None:
+        super().__init__(message)
+        self.history = history
+
+
+class GradientError(AssertionError):
+    """A backward pass disagrees with finite differences; the message names the layer."""
+
+
+class ModelFileError(ValueError):
+    """A model file is truncated, foreign or describes something this library does not build."""
+
+
+class UnknownNameError(ValueError):
+    """A name (of a layer, loss, column ...) that does not exist; the message offers the nearest."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return the known names that look most like ``name``, best first."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    return [by_folded[m] for m in get_close_matches(name.casefold(), by_folded, count, 0.5)]
+
+
+def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """Return the error for an unknown ``name``, with the nearest known ones or all of them."""
+    known = sorted(known)
+    close = nearest(name, known) if isinstance(name, str) else []
+    hint = (
+        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
+    )
+    return UnknownNameError(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,50 @@
+"""The known layers by name, and what several of them need."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from nnbackend.registry import Registry
+from nnbackend.types import Layer
+
+__all__ = ["LAYERS", "check_layer", "check_size", "register_layer"]
+
+Class = TypeVar("Class", bound=type)
+
+LAYERS = Registry("layer")
+
+
+def register_layer(cls: Class) -> Class:
+    """Make a layer class known by its name, so that networks with it can be saved and loaded.
+
+    Raises:
+        TypeError: the class is not a frozen dataclass with the methods ``init`` and ``forward``.
+    """
+    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise TypeError(f"{cls.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
+    for method in ("init", "forward"):
+        if not callable(getattr(cls, method, None)):
+            raise TypeError(f"{cls.__name__} needs a method {method}; see nnbackend.types.Layer")
+    return LAYERS.register(cls.__name__)(cls)
+
+
+def check_layer(layer: Any) -> Layer:
+    """Return ``layer`` if it is one.
+
+    Raises:
+        TypeError: it lacks a method of a layer, or is a class instead of an object.
+    """
+    if isinstance(layer, type):
+        raise TypeError(
+            f"got the class {layer.__name__} instead of a layer; write {layer.__name__}(...)"
+        )
+    if not isinstance(layer, Layer):
+        raise TypeError(f"a layer has the methods init and forward; got {layer!r}")
+    return layer
+
+
+def check_size(name: str, value: Any) -> None:
+    """Raise a ValueError if ``value`` is not a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")

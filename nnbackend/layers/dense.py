@@ -1,0 +1,89 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnbackend import activations, initializers
+from nnbackend.activations import ActivationFunction
+from nnbackend.initializers import Initializer
+from nnbackend.layers.base import check_size, register_layer
+from nnbackend.random import Generator
+from nnbackend.types import Array, Backward, Context, Params, Shape
+
+__all__ = ["Dense"]
+
+
+@register_layer
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer: ``y = f(x @ weight + bias)`` over the last axis of ``x``.
+
+    With ``z = x @ weight + bias`` and ``dz = dy * f'(z)``::
+
+        dweight = x.T @ dz        (in_features, out_features)
+        dbias   = sum of dz over the batch        (out_features,)
+        dx      = dz @ weight.T        (batch, in_features)
+
+    Args:
+        out_features: number of outputs.
+        activation: ``f``, a name or an object of :mod:`nnbackend.activations`; None: the identity.
+        bias: whether there is a bias.
+        initializer: of the weight, a name or an object of :mod:`nnbackend.initializers`. None: He's
+            (uniform) before an activation of the ReLU family, Glorot's (uniform) otherwise.
+        bias_initializer: of the bias.
+
+    Raises:
+        ValueError: ``out_features`` is below 1, or a name is not known.
+    """
+
+    out_features: int
+    activation: str | ActivationFunction | None = None
+    bias: bool = True
+    initializer: str | Initializer | None = None
+    bias_initializer: str | Initializer = "zeros"
+
+    def __post_init__(self) -> None:
+        check_size("out_features", self.out_features)
+        activation = activations.get(self.activation)
+        chosen = activation.initializer if self.initializer is None else self.initializer
+        object.__setattr__(self, "activation", activation)
+        object.__setattr__(self, "initializer", initializers.get(chosen))
+        object.__setattr__(self, "bias_initializer", initializers.get(self.bias_initializer))
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        """Return ``weight`` (in, out) and ``bias`` (out,), and the shape of the output."""
+        if not input_shape:
+            raise ValueError("Dense needs at least one feature axis, got a scalar for each row")
+        shape = (input_shape[-1], self.out_features)
+        params = {"weight": rng.draw(self.initializer, shape, "weight")}  # type: ignore[arg-type]
+        if self.bias:
+            params["bias"] = rng.draw(self.bias_initializer, shape[1:], "bias")  # type: ignore[arg-type]
+        return params, (*input_shape[:-1], self.out_features)
+
+    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """Return ``f(x @ weight + bias)``."""
+        xp = ctx.xp
+        weight = params["weight"]
+        z = x @ weight
+        if self.bias:
+            z += params["bias"]
+        y, activation_backward = self.activation(z, ctx)  # type: ignore[operator,misc]
+
+        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+            dz = activation_backward(dy)
+            rows_x, rows_dz = _rows(x, xp), _rows(dz, xp)
+            grads = {"weight": rows_x.mT @ rows_dz}
+            if self.bias:
+                grads["bias"] = xp.sum(rows_dz, axis=0)
+            return (dz @ weight.mT if input_grad else None), grads
+
+        return y, backward
+
+
+def _rows(x: Array, xp: object) -> Array:
+    """Return ``x`` as a matrix: (batch, ..., features) -> (batch * ..., features)."""
+    if len(x.shape) == 2:
+        return x
+    return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # type: ignore[attr-defined]

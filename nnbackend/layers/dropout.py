@@ -1,0 +1,53 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nnbackend import random
+from nnbackend.layers.base import register_layer
+from nnbackend.random import Generator
+from nnbackend.types import Array, Backward, Context, Params, Shape
+
+__all__ = ["Dropout"]
+
+
+@register_layer
+@dataclass(frozen=True)
+class Dropout:
+    """Drop each number with probability ``rate`` in training and scale up the others.
+
+    ``y = x * m / (1 - rate)`` with a random mask ``m`` of zeros and ones; ``dx = dy * m / (1 - rate)``.
+    Outside training ``y = x``. The mask depends only on the seed, the layer's place in the network
+    and the training step, and is the same on every backend.
+
+    Args:
+        rate: the fraction dropped, at least 0 and below 1. It is rounded to a multiple of 2**-24.
+
+    Raises:
+        ValueError: ``rate`` is out of range.
+
+    Source: Srivastava et al. (2014), JMLR 15; the "inverted" form.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.rate, int | float) and not isinstance(self.rate, bool)
+        if not number or not 0.0 <= self.rate < 1.0:
+            raise ValueError(f"rate must be at least 0 and below 1, got {self.rate!r}")
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        """Return no parameters and the same shape."""
+        return {}, input_shape
+
+    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """Apply a new mask in training; return ``x`` itself otherwise."""
+        if not ctx.training or self.rate == 0.0:
+            return x, lambda dy, input_grad=True: (dy, {})
+        words = random.uniform_words(ctx.key, ctx.step, math.prod(x.shape), ctx.backend)
+        kept = words >= round(self.rate * (1 << random.WORD_BITS))
+        mask = ctx.xp.reshape(ctx.xp.astype(kept, x.dtype), x.shape)
+        mask *= 1.0 / (1.0 - self.rate)
+        return x * mask, lambda dy, input_grad=True: (dy * mask, {})

@@ -1,0 +1,67 @@
+"""Layers one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nnbackend.layers.base import check_layer, register_layer
+from nnbackend.random import Generator
+from nnbackend.types import Array, Backward, Context, Layer, Params, Shape
+
+__all__ = ["Sequential"]
+
+
+@register_layer
+@dataclass(frozen=True)
+class Sequential:
+    """Layers one after the other: ``y = f_n(... f_2(f_1(x)))``.
+
+    Forward runs the layers in order, backward in reverse: the gradient of the loss with respect to
+    one layer's input is that with respect to the output of the layer before.
+
+    Args:
+        layers: any number of layers, also none. Their parameters are named ``"0"``, ``"1"``, ...
+
+    Raises:
+        TypeError: one of them is not a layer.
+    """
+
+    layers: Sequence[Layer]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(check_layer(layer) for layer in self.layers))
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        """Return the parameters of each layer, and the shape of the last one's output."""
+        params: Params = {}
+        shape = input_shape
+        for i, layer in enumerate(self.layers):
+            try:
+                params[str(i)], shape = layer.init(shape, rng.child(str(i)))
+            except ValueError as error:
+                raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from error
+        return params, shape
+
+    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """Run the layers in order."""
+        backwards: list[Backward] = []
+        for i, layer in enumerate(self.layers):
+            name = str(i)
+            x, layer_backward = layer.forward(params[name], x, ctx.child(name))
+            backwards.append(layer_backward)
+
+        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+            grads: Params = {str(i): {} for i in range(len(backwards))}
+            # Without dx the pass ends at the first layer that has parameters.
+            end = 0 if input_grad else _first_with_parameters(params)
+            for i in range(len(backwards) - 1, end - 1, -1):
+                dy, grads[str(i)] = backwards[i](dy, input_grad=input_grad or i > end)
+            return (dy if input_grad else None), grads
+
+        return x, backward
+
+
+def _first_with_parameters(params: Params) -> int:
+    """Return the index of the first layer with parameters, or their number if none has any."""
+    return next((i for i in range(len(params)) if params[str(i)]), len(params))

@@ -1,0 +1,549 @@
+"""The network: layers, parameters and a backend in one object that people hold.
+
+It has no mathematics. Forward and backward are the layers', learning is :mod:`nnbackend.training`'s.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from nnbackend import activations, callbacks, data, losses, metrics, optimizers, random, training
+from nnbackend import backend as backends
+from nnbackend.activations import Identity, Sigmoid, Softmax
+from nnbackend.backend import Backend
+from nnbackend.errors import nearest
+from nnbackend.layers import Activation, Dense, Sequential
+from nnbackend.layers.base import check_size
+from nnbackend.losses import Loss
+from nnbackend.metrics import Metric
+from nnbackend.optimizers import Optimizer
+from nnbackend.training import History, Objective, Samples, Trainer
+from nnbackend.tree import flatten, tree_map, unflatten
+from nnbackend.types import Array, Context, Layer, Params, Shape
+
+__all__ = ["Network"]
+
+_PROBABILITIES = {"sigmoid": Sigmoid, "softmax": Softmax}
+
+
+class Network:
+    """A neural network on a backend.
+
+    Args:
+        layers: the layers, first to last.
+        backend: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array-api-strict"``, ``"auto"``
+            (CuPy where a CUDA device is usable, NumPy otherwise), a
+            :class:`~nnbackend.backend.Backend`, or an array namespace.
+        device: where the backend computes; None: its default. Each backend says what it takes.
+        dtype: ``"float32"`` (the default) or ``"float64"``.
+        seed: fixes initial weights, the order of batches and dropout masks, equally on all backends.
+        input_shape: of one row, ``(784,)``; None: it is taken from the first data.
+
+    Attributes:
+        layers: the description, a :class:`~nnbackend.layers.Sequential`.
+        params: nested dictionaries of the backend's arrays, once the network is built.
+        backend: where it computes.
+        input_shape: of one row, or None.
+        output_shape: of one row's output, or None.
+        metadata: plain data of the user's that is saved with the network.
+
+    Raises:
+        BackendUnavailableError: the backend cannot be used here.
+        ValueError: shapes do not fit, or a value is out of range.
+        TypeError: something is not a layer.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer] | Layer,
+        *,
+        backend: str | Backend | ModuleType = "numpy",
+        device: Any = None,
+        dtype: str | None = None,
+        seed: int = 0,
+        input_shape: int | Sequence[int] | None = None,
+    ) -> None:
+        if not isinstance(layers, Sequence):
+            layers = layers if isinstance(layers, Sequential) else [layers]
+        self.layers = layers if isinstance(layers, Sequential) else Sequential(layers)
+        random.key_of(seed)  # refuses a seed that is not one
+        self.seed = int(seed)
+        self.backend = backends.get_backend(backend, device, dtype)
+        self.metadata: dict[str, Any] = {}
+        self.input_shape: Shape | None = None
+        self.output_shape: Shape | None = None
+        self._params: Params | None = None
+        self._steps = 0
+        self._epochs = 0
+        self._trainer: Trainer | None = None
+        self._forward: Callable[[Params, Array], Array] | None = None
+        if input_shape is not None:
+            self.build(input_shape)
+
+    def build(self, input_shape: int | Sequence[int]) -> Network:
+        """Make the initial parameters for rows of a shape; return the network.
+
+        Raises:
+            ValueError: the shape does not fit the layers, or the network is built for another one.
+        """
+        shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+        for size in shape:
+            check_size("input_shape", size)
+        if self._params is not None:
+            if shape != self.input_shape:
+                raise ValueError(
+                    f"the network is built for rows of shape {self.input_shape} already"
+                )
+            return self
+        params, output_shape = self.layers.init(shape, random.Generator.of(self.seed))
+        self.input_shape, self.output_shape = shape, tuple(output_shape)
+        with self.backend.scope():
+            self._params = tree_map(self.backend.asarray, params)
+        return self
+
+    @property
+    def params(self) -> Params:
+        """The parameters by layer and name. Assigning replaces them, with no copy and no check."""
+        if self._params is None:
+            raise ValueError(
+                "the network has no parameters yet: give input_shape=, call build(input_shape), "
+                "or pass data through it"
+            )
+        return self._params
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        self._params = params
+        self._trainer = None
+
+    # Passes
+
+    def forward(
+        self, x: Any, *, training: bool = False, step: int | None = None
+    ) -> tuple[Array, Callable[..., tuple[Array | None, Params]]]:
+        """Return the output and the backward pass.
+
+        Args:
+            x: array-like of shape (batch, *input_shape).
+            training: whether layers behave as in training.
+            step: fixes the dropout masks of a training pass. None: a new number for each.
+
+        Returns:
+            the output, and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
+            the output's shape and ``grads`` nested as ``params``.
+        """
+        backend = self.backend
+        with backend.scope():
+            x = self._rows(x)
+            if training and step is None:
+                step, self._steps = self._steps, self._steps + 1
+            ctx = Context(backend, training, random.pass_key(self.seed), step or 0)
+            y, layers_backward = self.layers.forward(self.params, x, ctx)
+
+        def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
+            with backend.scope():
+                dy = backend.asarray(dy)
+                if tuple(dy.shape) != tuple(y.shape):
+                    raise ValueError(
+                        f"dy must have the output's shape {tuple(y.shape)}, got {tuple(dy.shape)}"
+                    )
+                return layers_backward(dy, input_grad=input_grad)
+
+        return y, backward
+
+    __call__ = forward
+
+    def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
+        """Return the network's output for rows ``x``, in the backend's arrays.
+
+        Args:
+            x: array-like of shape (rows, *input_shape).
+            batch_size: rows computed at a time; bounds the memory.
+        """
+        check_size("batch_size", batch_size)
+        with self.backend.scope():
+            x = self._rows(x)
+            if self._forward is None:
+                self._forward = training.compiled_forward(self.layers, self.backend)
+            return training.forward_in_batches(
+                self._forward, self.params, x, self.backend, batch_size
+            )
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """Return an array of this network's backend as a NumPy array."""
+        return self.backend.to_numpy(array)
+
+    # Learning
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        shuffle: bool = True,
+        validation_data: tuple[Any, ...] | None = None,
+        validation_split: float | None = None,
+        sample_weight: Any = None,
+        metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
+        callbacks: Iterable[Any] = (),
+        verbose: int | bool | None = None,
+    ) -> History:
+        """Train on rows ``x`` and targets ``y``, from the parameters as they are.
+
+        Args:
+            x: array-like of shape (rows, *input_shape).
+            y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
+            loss: a name or a function of :mod:`nnbackend.losses`.
+            optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
+            epochs: how often to go through the data.
+            batch_size: rows of a step; None: all, one step an epoch. The last batch may be smaller.
+            shuffle: whether each epoch goes through the rows in a random order of its own.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
+            validation_split: a fraction of the rows to keep for that, at random, instead.
+            sample_weight: how much each row counts; a weight of 2 counts it twice.
+            metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
+                training data they are computed from the outputs during the epoch, as the loss is.
+            callbacks: see :mod:`nnbackend.callbacks`.
+            verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
+
+        Returns:
+            the history, a list of numbers by name. Ctrl-C returns it early, with the parameters of
+            the last whole epoch and ``history.stopped`` saying so.
+
+        Raises:
+            DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
+            ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
+        """
+        check_size("epochs", epochs)
+        if batch_size is not None:
+            check_size("batch_size", batch_size)
+        if validation_data is not None and validation_split is not None:
+            raise ValueError("give validation_data or validation_split, not both")
+        watchers = _callbacks(callbacks, verbose)
+        with self.backend.scope():
+            objective = self._objective(loss, metrics, x)
+            samples = self._samples(x, y, objective.loss, sample_weight)
+            validation = None
+            if validation_data is not None:
+                validation = self._validation(validation_data, objective.loss)
+            elif validation_split is not None:
+                kept, held_out = data.split(len(samples), validation_split, self.seed)
+                validation = samples.take(held_out, self.backend)
+                samples = samples.take(kept, self.backend)
+            trainer = self._new_trainer(objective, optimizers.get(optimizer))
+            try:
+                history = training.fit(
+                    trainer, samples, self, epochs, batch_size, shuffle, validation, watchers,
+                    self._epochs,
+                )  # fmt: skip
+            finally:
+                self._adopt(trainer)
+            self._epochs += len(history)
+        if history.stopped is not None and history.stopped.startswith("interrupted"):
+            _say(f"training was {history.stopped}")
+        return history
+
+    def partial_fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss = "mse",
+        optimizer: str | Optimizer = "adam",
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+    ) -> float:
+        """Go once through rows ``x`` and targets ``y``, in their order; return the mean loss.
+
+        The optimiser goes on where the last call left it, as long as loss and optimiser stay the
+        same and the parameters were not set in between.
+
+        Args:
+            x: array-like of shape (rows, *input_shape).
+            y: array-like, see ``fit``.
+            loss: a name or a function.
+            optimizer: a name or an object.
+            batch_size: rows of a step; None: all rows in one.
+            sample_weight: how much each row counts.
+
+        Raises:
+            DivergenceError: the loss became NaN or infinite; the weights are those from before.
+        """
+        if batch_size is not None:
+            check_size("batch_size", batch_size)
+        with self.backend.scope():
+            objective = self._objective(loss, (), x)
+            samples = self._samples(x, y, objective.loss, sample_weight)
+            chosen = optimizers.get(optimizer)
+            trainer = self._trainer
+            if trainer is None or (trainer.objective, trainer.optimizer) != (objective, chosen):
+                trainer = self._new_trainer(objective, chosen)
+            before = trainer.layout.snapshot()
+            try:
+                value = trainer.epoch(samples, min(batch_size or len(samples), len(samples)))[
+                    "loss"
+                ]
+                if not math.isfinite(value) or not trainer.layout.finite():
+                    training.diverged(trainer, [before], 1, History())
+            finally:
+                self._adopt(trainer)
+                self._trainer = trainer
+        return value
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        loss: str | Loss | None = None,
+        metrics: Iterable[str | Metric] | Mapping[str, Metric] | None = None,
+        sample_weight: Any = None,
+    ) -> dict[str, float]:
+        """Return ``{"loss": ..., metric: ...}`` over all rows.
+
+        Args:
+            x: array-like of shape (rows, *input_shape).
+            y: array-like, see ``fit``.
+            loss: a name or a function; None: that of the last ``fit``, or ``"mse"``.
+            metrics: names or functions; None: those of the last ``fit``.
+            sample_weight: how much each row counts.
+        """
+        last = self._trainer.objective if self._trainer is not None else None
+        if loss is None:
+            loss = last.loss if last is not None else "mse"
+        if metrics is None:
+            metrics = last.metrics if last is not None and loss is last.loss else ()
+        with self.backend.scope():
+            objective = self._objective(loss, metrics, x)
+            samples = self._samples(x, y, objective.loss, sample_weight)
+            forward = training.compiled_forward(objective.layers, self.backend)
+            return training.evaluate(objective, forward, self.params, samples, self.backend)
+
+    # Parameters and description
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return a copy of the parameters by dotted name: ``{"0.weight": ..., "0.bias": ...}``."""
+        xp = self.backend.xp
+        with self.backend.scope():
+            return flatten(tree_map(lambda p: xp.asarray(p, copy=True), self.params))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Network:
+        """Set the parameters to copies of ``state``, as from ``state_dict``; return the network.
+
+        Args:
+            state: array-likes of any library by dotted name, one for each parameter.
+
+        Raises:
+            ValueError: names are missing or unknown, or a shape is wrong; nothing has changed then.
+        """
+        own = flatten(self.params)
+        unknown, missing = sorted(state.keys() - own.keys()), sorted(own.keys() - state.keys())
+        if unknown or missing:
+            raise ValueError(_names_differ(unknown, missing))
+        with self.backend.scope():
+            values = {name: self._owned(value) for name, value in state.items()}
+        for name, value in values.items():
+            if tuple(value.shape) != tuple(own[name].shape):
+                raise ValueError(
+                    f"{name} must have shape {tuple(own[name].shape)}, got {tuple(value.shape)}"
+                )
+        self.params = unflatten(values, self.params)
+        return self
+
+    def to(
+        self,
+        backend: str | Backend | ModuleType | None = None,
+        *,
+        device: Any = None,
+        dtype: str | None = None,
+    ) -> Network:
+        """Return a copy of the network on another backend, device or in another dtype."""
+        spec = self.backend if backend is None else backend
+        other = Network(
+            self.layers,
+            backend=spec,
+            device=device,
+            dtype=dtype or self.backend.dtype_name,
+            seed=self.seed,
+        )
+        other._steps, other._epochs = self._steps, self._epochs
+        if self._params is None:
+            other.metadata = dict(self.metadata)
+            return other
+        with self.backend.scope():
+            host = tree_map(self.backend.to_numpy, self._params)
+        return other.restore(self.input_shape or (), host, self.metadata)
+
+    def restore(self, input_shape: Shape, params: Params, metadata: Mapping[str, Any]) -> Network:
+        """Set shape, parameters (copied) and metadata of a network that has none; return it."""
+        _, output_shape = self.layers.init(input_shape, random.ShapesOnly((0, 0)))
+        self.input_shape, self.output_shape = input_shape, output_shape
+        self.metadata = dict(metadata)
+        with self.backend.scope():
+            self._params = tree_map(self._owned, params)
+        return self
+
+    def _owned(self, values: Any) -> Array:
+        """Return a copy of an array on this network's backend."""
+        return self.backend.xp.asarray(self.backend.asarray(values), copy=True)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write weights and description to one file; see :func:`nnbackend.load`.
+
+        Raises:
+            TypeError: a layer is not registered, or ``metadata`` is not plain data.
+            OSError: the file cannot be written; an old one of that name is untouched then.
+        """
+        from nnbackend import serialization
+
+        return serialization.save(self, path)
+
+    def summary_rows(self) -> list[tuple[str, str, str, int]]:
+        """Return name, layer, output shape and number of parameters of each layer."""
+        rows, shape = [], self.input_shape
+        for i, layer in enumerate(self.layers.layers):
+            text = "?"
+            if shape is not None:
+                _, shape = layer.init(shape, random.ShapesOnly((0, 0)))
+                text = str(tuple(shape))
+            params = {} if self._params is None else self._params[str(i)]
+            count = sum(math.prod(p.shape) for p in flatten(params).values())
+            rows.append((str(i), _short(layer), text, count))
+        return rows
+
+    def summary(self) -> str:
+        """Return a table of layers, output shapes and numbers of parameters."""
+        header = ("", "layer", "output", "parameters")
+        rows = [(n, layer, shape, f"{count:,}") for n, layer, shape, count in self.summary_rows()]
+        total = sum(row[3] for row in self.summary_rows())
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
+        lines = [
+            f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip()
+            for a, b, c, d in [header, *rows]
+        ]
+        shape = "not built" if self.input_shape is None else f"input {self.input_shape}"
+        where = f"{self.backend.name} on {self.backend.device_name()}, {self.backend.dtype_name}"
+        return "\n".join([*lines, f"{total:,} parameters, {shape}, {where}"])
+
+    def __repr__(self) -> str:
+        layers = ", ".join(_short(layer) for layer in self.layers.layers)
+        return f"Network([{layers}], backend={self.backend.name!r}, input_shape={self.input_shape})"
+
+    # Inside
+
+    def _rows(self, x: Any, name: str = "X") -> Array:
+        """Return data on the backend; build the network from it if need be."""
+        x = data.inputs(x, self.backend, self.input_shape, name)
+        if self._params is None:
+            self.build(tuple(x.shape[1:]))
+        return x
+
+    def _samples(self, x: Any, y: Any, loss: Loss, weight: Any, prefix: str = "") -> Samples:
+        rows = self._rows(x, f"{prefix}X")
+        n = int(rows.shape[0])
+        assert self.output_shape is not None
+        target = data.targets(y, self.backend, loss, self.output_shape, n, f"{prefix}y")
+        return Samples(rows, target, data.weights(weight, self.backend, n))
+
+    def _validation(self, given: tuple[Any, ...], loss: Loss) -> Samples:
+        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+        return self._samples(
+            given[0], given[1], loss, given[2] if len(given) == 3 else None, "validation "
+        )
+
+    def _objective(
+        self, loss: str | Loss, watched: Iterable[str | Metric] | Mapping[str, Metric], x: Any
+    ) -> Objective:
+        """Return what to minimise: a loss that contains the output activation gets it taken off."""
+        chosen = losses.get(loss)
+        absorbed = losses.absorbed_activation(chosen)
+        if self._params is None:
+            self._rows(x)  # builds the network: the output's shape is needed below
+        layers, last = _without_output_activation(self.layers)
+        ends_in = activations.ACTIVATIONS.name_of(last)
+        if absorbed is None or ends_in not in _PROBABILITIES:
+            layers, output = self.layers, Identity()
+        elif ends_in == absorbed:
+            output = last
+        else:
+            raise ValueError(
+                f"the loss {losses.LOSSES.name_of(chosen)} goes with logits or a {absorbed} output, "
+                f"but the network ends in {ends_in}"
+            )
+        threshold = None
+        if absorbed == "sigmoid" or self.output_shape == (1,):
+            threshold = 0.0 if absorbed == "sigmoid" and ends_in != "sigmoid" else 0.5
+        if absorbed == "softmax" and self.output_shape is not None and self.output_shape[-1] < 2:
+            raise ValueError(
+                "softmax_cross_entropy needs an output for each class, two or more; "
+                "for one output use binary_cross_entropy"
+            )
+        return Objective(layers, chosen, output, metrics.resolve(watched, threshold))
+
+    def _new_trainer(self, objective: Objective, optimizer: Optimizer) -> Trainer:
+        return Trainer(objective, optimizer, self.backend, self.params, self.seed, self._steps)
+
+    def _adopt(self, trainer: Trainer) -> None:
+        """Take over what a trainer learned."""
+        self._params = unflatten(flatten(trainer.params), self.params)
+        self._steps = trainer.steps
+        self._trainer = trainer
+
+
+def _without_output_activation(layers: Sequential) -> tuple[Sequential, Any]:
+    """Return the layers without the activation at the very end, and that activation."""
+    if not layers.layers:
+        return layers, Identity()
+    *body, last = layers.layers
+    if isinstance(last, Activation):
+        return Sequential([*body, Activation(Identity())]), last.function
+    if isinstance(last, Dense):
+        return Sequential([*body, dataclasses.replace(last, activation=None)]), last.activation
+    return layers, Identity()
+
+
+def _callbacks(given: Iterable[Any], verbose: int | bool | None) -> list[Any]:
+    return callbacks.resolve(given, verbose)
+
+
+def _say(message: str) -> None:
+    import sys
+
+    print(message, file=sys.stderr)
+
+
+def _short(layer: Layer) -> str:
+    """Return a layer as a line of a table: ``Dense(64, relu)``."""
+    name = type(layer).__name__
+    if isinstance(layer, Dense):
+        activation = activations.ACTIVATIONS.name_of(layer.activation) or repr(layer.activation)
+        bias = "" if layer.bias else ", no bias"
+        return f"{name}({layer.out_features}, {activation}{bias})"
+    if isinstance(layer, Activation):
+        return f"{name}({activations.ACTIVATIONS.name_of(layer.function) or layer.function!r})"
+    if hasattr(layer, "layers"):
+        return f"{name}({', '.join(_short(inner) for inner in layer.layers)})"
+    return repr(layer)
+
+
+def _names_differ(unknown: list[str], missing: list[str]) -> str:
+    parts = []
+    if missing:
+        parts.append(f"missing: {', '.join(missing)}")
+    for name in unknown:
+        close = nearest(name, missing)
+        parts.append(f"unknown: {name}" + (f" (did you mean {close[0]}?)" if close else ""))
+    return "the names do not match this network's parameters; " + "; ".join(parts)

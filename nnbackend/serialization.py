@@ -1,0 +1,171 @@
+"""Networks in files: the weights as safetensors, the description as JSON in its header.
+
+Nothing in a file is executed. A file is checked against what it claims before any memory is taken for
+it: the description is rebuilt from registered classes only, and the shapes it implies must be those of
+the tensors in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import safetensors
+import safetensors.numpy
+
+from nnbackend.backend import Backend
+from nnbackend.errors import ModelFileError
+from nnbackend.files import write_atomically
+from nnbackend.layers import Sequential
+from nnbackend.network import Network
+from nnbackend.random import ShapesOnly
+from nnbackend.registry import describe, rebuild
+from nnbackend.tree import flatten, unflatten
+from nnbackend.types import Params
+
+__all__ = ["load", "save"]
+
+_FORMAT = 1
+_HEADER = "nnbackend"
+
+
+def save(network: Network, path: str | os.PathLike[str]) -> Path:
+    """Write a network's weights and description to ``path``, whole or not at all.
+
+    Raises:
+        TypeError: a layer is not registered, or ``network.metadata`` is not plain data.
+        ValueError: the network has no parameters yet, or the metadata holds NaN.
+        OSError: the file cannot be written.
+    """
+    from nnbackend import __version__
+
+    tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
+    description = {
+        "format": _FORMAT,
+        "version": __version__,
+        "dtype": network.backend.dtype_name,
+        "seed": network.seed,
+        "input_shape": network.input_shape,
+        "network": describe(network.layers),
+        "metadata": network.metadata,
+    }
+    header = {_HEADER: json.dumps(description, allow_nan=False)}
+    # safetensors writes memory as it lies: it must be in C order.
+    contiguous = {name: tensor.copy(order="C") for name, tensor in tensors.items()}
+    return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | Backend | ModuleType = "numpy",
+    device: Any = None,
+    dtype: str | None = None,
+) -> Network:
+    """Read a network that ``Network.save`` wrote, on whatever backend it was trained.
+
+    Args:
+        path: the file.
+        backend: see :class:`~nnbackend.network.Network`.
+        device: see :class:`~nnbackend.network.Network`.
+        dtype: ``"float32"`` or ``"float64"``; None: as saved.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built. A
+            custom layer's class must be registered before: see ``register_layer``.
+        BackendUnavailableError: the backend cannot be used here.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"there is no file {file}")
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder, not a model file")
+    try:
+        description, tensors = _read(file)
+        layers, input_shape, params = _rebuild(description, tensors)
+        kept = description.get("metadata", {})
+        if not isinstance(kept, dict):
+            raise ModelFileError("its metadata is not a table")
+        network = Network(
+            layers,
+            backend=backend,
+            device=device,
+            dtype=dtype or _word(description, "dtype", ("float32", "float64")),
+            seed=_seed(description),
+        )
+    except ModelFileError as error:
+        raise ModelFileError(f"{file} cannot be loaded: {error}") from error
+    network.restore(input_shape, params, kept)
+    return network
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the description and the tensors of a file."""
+    try:
+        with safetensors.safe_open(file, framework="np") as content:
+            header = content.metadata() or {}
+            if _HEADER not in header:
+                raise ModelFileError("it is a safetensors file, but not one of nnbackend's")
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ModelFileError(f"it is not a safetensors file, or is damaged ({error})") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"it holds data of an unknown kind ({error})") from error
+    try:
+        description = json.loads(header[_HEADER])
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"its description is not valid JSON ({error})") from error
+    if not isinstance(description, dict):
+        raise ModelFileError("its description is not a table")
+    if description.get("format") != _FORMAT:
+        raise ModelFileError(
+            f"it has format {description.get('format')!r}, this version of nnbackend reads "
+            f"{_FORMAT}; it was written by version {description.get('version')!r}"
+        )
+    return description, tensors
+
+
+def _rebuild(
+    description: dict[str, Any], tensors: dict[str, Any]
+) -> tuple[Sequential, tuple[int, ...], Params]:
+    """Return layers, input shape and parameters, all checked against each other."""
+    layers = rebuild(description.get("network"))
+    if not isinstance(layers, Sequential):
+        raise ModelFileError("it describes no network")
+    shape = description.get("input_shape")
+    if not isinstance(shape, list) or not all(type(n) is int and 0 < n < 2**31 for n in shape):
+        raise ModelFileError(f"its input shape {shape!r} is not a list of sizes")
+    try:
+        expected, _ = layers.init(tuple(shape), ShapesOnly((0, 0)))
+    except (ValueError, TypeError, MemoryError, OverflowError) as error:
+        raise ModelFileError(f"its layers do not fit together: {error}") from error
+    shapes = {name: tuple(value.shape) for name, value in flatten(expected).items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if shapes != found:
+        wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
+        raise ModelFileError(
+            f"its tensors are not those of the network it describes: {', '.join(wrong[:5])}"
+        )
+    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
+        raise ModelFileError("its tensors are not floating-point numbers")
+    return layers, tuple(shape), unflatten(tensors, expected)
+
+
+def _word(description: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
+    value = description.get(name)
+    if value not in known:
+        raise ModelFileError(f"its {name} {value!r} is not one of {', '.join(known)}")
+    return str(value)
+
+
+def _seed(description: dict[str, Any]) -> int:
+    seed = description.get("seed")
+    if type(seed) is not int or not 0 <= seed < 2**64:
+        raise ModelFileError(f"its seed {seed!r} is not a seed")
+    return seed

@@ -1,0 +1,319 @@
+"""Checks for networks and layers of one's own: gradients, and agreement between backends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backend import Backend, available_backends
+from nnbackend.errors import GradientError
+from nnbackend.network import Network
+from nnbackend.random import Generator, pass_key
+from nnbackend.tree import flatten, unflatten
+from nnbackend.types import Array, Backward, Context, Layer, Params, Shape
+
+__all__ = ["Comparison", "check_gradients", "compare_backends"]
+
+_STEPS = (1e-5, 1e-6, 1e-7)  # relative; the best of them counts, as a kink may lie within one
+
+
+def check_gradients(
+    network: Network | Layer, x: Any, *, tolerance: float = 1e-5, seed: int = 0
+) -> float:
+    """Check a network's backward pass against central differences, in float64.
+
+    For the input and for each parameter a random direction ``v`` is drawn, and ``<gradient, v>`` is
+    compared with ``(L(p + h v) - L(p - h v)) / 2h``, where ``L = <output, dy>`` with a random ``dy``.
+    If the whole does not agree, each layer is checked on its own to find the one to blame.
+
+    Args:
+        network: a network, or a layer that takes ``x``.
+        x: array-like of shape (batch, *input_shape), a few rows, away from kinks such as ReLU's 0.
+        tolerance: the largest relative error allowed.
+        seed: of the random directions.
+
+    Returns:
+        the largest relative error.
+
+    Raises:
+        GradientError: it exceeds ``tolerance``; the message names layer and parameter.
+        BackendUnavailableError: the network's backend has no float64.
+    """
+    net = network if isinstance(network, Network) else Network([network], dtype="float64")
+    net = net.to(dtype="float64")
+    net.predict(x)  # builds it, and checks x
+    backend = net.backend
+    with backend.scope():
+        ctx = Context(backend, True, pass_key(net.seed), 0)
+        errors = _errors(net.layers, net.params, backend.asarray(x), ctx, seed)
+        worst = max(errors, key=lambda name: errors[name])
+        if errors[worst] <= tolerance:
+            return errors[worst]
+        culprit = _culprit(net, backend.asarray(x), ctx, tolerance, seed)
+    where, what, error = culprit or ("the network", worst, errors[worst])
+    raise GradientError(
+        f"{where}: the gradient of {what} differs from central differences by {error:.2g} "
+        f"(relative; allowed: {tolerance:.2g})"
+    )
+
+
+def _errors(layer: Layer, params: Params, x: Array, ctx: Context, seed: int) -> dict[str, float]:
+    """Return the relative error of the gradient of the input (``x``) and of each parameter."""
+    backend = ctx.backend
+    rng = Generator.of(seed, "check_gradients")
+    y, backward = layer.forward(params, x, ctx)
+    dy = backend.asarray(rng.normal(tuple(y.shape)))
+    dx, grads = backward(dy)
+    own, given = flatten(params), flatten(grads)
+    if own.keys() != given.keys():
+        names = ", ".join(sorted(own.keys() ^ given.keys()))
+        raise GradientError(f"parameters and gradients have different names: {names}")
+
+    arguments, gradients = {"x": x, **own}, {"x": dx, **given}
+
+    def value(name: str, moved: Array) -> float:
+        """Return L with one argument moved."""
+        flat = arguments | {name: moved}
+        output, _ = layer.forward(unflatten(flat, params), flat["x"], ctx)
+        return float(backend.xp.sum(output * dy))
+
+    return {
+        name: _error(partial(value, name), at, gradients[name], backend, rng.child(name))
+        for name, at in arguments.items()
+    }
+
+
+def _error(
+    value: Callable[[Array], float], at: Array, gradient: Array, backend: Backend, rng: Generator
+) -> float:
+    """Return the relative error of a gradient along a random direction."""
+    if tuple(gradient.shape) != tuple(at.shape):
+        return math.inf
+    v = backend.asarray(rng.normal(tuple(at.shape)))
+    xp = backend.xp
+    analytic = float(xp.sum(gradient * v))
+    # What rounding and a cancelling sum can account for is no error: compare with the sum's size.
+    size = float(xp.sqrt(xp.sum((gradient * v) ** 2)))
+    errors = []
+    for step in _STEPS:
+        numeric = (value(at + step * v) - value(at - step * v)) / (2.0 * step)
+        scale = max(abs(analytic), abs(numeric), size, 1e-8)
+        errors.append(abs(analytic - numeric) / scale)
+    return min(errors)
+
+
+def _culprit(
+    net: Network, x: Array, ctx: Context, tolerance: float, seed: int
+) -> tuple[str, str, float] | None:
+    """Return place, parameter and error of the first layer that is wrong on its own."""
+    trace: list[_Passed] = []
+    _traced(net.layers, "", trace).forward(net.params, x, ctx)
+    # Innermost layers first: a composite is wrong because of what is in it, if that is wrong.
+    for passed in sorted(trace, key=lambda p: -p.path.count(".")):
+        errors = _errors(passed.layer, passed.params, passed.x, passed.ctx, seed)
+        worst = max(errors, key=lambda name: errors[name])
+        if errors[worst] > tolerance:
+            name = f"layer {passed.path} ({type(passed.layer).__name__})"
+            return name, "its input" if worst == "x" else worst, errors[worst]
+    return None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two backends differ, layer by layer.
+
+    Attributes:
+        backends: the two names.
+        rows: for each layer, in the order of the forward pass, its path and class, and the largest
+            differences of its output, of the gradient at its output and of its parameters'
+            gradients, each relative to the largest value.
+        tolerance: above which two backends are said to part.
+    """
+
+    backends: tuple[str, str]
+    rows: tuple[tuple[str, float, float, float], ...]
+    tolerance: float
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of all."""
+        return max((max(row[1:]) for row in self.rows), default=0.0)
+
+    @property
+    def first_difference(self) -> str | None:
+        """The layer at which the two part, or None.
+
+        It is the first in the forward pass whose output differs; where all outputs agree, the first
+        in the backward pass whose gradients do.
+        """
+        for row in self.rows:
+            if not row[1] <= self.tolerance:
+                return row[0]
+        for row in reversed(self.rows):
+            if not max(row[2:]) <= self.tolerance:
+                return row[0]
+        return None
+
+    def __str__(self) -> str:
+        width = max([len(row[0]) for row in self.rows] + [5])
+        lines = [f"{'layer':<{width}}  {'output':>8}  {'dy':>8}  {'gradients':>9}"]
+        lines += [f"{n:<{width}}  {y:8.1e}  {dy:8.1e}  {g:9.1e}" for n, y, dy, g in self.rows]
+        first = self.first_difference
+        verdict = "agree" if first is None else f"part at layer {first}"
+        lines.append(
+            f"{self.backends[0]} and {self.backends[1]} {verdict} (tolerance {self.tolerance:.0e})"
+        )
+        return "\n".join(lines)
+
+
+def compare_backends(
+    network: Network,
+    x: Any,
+    *backends: str | Backend | ModuleType,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> Comparison:
+    """Run one training pass on two backends and compare them layer by layer.
+
+    Both start from the same parameters and draw the same dropout masks; the gradient at the output is
+    random.
+
+    Args:
+        network: stays as it is.
+        x: array-like of shape (batch, *input_shape).
+        backends: two, or one to compare the network's own with. None: its own with NumPy, or if that
+            is its own, with the first other one that is usable here.
+        tolerance: the relative difference above which backends are said to part; None: 1e-10 in
+            float64, 1e-4 in float32.
+        seed: of the gradient at the output.
+
+    Returns:
+        the comparison; print it for a table, see ``first_difference`` for the verdict.
+
+    Raises:
+        BackendUnavailableError: a backend cannot be used here.
+        ValueError: there is no second backend, or more than two are given.
+    """
+    if len(backends) > 2:
+        raise ValueError(f"give at most two backends, got {len(backends)}")
+    specs: list[Any] = list(backends) if backends else [_other(network.backend)]
+    if len(specs) == 1:
+        specs.insert(0, network.backend)
+    network.predict(x)  # builds it, and checks x
+    nets = [network.to(spec) for spec in specs]
+    if tolerance is None:
+        tolerance = 1e-10 if nets[0].backend.dtype_name == "float64" else 1e-4
+    first, second = (_trace(net, x, seed) for net in nets)
+    rows = tuple(
+        (
+            f"{a.path} ({type(a.layer).__name__})",
+            *(_apart(u, v) for u, v in zip(a.found, b.found, strict=True)),
+        )
+        for a, b in zip(first, second, strict=True)
+    )
+    names = (nets[0].backend.name, nets[1].backend.name)
+    return Comparison(names, rows, tolerance)  # type: ignore[arg-type]
+
+
+def _other(backend: Backend) -> str:
+    if backend.name != "numpy":
+        return "numpy"
+    for status in available_backends():
+        if status.usable and status.name != "numpy":
+            return status.name
+    raise ValueError("NumPy is the only backend that is usable here; there is nothing to compare")
+
+
+def _trace(net: Network, x: Any, seed: int) -> list[_Passed]:
+    """Return what each layer did in one training pass, with its results on the host."""
+    trace: list[_Passed] = []
+    backend = net.backend
+    with backend.scope():
+        ctx = Context(backend, True, pass_key(net.seed), 0)
+        y, backward = _traced(net.layers, "", trace).forward(net.params, backend.asarray(x), ctx)
+        dy = Generator.of(seed, "compare_backends").normal(tuple(y.shape))
+        backward(backend.asarray(dy))
+        for passed in trace:
+            gradients = flatten(passed.grads).values()
+            host = [np.ravel(np.asarray(backend.to_numpy(g))) for g in gradients]
+            passed.found = [
+                np.asarray(backend.to_numpy(passed.y)),
+                np.asarray(backend.to_numpy(passed.dy)),
+                np.concatenate(host) if host else np.zeros(0),
+            ]
+    return trace
+
+
+def _apart(a: Any, b: Any) -> float:
+    """Return the largest difference, relative to the largest value; infinite for other shapes."""
+    if a.shape != b.shape:
+        return math.inf
+    if a.size == 0:
+        return 0.0
+    scale = float(np.max(np.abs(a))) or 1.0
+    return float(np.max(np.abs(a.astype(np.float64) - b.astype(np.float64)))) / scale
+
+
+@dataclass
+class _Passed:
+    """What went through a layer."""
+
+    path: str
+    layer: Layer
+    params: Params
+    x: Array
+    ctx: Context
+    y: Array
+    dy: Array = None
+    grads: Params = dataclasses.field(default_factory=dict)
+    found: list[Any] = dataclasses.field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """A layer that notes what passes through it."""
+
+    layer: Layer
+    path: str
+    trace: list[_Passed]
+    original: Layer
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        return self.layer.init(input_shape, rng)
+
+    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        y, layer_backward = self.layer.forward(params, x, ctx)
+        passed = _Passed(self.path, self.original, params, x, ctx, y)
+        self.trace.append(passed)
+
+        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+            passed.dy = dy
+            dx, passed.grads = layer_backward(dy, input_grad=input_grad)
+            return dx, passed.grads
+
+        return y, backward
+
+
+def _traced(layer: Layer, path: str, trace: list[_Passed]) -> Layer:
+    """Return the layer with every layer in it, and itself, noting what passes."""
+    inside = dict(_children(layer))
+    noting = layer
+    if inside:
+        prefix = f"{path}." if path else ""
+        children = tuple(_traced(c, f"{prefix}{n}", trace) for n, c in inside.items())
+        noting = dataclasses.replace(layer, layers=children)  # type: ignore[type-var]
+    return _Traced(noting, path, trace, layer) if path else noting
+
+
+def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
+    """Yield the layers inside a composite one (a dataclass with a field ``layers``), by name."""
+    if any(field.name == "layers" for field in dataclasses.fields(layer)):  # type: ignore[arg-type]
+        for i, child in enumerate(layer.layers):  # type: ignore[attr-defined]
+            yield str(i), child

@@ -1,0 +1,148 @@
+"""Every check of the project, each in an environment of its own: see CONTRIBUTING.md.
+
+``nox`` runs lint, types, examples, build and the tests on NumPy, array-api-strict and, where there is
+a CUDA device, CuPy. ``nox -s "tests(backend='torch')"`` runs one session, ``nox -l`` lists them all.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = [
+    "lint",
+    "types",
+    "examples",
+    "build",
+    "tests(backend='numpy')",
+    "tests(backend='strict')",
+    "tests(backend='cupy')",
+]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+BACKENDS = {
+    "numpy": [],
+    "strict": [],
+    "torch": ["torch"],
+    "jax": ["jax"],
+    "cupy": [],
+}
+CPU_TORCH = "torch==2.13.0"  # the newest that the tests have run with; a plain "torch" brings CUDA
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return nox.project.dependency_groups(PROJECT, name)
+
+
+def install_package(session: nox.Session, *extras: str) -> None:
+    """Install the project with extras; torch from a version that need not bring CUDA along."""
+    if "torch" in extras:
+        session.install(CPU_TORCH)
+    session.install("-e", f".[{','.join(extras)}]" if extras else ".")
+
+
+@nox.session
+@nox.parametrize("backend", list(BACKENDS))
+def tests(session: nox.Session, backend: str) -> None:
+    """Run the tests on one backend. Arguments after -- go to pytest."""
+    extras = ["cli", *BACKENDS[backend]]
+    if backend == "cupy":
+        cuda = cuda_extra(session)
+        if cuda is None:
+            return
+        extras.append(cuda)
+    install_package(session, *extras)
+    session.install(*group("test"))
+    session.run("pytest", "--backend", backend, *session.posargs)
+
+
+def cuda_extra(session: nox.Session) -> str | None:
+    """Return the extra for this machine's CUDA, or None without a device (an error if required)."""
+    required = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
+    smi = shutil.which("nvidia-smi")
+    listing = session.run(smi, external=True, silent=True, success_codes=[*range(256)]) if smi else ""
+    if not listing or "CUDA Version" not in str(listing):
+        message = "no CUDA device here: nvidia-smi is missing or finds none"
+        session.error(message) if required else session.skip(message)
+        return None
+    major = int(str(listing).partition("CUDA Version:")[2].split(".")[0])
+    return "cuda13" if major >= 13 else "cuda12"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the import rules (ruff)."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the package (mypy --strict)."""
+    install_package(session, "cli")
+    session.install(*group("types"))
+    session.run("mypy")
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every example."""
+    install_package(session, "cli")
+    for example in sorted(Path("examples").glob("*.py")):
+        session.run("python", "-W", "error", str(example))
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """Run the tests on NumPy with the lowest supported version of each dependency."""
+    session.install("-e", ".[cli]", *group("test"))
+    session.install(*lowest(PROJECT["project"]["dependencies"]))
+    session.install(*lowest(PROJECT["project"]["optional-dependencies"]["cli"]))
+    session.run("pytest", "--backend", "numpy", *session.posargs)
+
+
+def lowest(requirements: list[str]) -> list[str]:
+    """Return ``name==version`` for each ``name>=version``."""
+    return [requirement.replace(">=", "==") for requirement in requirements]
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build wheel and sdist, and try each in a clean environment outside the checkout."""
+    session.install("build")
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist), silent=True)
+    data = Path("examples/data").resolve()
+    for package in sorted(dist.resolve().iterdir()):
+        session.install("--force-reinstall", "--no-deps", str(package))
+        session.install(f"nnbackend[cli] @ {package.as_uri()}")
+        with session.chdir(session.create_tmp()):
+            session.run("nnbackend", "--version")
+            session.run(
+                "nnbackend", "train", str(data / "penguins.csv"), "--target", "species",
+                "--epochs", "5", "--output", "built.safetensors",
+            )  # fmt: skip
+            session.run("nnbackend", "predict", "built.safetensors", str(data / "penguins.csv"),
+                        "--output", "predicted.csv")  # fmt: skip
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Measure against the peers that can be installed. Arguments after -- go to the benchmark."""
+    install_package(session, "cli", "torch", "jax")
+    session.install("scikit-learn", "threadpoolctl")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+if __name__ == "__main__":
+    sys.exit("run this with nox: python -m pip install nox && nox")
