@@ -68,7 +68,9 @@ def cuda_extra(session: nox.Session) -> str | None:
     """Return the extra for this machine's CUDA, or None without a device (an error if required)."""
     required = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
     smi = shutil.which("nvidia-smi")
-    listing = session.run(smi, external=True, silent=True, success_codes=[*range(256)]) if smi else ""
+    listing = (
+        session.run(smi, external=True, silent=True, success_codes=[*range(256)]) if smi else ""
+    )
     if not listing or "CUDA Version" not in str(listing):
         message = "no CUDA device here: nvidia-smi is missing or finds none"
         session.error(message) if required else session.skip(message)

@@ -14,7 +14,12 @@ angle, turn = rng.uniform(0, 3 * np.pi, 600), rng.integers(0, 3, 600)  # three a
 points = (angle * np.stack([np.cos(angle + 2.1 * turn), np.sin(angle + 2.1 * turn)])).T / 5
 
 net = nnb.Network(
-    [nnb.Dense(64, activation="gelu"), nnb.Dropout(0.1), nnb.Dense(64, activation="gelu"), nnb.Dense(3)],
+    [
+        nnb.Dense(64, activation="gelu"),
+        nnb.Dropout(0.1),
+        nnb.Dense(64, activation="gelu"),
+        nnb.Dense(3),
+    ],
     backend=sys.argv[1] if len(sys.argv) > 1 else "numpy",
     input_shape=(2,),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -124,16 +124,16 @@ class Backend:
         """Return a function that does the same, compiled where the library can."""
         return function
 
-    def scan(self, body: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function that runs ``body`` over batches of rows.
+    def scan(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that runs a training step on one batch of rows after the other.
 
-        ``body(carry, *batches, scalars, number) -> (carry, outputs)`` is a training step. The
-        function is ``run(carry, rows, size, scalars, numbers) -> (carry, outputs)``: ``rows`` are
-        arrays (or None) that are cut into batches of ``size``; ``scalars`` and ``numbers`` have an
-        entry for each step. Of each output the numbers come back stacked and the batches joined.
-        Here that is a loop; a compiler can make one program of it.
+        ``step(carry, *batches, scalars, number) -> (carry, (loss, mass, output))``. The function is
+        ``run(carry, rows, size, scalars, numbers) -> (carry, losses, masses, outputs)``: ``rows``
+        are arrays (or None) that are cut into batches of ``size``; ``scalars`` and ``numbers`` have
+        an entry for each step. If there is one batch only, all steps take it. ``losses`` and
+        ``masses`` (None without weights) have an entry for each step and are for ``read``; the
+        outputs of all rows are joined. Here that is a loop; a compiler can make one program of it.
         """
-        xp = self.xp
 
         def run(
             carry: Any,
@@ -141,17 +141,24 @@ class Backend:
             size: int,
             scalars: Sequence[tuple[float, ...]],
             numbers: Sequence[int],
-        ) -> tuple[Any, list[Array | None]]:
-            outputs = []
-            last = next(r.shape[0] for r in rows if r is not None)
-            for i, number in enumerate(numbers):
-                part = slice(i * size, min((i + 1) * size, last))
-                batches = [None if r is None else r[part, ...] for r in rows]
-                carry, output = body(carry, *batches, scalars[i], number)
-                outputs.append(output)
-            return carry, [_join(parts, xp) for parts in zip(*outputs, strict=True)]
+        ) -> tuple[Any, Any, Any, Array | None]:
+            results = []
+            for i, batch in enumerate(_batches(rows, size, len(numbers))):
+                carry, result = step(carry, *batch, scalars[i], numbers[i])
+                results.append(result)
+            losses, masses, outputs = zip(*results, strict=True)
+            return (
+                carry,
+                losses,
+                None if masses[0] is None else masses,
+                None if outputs[0] is None else _joined(outputs, self.xp),
+            )
 
         return run
+
+    def read(self, numbers: Any) -> np.ndarray[Any, Any]:
+        """Return numbers that ``scan`` gave, on the host in float64. The one place that waits."""
+        return np.asarray(self.to_numpy(self.xp.stack(list(numbers))), dtype=np.float64)
 
     def erf(self, x: Array) -> Array:
         """Return the error function of each element."""
@@ -182,16 +189,16 @@ class Backend:
             TypeError: ``x`` does not hold real numbers.
         """
         if not self._owns(x):
-            x = self._import(x)
+            x = self._import(x, self.dtype_name if dtype is None else None)
         return self.xp.asarray(x, dtype=self.dtype if dtype is None else dtype, device=self.device)
 
-    def _import(self, x: Any) -> Array:
-        """Return ``x`` as an array of this library, in whatever dtype it has."""
+    def _import(self, x: Any, dtype: str | None) -> Array:
+        """Return ``x`` as an array of this library; what comes from the host, in ``dtype``."""
         if hasattr(x, "__dlpack__") and hasattr(x, "shape") and not isinstance(x, np.ndarray):
             # Other libraries refuse with errors of many classes; then it goes through the host.
             with contextlib.suppress(Exception):
                 return self.xp.from_dlpack(x)
-        return self._from_host(_numbers(x))
+        return self._from_host(host_numbers(x, dtype))
 
     @property
     def integer(self) -> Any:
@@ -263,13 +270,19 @@ def namespace(x: Array) -> Namespace:
     return _namespaces[kind]
 
 
-def _join(parts: Sequence[Array | None], xp: Namespace) -> Array | None:
-    """Return the numbers stacked, or the batches joined, of successive steps."""
-    if parts[0] is None:
-        return None
-    if len(parts[0].shape) == 0:
-        return xp.stack([xp.asarray(part) for part in parts])
-    return parts[0] if len(parts) == 1 else xp.concat(list(parts))
+def _batches(
+    rows: Sequence[Array | None], size: int, steps: int
+) -> Iterable[Sequence[Array | None]]:
+    """Return the batches of each step; a single batch again and again."""
+    total = next(r.shape[0] for r in rows if r is not None)
+    if size >= total:
+        return [rows] * steps
+    bounds = [slice(a, min(a + size, total)) for a in range(0, total, size)]
+    return ([None if r is None else r[part, ...] for r in rows] for part in bounds)
+
+
+def _joined(outputs: Sequence[Array], xp: Namespace) -> Array:
+    return outputs[0] if len(outputs) == 1 else xp.concat(list(outputs))
 
 
 def _class(name: str) -> type[Backend]:
@@ -328,8 +341,8 @@ def import_library(cls: type[Backend], module: str) -> Any:
         ) from error
 
 
-def _numbers(x: Any) -> np.ndarray[Any, Any]:
-    """Return ``x`` as a NumPy array of real numbers."""
+def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
+    """Return ``x`` as a NumPy array of real numbers, of ``dtype`` if one is given."""
     try:
         array = _to_host(x)
     except ValueError as error:
@@ -338,7 +351,8 @@ def _numbers(x: Any) -> np.ndarray[Any, Any]:
         array = _from_objects(array)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"expected real numbers, got an array of dtype {array.dtype}")
-    return array
+    # Converted here, before it travels: fewer bytes, and some devices have no float64.
+    return array if dtype is None else array.astype(dtype, copy=False)
 
 
 def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -25,9 +25,12 @@ class Callback:
     Attributes:
         every_batch: whether ``batch_end`` is called after every step. Without it the steps between
             two calls may be many, as suits the backend.
+        every_epoch: whether ``epoch_end`` is called after every epoch. Without it short epochs of
+            a single step may be run many at a time, which is faster.
     """
 
     every_batch: bool = True
+    every_epoch: bool = True
 
     def start(self, run: Run) -> None:
         """Called once, before the first epoch."""
@@ -107,6 +110,7 @@ class Progress(Callback):
     """
 
     every_batch = False
+    every_epoch = False
 
     def __init__(self) -> None:
         self._bar: Any = None

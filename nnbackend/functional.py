@@ -24,7 +24,7 @@ def sigmoid(x: Array, xp: Namespace) -> Array:
     z = xp.minimum(-x, _largest_exponent(xp, x.dtype))
     z = xp.exp(z)
     z += 1.0
-    return 1.0 / z
+    return xp.reciprocal(z)
 
 
 def softplus(x: Array, xp: Namespace) -> Array:

@@ -3,142 +3,179 @@
 Where slices are views (NumPy, CuPy, torch) all parameters lie in one vector, and so do their gradients
 and the optimiser's state: a step of the optimiser is then a few operations on one array instead of a
 few for each parameter. Where they are not (JAX, whose compiler would have to copy), each parameter
-stays an array of its own. Both kinds do the same arithmetic.
+stays an array of its own. Both do the same arithmetic, and both are used alike: a layout has no arrays,
+it knows how to handle a ``carry``, which is what a training step takes and returns.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 from nnbackend.backend import Backend
 from nnbackend.optimizers import Optimizer
-from nnbackend.tree import at, paths, tree_map, unflatten
-from nnbackend.types import Array, Params
+from nnbackend.tree import at, leaves, paths, tree_map, unflatten
+from nnbackend.types import Array, Namespace, Params
 
-__all__ = ["Leaves", "Vector", "layout_for"]
+__all__ = ["Layout", "layout_for"]
 
 
-def layout_for(backend: Backend, params: Params, optimizer: Optimizer) -> Leaves | Vector:
-    """Return the layout that suits the backend, holding a copy of ``params``."""
-    if backend.slices_are_views and any(True for _ in paths(params)):
-        return Vector(backend, params, optimizer)
-    return Leaves(backend, params, optimizer)
+class Layout(Protocol):
+    """What training asks of a layout."""
+
+    def init(self, params: Params) -> Any:
+        """Return the carry: a copy of the parameters, and the optimiser's arrays."""
+
+    def params(self, carry: Any) -> Params:
+        """Return the named parameters in a carry."""
+
+    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
+        """Return the carry after one step of the optimiser. The old one is consumed."""
+
+    def snapshot(self, carry: Any) -> Any:
+        """Return a copy of the parameters."""
+
+    def restored(self, carry: Any, snapshot: Any) -> Any:
+        """Return the carry with the parameters of a snapshot."""
+
+    def finite(self, snapshot: Any) -> bool:
+        """Return whether all parameters of a snapshot are finite."""
+
+    def copy(self, carry: Any) -> Any:
+        """Return a copy of a carry."""
+
+
+def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
+    """Return the layout that suits a backend."""
+    kind = Vector if backend.slices_are_views else Leaves
+    return kind(backend.xp, optimizer, backend.chunk)
 
 
 class Leaves:
-    """Each parameter an array of its own.
+    """Each parameter an array of its own. The carry is the parameters and the optimiser's slots."""
 
-    ``carry`` is what a training step takes and returns: the parameters and the optimiser's arrays.
-    """
-
-    def __init__(self, backend: Backend, params: Params, optimizer: Optimizer) -> None:
-        self._xp = backend.xp
+    def __init__(self, xp: Namespace, optimizer: Optimizer, chunk: int | None = None) -> None:
+        self._xp = xp
         self._optimizer = optimizer
-        params = tree_map(lambda p: self._xp.asarray(p, copy=True), params)
-        slots = optimizer.init(params)["slots"]
-        self.carry: tuple[Any, Any] = (params, slots)
 
-    def params(self, carry: tuple[Any, Any]) -> Params:
+    def init(self, params: Params) -> Any:
+        """Return the carry."""
+        params = _copy(params, self._xp)
+        return params, self._optimizer.init(params)["slots"]
+
+    def params(self, carry: Any) -> Params:
         """Return the named parameters."""
         return carry[0]  # type: ignore[no-any-return]
 
-    def update(
-        self, carry: tuple[Any, Any], grads: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Any, Any]:
-        """Return the carry after one step of the optimiser."""
+    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
+        """Apply the optimiser's rule to each parameter."""
         params, slots = carry
-        new: dict[str, Array] = {}
-        new_slots: list[dict[str, Array]] = [{} for _ in slots]
-        for path in paths(params):
-            name = ".".join(path)
-            own = tuple(at(slots[str(i)], path) for i in range(len(slots)))
-            p, own = self._optimizer.rule(at(params, path), at(grads, path), own, scalars, self._xp)
-            new[name] = p
-            for i, slot in enumerate(own):
-                new_slots[i][name] = slot
-        trees = {str(i): unflatten(flat, params) for i, flat in enumerate(new_slots)}
-        return unflatten(new, params), trees
+        return self._optimizer.apply(params, grads, slots, scalars)
 
-    def snapshot(self) -> Params:
+    def snapshot(self, carry: Any) -> Params:
         """Return a copy of the parameters."""
-        return tree_map(lambda p: self._xp.asarray(p, copy=True), self.carry[0])
+        return _copy(carry[0], self._xp)
 
-    def restore(self, snapshot: Params) -> None:
-        """Set the parameters to those of a snapshot."""
-        self.carry = (tree_map(lambda p: self._xp.asarray(p, copy=True), snapshot), self.carry[1])
+    def restored(self, carry: Any, snapshot: Params) -> Any:
+        """Return the carry with other parameters."""
+        return _copy(snapshot, self._xp), carry[1]
 
-    def finite(self, snapshot: Params | None = None) -> bool:
-        """Return whether all parameters, or those of a snapshot, are finite."""
-        params = self.carry[0] if snapshot is None else snapshot
-        xp = self._xp
-        return all(bool(xp.all(xp.isfinite(at(params, path)))) for path in paths(params))
+    def finite(self, snapshot: Params) -> bool:
+        """Return whether all parameters are finite."""
+        return all(bool(self._xp.all(self._xp.isfinite(leaf))) for leaf in leaves(snapshot))
+
+    def copy(self, carry: Any) -> Any:
+        """Return a copy of parameters and slots."""
+        return tuple(_copy(tree, self._xp) for tree in carry)
 
 
 class Vector:
     """All parameters in one vector, of which the named ones are views.
 
-    The vectors are changed in place, so ``carry`` is always the same.
+    The carry is a :class:`_Vectors`; it is changed in place. A vector too large for the processor's
+    cache is updated piece by piece, so that the rule's many passes stay in it.
     """
 
-    def __init__(self, backend: Backend, params: Params, optimizer: Optimizer) -> None:
-        self._xp = xp = backend.xp
+    def __init__(self, xp: Namespace, optimizer: Optimizer, chunk: int | None = None) -> None:
+        self._xp = xp
         self._optimizer = optimizer
-        self._paths = list(paths(params))
-        flat = [xp.reshape(at(params, path), (-1,)) for path in self._paths]
-        self._vector = xp.concat(flat)
-        self._gradient = xp.zeros_like(self._vector)
-        slots = [xp.zeros_like(self._vector) for _ in range(optimizer.slots)]
-        self._tree = self._views(self._vector, params)
-        gradients = self._views(self._gradient, params)
-        self._gradients = [at(gradients, path) for path in self._paths]
-        total = self._vector.shape[0]
-        size = backend.chunk or total
-        self._chunks = [
-            [array[a : min(a + size, total)] for array in (self._vector, self._gradient, *slots)]
-            for a in range(0, total, size)
-        ]
-        self.carry: tuple[Any, Any] = (None, None)
+        self._chunk = chunk
 
-    def _views(self, vector: Array, params: Params) -> Params:
-        """Return the parts of ``vector``, nested and shaped as ``params`` are."""
-        views: dict[str, Array] = {}
-        start = 0
-        for path in self._paths:
-            shape = at(params, path).shape
-            part = vector[start : start + math.prod(shape)]
-            views[".".join(path)] = self._xp.reshape(part, shape, copy=False)
-            start += math.prod(shape)
-        return unflatten(views, params)
+    def init(self, params: Params) -> _Vectors:
+        """Return the carry."""
+        return _Vectors(params, self._optimizer.slots, self._chunk, self._xp)
 
-    def params(self, carry: tuple[Any, Any]) -> Params:
+    def params(self, carry: _Vectors) -> Params:
         """Return the named parameters, views of the vector."""
-        return self._tree
+        return carry.params
 
-    def update(
-        self, carry: tuple[Any, Any], grads: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Any, Any]:
-        """Do one step of the optimiser, piece by piece of the vector."""
-        for view, path in zip(self._gradients, self._paths, strict=True):
+    def update(self, carry: _Vectors, grads: Params, scalars: tuple[Any, ...]) -> _Vectors:
+        """Apply the optimiser's rule to the vector."""
+        for view, path in carry.gradients:
             view[...] = at(grads, path)
         rule, xp = self._optimizer.rule, self._xp
-        for p, g, *slots in self._chunks:
-            new = rule(p, g, tuple(slots), scalars, xp)
+        for p, g, slots in carry.pieces:
+            new_p, new_slots = rule(p, g, slots, scalars, xp)
             # Rules work in place; for one that does not, its results are copied into the vectors.
-            for old, value in zip((p, *slots), (new[0], *new[1]), strict=True):
-                if value is not old:
-                    old[...] = value
+            if new_p is not p:
+                p[...] = new_p
+            for slot, new in zip(slots, new_slots, strict=True):
+                if new is not slot:
+                    slot[...] = new
         return carry
 
-    def snapshot(self) -> Array:
+    def snapshot(self, carry: _Vectors) -> Array:
         """Return a copy of the vector."""
-        return self._xp.asarray(self._vector, copy=True)
+        return self._xp.asarray(carry.vector, copy=True)
 
-    def restore(self, snapshot: Array) -> None:
-        """Set the parameters to those of a snapshot."""
-        self._vector[...] = snapshot
+    def restored(self, carry: _Vectors, snapshot: Array) -> _Vectors:
+        """Copy a snapshot into the vector."""
+        carry.vector[...] = snapshot
+        return carry
 
-    def finite(self, snapshot: Array | None = None) -> bool:
-        """Return whether all parameters, or those of a snapshot, are finite."""
-        vector = self._vector if snapshot is None else snapshot
-        return bool(self._xp.all(self._xp.isfinite(vector)))
+    def finite(self, snapshot: Array) -> bool:
+        """Return whether all parameters are finite."""
+        return bool(self._xp.all(self._xp.isfinite(snapshot)))
+
+    def copy(self, carry: _Vectors) -> _Vectors:
+        """Return a copy of all vectors."""
+        twin = self.init(carry.params)
+        for old, new in zip(carry.slots, twin.slots, strict=True):
+            new[...] = old
+        return twin
+
+
+class _Vectors:
+    """The vectors of a network in training, and the views into them."""
+
+    def __init__(self, params: Params, slots: int, chunk: int | None, xp: Namespace) -> None:
+        flat = [xp.reshape(leaf, (-1,)) for leaf in leaves(params)]
+        self.vector = xp.concat(flat)
+        gradient = xp.zeros_like(self.vector)
+        self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
+        self.params = _views(self.vector, params, xp)
+        views = _views(gradient, params, xp)
+        self.gradients = [(at(views, path), path) for path in paths(params)]
+        total = self.vector.shape[0]
+        size = chunk or total
+        parts = [slice(start, min(start + size, total)) for start in range(0, total, size)]
+        self.pieces = [
+            (self.vector[part], gradient[part], tuple(slot[part] for slot in self.slots))
+            for part in parts
+        ]
+
+
+def _views(vector: Array, params: Params, xp: Namespace) -> Params:
+    """Return the parts of ``vector``, nested and shaped as ``params`` are."""
+    views: dict[str, Array] = {}
+    start = 0
+    for path in paths(params):
+        shape = at(params, path).shape
+        stop = start + math.prod(shape)
+        views[".".join(path)] = xp.reshape(vector[start:stop], shape, copy=False)
+        start = stop
+    return unflatten(views, params)
+
+
+def _copy(tree: Params, xp: Namespace) -> Params:
+    return tree_map(lambda leaf: xp.asarray(leaf, copy=True), tree)

@@ -84,7 +84,6 @@ class Network:
         self._steps = 0
         self._epochs = 0
         self._trainer: Trainer | None = None
-        self._forward: Callable[[Params, Array], Array] | None = None
         if input_shape is not None:
             self.build(input_shape)
 
@@ -171,11 +170,8 @@ class Network:
         check_size("batch_size", batch_size)
         with self.backend.scope():
             x = self._rows(x)
-            if self._forward is None:
-                self._forward = training.compiled_forward(self.layers, self.backend)
-            return training.forward_in_batches(
-                self._forward, self.params, x, self.backend, batch_size
-            )
+            forward = training.forward_pass(self.layers, self.backend)
+            return training.forward_in_batches(forward, self.params, x, self.backend, batch_size)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return an array of this network's backend as a NumPy array."""
@@ -290,12 +286,12 @@ class Network:
             trainer = self._trainer
             if trainer is None or (trainer.objective, trainer.optimizer) != (objective, chosen):
                 trainer = self._new_trainer(objective, chosen)
-            before = trainer.layout.snapshot()
+            before = trainer.snapshot()
             try:
                 value = trainer.epoch(samples, min(batch_size or len(samples), len(samples)))[
                     "loss"
                 ]
-                if not math.isfinite(value) or not trainer.layout.finite():
+                if not math.isfinite(value) or not trainer.finite():
                     training.diverged(trainer, [before], 1, History())
             finally:
                 self._adopt(trainer)
@@ -328,8 +324,7 @@ class Network:
         with self.backend.scope():
             objective = self._objective(loss, metrics, x)
             samples = self._samples(x, y, objective.loss, sample_weight)
-            forward = training.compiled_forward(objective.layers, self.backend)
-            return training.evaluate(objective, forward, self.params, samples, self.backend)
+            return training.evaluate(objective, self.params, samples, self.backend)
 
     # Parameters and description
 

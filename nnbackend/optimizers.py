@@ -96,18 +96,23 @@ class Optimizer(ABC):
             state: from ``init`` or the last ``update``.
         """
         step = state["step"] + 1
-        scalars = self.scalars(step)
+        params, slots = self.apply(params, grads, state["slots"], self.scalars(step))
+        return params, {"step": step, "slots": slots}
+
+    def apply(
+        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
+    ) -> tuple[Params, Params]:
+        """Return the parameters and their slots with ``rule`` applied to each."""
         new_params: dict[str, Array] = {}
-        new_slots: list[dict[str, Array]] = [{} for _ in range(self.slots)]
+        new_slots: list[dict[str, Array]] = [{} for _ in slots]
         for path in paths(params):
-            name = ".".join(path)
-            p = at(params, path)
-            slots = tuple(at(state["slots"][str(i)], path) for i in range(self.slots))
-            new_params[name], slots = self.rule(p, at(grads, path), slots, scalars, namespace(p))
-            for i, slot in enumerate(slots):
-                new_slots[i][name] = slot
-        trees = {str(i): unflatten(flat, params) for i, flat in enumerate(new_slots)}
-        return unflatten(new_params, params), {"step": step, "slots": trees}
+            name, p = ".".join(path), at(params, path)
+            own = tuple(at(slots[str(i)], path) for i in range(len(slots)))
+            new_params[name], own = self.rule(p, at(grads, path), own, scalars, namespace(p))
+            for flat, slot in zip(new_slots, own, strict=True):
+                flat[name] = slot
+        nested = {str(i): unflatten(flat, params) for i, flat in enumerate(new_slots)}
+        return unflatten(new_params, params), nested
 
 
 @OPTIMIZERS.register("sgd")

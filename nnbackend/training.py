@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy as np
 from nnbackend import random
 from nnbackend.backend import Backend
 from nnbackend.errors import DivergenceError
-from nnbackend.layout import Leaves, Vector, layout_for
+from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
@@ -28,6 +29,8 @@ __all__ = ["History", "Objective", "Run", "Samples", "Trainer", "evaluate", "for
 
 _BLOCK_BYTES = 1 << 26  # rows gathered at a time for shuffled batches
 _BATCH_ROWS = 4096  # rows of a forward pass outside training
+_BRIEF = 0.02  # seconds; while epochs of one step take less, more of them are run together
+_MOST_TOGETHER = 1024
 
 
 class History:
@@ -44,11 +47,12 @@ class History:
         self._columns: dict[str, list[float]] = {"epoch": []}
         self.stopped: str | None = None
 
-    def append(self, record: Mapping[str, float]) -> None:
-        """Add an epoch."""
-        self._columns["epoch"].append(len(self) + 1)
-        for name, value in record.items():
-            self._columns.setdefault(name, []).append(value)
+    def extend(self, columns: Mapping[str, list[float]]) -> None:
+        """Add epochs: a list of as many figures for each name."""
+        count = len(columns["loss"])
+        self._columns["epoch"].extend(range(len(self) + 1, len(self) + count + 1))
+        for name, values in columns.items():
+            self._columns.setdefault(name, []).extend(values)
 
     def __getitem__(self, name: str) -> list[float]:
         return self._columns[name]
@@ -143,17 +147,25 @@ class Run:
         self.reason = reason
 
 
-def make_step(
-    objective: Objective, layout: Leaves | Vector, backend: Backend, key: tuple[int, int]
+def _training_step(
+    layers: Layer,
+    loss: Loss,
+    optimizer: Optimizer,
+    backend: Backend,
+    key: tuple[int, int],
+    watched: bool,
 ) -> Callable[..., Any]:
-    """Return the training step: forward, loss, backward, update."""
-    layers, loss = objective.layers, objective.loss
-    watched = bool(objective.metrics)
+    """Return the training step, run over batches: forward, loss, backward, update."""
+    layout = layout_for(backend, optimizer)
+    # One context for all steps of a loop. A compiled program is shared, also between threads, and
+    # makes its own when it is traced.
+    shared = None if backend.static_shapes else Context(backend, True, key)
 
     def step(
         carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
     ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
-        ctx = Context(backend, True, key, number)
+        ctx = shared or Context(backend, True, key)
+        ctx.step = number
         prediction, backward = layers.forward(layout.params(carry), x, ctx)
         total = None
         if weight is None:
@@ -165,7 +177,51 @@ def make_step(
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
-    return step
+    return backend.scan(step)
+
+
+def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
+    """Return the forward pass outside training."""
+    ctx = Context(backend)
+
+    def forward(params: Params, x: Array) -> Array:
+        return layers.forward(params, x, ctx)[0]
+
+    return backend.compile(forward)
+
+
+# Compiled programs depend on descriptions alone, not on parameters: what is compiled once serves every
+# network that is described alike.
+_shared_training_step = lru_cache(maxsize=64)(_training_step)
+_shared_forward_pass = lru_cache(maxsize=64)(_forward_pass)
+
+
+def training_step(
+    objective: Objective, optimizer: Optimizer, backend: Backend, seed: int
+) -> Callable[..., Any]:
+    """Return the program of a training step, as ``Backend.scan`` describes it."""
+    key, watched = random.pass_key(seed), bool(objective.metrics)
+    description: Any = (objective.layers, objective.loss, optimizer, backend, key, watched)
+    if backend.static_shapes and _hashable(description):
+        return _shared_training_step(*description)
+    return _training_step(*description)
+
+
+def forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
+    """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
+    description: Any = (layers, backend)
+    if backend.static_shapes and _hashable(description):
+        return _shared_forward_pass(*description)
+    return _forward_pass(*description)
+
+
+def _hashable(description: Any) -> bool:
+    """Return whether a description is hashable; one with a custom layer of odd fields is not."""
+    try:
+        hash(description)
+    except TypeError:
+        return False
+    return True
 
 
 class Trainer:
@@ -195,15 +251,26 @@ class Trainer:
         self.seed = seed
         self.steps = steps  # of the network's life: a new dropout mask for each
         self.updates = 0  # of this optimiser's life: what its formulas count
-        self.layout = layout_for(backend, params, optimizer)
-        step = make_step(objective, self.layout, backend, random.pass_key(seed))
-        self._run = backend.scan(step)
-        self._predict = compiled_forward(objective.layers, backend)
+        self.layout = layout_for(backend, optimizer)
+        self.carry = self.layout.init(params)
+        self._run = training_step(objective, optimizer, backend, seed)
 
     @property
     def params(self) -> Params:
         """The named parameters as they are now."""
-        return self.layout.params(self.layout.carry)
+        return self.layout.params(self.carry)
+
+    def snapshot(self) -> Any:
+        """Return a copy of the parameters, for ``restore``."""
+        return self.layout.snapshot(self.carry)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to the parameters of a snapshot."""
+        self.carry = self.layout.restored(self.carry, snapshot)
+
+    def finite(self) -> bool:
+        """Return whether all parameters are finite."""
+        return self.layout.finite(self.snapshot())
 
     def epoch(
         self,
@@ -222,7 +289,7 @@ class Trainer:
             each_block: is told the number of steps done, after each block of steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
-        rows, losses, masses, predictions, seen = len(samples), [], [], [], []
+        rows, results, seen = len(samples), list[Any](), list[Samples]()
         block_rows = block_rows or _block_rows(samples, batch_size)
         for start in range(0, rows, block_rows):
             stop = min(start + block_rows, rows)
@@ -231,37 +298,57 @@ class Trainer:
                 block = samples.take(order[start:stop], self.backend)
             elif (start, stop) != (0, rows):
                 block = samples.slice(start, stop)
-            value, mass, prediction = self._block(block, batch_size)
-            losses.append(value)
-            masses.append(mass)
-            if prediction is not None:
-                predictions.append(prediction)
-                seen.append(block)
+            size = min(batch_size, stop - start)
+            results.append(self._block(block, size, math.ceil((stop - start) / size)))
+            seen.append(block)
             if each_block is not None:
                 each_block(math.ceil(stop / batch_size))
-        figures = {"loss": _weighted_mean(losses, masses, self.backend)}
-        if predictions:
-            figures |= self._watched(predictions, seen)
+        # Here, and not before, the losses are waited for.
+        losses = np.concatenate([self.backend.read(losses) for losses, _, _ in results])
+        masses = np.concatenate(
+            [
+                self._masses(block, masses, batch_size)
+                for (_, masses, _), block in zip(results, seen, strict=True)
+            ]
+        )
+        figures = {"loss": float(losses @ masses / masses.sum())}
+        if self.objective.metrics:
+            outputs = [
+                output[: len(block), ...] for (*_, output), block in zip(results, seen, strict=True)
+            ]
+            figures |= self._watched(outputs, seen)
         return figures
 
-    def _block(self, block: Samples, size: int) -> tuple[Array, Any, Array | None]:
-        """Run the steps of a block; return their losses, the weight of each, and the outputs."""
-        rows = len(block)
-        size = min(size, rows)
-        steps = math.ceil(rows / size)
+    def repeat(self, samples: Samples, count: int) -> np.ndarray[Any, Any]:
+        """Do ``count`` steps with all samples each; return their losses. No metrics."""
+        losses, _, _ = self._block(samples, len(samples), count)
+        return self.backend.read(losses)
+
+    def rates(self, count: int) -> list[float]:
+        """Return the learning rates of the last ``count`` steps."""
+        rate = self.optimizer.learning_rate
+        if not callable(rate):
+            return [rate] * count
+        return [float(rate(update)) for update in range(self.updates - count, self.updates)]
+
+    def _block(self, block: Samples, size: int, steps: int) -> tuple[Any, Any, Array | None]:
+        """Run the steps of a block; return their losses, their weights, and the outputs."""
         if self.backend.static_shapes:
-            block = _padded(block, steps * size, self.backend)
+            block = _padded(block, -(-len(block) // size) * size, self.backend)
         first, self.updates = self.updates, self.updates + steps
         scalars = [self.optimizer.scalars(first + i + 1) for i in range(steps)]
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
-        carry, (losses, mass, outputs) = self._run(
-            self.layout.carry, (block.x, block.y, block.weight), size, scalars, numbers
-        )
-        self.layout.carry = carry
-        if mass is None:
-            mass = np.minimum(size, rows - size * np.arange(steps))
-        return losses, mass, None if outputs is None else outputs[:rows, ...]
+        rows = (block.x, block.y, block.weight)
+        self.carry, *results = self._run(self.carry, rows, size, scalars, numbers)
+        losses, masses, outputs = results
+        return losses, masses, outputs
+
+    def _masses(self, block: Samples, masses: Any, size: int) -> np.ndarray[Any, Any]:
+        """Return what each step counts in the mean loss: its weights, or its number of rows."""
+        if masses is not None:
+            return self.backend.read(masses)
+        return np.asarray([min(size, len(block) - a) for a in range(0, len(block), size)], float)
 
     def _watched(self, predictions: list[Array], blocks: list[Samples]) -> dict[str, float]:
         """Return the metrics over the outputs of an epoch."""
@@ -275,7 +362,7 @@ class Trainer:
 
     def evaluate(self, samples: Samples) -> dict[str, float]:
         """Return the loss and the metrics on other samples."""
-        return evaluate(self.objective, self._predict, self.params, samples, self.backend)
+        return evaluate(self.objective, self.params, samples, self.backend)
 
 
 def fit(
@@ -310,49 +397,70 @@ def fit(
     history = History()
     run = Run(network, epochs, math.ceil(rows / size), history)
     every_batch, each_block = _progress(run, callbacks)
+    # Epochs of a single step need not be left one by one, unless someone looks at each.
+    alone = size < rows or validation is not None or bool(trainer.objective.metrics)
+    alone = alone or every_batch or any(callback.every_epoch for callback in callbacks)
+    together = 1
     _notify(callbacks, "start", run)
-    layout = trainer.layout
-    before = good = layout.snapshot()  # the parameters one epoch and two epochs ago
+    before = good = trainer.snapshot()  # the parameters one epoch and two epochs ago
     try:
-        for epoch in range(epochs):
-            run.epoch, run.step = epoch + 1, 0
+        while len(history) < epochs and run.reason is None:
+            run.epoch, run.step = len(history) + 1, 0
             _notify(callbacks, "epoch_start", run)
             started = time.perf_counter()
-            order = None
-            if shuffle and size < rows:
-                order = random.permutation(trainer.seed, rows, "order", first_epoch + epoch)
-            record = trainer.epoch(samples, size, order, each_block, size if every_batch else None)
-            if not math.isfinite(record["loss"]):
-                diverged(trainer, [good, before], epoch + 1, history)
-            if validation is not None:
-                figures = trainer.evaluate(validation)
-                record |= {f"validation_{name}": value for name, value in figures.items()}
-            record["learning_rate"] = trainer.optimizer.rate(trainer.updates)
-            record["seconds"] = time.perf_counter() - started
-            before, good = good, layout.snapshot()
-            history.append(record)
+            if together > 1:
+                losses = _many(trainer, samples, min(together, epochs - len(history)))
+                if losses is None:  # one of the epochs diverged: find it one by one
+                    alone, together = True, 1
+                    continue
+                columns = {"loss": losses}
+            else:
+                order = None
+                if shuffle and size < rows:
+                    order = random.permutation(trainer.seed, rows, "order", first_epoch + run.epoch)
+                block_rows = size if every_batch else None
+                figures = trainer.epoch(samples, size, order, each_block, block_rows)
+                if not math.isfinite(figures["loss"]):
+                    diverged(trainer, [good, before], run.epoch, history)
+                if validation is not None:
+                    held_out = trainer.evaluate(validation)
+                    figures |= {f"validation_{name}": value for name, value in held_out.items()}
+                columns = {name: [value] for name, value in figures.items()}
+            before, good = good, trainer.snapshot()
+            seconds, count = time.perf_counter() - started, len(columns["loss"])
+            columns["learning_rate"] = trainer.rates(count)
+            columns["seconds"] = [seconds / count] * count
+            history.extend(columns)
+            run.epoch = len(history)
             _notify(callbacks, "epoch_end", run)
-            if run.reason is not None:
-                history.stopped = run.reason
-                break
-        if not layout.finite():
+            if not alone and seconds < _BRIEF:
+                together = min(2 * together, _MOST_TOGETHER)
+        if not trainer.finite():
             diverged(trainer, [good, before], len(history), history)
     except KeyboardInterrupt:
-        layout.restore(good)
+        trainer.restore(good)
         history.stopped = f"interrupted in epoch {run.epoch}; the {len(history)} before it are kept"
     finally:
         _notify(callbacks, "stop", run)
+    history.stopped = history.stopped or run.reason
     return history
 
 
+def _many(trainer: Trainer, samples: Samples, count: int) -> list[float] | None:
+    """Do epochs of one step each; undo them all and return None if a loss is not finite."""
+    saved = trainer.layout.copy(trainer.carry), trainer.steps, trainer.updates
+    losses = trainer.repeat(samples, count)
+    if np.isfinite(losses).all():
+        return losses.tolist()  # type: ignore[no-any-return]
+    trainer.carry, trainer.steps, trainer.updates = saved
+    return None
+
+
 def evaluate(
-    objective: Objective,
-    forward: Callable[[Params, Array], Array],
-    params: Params,
-    samples: Samples,
-    backend: Backend,
+    objective: Objective, params: Params, samples: Samples, backend: Backend
 ) -> dict[str, float]:
     """Return the loss and the metrics over all samples."""
+    forward = forward_pass(objective.layers, backend)
     z = forward_in_batches(forward, params, samples.x, backend)
     extra = () if samples.weight is None else (samples.weight,)
     value, _ = objective.loss(z, samples.y, *extra)
@@ -368,16 +476,6 @@ def measure(
     prediction, _ = objective.output(z, Context(backend))
     extra = () if weight is None else (weight,)
     return {name: float(f(prediction, y, *extra)) for name, f in objective.metrics.items()}
-
-
-def compiled_forward(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
-    """Return the forward pass outside training, compiled where the backend can."""
-    ctx = Context(backend)
-
-    def forward(params: Params, x: Array) -> Array:
-        return layers.forward(params, x, ctx)[0]
-
-    return backend.compile(forward)
 
 
 def forward_in_batches(
@@ -405,36 +503,24 @@ def _block_rows(samples: Samples, batch_size: int) -> int:
 
 
 def _padded(block: Samples, rows: int, backend: Backend) -> Samples:
-    """Return the block with a weight for each row, and with rows of weight 0 to make up ``rows``."""
-    xp, dtype = backend.xp, backend.dtype
-    weight = block.weight
-    if weight is None:
-        weight = xp.ones(len(block), dtype=dtype, device=backend.device)
+    """Return the block made up to ``rows`` with rows of weight 0."""
     missing = rows - len(block)
     if missing == 0:
-        return Samples(block.x, block.y, weight)
-    zeros = xp.zeros(missing, dtype=dtype, device=backend.device)
+        return block
+    xp, where = backend.xp, {"dtype": backend.dtype, "device": backend.device}
+    weight = xp.ones(len(block), **where) if block.weight is None else block.weight
     x, y = (
         xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))])
         for a in (block.x, block.y)
     )
-    return Samples(x, y, xp.concat([weight, zeros]))
-
-
-def _weighted_mean(losses: list[Array], masses: list[Any], backend: Backend) -> float:
-    """Return the mean of the losses of all steps, in float64."""
-    value = np.concatenate([np.asarray(backend.to_numpy(v), dtype=np.float64) for v in losses])
-    mass = np.concatenate(
-        [np.asarray(m if isinstance(m, np.ndarray) else backend.to_numpy(m)) for m in masses]
-    )
-    return float(value @ mass / mass.sum())
+    return Samples(x, y, xp.concat([weight, xp.zeros(missing, **where)]))
 
 
 def diverged(trainer: Trainer, snapshots: list[Any], epoch: int, history: History) -> None:
     """Restore the newest finite parameters and raise the error that says what happened."""
     for snapshot in snapshots:
         if trainer.layout.finite(snapshot):
-            trainer.layout.restore(snapshot)
+            trainer.restore(snapshot)
             break
     rate = trainer.optimizer.rate(max(trainer.updates, 1))
     raise DivergenceError(

@@ -43,9 +43,10 @@ class Context:
         training: whether layers behave as in training (dropout drops).
         key: the random key of the layer that is running; see :mod:`nnbackend.random`.
         step: the number of the training step; with ``key`` it fixes every random number drawn.
+            Under a compiler it is a traced array.
     """
 
-    __slots__ = ("backend", "key", "step", "training", "xp")
+    __slots__ = ("_children", "_root", "_step", "backend", "key", "training", "xp")
 
     def __init__(
         self,
@@ -58,13 +59,29 @@ class Context:
         self.xp = backend.xp
         self.training = training
         self.key = key
-        self.step = step
+        self._root = self
+        self._step = step
+        self._children: dict[str, Context] = {}
+
+    @property
+    def step(self) -> Any:
+        """The number of the training step, one for all layers of a network."""
+        return self._root._step
+
+    @step.setter
+    def step(self, number: Any) -> None:
+        self._root._step = number
 
     def child(self, name: str) -> Context:
-        """Return the context of the layer called ``name`` inside this one, with a key of its own."""
+        """Return the context of the layer ``name`` inside this one, with a key of its own."""
         if not self.training:
             return self  # nothing random happens outside training, so no key is needed
-        return Context(self.backend, True, fold_in(self.key, name), self.step)
+        child = self._children.get(name)
+        if child is None:
+            child = Context(self.backend, True, fold_in(self.key, name))
+            child._root = self._root
+            self._children[name] = child
+        return child
 
 
 @runtime_checkable

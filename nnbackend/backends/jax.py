@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy
+
 from nnbackend.backend import Backend, import_library
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
+
+_REPEATS = 1024  # steps on one batch that one compiled program has room for
 
 
 class JAXBackend(Backend):
@@ -53,18 +57,30 @@ class JAXBackend(Backend):
         """Return the function compiled by XLA, once for each set of shapes."""
         return self._jax.jit(function)  # type: ignore[no-any-return]
 
-    def scan(self, body: Callable[..., Any]) -> Callable[..., Any]:
+    def scan(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         jax, np = self._jax, self.xp
 
-        def program(carry: Any, rows: Any, scalars: Array, numbers: Array) -> Any:
-            return jax.lax.scan(
-                lambda carry, step: body(carry, *step[0], *step[1:]),
-                carry,
-                (rows, scalars, numbers),
-            )
+        def over_batches(carry: Any, batches: Any, scalars: Array, numbers: Array) -> Any:
+            def one(carry: Any, per_step: Any) -> Any:
+                batch, scalars, number = per_step
+                return step(carry, *batch, scalars, number)
 
-        compiled = jax.jit(program, donate_argnums=0)
+            return jax.lax.scan(one, carry, (batches, scalars, numbers))
+
+        def over_one(carry: Any, batch: Any, scalars: Array, first: Any, count: Any) -> Any:
+            """Run ``count`` steps, known only when the program runs: it is compiled once."""
+
+            def one(i: Any, state: Any) -> Any:
+                carry, losses = state
+                carry, (loss, _, _) = step(carry, *batch, scalars[i], first + i)
+                return carry, losses.at[i].set(loss)
+
+            losses = np.zeros(scalars.shape[0], dtype=self.dtype)
+            return jax.lax.fori_loop(0, count, one, (carry, losses))
+
+        scan = jax.jit(over_batches, donate_argnums=0)
+        repeat = jax.jit(over_one, donate_argnums=0)
 
         def run(
             carry: Any,
@@ -72,21 +88,29 @@ class JAXBackend(Backend):
             size: int,
             scalars: Sequence[tuple[float, ...]],
             numbers: Sequence[int],
-        ) -> tuple[Any, list[Array | None]]:
+        ) -> tuple[Any, Any, Any, Array | None]:
             steps = len(numbers)
+            # Scalars are data, not constants: a new learning rate compiles nothing.
+            table = numpy.asarray(scalars, dtype=self.dtype)
+            if steps > 1 and size >= rows[0].shape[0]:  # type: ignore[union-attr]
+                table = numpy.resize(table, (_REPEATS, table.shape[1]))
+                carry, losses = repeat(carry, rows, table, numbers[0], steps)
+                # Cut on the host: on the device each length would be a program of its own.
+                return carry, numpy.asarray(losses)[:steps], None, None
             batches = [
                 None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows
             ]
-            # Scalars are data, not constants: a new learning rate compiles nothing.
-            carry, outputs = compiled(
-                carry,
-                batches,
-                np.asarray(scalars, dtype=self.dtype),
-                np.asarray(numbers, dtype=np.int32),
-            )
-            return carry, [_joined(output, steps, np) for output in outputs]
+            order = numpy.asarray(numbers, dtype=numpy.int32)
+            carry, (losses, masses, outputs) = scan(carry, batches, table, order)
+            if outputs is not None:
+                outputs = np.reshape(outputs, (steps * size, *outputs.shape[2:]))
+            return carry, losses, masses, outputs
 
         return run
+
+    def read(self, numbers: Any) -> Any:
+        """Return numbers of a scan on the host."""
+        return numpy.asarray(numbers, dtype=numpy.float64)
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by XLA's own."""
@@ -96,10 +120,3 @@ class JAXBackend(Backend):
         """Wait for the device."""
         self._jax.effects_barrier()
         self._jax.device_put(0.0, self.device).block_until_ready()
-
-
-def _joined(output: Array | None, steps: int, xp: Namespace) -> Array | None:
-    """Return (steps, size, ...) as (rows, ...), and numbers as they are."""
-    if output is None or output.ndim == 1:
-        return output
-    return xp.reshape(output, (steps * output.shape[1], *output.shape[2:]))

@@ -32,3 +32,7 @@ class NumPyBackend(Backend):
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
+
+    def read(self, numbers: Any) -> np.ndarray[Any, Any]:
+        """Return the numbers of many steps as an array."""
+        return np.asarray(numbers, dtype=np.float64)

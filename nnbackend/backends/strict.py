@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backend import Backend, import_library
+from nnbackend.backend import Backend, host_numbers, import_library
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
 
@@ -38,8 +38,8 @@ class StrictBackend(Backend):
             x = self.xp.asarray(x).to_device(self.device)
         return super().asarray(x, dtype)
 
-    def _import(self, x: Any) -> Array:
-        return self._from_host(np.asarray(super()._import(x)))
+    def _import(self, x: Any, dtype: str | None) -> Array:
+        return self._from_host(host_numbers(x, dtype))
 
     def to_numpy(self, x: Array) -> Any:
         """Return ``x`` as a NumPy array."""

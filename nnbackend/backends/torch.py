@@ -36,10 +36,10 @@ class TorchBackend(Backend):
     def _owns(self, x: Any) -> bool:
         return False  # tensors pass through _import, which takes them off the tape
 
-    def _import(self, x: Any) -> Array:
+    def _import(self, x: Any, dtype: str | None) -> Array:
         if isinstance(x, self._torch.Tensor):
             return x.detach()
-        return super()._import(x)
+        return super()._import(x, dtype)
 
     def _from_host(self, x: Any) -> Array:
         # torch cannot share read-only memory, nor read backwards.

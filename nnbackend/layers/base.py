@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from typing import Any, TypeVar
 
 from nnbackend.registry import Registry
@@ -44,7 +45,13 @@ def check_layer(layer: Any) -> Layer:
     return layer
 
 
-def check_size(name: str, value: Any) -> None:
-    """Raise a ValueError if ``value`` is not a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def check_size(name: str, value: Any) -> int:
+    """Return ``value``, a whole number of at least 1 (also NumPy's), as an int.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not whole or operator.index(value) < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return operator.index(value)

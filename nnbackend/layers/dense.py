@@ -45,7 +45,7 @@ class Dense:
     bias_initializer: str | Initializer = "zeros"
 
     def __post_init__(self) -> None:
-        check_size("out_features", self.out_features)
+        object.__setattr__(self, "out_features", check_size("out_features", self.out_features))
         activation = activations.get(self.activation)
         chosen = activation.initializer if self.initializer is None else self.initializer
         object.__setattr__(self, "activation", activation)
@@ -73,7 +73,7 @@ class Dense:
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             dz = activation_backward(dy)
-            rows_x, rows_dz = _rows(x, xp), _rows(dz, xp)
+            rows_x, rows_dz = (x, dz) if dz.ndim == 2 else (_rows(x, xp), _rows(dz, xp))
             grads = {"weight": rows_x.mT @ rows_dz}
             if self.bias:
                 grads["bias"] = xp.sum(rows_dz, axis=0)
@@ -84,6 +84,4 @@ class Dense:
 
 def _rows(x: Array, xp: object) -> Array:
     """Return ``x`` as a matrix: (batch, ..., features) -> (batch * ..., features)."""
-    if len(x.shape) == 2:
-        return x
     return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # type: ignore[attr-defined]
