@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeAlias
 
 from nnbackend import functional
+from nnbackend.checks import set_number
 from nnbackend.registry import Registry
 from nnbackend.types import Array, Context
 
@@ -135,6 +136,9 @@ class LeakyReLU:
     slope: float = 0.01
     initializer: ClassVar[str] = "he_uniform"
 
+    def __post_init__(self) -> None:
+        set_number(self, "slope")
+
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         xp = ctx.xp
         positive = x > 0.0
@@ -152,6 +156,9 @@ class ELU:
 
     alpha: float = 1.0
     initializer: ClassVar[str] = "he_uniform"
+
+    def __post_init__(self) -> None:
+        set_number(self, "alpha", 0.0)
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         return _scaled_elu(x, self.alpha, 1.0, ctx)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nnbackend import random
 from nnbackend.backend import Backend
+from nnbackend.checks import check_number
 from nnbackend.losses import Loss, absorbed_activation
 from nnbackend.types import Array, Shape
 
@@ -112,8 +113,9 @@ def split(rows: int, fraction: float, seed: int) -> tuple[Any, Any]:
     Raises:
         ValueError: the fraction is out of range, or there is one row only.
     """
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction < 1:
-        raise ValueError(f"validation_split must be above 0 and below 1, got {fraction!r}")
+    fraction = check_number("validation_split", fraction, 0.0, 1.0)
+    if fraction == 0.0:
+        raise ValueError("validation_split must be above 0 and below 1, got 0")
     if rows < 2:
         raise ValueError("a validation split needs at least 2 rows, got 1")
     order = random.permutation(seed, rows, "validation split")
@@ -165,7 +167,10 @@ def _class_targets(array: Array, backend: Backend, shape: Shape, name: str) -> A
 def _reshaped(array: Array, shape: Shape, name: str, backend: Backend, also: str = "") -> Array:
     """Return the array in ``shape`` if they differ by axes of length 1 only."""
     if tuple(n for n in array.shape[1:] if n > 1) != tuple(n for n in shape[1:] if n > 1):
-        raise ValueError(f"{name} must have shape {shape}{also}, got {tuple(array.shape)}")
+        hint = ""
+        if len(array.shape) == 1 and not also:
+            hint = "; for class numbers take a loss like softmax_cross_entropy"
+        raise ValueError(f"{name} must have shape {shape}{also}, got {tuple(array.shape)}{hint}")
     return backend.xp.reshape(array, shape)
 
 

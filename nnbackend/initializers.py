@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from nnbackend.checks import set_number
 from nnbackend.random import Generator
 from nnbackend.registry import Registry
 from nnbackend.types import Shape
@@ -93,8 +94,8 @@ class Normal:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.std >= 0:
-            raise ValueError(f"std must be 0 or more, got {self.std!r}")
+        set_number(self, "mean")
+        set_number(self, "std", 0.0)
 
     def __call__(self, shape: Shape, rng: Generator) -> Values:
         return rng.normal(shape, self.mean, self.std)
@@ -109,6 +110,8 @@ class Uniform:
     high: float = 1.0
 
     def __post_init__(self) -> None:
+        set_number(self, "low")
+        set_number(self, "high")
         if not self.low <= self.high:
             raise ValueError(f"low must not exceed high, got {self.low!r} and {self.high!r}")
 
@@ -190,6 +193,9 @@ class Orthogonal:
     """
 
     gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        set_number(self, "gain")
 
     def __call__(self, shape: Shape, rng: Generator) -> Values:
         _fans(shape)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from nnbackend import functional
 from nnbackend.backend import namespace
+from nnbackend.checks import set_number
 from nnbackend.registry import Registry
 from nnbackend.types import Array, Namespace
 
@@ -110,7 +111,8 @@ class Huber:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.delta > 0:
+        set_number(self, "delta", 0.0)
+        if self.delta == 0.0:
             raise ValueError(f"delta must be positive, got {self.delta!r}")
 
     def __call__(

@@ -19,9 +19,9 @@ from nnbackend import activations, callbacks, data, losses, metrics, optimizers,
 from nnbackend import backend as backends
 from nnbackend.activations import Identity, Sigmoid, Softmax
 from nnbackend.backend import Backend
+from nnbackend.checks import check_size
 from nnbackend.errors import nearest
 from nnbackend.layers import Activation, Dense, Sequential
-from nnbackend.layers.base import check_size
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
@@ -84,6 +84,7 @@ class Network:
         self._steps = 0
         self._epochs = 0
         self._trainer: Trainer | None = None
+        self._last: Objective | None = None
         if input_shape is not None:
             self.build(input_shape)
 
@@ -93,9 +94,8 @@ class Network:
         Raises:
             ValueError: the shape does not fit the layers, or the network is built for another one.
         """
-        shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-        for size in shape:
-            check_size("input_shape", size)
+        sizes = input_shape if isinstance(input_shape, Iterable) else (input_shape,)
+        shape = tuple(check_size("input_shape", size) for size in sizes)
         if self._params is not None:
             if shape != self.input_shape:
                 raise ValueError(
@@ -167,7 +167,7 @@ class Network:
             x: array-like of shape (rows, *input_shape).
             batch_size: rows computed at a time; bounds the memory.
         """
-        check_size("batch_size", batch_size)
+        batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
             x = self._rows(x)
             forward = training.forward_pass(self.layers, self.backend)
@@ -222,9 +222,9 @@ class Network:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
-        check_size("epochs", epochs)
+        epochs = check_size("epochs", epochs)
         if batch_size is not None:
-            check_size("batch_size", batch_size)
+            batch_size = check_size("batch_size", batch_size)
         if validation_data is not None and validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
         watchers = _callbacks(callbacks, verbose)
@@ -278,7 +278,7 @@ class Network:
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
         if batch_size is not None:
-            check_size("batch_size", batch_size)
+            batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
             objective = self._objective(loss, (), x)
             samples = self._samples(x, y, objective.loss, sample_weight)
@@ -312,15 +312,19 @@ class Network:
         Args:
             x: array-like of shape (rows, *input_shape).
             y: array-like, see ``fit``.
-            loss: a name or a function; None: that of the last ``fit``, or ``"mse"``.
+            loss: a name or a function; None: that of the last ``fit``.
             metrics: names or functions; None: those of the last ``fit``.
             sample_weight: how much each row counts.
+
+        Raises:
+            ValueError: there was no ``fit`` and no loss is given, or data do not fit.
         """
-        last = self._trainer.objective if self._trainer is not None else None
         if loss is None:
-            loss = last.loss if last is not None else "mse"
+            if self._last is None:
+                raise ValueError("the network was not fitted here: say which loss, loss=...")
+            loss = self._last.loss
         if metrics is None:
-            metrics = last.metrics if last is not None and loss is last.loss else ()
+            metrics = self._last.metrics if self._last and self._last.loss is loss else ()
         with self.backend.scope():
             objective = self._objective(loss, metrics, x)
             samples = self._samples(x, y, objective.loss, sample_weight)
@@ -495,7 +499,7 @@ class Network:
         """Take over what a trainer learned."""
         self._params = unflatten(flatten(trainer.params), self.params)
         self._steps = trainer.steps
-        self._trainer = trainer
+        self._trainer, self._last = trainer, trainer.objective
 
 
 def _without_output_activation(layers: Sequential) -> tuple[Sequential, Any]:

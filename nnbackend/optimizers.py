@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backend import namespace
+from nnbackend.checks import set_number
 from nnbackend.registry import Registry
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
@@ -65,12 +66,12 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         if not callable(self.learning_rate):
-            _in_range("learning_rate", self.learning_rate, 0.0, math.inf)
+            set_number(self, "learning_rate", 0.0)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, which counts from 1."""
         rate = self.learning_rate
-        return rate(step - 1) if callable(rate) else rate
+        return float(rate(step - 1) if callable(rate) else rate)
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the numbers of ``rule`` that depend on the step alone."""
@@ -134,8 +135,8 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _in_range("momentum", self.momentum, 0.0, 1.0)
-        _in_range("weight_decay", self.weight_decay, 0.0, math.inf)
+        set_number(self, "momentum", 0.0, 1.0)
+        set_number(self, "weight_decay", 0.0)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for instance momentum=0.9")
 
@@ -179,10 +180,10 @@ class RMSprop(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _in_range("smoothing", self.smoothing, 0.0, 1.0)
-        _in_range("epsilon", self.epsilon, 0.0, math.inf)
-        _in_range("momentum", self.momentum, 0.0, 1.0)
-        _in_range("weight_decay", self.weight_decay, 0.0, math.inf)
+        set_number(self, "smoothing", 0.0, 1.0)
+        set_number(self, "epsilon", 0.0)
+        set_number(self, "momentum", 0.0, 1.0)
+        set_number(self, "weight_decay", 0.0)
 
     @property
     def slots(self) -> int:  # type: ignore[override]
@@ -235,10 +236,10 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _in_range("beta1", self.beta1, 0.0, 1.0)
-        _in_range("beta2", self.beta2, 0.0, 1.0)
-        _in_range("epsilon", self.epsilon, 0.0, math.inf)
-        _in_range("weight_decay", self.weight_decay, 0.0, math.inf)
+        set_number(self, "beta1", 0.0, 1.0)
+        set_number(self, "beta2", 0.0, 1.0)
+        set_number(self, "epsilon", 0.0)
+        set_number(self, "weight_decay", 0.0)
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the factor and the epsilon for the arrays as they are kept, and the rate."""
@@ -251,7 +252,12 @@ class Adam(Optimizer):
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        g = _decayed(g, p, self.weight_decay)
+        return self._step(p, _decayed(g, p, self.weight_decay), slots, scalars, xp)
+
+    def _step(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """Return the parameter and its running means after a step, without weight decay."""
         m, v = slots
         m *= self.beta1
         m += g
@@ -280,7 +286,7 @@ class AdamW(Adam):
     ) -> tuple[Array, Slots]:
         """See the class."""
         p *= 1.0 - scalars[2] * self.weight_decay
-        return super().rule(p, g, slots, scalars, xp)
+        return self._step(p, g, slots, scalars, xp)
 
 
 def _decayed(g: Array, p: Array, weight_decay: float) -> Array:
@@ -290,11 +296,3 @@ def _decayed(g: Array, p: Array, weight_decay: float) -> Array:
 
 def _zeros_like(p: Array) -> Array:
     return namespace(p).zeros_like(p)
-
-
-def _in_range(name: str, value: Any, low: float, high: float) -> None:
-    """Raise a ValueError unless ``low <= value < high``."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not low <= value < high:
-        bound = f"from {low:g} to below {high:g}" if high < math.inf else f"{low:g} or more"
-        raise ValueError(f"{name} must be a number, {bound}; got {value!r}")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from typing import Any, TypeVar
 
 from nnbackend.registry import Registry
 from nnbackend.types import Layer
 
-__all__ = ["LAYERS", "check_layer", "check_size", "register_layer"]
+__all__ = ["LAYERS", "check_layer", "register_layer"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -43,15 +42,3 @@ def check_layer(layer: Any) -> Layer:
     if not isinstance(layer, Layer):
         raise TypeError(f"a layer has the methods init and forward; got {layer!r}")
     return layer
-
-
-def check_size(name: str, value: Any) -> int:
-    """Return ``value``, a whole number of at least 1 (also NumPy's), as an int.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not whole or operator.index(value) < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return operator.index(value)

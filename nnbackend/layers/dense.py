@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from nnbackend import activations, initializers
 from nnbackend.activations import ActivationFunction
+from nnbackend.checks import check_size
 from nnbackend.initializers import Initializer
-from nnbackend.layers.base import check_size, register_layer
+from nnbackend.layers.base import register_layer
 from nnbackend.random import Generator
 from nnbackend.types import Array, Backward, Context, Params, Shape
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from nnbackend import random
+from nnbackend.checks import set_number
 from nnbackend.layers.base import register_layer
 from nnbackend.random import Generator
 from nnbackend.types import Array, Backward, Context, Params, Shape
@@ -34,9 +35,7 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
-        number = isinstance(self.rate, int | float) and not isinstance(self.rate, bool)
-        if not number or not 0.0 <= self.rate < 1.0:
-            raise ValueError(f"rate must be at least 0 and below 1, got {self.rate!r}")
+        set_number(self, "rate", 0.0, 1.0)
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return no parameters and the same shape."""

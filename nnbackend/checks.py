@@ -1,0 +1,49 @@
+"""Checks of sizes and hyperparameters, which end in plain ints and floats.
+
+A NumPy number in their place would turn float32 arithmetic into float64 on some backends, and could not
+be written to a model file.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+from typing import Any
+
+__all__ = ["check_number", "check_size", "set_number"]
+
+
+def check_size(name: str, value: Any) -> int:
+    """Return ``value``, a whole number of at least 1 (also NumPy's), as an int.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    try:
+        size = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        size = 0
+    if size < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return size
+
+
+def check_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return ``value``, a finite number with ``low <= value < high`` (also NumPy's), as a float.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= value < high:
+        bound = ""
+        if low > -math.inf:
+            bound = f", from {low:g} to below {high:g}" if high < math.inf else f", {low:g} or more"
+        raise ValueError(f"{name} must be a number{bound}; got {value!r}")
+    return float(value)
+
+
+def set_number(owner: Any, name: str, low: float = -math.inf, high: float = math.inf) -> None:
+    """Check the field ``name`` of a frozen dataclass and make it a float; for ``__post_init__``."""
+    object.__setattr__(owner, name, check_number(name, getattr(owner, name), low, high))
