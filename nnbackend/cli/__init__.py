@@ -1,0 +1,19 @@
+"""The command line: one file per command. Only this package imports typer and rich."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; without its libraries, say how to install them and exit with 1."""
+    try:
+        from nnbackend.cli.app import app
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in ("typer", "rich"):
+            raise
+        sys.exit(f"nnbackend: {library} is not installed; run: pip install 'nnbackend[cli]'")
+    app(prog_name="nnbackend")

@@ -1,0 +1,204 @@
+"""What the commands share: their arguments, their messages, and how they fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nnbackend.errors import BackendUnavailableError, DivergenceError, UnknownNameError
+
+__all__ = [
+    "BackendName",
+    "DataFile",
+    "Debug",
+    "DeviceName",
+    "Dtype",
+    "Json",
+    "ModelFile",
+    "WrongCall",
+    "check_output",
+    "print_facts",
+    "print_figures",
+    "print_json",
+    "printable",
+    "reporting",
+    "say",
+    "wrong_call",
+]
+
+DataFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        exists=True,
+        dir_okay=False,
+        help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz.",
+        show_default=False,
+    ),
+]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        exists=True,
+        dir_okay=False,
+        help="A file that 'nnbackend train' wrote.",
+        show_default=False,
+    ),
+]
+where_option = partial(typer.Option, rich_help_panel="Where it runs")
+BackendName = Annotated[
+    str, where_option(help="numpy, cupy, torch, jax, array-api-strict or auto.")
+]
+DeviceName = Annotated[
+    str | None, where_option(help="A device of the backend.", show_default="the backend's")
+]
+Dtype = Annotated[str, where_option(help="float32 or float64.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON object and nothing else.", rich_help_panel="The result"
+    ),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
+
+_out = Console(markup=False, emoji=False, highlight=False)
+_err = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+
+class WrongCall(Exception):
+    """The command was called in a way that cannot work; exit code 2."""
+
+
+# Failures of the work itself, whose messages are written for users.
+_EXPECTED = (ValueError, OSError, ImportError, BackendUnavailableError, DivergenceError)
+
+
+@contextmanager
+def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
+    """Turn errors into one message and an exit code, and warnings into notes.
+
+    Args:
+        debug: show the traceback as well.
+        quiet: collect the notes without printing them.
+
+    Yields:
+        the notes so far.
+    """
+    notes: list[str] = []
+
+    def note(message: Warning | str, *_: Any) -> None:
+        notes.append(str(message))
+        if not quiet:
+            _err.print(f"note: {printable(message)}", soft_wrap=True)
+
+    with warnings.catch_warnings():
+        # Those of other categories speak to programmers.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = note  # type: ignore[assignment]
+        try:
+            yield notes
+        except KeyboardInterrupt:
+            _fail("interrupted", 1)
+        except Exception as error:
+            if isinstance(error, typer.Exit | BrokenPipeError):
+                raise
+            if debug:
+                traceback.print_exc()
+            _fail(_message(error), 2 if isinstance(error, WrongCall | UnknownNameError) else 1)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, (WrongCall, *_EXPECTED)) and str(error):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory for this: {error}"
+    return f"{type(error).__name__}: {error} (--debug shows where)"
+
+
+def _fail(message: str, code: int) -> None:
+    _err.print(f"error: {printable(message)}", soft_wrap=True)
+    sys.exit(code)
+
+
+@contextmanager
+def wrong_call() -> Iterator[None]:
+    """Report errors of what the caller asked for, such as a rate out of range, as such."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise WrongCall(str(error)) from error
+
+
+def check_output(output: Path, *inputs: Path) -> None:
+    """Make sure, before any work, that a file can be written, and that it is not an input.
+
+    Raises:
+        WrongCall: it cannot.
+    """
+    if output.exists() and any(output.samefile(path) for path in inputs):
+        raise WrongCall(f"--output {output} would overwrite what is read")
+    if output.exists() and not output.is_file():
+        raise WrongCall(f"--output {output} is not a regular file")
+    try:
+        with tempfile.TemporaryFile(dir=output.parent):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise WrongCall(f"--output {output} cannot be written: {reason}") from error
+
+
+def printable(value: object) -> str:
+    """Return a text without control characters, which a file could use to steer the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+
+
+def say(message: str = "") -> None:
+    """Print one line for people, of any length."""
+    _out.print(printable(message), soft_wrap=True)
+
+
+def print_facts(facts: dict[str, Any]) -> None:
+    """Print names and values side by side."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts.items():
+        grid.add_row(printable(name), printable(value))
+    _out.print(grid)
+
+
+def print_figures(rows: dict[str, dict[str, float] | None], remarks: dict[str, str]) -> None:
+    """Print a table with a row for each set of figures and a column for each metric."""
+    rows = {name: figures for name, figures in rows.items() if figures}
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for metric in next(iter(rows.values()), None) or {}:
+        table.add_column(metric, justify="right")
+    table.add_column("")
+    for name, figures in rows.items():
+        cells = [_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (figures or {}).items()]
+        table.add_row(name, *cells, printable(remarks.get(name, "")))
+    _out.print(table)
+
+
+_FORMATS = {"accuracy": "{:.1%}", "r2": "{:.4f}"}
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """Print one JSON object on standard output."""
+    typer.echo(json.dumps(result, indent=2, allow_nan=False))

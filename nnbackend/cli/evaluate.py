@@ -1,0 +1,41 @@
+"""``nnbackend evaluate``: how good the answers of a model are."""
+
+from __future__ import annotations
+
+from nnbackend.cli.common import (
+    BackendName,
+    DataFile,
+    Debug,
+    DeviceName,
+    Json,
+    ModelFile,
+    print_figures,
+    print_json,
+    reporting,
+)
+from nnbackend.cli.model import TableModel
+from nnbackend.tables import known_target, read_table
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    model: ModelFile,
+    data: DataFile,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare the predictions for a table with what its target column holds."""
+    with reporting(debug, quiet=as_json) as notes:
+        trained = TableModel.load(model, backend, device)
+        encoder = trained.encoder
+        kinds = encoder.feature_kinds | {encoder.target.name: encoder.target.kind}
+        table = known_target(read_table(data, kinds, kinds), encoder.target.name)
+        y = encoder.encode_target(table)
+        figures = trained.figures(encoder.encode_features(table), y)
+        if as_json:
+            print_json({"task": trained.task, "rows": len(y), **figures, "notes": notes})
+        else:
+            print_figures({f"{len(y)} rows": figures}, {})

@@ -1,0 +1,55 @@
+"""``nnbackend inspect``: what a model file holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nnbackend as nnb
+from nnbackend.cli.common import Debug, Json, ModelFile, print_facts, print_json, reporting, say
+from nnbackend.encoding import Categories, Classes, Number, TableEncoder
+
+__all__ = ["inspect"]
+
+
+def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> None:
+    """Show what a model file holds: the network, the table's columns, how it was trained."""
+    with reporting(debug):
+        network = nnb.load(model, backend="numpy")
+        if as_json:
+            print_json({"summary": network.summary(), "metadata": network.metadata})
+            return
+        for line in network.summary().splitlines():
+            say(line)
+        if "table" in network.metadata:
+            encoder = TableEncoder.from_dict(network.metadata["table"])
+            say()
+            print_facts({c.name: _words(c) for c in (*encoder.features, encoder.target)})
+        training = network.metadata.get("training")
+        if isinstance(training, dict):
+            say()
+            print_facts({name: _flat(part) for name, part in training.items() if part is not None})
+
+
+def _flat(part: Any) -> str:
+    """Return a dictionary as one text, without what is not set."""
+    if not isinstance(part, dict):
+        return str(part)
+    return ", ".join(f"{name} {value}" for name, value in part.items() if value is not None)
+
+
+def _words(column: Number | Categories | Classes) -> str:
+    """Say how a column is encoded."""
+    match column:
+        case Number():
+            return (
+                f"number: (value - {column.shift:.6g}) / {column.scale:.6g}, "
+                f"{column.fill:.6g} where missing"
+            )
+        case Categories():
+            return f"category: {_listed(column.categories)}"
+        case Classes():
+            return f"classes: {_listed(column.classes)}"
+
+
+def _listed(values: Any) -> str:
+    return ", ".join("(missing)" if value is None else value for value in values)

@@ -1,0 +1,131 @@
+"""A network together with the encoding of the table it was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import nnbackend as nnb
+from nnbackend import losses, metrics
+from nnbackend.cli.settings import LOSSES, OUTPUT_ACTIVATION, output_width, task_of
+from nnbackend.encoding import Classes, TableEncoder
+from nnbackend.errors import ModelFileError
+from nnbackend.functional import sigmoid, softmax
+
+__all__ = ["TableModel"]
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """A network that answers in the units of a table's target column.
+
+    Attributes:
+        network: the network.
+        encoder: between the table's columns and the network's arrays.
+        loss: the name of the loss it is trained with.
+        output_activation: the name of the activation that it ends in, or None.
+    """
+
+    network: nnb.Network
+    encoder: TableEncoder
+    loss: str
+    output_activation: str | None = None
+
+    @classmethod
+    def load(cls, path: Path, backend: str, device: str | None) -> TableModel:
+        """Read a model that ``nnbackend train`` wrote.
+
+        Raises:
+            ModelFileError: the file is no model, or its network was not trained on a table.
+        """
+        network = nnb.load(path, backend=backend, device=device)
+        saved = network.metadata
+        if "table" not in saved:
+            raise ModelFileError(
+                f"{path} does not describe a table: it was not written by 'nnbackend train'"
+            )
+        encoder = TableEncoder.from_dict(saved["table"])
+        model = cls(network, encoder, str(saved.get("loss")), saved.get("output_activation"))
+        if model.loss not in LOSSES[model.task]:
+            raise ModelFileError(f"{path} names a loss that does not belong to {model.task}")
+        expected = (encoder.width,), (model.output_width,)
+        if (network.input_shape, network.output_shape) != expected:
+            raise ModelFileError(f"{path} holds a network and a table that do not belong together")
+        return model
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what the model's file holds beside the network."""
+        return {
+            "table": self.encoder.to_dict(),
+            "task": self.task,
+            "loss": self.loss,
+            "output_activation": self.output_activation,
+        }
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes, or None for a regression."""
+        target = self.encoder.target
+        return target.classes if isinstance(target, Classes) else None
+
+    @property
+    def task(self) -> str:
+        """``regression`` or ``classification``."""
+        return task_of(self.encoder)
+
+    @property
+    def output_width(self) -> int:
+        """The number of outputs of the network."""
+        return output_width(self.encoder, self.loss)
+
+    def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the outputs of the network for encoded features."""
+        return self.network.to_numpy(self.network.predict(x))
+
+    def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the probability of each class, shape (rows, classes)."""
+        p = outputs
+        if self.output_activation != OUTPUT_ACTIVATION[self.loss]:
+            p = (sigmoid if self.output_width == 1 else softmax)(outputs, np)
+        return np.concatenate([1 - p, p], axis=1) if self.output_width == 1 else p
+
+    def answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the predicted values of the target column."""
+        if self.classes is None:
+            return self.encoder.target.decode(outputs)
+        return self.encoder.target.decode(self.probabilities(outputs).argmax(axis=1))
+
+    def figures(self, x: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+        """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
+        loss = self.network.evaluate(x, y, loss=self.loss)["loss"]
+        return {"loss": float(loss), **self._quality(self.outputs(x), y)}
+
+    def baseline(self, training: NDArray[Any], y: NDArray[Any]) -> tuple[dict[str, float], str]:
+        """Return the figures of always giving the same answer, and that answer in words.
+
+        Args:
+            training: the encoded targets of training, from which the answer comes.
+            y: the encoded targets it is compared with.
+        """
+        if self.classes is None:
+            constant = training.mean(axis=0)
+        else:
+            shares = np.log(np.bincount(training, minlength=len(self.classes)) / len(training))
+            constant = shares if self.output_width > 1 else shares[1:] - shares[:1]
+        outputs = np.tile(constant, (len(y), 1))
+        target = y if self.output_width > 1 else y.reshape(outputs.shape).astype(float)
+        loss, _ = losses.get(self.loss)(outputs, target)
+        logits = TableModel(self.network, self.encoder, self.loss)
+        answer = logits.answers(outputs[:1])[0]
+        words = f"always {answer if self.classes else f'the mean, {answer:.5g}'}"
+        return {"loss": float(loss), **logits._quality(outputs, y)}, words
+
+    def _quality(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+        answers, truth = self.answers(outputs), self.encoder.target.decode(y)
+        if self.classes is not None:
+            return {"accuracy": float(np.mean(answers == truth))}
+        return {name: float(metrics.get(name)(answers, truth)) for name in ("rmse", "r2")}

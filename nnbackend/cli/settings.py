@@ -1,0 +1,156 @@
+"""What ``nnbackend train`` can be told, checked before any data is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import nnbackend as nnb
+from nnbackend import optimizers
+from nnbackend.encoding import SCALES, Classes, Scale, TableEncoder
+from nnbackend.errors import unknown_name
+from nnbackend.optimizers import Optimizer
+from nnbackend.tables import Kind
+from nnbackend.types import Layer
+
+__all__ = ["LOSSES", "OUTPUT_ACTIVATION", "Settings", "output_width", "task_of"]
+
+# The losses of each task, the default first.
+LOSSES = {
+    "regression": ("mse", "mae", "huber"),
+    "classification": ("softmax_cross_entropy", "binary_cross_entropy"),
+}
+# The activation that turns outputs, trained with such a loss, into probabilities.
+OUTPUT_ACTIVATION = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of a training run; the options of the command explain them.
+
+    Raises:
+        UnknownNameError: a name is not known; the nearest are offered.
+        ValueError: a number is out of range.
+    """
+
+    features: Sequence[str] | None
+    task: str
+    hidden: Sequence[int]
+    activation: str
+    output_activation: str | None
+    bias: bool
+    init: str | None
+    dropout: float
+    loss: str | None
+    optimizer: str
+    learning_rate: float | None
+    momentum: float | None
+    weight_decay: float | None
+    epochs: int
+    batch_size: int | None
+    validation: float
+    scale: Scale
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.task not in ("auto", *LOSSES):
+            raise unknown_name("task", self.task, ["auto", *LOSSES])
+        losses = [loss for group in LOSSES.values() for loss in group]
+        if self.loss is not None and self.loss not in losses:
+            raise unknown_name("loss", self.loss, losses)
+        if self.scale not in SCALES:
+            raise unknown_name("scale", self.scale, SCALES)
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation must be from 0 to below 1, got {self.validation}")
+        # The rest is checked by what it is for.
+        self.build_optimizer()
+        self.build_layers(1)
+
+    @property
+    def target_kind(self) -> Kind | None:
+        """What the target column has to hold, or None to go by what it does hold."""
+        if self.task == "auto" and self.loss not in LOSSES["classification"]:
+            return None
+        return "number" if self.task == "regression" else "text"
+
+    def build_optimizer(self) -> Optimizer:
+        """Return the optimiser, with its own defaults for what was not set."""
+        rates = {
+            "learning_rate": self.learning_rate,
+            "momentum": self.momentum,
+            "weight_decay": self.weight_decay,
+        }
+        given = {name: rate for name, rate in rates.items() if rate is not None}
+        return optimizers.get(self.optimizer, **given)
+
+    def build_layers(self, outputs: int) -> list[Layer]:
+        """Return the layers of a network with that many outputs."""
+        layers: list[Layer] = []
+        for width in self.hidden:
+            layers.append(nnb.Dense(width, self.activation, self.bias, self.init))
+            layers += [nnb.Dropout(self.dropout)] if self.dropout else []
+        return [*layers, nnb.Dense(outputs, self.output_activation, self.bias, self.init)]
+
+    def resolved(self, encoder: TableEncoder, rows: int) -> Settings:
+        """Return the settings with what depends on the data filled in.
+
+        Args:
+            encoder: of the table.
+            rows: how many rows train.
+
+        Raises:
+            ValueError: the loss or the output activation does not suit the target.
+        """
+        task = task_of(encoder)
+        loss = self.loss or LOSSES[task][0]
+        if loss not in LOSSES[task]:
+            raise ValueError(
+                f"the loss {loss} does not suit a {task}; choose from {', '.join(LOSSES[task])}"
+            )
+        if loss == "binary_cross_entropy" and len(_classes(encoder)) != 2:
+            raise ValueError(
+                f"binary_cross_entropy is for two classes, and {encoder.target.name!r} has "
+                f"{len(_classes(encoder))}; softmax_cross_entropy takes any number"
+            )
+        _check_output_activation(self.output_activation, loss)
+        rule = self.build_optimizer()
+        return replace(
+            self,
+            features=[feature.name for feature in encoder.features],
+            task=task,
+            loss=loss,
+            batch_size=min(self.batch_size or _default_batch_size(rows), rows),
+            learning_rate=rule.rate(1),
+            momentum=getattr(rule, "momentum", None),
+            weight_decay=getattr(rule, "weight_decay", None),
+        )
+
+
+def task_of(encoder: TableEncoder) -> str:
+    """Return ``classification`` for a target of texts, ``regression`` for one of numbers."""
+    return "classification" if _classes(encoder) else "regression"
+
+
+def output_width(encoder: TableEncoder, loss: str) -> int:
+    """Return the number of outputs that a network needs for a target and a loss."""
+    return len(_classes(encoder)) if loss == "softmax_cross_entropy" else 1
+
+
+def _classes(encoder: TableEncoder) -> Sequence[str]:
+    return encoder.target.classes if isinstance(encoder.target, Classes) else ()
+
+
+def _check_output_activation(activation: str | None, loss: str) -> None:
+    if loss in OUTPUT_ACTIVATION:
+        if activation not in (None, "identity", OUTPUT_ACTIVATION[loss]):
+            raise ValueError(
+                f"with {loss} the output activation is {OUTPUT_ACTIVATION[loss]} or none, "
+                f"not {activation}"
+            )
+    elif activation == "softmax":
+        raise ValueError("the softmax of a single output is always 1; it cannot predict numbers")
+
+
+def _default_batch_size(rows: int) -> int:
+    """Return about a hundredth of the rows, as a power of two from 32 to 1024."""
+    return 1 << min(max((rows // 100).bit_length(), 5), 10)

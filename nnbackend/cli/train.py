@@ -1,0 +1,255 @@
+"""``nnbackend train``: from a table to a model file."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nnbackend.activations import ACTIVATIONS
+from nnbackend.backend import get_backend
+from nnbackend.cli.common import (
+    BackendName,
+    DataFile,
+    Debug,
+    DeviceName,
+    Dtype,
+    Json,
+    check_output,
+    print_facts,
+    print_figures,
+    print_json,
+    reporting,
+    say,
+    wrong_call,
+)
+from nnbackend.cli.model import TableModel
+from nnbackend.cli.settings import Settings
+from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
+from nnbackend.initializers import INITIALIZERS
+from nnbackend.optimizers import OPTIMIZERS
+from nnbackend.tables import few
+from nnbackend.training import History
+
+__all__ = ["train"]
+
+# The help lists the options in groups.
+data_option = partial(typer.Option, rich_help_panel="The data")
+network_option = partial(typer.Option, rich_help_panel="The network")
+training_option = partial(typer.Option, rich_help_panel="The training")
+result_option = partial(typer.Option, rich_help_panel="The result")
+
+Target = Annotated[
+    str, data_option(help="The column to predict.", metavar="COLUMN", show_default=False)
+]
+Features = Annotated[
+    str | None,
+    data_option(help="The columns to predict from.", metavar="A,B,C", show_default="all others"),
+]
+Task = Annotated[
+    str, data_option(help="regression, classification or auto: numbers mean regression.")
+]
+Scaling = Annotated[str, data_option(help="Of numbers: standard, max or none.")]
+Validation = Annotated[float, data_option(help="Share of the rows that validates.")]
+Hidden = Annotated[
+    str, network_option(help="Widths of the hidden layers, 64,32; none: a linear model.")
+]
+Activation = Annotated[str, network_option(help=f"Of hidden layers: {', '.join(ACTIVATIONS)}.")]
+OutputActivation = Annotated[
+    str | None, network_option(help="The same for the output.", show_default="none")
+]
+Bias = Annotated[bool, network_option("--bias/--no-bias", help="Whether layers have a bias.")]
+Init = Annotated[
+    str | None,
+    network_option(
+        help=f"First weights: {', '.join(INITIALIZERS)}.", show_default="he or glorot uniform"
+    ),
+]
+DropoutRate = Annotated[float, network_option(help="Share dropped after each hidden layer.")]
+LossName = Annotated[
+    str | None,
+    training_option(
+        help="mse, mae, huber; softmax_cross_entropy, binary_cross_entropy.",
+        show_default="the first that suits",
+    ),
+]
+OptimizerName = Annotated[str, training_option(help=f"{', '.join(OPTIMIZERS)}.")]
+LearningRate = Annotated[
+    float | None, training_option(help="Size of a step.", show_default="the optimizer's")
+]
+Momentum = Annotated[
+    float | None, training_option(help="For sgd and rmsprop.", show_default="the optimizer's")
+]
+WeightDecay = Annotated[
+    float | None, training_option(help="Pull towards zero.", show_default="the optimizer's")
+]
+Epochs = Annotated[int, training_option(min=1, help="How often to go through the rows.")]
+BatchSize = Annotated[
+    int | None, training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows")
+]
+Seed = Annotated[int, training_option(min=0, help="Fixes all that is random.")]
+OutputFile = Annotated[Path, result_option("--output", "-o", help="The model file to write.")]
+Quiet = Annotated[bool, result_option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def train(
+    data: DataFile,
+    target: Target,
+    features: Features = None,
+    task: Task = "auto",
+    scale: Scaling = "standard",
+    validation: Validation = 0.2,
+    hidden: Hidden = "64",
+    activation: Activation = "relu",
+    output_activation: OutputActivation = None,
+    bias: Bias = True,
+    init: Init = None,
+    dropout: DropoutRate = 0.0,
+    loss: LossName = None,
+    optimizer: OptimizerName = "adamw",
+    learning_rate: LearningRate = None,
+    momentum: Momentum = None,
+    weight_decay: WeightDecay = None,
+    epochs: Epochs = 100,
+    batch_size: BatchSize = None,
+    seed: Seed = 0,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: Dtype = "float32",
+    output: OutputFile = Path("model.safetensors"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network to predict one column of a table from the others.
+
+    For instance: nnbackend train examples/data/penguins.csv --target species
+    """
+    quiet = quiet or as_json
+    with reporting(debug, quiet) as notes:
+        # What can be wrong with the call comes first: it costs no reading and no training.
+        check_output(output, data)
+        with wrong_call():
+            settings = Settings(
+                features=None if features is None else _names(features, target),
+                task=task,
+                hidden=_widths(hidden),
+                activation=activation,
+                output_activation=output_activation,
+                bias=bias,
+                init=init,
+                dropout=dropout,
+                loss=loss,
+                optimizer=optimizer,
+                learning_rate=learning_rate,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                epochs=epochs,
+                batch_size=batch_size,
+                validation=validation,
+                scale=scale,  # type: ignore[arg-type]  # checked there
+                seed=seed,
+            )
+            engine = get_backend(backend, device, dtype)
+        rows = read_rows(data, target, settings)
+        with wrong_call():
+            settings = settings.resolved(rows.encoder, len(rows.y))
+        model = build_model(rows.encoder, settings, engine)
+        if not quiet:
+            print_facts(_plan(model, rows, settings))
+        history = fit(model, rows, settings, quiet)
+        if not len(history):
+            raise KeyboardInterrupt
+        figures, baseline = final_figures(model, rows)
+        training = {"settings": asdict(settings), "epochs": len(history), **figures}
+        model.network.metadata |= model.metadata() | {"training": training}
+        model.network.save(output)
+        if as_json:
+            print_json(_result(model, rows, settings, history, figures, output) | {"notes": notes})
+        elif not quiet:
+            _report(figures, baseline, history, output)
+        if history.stopped:
+            raise typer.Exit(1)
+
+
+def _names(features: str, target: str) -> list[str]:
+    """Return the column names that ``a,b,c`` stands for."""
+    names = [name.strip() for name in features.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--features takes names of columns like a,b,c; got {features!r}")
+    if target in names:
+        raise ValueError(f"column {target!r} is the target and cannot be a feature as well")
+    return names
+
+
+def _widths(hidden: str) -> list[int]:
+    """Return the widths that ``64,64`` stands for."""
+    if hidden.strip().lower() in ("", "none"):
+        return []
+    try:
+        return [int(width) for width in hidden.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--hidden takes whole numbers like 64,64, or none; got {hidden!r}"
+        ) from None
+
+
+def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
+    """Say what is about to be trained, on what and how."""
+    network, encoder = model.network, model.encoder
+    target = f"{model.task} of {encoder.target.name!r}"
+    held_out = len(rows.validation[1]) if rows.validation else 0
+    layers = network.summary_rows()
+    parameters = sum(count for *_, count in layers)
+    return {
+        "task": f"{target}: {few(model.classes, 10)}" if model.classes else target,
+        "rows": f"{len(rows.y) + held_out}: {len(rows.y)} train, {held_out} validate",
+        "features": f"{few(settings.features or [], 10)} ({encoder.width} inputs)",
+        "network": f"{', '.join(layer for _, layer, _, _ in layers)}; {parameters:,} parameters",
+        "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
+        f"{settings.loss}, {settings.optimizer} with learning rate {settings.learning_rate:g}",
+        "backend": f"{network.backend.name} on {network.backend.device_name()}, "
+        f"{network.backend.dtype_name}, seed {settings.seed}",
+    }
+
+
+def _result(
+    model: TableModel,
+    rows: Rows,
+    settings: Settings,
+    history: History,
+    figures: Figures,
+    output: Path,
+) -> dict[str, Any]:
+    """Return all there is to know about a run, for programs."""
+    backend, held_out = model.network.backend, len(rows.validation[1]) if rows.validation else 0
+    return {
+        "task": model.task,
+        "target": model.encoder.target.name,
+        "classes": model.classes,
+        "backend": backend.name,
+        "device": str(backend.device),
+        "dtype": backend.dtype_name,
+        "rows": len(rows.y) + held_out,
+        "validation_rows": held_out,
+        "epochs": len(history),
+        "seconds": sum(history["seconds"]),
+        "stopped": history.stopped,
+        **figures,
+        "model": str(output),
+        "settings": asdict(settings),
+        "history": history.to_dict(),
+    }
+
+
+def _report(figures: Figures, baseline: str, history: History, output: Path) -> None:
+    """Print what came of the training."""
+    say()
+    print_figures(figures, {"baseline": f"({baseline})"})
+    say()
+    say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s. Model written to {output}")
+    say(f"Predict with it: nnbackend predict {shlex.quote(str(output))} DATA")

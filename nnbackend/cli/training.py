@@ -1,0 +1,115 @@
+"""The steps of ``nnbackend train``: rows from a table, a model from rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import nnbackend as nnb
+from nnbackend.backend import Backend
+from nnbackend.cli.model import TableModel
+from nnbackend.cli.settings import Settings, output_width
+from nnbackend.encoding import TableEncoder
+from nnbackend.tables import (
+    Table,
+    check_target,
+    choose_features,
+    is_number,
+    known_target,
+    read_table,
+    row_count,
+    split_rows,
+    take_rows,
+    warn,
+)
+from nnbackend.training import History
+
+__all__ = ["Figures", "Rows", "build_model", "final_figures", "fit", "read_rows"]
+
+Figures = dict[str, dict[str, float] | None]
+
+# With fewer rows than this none is set aside: so small a validation would say nothing.
+FEWEST_ROWS_TO_SPLIT = 10
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table, encoded and split.
+
+    Attributes:
+        encoder: learned from the training rows.
+        x: the features of the training rows.
+        y: their targets.
+        validation: features and targets of the validation rows, or None.
+    """
+
+    encoder: TableEncoder
+    x: NDArray[Any]
+    y: NDArray[Any]
+    validation: tuple[NDArray[Any], NDArray[Any]] | None
+
+
+def read_rows(data: Path, target: str, settings: Settings) -> Rows:
+    """Read a table, choose its columns, split its rows and learn how to encode them."""
+    columns = None if settings.features is None else [*settings.features, target]
+    table = known_target(read_table(data, columns, {target: settings.target_kind}), target)
+    check_target(table, target)
+    features = choose_features(table, target, settings.features)
+    training, others = _split(table, target, settings)
+    encoder = TableEncoder.learn(take_rows(table, training), target, features, settings.scale)
+    x, y = encoder.encode_features(table), encoder.encode_target(table)
+    validation = (x[others], y[others]) if len(others) else None
+    return Rows(encoder, x[training], y[training], validation)
+
+
+def _split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
+    rows, share = row_count(table), settings.validation
+    if share and rows < FEWEST_ROWS_TO_SPLIT:
+        warn(f"{rows} rows are too few to set some aside: all of them train, none validates")
+        share = 0.0
+    goal = table[target]
+    classes = None if is_number(goal) else np.unique(goal, return_inverse=True)[1]
+    return split_rows(rows, share, settings.seed, classes)
+
+
+def build_model(encoder: TableEncoder, settings: Settings, backend: Backend) -> TableModel:
+    """Return a model with a fresh network."""
+    loss = settings.loss or ""
+    network = nnb.Network(
+        settings.build_layers(output_width(encoder, loss)),
+        backend=backend,
+        seed=settings.seed,
+        input_shape=(encoder.width,),
+    )
+    return TableModel(network, encoder, loss, settings.output_activation)
+
+
+def fit(model: TableModel, rows: Rows, settings: Settings, quiet: bool) -> History:
+    """Train the network of a model."""
+    return model.network.fit(
+        rows.x,
+        rows.y,
+        loss=model.loss,
+        optimizer=settings.build_optimizer(),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        validation_data=rows.validation,
+        metrics=["accuracy"] if model.classes else [],
+        verbose=0 if quiet else None,
+    )
+
+
+def final_figures(model: TableModel, rows: Rows) -> tuple[Figures, str]:
+    """Return the final figures on both parts of the rows, the baseline's, and its answer.
+
+    The baseline is compared with the validation rows, or the training rows where there are none.
+    """
+    validation = model.figures(*rows.validation) if rows.validation else None
+    compared = rows.validation[1] if rows.validation else rows.y
+    baseline, answer = model.baseline(rows.y, compared)
+    train = model.figures(rows.x, rows.y)
+    return {"train": train, "validation": validation, "baseline": baseline}, answer

@@ -1,0 +1,651 @@
+"""The command line: what it prints, what it writes, and how it fails."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import require
+
+import nnbackend as nnb
+from nnbackend.encoding import Classes, Number, TableEncoder
+
+testing = pytest.importorskip("typer.testing")
+pytest.importorskip("polars")
+
+DATA = Path(__file__).parent.parent / "examples" / "data"
+PENGUINS = str(DATA / "penguins.csv")
+EXAM = str(DATA / "exam_scores.csv")
+EXAM_OPTIONS = shlex.split(
+    "--hidden 3 --activation sigmoid --output-activation sigmoid --no-bias --init normal "
+    "--scale max --loss mse --optimizer sgd --learning-rate 5 --epochs 3000 --validation 0"
+)
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def run(*arguments: str | Path) -> Any:
+    from nnbackend.cli.app import app
+
+    return testing.CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def done(*arguments: str | Path) -> Any:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def fails(code: int, *arguments: str | Path) -> str:
+    """Run a command that has to fail, with one readable message and no file; return the message."""
+    before = sorted(Path().iterdir())
+    result = run(*arguments)
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    assert sorted(Path().iterdir()) == before
+    return result.stderr
+
+
+def train_json(*arguments: str | Path) -> dict:
+    result = done("train", *arguments, "--json")
+    assert result.stderr == ""
+    return json.loads(result.stdout)
+
+
+def answers(text: str) -> dict[str, list[str]]:
+    rows = list(csv.DictReader(io.StringIO(text)))
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def table(text: str, name: str = "table.csv") -> Path:
+    path = Path(name)
+    path.write_text(text)
+    return path
+
+
+# --------------------------------------------------------------------------------------- it works
+
+
+def test_penguins_with_nothing_but_a_target():
+    result = done("train", PENGUINS, "--target", "species")
+    for words in (
+        "classification of 'species': Adelie, Chinstrap, Gentoo",
+        "344: 275 train, 69 validate",
+        "Dense(64, relu), Dense(3, identity); 963 parameters",
+        "(always Adelie)",
+        "Model written to model.safetensors",
+        "nnbackend predict model.safetensors DATA",
+    ):
+        assert words in result.stdout
+    assert "missing numbers filled with the median" in result.stderr
+    assert Path("model.safetensors").exists()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_penguins_reach_95_percent_in_validation(seed):
+    result = train_json(PENGUINS, "--target", "species", "--seed", seed)
+    assert result["validation"]["accuracy"] >= 0.95
+    assert result["baseline"]["accuracy"] == pytest.approx(0.44, abs=0.02)
+    assert result["validation"]["loss"] < result["baseline"]["loss"]
+
+
+def test_json_says_all_there_is():
+    result = train_json(PENGUINS, "--target", "species", "--epochs", "3", "--output", "p.model")
+    assert {
+        "task": "classification",
+        "target": "species",
+        "classes": ["Adelie", "Chinstrap", "Gentoo"],
+        "backend": "numpy",
+        "device": "cpu",
+        "dtype": "float32",
+        "rows": 344,
+        "validation_rows": 69,
+        "epochs": 3,
+        "stopped": None,
+        "model": "p.model",
+    }.items() <= result.items()
+    for part in ("train", "validation", "baseline"):
+        assert result[part].keys() == {"loss", "accuracy"}
+    assert result["seconds"] > 0
+    assert result["settings"]["batch_size"] == 32
+    assert result["settings"]["learning_rate"] == 1e-3
+    assert len(result["history"]["validation_accuracy"]) == 3
+    assert len(result["notes"]) == 1
+
+
+def test_regression_is_in_the_units_of_the_data():
+    result = train_json(PENGUINS, "--target", "body_mass_g")
+    assert result["task"] == "regression"
+    assert result["rows"] == 342
+    assert "2 row(s) without a value for the target 'body_mass_g' dropped" in result["notes"]
+    assert result["validation"].keys() == {"loss", "rmse", "r2"}
+    assert 200 < result["validation"]["rmse"] < 500 < result["baseline"]["rmse"] < 1200
+    assert result["validation"]["r2"] > 0.7 > abs(result["baseline"]["r2"])
+    mass = answers(done("predict", "model.safetensors", PENGUINS).stdout)["body_mass_g"]
+    assert len(mass) == 344
+    assert all(2000 < float(value) < 7000 for value in mass)
+
+
+def test_the_exam_scores():
+    result = train_json(EXAM, "--target", "score", *EXAM_OPTIONS)
+    loss = result["history"]["loss"]
+    assert loss[-1] < loss[0] / 1000
+    assert result["validation"] is None
+    assert result["train"]["rmse"] < result["baseline"]["rmse"]
+    text = done("predict", "model.safetensors", DATA / "exam_question.csv").stdout
+    assert text.startswith("score\n")
+    assert 85 < float(answers(text)["score"][0]) < 92
+
+
+def test_every_backend_gives_the_same_figures(library):
+    require(library)
+    arguments = (PENGUINS, "--target", "species", "--epochs", "20", "--dropout", "0.1")
+    expected = train_json(*arguments)
+    result = train_json(*arguments, "--backend", library, "--output", "other.model")
+    assert result["backend"] == library
+    for part in ("train", "validation", "baseline"):
+        assert result[part] == pytest.approx(expected[part], rel=1e-3)
+    other = done("predict", "other.model", PENGUINS).stdout
+    assert other == done("predict", "other.model", PENGUINS, "--backend", library).stdout
+    done("evaluate", "model.safetensors", PENGUINS, "--backend", library)
+
+
+def test_classes_from_probabilities():
+    done("train", PENGUINS, "--target", "species", "--quiet")
+    text = done("predict", "model.safetensors", PENGUINS, "--probabilities").stdout
+    columns = answers(text)
+    names = ["Adelie", "Chinstrap", "Gentoo"]
+    assert list(columns) == ["species", *(f"probability_{name}" for name in names)]
+    shares = np.array([columns[f"probability_{name}"] for name in names], float)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-6)
+    assert [names[i] for i in shares.argmax(axis=0)] == columns["species"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--loss", "binary_cross_entropy"],
+        ["--loss", "binary_cross_entropy", "--output-activation", "sigmoid"],
+        ["--output-activation", "softmax"],
+        ["--output-activation", "identity"],
+    ],
+)
+def test_every_way_to_tell_two_classes_apart(options):
+    result = train_json(PENGUINS, "--target", "sex", "--seed", "1", *options)
+    assert result["validation"]["accuracy"] > 0.8
+    assert result["baseline"]["loss"] == pytest.approx(np.log(2), abs=0.01)
+    columns = answers(done("predict", "model.safetensors", PENGUINS, "--probabilities").stdout)
+    female = np.array(columns["probability_female"], float)
+    np.testing.assert_allclose(female + np.array(columns["probability_male"], float), 1, atol=1e-6)
+    assert ((female > 0.5) == (np.array(columns["sex"]) == "female")).all()
+    figures = json.loads(done("evaluate", "model.safetensors", PENGUINS, "--json").stdout)
+    assert figures["rows"] == 333
+    assert figures["loss"] == pytest.approx(
+        (result["train"]["loss"] * 266 + result["validation"]["loss"] * 67) / 333, rel=1e-4
+    )
+
+
+def test_numbers_are_classes_when_asked():
+    data = table("x,digit\n" + "".join(f"{i % 3},{[7, 9, 10][i % 3]}\n" for i in range(60)))
+    result = train_json(data, "--target", "digit", "--task", "classification")
+    assert result["classes"] == ["7", "9", "10"]
+    assert result["validation"]["accuracy"] == 1
+    assert train_json(data, "--target", "digit")["task"] == "regression"
+    by_loss = train_json(data, "--target", "digit", "--loss", "softmax_cross_entropy")
+    assert by_loss["task"] == "classification"
+
+
+def test_features_can_be_chosen_and_the_model_linear():
+    columns = ["--features", "bill_length_mm, sex", "--hidden", "none"]
+    result = train_json(PENGUINS, "--target", "species", *columns, "--init", "zeros")
+    assert result["settings"]["features"] == ["bill_length_mm", "sex"]
+    network = nnb.load("model.safetensors")
+    assert network.state_dict()["0.weight"].shape == (4, 3)
+    assert network.input_shape == (4,)
+    Path("only.csv").write_text("sex,bill_length_mm\nmale,39\n")
+    assert done("predict", "model.safetensors", "only.csv").stdout == "species\nAdelie\n"
+
+
+def test_a_seed_fixes_everything_and_another_one_changes_it():
+    runs = [
+        train_json(PENGUINS, "--target", "species", "--epochs", "5", "--seed", seed)["history"]
+        for seed in (3, 3, 4)
+    ]
+    assert runs[0]["loss"] == runs[1]["loss"] != runs[2]["loss"]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+def test_momentum_where_there_is_one(optimizer):
+    rates = ["--momentum", "0.8", "--weight-decay", "0.001", "--learning-rate", "0.01"]
+    options = ["--optimizer", optimizer, *rates, "--epochs", "2"]
+    settings = train_json(PENGUINS, "--target", "species", *options)["settings"]
+    assert (settings["momentum"], settings["weight_decay"]) == (0.8, 0.001)
+
+
+def test_a_batch_larger_than_the_data_is_one_batch():
+    result = train_json(EXAM, "--target", "score", "--batch-size", "9999", "--epochs", "2")
+    assert result["settings"]["batch_size"] == 3
+
+
+def test_too_few_rows_to_validate_is_said():
+    result = done("train", EXAM, "--target", "score", "--epochs", "2")
+    assert "3 rows are too few to set some aside" in result.stderr
+    assert "3: 3 train, 0 validate" in result.stdout
+
+
+def test_predictions_go_to_a_file():
+    done("train", EXAM, "--target", "score", "--quiet", "--epochs", "2")
+    result = done("predict", "model.safetensors", EXAM, "--output", "answers.csv")
+    assert result.output == ""
+    assert Path("answers.csv").read_text().count("\n") == 4
+
+
+def test_unseen_categories_are_reported_and_predicted_all_the_same():
+    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "2")
+    text = Path(PENGUINS).read_text().replace("Torgersen", "Atlantis")
+    result = done("predict", "model.safetensors", table(text))
+    assert "note: column 'island': 52 row(s) with a category that training has not seen: 'At" in (
+        result.stderr
+    )
+    assert result.stdout.count("\n") == 345
+
+
+def test_evaluate_for_people_and_for_programs():
+    figures = train_json(PENGUINS, "--target", "species", "--validation", "0")["train"]
+    result = done("evaluate", "model.safetensors", PENGUINS)
+    assert "344 rows" in result.stdout
+    assert "accuracy" in result.stdout
+    result = done("evaluate", "model.safetensors", PENGUINS, "--json")
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["loss"] == pytest.approx(figures["loss"])
+
+
+def test_inspect_shows_network_columns_and_training():
+    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "2")
+    text = done("inspect", "model.safetensors").stdout
+    for words in (
+        "Dense(64, relu)",
+        "island          ",
+        "category: Biscoe, Dream, Torgersen",
+        "category: female, male, (missing)",
+        "44.5 where missing",
+        "classes: Adelie, Chinstrap, Gentoo",
+        "optimizer adamw",
+    ):
+        assert words in text
+    saved = json.loads(done("inspect", "model.safetensors", "--json").stdout)["metadata"]
+    assert saved["task"] == "classification"
+    assert saved["training"]["epochs"] == 2
+
+
+def test_inspect_shows_networks_without_a_table():
+    nnb.Network([nnb.Dense(2)], input_shape=3).save("bare.safetensors")
+    assert "8 parameters" in done("inspect", "bare.safetensors").stdout
+
+
+def test_backends_are_listed_with_reasons():
+    text = done("backends").stdout
+    statuses = json.loads(done("backends", "--json").stdout)["backends"]
+    assert statuses[0]["name"] == "numpy"
+    assert statuses[0]["usable"]
+    for status in statuses:
+        assert (status["device"] if status["usable"] else status["reason"]) in text
+
+
+def test_version_and_help():
+    assert done("--version").stdout == f"nnbackend {nnb.__version__}\n"
+    assert "--learning-rate" in done("train", "--help").stdout
+    assert "predict" in done("--help").stdout
+
+
+def test_quiet_is_quiet():
+    assert done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "2").output == ""
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    data = table('"a\x1b[31m",b\n1,2\n2,3\n3,5\n')
+    result = done("train", data, "--target", "b", "--epochs", "1")
+    assert "\x1b" not in result.output
+    assert r"a\x1b[31m" in result.stdout
+    assert "\x1b" not in done("inspect", "model.safetensors").stdout
+
+
+# ----------------------------------------------------------------------------------- wrong calls
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "specis"], "unknown column 'specis'; did you mean 'species'"),
+        (["--features", "sex,ilsand"], "unknown column 'ilsand'; did you mean 'island'"),
+        (["--features", "sex,species"], "'species' is the target"),
+        (["--features", ","], "--features takes names of columns"),
+        (["--task", "regresion"], "unknown task 'regresion'; did you mean 'regression'"),
+        (["--activation", "rleu"], "unknown activation 'rleu'; did you mean 'relu'"),
+        (["--output-activation", "sofmax"], "did you mean 'softmax'"),
+        (["--init", "he_nromal"], "did you mean 'he_normal'"),
+        (["--loss", "msee"], "unknown loss 'msee'; did you mean 'mse'"),
+        (["--optimizer", "adamm"], "unknown optimizer 'adamm'; did you mean 'adam"),
+        (["--scale", "maximum"], "unknown scale 'maximum'"),
+        (["--backend", "nunpy"], "unknown backend 'nunpy'; did you mean 'numpy'"),
+        (["--dtype", "float16"], "dtype must be one of 'float32', 'float64'"),
+        (["--hidden", "64,x"], "--hidden takes whole numbers"),
+        (["--hidden", "0"], "at least 1, got 0"),
+        (["--hidden", "-5"], "at least 1, got -5"),
+        (["--dropout", "1"], "rate"),
+        (["--dropout", "-0.1"], "rate"),
+        (["--learning-rate", "-1"], "learning_rate must be a number"),
+        (["--learning-rate", "nan"], "learning_rate must be a number"),
+        (["--momentum", "0.9"], "unknown argument of optimizer 'adamw': 'momentum'"),
+        (["--optimizer", "sgd", "--momentum", "1"], "momentum must be a number"),
+        (["--weight-decay", "-1"], "weight_decay must be a number"),
+        (["--validation", "1"], "validation must be from 0 to below 1"),
+        (["--validation", "nan"], "validation must be from 0 to below 1"),
+        (["--epochs", "0"], "epochs"),
+        (["--batch-size", "0"], "batch-size"),
+        (["--batch-size", "many"], "batch-size"),
+        (["--seed", "-1"], "seed"),
+        (["--loss", "mse"], "loss mse does not suit a classification"),
+        (["--loss", "binary_cross_entropy"], "for two classes, and 'species' has 3"),
+        (["--output-activation", "tanh"], "the output activation is softmax or none, not tanh"),
+        (["--target", "year", "--output-activation", "softmax"], "always 1"),
+        (["--output", PENGUINS], "would overwrite what is read"),
+        (["--output", "no/such/folder/model"], "No such file or directory"),
+        (["--output", "."], "is not a regular file"),
+        (["--output", os.devnull], "is not a regular file"),
+    ],
+)
+def test_wrong_calls_of_train(options, message):
+    assert message in fails(2, "train", PENGUINS, "--target", "species", *options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "DATA"),
+        (["train", PENGUINS], "--target"),
+        (["train", "nothing.csv", "--target", "a"], "does not exist"),
+        (["train", DATA, "--target", "a"], "is a directory"),
+        (["trian", PENGUINS], "trian"),
+        (["predict", PENGUINS], "DATA"),
+        (["predict", "nothing.safetensors", PENGUINS], "does not exist"),
+        (["evaluate", PENGUINS, "nothing.csv"], "does not exist"),
+        (["inspect", "nothing.safetensors"], "does not exist"),
+    ],
+)
+def test_wrong_calls(arguments, message):
+    assert message in fails(2, *arguments)
+
+
+def test_probabilities_of_numbers():
+    done("train", EXAM, "--target", "score", "--quiet", "--epochs", "1")
+    message = fails(2, "predict", "model.safetensors", EXAM, "--probabilities")
+    assert "--probabilities needs classes" in message
+
+
+@pytest.mark.parametrize("victim", ["model.safetensors", "data.csv"])
+def test_predictions_overwrite_no_input(victim):
+    done("train", EXAM, "--target", "score", "--quiet", "--epochs", "1")
+    shutil.copy(EXAM, "data.csv")
+    message = fails(2, "predict", "model.safetensors", "data.csv", "--output", victim)
+    assert "would overwrite what is read" in message
+
+
+def test_an_unwritable_folder_is_found_before_training(monkeypatch):
+    def refuse(**_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(nnb.Network, "fit", None)
+    message = fails(2, "train", PENGUINS, "--target", "species")
+    assert "--output model.safetensors cannot be written: Permission denied" in message
+
+
+# ---------------------------------------------------------------------------------- failing work
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "table.csv is empty"),
+        ("a,b\n", "holds no rows"),
+        ("a,b\n1,2\n", "at least two rows with a target 'b'"),
+        ("a,b\n1,5\n2,5\n", "target 'b' has one value only, 5"),
+        ("a,b\n1,\n2,\n", "no row has a value for the target 'b'"),
+        ("a,b\n1,1\n1,2\n", "no column to predict 'b' from"),
+        ("b\n1\n2\n", "no column to predict 'b' from"),
+        ("a,b\n1,2\n2,3\nx,4\n", "column 'a' holds numbers, but row 3 holds 'x'"),
+        ("a,b\n1,2\n2,3\n4,x\n", "column 'b' holds numbers, but row 3 holds 'x'"),
+        ("a,b\n1,2\ninf,3\n", "column 'a' is infinite in row 2"),
+        ("a,b\n1,2,3\n", "not a readable .csv file"),
+        ("a,b,b\n1,2,3\n", "more than one column is named 'b'"),
+    ],
+)
+def test_tables_that_cannot_be_learned_from(text, message):
+    assert message in fails(1, "train", table(text), "--target", "b")
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".npz", ".jsonl", ".csv.gz", ".xlsx", ""])
+def test_files_that_are_not_what_their_ending_says(ending):
+    path = Path(f"table{ending}")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\xff\xfe")
+    assert str(path) in fails(1, "train", path, "--target", "b")
+
+
+def test_text_in_a_target_of_numbers():
+    message = fails(1, "train", PENGUINS, "--target", "species", "--task", "regression")
+    assert "column 'species' holds numbers, but row 1 holds 'Adelie'" in message
+
+
+def test_an_unusable_backend_says_why():
+    name = next((s.name for s in nnb.available_backends() if not s.usable), None)
+    if name is None:
+        pytest.skip("every backend is usable here")
+    message = fails(1, "train", PENGUINS, "--target", "species", "--backend", name)
+    assert f"backend {name!r} cannot be used" in message
+    assert "Usable here: numpy" in message
+
+
+def test_a_diverging_training_leaves_no_model():
+    options = ["--optimizer", "sgd", "--learning-rate", "1e38", "--epochs", "5"]
+    message = fails(1, "train", PENGUINS, "--target", "species", *options)
+    assert "no longer a finite number in epoch 1" in message
+    assert "smaller learning rate" in message
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_a_full_disk_leaves_no_partial_file(command, monkeypatch):
+    def fail(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    done("train", EXAM, "--target", "score", "--epochs", "1", "--quiet", "--output", "old.model")
+    monkeypatch.setattr("os.fsync", fail)
+    if command == "train":
+        message = fails(1, "train", EXAM, "--target", "score", "--epochs", "1", "--quiet")
+    else:
+        message = fails(1, "predict", "old.model", EXAM, "--output", "answers.csv")
+    assert "cannot write" in message
+    assert "No space left on device" in message
+
+
+def test_missing_columns_at_prediction_are_named():
+    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "1")
+    data = table("island,bill_length,bill_depth_mm\nDream,40,18\n")
+    message = fails(2, "predict", "model.safetensors", data)
+    assert "unknown column 'bill_length_mm'; did you mean 'bill_length'" in message
+
+
+def test_text_instead_of_a_number_at_prediction():
+    done("train", EXAM, "--target", "score", "--quiet", "--epochs", "1")
+    data = table("hours_studied,hours_slept\n4,eight\n")
+    message = fails(1, "predict", "model.safetensors", data)
+    assert "column 'hours_slept' holds numbers, but row 1 holds 'eight'" in message
+
+
+def test_labels_outside_the_classes_at_evaluation():
+    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "1")
+    data = table(Path(PENGUINS).read_text().replace("Gentoo", "Emperor"))
+    message = fails(1, "evaluate", "model.safetensors", data)
+    assert "'species' holds 'Emperor', which is none of the classes" in message
+
+
+def saved_model(**metadata) -> Path:
+    """Write a model for a table of one number, whose metadata may be anything."""
+    encoder = TableEncoder((Number("x", 0.0, 0.0, 1.0),), Classes("y", ("a", "b")))
+    network = nnb.Network([nnb.Dense(2)], input_shape=1)
+    network.metadata = {
+        "table": encoder.to_dict(),
+        "loss": "softmax_cross_entropy",
+        "output_activation": None,
+    } | metadata
+    return network.save("hostile.safetensors")
+
+
+def test_the_model_that_the_hostile_ones_are_made_from_is_fine():
+    assert done("predict", saved_model(), table("x\n1\n2\n")).stdout.startswith("y\n")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"table": {}}, "description of its table is damaged"),
+        ({"table": None}, "description of its table is damaged"),
+        ({"loss": "mse"}, "names a loss that does not belong to classification"),
+        ({"loss": ["softmax_cross_entropy"]}, "names a loss that does not belong"),
+        ({"loss": "binary_cross_entropy"}, "do not belong together"),
+        (
+            {
+                "table": TableEncoder(
+                    (Number("x", 0.0, 0.0, 1.0),), Classes("y", tuple("abc"))
+                ).to_dict()
+            },
+            "do not belong together",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_hostile_models_are_refused(metadata, message, command):
+    model, data = saved_model(**metadata), table("x,y\n1,a\n2,b\n")
+    assert message in fails(1, command, model, data)
+
+
+def test_models_without_a_table_are_refused():
+    path = nnb.Network([nnb.Dense(2)], input_shape=1).save("bare.safetensors")
+    message = fails(1, "predict", path, PENGUINS)
+    assert "does not describe a table: it was not written by 'nnbackend train'" in message
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect"])
+@pytest.mark.parametrize("kind", ["foreign", "empty", "truncated"])
+def test_files_that_are_no_models_are_refused(command, kind):
+    content = saved_model().read_bytes()
+    path = Path("no.safetensors")
+    path.write_bytes({"foreign": b"a,b\n1,2\n", "empty": b"", "truncated": content[:-5]}[kind])
+    message = fails(1, command, path, *([] if command == "inspect" else [PENGUINS]))
+    assert "no.safetensors cannot be loaded" in message
+
+
+def test_debug_shows_where_an_error_comes_from():
+    result = run("train", table("a,b\n1,5\n2,5\n"), "--target", "b", "--debug")
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert "error: the target 'b' has one value only" in result.stderr
+
+
+def test_an_error_nobody_thought_of_is_one_message_too(monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(nnb.Network, "fit", fail)
+    message = fails(1, "train", EXAM, "--target", "score", "--quiet")
+    assert message == "error: ZeroDivisionError: division by zero (--debug shows where)\n"
+
+
+def test_an_interruption_outside_training_is_one_message(monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnbackend.cli.training.read_table", interrupt)
+    assert fails(1, "train", EXAM, "--target", "score") == "error: interrupted\n"
+
+
+# ------------------------------------------------------------------------------- as a program
+
+
+def program(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "nnbackend", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, **options)
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    """Let programs started from another folder find the package when it is not installed."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(nnb.__file__).parent.parent))
+
+
+@pytest.mark.usefixtures("importable")
+def test_the_module_is_a_program_with_exit_codes():
+    result = program("train", PENGUINS, "--target", "species", "--json", "--epochs", "2")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["epochs"] == 2
+    result = program("predict", "model.safetensors", PENGUINS)
+    assert result.returncode == 0
+    assert result.stdout.count("\n") == 345
+    result = program("train", PENGUINS, "--target", "nothing")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: unknown column 'nothing'")
+    result = program("inspect", PENGUINS)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("importable")
+def test_ctrl_c_keeps_the_epochs_done():
+    command = [sys.executable, "-m", "nnbackend", "train", PENGUINS, "--target", "species"]
+    process = subprocess.Popen(
+        [*command, "--epochs", "10000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:  # the last line that is printed before the training starts
+        if line.startswith("backend"):
+            break
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "interrupted in epoch" in errors
+    assert "Traceback" not in errors
+    assert "Model written to model.safetensors" in output
+    saved = json.loads(done("inspect", "model.safetensors", "--json").stdout)["metadata"]
+    assert 0 < saved["training"]["epochs"] < 10000000
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_the_way_to_install_it_is_named(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; import nnbackend.cli as c; c.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"nnbackend: {missing} is not installed; run: pip install 'nnbackend[cli]'\n"
+    )
