@@ -2,6 +2,7 @@
 
 from nnbackend import activations, callbacks, errors, initializers, losses, metrics, optimizers
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
+from nnbackend.history import History
 from nnbackend.layers import (
     Activation,
     Dense,
@@ -14,7 +15,6 @@ from nnbackend.layers import (
 from nnbackend.network import Network
 from nnbackend.optimizers import SGD, Adam, AdamW, RMSprop
 from nnbackend.serialization import load
-from nnbackend.training import History
 from nnbackend.types import Context, Layer
 
 from nnbackend import testing  # isort: skip  # needs the names above

@@ -81,6 +81,8 @@ class Backend:
     """Whether ``x[a:b]`` shares memory with ``x``; then parameters live in one vector."""
     static_shapes: ClassVar[bool] = False
     """Whether a new batch shape costs a compilation; then the last, smaller batch is padded."""
+    block_bytes: ClassVar[int] = 1 << 26
+    """How much data is gathered at a time for batches in random order."""
     chunk: ClassVar[int | None] = None
     """How many numbers the optimiser updates at a time, so that they stay in the cache."""
 

@@ -1,7 +1,7 @@
 """Callbacks: what happens besides learning while a network is trained.
 
 A callback overrides any of five methods of :class:`Callback`; each is given the
-:class:`~nnbackend.training.Run` and may end it with ``run.stop(reason)``. A plain function of the run
+:class:`~nnbackend.history.Run` and may end it with ``run.stop(reason)``. A plain function of the run
 will do too: it is called at the end of each epoch.
 """
 
@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nnbackend.training import Run
+from nnbackend.history import Run
 
 __all__ = ["Callback", "Progress", "resolve"]
 
+_NOT_SHOWN = ("epoch", "seconds", "learning_rate")
 _PATIENCE = 1.0  # seconds of work before a progress bar is worth its space
 
 
@@ -89,8 +90,7 @@ def resolve(callbacks: Iterable[Any], verbose: int | bool | None) -> list[Callba
 
 def figures(run: Run) -> str:
     """Return the figures of the last epoch in a line: ``loss 0.1234  accuracy 0.9500``."""
-    hidden = ("epoch", "seconds", "learning_rate")
-    return "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if k not in hidden)
+    return "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if k not in _NOT_SHOWN)
 
 
 class Lines(Callback):
@@ -142,7 +142,9 @@ class Progress(Callback):
             self._open(run)
         if self._bar is not None:
             text = f"epoch {run.epoch}/{run.epochs}"
-            self._bar.update(self._task, completed=done, description=text, figures=figures(run))
+            # The losses alone: more would squeeze the bar in a narrow terminal.
+            losses = "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if "loss" in k)
+            self._bar.update(self._task, completed=done, description=text, figures=losses)
 
     def _open(self, run: Run) -> None:
         try:

@@ -11,7 +11,7 @@ import operator
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_number", "check_size", "set_number"]
+__all__ = ["check_flag", "check_number", "check_size", "set_number"]
 
 
 def check_size(name: str, value: Any) -> int:
@@ -42,6 +42,12 @@ def check_number(name: str, value: Any, low: float = -math.inf, high: float = ma
             bound = f", from {low:g} to below {high:g}" if high < math.inf else f", {low:g} or more"
         raise ValueError(f"{name} must be a number{bound}; got {value!r}")
     return float(value)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise a ValueError if ``value`` is not True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
 def set_number(owner: Any, name: str, low: float = -math.inf, high: float = math.inf) -> None:

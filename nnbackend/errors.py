@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnbackend.training import History
+    from nnbackend.history import History
 
 __all__ = [
     "BackendUnavailableError",

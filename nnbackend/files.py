@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -15,11 +16,15 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     The bytes go to a temporary file in the same folder, are flushed to the disk, and take the
     name in one step. On failure the temporary file is removed and an existing file is untouched.
 
+    A link is followed, and the file it points to is replaced.
+
     Raises:
-        OSError: the folder does not exist or cannot be written, or the disk is full; the message
-            names ``path``.
+        OSError: the folder does not exist or cannot be written, the disk is full, or ``path`` is
+            a folder or a device; the message names ``path``.
     """
-    target = Path(path)
+    target = Path(path).resolve()
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, f"cannot write {path}: it exists and is not a regular file")
     temporary: str | None = None
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)

@@ -21,11 +21,13 @@ from nnbackend.activations import Identity, Sigmoid, Softmax
 from nnbackend.backend import Backend
 from nnbackend.checks import check_size
 from nnbackend.errors import nearest
+from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
+from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
-from nnbackend.training import History, Objective, Samples, Trainer
+from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
 
@@ -240,10 +242,17 @@ class Network:
                 samples = samples.take(kept, self.backend)
             trainer = self._new_trainer(objective, optimizers.get(optimizer))
             try:
-                history = training.fit(
-                    trainer, samples, self, epochs, batch_size, shuffle, validation, watchers,
-                    self._epochs,
-                )  # fmt: skip
+                loop = Loop(
+                    trainer,
+                    samples,
+                    batch_size=batch_size,
+                    shuffle=shuffle,
+                    validation=validation,
+                    callbacks=watchers,
+                    publish=lambda: self._adopt(trainer),
+                    first_epoch=self._epochs,
+                )
+                history = loop.run(self, epochs)
             finally:
                 self._adopt(trainer)
             self._epochs += len(history)
@@ -292,7 +301,7 @@ class Network:
                     "loss"
                 ]
                 if not math.isfinite(value) or not trainer.finite():
-                    training.diverged(trainer, [before], 1, History())
+                    raise_divergence(trainer, [before], 1, History())
             finally:
                 self._adopt(trainer)
                 self._trainer = trainer

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backend import namespace
-from nnbackend.checks import set_number
+from nnbackend.checks import check_flag, set_number
 from nnbackend.registry import Registry
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
@@ -137,6 +137,7 @@ class SGD(Optimizer):
         super().__post_init__()
         set_number(self, "momentum", 0.0, 1.0)
         set_number(self, "weight_decay", 0.0)
+        check_flag("nesterov", self.nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for instance momentum=0.9")
 

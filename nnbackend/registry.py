@@ -81,7 +81,7 @@ class Registry:
 
 
 def describe(value: Any) -> Any:
-    """Return ``value`` as JSON-ready data: registered objects become ``{kind: name, field: ...}``.
+    """Return ``value`` as JSON-ready data: registered objects become ``{kind: name, "fields": {...}}``.
 
     Raises:
         TypeError: something in it is neither plain data nor a registered description.
@@ -93,8 +93,8 @@ def describe(value: Any) -> Any:
     for kind, registry in _REGISTRIES.items():
         name = registry.name_of(value)
         if name is not None:
-            fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
-            return {kind: name, **fields}
+            given = [f.name for f in dataclasses.fields(value) if f.init]
+            return {kind: name, "fields": {f: describe(getattr(value, f)) for f in given}}
     raise TypeError(
         f"{type(value).__name__} cannot be written to a file: register its class first, "
         "for instance with @nnbackend.register_layer, and keep its fields plain data"
@@ -117,10 +117,13 @@ def rebuild(data: Any, depth: int = 0) -> Any:
     kind = next(iter(data), None)
     if kind not in _REGISTRIES:
         raise ModelFileError(f"the file describes a {kind!r}, which this version does not know")
-    fields = {key: rebuild(value, depth + 1) for key, value in data.items() if key != kind}
+    fields = data.get("fields", {})
+    if not isinstance(fields, dict) or data.keys() - {kind, "fields"}:
+        raise ModelFileError(f"the file describes a {kind} in a way this version does not know")
+    fields = {name: rebuild(value, depth + 1) for name, value in fields.items()}
     try:
         return _REGISTRIES[kind].create(data[kind], **fields)
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # a class of the user's own may refuse a value in any way
         hint = " (a custom class must be registered before the file is loaded)"
         known = data[kind] in _REGISTRIES[kind] if isinstance(data[kind], str) else True
         raise ModelFileError(

@@ -1,4 +1,4 @@
-"""Training: one step, the loop over epochs, and the history of both.
+"""Training: one step, and many of them.
 
 The step is a pure function of what it carries (parameters, optimiser state) and a batch; a backend may
 run it in a loop or compile many steps into one program. Nothing is read back from the device inside an
@@ -8,9 +8,8 @@ epoch: the losses of its steps are read once, at its end.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,66 +17,23 @@ import numpy as np
 
 from nnbackend import random
 from nnbackend.backend import Backend
-from nnbackend.errors import DivergenceError
 from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
 from nnbackend.types import Array, Context, Layer, Params
 
-__all__ = ["History", "Objective", "Run", "Samples", "Trainer", "evaluate", "forward_in_batches"]
+__all__ = [
+    "Objective",
+    "Samples",
+    "Trainer",
+    "evaluate",
+    "forward_in_batches",
+    "forward_pass",
+    "training_step",
+]
 
-_BLOCK_BYTES = 1 << 26  # rows gathered at a time for shuffled batches
 _BATCH_ROWS = 4096  # rows of a forward pass outside training
-_BRIEF = 0.02  # seconds; while epochs of one step take less, more of them are run together
-_MOST_TOGETHER = 1024
-
-
-class History:
-    """What happened in each epoch, by name: ``history["loss"]`` is a list with a number per epoch.
-
-    Names: ``epoch`` (from 1), ``loss``, the metrics, ``validation_loss`` and the metrics on the
-    validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch).
-
-    Attributes:
-        stopped: why training ended before the last epoch, or None.
-    """
-
-    def __init__(self) -> None:
-        self._columns: dict[str, list[float]] = {"epoch": []}
-        self.stopped: str | None = None
-
-    def extend(self, columns: Mapping[str, list[float]]) -> None:
-        """Add epochs: a list of as many figures for each name."""
-        count = len(columns["loss"])
-        self._columns["epoch"].extend(range(len(self) + 1, len(self) + count + 1))
-        for name, values in columns.items():
-            self._columns.setdefault(name, []).extend(values)
-
-    def __getitem__(self, name: str) -> list[float]:
-        return self._columns[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._columns
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
-
-    def __len__(self) -> int:
-        return len(self._columns["epoch"])
-
-    @property
-    def last(self) -> dict[str, float]:
-        """The figures of the last epoch."""
-        return {name: values[-1] for name, values in self._columns.items() if values}
-
-    def to_dict(self) -> dict[str, list[float]]:
-        """Return the columns as plain lists."""
-        return {name: list(values) for name, values in self._columns.items()}
-
-    def __repr__(self) -> str:
-        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
-        return f"History({len(self)} epochs; last: {figures})" if len(self) else "History(empty)"
 
 
 @dataclass(frozen=True)
@@ -121,30 +77,17 @@ class Samples:
         return Samples(self.x[start:stop, ...], self.y[start:stop, ...], weight)
 
 
-@dataclass
-class Run:
-    """A training run as callbacks see it.
+@dataclass(frozen=True)
+class _Block:
+    """Rows that were learned from, and what came of it."""
 
-    Attributes:
-        network: what is being trained.
-        epochs: how many were asked for.
-        steps_per_epoch: batches in an epoch.
-        epoch: the number of the epoch, from 1.
-        step: how many steps of the epoch are done.
-        history: the epochs done.
-    """
-
-    network: Any
-    epochs: int
-    steps_per_epoch: int
-    history: History
-    epoch: int = 0
-    step: int = 0
-    reason: str | None = field(default=None, init=False)
-
-    def stop(self, reason: str) -> None:
-        """Ask for the training to end after this epoch; ``reason`` goes to ``history.stopped``."""
-        self.reason = reason
+    rows: int
+    size: int
+    losses: Any
+    masses: Any
+    outputs: Array | None
+    y: Array
+    weight: Array | None
 
 
 def _training_step(
@@ -289,40 +232,31 @@ class Trainer:
             each_block: is told the number of steps done, after each block of steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
-        rows, results, seen = len(samples), list[Any](), list[Samples]()
-        block_rows = block_rows or _block_rows(samples, batch_size)
+        rows, blocks = len(samples), list[_Block]()
+        block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
         for start in range(0, rows, block_rows):
             stop = min(start + block_rows, rows)
-            block = samples
+            part = samples
             if order is not None:
-                block = samples.take(order[start:stop], self.backend)
+                part = samples.take(order[start:stop], self.backend)
             elif (start, stop) != (0, rows):
-                block = samples.slice(start, stop)
+                part = samples.slice(start, stop)
             size = min(batch_size, stop - start)
-            results.append(self._block(block, size, math.ceil((stop - start) / size)))
-            seen.append(block)
+            blocks.append(self._block(part, size, math.ceil((stop - start) / size)))
             if each_block is not None:
                 each_block(math.ceil(stop / batch_size))
         # Here, and not before, the losses are waited for.
-        losses = np.concatenate([self.backend.read(losses) for losses, _, _ in results])
-        masses = np.concatenate(
-            [
-                self._masses(block, masses, batch_size)
-                for (_, masses, _), block in zip(results, seen, strict=True)
-            ]
-        )
+        losses = np.concatenate([self.backend.read(block.losses) for block in blocks])
+        masses = np.concatenate([self._masses(block) for block in blocks])
         figures = {"loss": float(losses @ masses / masses.sum())}
-        if self.objective.metrics:
-            outputs = [
-                output[: len(block), ...] for (*_, output), block in zip(results, seen, strict=True)
-            ]
-            figures |= self._watched(outputs, seen)
-        return figures
+        return figures | self._watched(blocks)
 
-    def repeat(self, samples: Samples, count: int) -> np.ndarray[Any, Any]:
+    def repeat(self, samples: Samples, count: int) -> list[float]:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
-        losses, _, _ = self._block(samples, len(samples), count)
-        return self.backend.read(losses)
+        losses: list[float] = self.backend.read(
+            self._block(samples, len(samples), count).losses
+        ).tolist()
+        return losses
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
@@ -331,129 +265,42 @@ class Trainer:
             return [rate] * count
         return [float(rate(update)) for update in range(self.updates - count, self.updates)]
 
-    def _block(self, block: Samples, size: int, steps: int) -> tuple[Any, Any, Array | None]:
-        """Run the steps of a block; return their losses, their weights, and the outputs."""
+    def _block(self, samples: Samples, size: int, steps: int) -> _Block:
+        """Run the steps of a block of rows."""
+        rows = len(samples)
+        padded = samples
         if self.backend.static_shapes:
-            block = _padded(block, -(-len(block) // size) * size, self.backend)
+            padded = _padded(samples, -(-rows // size) * size, self.backend)
         first, self.updates = self.updates, self.updates + steps
         scalars = [self.optimizer.scalars(first + i + 1) for i in range(steps)]
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
-        rows = (block.x, block.y, block.weight)
-        self.carry, *results = self._run(self.carry, rows, size, scalars, numbers)
-        losses, masses, outputs = results
-        return losses, masses, outputs
+        self.carry, losses, masses, outputs = self._run(
+            self.carry, (padded.x, padded.y, padded.weight), size, scalars, numbers
+        )
+        if outputs is not None:
+            outputs = outputs[:rows, ...]
+        return _Block(rows, size, losses, masses, outputs, samples.y, samples.weight)
 
-    def _masses(self, block: Samples, masses: Any, size: int) -> np.ndarray[Any, Any]:
+    def _masses(self, block: _Block) -> np.ndarray[Any, Any]:
         """Return what each step counts in the mean loss: its weights, or its number of rows."""
-        if masses is not None:
-            return self.backend.read(masses)
-        return np.asarray([min(size, len(block) - a) for a in range(0, len(block), size)], float)
+        if block.masses is not None:
+            return self.backend.read(block.masses)
+        starts = range(0, block.rows, block.size)
+        return np.asarray([min(block.size, block.rows - start) for start in starts], float)
 
-    def _watched(self, predictions: list[Array], blocks: list[Samples]) -> dict[str, float]:
+    def _watched(self, blocks: list[_Block]) -> dict[str, float]:
         """Return the metrics over the outputs of an epoch."""
-        xp = self.backend.xp
-        z = predictions[0] if len(predictions) == 1 else xp.concat(predictions)
-        y = blocks[0].y if len(blocks) == 1 else xp.concat([b.y for b in blocks])
-        w = None
-        if blocks[0].weight is not None:
-            w = xp.concat([b.weight for b in blocks])
-        return measure(self.objective, z, y, w, self.backend)
+        if not self.objective.metrics:
+            return {}
+        z = _joined([block.outputs for block in blocks], self.backend)
+        y = _joined([block.y for block in blocks], self.backend)
+        weight = _joined([block.weight for block in blocks], self.backend)
+        return measure(self.objective, z, y, weight, self.backend)
 
     def evaluate(self, samples: Samples) -> dict[str, float]:
         """Return the loss and the metrics on other samples."""
         return evaluate(self.objective, self.params, samples, self.backend)
-
-
-def fit(
-    trainer: Trainer,
-    samples: Samples,
-    network: Any,
-    epochs: int,
-    batch_size: int | None,
-    shuffle: bool,
-    validation: Samples | None,
-    callbacks: Sequence[Any],
-    first_epoch: int = 0,
-) -> History:
-    """Train for a number of epochs.
-
-    Ctrl-C ends the run with the parameters of the last whole epoch. A loss that is not finite ends
-    it with a :class:`DivergenceError` and the last finite parameters.
-
-    Args:
-        trainer: holds the parameters.
-        samples: to learn from.
-        network: what callbacks are shown.
-        epochs: how many.
-        batch_size: rows of a step; None: all.
-        shuffle: whether each epoch has an order of its own.
-        validation: to evaluate after each epoch.
-        callbacks: see :mod:`nnbackend.callbacks`.
-        first_epoch: how many epochs the network has been trained for before.
-    """
-    rows = len(samples)
-    size = min(batch_size or rows, rows)
-    history = History()
-    run = Run(network, epochs, math.ceil(rows / size), history)
-    every_batch, each_block = _progress(run, callbacks)
-    # Epochs of a single step need not be left one by one, unless someone looks at each.
-    alone = size < rows or validation is not None or bool(trainer.objective.metrics)
-    alone = alone or every_batch or any(callback.every_epoch for callback in callbacks)
-    together = 1
-    _notify(callbacks, "start", run)
-    before = good = trainer.snapshot()  # the parameters one epoch and two epochs ago
-    try:
-        while len(history) < epochs and run.reason is None:
-            run.epoch, run.step = len(history) + 1, 0
-            _notify(callbacks, "epoch_start", run)
-            started = time.perf_counter()
-            if together > 1:
-                losses = _many(trainer, samples, min(together, epochs - len(history)))
-                if losses is None:  # one of the epochs diverged: find it one by one
-                    alone, together = True, 1
-                    continue
-                columns = {"loss": losses}
-            else:
-                order = None
-                if shuffle and size < rows:
-                    order = random.permutation(trainer.seed, rows, "order", first_epoch + run.epoch)
-                block_rows = size if every_batch else None
-                figures = trainer.epoch(samples, size, order, each_block, block_rows)
-                if not math.isfinite(figures["loss"]):
-                    diverged(trainer, [good, before], run.epoch, history)
-                if validation is not None:
-                    held_out = trainer.evaluate(validation)
-                    figures |= {f"validation_{name}": value for name, value in held_out.items()}
-                columns = {name: [value] for name, value in figures.items()}
-            before, good = good, trainer.snapshot()
-            seconds, count = time.perf_counter() - started, len(columns["loss"])
-            columns["learning_rate"] = trainer.rates(count)
-            columns["seconds"] = [seconds / count] * count
-            history.extend(columns)
-            run.epoch = len(history)
-            _notify(callbacks, "epoch_end", run)
-            if not alone and seconds < _BRIEF:
-                together = min(2 * together, _MOST_TOGETHER)
-        if not trainer.finite():
-            diverged(trainer, [good, before], len(history), history)
-    except KeyboardInterrupt:
-        trainer.restore(good)
-        history.stopped = f"interrupted in epoch {run.epoch}; the {len(history)} before it are kept"
-    finally:
-        _notify(callbacks, "stop", run)
-    history.stopped = history.stopped or run.reason
-    return history
-
-
-def _many(trainer: Trainer, samples: Samples, count: int) -> list[float] | None:
-    """Do epochs of one step each; undo them all and return None if a loss is not finite."""
-    saved = trainer.layout.copy(trainer.carry), trainer.steps, trainer.updates
-    losses = trainer.repeat(samples, count)
-    if np.isfinite(losses).all():
-        return losses.tolist()  # type: ignore[no-any-return]
-    trainer.carry, trainer.steps, trainer.updates = saved
-    return None
 
 
 def evaluate(
@@ -496,10 +343,17 @@ def forward_in_batches(
     return backend.xp.concat(parts)
 
 
-def _block_rows(samples: Samples, batch_size: int) -> int:
-    """Return how many rows to gather at a time: whole batches, about 64 MiB."""
+def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:
+    """Return how many rows to gather at a time: whole batches, about as large as the backend likes."""
     row_bytes: int = 8 * math.prod(samples.x.shape[1:])
-    return batch_size * max(1, _BLOCK_BYTES // (row_bytes * batch_size))
+    return batch_size * max(1, block_bytes // (row_bytes * batch_size))
+
+
+def _joined(parts: Sequence[Array | None], backend: Backend) -> Array | None:
+    """Return the rows of successive blocks together."""
+    if parts[0] is None or len(parts) == 1:
+        return parts[0]
+    return backend.xp.concat(list(parts))
 
 
 def _padded(block: Samples, rows: int, backend: Backend) -> Samples:
@@ -514,36 +368,3 @@ def _padded(block: Samples, rows: int, backend: Backend) -> Samples:
         for a in (block.x, block.y)
     )
     return Samples(x, y, xp.concat([weight, xp.zeros(missing, **where)]))
-
-
-def diverged(trainer: Trainer, snapshots: list[Any], epoch: int, history: History) -> None:
-    """Restore the newest finite parameters and raise the error that says what happened."""
-    for snapshot in snapshots:
-        if trainer.layout.finite(snapshot):
-            trainer.restore(snapshot)
-            break
-    rate = trainer.optimizer.rate(max(trainer.updates, 1))
-    raise DivergenceError(
-        f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
-        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "
-        "or dtype='float64'",
-        history,
-    )
-
-
-def _notify(callbacks: Sequence[Any], event: str, run: Run) -> None:
-    for callback in callbacks:
-        getattr(callback, event)(run)
-
-
-def _progress(run: Run, callbacks: Sequence[Any]) -> tuple[bool, Callable[[int], None] | None]:
-    """Return whether steps run one by one for a callback, and whom to tell of steps done."""
-    listening = [c for c in callbacks if c.listens_to_batches]
-    if not listening:
-        return False, None
-
-    def each_block(steps: int) -> None:
-        run.step = steps
-        _notify(listening, "batch_end", run)
-
-    return any(c.every_batch for c in listening), each_block

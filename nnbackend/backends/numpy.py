@@ -20,6 +20,7 @@ class NumPyBackend(Backend):
     distribution = "numpy"
     install = "pip install numpy"
     slices_are_views = True
+    block_bytes: ClassVar[int] = 1 << 21  # stays in the cache until it is used
     # 64 Ki numbers of a parameter, its gradient and the optimiser's averages fit in a 2 MB L2 cache.
     chunk: ClassVar[int | None] = 1 << 16
 

@@ -30,10 +30,10 @@ from nnbackend.cli.common import (
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
+from nnbackend.history import History
 from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS
 from nnbackend.tables import few
-from nnbackend.training import History
 
 __all__ = ["train"]
 

@@ -14,6 +14,7 @@ from nnbackend.backend import Backend
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.settings import Settings, output_width
 from nnbackend.encoding import TableEncoder
+from nnbackend.history import History
 from nnbackend.tables import (
     Table,
     check_target,
@@ -26,7 +27,6 @@ from nnbackend.tables import (
     take_rows,
     warn,
 )
-from nnbackend.training import History
 
 __all__ = ["Figures", "Rows", "build_model", "final_figures", "fit", "read_rows"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnbackend import activations, initializers
 from nnbackend.activations import ActivationFunction
-from nnbackend.checks import check_size
+from nnbackend.checks import check_flag, check_size
 from nnbackend.initializers import Initializer
 from nnbackend.layers.base import register_layer
 from nnbackend.random import Generator
@@ -47,6 +47,7 @@ class Dense:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out_features", check_size("out_features", self.out_features))
+        check_flag("bias", self.bias)
         activation = activations.get(self.activation)
         chosen = activation.initializer if self.initializer is None else self.initializer
         object.__setattr__(self, "activation", activation)

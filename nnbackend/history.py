@@ -1,0 +1,82 @@
+"""What a training run leaves behind, and what it looks like while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["History", "Run"]
+
+
+class History:
+    """What happened in each epoch, by name: ``history["loss"]`` is a list with a number per epoch.
+
+    Names: ``epoch`` (from 1), ``loss``, the metrics, ``validation_loss`` and the metrics on the
+    validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch).
+
+    Attributes:
+        stopped: why training ended before the last epoch, or None.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, list[float]] = {"epoch": []}
+        self.stopped: str | None = None
+
+    def extend(self, columns: Mapping[str, list[float]]) -> None:
+        """Add epochs: a list of as many figures for each name."""
+        count = len(columns["loss"])
+        self._columns["epoch"].extend(range(len(self) + 1, len(self) + count + 1))
+        for name, values in columns.items():
+            self._columns.setdefault(name, []).extend(values)
+
+    def __getitem__(self, name: str) -> list[float]:
+        return self._columns[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns["epoch"])
+
+    @property
+    def last(self) -> dict[str, float]:
+        """The figures of the last epoch."""
+        return {name: values[-1] for name, values in self._columns.items() if values}
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return the columns as plain lists."""
+        return {name: list(values) for name, values in self._columns.items()}
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
+        return f"History({len(self)} epochs; last: {figures})" if len(self) else "History(empty)"
+
+
+@dataclass
+class Run:
+    """A training run as callbacks see it.
+
+    Attributes:
+        network: what is being trained.
+        epochs: how many were asked for.
+        steps_per_epoch: batches in an epoch.
+        epoch: the number of the epoch, from 1.
+        step: how many steps of the epoch are done.
+        history: the epochs done.
+    """
+
+    network: Any
+    epochs: int
+    steps_per_epoch: int
+    history: History
+    epoch: int = 0
+    step: int = 0
+    reason: str | None = field(default=None, init=False)
+
+    def stop(self, reason: str) -> None:
+        """Ask for the training to end after this epoch; ``reason`` goes to ``history.stopped``."""
+        self.reason = reason

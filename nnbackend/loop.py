@@ -1,0 +1,180 @@
+"""The loop over epochs: order, validation, history, callbacks, and what ends it early."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nnbackend import random
+from nnbackend.callbacks import Callback
+from nnbackend.errors import DivergenceError
+from nnbackend.history import History, Run
+from nnbackend.training import Samples, Trainer
+
+__all__ = ["Loop", "raise_divergence"]
+
+_BRIEF = 0.02  # seconds; while epochs of one step take less, more of them are run together
+_MOST_TOGETHER = 1024
+
+
+class Loop:
+    """Trains for a number of epochs.
+
+    Args:
+        trainer: holds the parameters.
+        samples: to learn from.
+        batch_size: rows of a step; None: all.
+        shuffle: whether each epoch has an order of its own.
+        validation: to evaluate after each epoch.
+        callbacks: see :mod:`nnbackend.callbacks`.
+        publish: makes the parameters in training visible; called before callbacks are.
+        first_epoch: how many epochs the network has been trained for before.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        samples: Samples,
+        *,
+        batch_size: int | None,
+        shuffle: bool,
+        validation: Samples | None,
+        callbacks: Sequence[Callback],
+        publish: Callable[[], None],
+        first_epoch: int,
+    ) -> None:
+        self._trainer = trainer
+        self._samples = samples
+        self._size = min(batch_size or len(samples), len(samples))
+        self._shuffle = shuffle and self._size < len(samples)
+        self._validation = validation
+        self._callbacks = callbacks
+        self._publish = publish
+        self._first_epoch = first_epoch
+        self._listening = [c for c in callbacks if c.listens_to_batches]
+        self._every_batch = any(c.every_batch for c in self._listening)
+        # The parameters after the last epoch, and after the one before.
+        self._snapshots = [trainer.snapshot()] * 2
+
+    def run(self, network: Any, epochs: int) -> History:
+        """Train; return the history.
+
+        Ctrl-C ends the run with the parameters of the last whole epoch.
+
+        Args:
+            network: what callbacks are shown.
+            epochs: how many.
+
+        Raises:
+            DivergenceError: a loss is not finite; the trainer has its last finite parameters.
+        """
+        run = Run(network, epochs, math.ceil(len(self._samples) / self._size), History())
+        self._notify("start", run)
+        try:
+            self._epochs(run)
+            if not self._trainer.finite():
+                raise_divergence(self._trainer, self._snapshots, len(run.history), run.history)
+        except KeyboardInterrupt:
+            self._trainer.restore(self._snapshots[0])
+            done = len(run.history)
+            run.reason = f"interrupted in epoch {run.epoch}; the {done} before it are kept"
+        finally:
+            self._notify("stop", run)
+        run.history.stopped = run.reason
+        return run.history
+
+    def _epochs(self, run: Run) -> None:
+        """Do epoch after epoch; brief ones that nobody looks at singly, many at a time."""
+        history, together, alone = run.history, 1, self._one_by_one()
+        while len(history) < run.epochs and run.reason is None:
+            run.epoch, run.step = len(history) + 1, 0
+            self._notify("epoch_start", run)
+            started = time.perf_counter()
+            if together == 1:
+                columns = self._one(run)
+            else:
+                many = self._many(min(together, run.epochs - len(history)))
+                if many is None:  # one of them diverged: find it one by one
+                    together, alone = 1, True
+                    continue
+                columns = many
+            self._snapshots = [self._trainer.snapshot(), self._snapshots[0]]
+            seconds, count = time.perf_counter() - started, len(columns["loss"])
+            columns["learning_rate"] = self._trainer.rates(count)
+            columns["seconds"] = [seconds / count] * count
+            history.extend(columns)
+            run.epoch = len(history)
+            self._notify("epoch_end", run)
+            if not alone and seconds < _BRIEF:
+                together = min(2 * together, _MOST_TOGETHER)
+
+    def _one_by_one(self) -> bool:
+        """Return whether epochs have several steps, or someone looks at each."""
+        return (
+            self._size < len(self._samples)
+            or self._validation is not None
+            or bool(self._trainer.objective.metrics)
+            or self._every_batch
+            or any(callback.every_epoch for callback in self._callbacks)
+        )
+
+    def _one(self, run: Run) -> dict[str, list[float]]:
+        """Do one epoch; return its figures."""
+        trainer, order = self._trainer, None
+        if self._shuffle:
+            epoch = self._first_epoch + run.epoch
+            order = random.permutation(trainer.seed, len(self._samples), "order", epoch)
+
+        def each_block(steps: int) -> None:
+            run.step = steps
+            self._notify("batch_end", run, self._listening)
+
+        figures = trainer.epoch(
+            self._samples,
+            self._size,
+            order,
+            each_block if self._listening else None,
+            self._size if self._every_batch else None,
+        )
+        if not math.isfinite(figures["loss"]):
+            raise_divergence(trainer, self._snapshots, run.epoch, run.history)
+        if self._validation is not None:
+            held_out = trainer.evaluate(self._validation)
+            figures |= {f"validation_{name}": value for name, value in held_out.items()}
+        return {name: [value] for name, value in figures.items()}
+
+    def _many(self, count: int) -> dict[str, list[float]] | None:
+        """Do epochs of one step each; undo them all and return None if a loss is not finite."""
+        trainer = self._trainer
+        saved = trainer.layout.copy(trainer.carry), trainer.steps, trainer.updates
+        losses = trainer.repeat(self._samples, count)
+        if all(map(math.isfinite, losses)):
+            return {"loss": losses}
+        trainer.carry, trainer.steps, trainer.updates = saved
+        return None
+
+    def _notify(self, event: str, run: Run, listeners: Sequence[Callback] | None = None) -> None:
+        listeners = self._callbacks if listeners is None else listeners
+        if listeners:
+            self._publish()
+        for callback in listeners:
+            getattr(callback, event)(run)
+
+
+def raise_divergence(
+    trainer: Trainer, snapshots: Sequence[Any], epoch: int, history: History
+) -> None:
+    """Restore the newest finite parameters and raise the error that says what happened."""
+    for snapshot in snapshots:
+        if trainer.layout.finite(snapshot):
+            trainer.restore(snapshot)
+            break
+    rate = trainer.optimizer.rate(max(trainer.updates, 1))
+    raise DivergenceError(
+        f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
+        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "
+        "or dtype='float64'",
+        history,
+    )
