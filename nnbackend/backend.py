@@ -202,11 +202,6 @@ class Backend:
                 return self.xp.from_dlpack(x)
         return self._from_host(host_numbers(x, dtype))
 
-    @property
-    def integer(self) -> Any:
-        """The dtype of labels and row numbers: the library's default integer."""
-        return self.xp.__array_namespace_info__().default_dtypes(device=self.device)["integral"]
-
     def with_dtype(self, dtype: str) -> Backend:
         """Return the same backend with another floating-point dtype."""
         if type(self) is Backend:

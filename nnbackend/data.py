@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend import random
+from nnbackend import functional, random
 from nnbackend.backend import Backend
 from nnbackend.checks import check_number
 from nnbackend.losses import Loss, absorbed_activation
@@ -47,18 +47,19 @@ def inputs(x: Any, backend: Backend, input_shape: Shape | None, name: str = "X")
 
 
 def targets(
-    y: Any, backend: Backend, loss: Loss, output_shape: Shape, rows: int, name: str = "y"
+    y: Any, backend: Backend, loss: Loss, output_shape: Shape, x: Array, name: str = "y"
 ) -> Array:
-    """Return the target on the backend, in the shape that the loss takes.
+    """Return the target for rows ``x`` on the backend, in the shape that the loss takes.
 
-    Class numbers stay whole numbers, of shape (rows,); anything else gets the network's dtype and
-    output shape. A column may be given as (rows,) or (rows, 1).
+    It gets the network's dtype and output shape; a column may be given as (rows,) or (rows, 1).
+    Class numbers become one-hot rows, once instead of in each step, unless those would take more
+    memory than the inputs; then they stay whole numbers, of shape (rows,).
 
     Raises:
         TypeError: ``y`` does not hold numbers.
         ValueError: lengths or shapes do not match, or values are outside what the loss allows.
     """
-    absorbed = absorbed_activation(loss)
+    absorbed, rows = absorbed_activation(loss), int(x.shape[0])
     try:
         array = _brought(y, backend, name)
     except TypeError as error:
@@ -73,7 +74,10 @@ def targets(
         raise ValueError(f"X and {name} must have the same length, got {rows} rows and {got}")
     check_finite(array, backend, name)
     if absorbed == "softmax":
-        return _class_targets(array, backend, (rows, *output_shape), name)
+        target = _class_targets(array, backend, (rows, *output_shape), name)
+        if len(target.shape) == 1 and output_shape[-1] <= math.prod(x.shape[1:]):
+            target = functional.one_hot(target, output_shape[-1], backend.dtype, backend.xp)
+        return target
     if tuple(array.shape) != (rows, *output_shape):
         array = _reshaped(array, (rows, *output_shape), name, backend)
     if absorbed == "sigmoid":

@@ -65,7 +65,8 @@ def erf(x: Array, xp: Namespace) -> Array:
     near = x * _polynomial(square, _ERF_T) / _polynomial(square, (1.0, *_ERF_U))
     ratio = _polynomial(magnitude, _ERFC_P) / _polynomial(magnitude, (1.0, *_ERFC_Q))
     far = xp.sign(x) * (1.0 - xp.exp(-square) * ratio)
-    return xp.where(magnitude <= 1.0, near, far)
+    inside = xp.astype(magnitude <= 1.0, x.dtype)
+    return inside * near + (1.0 - inside) * far
 
 
 def _polynomial(x: Array, coefficients: Sequence[float]) -> Array:

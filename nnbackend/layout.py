@@ -150,14 +150,14 @@ class _Vectors:
 
     def __init__(self, params: Params, slots: int, chunk: int | None, xp: Namespace) -> None:
         flat = [xp.reshape(leaf, (-1,)) for leaf in leaves(params)]
-        self.vector = xp.concat(flat)
+        self.vector = xp.concat(flat) if flat else xp.zeros(0)  # there may be nothing to learn
         gradient = xp.zeros_like(self.vector)
         self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
         self.params = _views(self.vector, params, xp)
         views = _views(gradient, params, xp)
         self.gradients = [(at(views, path), path) for path in paths(params)]
         total = self.vector.shape[0]
-        size = chunk or total
+        size = chunk or max(total, 1)
         parts = [slice(start, min(start + size, total)) for start in range(0, total, size)]
         self.pieces = [
             (self.vector[part], gradient[part], tuple(slot[part] for slot in self.slots))

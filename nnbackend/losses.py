@@ -154,9 +154,9 @@ class BinaryCrossEntropy:
 class SoftmaxCrossEntropy:
     """Cross-entropy of a softmax, from its logits ``z`` of shape (batch, classes).
 
-    ``mean(-sum(t * log(softmax(z))))`` over the samples; ``dy = (softmax(z) * sum(t) - t) / batch``.
-    The target ``t`` is a number from 0 to classes - 1 for each sample, or a row of probabilities
-    (one-hot, or soft).
+    ``mean(logsumexp(z) - sum(t * z))`` over the samples, which is ``-sum(t * log(softmax(z)))`` for
+    a row of probabilities ``t``; ``dy = (softmax(z) - t) / batch``. The target is a number from 0 to
+    classes - 1 for each sample, or a row of probabilities that sum to 1 (one-hot, or soft).
     """
 
     absorbs: ClassVar[str] = "softmax"
@@ -165,20 +165,18 @@ class SoftmaxCrossEntropy:
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> tuple[Array, Array]:
         xp = namespace(prediction)
-        classes = prediction.shape[-1]
-        if len(target.shape) == len(prediction.shape) - 1:
-            target = functional.one_hot(target, classes, prediction.dtype, xp)
+        if target.ndim == prediction.ndim - 1:
+            target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
         _check(prediction, target)
-        # log(softmax(z)) = (z - max) - log(sum(exp(z - max))), with one exponential for both uses.
+        # Shifted by the largest logit, so that nothing overflows; one exponential for both uses.
         shifted = prediction - xp.max(prediction, axis=-1, keepdims=True)
         dy = xp.exp(shifted)
         total = xp.sum(dy, axis=-1, keepdims=True)
-        mass = xp.sum(target, axis=-1, keepdims=True)
-        per_sample = mass * xp.log(total) - xp.sum(target * shifted, axis=-1, keepdims=True)
+        per_sample = xp.log(total[..., 0]) - xp.vecdot(target, shifted)
         value, scale = _mean(per_sample, sample_weight, xp)
-        dy *= mass / total
+        dy /= total
         dy -= target
-        dy *= scale
+        dy *= scale if sample_weight is None else scale[..., None]
         return value, dy
 
 

@@ -462,7 +462,7 @@ class Network:
         rows = self._rows(x, f"{prefix}X")
         n = int(rows.shape[0])
         assert self.output_shape is not None
-        target = data.targets(y, self.backend, loss, self.output_shape, n, f"{prefix}y")
+        target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
         return Samples(rows, target, data.weights(weight, self.backend, n))
 
     def _validation(self, given: tuple[Any, ...], loss: Loss) -> Samples:

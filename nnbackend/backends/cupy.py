@@ -31,6 +31,8 @@ class CuPyBackend(Backend):
         try:
             count = self._cupy.cuda.runtime.getDeviceCount()
         except Exception as error:  # CUDARuntimeError, or a missing library
+            if "InsufficientDriver" in str(error):
+                return "there is no NVIDIA driver here, or it is older than this CuPy's CUDA needs"
             return str(error)
         return "the driver reports no device" if count == 0 else "the device does not answer"
 

@@ -76,10 +76,10 @@ class Dense:
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             dz = activation_backward(dy)
             rows_x, rows_dz = (x, dz) if dz.ndim == 2 else (_rows(x, xp), _rows(dz, xp))
-            grads = {"weight": rows_x.mT @ rows_dz}
+            grads = {"weight": rows_x.T @ rows_dz}
             if self.bias:
                 grads["bias"] = xp.sum(rows_dz, axis=0)
-            return (dz @ weight.mT if input_grad else None), grads
+            return (dz @ weight.T if input_grad else None), grads
 
         return y, backward
 
