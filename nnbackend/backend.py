@@ -162,6 +162,10 @@ class Backend:
         """Return numbers that ``scan`` gave, on the host in float64. The one place that waits."""
         return np.asarray(self.to_numpy(self.xp.stack(list(numbers))), dtype=np.float64)
 
+    def all_finite(self, x: Array) -> bool:
+        """Return whether no number is NaN or infinite."""
+        return bool(self.xp.all(self.xp.isfinite(x)))
+
     def erf(self, x: Array) -> Array:
         """Return the error function of each element."""
         return functional.erf(x, self.xp)
@@ -202,11 +206,13 @@ class Backend:
                 return self.xp.from_dlpack(x)
         return self._from_host(host_numbers(x, dtype))
 
-    def with_dtype(self, dtype: str) -> Backend:
-        """Return the same backend with another floating-point dtype."""
+    def like(self, device: Any = None, dtype: str | None = None) -> Backend:
+        """Return the same backend on another device, or with another floating-point dtype."""
+        device = self.device if device is None else device
+        dtype = self.dtype_name if dtype is None else dtype
         if type(self) is Backend:
-            return Backend(self.device, dtype, self.xp)
-        return type(self)(self.device, dtype)
+            return Backend(device, dtype, self.xp)
+        return type(self)(device, dtype)
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r}, device={str(self.device)!r}, dtype={self.dtype_name!r})"
@@ -237,9 +243,8 @@ def get_backend(
         BackendUnavailableError: it cannot be used here; the message says why and which ones can.
     """
     if isinstance(spec, Backend):
-        if device is not None:
-            return type(spec)(device, dtype or spec.dtype_name)
-        return spec.with_dtype(dtype) if dtype not in (None, spec.dtype_name) else spec
+        same = device is None and dtype in (None, spec.dtype_name)
+        return spec if same else spec.like(device, dtype)
     dtype = "float32" if dtype is None else dtype
     if spec == "auto":
         spec = "cupy" if _status("cupy").usable else "numpy"

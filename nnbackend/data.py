@@ -129,10 +129,7 @@ def split(rows: int, fraction: float, seed: int) -> tuple[Any, Any]:
 
 def check_finite(array: Array, backend: Backend, name: str) -> None:
     """Raise a ValueError that gives the place of the first number that is NaN or infinite."""
-    xp = backend.xp
-    if not xp.isdtype(array.dtype, "real floating"):
-        return
-    if bool(xp.all(xp.isfinite(array))):
+    if backend.all_finite(array):
         return
     host = backend.to_numpy(array)
     position = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])

@@ -81,6 +81,7 @@ class Loop:
             done = len(run.history)
             run.reason = f"interrupted in epoch {run.epoch}; the {done} before it are kept"
         finally:
+            self._publish()  # for good: parameters that a callback sets at the end, stay
             self._notify("stop", run)
         run.history.stopped = run.reason
         return run.history
@@ -157,7 +158,7 @@ class Loop:
 
     def _notify(self, event: str, run: Run, listeners: Sequence[Callback] | None = None) -> None:
         listeners = self._callbacks if listeners is None else listeners
-        if listeners:
+        if listeners and event != "stop":
             self._publish()
         for callback in listeners:
             getattr(callback, event)(run)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from nnbackend import functional
 from nnbackend.backend import namespace
 from nnbackend.registry import Registry
 from nnbackend.types import Array
@@ -113,7 +114,7 @@ class MeanSquaredError:
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> Array:
-        return _mean((prediction - target) ** 2, sample_weight)
+        return _mean((prediction - _like(prediction, target)) ** 2, sample_weight)
 
 
 @METRICS.register("rmse")
@@ -124,7 +125,8 @@ class RootMeanSquaredError:
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> Array:
-        return namespace(prediction).sqrt(_mean((prediction - target) ** 2, sample_weight))
+        squares = (prediction - _like(prediction, target)) ** 2
+        return namespace(prediction).sqrt(_mean(squares, sample_weight))
 
 
 @METRICS.register("mae")
@@ -135,7 +137,8 @@ class MeanAbsoluteError:
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> Array:
-        return _mean(namespace(prediction).abs(prediction - target), sample_weight)
+        error = prediction - _like(prediction, target)
+        return _mean(namespace(prediction).abs(error), sample_weight)
 
 
 @METRICS.register("r2")
@@ -151,6 +154,7 @@ class R2:
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> Array:
         xp = namespace(prediction)
+        target = _like(prediction, target)
         weight = _column(sample_weight, target)
         mean = xp.sum(target * weight, axis=0, keepdims=True) / xp.sum(
             weight, axis=0, keepdims=True
@@ -161,6 +165,24 @@ class R2:
         constant = xp.astype(residual == 0.0, target.dtype)
         r2 = xp.where(varies, 1.0 - residual / xp.where(varies, total, 1.0), constant)
         return xp.mean(r2)
+
+
+def _like(prediction: Array, target: Array) -> Array:
+    """Return the target in the prediction's shape; class numbers become one-hot rows.
+
+    Raises:
+        ValueError: it has another shape, which broadcasting would hide.
+    """
+    xp = namespace(prediction)
+    labels = len(target.shape) == len(prediction.shape) - 1
+    if labels and xp.isdtype(target.dtype, "integral"):
+        target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
+    if target.shape != prediction.shape:
+        raise ValueError(
+            f"prediction and target must have the same shape, got {tuple(prediction.shape)} "
+            f"and {tuple(target.shape)}"
+        )
+    return target
 
 
 def _mean(values: Array, sample_weight: Array | None) -> Array:

@@ -87,6 +87,7 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
+        self._forward: Callable[[Params, Array], Array] | None = None
         if input_shape is not None:
             self.build(input_shape)
 
@@ -172,8 +173,11 @@ class Network:
         batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
             x = self._rows(x)
-            forward = training.forward_pass(self.layers, self.backend)
-            return training.forward_in_batches(forward, self.params, x, self.backend, batch_size)
+            if self._forward is None:
+                self._forward = training.forward_pass(self.layers, self.backend)
+            return training.forward_in_batches(
+                self._forward, self.params, x, self.backend, batch_size
+            )
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return an array of this network's backend as a NumPy array."""
@@ -241,20 +245,17 @@ class Network:
                 validation = samples.take(held_out, self.backend)
                 samples = samples.take(kept, self.backend)
             trainer = self._new_trainer(objective, optimizers.get(optimizer))
-            try:
-                loop = Loop(
-                    trainer,
-                    samples,
-                    batch_size=batch_size,
-                    shuffle=shuffle,
-                    validation=validation,
-                    callbacks=watchers,
-                    publish=lambda: self._adopt(trainer),
-                    first_epoch=self._epochs,
-                )
-                history = loop.run(self, epochs)
-            finally:
-                self._adopt(trainer)
+            loop = Loop(
+                trainer,
+                samples,
+                batch_size=batch_size,
+                shuffle=shuffle,
+                validation=validation,
+                callbacks=watchers,
+                publish=lambda: self._adopt(trainer),
+                first_epoch=self._epochs,
+            )
+            history = loop.run(self, epochs)
             self._epochs += len(history)
         if history.stopped is not None and history.stopped.startswith("interrupted"):
             _say(f"training was {history.stopped}")
@@ -302,9 +303,12 @@ class Network:
                 ]
                 if not math.isfinite(value) or not trainer.finite():
                     raise_divergence(trainer, [before], 1, History())
-            finally:
+            except BaseException:  # Ctrl-C, too, leaves the network as it was
+                trainer.restore(before)
                 self._adopt(trainer)
-                self._trainer = trainer
+                self._trainer = None  # its running means may be no numbers any more
+                raise
+            self._adopt(trainer)
         return value
 
     def evaluate(
@@ -333,7 +337,8 @@ class Network:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
             loss = self._last.loss
         if metrics is None:
-            metrics = self._last.metrics if self._last and self._last.loss is loss else ()
+            same = self._last is not None and self._last.loss == losses.get(loss)
+            metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope():
             objective = self._objective(loss, metrics, x)
             samples = self._samples(x, y, objective.loss, sample_weight)
@@ -502,6 +507,8 @@ class Network:
         return Objective(layers, chosen, output, metrics.resolve(watched, threshold))
 
     def _new_trainer(self, objective: Objective, optimizer: Optimizer) -> Trainer:
+        if not flatten(self.params):
+            raise ValueError("the network has no parameters: there is nothing to train")
         return Trainer(objective, optimizer, self.backend, self.params, self.seed, self._steps)
 
     def _adopt(self, trainer: Trainer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any, ClassVar
 
 import array_api_compat.numpy as xp
@@ -10,7 +11,7 @@ import numpy as np
 
 from nnbackend.backend import Backend
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.types import Namespace
+from nnbackend.types import Array, Namespace
 
 
 class NumPyBackend(Backend):
@@ -34,6 +35,17 @@ class NumPyBackend(Backend):
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """Bring numbers here; what is here already goes through unchanged."""
+        if type(x) is np.ndarray and x.dtype == (self.dtype if dtype is None else dtype):
+            return x
+        return super().asarray(x, dtype)
+
+    def all_finite(self, x: Array) -> bool:
+        """Return whether no number is NaN or infinite."""
+        # A finite sum of squares proves it in one fast pass; an infinite one may be an overflow.
+        return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context without NumPy's warnings: overflow shows in results, and fit says so."""

@@ -36,7 +36,7 @@ class StrictBackend(Backend):
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers here; an array on another of the make-believe devices is moved."""
         if self._owns(x) and x.device != self.device:
-            x = self.xp.asarray(x).to_device(self.device)
+            x = self.xp.astype(x, self.dtype if dtype is None else dtype).to_device(self.device)
         return super().asarray(x, dtype)
 
     def _import(self, x: Any, dtype: str | None) -> Array:
