@@ -17,11 +17,13 @@ class History:
 
     Attributes:
         stopped: why training ended before the last epoch, or None.
+        profile: with ``fit(profile=True)``, where the time went.
     """
 
     def __init__(self) -> None:
         self._columns: dict[str, list[float]] = {"epoch": []}
         self.stopped: str | None = None
+        self.profile: Any = None
 
     def extend(self, columns: Mapping[str, list[float]]) -> None:
         """Add epochs: a list of as many figures for each name."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +29,7 @@ from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
+from nnbackend.profiling import profiled
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
@@ -201,6 +204,7 @@ class Network:
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
         verbose: int | bool | None = None,
+        profile: bool = False,
     ) -> History:
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
@@ -219,6 +223,9 @@ class Network:
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: see :mod:`nnbackend.callbacks`.
             verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
+            profile: whether to measure where the time goes, layer by layer. The table is kept in
+                ``history.profile`` and, unless ``verbose=0``, printed to standard error. Measuring
+                costs some time of its own.
 
         Returns:
             the history, a list of numbers by name. Ctrl-C returns it early, with the parameters of
@@ -244,7 +251,10 @@ class Network:
                 kept, held_out = data.split(len(samples), validation_split, self.seed)
                 validation = samples.take(held_out, self.backend)
                 samples = samples.take(kept, self.backend)
-            trainer = self._new_trainer(objective, optimizers.get(optimizer))
+            fitted, measured = objective, None
+            if profile:
+                fitted, measured = profiled(objective, self.backend)
+            trainer = self._new_trainer(fitted, optimizers.get(optimizer))
             loop = Loop(
                 trainer,
                 samples,
@@ -255,7 +265,14 @@ class Network:
                 publish=lambda: self._adopt(trainer),
                 first_epoch=self._epochs,
             )
+            started = time.perf_counter()
             history = loop.run(self, epochs)
+            if measured is not None:
+                measured.finish(time.perf_counter() - started)
+                history.profile = measured
+                self._trainer, self._last = None, objective
+                if verbose != 0:
+                    _say(str(measured))
             self._epochs += len(history)
         if history.stopped is not None and history.stopped.startswith("interrupted"):
             _say(f"training was {history.stopped}")
@@ -535,8 +552,6 @@ def _callbacks(given: Iterable[Any], verbose: int | bool | None) -> list[Any]:
 
 
 def _say(message: str) -> None:
-    import sys
-
     print(message, file=sys.stderr)
 
 

@@ -649,3 +649,16 @@ def test_without_the_extra_the_way_to_install_it_is_named(missing):
     assert result.stderr == (
         f"nnbackend: {missing} is not installed; run: pip install 'nnbackend[cli]'\n"
     )
+
+
+def test_profile_shows_where_the_time_goes(tmp_path: Path) -> None:
+    out = tmp_path / "model.safetensors"
+    options = ["--epochs", "2", "--profile", "--threads", "1", "--output", str(out)]
+    result = run("train", PENGUINS, "--target", "species", *options)
+    assert result.exit_code == 0, result.output
+    assert "optimizer, data, the rest" in result.stderr
+    as_json = run("train", PENGUINS, "--target", "species", *options, "--json")
+    profile = json.loads(as_json.stdout)["profile"]
+    assert profile["seconds"] >= sum(
+        t["forward"] + t["backward"] for t in profile["layers"].values()
+    )

@@ -9,7 +9,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +36,7 @@ __all__ = [
     "printable",
     "reporting",
     "say",
+    "thread_limit",
     "wrong_call",
 ]
 
@@ -160,6 +161,16 @@ def check_output(output: Path, *inputs: Path) -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WrongCall(f"--output {output} cannot be written: {reason}") from error
+
+
+def thread_limit(threads: int | None) -> AbstractContextManager[Any]:
+    """Return the context in which BLAS has that many threads; None leaves it alone."""
+    if threads is None:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    limit: AbstractContextManager[Any] = threadpool_limits(limits=threads)
+    return limit
 
 
 def printable(value: object) -> str:

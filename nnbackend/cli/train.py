@@ -25,6 +25,7 @@ from nnbackend.cli.common import (
     print_json,
     reporting,
     say,
+    thread_limit,
     wrong_call,
 )
 from nnbackend.cli.model import TableModel
@@ -41,6 +42,7 @@ __all__ = ["train"]
 data_option = partial(typer.Option, rich_help_panel="The data")
 network_option = partial(typer.Option, rich_help_panel="The network")
 training_option = partial(typer.Option, rich_help_panel="The training")
+where_option = partial(typer.Option, rich_help_panel="Where it runs")
 result_option = partial(typer.Option, rich_help_panel="The result")
 
 Target = Annotated[
@@ -92,6 +94,15 @@ BatchSize = Annotated[
     int | None, training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows")
 ]
 Seed = Annotated[int, training_option(min=0, help="Fixes all that is random.")]
+Threads = Annotated[
+    int | None,
+    where_option(
+        min=1, help="How many threads BLAS may use.", show_default="what the library chooses"
+    ),
+]
+Profiled = Annotated[
+    bool, result_option("--profile", help="Show where the time goes, layer by layer.")
+]
 OutputFile = Annotated[Path, result_option("--output", "-o", help="The model file to write.")]
 Quiet = Annotated[bool, result_option("--quiet", "-q", help="Print nothing but errors.")]
 
@@ -120,7 +131,9 @@ def train(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: Dtype = "float32",
+    threads: Threads = None,
     output: OutputFile = Path("model.safetensors"),
+    profile: Profiled = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -161,7 +174,8 @@ def train(
         model = build_model(rows.encoder, settings, engine)
         if not quiet:
             print_facts(_plan(model, rows, settings))
-        history = fit(model, rows, settings, quiet)
+        with thread_limit(threads):
+            history = fit(model, rows, settings, quiet, profile)
         if not len(history):
             raise KeyboardInterrupt
         figures, baseline = final_figures(model, rows)
@@ -232,7 +246,7 @@ def _result(
         "target": model.encoder.target.name,
         "classes": model.classes,
         "backend": backend.name,
-        "device": str(backend.device),
+        "device": backend.device_name(),
         "dtype": backend.dtype_name,
         "rows": len(rows.y) + held_out,
         "validation_rows": held_out,
@@ -243,7 +257,7 @@ def _result(
         "model": str(output),
         "settings": asdict(settings),
         "history": history.to_dict(),
-    }
+    } | ({} if history.profile is None else {"profile": history.profile.to_dict()})
 
 
 def _report(figures: Figures, baseline: str, history: History, output: Path) -> None:

@@ -88,7 +88,9 @@ def build_model(encoder: TableEncoder, settings: Settings, backend: Backend) -> 
     return TableModel(network, encoder, loss, settings.output_activation)
 
 
-def fit(model: TableModel, rows: Rows, settings: Settings, quiet: bool) -> History:
+def fit(
+    model: TableModel, rows: Rows, settings: Settings, quiet: bool, profile: bool = False
+) -> History:
     """Train the network of a model."""
     return model.network.fit(
         rows.x,
@@ -100,6 +102,7 @@ def fit(model: TableModel, rows: Rows, settings: Settings, quiet: bool) -> Histo
         validation_data=rows.validation,
         metrics=["accuracy"] if model.classes else [],
         verbose=0 if quiet else None,
+        profile=profile,
     )
 
 
