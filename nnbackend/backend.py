@@ -272,6 +272,11 @@ def namespace(x: Array) -> Namespace:
     return _namespaces[kind]
 
 
+def register_namespace(kind: type, xp: Namespace) -> None:
+    """Make ``xp`` the namespace of arrays of type ``kind``."""
+    _namespaces[kind] = xp
+
+
 def _batches(
     rows: Sequence[Array | None], size: int, steps: int
 ) -> Iterable[Sequence[Array | None]]:
@@ -354,7 +359,8 @@ def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"expected real numbers, got an array of dtype {array.dtype}")
     # Converted here, before it travels: fewer bytes, and some devices have no float64.
-    return array if dtype is None else array.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
+        return array if dtype is None else array.astype(dtype, copy=False)
 
 
 def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -13,7 +13,7 @@ from nnbackend.checks import check_number
 from nnbackend.losses import Loss, absorbed_activation
 from nnbackend.types import Array, Shape
 
-__all__ = ["inputs", "split", "targets", "weights"]
+__all__ = ["brought", "check_finite", "check_some_weight", "inputs", "split", "targets", "weights"]
 
 
 def inputs(x: Any, backend: Backend, input_shape: Shape | None, name: str = "X") -> Array:
@@ -29,7 +29,7 @@ def inputs(x: Any, backend: Backend, input_shape: Shape | None, name: str = "X")
         TypeError: ``x`` does not hold numbers.
         ValueError: it has no rows, another shape, or numbers that are not finite.
     """
-    array = _brought(x, backend, name)
+    array = brought(x, backend, name)
     shape = tuple(array.shape)
     if len(shape) < 2:
         raise ValueError(
@@ -52,8 +52,8 @@ def targets(
     """Return the target for rows ``x`` on the backend, in the shape that the loss takes.
 
     It gets the network's dtype and output shape; a column may be given as (rows,) or (rows, 1).
-    Class numbers become one-hot rows, once instead of in each step, unless those would take more
-    memory than the inputs; then they stay whole numbers, of shape (rows,).
+    Class numbers become one-hot rows, once instead of in each step, unless there are very many
+    classes (more than features); then they stay whole numbers, of shape (rows,).
 
     Raises:
         TypeError: ``y`` does not hold numbers.
@@ -61,7 +61,7 @@ def targets(
     """
     absorbed, rows = absorbed_activation(loss), int(x.shape[0])
     try:
-        array = _brought(y, backend, name)
+        array = brought(y, backend, name)
     except TypeError as error:
         if absorbed is not None:
             hint = (
@@ -75,7 +75,7 @@ def targets(
     check_finite(array, backend, name)
     if absorbed == "softmax":
         target = _class_targets(array, backend, (rows, *output_shape), name)
-        if len(target.shape) == 1 and output_shape[-1] <= math.prod(x.shape[1:]):
+        if len(target.shape) == 1 and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
             target = functional.one_hot(target, output_shape[-1], backend.dtype, backend.xp)
         return target
     if tuple(array.shape) != (rows, *output_shape):
@@ -93,7 +93,7 @@ def weights(w: Any, backend: Backend, rows: int) -> Array | None:
     """
     if w is None:
         return None
-    array = _brought(w, backend, "sample_weight")
+    array = brought(w, backend, "sample_weight")
     if tuple(array.shape) != (rows,):
         raise ValueError(
             f"sample_weight must have one number for each of the {rows} rows, "
@@ -101,9 +101,14 @@ def weights(w: Any, backend: Backend, rows: int) -> Array | None:
         )
     check_finite(array, backend, "sample_weight")
     _check_range(array, 0.0, math.inf, backend, "sample_weight must not be negative")
-    if float(backend.xp.sum(array)) == 0.0:
-        raise ValueError("sample_weight must not be all zero")
+    check_some_weight(array, backend)
     return array
+
+
+def check_some_weight(weight: Array | None, backend: Backend, where: str = "") -> None:
+    """Raise a ValueError if no row has a weight; ``where`` ends the message."""
+    if weight is not None and float(backend.xp.sum(weight)) == 0.0:
+        raise ValueError(f"sample_weight must not be zero for all rows{where}")
 
 
 def split(rows: int, fraction: float, seed: int) -> tuple[Any, Any]:
@@ -141,7 +146,12 @@ def check_finite(array: Array, backend: Backend, name: str) -> None:
     )
 
 
-def _brought(x: Any, backend: Backend, name: str) -> Array:
+def brought(x: Any, backend: Backend, name: str) -> Array:
+    """Return ``x`` on the backend.
+
+    Raises:
+        TypeError: it does not hold numbers; the message calls it ``name``.
+    """
     try:
         return backend.asarray(x)
     except TypeError as error:

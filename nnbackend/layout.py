@@ -32,14 +32,14 @@ class Layout(Protocol):
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Return the carry after one step of the optimiser. The old one is consumed."""
 
-    def snapshot(self, carry: Any) -> Any:
-        """Return a copy of the parameters."""
+    def snapshot(self, carry: Any, old: Any = None) -> Any:
+        """Return a copy of the parameters, in the memory of an old one where that is possible."""
 
     def restored(self, carry: Any, snapshot: Any) -> Any:
         """Return the carry with the parameters of a snapshot."""
 
-    def finite(self, snapshot: Any) -> bool:
-        """Return whether all parameters of a snapshot are finite."""
+    def finite(self, carry: Any) -> bool:
+        """Return whether all parameters are finite."""
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of a carry."""
@@ -48,14 +48,15 @@ class Layout(Protocol):
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
     """Return the layout that suits a backend."""
     kind = Vector if backend.slices_are_views else Leaves
-    return kind(backend.xp, optimizer, backend.chunk)
+    return kind(backend, optimizer)
 
 
 class Leaves:
     """Each parameter an array of its own. The carry is the parameters and the optimiser's slots."""
 
-    def __init__(self, xp: Namespace, optimizer: Optimizer, chunk: int | None = None) -> None:
-        self._xp = xp
+    def __init__(self, backend: Backend, optimizer: Optimizer) -> None:
+        self._backend = backend
+        self._xp = backend.xp
         self._optimizer = optimizer
 
     def init(self, params: Params) -> Any:
@@ -72,7 +73,7 @@ class Leaves:
         params, slots = carry
         return self._optimizer.apply(params, grads, slots, scalars)
 
-    def snapshot(self, carry: Any) -> Params:
+    def snapshot(self, carry: Any, old: Any = None) -> Params:
         """Return a copy of the parameters."""
         return _copy(carry[0], self._xp)
 
@@ -80,9 +81,9 @@ class Leaves:
         """Return the carry with other parameters."""
         return _copy(snapshot, self._xp), carry[1]
 
-    def finite(self, snapshot: Params) -> bool:
+    def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
-        return all(bool(self._xp.all(self._xp.isfinite(leaf))) for leaf in leaves(snapshot))
+        return all(self._backend.all_finite(leaf) for leaf in leaves(carry[0]))
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of parameters and slots."""
@@ -96,14 +97,14 @@ class Vector:
     cache is updated piece by piece, so that the rule's many passes stay in it.
     """
 
-    def __init__(self, xp: Namespace, optimizer: Optimizer, chunk: int | None = None) -> None:
-        self._xp = xp
+    def __init__(self, backend: Backend, optimizer: Optimizer) -> None:
+        self._backend = backend
+        self._xp = backend.xp
         self._optimizer = optimizer
-        self._chunk = chunk
 
     def init(self, params: Params) -> _Vectors:
         """Return the carry."""
-        return _Vectors(params, self._optimizer.slots, self._chunk, self._xp)
+        return _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
 
     def params(self, carry: _Vectors) -> Params:
         """Return the named parameters, views of the vector."""
@@ -124,18 +125,21 @@ class Vector:
                     slot[...] = new
         return carry
 
-    def snapshot(self, carry: _Vectors) -> Array:
+    def snapshot(self, carry: _Vectors, old: Any = None) -> Array:
         """Return a copy of the vector."""
-        return self._xp.asarray(carry.vector, copy=True)
+        if old is None:
+            return self._xp.asarray(carry.vector, copy=True)
+        old[...] = carry.vector
+        return old
 
     def restored(self, carry: _Vectors, snapshot: Array) -> _Vectors:
         """Copy a snapshot into the vector."""
         carry.vector[...] = snapshot
         return carry
 
-    def finite(self, snapshot: Array) -> bool:
+    def finite(self, carry: _Vectors) -> bool:
         """Return whether all parameters are finite."""
-        return bool(self._xp.all(self._xp.isfinite(snapshot)))
+        return self._backend.all_finite(carry.vector)
 
     def copy(self, carry: _Vectors) -> _Vectors:
         """Return a copy of all vectors."""

@@ -55,8 +55,8 @@ class Loop:
         self._first_epoch = first_epoch
         self._listening = [c for c in callbacks if c.listens_to_batches]
         self._every_batch = any(c.every_batch for c in self._listening)
-        # The parameters after the last epoch, and after the one before.
-        self._snapshots = [trainer.snapshot()] * 2
+        # What Ctrl-C and a loss that is not finite go back to: the parameters after the last epoch.
+        self._good = trainer.snapshot()
 
     def run(self, network: Any, epochs: int) -> History:
         """Train; return the history.
@@ -74,10 +74,8 @@ class Loop:
         self._notify("start", run)
         try:
             self._epochs(run)
-            if not self._trainer.finite():
-                raise_divergence(self._trainer, self._snapshots, len(run.history), run.history)
         except KeyboardInterrupt:
-            self._trainer.restore(self._snapshots[0])
+            self._trainer.restore(self._good)
             done = len(run.history)
             run.reason = f"interrupted in epoch {run.epoch}; the {done} before it are kept"
         finally:
@@ -101,7 +99,7 @@ class Loop:
                     together, alone = 1, True
                     continue
                 columns = many
-            self._snapshots = [self._trainer.snapshot(), self._snapshots[0]]
+            self._good = self._trainer.snapshot(self._good)
             seconds, count = time.perf_counter() - started, len(columns["loss"])
             columns["learning_rate"] = self._trainer.rates(count)
             columns["seconds"] = [seconds / count] * count
@@ -139,8 +137,8 @@ class Loop:
             each_block if self._listening else None,
             self._size if self._every_batch else None,
         )
-        if not math.isfinite(figures["loss"]):
-            raise_divergence(trainer, self._snapshots, run.epoch, run.history)
+        if not (math.isfinite(figures["loss"]) and trainer.finite()):
+            raise_divergence(trainer, self._good, run.epoch, run.history)
         if self._validation is not None:
             held_out = trainer.evaluate(self._validation)
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
@@ -151,7 +149,7 @@ class Loop:
         trainer = self._trainer
         saved = trainer.layout.copy(trainer.carry), trainer.steps, trainer.updates
         losses = trainer.repeat(self._samples, count)
-        if all(map(math.isfinite, losses)):
+        if all(map(math.isfinite, losses)) and trainer.finite():
             return {"loss": losses}
         trainer.carry, trainer.steps, trainer.updates = saved
         return None
@@ -164,14 +162,9 @@ class Loop:
             getattr(callback, event)(run)
 
 
-def raise_divergence(
-    trainer: Trainer, snapshots: Sequence[Any], epoch: int, history: History
-) -> None:
-    """Restore the newest finite parameters and raise the error that says what happened."""
-    for snapshot in snapshots:
-        if trainer.layout.finite(snapshot):
-            trainer.restore(snapshot)
-            break
+def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
+    """Restore the last good parameters and raise the error that says what happened."""
+    trainer.restore(good)
     rate = trainer.optimizer.rate(max(trainer.updates, 1))
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "

@@ -5,12 +5,14 @@ It has no mathematics. Forward and backward are the layers', learning is :mod:`n
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -241,7 +243,8 @@ class Network:
         if validation_data is not None and validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
         watchers = _callbacks(callbacks, verbose)
-        with self.backend.scope():
+        with self.backend.scope(), self._unbuilt_if_refused():
+            chosen = optimizers.get(optimizer)
             objective = self._objective(loss, metrics, x)
             samples = self._samples(x, y, objective.loss, sample_weight)
             validation = None
@@ -251,10 +254,15 @@ class Network:
                 kept, held_out = data.split(len(samples), validation_split, self.seed)
                 validation = samples.take(held_out, self.backend)
                 samples = samples.take(kept, self.backend)
+                for part in (samples, validation):
+                    data.check_some_weight(
+                        part.weight, self.backend, " of either part of the split"
+                    )
+        with self.backend.scope():
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
-            trainer = self._new_trainer(fitted, optimizers.get(optimizer))
+            trainer = self._new_trainer(fitted, chosen)
             loop = Loop(
                 trainer,
                 samples,
@@ -306,10 +314,11 @@ class Network:
         """
         if batch_size is not None:
             batch_size = check_size("batch_size", batch_size)
-        with self.backend.scope():
+        with self.backend.scope(), self._unbuilt_if_refused():
+            chosen = optimizers.get(optimizer)
             objective = self._objective(loss, (), x)
             samples = self._samples(x, y, objective.loss, sample_weight)
-            chosen = optimizers.get(optimizer)
+        with self.backend.scope():
             trainer = self._trainer
             if trainer is None or (trainer.objective, trainer.optimizer) != (objective, chosen):
                 trainer = self._new_trainer(objective, chosen)
@@ -319,7 +328,7 @@ class Network:
                     "loss"
                 ]
                 if not math.isfinite(value) or not trainer.finite():
-                    raise_divergence(trainer, [before], 1, History())
+                    raise_divergence(trainer, before, 1, History())
             except BaseException:  # Ctrl-C, too, leaves the network as it was
                 trainer.restore(before)
                 self._adopt(trainer)
@@ -356,7 +365,7 @@ class Network:
         if metrics is None:
             same = self._last is not None and self._last.loss == losses.get(loss)
             metrics = self._last.metrics if self._last is not None and same else ()
-        with self.backend.scope():
+        with self.backend.scope(), self._unbuilt_if_refused():
             objective = self._objective(loss, metrics, x)
             samples = self._samples(x, y, objective.loss, sample_weight)
             return training.evaluate(objective, self.params, samples, self.backend)
@@ -383,7 +392,7 @@ class Network:
         if unknown or missing:
             raise ValueError(_names_differ(unknown, missing))
         with self.backend.scope():
-            values = {name: self._owned(value) for name, value in state.items()}
+            values = {name: self._owned(value, name) for name, value in state.items()}
         for name, value in values.items():
             if tuple(value.shape) != tuple(own[name].shape):
                 raise ValueError(
@@ -399,18 +408,26 @@ class Network:
         device: Any = None,
         dtype: str | None = None,
     ) -> Network:
-        """Return a copy of the network on another backend, device or in another dtype."""
+        """Return a copy of the network on another backend, device or in another dtype.
+
+        Args:
+            backend: see :class:`Network`; None: the network's own.
+            device: see :class:`Network`.
+            dtype: None: that of the ``Backend`` given, or else the network's own.
+        """
         spec = self.backend if backend is None else backend
+        if dtype is None and not isinstance(spec, Backend):
+            dtype = self.backend.dtype_name
         other = Network(
             self.layers,
             backend=spec,
             device=device,
-            dtype=dtype or self.backend.dtype_name,
+            dtype=dtype,
             seed=self.seed,
         )
         other._steps, other._epochs = self._steps, self._epochs
         if self._params is None:
-            other.metadata = dict(self.metadata)
+            other.metadata = copy.deepcopy(self.metadata)
             return other
         with self.backend.scope():
             host = tree_map(self.backend.to_numpy, self._params)
@@ -420,14 +437,14 @@ class Network:
         """Set shape, parameters (copied) and metadata of a network that has none; return it."""
         _, output_shape = self.layers.init(input_shape, random.ShapesOnly((0, 0)))
         self.input_shape, self.output_shape = input_shape, output_shape
-        self.metadata = dict(metadata)
+        self.metadata = copy.deepcopy(dict(metadata))
         with self.backend.scope():
             self._params = tree_map(self._owned, params)
         return self
 
-    def _owned(self, values: Any) -> Array:
+    def _owned(self, values: Any, name: str = "the parameter") -> Array:
         """Return a copy of an array on this network's backend."""
-        return self.backend.xp.asarray(self.backend.asarray(values), copy=True)
+        return self.backend.xp.asarray(data.brought(values, self.backend, name), copy=True)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write weights and description to one file; see :func:`nnbackend.load`.
@@ -472,6 +489,17 @@ class Network:
         return f"Network([{layers}], backend={self.backend.name!r}, input_shape={self.input_shape})"
 
     # Inside
+
+    @contextlib.contextmanager
+    def _unbuilt_if_refused(self) -> Iterator[None]:
+        """Let data that are refused leave no trace: not even the shape they would have fixed."""
+        built = self._params is not None
+        try:
+            yield
+        except Exception:
+            if not built:
+                self._params = self.input_shape = self.output_shape = None
+            raise
 
     def _rows(self, x: Any, name: str = "X") -> Array:
         """Return data on the backend; build the network from it if need be."""

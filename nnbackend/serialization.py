@@ -118,7 +118,7 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             raise
         raise ModelFileError(f"it holds data of an unknown kind ({error})") from error
     try:
-        description = json.loads(header[_HEADER])
+        description = json.loads(header[_HEADER], parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"its description is not valid JSON ({error})") from error
     if not isinstance(description, dict):
@@ -129,6 +129,11 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{_FORMAT}; it was written by version {description.get('version')!r}"
         )
     return description, tensors
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which are not JSON and which ``save`` does not write."""
+    raise ValueError(f"it holds {name}")
 
 
 def _rebuild(

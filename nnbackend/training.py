@@ -203,9 +203,9 @@ class Trainer:
         """The named parameters as they are now."""
         return self.layout.params(self.carry)
 
-    def snapshot(self) -> Any:
-        """Return a copy of the parameters, for ``restore``."""
-        return self.layout.snapshot(self.carry)
+    def snapshot(self, old: Any = None) -> Any:
+        """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
+        return self.layout.snapshot(self.carry, old)
 
     def restore(self, snapshot: Any) -> None:
         """Go back to the parameters of a snapshot."""
@@ -213,7 +213,7 @@ class Trainer:
 
     def finite(self) -> bool:
         """Return whether all parameters are finite."""
-        return self.layout.finite(self.snapshot())
+        return self.layout.finite(self.carry)
 
     def epoch(
         self,

@@ -21,6 +21,7 @@ class JAXBackend(Backend):
     distribution = "jax"
     install = "pip install 'nnbackend[jax]'"
     static_shapes = True
+    block_bytes = 1 << 30  # the more steps in a program, the better
 
     def __init__(self, device: Any = None, dtype: str = "float32") -> None:
         super().__init__(device, dtype)
@@ -61,7 +62,12 @@ class JAXBackend(Backend):
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         jax, np = self._jax, self.xp
 
-        def over_batches(carry: Any, batches: Any, scalars: Array, numbers: Array) -> Any:
+        def over_batches(carry: Any, rows: Any, size: int, scalars: Array, numbers: Array) -> Any:
+            steps = numbers.shape[0]
+            batches = [
+                None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows
+            ]
+
             def one(carry: Any, per_step: Any) -> Any:
                 batch, scalars, number = per_step
                 return step(carry, *batch, scalars, number)
@@ -79,7 +85,7 @@ class JAXBackend(Backend):
             losses = np.zeros(scalars.shape[0], dtype=self.dtype)
             return jax.lax.fori_loop(0, count, one, (carry, losses))
 
-        scan = jax.jit(over_batches, donate_argnums=0)
+        scan = jax.jit(over_batches, donate_argnums=0, static_argnums=2)
         repeat = jax.jit(over_one, donate_argnums=0)
 
         def run(
@@ -97,11 +103,8 @@ class JAXBackend(Backend):
                 carry, losses = repeat(carry, rows, table, numbers[0], steps)
                 # Cut on the host: on the device each length would be a program of its own.
                 return carry, numpy.asarray(losses)[:steps], None, None
-            batches = [
-                None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows
-            ]
             order = numpy.asarray(numbers, dtype=numpy.int32)
-            carry, (losses, masses, outputs) = scan(carry, batches, table, order)
+            carry, (losses, masses, outputs) = scan(carry, rows, size, table, order)
             if outputs is not None:
                 outputs = np.reshape(outputs, (steps * size, *outputs.shape[2:]))
             return carry, losses, masses, outputs

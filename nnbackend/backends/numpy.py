@@ -4,14 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import math
+from types import ModuleType
 from typing import Any, ClassVar
 
-import array_api_compat.numpy as xp
+import array_api_compat.numpy
 import numpy as np
 
-from nnbackend.backend import Backend
+from nnbackend.backend import Backend, register_namespace
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
+
+_add: Any = np.add
+_maximum: Any = np.maximum
+
+
+def _sum(x: Array, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
+    return _add.reduce(x, axis=axis, dtype=dtype, keepdims=keepdims)
+
+
+def _max(x: Array, /, *, axis: Any = None, keepdims: bool = False) -> Array:
+    return _maximum.reduce(x, axis=axis, keepdims=keepdims)
+
+
+def _lean(namespace: Namespace) -> Namespace:
+    """Return the namespace with the reductions of a training step straight from their ufuncs.
+
+    ``np.sum`` and ``np.max`` call the same loops, but through a microsecond of Python.
+    """
+    lean = ModuleType(namespace.__name__, namespace.__doc__)
+    vars(lean).update(vars(namespace), sum=_sum, max=_max)
+    return lean
+
+
+xp = _lean(array_api_compat.numpy)
+register_namespace(np.ndarray, xp)
 
 
 class NumPyBackend(Backend):
