@@ -1,0 +1,178 @@
+"""The backends under test: one fixture, with every variant that a portable library must bear."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import hypothesis
+import pytest
+
+from nnbackend import Backend, available_backends, get_backend
+from nnbackend.backends.jax import JAXBackend
+from nnbackend.backends.numpy import NumPyBackend
+
+hypothesis.settings.register_profile(
+    "suite",
+    max_examples=25,
+    deadline=None,
+    derandomize=True,  # the same examples in every run: a failure on one backend is no accident
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("suite")
+
+
+class ReadOnlyNumPy(NumPyBackend):
+    """Whatever is brought to it cannot be changed: inputs, gradients at the output, parameters."""
+
+    def asarray(self, x: Any, dtype: Any = None) -> Any:
+        array = super().asarray(x, dtype).view()
+        array.flags.writeable = False
+        return array
+
+
+class LeavesNumPy(NumPyBackend):
+    """NumPy that treats parameters and batches as JAX does: separate leaves, padded batches."""
+
+    slices_are_views = False
+    static_shapes = True
+
+
+class ChunkedNumPy(NumPyBackend):
+    """NumPy whose optimiser works on pieces that fall into the middle of a parameter."""
+
+    chunk = 5
+
+
+class EagerJAX(JAXBackend):
+    """JAX without its compiler."""
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return function
+
+    def scan(self, body: Callable[..., Any]) -> Callable[..., Any]:
+        return Backend.scan(self, body)
+
+
+@contextlib.contextmanager
+def strictest() -> Iterator[None]:
+    from array_api_strict import ArrayAPIStrictFlags
+
+    with ArrayAPIStrictFlags(boolean_indexing=False, data_dependent_shapes=False):
+        yield
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to run a library.
+
+    Attributes:
+        name: of the variant.
+        library: the backend's name.
+        make: makes the backend in a dtype.
+        float64: whether it has float64.
+        only: the test files it runs in; none: all.
+        context: in which the tests run.
+    """
+
+    name: str
+    library: str
+    make: Callable[[str], Backend]
+    float64: bool = True
+    only: tuple[str, ...] = ()
+    context: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+
+
+def _named(library: str, device: Any = None) -> Callable[[str], Backend]:
+    return lambda dtype: get_backend(library, device, dtype)
+
+
+VARIANTS = [
+    Variant("numpy", "numpy", _named("numpy")),
+    Variant("numpy-readonly", "numpy", lambda dtype: ReadOnlyNumPy(None, dtype)),
+    Variant("numpy-leaves", "numpy", lambda dtype: LeavesNumPy(None, dtype)),
+    Variant("numpy-chunked", "numpy", lambda dtype: ChunkedNumPy(None, dtype)),
+    Variant("strict-device1", "array-api-strict", _named("array-api-strict", "device1")),
+    Variant("strict-no_float64", "array-api-strict", _named("array-api-strict", "no_float64"),
+            float64=False),
+    Variant("strict-strictest", "array-api-strict", _named("array-api-strict"), context=strictest),
+    Variant("torch", "torch", _named("torch")),
+    Variant("jax", "jax", _named("jax")),
+    # What calls layers, losses and optimisers directly runs without the compiler anyway.
+    Variant("jax-eager", "jax", lambda dtype: EagerJAX(None, dtype),
+            only=("test_backend", "test_layers", "test_parity", "test_training")),
+    Variant("cupy", "cupy", _named("cupy")),
+]  # fmt: skip
+LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
+SHORT = {"strict": "array-api-strict"}
+REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend",
+        action="append",
+        choices=sorted([*LIBRARIES, *SHORT]),
+        help="run the tests of this backend only (may be given again); default: all usable ones",
+    )
+
+
+def chosen(config: pytest.Config) -> list[str]:
+    """Return the libraries asked for."""
+    names = config.getoption("--backend") or LIBRARIES
+    return [SHORT.get(name, name) for name in names]
+
+
+def unusable(library: str) -> str:
+    """Return why a library cannot be used here, or an empty text."""
+    status = next(s for s in available_backends() if s.name == library)
+    return "" if status.usable else f"{library}: {status.reason}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "library" in metafunc.fixturenames:
+        metafunc.parametrize("library", chosen(metafunc.config))
+    if "variant" in metafunc.fixturenames:
+        asked = [v for v in VARIANTS if v.library in chosen(metafunc.config)]
+        # What cannot be used here is skipped once, by test_backend.py, not in a thousand tests;
+        # unless nothing else is left to run.
+        usable = [v for v in asked if not unusable(v.library)] or asked[:1]
+        usable = [v for v in usable if not v.only or metafunc.module.__name__ in v.only]
+        if "backend64" in metafunc.fixturenames:
+            usable = [v for v in usable if v.float64]  # test_backend.py says which have none
+        metafunc.parametrize("variant", usable, ids=lambda v: v.name, indirect=True)
+
+
+def require(library: str) -> None:
+    """Skip a test, or fail it where a GPU is required, if the library cannot be used."""
+    reason = unusable(library)
+    if reason and library == "cupy" and REQUIRE_GPU:
+        pytest.fail(f"NNBACKEND_REQUIRE_GPU is set, but {reason}")
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def variant(request: pytest.FixtureRequest) -> Iterator[Variant]:
+    """A way to run a library, in force during the test."""
+    require(request.param.library)
+    with request.param.context():
+        yield request.param
+
+
+@pytest.fixture
+def backend(variant: Variant) -> Backend:
+    """The backend in float32."""
+    return variant.make("float32")
+
+
+@pytest.fixture
+def backend64(variant: Variant) -> Backend:
+    """The backend in float64."""
+    return variant.make("float64")

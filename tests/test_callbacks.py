@@ -1,0 +1,255 @@
+"""Callbacks: when they are called, what they see, and how they end a run."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+from cases import rows
+from tools import assert_close, assert_equal, host
+
+import nnbackend as nnb
+from nnbackend.callbacks import Callback
+
+X, Y = rows((10, 3)), rows((10, 1), 1)
+
+
+def network(backend="numpy"):
+    return nnb.Network([nnb.Dense(1)], backend=backend, input_shape=3)
+
+
+class Log(Callback):
+    """Notes every event."""
+
+    def __init__(self):
+        self.events = []
+
+    def start(self, run):
+        self.events.append(("start", run.epoch, run.step))
+
+    def epoch_start(self, run):
+        self.events.append(("epoch_start", run.epoch, run.step))
+
+    def batch_end(self, run):
+        self.events.append(("batch_end", run.epoch, run.step))
+
+    def epoch_end(self, run):
+        self.events.append(("epoch_end", run.epoch, len(run.history)))
+
+    def stop(self, run):
+        self.events.append(("stop", run.epoch, len(run.history)))
+
+
+def test_every_event_comes_in_its_order(backend):
+    log = Log()
+    network(backend).fit(X, Y, epochs=2, batch_size=4, callbacks=[log])
+    epochs = [
+        [("epoch_start", e, 0), *(("batch_end", e, s) for s in (1, 2, 3)), ("epoch_end", e, e)]
+        for e in (1, 2)
+    ]
+    assert log.events == [("start", 0, 0), *epochs[0], *epochs[1], ("stop", 2, 2)]
+
+
+def test_a_function_is_called_at_the_end_of_each_epoch(backend):
+    seen = []
+    net = network(backend)
+    net.fit(X, Y, epochs=3, batch_size=None,
+            callbacks=[lambda run: seen.append((run.epoch, run.history["loss"][-1]))])  # fmt: skip
+    assert [epoch for epoch, _ in seen] == [1, 2, 3]
+    assert len({loss for _, loss in seen}) == 3
+
+
+def test_watching_batches_changes_nothing(backend64):
+    plain, watched = network(backend64), network(backend64)
+    a = plain.fit(X, Y, epochs=3, batch_size=4)
+    b = watched.fit(X, Y, epochs=3, batch_size=4, callbacks=[Log()])
+    assert_close(host(backend64, watched.state_dict()), host(backend64, plain.state_dict()), 1e-12)
+    np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-12)
+
+
+def test_a_callback_sees_the_parameters_of_the_moment(backend):
+    """Such as one that writes checkpoints, or evaluates on data of its own."""
+    seen, net = [], network(backend)
+
+    class Watch(Callback):
+        def batch_end(self, run):
+            seen.append(host(backend, run.network.state_dict()))
+
+        def epoch_end(self, run):
+            seen.append(host(backend, run.network.state_dict()))
+
+    before = host(backend, net.state_dict())
+    net.fit(X, Y, epochs=2, batch_size=5, callbacks=[Watch()])
+    weights = [s["0.weight"].tolist() for s in [before, *seen]]
+    assert len({str(w) for w in weights}) == 5  # the start, and after each of four steps
+    assert weights[2] == weights[3]  # the end of an epoch is the end of its last batch
+    assert_equal(seen[-1], host(backend, net.state_dict()))
+
+
+def test_a_run_stops_after_the_epoch_in_which_it_is_told_to(backend):
+    history = network(backend).fit(
+        X, Y, epochs=9, callbacks=[lambda run: run.epoch == 3 and run.stop("no better")]
+    )
+    assert len(history) == 3
+    assert history.stopped == "no better"
+
+
+def test_a_callback_can_restore_the_best_weights_at_the_end(backend):
+    class Restore(Callback):
+        def epoch_end(self, run):
+            if run.epoch == 2:
+                self.best = run.network.state_dict()
+
+        def stop(self, run):
+            run.network.load_state_dict(self.best)
+
+    restore, net = Restore(), network(backend)
+    net.fit(X, Y, epochs=5, optimizer=nnb.SGD(0.1), callbacks=[restore])
+    assert_equal(host(backend, net.state_dict()), host(backend, restore.best))
+
+
+def test_an_exception_in_a_callback_passes_through_and_stop_is_called(backend):
+    log = Log()
+
+    def fail(run):
+        raise RuntimeError("the disk is full")
+
+    net = network(backend)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        net.fit(X, Y, epochs=3, callbacks=[log, fail])
+    assert log.events[-1] == ("stop", 1, 1)
+    assert np.isfinite(host(backend, net.predict(X))).all()
+
+
+class Interrupt(Callback):
+    """Presses Ctrl-C."""
+
+    def __init__(self, event, epoch, step=None):
+        self.event, self.epoch, self.when = event, epoch, step
+
+    def _maybe(self, event, run):
+        if (event, run.epoch) == (self.event, self.epoch) and self.when in (None, run.step):
+            raise KeyboardInterrupt
+
+    def epoch_start(self, run):
+        self._maybe("epoch_start", run)
+
+    def batch_end(self, run):
+        self._maybe("batch_end", run)
+
+    def epoch_end(self, run):
+        self._maybe("epoch_end", run)
+
+
+@pytest.mark.parametrize(
+    ("event", "epoch", "step", "kept"),
+    [
+        ("epoch_start", 1, None, 0),
+        ("batch_end", 1, 2, 0),
+        ("epoch_end", 1, None, 1),
+        ("epoch_start", 3, None, 2),
+        ("batch_end", 3, 1, 2),
+        ("batch_end", 3, 3, 2),
+        ("epoch_end", 3, None, 3),
+    ],
+)
+def test_ctrl_c_keeps_the_epochs_done_and_says_so(event, epoch, step, kept, backend, capsys):
+    net, twin = network(backend), network(backend)
+    task = {"batch_size": 4, "optimizer": nnb.Adam(0.1)}
+    history = net.fit(X, Y, epochs=5, callbacks=[Interrupt(event, epoch, step)], **task)
+    if kept:
+        twin.fit(X, Y, epochs=kept, callbacks=[Log()], **task)
+    assert len(history) == kept
+    assert_equal(host(backend, net.state_dict()), host(backend, twin.state_dict()))
+    assert history.stopped.startswith("interrupted")
+    assert f"{kept} " in history.stopped
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_after_ctrl_c_the_network_learns_on(backend):
+    net = network(backend)
+    net.fit(X, Y, epochs=5, batch_size=4, callbacks=[Interrupt("batch_end", 2, 1)])
+    assert len(net.fit(X, Y, epochs=2, batch_size=4)) == 2
+    assert np.isfinite(net.partial_fit(X, Y))
+
+
+@pytest.mark.parametrize("callback", [3, "early", Callback, None])
+def test_what_is_no_callback_is_named(callback):
+    with pytest.raises(TypeError, match="a callback is"):
+        network().fit(X, Y, callbacks=[callback])
+
+
+# ------------------------------------------------------------------------------------- verbose
+
+
+def test_verbose_prints_a_line_for_each_epoch(capsys):
+    network().fit(X, Y, epochs=2, metrics=["mae"], verbose=1)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("epoch 2/2  loss ")
+    assert "mae" in lines[1]
+
+
+@pytest.mark.parametrize("verbose", [0, False, None])
+def test_without_a_terminal_nothing_is_printed_unasked(verbose, capsys):
+    network().fit(X, Y, epochs=2, verbose=verbose)
+    assert capsys.readouterr() == ("", "")
+
+
+class Terminal:
+    """A standard error that is one."""
+
+    def __init__(self):
+        self.text = ""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.text += text
+        return len(text)
+
+    def flush(self):
+        pass
+
+    def fileno(self):
+        raise OSError
+
+
+def at_terminal(monkeypatch):
+    """Put a terminal in place of standard error (in a fixture pytest would take it away again)."""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    return terminal
+
+
+def test_at_a_terminal_brief_work_shows_no_bar(monkeypatch):
+    terminal = at_terminal(monkeypatch)
+    network().fit(X, Y, epochs=2)
+    assert terminal.text == ""
+
+
+def test_at_a_terminal_long_work_shows_a_bar(monkeypatch):
+    pytest.importorskip("rich")
+    terminal = at_terminal(monkeypatch)
+    monkeypatch.setattr("nnbackend.callbacks._PATIENCE", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    network().fit(X, Y, epochs=3, batch_size=4)
+    assert "epoch" in terminal.text
+
+
+def test_without_rich_long_work_at_a_terminal_shows_lines(monkeypatch):
+    terminal = at_terminal(monkeypatch)
+    monkeypatch.setattr("nnbackend.callbacks._PATIENCE", 0.0)
+    for name in ("rich", "rich.console", "rich.progress"):
+        monkeypatch.setitem(sys.modules, name, None)
+    network().fit(X, Y, epochs=3, batch_size=4)
+    assert "epoch 3/3  loss" in terminal.text
+
+
+def test_with_no_standard_error_at_all_nothing_fails(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert len(network().fit(X, Y, epochs=2)) == 2

@@ -1,0 +1,129 @@
+"""Every written-out backward pass against JAX's differentiation of the forward pass, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, each, rows
+from tools import assert_close, host, parameters, training
+
+import nnbackend as nnb
+from nnbackend import Context
+from nnbackend.tree import tree_map
+
+jax = pytest.importorskip("jax")
+jnp = jax.numpy
+JAX = nnb.get_backend("jax", dtype="float64")
+
+VALUES = {
+    "identity": lambda x: x,
+    "sigmoid": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+    "leaky_relu": jax.nn.leaky_relu,
+    "leaky_relu-0.2": lambda x: jax.nn.leaky_relu(x, 0.2),
+    "elu": jax.nn.elu,
+    "elu-0.5": lambda x: jax.nn.elu(x, 0.5),
+    "selu": jax.nn.selu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "gelu-tanh": lambda x: jax.nn.gelu(x, approximate=True),
+    "silu": jax.nn.silu,
+    "softplus": jax.nn.softplus,
+    "mish": jax.nn.mish,
+    "softmax": jax.nn.softmax,
+}
+
+
+@each(ACTIVATIONS)
+def test_activations(case):
+    x, dy = JAX.asarray(rows((4, 5)) * 3), JAX.asarray(rows((4, 5), 1))
+
+    @jax.jit
+    def both(x, dy):
+        y, backward = case.thing(x, Context(JAX))
+        _, twin = jax.vjp(VALUES[case.id], x)
+        return {"y": y, "dx": backward(dy)}, {"y": VALUES[case.id](x), "dx": twin(dy)[0]}
+
+    own, other = both(x, dy)
+    assert_close(host(JAX, own), host(JAX, other), 1e-13)
+
+
+@each(LAYERS)
+def test_layers_in_training(case):
+    params = parameters(case.thing, case.shape, JAX)
+    x = JAX.asarray(rows((4, *case.shape)))
+
+    def forward(params, x):
+        return case.thing.forward(params, x, training(JAX))[0]
+
+    @jax.jit
+    def both(params, x):
+        y, backward = case.thing.forward(params, x, training(JAX))
+        dy = jnp.cos(y)
+        _, twin = jax.vjp(forward, params, x)
+        return backward(dy), twin(dy)[::-1]
+
+    own, other = both(params, x)
+    for a, b in zip(own, other, strict=True):
+        assert_close(host(JAX, a), host(JAX, b), 1e-13)
+
+
+@each(LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_losses(case, weighted):
+    shape = (6, *case.shape)
+    target = jnp.asarray(case.target(np.random.default_rng(0), shape))
+    extra = (JAX.asarray([0, 1, 2, 1, 0.5, 1]),) if weighted else ()
+
+    def value(x):
+        return case.thing(x, target, *extra)[0]
+
+    x = JAX.asarray(rows(shape) * 2)
+    _, dy = jax.jit(lambda x: case.thing(x, target, *extra))(x)
+    assert_close(host(JAX, dy), host(JAX, jax.jit(jax.grad(value))(x)), 1e-13)
+
+
+def twin_optimizers():
+    optax = pytest.importorskip("optax")
+    return {
+        "sgd": optax.sgd(0.1),
+        "sgd-decay": optax.chain(optax.add_decayed_weights(0.02), optax.sgd(0.1)),
+        "sgd-momentum": optax.sgd(0.05, momentum=0.9),
+        "sgd-nesterov": optax.chain(
+            optax.add_decayed_weights(0.01), optax.sgd(0.05, momentum=0.9, nesterov=True)
+        ),
+        "rmsprop": optax.rmsprop(0.01, decay=0.99, eps=1e-8, eps_in_sqrt=False),
+        "rmsprop-momentum": optax.chain(
+            optax.add_decayed_weights(0.01),
+            optax.rmsprop(0.01, decay=0.9, eps=1e-8, momentum=0.8, eps_in_sqrt=False),
+        ),
+        "adam": optax.adam(0.02),
+        "adam-decay": optax.chain(
+            optax.add_decayed_weights(0.02), optax.adam(0.02, b1=0.8, b2=0.9, eps=1e-6)
+        ),
+        "adamw": optax.adamw(0.02, weight_decay=0.01),
+        "adamw-decay": optax.adamw(0.02, weight_decay=0.1),
+    }
+
+
+@each(OPTIMIZERS)
+def test_optimisers_over_a_hundred_steps_against_optax(case):
+    optax = pytest.importorskip("optax")
+    start = {"weight": rows((5, 4)), "bias": rows((4,))}
+    gradients = [tree_map(lambda p, i=i: rows(p.shape, i + 1), start) for i in range(100)]
+    params, state = tree_map(np.copy, start), None
+    state = case.thing.init(params)
+    for gradient in gradients:
+        params, state = case.thing.update(params, gradient, state)
+    twin = twin_optimizers()[case.id]
+
+    @jax.jit
+    def step(carry, gradient):
+        p, s = carry
+        updates, s = twin.update(gradient, s, p)
+        return (optax.apply_updates(p, updates), s), None
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *gradients)
+    twin_params = jax.tree.map(jnp.asarray, start)
+    (twin_params, _), _ = jax.lax.scan(step, (twin_params, twin.init(twin_params)), stacked)
+    assert_close(params, host(JAX, twin_params), 1e-10)

@@ -1,0 +1,197 @@
+"""Values, gradients and optimisers against PyTorch's own, in float64."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, each, rows
+from tools import assert_close, host, parameters
+
+import nnbackend as nnb
+from nnbackend import Context
+from nnbackend.tree import flatten, tree_map
+
+torch = pytest.importorskip("torch")
+F = torch.nn.functional
+NUMPY = nnb.get_backend("numpy", dtype="float64")
+
+ACTIVATION_TWINS = {
+    "identity": lambda x: x,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "relu": F.relu,
+    "leaky_relu": F.leaky_relu,
+    "leaky_relu-0.2": lambda x: F.leaky_relu(x, 0.2),
+    "elu": F.elu,
+    "elu-0.5": lambda x: F.elu(x, 0.5),
+    "selu": F.selu,
+    "gelu": F.gelu,
+    "gelu-tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "softplus": lambda x: F.softplus(x, threshold=1e9),
+    "mish": F.mish,
+    "softmax": lambda x: F.softmax(x, -1),
+}
+LOSS_TWINS = {
+    "mse": F.mse_loss,
+    "mse-axes": F.mse_loss,
+    "mae": F.l1_loss,
+    "huber": F.huber_loss,
+    "huber-0.3": lambda x, t: F.huber_loss(x, t, delta=0.3),
+    "binary_cross_entropy": F.binary_cross_entropy_with_logits,
+    "softmax_cross_entropy": F.cross_entropy,
+    "softmax_cross_entropy-labels": lambda x, t: F.cross_entropy(x, t.long()),
+    "softmax_cross_entropy-axes": lambda x, t: F.cross_entropy(x.mT, t.long()),
+}
+OPTIMIZER_TWINS = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.1),
+    "sgd-decay": lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.02),
+    "sgd-momentum": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9),
+    "sgd-nesterov": lambda p: torch.optim.SGD(
+        p, 0.05, momentum=0.9, nesterov=True, weight_decay=0.01
+    ),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, 0.01),
+    "rmsprop-momentum": lambda p: torch.optim.RMSprop(
+        p, 0.01, alpha=0.9, momentum=0.8, weight_decay=0.01
+    ),
+    "adam": lambda p: torch.optim.Adam(p, 0.02),
+    "adam-decay": lambda p: torch.optim.Adam(
+        p, 0.02, betas=(0.8, 0.9), eps=1e-6, weight_decay=0.02
+    ),
+    "adamw": lambda p: torch.optim.AdamW(p, 0.02),
+    "adamw-decay": lambda p: torch.optim.AdamW(p, 0.02, weight_decay=0.1),
+}
+
+
+def layer_twin(layer: Any, params: Any, x: Any) -> Any:
+    """Return a layer's output by torch's functions; dropout is left out of layers compared here."""
+    match layer:
+        case nnb.Dense():
+            bias = params["bias"] if layer.bias else None
+            y = F.linear(x, params["weight"].mT, bias)
+            return ACTIVATION_TWINS[nnb.activations.ACTIVATIONS.name_of(layer.activation)](y)
+        case nnb.Activation():
+            return ACTIVATION_TWINS[nnb.activations.ACTIVATIONS.name_of(layer.function)](x)
+        case nnb.Flatten():
+            return torch.flatten(x, 1)
+        case nnb.Residual():
+            return x + layer_twin(nnb.Sequential(layer.layers), params, x)
+        case nnb.Sequential():
+            for i, inner in enumerate(layer.layers):
+                x = layer_twin(inner, params[str(i)], x)
+            return x
+        case nnb.Dropout():  # outside training
+            return x
+    raise AssertionError(f"no twin for {layer}")
+
+
+def leaf(values: np.ndarray) -> Any:
+    return torch.tensor(values, requires_grad=True)
+
+
+@each(ACTIVATIONS)
+def test_activations(case):
+    x, dy = rows((4, 5)) * 3, rows((4, 5), 1)
+    y, backward = case.thing(x, Context(NUMPY))
+    twin_x = leaf(x)
+    twin = ACTIVATION_TWINS[case.id](twin_x)
+    twin.backward(torch.tensor(dy))
+    assert_close(y, twin.detach().numpy(), 1e-14)
+    assert_close(backward(dy), twin_x.grad.numpy(), 1e-13)
+
+
+@each(LAYERS)
+def test_layers(case):
+    params, x = parameters(case.thing, case.shape, NUMPY), rows((4, *case.shape))
+    y, backward = case.thing.forward(params, x, Context(NUMPY))
+    dy = rows(y.shape, 1)
+    dx, grads = backward(dy)
+    twin_params, twin_x = tree_map(leaf, params), leaf(x)
+    twin = layer_twin(case.thing, twin_params, twin_x)
+    twin.backward(torch.tensor(dy))
+    assert_close(y, twin.detach().numpy(), 1e-14)
+    assert_close(dx, twin_x.grad.numpy(), 1e-13)
+    assert_close(grads, tree_map(lambda p: p.grad.numpy(), twin_params), 1e-13)
+
+
+@each(LOSSES)
+def test_losses(case):
+    shape = (6, *case.shape)
+    x, target = rows(shape) * 2, case.target(np.random.default_rng(0), shape)
+    value, dy = case.thing(x, target)
+    twin_x = leaf(x)
+    twin = LOSS_TWINS[case.id](twin_x, torch.tensor(target))
+    twin.backward()
+    assert float(value) == pytest.approx(twin.item(), rel=1e-13)
+    assert_close(dy, twin_x.grad.numpy(), 1e-13)
+
+
+SHAPES = {"0": {"weight": (5, 4), "bias": (4,)}, "1": {"weight": (4, 1)}}
+
+
+@each(OPTIMIZERS)
+def test_optimisers_over_a_hundred_steps(case, backend64):
+    start = tree_map(lambda shape: rows(shape, 0), SHAPES)
+    twins = flatten(tree_map(leaf, start))
+    twin = OPTIMIZER_TWINS[case.id](list(twins.values()))
+    params = tree_map(lambda p: backend64.xp.asarray(backend64.asarray(p), copy=True), start)
+    state = case.thing.init(params)
+    for step in range(100):
+        grads = tree_map(lambda shape, step=step: rows(shape, step + 1), SHAPES)
+        with backend64.scope():
+            params, state = case.thing.update(params, tree_map(backend64.asarray, grads), state)
+        for parameter, gradient in zip(twins.values(), flatten(grads).values(), strict=True):
+            parameter.grad = torch.tensor(gradient)
+        twin.step()
+    assert_close(
+        flatten(host(backend64, params)),
+        {name: p.detach().numpy() for name, p in twins.items()},
+        1e-10,
+    )
+
+
+LEARNING = {
+    "regression": SimpleNamespace(
+        loss="mse", output=None, optimizer=nnb.Adam(1e-2), target=lambda rng: rng.normal(size=(40, 2)),
+        twin_loss=F.mse_loss, twin=lambda p: torch.optim.Adam(p, 1e-2),
+    ),
+    "classes": SimpleNamespace(
+        loss="softmax_cross_entropy", output="softmax", optimizer=nnb.SGD(0.1, momentum=0.9),
+        target=lambda rng: rng.integers(2, size=40),
+        twin_loss=F.cross_entropy, twin=lambda p: torch.optim.SGD(p, 0.1, momentum=0.9),
+    ),
+    "yes or no": SimpleNamespace(
+        loss="binary_cross_entropy", output="sigmoid", optimizer=nnb.AdamW(1e-2),
+        target=lambda rng: rng.integers(2, size=(40, 2)).astype(float),
+        twin_loss=F.binary_cross_entropy_with_logits, twin=lambda p: torch.optim.AdamW(p, 1e-2),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", LEARNING.values(), ids=LEARNING)
+def test_a_network_trained_for_a_hundred_steps(task, backend64):
+    """Five batches an epoch, in the order of the rows, for twenty epochs."""
+    x, y = rows((40, 3)), task.target(np.random.default_rng(0))
+    net = nnb.Network([nnb.Dense(8, activation="tanh"), nnb.Dense(2, activation=task.output)],
+                      backend=backend64, input_shape=3)  # fmt: skip
+    twins = [leaf(host(backend64, p)) for p in net.state_dict().values()]
+    w1, b1, w2, b2 = twins
+    twin = task.twin(twins)
+    losses = []
+    for _ in range(20):
+        for start in range(0, 40, 8):
+            batch = slice(start, start + 8)
+            logits = torch.tanh(torch.tensor(x[batch]) @ w1 + b1) @ w2 + b2
+            loss = task.twin_loss(logits, torch.tensor(y[batch]))
+            twin.zero_grad()
+            loss.backward()
+            twin.step()
+            losses.append(loss.item())
+    history = net.fit(x, y, loss=task.loss, optimizer=task.optimizer, epochs=20, batch_size=8,
+                      shuffle=False)  # fmt: skip
+    for own, other in zip(net.state_dict().values(), twins, strict=True):
+        assert_close(host(backend64, own), other.detach().numpy(), 1e-10)
+    np.testing.assert_allclose(history["loss"], np.reshape(losses, (20, 5)).mean(1), rtol=1e-10)
