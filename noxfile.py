@@ -142,7 +142,7 @@ def build(session: nox.Session) -> None:
 def benchmarks(session: nox.Session) -> None:
     """Measure against the peers that can be installed. Arguments after -- go to the benchmark."""
     install_package(session, "cli", "torch", "jax")
-    session.install("scikit-learn", "threadpoolctl")
+    session.install("scikit-learn", "threadpoolctl", "packaging", "thinc", "matplotlib")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

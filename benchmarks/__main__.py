@@ -1,0 +1,86 @@
+"""Run the benchmark: ``python -m benchmarks --help``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import nnbackend
+from benchmarks import machine, training, use
+from benchmarks.timing import Options
+
+SECTIONS = {
+    "steps": training.steps,
+    "tutorial": training.tutorial,
+    "fit": training.fit,
+    "predict": use.predict,
+    "import": use.imports,
+    "memory": use.memory,
+    "growth": training.growth,
+}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Measure what the command line asks for and store it after every section."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    names = ",".join(SECTIONS)
+    parser.add_argument("--only", default=names, help=f"sections, by commas; all: {names}")
+    parser.add_argument("--backend", help="backends, by commas; default: all that are usable")
+    parser.add_argument("--quick", action="store_true", help="less of everything, to try it out")
+    parser.add_argument("--rounds", type=int, help="how often each contestant runs")
+    parser.add_argument("--output", type=Path, help="the JSON file; sections in it are replaced")
+    arguments = parser.parse_args()
+    sections = arguments.only.split(",")
+    if unknown := set(sections) - set(SECTIONS):
+        parser.error(f"unknown sections: {', '.join(sorted(unknown))}; there are {names}")
+    options = Options(
+        backends(arguments.backend),
+        arguments.quick,
+        arguments.rounds or (3 if arguments.quick else 11),
+    )
+    device = nnbackend.backend.get_backend("cupy").device_name() if options.on_gpu else None
+    today = datetime.date.today().isoformat()
+    path = arguments.output
+    if path is None and not arguments.quick:
+        path = RESULTS / f"{today}-{machine.slug(device)}.json"
+    facts = machine.describe(device)
+    if (facts["load"] or 0) > 0.5:
+        print(f"this machine is busy (load {facts['load']}): the figures will be rough")
+    results: dict[str, Any] = {"sections": {}}
+    if path is not None and path.exists():
+        results = json.loads(path.read_text())
+    for section in sections:
+        tables = SECTIONS[section](options)
+        results["sections"][section] = {"measured": today, "tables": tables}
+        results |= {"schema": 1, "date": today, "quick": arguments.quick}
+        facts["pools"] = machine.pools()  # libraries are loaded as they are needed
+        results |= {"backends": options.backends, "machine": facts}
+        results["left_out"] = options.left_out
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(results, indent=1) + "\n")
+    for name, reason in options.left_out.items():
+        print(f"left out: {name}: {reason}")
+    print(f"\nresults: {path}" if path else "\nquick results are not kept without --output")
+
+
+def backends(wanted: str | None) -> list[str]:
+    """Return the backends to measure: those named, or all that are usable here.
+
+    array-api-strict is left out unless it is named: it is there to check code, not to be fast.
+    """
+    if wanted:
+        names = wanted.split(",")
+        for name in names:
+            nnbackend.backend.get_backend(name)  # says why, if it cannot be used
+        return names
+    usable = [status.name for status in nnbackend.available_backends() if status.usable]
+    return [name for name in usable if name != "array-api-strict"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""nnbackend, through its public functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import nnbackend as nnb
+from benchmarks.timing import Options
+from benchmarks.work import Task
+
+LOSS = nnb.losses.softmax_cross_entropy
+
+
+def factories(kind: str, options: Options) -> dict[str, Callable[..., Any]]:
+    """Return contestants on each backend by name."""
+    cls = {"STEPS": Steps, "FIT": Fit, "PREDICT": Predict}[kind]
+    found: dict[str, Callable[..., Any]] = {}
+    for backend in options.backends:
+        found[f"nnbackend {backend}"] = partial(cls, backend=backend)
+        if kind == "STEPS" and nnb.backend.get_backend(backend).slices_are_views:
+            found[f"nnbackend {backend}, own loop"] = partial(OwnLoop, backend=backend)
+    return found
+
+
+def network(task: Task, backend: str, output: str | None = None) -> nnb.Network:
+    """Return the task's network."""
+    *hidden, last = task.sizes[1:]
+    layers = [nnb.Dense(n, activation="relu") for n in hidden]
+    return nnb.Network(
+        [*layers, nnb.Dense(last, activation=output)],
+        backend=backend,
+        input_shape=task.sizes[0],
+    )
+
+
+class Steps:
+    """``fit`` over batches that are different each time, in their order."""
+
+    def __init__(self, task: Task, backend: str) -> None:
+        self.net = network(task, backend)
+        own = self.net.backend
+        self.x, self.y = own.asarray(task.x), own.asarray(task.y, dtype=own.xp.int32)
+        self.batch = task.batch
+        self.start = {
+            f"{i}.{name}": values
+            for i, pair in enumerate(task.weights)
+            for name, values in zip(("weight", "bias"), pair, strict=True)
+        }
+
+    def reset(self) -> None:
+        """Take the initial weights."""
+        self.net.load_state_dict(self.start)
+        self.net.backend.synchronize()
+
+    def run(self) -> float:
+        """Train for an epoch."""
+        history = self.net.fit(
+            self.x,
+            self.y,
+            loss=LOSS,
+            optimizer=nnb.Adam(1e-3),
+            epochs=1,
+            batch_size=self.batch,
+            shuffle=False,
+            verbose=0,
+        )
+        self.net.backend.synchronize()
+        return history["loss"][-1]
+
+
+class OwnLoop(Steps):
+    """The loop that a researcher writes: forward, loss, backward, update."""
+
+    def __init__(self, task: Task, backend: str) -> None:
+        super().__init__(task, backend)
+        cuts = [slice(i, i + task.batch) for i in range(0, len(task.x), task.batch)]
+        self.batches = [(self.x[cut], self.y[cut]) for cut in cuts]
+
+    def run(self) -> float:
+        """Train for an epoch."""
+        net, optimizer, losses = self.net, nnb.Adam(1e-3), []
+        state = optimizer.init(net.params)
+        for x, y in self.batches:
+            logits, backward = net.forward(x, training=True)
+            loss, dy = LOSS(logits, y)
+            _, grads = backward(dy, input_grad=False)
+            net.params, state = optimizer.update(net.params, grads, state)
+            losses.append(loss)
+        mean = sum(losses) / len(losses)
+        net.backend.synchronize()
+        return float(mean)
+
+
+class Fit:
+    """Network and ``fit``, with shuffling, accuracy and a tenth of the rows for validation."""
+
+    def __init__(self, task: Task, backend: str) -> None:
+        self.task, self.backend = task, backend
+        self.notes: dict[str, float] = {}
+
+    def reset(self) -> None:
+        """Nothing is kept from one run to the next."""
+
+    def run(self) -> float:
+        """Build and train."""
+        history = network(self.task, self.backend).fit(
+            self.task.x,
+            self.task.y,
+            loss=LOSS,
+            optimizer=nnb.Adam(1e-3),
+            epochs=self.task.epochs,
+            batch_size=self.task.batch,
+            metrics=["accuracy"],
+            validation_split=0.1,
+            verbose=0,
+        )
+        self.notes["validation_accuracy"] = history["validation_accuracy"][-1]
+        return history["loss"][-1]
+
+
+class Predict(Steps):
+    """``predict`` of a network that ends in a softmax."""
+
+    def __init__(self, task: Task, backend: str) -> None:
+        super().__init__(task, backend)
+        self.net = network(task, backend, output="softmax")
+        super().reset()
+        self.calls = task.calls
+
+    def reset(self) -> None:
+        """Nothing changes."""
+
+    def run(self) -> float:
+        """Predict."""
+        net, x = self.net, self.x
+        for _ in range(self.calls):
+            probabilities = net.predict(x)
+            net.backend.synchronize()
+        return float(net.to_numpy(probabilities)[:, 0].mean())

@@ -1,0 +1,60 @@
+"""The floor: the matrix products of a training step and nothing else, into arrays that are there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from benchmarks.timing import Options
+from benchmarks.work import Task
+from nnbackend.backend import get_backend
+
+
+def factories(options: Options) -> dict[str, Callable[..., Any]]:
+    """Return the products in each library that writes into given arrays."""
+    return {
+        f"matrix products, {backend}": partial(Products, backend=backend)
+        for backend in ("numpy", "torch", "cupy")
+        if backend in options.backends
+    }
+
+
+class Products:
+    """For each layer ``x @ W``, ``x.T @ dz`` and, but for the first, ``dz @ W.T``."""
+
+    def __init__(self, task: Task, backend: str) -> None:
+        self.backend = get_backend(backend)
+        self.steps = task.steps
+        asarray = self.backend.asarray
+        x = asarray(task.x[: task.batch].copy())
+        forward, reverse = [], []
+        for weight, _ in task.weights:
+            w = asarray(weight.copy())
+            z, dw = x @ w, x.T @ (x @ w)
+            forward.append((x, w, z))
+            back = [(x.T, z, dw)]
+            if forward[:-1]:  # not the first layer
+                back.append((z, w.T, z @ w.T))
+            reverse = back + reverse
+            x = z * (1.0 / math.sqrt(float((z * z).mean())))  # numbers of an ordinary size
+        self.products = forward + reverse
+        self.matmul = self.backend.xp.matmul
+        if backend == "torch":
+            import torch
+
+            self.matmul = torch.mm
+
+    def reset(self) -> None:
+        """Nothing to do."""
+
+    def run(self) -> float:
+        """Do the products of all steps."""
+        matmul, products = self.matmul, self.products
+        with self.backend.scope():
+            for _ in range(self.steps):
+                for a, b, out in products:
+                    matmul(a, b, out=out)
+        self.backend.synchronize()
+        return math.nan

@@ -1,0 +1,243 @@
+"""Write the results into docs/performance.md: ``python -m benchmarks.report [results.json]``.
+
+Only what lies between the markers ``<!-- begin: NAME -->`` and ``<!-- end: NAME -->`` is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.work import NETWORKS, name_of
+
+DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = Path(__file__).parent / "results"
+
+NUMPY, JAX = "nnbackend numpy", "nnbackend jax"
+SKLEARN, FUSED = "scikit-learn", "PyTorch, fused Adam"
+EAGER = (SKLEARN, "PyTorch", FUSED, "thinc")
+LOOPS = ("PyTorch, batches by index", "PyTorch, DataLoader")
+MANY = "JAX, one jit over many steps"
+SCRIPT = "its NumPy script"
+FLOOR = "matrix products, numpy"
+
+# table, contestant, against the fastest of, at most
+TARGETS: list[tuple[str, str, tuple[str, ...], float]] = [
+    ("steps/2-3-3", NUMPY, (FUSED,), 0.15),
+    ("steps/2-3-3", NUMPY, (SKLEARN,), 0.40),
+    ("steps/64-64-10", NUMPY, (FUSED,), 0.22),
+    ("steps/64-64-10", NUMPY, (SKLEARN,), 0.45),
+    ("steps/784-256-10", NUMPY, EAGER, 0.90),
+    ("steps/784-512-512-10", NUMPY, EAGER, 1.00),
+    ("steps/784-2048-2048-10", NUMPY, EAGER, 1.00),
+    ("steps/784-2048-2048-10", NUMPY, (FLOOR,), 1.20),
+    ("tutorial", NUMPY, (SCRIPT,), 2.0),
+    ("tutorial", JAX, (SCRIPT,), 0.10),
+    ("fit/digits", NUMPY, (SKLEARN,), 0.40),
+    ("fit/digits", NUMPY, LOOPS, 0.80),
+    ("fit/images", NUMPY, (SKLEARN,), 0.40),
+    ("fit/images", NUMPY, LOOPS, 0.80),
+    ("predict/one/64-64-10", NUMPY, (SKLEARN,), 0.10),
+    ("predict/one/64-64-10", NUMPY, ("PyTorch",), 0.60),
+    ("predict/one/784-256-10", NUMPY, (SKLEARN,), 0.10),
+    ("predict/one/784-256-10", NUMPY, ("PyTorch",), 0.60),
+    *((f"steps/{name_of(sizes)}", JAX, (MANY,), 1.10) for sizes, _ in NETWORKS),
+    ("import", "nnbackend", ("PyTorch",), 0.20),
+    ("memory", NUMPY, ("counted",), 1.50),
+]
+
+
+class Report:
+    """The blocks of the page, one for each section of the results."""
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        self.results = results
+        self.sections = {name: section["tables"] for name, section in results["sections"].items()}
+        self.tables = {t["key"]: t for tables in self.sections.values() for t in tables}
+
+    def blocks(self) -> Iterator[tuple[str, str]]:
+        """Return name and text of each block that there are results for."""
+        yield "machine", self._machine()
+        yield "targets", self._targets()
+        for name, tables in self.sections.items():
+            if name == "steps":
+                yield "steps", matrix(tables, spread)
+                yield "losses", matrix(tables, value)
+                yield "first-runs", matrix(tables, first_run)
+            elif name == "growth":
+                axes = dict.fromkeys(t["axis"] for t in tables)
+                by_axis = [[t for t in tables if t["axis"] == axis] for axis in axes]
+                parts = [
+                    f"Against {axis}:\n\n{matrix(of_axis, middle)}"
+                    for axis, of_axis in zip(axes, by_axis, strict=True)
+                ]
+                yield "growth", "\n\n".join(parts)
+            else:
+                yield name, "\n\n".join(f"{t['title']}:\n\n{listing(t)}" for t in tables)
+
+    def _machine(self) -> str:
+        machine = self.results["machine"]
+        pools = "; ".join(
+            f"{p.get('internal_api', p.get('user_api'))} {p.get('version', '')} "
+            f"({p['num_threads']} threads)"
+            for p in machine["pools"]
+        )
+        left_out = self.results["left_out"].items()
+        lines = [
+            f"- {self.results['date']}: {machine['cpu']}, {machine['cores']} cores"
+            + (f", {machine['device']}" if machine["device"] else ""),
+            f"- {machine['system']}, Python {machine['python']}, "
+            + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
+            f"- thread pools: {pools or 'not known'}",
+            *(f"- left out: {name} ({reason})" for name, reason in left_out),
+        ]
+        if (machine.get("load") or 0) > 0.5:
+            lines.append(f"- **the machine was busy (load {machine['load']}): rough figures**")
+        if self.results["quick"]:
+            lines.append("- **a quick run: these figures are rough**")
+        return "\n".join(lines)
+
+    def _targets(self) -> str:
+        lines = []
+        for key, ours, peers, at_most in TARGETS:
+            ratio, against = self.ratio(key, ours, peers)
+            if ratio is None:
+                continue
+            work = self.tables[key]["title"].partition(":")[0]
+            holds = "yes" if ratio <= at_most else "**no**"
+            lines.append((work, ours, against, f"{ratio:.2f}", f"{at_most:.2f}", holds))
+        return markdown(("work", "", "against", "ratio", "at most", "holds"), lines)
+
+    def ratio(self, key: str, ours: str, peers: Iterable[str]) -> tuple[float | None, str]:
+        """Return the ratio of medians to the fastest of some peers, and its name."""
+        rows = {row["name"]: row["median"] for row in self.tables.get(key, {}).get("rows", [])}
+        present = [peer for peer in peers if peer in rows]
+        if ours not in rows or not present:
+            return None, ""
+        fastest = min(present, key=rows.__getitem__)
+        return rows[ours] / rows[fastest], fastest
+
+
+def matrix(tables: list[dict[str, Any]], cell: Any) -> str:
+    """Return a table with a line for each contestant and a column for each piece of work."""
+    names = dict.fromkeys(row["name"] for t in tables for row in t["rows"])
+    lines = []
+    for name in names:
+        found = [next((r for r in t["rows"] if r["name"] == name), None) for t in tables]
+        cells = ["" if row is None else cell(row) for row in found]
+        if any(cells):
+            lines.append((name, *cells))
+    heads = [
+        str(t["at"]) if "at" in t else f"{t['key'].partition('/')[2]}, {t['batch']}" for t in tables
+    ]
+    return markdown(("", *heads), lines)
+
+
+def listing(table: dict[str, Any]) -> str:
+    """Return a table with a line for each contestant."""
+    rows = table["rows"]
+    base = next((r["median"] for r in rows if r["name"] in (NUMPY, "nnbackend")), None)
+    named = {"value": "loss", "validation_accuracy": "accuracy", "building": "while building"}
+    if table["key"].startswith("predict"):
+        named["value"] = "mean output"
+    extra = [key for key in named if any(row.get(key) is not None for row in rows)]
+    lines = []
+    for row in rows:
+        size = table["unit"] == "B"
+        own = [f"{row['median'] / 1e6:.1f} MB" if size else spread(row)]
+        own.append("" if base is None else f"{row['median'] / base:.2f}")
+        for key in extra:
+            number = row.get(key)
+            if number is None:
+                own.append("")
+            else:
+                own.append(f"{number / 1e6:.1f} MB" if key == "building" else f"{number:.5g}")
+        lines.append((row["name"], *own))
+    heads = [named[key] for key in extra]
+    return markdown(("", "median (quartiles)", "to nnbackend", *heads), lines)
+
+
+def markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
+    rule = "|".join(["---", *["---:"] * (len(head) - 1)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, *lines]).replace(
+        "\n", f"\n|{rule}|\n", 1
+    )
+
+
+def human(seconds: float) -> str:
+    """Return a time with three digits and its unit."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if seconds * factor >= 1.0:
+            return f"{digits(seconds * factor)} {unit}"
+    return f"{digits(seconds * 1e6)} µs"
+
+
+def digits(number: float) -> str:
+    """Return a number with three digits, or all before the point."""
+    return f"{number:.{max(0, 2 - len(str(int(number))) + 1)}f}"
+
+
+def spread(row: dict[str, Any]) -> str:
+    """Return the median and the quartiles, in one unit."""
+    text = human(row["median"])
+    factor = {"s": 1.0, "ms": 1e3, "µs": 1e6}[text.rpartition(" ")[2]]
+    low, high = (digits(q * factor) for q in row["quartiles"])
+    return f"{text} ({low} to {high})"
+
+
+def middle(row: dict[str, Any]) -> str:
+    """Return the median."""
+    return human(row["median"])
+
+
+def value(row: dict[str, Any]) -> str:
+    """Return the loss."""
+    return "" if row["value"] is None else f"{row['value']:.4f}"
+
+
+def first_run(row: dict[str, Any]) -> str:
+    """Return what the first run took beyond the others, where that is long."""
+    return f"{row['first_run']:.1f} s" if row["first_run"] >= 0.2 else ""
+
+
+def write(path: Path, page: Path) -> None:
+    """Replace the blocks of the page, and draw the figure beside it."""
+    report = Report(json.loads(path.read_text()))
+    text = page.read_text()
+    for name, block in report.blocks():
+        pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
+        body = f"\n{block}\n\n"
+        text, count = re.subn(
+            pattern, lambda m, body=body: m[1] + body + m[2], text, flags=re.DOTALL
+        )
+        if count == 0:
+            print(f"{page.name} has no block {name}")
+    page.write_text(text)
+    print(f"written: {page}")
+    try:
+        from benchmarks.figure import draw
+    except ImportError as error:
+        print(f"no figure: {error.name} is not installed")
+        return
+    figure = page.with_suffix(".png")
+    draw(report.sections, figure)
+    print(f"written: {figure}")
+
+
+def main() -> None:
+    """Report on the file that is named, or on the newest."""
+    found = sorted(RESULTS.glob("*.json"))
+    if len(sys.argv) < 2 and not found:
+        sys.exit("there are no results yet: run python -m benchmarks")
+    path = Path(sys.argv[1]) if len(sys.argv) > 1 else found[-1]
+    page = Path(sys.argv[2]) if len(sys.argv) > 2 else DOCS / "performance.md"
+    write(path, page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The work: networks, and data that resembles real data."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+Weights = list[tuple[np.ndarray, np.ndarray]]
+
+NETWORKS = [
+    ((2, 3, 3), 3),
+    ((64, 64, 10), 32),
+    ((784, 256, 10), 128),
+    ((784, 512, 512, 10), 256),
+    ((784, 2048, 2048, 10), 1024),
+]
+"""Sizes of layers and rows of a batch. The smallest has three outputs because scikit-learn makes one
+logistic output of two classes, which is other work."""
+
+
+@dataclass
+class Task:
+    """A network to train on rows, with ReLU, softmax cross-entropy and Adam at 1e-3, in float32.
+
+    Attributes:
+        sizes: of the layers, the input first.
+        batch: rows of a step.
+        x: rows, float32.
+        y: class numbers.
+        weights: (in, out) and biases of each layer to start from.
+        epochs: how often to go through the rows.
+        calls: for predictions: how often to predict all rows.
+    """
+
+    sizes: tuple[int, ...]
+    batch: int
+    x: np.ndarray
+    y: np.ndarray
+    weights: Weights
+    epochs: int = 1
+    calls: int = 1
+
+    @property
+    def steps(self) -> int:
+        """How many steps an epoch has."""
+        return len(self.x) // self.batch
+
+
+def name_of(sizes: tuple[int, ...]) -> str:
+    """Return ``784-256-10``."""
+    return "-".join(map(str, sizes))
+
+
+def images(rows: int, features: int, classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows between 0 and 1, many of them 0 as in images, and class numbers.
+
+    Each class has a picture that its rows vary; a tenth of the labels is wrong, so that no network
+    ends with a loss near zero and gradients too small for float32.
+    """
+    rng = np.random.default_rng(seed)
+    pictures = rng.random((classes, features), dtype=np.float32) ** 3
+    y = rng.integers(0, classes, rows)
+    x = rng.standard_normal((rows, features), dtype=np.float32)
+    x *= 0.4
+    x += pictures[y]
+    np.clip(x, 0.0, 1.0, out=x)
+    wrong = rng.random(rows) < 0.1
+    y[wrong] = rng.integers(0, classes, int(wrong.sum()))
+    return x, y
+
+
+def initial(sizes: tuple[int, ...], seed: int = 0) -> Weights:
+    """Return He's uniform weights and zero biases, the same for every contestant."""
+    rng = np.random.default_rng(seed)
+    return [
+        (
+            rng.uniform(-((6 / n) ** 0.5), (6 / n) ** 0.5, (n, m)).astype(np.float32),
+            np.zeros(m, np.float32),
+        )
+        for n, m in itertools.pairwise(sizes)
+    ]
+
+
+def step_task(sizes: tuple[int, ...], batch: int, seconds: float) -> Task:
+    """Return a task of as many different batches as take about ``seconds``."""
+    work = 6 * batch * sum(n * m for n, m in itertools.pairwise(sizes))
+    wanted = seconds / (60e-6 + work / 2e11)
+    room = (1 << 28) / (4 * batch * sizes[0])
+    steps = int(max(4, min(wanted, room, 2000)))
+    x, y = images(steps * batch, sizes[0], sizes[-1])
+    return Task(sizes, batch, x, y, initial(sizes))
