@@ -26,7 +26,7 @@ def passed(case: Case, backend, batch=3, input_grad=True):
 
 
 @each(LAYERS)
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("batch", [1, 3])
 def test_gradients_agree_with_central_differences(case, batch, backend64):
     net = nnb.Network(case.thing, backend=backend64, input_shape=case.shape)
     assert nnb.testing.check_gradients(net, rows((batch, *case.shape))) < 1e-7
