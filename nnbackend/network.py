@@ -78,9 +78,9 @@ class Network:
         seed: int = 0,
         input_shape: int | Sequence[int] | None = None,
     ) -> None:
-        if not isinstance(layers, Sequence):
-            layers = layers if isinstance(layers, Sequential) else [layers]
-        self.layers = layers if isinstance(layers, Sequential) else Sequential(layers)
+        if not isinstance(layers, Sequential):
+            layers = Sequential(layers if isinstance(layers, Sequence) else [layers])
+        self.layers = layers
         random.key_of(seed)  # refuses a seed that is not one
         self.seed = int(seed)
         self.backend = backends.get_backend(backend, device, dtype)
@@ -278,10 +278,11 @@ class Network:
             if measured is not None:
                 measured.finish(time.perf_counter() - started)
                 history.profile = measured
-                self._trainer, self._last = None, objective
                 if verbose != 0:
                     _say(str(measured))
             self._epochs += len(history)
+            # The trainer's vectors are several times the size of the parameters: let them go.
+            self._trainer, self._last = None, objective
         if history.stopped is not None and history.stopped.startswith("interrupted"):
             _say(f"training was {history.stopped}")
         return history
