@@ -93,6 +93,12 @@ def test_accuracy_of_one_output_takes_the_threshold_that_suits(loss, layers, exp
     assert net.evaluate(x, y, loss=loss, metrics=["accuracy"])["accuracy"] == expected
 
 
+def test_an_output_at_the_threshold_is_a_no(backend):
+    p, t = backend.asarray([[0.5], [0.500001]]), backend.asarray([[0.0], [1.0]])
+    assert float(metrics.Accuracy(0.5)(p, t)) == 1
+    assert float(metrics.Accuracy(0.5)(p, 1.0 - t)) == 0
+
+
 def test_functions_objects_and_names_become_columns():
     def own(prediction, target, sample_weight=None):
         return 0.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from tools import assert_equal, host
 
-from nnbackend import random
+from nnbackend import get_backend, random
 from nnbackend.random import Generator
 
 KNOWN = [  # Random123: kat_vectors, threefry2x32 with 20 rounds
@@ -138,6 +138,8 @@ def test_a_child_does_not_depend_on_what_was_drawn_before():
 def test_numbers_stay_what_they_are_for_good():
     """A change of these is a change of every seeded result that anyone has published."""
     assert random.bits((1, 2), 3, 3, np).tolist() == [2052595727, 1880214352, -1102761090]
+    words = random.uniform_words((1, 2), 3, 3, get_backend("numpy"))
+    assert words.tolist() == [8017952, 7344587, 12469555]
     assert random.permutation(0, 5, "order", 0).tolist() == [1, 0, 3, 2, 4]
     np.testing.assert_allclose(
         Generator.of(0).normal((2,)), [-0.8404421087325662, -0.6146528873946782], rtol=1e-14

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -227,6 +228,22 @@ def test_losses_metrics_and_schedules_may_be_functions(backend):
                       batch_size=10)  # fmt: skip
     assert history["largest"][0] > 0
     assert net.evaluate(X, Y)["largest"] > 0
+
+
+@dataclass(frozen=True)
+class OutOfPlace(nnb.SGD):
+    """Momentum by a rule that makes new arrays, as a user's may."""
+
+    def rule(self, p, g, slots, scalars, xp):
+        v = self.momentum * slots[0] + g
+        return p - scalars[0] * v, (v,)
+
+
+def test_a_rule_that_makes_new_arrays_is_as_good_as_one_that_works_in_place(backend64):
+    nets = network(backend64), network(backend64)
+    for net, kind in zip(nets, (OutOfPlace, nnb.SGD), strict=True):
+        net.fit(X, Y, optimizer=kind(0.05, momentum=0.9), epochs=4, batch_size=8)
+    assert_close(weights(nets[0]), weights(nets[1]), 1e-12)
 
 
 # ------------------------------------------------------------------------------------- partial fits
