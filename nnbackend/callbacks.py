@@ -2,7 +2,8 @@
 
 A callback overrides any of five methods of :class:`Callback`; each is given the
 :class:`~nnbackend.history.Run` and may end it with ``run.stop(reason)``. A plain function of the run
-will do too: it is called at the end of each epoch.
+will do too: it is called at the end of each epoch. The network of a run is there to be looked at,
+evaluated or saved; parameters that are set on it during training are not taken up, except in ``stop``.
 """
 
 from __future__ import annotations

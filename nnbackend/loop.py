@@ -77,7 +77,7 @@ class Loop:
         except KeyboardInterrupt:
             self._trainer.restore(self._good)
             done = len(run.history)
-            run.reason = f"interrupted in epoch {run.epoch}; the {done} before it are kept"
+            run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         finally:
             self._publish()  # for good: parameters that a callback sets at the end, stay
             self._notify("stop", run)

@@ -118,7 +118,11 @@ class Network:
 
     @property
     def params(self) -> Params:
-        """The parameters by layer and name. Assigning replaces them, with no copy and no check."""
+        """The parameters by layer and name. Assigning replaces them, with no copy and no check.
+
+        They are the network's own arrays: training changes them in place or, on a library without
+        mutable arrays, may consume them. ``state_dict`` returns copies.
+        """
         if self._params is None:
             raise ValueError(
                 "the network has no parameters yet: give input_shape=, call build(input_shape), "
