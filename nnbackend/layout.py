@@ -114,16 +114,25 @@ class Vector:
         """Apply the optimiser's rule to the vector."""
         for view, path in carry.gradients:
             view[...] = at(grads, path)
-        rule, xp = self._optimizer.rule, self._xp
-        for p, g, slots in carry.pieces:
-            new_p, new_slots = rule(p, g, slots, scalars, xp)
-            # Rules work in place; for one that does not, its results are copied into the vectors.
-            if new_p is not p:
-                p[...] = new_p
-            for slot, new in zip(slots, new_slots, strict=True):
-                if new is not slot:
-                    slot[...] = new
+        for p, slots, g in carry.pieces:
+            self._apply(p, g, slots, scalars)
+        for path, pieces in carry.large:
+            gradient = self._xp.reshape(at(grads, path), (-1,))
+            for p, slots, part in pieces:
+                self._apply(p, gradient[part], slots, scalars)
         return carry
+
+    def _apply(
+        self, p: Array, g: Array, slots: tuple[Array, ...], scalars: tuple[Any, ...]
+    ) -> None:
+        """Apply the rule to a piece of the vector."""
+        new_p, new_slots = self._optimizer.rule(p, g, slots, scalars, self._xp)
+        # Rules work in place; for one that does not, its results are copied into the vectors.
+        if new_p is not p:
+            p[...] = new_p
+        for slot, new in zip(slots, new_slots, strict=True):
+            if new is not slot:
+                slot[...] = new
 
     def snapshot(self, carry: _Vectors, old: Any = None) -> Array:
         """Return a copy of the vector."""
@@ -150,35 +159,63 @@ class Vector:
 
 
 class _Vectors:
-    """The vectors of a network in training, and the views into them."""
+    """The vectors of a network in training, and the views into them.
+
+    Gradients of small parameters are gathered in a vector, so that the rule runs once for all of
+    them. A parameter larger than a chunk takes its gradient from where it is.
+
+    Attributes:
+        vector: all parameters, the large ones first.
+        slots: the optimiser's arrays.
+        params: the named parameters, views of ``vector``.
+        gradients: for each small parameter the place for its gradient, and its path.
+        pieces: of the small parameters: parameters, slots and gradients.
+        large: for each large parameter its path, and its pieces with their place in its gradient.
+    """
 
     def __init__(self, params: Params, slots: int, chunk: int | None, xp: Namespace) -> None:
-        flat = [xp.reshape(leaf, (-1,)) for leaf in leaves(params)]
-        self.vector = xp.concat(flat) if flat else xp.zeros(0)  # there may be nothing to learn
-        gradient = xp.zeros_like(self.vector)
+        sizes = {path: math.prod(at(params, path).shape) for path in paths(params)}
+        large = [path for path, size in sizes.items() if chunk is not None and size > chunk]
+        small = [path for path in sizes if path not in large]
+        flat = [xp.reshape(at(params, path), (-1,)) for path in (*large, *small)]
+        self.vector = xp.concat(flat)
         self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
-        self.params = _views(self.vector, params, xp)
-        views = _views(gradient, params, xp)
-        self.gradients = [(at(views, path), path) for path in paths(params)]
-        total = self.vector.shape[0]
-        size = chunk or max(total, 1)
-        parts = [slice(start, min(start + size, total)) for start in range(0, total, size)]
+        views: dict[str, Array] = {}
+        self.large, start = [], 0
+        for path in (*large, *small):
+            stop = start + sizes[path]
+            shape = at(params, path).shape
+            views[".".join(path)] = xp.reshape(self.vector[start:stop], shape, copy=False)
+            if path in large:
+                parts = _parts(start, stop, chunk)
+                pieces = [(*self._piece(p), slice(p.start - start, p.stop - start)) for p in parts]
+                self.large.append((path, pieces))
+            start = stop
+        self.params = unflatten(views, params)
+        first = sum(sizes[path] for path in large)
+        gradient = xp.zeros_like(self.vector[first:])
         self.pieces = [
-            (self.vector[part], gradient[part], tuple(slot[part] for slot in self.slots))
-            for part in parts
+            (*self._piece(p), gradient[p.start - first : p.stop - first])
+            for p in _parts(first, start, chunk)
         ]
+        self.gradients, start = [], 0
+        for path in small:
+            stop = start + sizes[path]
+            view = xp.reshape(gradient[start:stop], at(params, path).shape, copy=False)
+            self.gradients.append((view, path))
+            start = stop
+
+    def _piece(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
+        """Return a part of the parameters and of the slots."""
+        return self.vector[part], tuple(slot[part] for slot in self.slots)
 
 
-def _views(vector: Array, params: Params, xp: Namespace) -> Params:
-    """Return the parts of ``vector``, nested and shaped as ``params`` are."""
-    views: dict[str, Array] = {}
-    start = 0
-    for path in paths(params):
-        shape = at(params, path).shape
-        stop = start + math.prod(shape)
-        views[".".join(path)] = xp.reshape(vector[start:stop], shape, copy=False)
-        start = stop
-    return unflatten(views, params)
+def _parts(start: int, stop: int, chunk: int | None) -> list[slice]:
+    """Return the range in parts of at most ``chunk``."""
+    if start == stop:
+        return []
+    size = chunk or stop - start
+    return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
 
 
 def _copy(tree: Params, xp: Namespace) -> Params:

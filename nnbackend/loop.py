@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from nnbackend import random
 from nnbackend.callbacks import Callback
 from nnbackend.errors import DivergenceError
@@ -25,6 +27,8 @@ class Loop:
     Args:
         trainer: holds the parameters.
         samples: to learn from.
+        rows: which of them, by number; None: all. They are gathered a block at a time, so that a
+            part of large data is not copied as a whole.
         batch_size: rows of a step; None: all.
         shuffle: whether each epoch has an order of its own.
         validation: to evaluate after each epoch.
@@ -37,6 +41,7 @@ class Loop:
         self,
         trainer: Trainer,
         samples: Samples,
+        rows: np.ndarray[Any, Any] | None = None,
         *,
         batch_size: int | None,
         shuffle: bool,
@@ -47,8 +52,12 @@ class Loop:
     ) -> None:
         self._trainer = trainer
         self._samples = samples
-        self._size = min(batch_size or len(samples), len(samples))
-        self._shuffle = shuffle and self._size < len(samples)
+        self._count = len(samples if rows is None else rows)
+        self._size = min(batch_size or self._count, self._count)
+        if rows is not None and self._size == self._count:  # every step takes them all
+            self._samples, rows = samples.take(rows, trainer.backend), None
+        self._rows = rows
+        self._shuffle = shuffle and self._size < self._count
         self._validation = validation
         self._callbacks = callbacks
         self._publish = publish
@@ -70,7 +79,7 @@ class Loop:
         Raises:
             DivergenceError: a loss is not finite; the trainer has its last finite parameters.
         """
-        run = Run(network, epochs, math.ceil(len(self._samples) / self._size), History())
+        run = Run(network, epochs, math.ceil(self._count / self._size), History())
         self._notify("start", run)
         try:
             self._epochs(run)
@@ -112,7 +121,7 @@ class Loop:
     def _one_by_one(self) -> bool:
         """Return whether epochs have several steps, or someone looks at each."""
         return (
-            self._size < len(self._samples)
+            self._size < self._count
             or self._validation is not None
             or bool(self._trainer.objective.metrics)
             or self._every_batch
@@ -121,10 +130,11 @@ class Loop:
 
     def _one(self, run: Run) -> dict[str, list[float]]:
         """Do one epoch; return its figures."""
-        trainer, order = self._trainer, None
+        trainer, order = self._trainer, self._rows
         if self._shuffle:
             epoch = self._first_epoch + run.epoch
-            order = random.permutation(trainer.seed, len(self._samples), "order", epoch)
+            order = random.permutation(trainer.seed, self._count, "order", epoch)
+            order = order if self._rows is None else self._rows[order]
 
         def each_block(steps: int) -> None:
             run.step = steps

@@ -251,17 +251,17 @@ class Network:
             chosen = optimizers.get(optimizer)
             objective = self._objective(loss, metrics, x)
             samples = self._samples(x, y, objective.loss, sample_weight)
-            validation = None
+            validation, rows = None, None
             if validation_data is not None:
                 validation = self._validation(validation_data, objective.loss)
             elif validation_split is not None:
                 kept, held_out = data.split(len(samples), validation_split, self.seed)
-                validation = samples.take(held_out, self.backend)
-                samples = samples.take(kept, self.backend)
-                for part in (samples, validation):
-                    data.check_some_weight(
-                        part.weight, self.backend, " of either part of the split"
-                    )
+                validation, rows = samples.take(held_out, self.backend), kept
+                if samples.weight is not None:
+                    for part in (kept, held_out):
+                        index = self.backend.asarray(part, dtype=self.backend.xp.int32)
+                        weight = self.backend.xp.take(samples.weight, index, axis=0)
+                        data.check_some_weight(weight, self.backend, " of either part of the split")
         with self.backend.scope():
             fitted, measured = objective, None
             if profile:
@@ -270,6 +270,7 @@ class Network:
             loop = Loop(
                 trainer,
                 samples,
+                rows,
                 batch_size=batch_size,
                 shuffle=shuffle,
                 validation=validation,

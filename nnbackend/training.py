@@ -228,11 +228,11 @@ class Trainer:
         Args:
             samples: what to learn from.
             batch_size: rows of a step.
-            order: of the rows; None: as they are.
+            order: the rows to take, in their order; None: all as they are.
             each_block: is told the number of steps done, after each block of steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
-        rows, blocks = len(samples), list[_Block]()
+        rows, blocks = len(samples if order is None else order), list[_Block]()
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
         for start in range(0, rows, block_rows):
             stop = min(start + block_rows, rows)
