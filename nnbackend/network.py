@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend import activations, callbacks, data, losses, metrics, optimizers, random, training
+from nnbackend import activations, data, losses, metrics, optimizers, random, training
 from nnbackend import backend as backends
-from nnbackend.activations import Identity, Sigmoid, Softmax
+from nnbackend.activations import Identity
 from nnbackend.backend import Backend
+from nnbackend.callbacks import resolve as resolve_callbacks
 from nnbackend.checks import check_size
 from nnbackend.errors import nearest
 from nnbackend.history import History
@@ -38,7 +39,7 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = ["Network"]
 
-_PROBABILITIES = {"sigmoid": Sigmoid, "softmax": Softmax}
+_PROBABILITIES = ("sigmoid", "softmax")
 
 
 class Network:
@@ -246,7 +247,7 @@ class Network:
             batch_size = check_size("batch_size", batch_size)
         if validation_data is not None and validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
-        watchers = _callbacks(callbacks, verbose)
+        watchers = resolve_callbacks(callbacks, verbose)
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
             objective = self._objective(loss, metrics, x)
@@ -479,8 +480,9 @@ class Network:
     def summary(self) -> str:
         """Return a table of layers, output shapes and numbers of parameters."""
         header = ("", "layer", "output", "parameters")
-        rows = [(n, layer, shape, f"{count:,}") for n, layer, shape, count in self.summary_rows()]
-        total = sum(row[3] for row in self.summary_rows())
+        layers = self.summary_rows()
+        rows = [(name, layer, shape, f"{count:,}") for name, layer, shape, count in layers]
+        total = sum(count for *_, count in layers)
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
         lines = [
             f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip()
@@ -516,10 +518,9 @@ class Network:
 
     def _samples(self, x: Any, y: Any, loss: Loss, weight: Any, prefix: str = "") -> Samples:
         rows = self._rows(x, f"{prefix}X")
-        n = int(rows.shape[0])
         assert self.output_shape is not None
         target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
-        return Samples(rows, target, data.weights(weight, self.backend, n))
+        return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
 
     def _validation(self, given: tuple[Any, ...], loss: Loss) -> Samples:
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
@@ -579,10 +580,6 @@ def _without_output_activation(layers: Sequential) -> tuple[Sequential, Any]:
     if isinstance(last, Dense):
         return Sequential([*body, dataclasses.replace(last, activation=None)]), last.activation
     return layers, Identity()
-
-
-def _callbacks(given: Iterable[Any], verbose: int | bool | None) -> list[Any]:
-    return callbacks.resolve(given, verbose)
 
 
 def _say(message: str) -> None:
