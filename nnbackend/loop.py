@@ -90,7 +90,8 @@ class Loop:
         finally:
             self._publish()  # for good: parameters that a callback sets at the end, stay
             self._notify("stop", run)
-        run.history.stopped = run.reason
+        if len(run.history) < epochs:
+            run.history.stopped = run.reason
         return run.history
 
     def _epochs(self, run: Run) -> None:

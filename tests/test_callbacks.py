@@ -41,6 +41,14 @@ class Log(Callback):
         self.events.append(("stop", run.epoch, len(run.history)))
 
 
+def test_a_run_that_did_all_its_epochs_was_not_stopped_early():
+    asks = lambda run: run.stop("enough")  # noqa: E731
+    history = network().fit(X, Y, epochs=1, callbacks=[asks])
+    assert len(history) == 1
+    assert history.stopped is None
+    assert network().fit(X, Y, epochs=2, callbacks=[asks]).stopped == "enough"
+
+
 def test_every_event_comes_in_its_order(backend):
     log = Log()
     network(backend).fit(X, Y, epochs=2, batch_size=4, callbacks=[log])
