@@ -268,6 +268,7 @@ class Network:
             if profile:
                 fitted, measured = profiled(objective, self.backend)
             trainer = self._new_trainer(fitted, chosen)
+            self._adopt(trainer)  # the arrays from before are let go
             loop = Loop(
                 trainer,
                 samples,
