@@ -30,7 +30,10 @@ class Sequential:
     layers: Sequence[Layer]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(check_layer(layer) for layer in self.layers))
+        layers = tuple(check_layer(layer) for layer in self.layers)
+        object.__setattr__(self, "layers", layers)
+        # Names are made here, once: a step of a small network takes only some ten microseconds.
+        object.__setattr__(self, "_named", [(str(i), layer) for i, layer in enumerate(layers)])
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return the parameters of each layer, and the shape of the last one's output."""
@@ -45,18 +48,19 @@ class Sequential:
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order."""
-        backwards: list[Backward] = []
-        for i, layer in enumerate(self.layers):
-            name = str(i)
+        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
+        backwards: list[tuple[str, Backward]] = []
+        for name, layer in named:
             x, layer_backward = layer.forward(params[name], x, ctx.child(name))
-            backwards.append(layer_backward)
+            backwards.append((name, layer_backward))
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-            grads: Params = {str(i): {} for i in range(len(backwards))}
+            grads: Params = {name: {} for name, _ in backwards}
             # Without dx the pass ends at the first layer that has parameters.
             end = 0 if input_grad else _first_with_parameters(params)
             for i in range(len(backwards) - 1, end - 1, -1):
-                dy, grads[str(i)] = backwards[i](dy, input_grad=input_grad or i > end)
+                name, layer_backward = backwards[i]
+                dy, grads[name] = layer_backward(dy, input_grad=input_grad or i > end)
             return (dy if input_grad else None), grads
 
         return x, backward
