@@ -14,6 +14,7 @@ from benchmarks.timing import Options
 
 SECTIONS = {
     "steps": training.steps,
+    "profile": training.profile,
     "tutorial": training.tutorial,
     "fit": training.fit,
     "predict": use.predict,

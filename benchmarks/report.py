@@ -24,6 +24,7 @@ LOOPS = ("PyTorch, batches by index", "PyTorch, DataLoader")
 MANY = "JAX, one jit over many steps"
 SCRIPT = "its NumPy script"
 FLOOR = "matrix products, numpy"
+BY_HAND = ("NumPy by hand", "its NumPy script, loss each time")
 
 # table, contestant, against the fastest of, at most
 TARGETS: list[tuple[str, str, tuple[str, ...], float]] = [
@@ -68,6 +69,8 @@ class Report:
                 yield "steps", matrix(tables, spread)
                 yield "losses", matrix(tables, value)
                 yield "first-runs", matrix(tables, first_run)
+            elif name == "profile":
+                yield "profile", matrix(tables, middle)
             elif name == "growth":
                 axes = dict.fromkeys(t["axis"] for t in tables)
                 by_axis = [[t for t in tables if t["axis"] == axis] for axis in axes]
@@ -109,8 +112,11 @@ class Report:
                 continue
             work = self.tables[key]["title"].partition(":")[0]
             holds = "yes" if ratio <= at_most else "**no**"
-            lines.append((work, ours, against, f"{ratio:.2f}", f"{at_most:.2f}", holds))
-        return markdown(("work", "", "against", "ratio", "at most", "holds"), lines)
+            by_hand = next((r for h in BY_HAND if (r := self.ratio(key, h, (against,))[0])), None)
+            floor = f"{by_hand:.2f}" if by_hand and ours == NUMPY else ""
+            lines.append((work, ours, against, f"{ratio:.2f}", f"{at_most:.2f}", holds, floor))
+        head = ("work", "", "against", "ratio", "at most", "holds", "NumPy by hand")
+        return markdown(head, lines)
 
     def ratio(self, key: str, ours: str, peers: Iterable[str]) -> tuple[float | None, str]:
         """Return the ratio of medians to the fastest of some peers, and its name."""

@@ -40,7 +40,7 @@ class Options:
 
 # Idle threads of OpenBLAS and OpenMP wait actively for work, up to about 30 ms, and would take the
 # cores from whoever runs next.
-_PAUSE = 0.06
+PAUSE = 0.06
 
 
 def race(
@@ -89,7 +89,7 @@ def race(
 def _timed(trial: Contestant) -> tuple[float, float]:
     trial.reset()
     gc.collect()
-    time.sleep(_PAUSE)
+    time.sleep(PAUSE)
     start = time.perf_counter()
     value = trial.run()
     return time.perf_counter() - start, value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,8 +11,9 @@ import numpy as np
 
 import nnbackend as nnb
 from benchmarks.peers import entered
+from benchmarks.peers.nnb import Steps
 from benchmarks.peers.numpy_by_hand import NeuralNetwork
-from benchmarks.timing import Contestant, Options, race, table
+from benchmarks.timing import PAUSE, Contestant, Options, race, summary, table
 from benchmarks.work import NETWORKS, Task, images, initial, name_of, step_task
 
 Tables = list[dict[str, Any]]
@@ -32,6 +34,35 @@ def steps(options: Options) -> Tables:
         title = f"Training step, {name_of(sizes)}, batch {batch}"
         tables.append(
             table(f"steps/{name_of(sizes)}", title, "step", rows, steps=task.steps, batch=batch)
+        )
+    return tables
+
+
+def profile(options: Options) -> Tables:
+    """Return where the time of a training step goes: forward, loss, backward, and the rest."""
+    tables = []
+    for sizes, batch in NETWORKS[: 3 if options.quick else None]:
+        task = step_task(sizes, batch, 0.05 if options.quick else 0.25)
+        contestant = Steps(task, "numpy")
+        parts: dict[str, list[float]] = {}
+        for _ in range(options.rounds + 1):
+            contestant.reset()
+            time.sleep(PAUSE)
+            measured = contestant.fit(profile=True).profile.to_dict()
+            layers = measured["layers"].values()
+            for name, seconds in {
+                "layers forward": sum(layer["forward"] for layer in layers),
+                "loss": measured["loss"],
+                "layers backward": sum(layer["backward"] for layer in layers),
+                "Adam, batches, the rest": measured["rest"],
+                "all": measured["seconds"],
+                "of it matrix products": sum(layer["floor"] for layer in layers),
+            }.items():
+                parts.setdefault(name, []).append(seconds / task.steps)
+        rows = [{"name": name, **summary(found[1:])} for name, found in parts.items()]
+        title = f"Where the time goes, {name_of(sizes)}, batch {batch}"
+        tables.append(
+            table(f"profile/{name_of(sizes)}", title, "step", rows, steps=task.steps, batch=batch)
         )
     return tables
 

@@ -56,7 +56,13 @@ class Steps:
 
     def run(self) -> float:
         """Train for an epoch."""
-        history = self.net.fit(
+        history = self.fit()
+        self.net.backend.synchronize()
+        return history["loss"][-1]
+
+    def fit(self, profile: bool = False) -> nnb.History:
+        """Train for an epoch."""
+        return self.net.fit(
             self.x,
             self.y,
             loss=LOSS,
@@ -65,9 +71,8 @@ class Steps:
             batch_size=self.batch,
             shuffle=False,
             verbose=0,
+            profile=profile,
         )
-        self.net.backend.synchronize()
-        return history["loss"][-1]
 
 
 class OwnLoop(Steps):
