@@ -80,21 +80,27 @@ class Registry:
         return self._names.get(type(value))
 
 
-def describe(value: Any) -> Any:
+def describe(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as JSON-ready data: registered objects become ``{kind: name, "fields": {...}}``.
 
     Raises:
         TypeError: something in it is neither plain data nor a registered description.
+        ValueError: it is nested deeper than :func:`rebuild` reads.
     """
+    if depth > _DEEPEST:
+        raise ValueError(
+            f"the description is nested more than {_DEEPEST} deep, and would not be read again; put "
+            "layers side by side in one Sequential, not one inside the other"
+        )
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
-        return [describe(item) for item in value]
+        return [describe(item, depth + 1) for item in value]
     for kind, registry in _REGISTRIES.items():
         name = registry.name_of(value)
         if name is not None:
             given = [f.name for f in dataclasses.fields(value) if f.init]
-            return {kind: name, "fields": {f: describe(getattr(value, f)) for f in given}}
+            return {kind: name, "fields": {f: describe(getattr(value, f), depth + 1) for f in given}}
     raise TypeError(
         f"{type(value).__name__} cannot be written to a file: register its class first, "
         "for instance with @nnbackend.register_layer, and keep its fields plain data"

@@ -175,3 +175,17 @@ def test_a_field_may_be_called_layer():
 def test_what_is_not_a_layer_cannot_be_registered(cls, words):
     with pytest.raises(TypeError, match=words):
         nnb.register_layer(cls)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    def nested(depth):
+        layer = nnb.Dense(2)
+        for _ in range(depth):
+            layer = nnb.Sequential([layer])
+        return nnb.Network([layer], input_shape=2)
+
+    path = nested(30).save(tmp_path / "deep.safetensors")
+    assert nnb.load(path).input_shape == (2,)
+    with pytest.raises(ValueError, match="nested more than 64 deep"):
+        nested(40).save(tmp_path / "deeper.safetensors")
+    assert not (tmp_path / "deeper.safetensors").exists()
