@@ -100,7 +100,10 @@ def describe(value: Any, depth: int = 0) -> Any:
         name = registry.name_of(value)
         if name is not None:
             given = [f.name for f in dataclasses.fields(value) if f.init]
-            return {kind: name, "fields": {f: describe(getattr(value, f), depth + 1) for f in given}}
+            return {
+                kind: name,
+                "fields": {f: describe(getattr(value, f), depth + 1) for f in given},
+            }
     raise TypeError(
         f"{type(value).__name__} cannot be written to a file: register its class first, "
         "for instance with @nnbackend.register_layer, and keep its fields plain data"
