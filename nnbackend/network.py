@@ -39,8 +39,6 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = ["Network"]
 
-_PROBABILITIES = ("sigmoid", "softmax")
-
 
 class Network:
     """A neural network on a backend.
@@ -538,26 +536,27 @@ class Network:
         absorbed = losses.absorbed_activation(chosen)
         if self._params is None:
             self._rows(x)  # builds the network: the output's shape is needed below
+        shape = self.output_shape or ()
         layers, last = _without_output_activation(self.layers)
         ends_in = activations.ACTIVATIONS.name_of(last)
-        if absorbed is None or ends_in not in _PROBABILITIES:
+        name = losses.LOSSES.name_of(chosen)
+        if ends_in in losses.trait(chosen, "refuses"):
+            wanted = "no output activation" + (f" or {absorbed}" if absorbed else "")
+            raise ValueError(
+                f"the loss {name} goes with {wanted}, but the network ends in {ends_in}"
+            )
+        fewest = losses.trait(chosen, "fewest_outputs")
+        if shape and shape[-1] < fewest:
+            raise ValueError(
+                f"the loss {name} needs {fewest} outputs or more, and the network has {shape[-1]}; "
+                "for one output that says yes or no use binary_cross_entropy"
+            )
+        if absorbed is None or ends_in != absorbed:
             layers, output = self.layers, Identity()
-        elif ends_in == absorbed:
-            output = last
         else:
-            raise ValueError(
-                f"the loss {losses.LOSSES.name_of(chosen)} goes with logits or a {absorbed} output, "
-                f"but the network ends in {ends_in}"
-            )
-        threshold = None
-        if absorbed == "sigmoid" or self.output_shape == (1,):
-            threshold = 0.0 if absorbed == "sigmoid" and ends_in != "sigmoid" else 0.5
-        if absorbed == "softmax" and self.output_shape is not None and self.output_shape[-1] < 2:
-            raise ValueError(
-                "softmax_cross_entropy needs an output for each class, two or more; "
-                "for one output use binary_cross_entropy"
-            )
-        return Objective(layers, chosen, output, metrics.resolve(watched, threshold))
+            output = last
+        meaning = metrics.outputs_of(chosen, ends_in)
+        return Objective(layers, chosen, output, metrics.resolve(watched, meaning, shape))
 
     def _new_trainer(self, objective: Objective, optimizer: Optimizer) -> Trainer:
         if not flatten(self.params):
