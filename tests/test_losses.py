@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import hypothesis.strategies as st
 import numpy as np
@@ -30,7 +30,7 @@ def brought(backend, target: np.ndarray):
     return backend.asarray(target, backend.xp.int32 if target.dtype == np.int32 else None)
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(loss, backend):
     """Return the loss as a program: in training it is part of one, where the library compiles."""
     return backend.compile(loss)
