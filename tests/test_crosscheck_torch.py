@@ -154,7 +154,7 @@ def layer_twin(layer: Any, params: Any, x: Any) -> Any:
             for i, inner in enumerate(layer.layers):
                 x = layer_twin(inner, params[str(i)], x)
             return x
-        case nnb.Dropout():  # outside training
+        case nnb.Dropout() | nnb.AlphaDropout() | nnb.GaussianNoise():  # outside training
             return x
     raise AssertionError(f"no twin for {layer}")
 
@@ -186,6 +186,24 @@ def test_layers(case):
     assert_close(y, twin.detach().numpy(), 1e-14)
     assert_close(dx, twin_x.grad.numpy(), 1e-13)
     assert_close(grads, tree_map(lambda p: p.grad.numpy(), twin_params), 1e-13)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_alpha_dropout_has_torchs_two_values(rate):
+    """Where it keeps a number and where not is chance; what becomes of it is not."""
+    x = rows((400, 50))
+    y, backward = nnb.AlphaDropout(rate).forward({}, x, Context(NUMPY, True, (1, 2), 0))
+    torch.manual_seed(0)
+    twin_x = leaf(x)
+    twin = F.alpha_dropout(twin_x, rate, training=True)
+    twin.sum().backward()
+    dx, _ = backward(np.ones_like(x))
+    kept, twin_kept = dx != 0, twin_x.grad.numpy() != 0
+    both, neither = kept & twin_kept, ~kept & ~twin_kept
+    for part in (both, neither):
+        assert_close(y[part], twin.detach().numpy()[part], 1e-12)
+    assert_close(dx[both], twin_x.grad.numpy()[both], 1e-12)
+    assert abs(kept.mean() - twin_kept.mean()) < 0.02
 
 
 @each(LOSSES)
