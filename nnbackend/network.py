@@ -25,6 +25,7 @@ from nnbackend.activations import Identity
 from nnbackend.backend import Backend
 from nnbackend.callbacks import resolve as resolve_callbacks
 from nnbackend.checks import check_size
+from nnbackend.class_weight import ClassWeight, by_class
 from nnbackend.errors import nearest
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
@@ -206,6 +207,7 @@ class Network:
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float | None = None,
         sample_weight: Any = None,
+        class_weight: ClassWeight = None,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
         verbose: int | bool | None = None,
@@ -224,6 +226,9 @@ class Network:
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
             validation_split: a fraction of the rows to keep for that, at random, instead.
             sample_weight: how much each row counts; a weight of 2 counts it twice.
+            class_weight: how much more a row counts by its class, in the loss of training only; not in
+                metrics and not in validation. ``{class: weight}``, where a class left out has 1, or
+                ``"balanced"``: every class counts the same, however rare it is in what is learned from.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: see :mod:`nnbackend.callbacks`.
@@ -261,6 +266,8 @@ class Network:
                         index = self.backend.asarray(part, dtype=self.backend.xp.int32)
                         weight = self.backend.xp.take(samples.weight, index, axis=0)
                         data.check_some_weight(weight, self.backend, " of either part of the split")
+            if class_weight is not None:
+                samples = self._weighted_by_class(samples, class_weight, objective.loss, rows)
         with self.backend.scope():
             fitted, measured = objective, None
             if profile:
@@ -520,6 +527,21 @@ class Network:
         assert self.output_shape is not None
         target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
         return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
+
+    def _weighted_by_class(
+        self, samples: Samples, class_weight: ClassWeight, loss: Loss, rows: Any
+    ) -> Samples:
+        """Return the samples with weights by class, of which ``rows`` are learned from."""
+        classes = (self.output_shape or (1,))[-1]
+        given = {"weight": samples.weight, "rows": rows}
+        by = by_class(class_weight, samples.y, loss, self.backend, classes, **given)
+        samples = dataclasses.replace(samples, class_weight=by)
+        weight = samples.learned().weight
+        if rows is not None:
+            index = self.backend.asarray(rows, dtype=self.backend.xp.int32)
+            weight = self.backend.xp.take(weight, index, axis=0)
+        data.check_some_weight(weight, self.backend, " that are learned from, with class_weight")
+        return samples
 
     def _validation(self, given: tuple[Any, ...], loss: Loss) -> Samples:
         if not isinstance(given, tuple | list) or len(given) not in (2, 3):
