@@ -243,11 +243,11 @@ class Adam(Optimizer):
         set_number(self, "weight_decay", 0.0)
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the factor and the epsilon for the arrays as they are kept, and the rate."""
+        """Return the factor and the epsilon for the arrays as they are kept."""
         rate = self.rate(step)
         correction = math.sqrt((1.0 - self.beta2**step) / (1.0 - self.beta2))
         factor = rate * correction * (1.0 - self.beta1) / (1.0 - self.beta1**step)
-        return factor, self.epsilon * correction, rate
+        return factor, self.epsilon * correction
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
@@ -282,11 +282,15 @@ class AdamW(Adam):
 
     weight_decay: float = field(default=1e-2)
 
+    def scalars(self, step: int) -> tuple[float, ...]:
+        """Return those of Adam, and what is left of a parameter after its decay."""
+        return *super().scalars(step), 1.0 - self.rate(step) * self.weight_decay
+
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        p *= 1.0 - scalars[2] * self.weight_decay
+        p *= scalars[2]
         return self._step(p, g, slots, scalars, xp)
 
 
