@@ -16,7 +16,7 @@ from nnbackend.types import Array
 
 __all__ = ["ClassWeight", "by_class"]
 
-ClassWeight = Mapping[int, float] | str | None
+ClassWeight = Mapping[int, float] | str
 """``{class: weight}``, where 1 goes for what is left out, or ``"balanced"``."""
 
 
@@ -29,8 +29,8 @@ def by_class(
     *,
     weight: Array | None = None,
     rows: np.ndarray[Any, Any] | None = None,
-) -> Array | None:
-    """Return the weight of each row by its class, or None.
+) -> Array:
+    """Return the weight of each row by its class.
 
     ``"balanced"`` gives a class ``sum(w) / (classes * sum(w of the class))``, as in scikit-learn, with
     the weights ``w`` of the rows (1 without) and the number of classes that occur.
@@ -50,8 +50,6 @@ def by_class(
         UnknownNameError: a word other than ``"balanced"``.
         TypeError: neither a mapping nor a word.
     """
-    if spec is None:
-        return None
     labels, names = _labels(backend.to_numpy(y), loss, classes)
     if isinstance(spec, str):
         if spec != "balanced":

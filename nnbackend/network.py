@@ -207,7 +207,7 @@ class Network:
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float | None = None,
         sample_weight: Any = None,
-        class_weight: ClassWeight = None,
+        class_weight: ClassWeight | None = None,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
         verbose: int | bool | None = None,

@@ -344,19 +344,40 @@ def test_a_network_that_ends_in_exponential_learns_rates(backend64):
     assert host(backend64, rates.state_dict()["0.weight"])[0, 0] == pytest.approx(0.5, abs=0.2)
 
 
+def fourth_power(prediction, target, sample_weight=None):
+    """The loss of the guide: one function, value and gradient."""
+    error = prediction - target
+    count = error.shape[0] * error.shape[1]
+    return nnb.backend.namespace(error).sum(error**4) / count, 4 * error**3 / count
+
+
 def test_a_loss_of_ones_own_is_one_function(backend64):
-    """The example of the guide: value and gradient, checked and trained."""
-
-    def fourth_power(prediction, target, sample_weight=None):
-        error = prediction - target
-        return backend64.xp.sum(error**4) / 4, error**3
-
-    x, target, v = rows((5, 2)), rows((5, 2), 1), rows((5, 2), 2)
-    _, dy = fourth_power(backend64.asarray(x), backend64.asarray(target))
-    numeric = slope(
-        lambda x: float(fourth_power(backend64.asarray(x), backend64.asarray(target))[0]), x, v
-    )
-    assert (host(backend64, dy) * v).sum() == pytest.approx(numeric, rel=1e-6)
+    x, target = rows((5, 2)), rows((5, 2), 1)
+    assert nnb.testing.check_loss(fourth_power, x, target, backend=backend64) < 1e-7
     net = nnb.Network([nnb.Dense(2)], backend=backend64)
     history = net.fit(x, target, loss=fourth_power, optimizer=nnb.Adam(0.1), epochs=200)
     assert history["loss"][-1] < history["loss"][0] / 5
+
+
+@each(LOSSES)
+def test_the_public_check_passes_for_every_loss(case):
+    x, target = rows((5, *case.shape)), target_for(case, 5)
+    assert nnb.testing.check_loss(case.thing, x, target, np.arange(5.0)) < 1e-6
+
+
+@pytest.mark.parametrize("off", [1.001, -1.0])
+def test_a_gradient_that_is_wrong_is_found(off):
+    def wrong(prediction, target, sample_weight=None):
+        value, dy = fourth_power(prediction, target)
+        return value, off * dy
+
+    with pytest.raises(nnb.errors.GradientError, match="the loss wrong: its gradient differs"):
+        nnb.testing.check_loss(wrong, rows((5, 2)), rows((5, 2), 1))
+    with pytest.raises(nnb.errors.GradientError, match="differs"):  # of another shape
+        nnb.testing.check_loss(
+            lambda p, t: (fourth_power(p, t)[0], p[0]), rows((5, 2)), rows((5, 2), 1)
+        )
+
+
+def test_a_loss_of_class_numbers_can_be_checked():
+    assert nnb.testing.check_loss("softmax_focal", rows((4, 3)), [0, 2, 1, 1]) < 1e-7
