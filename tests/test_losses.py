@@ -44,8 +44,7 @@ def evaluated(case, backend, x, target, weight=None):
 
 
 @each(LOSSES)
-@pytest.mark.parametrize("batch", [1, 5])
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("batch", "weighted"), [(1, False), (4, False), (4, True)])
 def test_gradient_agrees_with_central_differences(case, batch, weighted, backend64):
     shape = (batch, *case.shape)
     x, v, target = rows(shape), rows(shape, 2), target_for(case, batch)
@@ -58,35 +57,26 @@ def test_gradient_agrees_with_central_differences(case, batch, weighted, backend
 
 @each(LOSSES)
 def test_float32_stays_float32_and_nothing_is_changed(case, backend):
-    x = backend.asarray(rows((5, *case.shape)))
-    target, weight = brought(backend, target_for(case, 5)), backend.asarray([1, 2, 0, 4, 1])
+    x = backend.asarray(rows((4, *case.shape)))
+    target, weight = brought(backend, target_for(case, 4)), backend.asarray([1, 2, 0, 4])
     before = host(backend, {"x": x, "target": target, "weight": weight})
     for extra in ((), (weight,)):
-        value, dy = case.thing(x, target, *extra)
+        value, dy = compiled(case.thing, backend)(x, target, *extra)
         assert value.dtype == dy.dtype == backend.xp.float32
         assert tuple(value.shape) == ()
     assert_equal(host(backend, {"x": x, "target": target, "weight": weight}), before)
 
 
 @each(LOSSES)
-def test_a_weight_of_two_counts_a_row_twice(case, backend64):
+def test_a_weight_is_a_number_of_copies(case, backend64):
+    """Two for one row, none for another: in the value and in the gradient."""
     x, target = rows((4, *case.shape)), target_for(case, 4)
-    twice = [0, 1, 1, 2, 3]
-    value, dy = evaluated(case, backend64, x, target, [1.0, 2.0, 1.0, 1.0])
-    value_twice, dy_twice = evaluated(case, backend64, x[twice], target[twice])
-    assert value == pytest.approx(value_twice, rel=1e-13)
-    dy_twice[1] += dy_twice[2]
-    np.testing.assert_allclose(dy, np.delete(dy_twice, 2, axis=0), rtol=1e-12)
-
-
-@each(LOSSES)
-def test_a_weight_of_zero_leaves_a_row_out(case, backend64):
-    x, target = rows((4, *case.shape)), target_for(case, 4)
-    value, dy = evaluated(case, backend64, x, target, [1.0, 1.0, 0.0, 1.0])
-    kept = [0, 1, 3]
-    value_kept, dy_kept = evaluated(case, backend64, x[kept], target[kept])
-    assert value == pytest.approx(value_kept, rel=1e-13)
-    np.testing.assert_allclose(dy[kept], dy_kept, rtol=1e-12)
+    copies = [0, 1, 1, 3]
+    value, dy = evaluated(case, backend64, x, target, [1.0, 2.0, 0.0, 1.0])
+    expected, dy_copies = evaluated(case, backend64, x[copies], target[copies])
+    assert value == pytest.approx(expected, rel=1e-13)
+    np.testing.assert_allclose(dy[[0, 3]], dy_copies[[0, 3]], rtol=1e-12)
+    np.testing.assert_allclose(dy[1], dy_copies[1] + dy_copies[2], rtol=1e-12)
     assert not dy[2].any()
 
 
@@ -101,7 +91,7 @@ def test_equal_weights_change_nothing_whatever_their_size(case, backend64):
 
 @each(LOSSES)
 def test_a_batch_of_zero_weights_has_no_loss_and_no_gradient(case, backend):
-    value, dy = evaluated(case, backend, rows((3, *case.shape)), target_for(case, 3), [0.0] * 3)
+    value, dy = evaluated(case, backend, rows((4, *case.shape)), target_for(case, 4), [0.0] * 4)
     assert value == 0
     assert not dy.any()
 
@@ -125,7 +115,7 @@ def best_output(case: Case, target: np.ndarray) -> np.ndarray:
 
 @each(PROPER)
 def test_the_prediction_that_is_right_has_the_smallest_loss(case, backend64):
-    target = target_for(case, 5)
+    target = target_for(case, 4)
     best = best_output(case, target)
     value, dy = evaluated(case, backend64, best, target)
     assert np.abs(dy).max() < 1e-8
@@ -135,8 +125,8 @@ def test_the_prediction_that_is_right_has_the_smallest_loss(case, backend64):
 @each(ABSORBING)
 @pytest.mark.parametrize("size", [1e3, 1e4, 1e30])
 def test_losses_of_logits_are_stable_for_any_logit(case, size, backend):
-    x = size * np.sign(rows((6, *case.shape)))
-    value, dy = evaluated(case, backend, x, target_for(case, 6))
+    x = size * np.sign(rows((4, *case.shape)))
+    value, dy = evaluated(case, backend, x, target_for(case, 4))
     assert np.isfinite(value)
     assert value >= 0
     assert np.isfinite(dy).all()

@@ -257,14 +257,16 @@ def confusion_matrix(
     predicted, actual = answers.indicators()
     dtype = answers.scores.dtype
     if answers.weight is not None:
-        return (xp.astype(actual, dtype) * answers.weight[:, None]).mT @ xp.astype(predicted, dtype)
+        weighted = xp.astype(actual, dtype) * answers.weight[:, None]
+        return xp.matrix_transpose(weighted) @ xp.astype(predicted, dtype)
     # As products of zeros and ones, in pieces so short that even float32 counts exactly.
-    total = xp.astype(xp.zeros_like(actual[:1, :].mT & predicted[:1, :]), xp.int32)
-    for start in range(0, actual.shape[0], _EXACT):
-        part = slice(start, min(start + _EXACT, actual.shape[0]))
-        counts = xp.astype(actual[part, :], dtype).mT @ xp.astype(predicted[part, :], dtype)
-        total = total + xp.astype(counts, xp.int32)
-    return total
+    pieces = [slice(a, min(a + _EXACT, actual.shape[0])) for a in range(0, actual.shape[0], _EXACT)]
+    counts = [
+        xp.matrix_transpose(xp.astype(actual[part, :], dtype))
+        @ xp.astype(predicted[part, :], dtype)
+        for part in pieces
+    ]
+    return sum(xp.astype(count, xp.int32) for count in counts)
 
 
 def _set_threshold(metric: Any) -> None:
