@@ -1,6 +1,16 @@
 """Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
 
-from nnbackend import activations, callbacks, errors, initializers, losses, metrics, optimizers
+from nnbackend import (
+    activations,
+    callbacks,
+    constraints,
+    errors,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+)
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
 from nnbackend.history import History
 from nnbackend.layers import (
@@ -42,6 +52,7 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "constraints",
     "errors",
     "get_backend",
     "initializers",
@@ -50,5 +61,6 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "regularizers",
     "testing",
 ]

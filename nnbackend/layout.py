@@ -30,6 +30,9 @@ class Layout(Protocol):
     def params(self, carry: Any) -> Params:
         """Return the named parameters in a carry."""
 
+    def result(self, carry: Any) -> Params:
+        """Return the named parameters to evaluate with: the average, if the optimiser keeps one."""
+
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Return the carry after one step of the optimiser. The old one is consumed."""
 
@@ -70,17 +73,23 @@ class Leaves:
         """Return the named parameters."""
         return carry[0]  # type: ignore[no-any-return]
 
+    def result(self, carry: Any) -> Params:
+        """Return the optimiser's average, if it keeps one."""
+        return self._optimizer.averaged(carry[0], {"slots": carry[1]})
+
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Apply the optimiser's rule to each parameter."""
         params, slots = carry
         return self._optimizer.apply(params, grads, slots, scalars)
 
-    def snapshot(self, carry: Any, old: Any = None) -> Params:
-        """Return a copy of the parameters."""
-        return _copy(carry[0], self._xp)
+    def snapshot(self, carry: Any, old: Any = None) -> Any:
+        """Return a copy of the parameters, and of all that goes with an average of them."""
+        return self.copy(carry) if self._optimizer.averages else _copy(carry[0], self._xp)
 
-    def restored(self, carry: Any, snapshot: Params) -> Any:
-        """Return the carry with other parameters."""
+    def restored(self, carry: Any, snapshot: Any) -> Any:
+        """Return the carry with what is in a snapshot."""
+        if self._optimizer.averages:
+            return self.copy(snapshot)
         return _copy(snapshot, self._xp), carry[1]
 
     def finite(self, carry: Any) -> bool:
@@ -103,17 +112,28 @@ class Vector:
         self._backend = backend
         self._xp = backend.xp
         self._optimizer = optimizer
+        self._averages = optimizer.averages
+        self._prepares = type(optimizer).gradients is not Optimizer.gradients
 
     def init(self, params: Params) -> _Vectors:
         """Return the carry."""
-        return _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        carry = _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        if self._averages:
+            carry.slots[-1][...] = carry.vector
+        return carry
 
     def params(self, carry: _Vectors) -> Params:
         """Return the named parameters, views of the vector."""
         return carry.params
 
+    def result(self, carry: _Vectors) -> Params:
+        """Return the optimiser's average, if it keeps one, as views of its vector."""
+        return carry.named(carry.slots[-1]) if self._averages else carry.params
+
     def update(self, carry: _Vectors, grads: Params, scalars: tuple[Any, ...]) -> _Vectors:
         """Apply the optimiser's rule to the vector."""
+        if self._prepares:
+            grads = self._optimizer.gradients(grads)
         for view, path in carry.gradients:
             view[...] = at(grads, path)
         for p, slots, g in carry.pieces:
@@ -136,17 +156,23 @@ class Vector:
             if new is not slot:
                 slot[...] = new
 
-    def snapshot(self, carry: _Vectors, old: Any = None) -> Array:
-        """Return a copy of the vector."""
+    def snapshot(self, carry: _Vectors, old: Any = None) -> Any:
+        """Return copies of the vector and, if the optimiser keeps an average, of the slots."""
+        kept = self._kept(carry)
         if old is None:
-            return self._xp.asarray(carry.vector, copy=True)
-        old[...] = carry.vector
+            return [self._xp.asarray(vector, copy=True) for vector in kept]
+        for copy, vector in zip(old, kept, strict=True):
+            copy[...] = vector
         return old
 
-    def restored(self, carry: _Vectors, snapshot: Array) -> _Vectors:
-        """Copy a snapshot into the vector."""
-        carry.vector[...] = snapshot
+    def restored(self, carry: _Vectors, snapshot: Any) -> _Vectors:
+        """Copy a snapshot into the vectors."""
+        for vector, copy in zip(self._kept(carry), snapshot, strict=True):
+            vector[...] = copy
         return carry
+
+    def _kept(self, carry: _Vectors) -> list[Array]:
+        return [carry.vector, *carry.slots] if self._averages else [carry.vector]
 
     def finite(self, carry: _Vectors) -> bool:
         """Return whether all parameters are finite."""
@@ -182,18 +208,17 @@ class _Vectors:
         flat = [xp.reshape(at(params, path), (-1,)) for path in (*large, *small)]
         self.vector = xp.concat(flat)
         self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
-        views: dict[str, Array] = {}
-        self.large, start = [], 0
+        self.large, self._places, start = [], [], 0
         for path in (*large, *small):
             stop = start + sizes[path]
-            shape = at(params, path).shape
-            views[".".join(path)] = xp.reshape(self.vector[start:stop], shape, copy=False)
+            self._places.append((".".join(path), slice(start, stop), at(params, path).shape))
             if path in large:
                 parts = _parts(start, stop, chunk)
                 pieces = [(*self._piece(p), slice(p.start - start, p.stop - start)) for p in parts]
                 self.large.append((path, pieces))
             start = stop
-        self.params = unflatten(views, params)
+        self._xp, self._like = xp, tree_map(lambda _: None, params)
+        self.params = self.named(self.vector)
         first = sum(sizes[path] for path in large)
         gradient = xp.zeros_like(self.vector[first:])
         self.pieces = [
@@ -206,6 +231,14 @@ class _Vectors:
             view = xp.reshape(gradient[start:stop], at(params, path).shape, copy=False)
             self.gradients.append((view, path))
             start = stop
+
+    def named(self, vector: Array) -> Params:
+        """Return the views by name of a vector that is ordered as the parameters are."""
+        views = {
+            name: self._xp.reshape(vector[place], shape, copy=False)
+            for name, place, shape in self._places
+        }
+        return unflatten(views, self._like)
 
     def _piece(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
         """Return a part of the parameters and of the slots."""

@@ -50,6 +50,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
         "seed": network.seed,
         "input_shape": network.input_shape,
         "network": describe(network.layers),
+        "frozen": list(network.frozen),
         "metadata": network.metadata,
     }
     header = {_HEADER: json.dumps(description, allow_nan=False)}
@@ -97,10 +98,11 @@ def load(
             dtype=dtype or _word(description, "dtype", ("float32", "float64")),
             seed=_seed(description),
         )
+        frozen = _frozen(description, params)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
     network.restore(input_shape, params, kept)
-    return network
+    return network.freeze(*frozen)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -174,3 +176,11 @@ def _seed(description: dict[str, Any]) -> int:
     if type(seed) is not int or not 0 <= seed < 2**64:
         raise ModelFileError(f"its seed {seed!r} is not a seed")
     return seed
+
+
+def _frozen(description: dict[str, Any], params: Params) -> list[str]:
+    """Return the names of the frozen parameters; older files have none."""
+    names, known = description.get("frozen", []), flatten(params)
+    if not isinstance(names, list) or not all(isinstance(n, str) and n in known for n in names):
+        raise ModelFileError(f"the frozen parameters {names!r} are not parameters of the network")
+    return names

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from nnbackend import random
+from nnbackend import random, regularizers
+from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend
+from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.types import Array, Context, Layer, Params
 
 __all__ = [
@@ -45,12 +47,16 @@ class Objective:
         loss: takes the output of ``layers``.
         output: from the output of ``layers`` to that of the network.
         metrics: by name; they take the output of the network.
+        penalties: of the layers' regularisers, added to the loss.
+        constraints: of the layers, by the dotted name of the weight they hold for.
     """
 
     layers: Layer
     loss: Loss
     output: Callable[[Array, Context], tuple[Array, Any]]
     metrics: Mapping[str, Metric]
+    penalties: regularizers.Terms = ()
+    constraints: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,10 +99,12 @@ class _Block:
 def _training_step(
     layers: Layer,
     loss: Loss,
+    penalties: regularizers.Terms,
     optimizer: Optimizer,
     backend: Backend,
     key: tuple[int, int],
     watched: bool,
+    parts: Parts | None,
 ) -> Callable[..., Any]:
     """Return the training step, run over batches: forward, loss, backward, update."""
     layout = layout_for(backend, optimizer)
@@ -109,14 +117,16 @@ def _training_step(
     ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
         ctx = shared or Context(backend, True, key)
         ctx.step = number
-        prediction, backward = layers.forward(layout.params(carry), x, ctx)
-        total = None
-        if weight is None:
-            value, dy = loss(prediction, y)
+        params = layout.params(carry)
+        if parts is None:
+            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
         else:
-            value, dy = loss(prediction, y, weight)
-            total = backend.xp.sum(weight)
-        _, grads = backward(dy, input_grad=False)
+            value, prediction, grads = gradients_in_parts(
+                parts, watched, layers, loss, params, x, y, weight, ctx
+            )
+        if penalties:
+            value, grads = regularizers.penalized(penalties, params, value, grads)
+        total = None if weight is None else backend.xp.sum(weight)
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
@@ -140,11 +150,16 @@ _shared_forward_pass = lru_cache(maxsize=64)(_forward_pass)
 
 
 def training_step(
-    objective: Objective, optimizer: Optimizer, backend: Backend, seed: int
+    objective: Objective,
+    optimizer: Optimizer,
+    backend: Backend,
+    seed: int,
+    parts: Parts | None = None,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it."""
     key, watched = random.pass_key(seed), bool(objective.metrics)
-    description: Any = (objective.layers, objective.loss, optimizer, backend, key, watched)
+    layers, loss, penalties = objective.layers, objective.loss, objective.penalties
+    description: Any = (layers, loss, penalties, optimizer, backend, key, watched, parts)
     if backend.static_shapes and _hashable(description):
         return _shared_training_step(*description)
     return _training_step(*description)
@@ -177,6 +192,8 @@ class Trainer:
         params: the parameters to start from; they are copied.
         seed: fixes the order of batches and all that is random in the layers.
         steps: how many steps the network has been trained for before.
+        accumulate: in how many parts to compute the gradient of a batch.
+        steps_per_epoch: for what the optimiser counts in epochs.
     """
 
     def __init__(
@@ -187,21 +204,42 @@ class Trainer:
         params: Params,
         seed: int,
         steps: int = 0,
+        accumulate: int = 1,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend
         self.seed = seed
-        self.steps = steps  # of the network's life: a new dropout mask for each
+        self.steps = steps  # of the network's life: a new dropout mask for each part of each
         self.updates = 0  # of this optimiser's life: what its formulas count
-        self.layout = layout_for(backend, optimizer)
+        self.accumulate = accumulate
+        if objective.constraints:
+            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+        self._rule = optimizer.prepared(params, steps_per_epoch)
+        layers = trained_part(objective.layers, optimizer, params)
+        self._objective = replace(objective, layers=layers)
+        self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
-        self._run = training_step(objective, optimizer, backend, seed)
+        self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+
+    def _run(self, size: int) -> Callable[..., Any]:
+        """Return the program for batches of a size."""
+        parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
+        if self._program is None or self._program[0] != parts:
+            step = training_step(self._objective, self._rule, self.backend, self.seed, parts)
+            self._program = parts, step
+        return self._program[1]
 
     @property
     def params(self) -> Params:
         """The named parameters as they are now."""
         return self.layout.params(self.carry)
+
+    @property
+    def result(self) -> Params:
+        """The named parameters to evaluate with and to keep: their average, if one is kept."""
+        return self.layout.result(self.carry)
 
     def snapshot(self, old: Any = None) -> Any:
         """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
@@ -242,7 +280,8 @@ class Trainer:
             elif (start, stop) != (0, rows):
                 part = samples.slice(start, stop)
             size = min(batch_size, stop - start)
-            blocks.append(self._block(part, size, math.ceil((stop - start) / size)))
+            program = self._run(batch_size)
+            blocks.append(self._block(program, part, size, math.ceil((stop - start) / size)))
             if each_block is not None:
                 each_block(math.ceil(stop / batch_size))
         # Here, and not before, the losses are waited for.
@@ -253,9 +292,9 @@ class Trainer:
 
     def repeat(self, samples: Samples, count: int) -> list[float]:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
-        losses: list[float] = self.backend.read(
-            self._block(samples, len(samples), count).losses
-        ).tolist()
+        size = len(samples)
+        block = self._block(self._run(size), samples, size, count)
+        losses: list[float] = self.backend.read(block.losses).tolist()
         return losses
 
     def rates(self, count: int) -> list[float]:
@@ -265,17 +304,21 @@ class Trainer:
             return [rate] * count
         return [float(rate(update)) for update in range(self.updates - count, self.updates)]
 
-    def _block(self, samples: Samples, size: int, steps: int) -> _Block:
+    def _block(
+        self, program: Callable[..., Any], samples: Samples, size: int, steps: int
+    ) -> _Block:
         """Run the steps of a block of rows."""
         rows = len(samples)
         padded = samples
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
         first, self.updates = self.updates, self.updates + steps
-        scalars = [self.optimizer.scalars(first + i + 1) for i in range(steps)]
-        numbers = range(self.steps, self.steps + steps)
-        self.steps += steps
-        self.carry, losses, masses, outputs = self._run(
+        scalars = [self._rule.scalars(first + i + 1) for i in range(steps)]
+        # Each part draws random numbers of its own: a step counts as many as it may have.
+        start = -(-self.steps // self.accumulate)
+        numbers = range(start, start + steps)
+        self.steps = (start + steps) * self.accumulate
+        self.carry, losses, masses, outputs = program(
             self.carry, (padded.x, padded.y, padded.weight), size, scalars, numbers
         )
         if outputs is not None:
@@ -300,7 +343,7 @@ class Trainer:
 
     def evaluate(self, samples: Samples) -> dict[str, float]:
         """Return the loss and the metrics on other samples."""
-        return evaluate(self.objective, self.params, samples, self.backend)
+        return evaluate(self.objective, self.result, samples, self.backend)
 
 
 def evaluate(
@@ -311,6 +354,7 @@ def evaluate(
     z = forward_in_batches(forward, params, samples.x, backend)
     extra = () if samples.weight is None else (samples.weight,)
     value, _ = objective.loss(z, samples.y, *extra)
+    value = value + regularizers.penalty(objective.penalties, params)
     return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
 
 
