@@ -69,6 +69,8 @@ class Run:
         epoch: the number of the epoch, from 1.
         step: how many steps of the epoch are done.
         history: the epochs done.
+        rate_scale: by what the optimiser's learning rates are multiplied from the next epoch on; for
+            a callback to change.
     """
 
     network: Any
@@ -78,6 +80,7 @@ class Run:
     epoch: int = 0
     step: int = 0
     reason: str | None = field(default=None, init=False)
+    rate_scale: float = field(default=1.0, init=False)
 
     def stop(self, reason: str) -> None:
         """Ask for the training to end after this epoch; ``reason`` goes to ``history.stopped``."""

@@ -100,6 +100,7 @@ class Loop:
         while len(history) < run.epochs and run.reason is None:
             run.epoch, run.step = len(history) + 1, 0
             self._notify("epoch_start", run)
+            self._trainer.rate_scale = run.rate_scale
             started = time.perf_counter()
             if together == 1:
                 columns = self._one(run)
@@ -176,7 +177,7 @@ class Loop:
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.optimizer.rate(max(trainer.updates, 1))
+    rate = trainer.rates(1)[0]
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
         f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "

@@ -197,11 +197,25 @@ class Trainer:
         self.layout = layout_for(backend, optimizer)
         self.carry = self.layout.init(params)
         self._run = training_step(objective, optimizer, backend, seed)
+        self._rate_scale = 1.0
+        self._scaled = optimizer
 
     @property
     def params(self) -> Params:
         """The named parameters as they are now."""
         return self.layout.params(self.carry)
+
+    @property
+    def rate_scale(self) -> float:
+        """By what the optimiser's learning rates are multiplied; a callback may change it."""
+        return self._rate_scale
+
+    @rate_scale.setter
+    def rate_scale(self, scale: float) -> None:
+        if scale != self._rate_scale:
+            # Rates reach the step as data: the one that was compiled for the optimiser still serves.
+            self._scaled = self.optimizer.scaled(scale)
+            self._rate_scale = scale
 
     def snapshot(self, old: Any = None) -> Any:
         """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
@@ -260,10 +274,10 @@ class Trainer:
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
-        rate = self.optimizer.learning_rate
-        if not callable(rate):
-            return [rate] * count
-        return [float(rate(update)) for update in range(self.updates - count, self.updates)]
+        if not callable(self._scaled.learning_rate):
+            return [self._scaled.learning_rate] * count
+        first = self.updates - count
+        return [self._scaled.rate(first + i + 1) for i in range(count)]
 
     def _block(self, samples: Samples, size: int, steps: int) -> _Block:
         """Run the steps of a block of rows."""
@@ -271,8 +285,8 @@ class Trainer:
         padded = samples
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
-        first, self.updates = self.updates, self.updates + steps
-        scalars = [self.optimizer.scalars(first + i + 1) for i in range(steps)]
+        scalars = [self._scaled.scalars(self.updates + i + 1) for i in range(steps)]
+        self.updates += steps
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
         self.carry, losses, masses, outputs = self._run(
