@@ -38,10 +38,14 @@ class Moments(Optimizer):
     epsilon: Scheduled = 1e-8
     weight_decay: Scheduled = 0.0
 
-    def decays(self, step: int) -> tuple[float, float]:
-        """Return what the kept arrays are multiplied by: the betas, where they are constant."""
-        now = self.at(step)
-        if now is self or step == 1:
+    def decays(self, step: int, now: Any) -> tuple[float, float]:
+        """Return what the kept arrays are multiplied by: the betas, where they are constant.
+
+        Args:
+            step: counts from 1.
+            now: this optimiser at that step.
+        """
+        if step == 1 or not (callable(self.beta1) or callable(self.beta2)):
             return now.beta1, now.beta2
         before = self.at(step - 1)  # whose betas the arrays were divided by
         beta1 = now.beta1 * (1.0 - before.beta1) / (1.0 - now.beta1)
@@ -93,7 +97,7 @@ class Adam(Moments):
         correction = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
         factor = now.learning_rate * correction * (1.0 - beta1) / (1.0 - beta1**step)
         if now is not self:
-            beta1, beta2 = self.decays(step)
+            beta1, beta2 = self.decays(step, now)
         return factor, now.epsilon * correction, beta1, beta2, now.shrinkage()
 
     def shrinkage(self) -> Any:

@@ -11,7 +11,6 @@ elementwise ``rule``, which works on one array as well as on all parameters in o
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -90,9 +89,8 @@ class Optimizer(ABC):
         """
         if not self._scheduled:
             return self
-        now = copy.copy(self)
-        for name in self._scheduled:
-            object.__setattr__(now, name, self._value(name, step))
+        now = object.__new__(type(self))  # as copy.copy does it, in a tenth of the time
+        vars(now).update(vars(self), **{name: self._value(name, step) for name in self._scheduled})
         return now
 
     def rate(self, step: int) -> float:

@@ -37,7 +37,7 @@ class LAMB(Moments):
         correction = math.sqrt((1.0 - now.beta2**step) / (1.0 - now.beta2))
         factor = correction * (1.0 - now.beta1) / (1.0 - now.beta1**step)
         epsilon = now.epsilon * correction
-        return now.learning_rate, factor, epsilon, *self.decays(step), now.weight_decay
+        return now.learning_rate, factor, epsilon, *self.decays(step, now), now.weight_decay
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace

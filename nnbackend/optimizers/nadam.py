@@ -55,7 +55,7 @@ class Nadam(Moments):
             rate * (1.0 - u) / (1.0 - total),
             rate * u_next * (1.0 - now.beta1) / (1.0 - total_next),
             now.epsilon * correction,
-            *self.decays(step),
+            *self.decays(step, now),
             now.weight_decay,
         )
 

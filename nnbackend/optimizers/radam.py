@@ -41,7 +41,7 @@ class RAdam(Moments):
             share, rest = math.sqrt(1.0 - beta2), now.epsilon
             above = (length - 4.0) * (length - 2.0) * longest
             factor *= math.sqrt(left * above / ((longest - 4.0) * (longest - 2.0) * length))
-        return factor, share, rest, *self.decays(step), now.weight_decay
+        return factor, share, rest, *self.decays(step, now), now.weight_decay
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
