@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from nnbackend import random
-from nnbackend.callbacks import Callback
+from nnbackend.callbacks import Callback, Run
 from nnbackend.errors import DivergenceError
-from nnbackend.history import History, Run
+from nnbackend.history import History
 from nnbackend.training import Samples, Trainer
 
 __all__ = ["Loop", "raise_divergence"]
@@ -171,6 +171,7 @@ class Loop:
             self._publish()
         for callback in listeners:
             getattr(callback, event)(run)
+        self._trainer.rate_factor = run.learning_rate_factor
 
 
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:

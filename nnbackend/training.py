@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -194,6 +194,7 @@ class Trainer:
         self.seed = seed
         self.steps = steps  # of the network's life: a new dropout mask for each
         self.updates = 0  # of this optimiser's life: what its formulas count
+        self.rate_factor = 1.0
         self.layout = layout_for(backend, optimizer)
         self.carry = self.layout.init(params)
         self._run = training_step(objective, optimizer, backend, seed)
@@ -260,10 +261,20 @@ class Trainer:
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
-        rate = self.optimizer.learning_rate
-        if not callable(rate):
-            return [rate] * count
-        return [float(rate(update)) for update in range(self.updates - count, self.updates)]
+        scheduled = self._scheduled()
+        if not callable(scheduled.learning_rate):
+            return [scheduled.learning_rate] * count
+        return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
+
+    def _scheduled(self) -> Optimizer:
+        """Return the optimiser with its learning rate times ``rate_factor``, to ask for numbers.
+
+        The rule itself takes the rate as data, so that a compiled step stays the same.
+        """
+        factor, rate = self.rate_factor, self.optimizer.rate
+        if factor == 1.0:
+            return self.optimizer
+        return replace(self.optimizer, learning_rate=lambda update: factor * rate(update + 1))
 
     def _block(self, samples: Samples, size: int, steps: int) -> _Block:
         """Run the steps of a block of rows."""
@@ -272,7 +283,8 @@ class Trainer:
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
         first, self.updates = self.updates, self.updates + steps
-        scalars = [self.optimizer.scalars(first + i + 1) for i in range(steps)]
+        scheduled = self._scheduled()
+        scalars = [scheduled.scalars(first + i + 1) for i in range(steps)]
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
         self.carry, losses, masses, outputs = self._run(
