@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from nnbackend import random
-from nnbackend.callbacks import Callback
+from nnbackend.callbacks import Callback, Run
 from nnbackend.errors import DivergenceError
-from nnbackend.history import History, Run
+from nnbackend.history import History
 from nnbackend.training import Samples, Trainer
 
 __all__ = ["Loop", "raise_divergence"]
@@ -100,7 +100,6 @@ class Loop:
         while len(history) < run.epochs and run.reason is None:
             run.epoch, run.step = len(history) + 1, 0
             self._notify("epoch_start", run)
-            self._trainer.rate_scale = run.rate_scale
             started = time.perf_counter()
             if together == 1:
                 columns = self._one(run)
@@ -172,6 +171,7 @@ class Loop:
             self._publish()
         for callback in listeners:
             getattr(callback, event)(run)
+        self._trainer.rate_factor = run.learning_rate_factor
 
 
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:

@@ -194,28 +194,15 @@ class Trainer:
         self.seed = seed
         self.steps = steps  # of the network's life: a new dropout mask for each
         self.updates = 0  # of this optimiser's life: what its formulas count
+        self.rate_factor = 1.0
         self.layout = layout_for(backend, optimizer)
         self.carry = self.layout.init(params)
         self._run = training_step(objective, optimizer, backend, seed)
-        self._rate_scale = 1.0
-        self._scaled = optimizer
 
     @property
     def params(self) -> Params:
         """The named parameters as they are now."""
         return self.layout.params(self.carry)
-
-    @property
-    def rate_scale(self) -> float:
-        """By what the optimiser's learning rates are multiplied; a callback may change it."""
-        return self._rate_scale
-
-    @rate_scale.setter
-    def rate_scale(self, scale: float) -> None:
-        if scale != self._rate_scale:
-            # Rates reach the step as data: the one that was compiled for the optimiser still serves.
-            self._scaled = self.optimizer.scaled(scale)
-            self._rate_scale = scale
 
     def snapshot(self, old: Any = None) -> Any:
         """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
@@ -274,10 +261,19 @@ class Trainer:
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
-        if not callable(self._scaled.learning_rate):
-            return [self._scaled.learning_rate] * count
-        first = self.updates - count
-        return [self._scaled.rate(first + i + 1) for i in range(count)]
+        scheduled = self._scheduled()
+        if not callable(scheduled.learning_rate):
+            return [scheduled.learning_rate] * count
+        return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
+
+    def _scheduled(self) -> Optimizer:
+        """Return the optimiser with its learning rate times ``rate_factor``, to ask for numbers.
+
+        The rule itself takes the rate as data, so that a compiled step stays the same.
+        """
+        if self.rate_factor == 1.0:
+            return self.optimizer
+        return self.optimizer.scaled(self.rate_factor)
 
     def _block(self, samples: Samples, size: int, steps: int) -> _Block:
         """Run the steps of a block of rows."""
@@ -285,7 +281,8 @@ class Trainer:
         padded = samples
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
-        scalars = [self._scaled.scalars(self.updates + i + 1) for i in range(steps)]
+        scheduled = self._scheduled()
+        scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
         self.updates += steps
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
