@@ -10,6 +10,7 @@ from nnbackend import (
     metrics,
     optimizers,
     regularizers,
+    schedules,
 )
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
 from nnbackend.history import History
@@ -23,7 +24,19 @@ from nnbackend.layers import (
     register_layer,
 )
 from nnbackend.network import Network
-from nnbackend.optimizers import SGD, Adam, AdamW, RMSprop
+from nnbackend.optimizers import (
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    Nadam,
+    RAdam,
+    RMSprop,
+)
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
@@ -32,8 +45,11 @@ from nnbackend import testing  # isort: skip  # needs the names above
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAMB",
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Backend",
@@ -44,7 +60,11 @@ __all__ = [
     "Flatten",
     "History",
     "Layer",
+    "Lion",
+    "Muon",
+    "Nadam",
     "Network",
+    "RAdam",
     "RMSprop",
     "Residual",
     "Sequential",
@@ -62,5 +82,6 @@ __all__ = [
     "optimizers",
     "register_layer",
     "regularizers",
+    "schedules",
     "testing",
 ]

@@ -11,7 +11,7 @@ import operator
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_flag", "check_number", "check_size", "set_number", "set_positive"]
+__all__ = ["check_flag", "check_number", "check_size", "set_number", "set_positive", "set_size"]
 
 
 def check_size(name: str, value: Any) -> int:
@@ -60,3 +60,8 @@ def set_positive(owner: Any, name: str) -> None:
     set_number(owner, name, 0.0)
     if getattr(owner, name) == 0.0:
         raise ValueError(f"{name} must be above 0, got 0")
+
+
+def set_size(owner: Any, name: str) -> None:
+    """Check the field ``name`` of a frozen dataclass and make it an int; for ``__post_init__``."""
+    object.__setattr__(owner, name, check_size(name, getattr(owner, name)))

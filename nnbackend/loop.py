@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from nnbackend import random
-from nnbackend.callbacks import Callback
+from nnbackend.callbacks import Callback, Run
 from nnbackend.errors import DivergenceError
-from nnbackend.history import History, Run
+from nnbackend.history import History
 from nnbackend.training import Samples, Trainer
 
 __all__ = ["Loop", "raise_divergence"]
@@ -171,12 +171,13 @@ class Loop:
             self._publish()
         for callback in listeners:
             getattr(callback, event)(run)
+        self._trainer.rate_factor = run.learning_rate_factor
 
 
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.optimizer.rate(max(trainer.updates, 1))
+    rate = trainer.rates(1)[0]
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
         f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "

@@ -213,6 +213,7 @@ class Trainer:
         self.seed = seed
         self.steps = steps  # of the network's life: a new dropout mask for each part of each
         self.updates = 0  # of this optimiser's life: what its formulas count
+        self.rate_factor = 1.0
         self.accumulate = accumulate
         if objective.constraints:
             optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
@@ -299,10 +300,19 @@ class Trainer:
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
-        rate = self.optimizer.learning_rate
-        if not callable(rate):
-            return [rate] * count
-        return [float(rate(update)) for update in range(self.updates - count, self.updates)]
+        scheduled = self._scheduled()
+        if not callable(scheduled.learning_rate):
+            return [scheduled.learning_rate] * count
+        return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
+
+    def _scheduled(self) -> Optimizer:
+        """Return the optimiser with its learning rate times ``rate_factor``, to ask for numbers.
+
+        The rule itself takes the rate as data, so that a compiled step stays the same.
+        """
+        if self.rate_factor == 1.0:
+            return self._rule
+        return self._rule.scaled(self.rate_factor)
 
     def _block(
         self, program: Callable[..., Any], samples: Samples, size: int, steps: int
@@ -312,8 +322,9 @@ class Trainer:
         padded = samples
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
-        first, self.updates = self.updates, self.updates + steps
-        scalars = [self._rule.scalars(first + i + 1) for i in range(steps)]
+        scheduled = self._scheduled()
+        scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
+        self.updates += steps
         # Each part draws random numbers of its own: a step counts as many as it may have.
         start = -(-self.steps // self.accumulate)
         numbers = range(start, start + steps)

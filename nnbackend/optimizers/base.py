@@ -11,21 +11,23 @@ elementwise ``rule``, which works on one array as well as on all parameters in o
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backend import namespace
-from nnbackend.checks import set_number
+from nnbackend.checks import check_number, set_number
 from nnbackend.registry import Registry
+from nnbackend.schedules import Scaled, Scheduled, is_schedule
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
 
-__all__ = ["OPTIMIZERS", "LearningRate", "Optimizer", "Slots", "decayed", "get"]
+__all__ = ["OPTIMIZERS", "Bounds", "Optimizer", "Slots", "decayed", "get", "norm"]
 
-LearningRate: TypeAlias = float | Callable[[int], float]
 Slots: TypeAlias = tuple[Array, ...]
+Bounds: TypeAlias = Mapping[str, tuple[float, float]]
 
 OPTIMIZERS = Registry("optimizer")
 
@@ -48,10 +50,11 @@ def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What all optimisers share. A new one gives ``slots``, ``scalars`` and ``rule``.
+    """What all optimisers share. A new one gives ``slots``, ``bounds``, ``scalars`` and ``rule``.
 
     Args:
-        learning_rate: a number, or a schedule: a function of the step, which counts from 0.
+        learning_rate: a number, or a schedule: a function of the step, which counts from 0. So may
+            every hyperparameter be that stands in ``bounds``.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -67,19 +70,61 @@ class Optimizer(ABC):
     averages: ClassVar[bool] = False
     """Whether the last slot holds an average of the parameters, to evaluate with and to keep."""
 
-    learning_rate: LearningRate = 1e-3
+    bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf)}
+    """The range of each hyperparameter, from the lower bound to below the upper one."""
+
+    _scheduled: ClassVar[tuple[str, ...]] = ()
+
+    learning_rate: Scheduled = 1e-3
 
     def __post_init__(self) -> None:
-        if not callable(self.learning_rate):
-            set_number(self, "learning_rate", 0.0)
+        for name, (low, high) in self.bounds.items():
+            if not is_schedule(getattr(self, name)):
+                set_number(self, name, low, high)
+        scheduled = tuple(name for name in self.bounds if is_schedule(getattr(self, name)))
+        object.__setattr__(self, "_scheduled", scheduled)
+
+    def at(self, step: int) -> Any:
+        """Return the optimiser with the values that its schedules have at a step, counted from 1.
+
+        Raises:
+            ValueError: a schedule gives NaN, infinity or a value out of range.
+        """
+        if not self._scheduled:
+            return self
+        now = object.__new__(type(self))  # as copy.copy does it, in a tenth of the time
+        vars(now).update(vars(self), **{name: self._value(name, step) for name in self._scheduled})
+        return now
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, which counts from 1."""
+        return self._value("learning_rate", step)
+
+    def _value(self, name: str, step: int) -> float:
+        """Return a hyperparameter at a step, which counts from 1."""
+        value = getattr(self, name)
+        if not callable(value):
+            return value  # type: ignore[no-any-return]
+        number, (low, high) = float(value(step - 1)), self.bounds[name]
+        if low <= number < high:  # so it is no NaN either
+            return number
+        try:
+            return check_number(name, number, low, high)
+        except ValueError as error:
+            raise ValueError(f"the schedule {value!r} at step {step - 1}: {error}") from None
+
+    def scaled(self, factor: float) -> Optimizer:
+        """Return the optimiser with its learning rate times a factor."""
         rate = self.learning_rate
-        return float(rate(step - 1) if callable(rate) else rate)
+        return replace(
+            self, learning_rate=Scaled(rate, factor) if callable(rate) else rate * factor
+        )
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the numbers of ``rule`` that depend on the step alone."""
+        """Return the numbers of ``rule`` that depend on the step alone, which counts from 1.
+
+        They are computed on the host in float64 and reach a compiled step as data.
+        """
         return (self.rate(step),)
 
     @abstractmethod
@@ -150,9 +195,14 @@ class Optimizer(ABC):
         return wrap(self)
 
 
-def decayed(g: Array, p: Array, weight_decay: float) -> Array:
+def decayed(g: Array, p: Array, weight_decay: Any) -> Array:
     """Return the gradient with that of ``weight_decay / 2 * p**2`` added, as a new array."""
-    return g + weight_decay * p if weight_decay else g
+    return g + weight_decay * p
+
+
+def norm(x: Array, xp: Namespace) -> Array:
+    """Return the root of the sum of squares, a single number on the device."""
+    return xp.sqrt(xp.sum(x * x))
 
 
 def _zeros_like(p: Array) -> Array:

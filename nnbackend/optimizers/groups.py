@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from nnbackend.checks import check_number
 from nnbackend.errors import unknown_name
-from nnbackend.optimizers.base import LearningRate, Optimizer, Slots
+from nnbackend.optimizers.base import Optimizer, Slots
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
+from nnbackend.schedules import Scaled, Scheduled
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Namespace, Params
 
@@ -77,11 +78,17 @@ class Grouped(Wrapper):
         sets: dict[Optimizer, list[str]] = {}
         for name, optimizer in chosen.items():
             sets.setdefault(optimizer, []).append(name)
-        return Partition(tuple((optimizer, tuple(names)) for optimizer, names in sets.items()))
+        members = tuple((optimizer, tuple(names)) for optimizer, names in sets.items())
+        return Partition(self.inner, members)
 
     def init(self, params: Params) -> Params:
         """Return the state: the groups', one after the other."""
         return self.prepared(params).init(params)
+
+    def scaled(self, factor: float) -> Optimizer:
+        """Return the same with the learning rate of each group times a factor."""
+        groups = tuple((pattern, _scaled(change, factor)) for pattern, change in self.groups)
+        return dataclasses.replace(self, optimizer=self.inner.scaled(factor), groups=groups)
 
     def around(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
         """Return the update of all groups wrapped."""
@@ -99,11 +106,7 @@ class Grouped(Wrapper):
                 raise unknown_name(kind, name, [*known, _FACTOR])
         factor = check_number(_FACTOR, fields.pop(_FACTOR, 1.0), 0.0)
         changed = dataclasses.replace(optimizer, **fields)
-        if factor == 1.0:
-            return changed
-        rate = changed.learning_rate
-        scaled = _Scaled(rate, factor) if callable(rate) else rate * factor
-        return dataclasses.replace(changed, learning_rate=scaled)
+        return changed if factor == 1.0 else changed.scaled(factor)
 
 
 @WRAPPERS.register("frozen")
@@ -149,7 +152,8 @@ class Frozen(Wrapper):
         moving = {name: p for name, p in flat.items() if name not in left}
         if not moving:
             raise ValueError("all parameters are frozen: there is nothing to train")
-        return Partition(((self.inner.prepared(moving, steps_per_epoch, left), tuple(moving)),))
+        ready = self.inner.prepared(moving, steps_per_epoch, left)
+        return Partition(ready, ((ready, tuple(moving)),))
 
     def init(self, params: Params) -> Params:
         """Return the state of the parameters that move."""
@@ -158,15 +162,21 @@ class Frozen(Wrapper):
 
 @dataclass(frozen=True)
 class Partition(Optimizer):
-    """Optimisers with the names of the parameters each of them updates; others stay as they are."""
+    """Optimisers with the names of the parameters each of them updates; others stay as they are.
+
+    Args:
+        main: the one whose learning rate is reported.
+        members: the optimisers and the names.
+    """
 
     elementwise: ClassVar[bool] = False
 
-    learning_rate: LearningRate = field(init=False, repr=False, default=0.0)
+    learning_rate: Scheduled = field(init=False, repr=False, compare=False, default=0.0)
+    main: Optimizer
     members: tuple[tuple[Optimizer, tuple[str, ...]], ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", self.members[0][0].learning_rate)
+        object.__setattr__(self, "learning_rate", self.main.learning_rate)
         counts = [len(member.scalars(1)) for member, _ in self.members]
         object.__setattr__(self, "_counts", counts)  # of the scalars of each
 
@@ -174,6 +184,15 @@ class Partition(Optimizer):
     def averages(self) -> bool:  # type: ignore[override]
         """Whether one of them does."""
         return any(member.averages for member, _ in self.members)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of the main one."""
+        return self.main.rate(step)
+
+    def scaled(self, factor: float) -> Optimizer:
+        """Return the same with the learning rate of each times a factor."""
+        members = tuple((member.scaled(factor), names) for member, names in self.members)
+        return Partition(self.main.scaled(factor), members)
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return those of each, one after the other."""
@@ -217,17 +236,6 @@ class Partition(Optimizer):
         return unflatten(flat, params)
 
 
-@dataclass(frozen=True)
-class _Scaled:
-    """A schedule times a factor."""
-
-    schedule: Callable[[int], float]
-    factor: float
-
-    def __call__(self, step: int) -> float:
-        return self.factor * self.schedule(step)
-
-
 def _group(pattern: Any, change: Any) -> tuple[str, Any]:
     """Return a pattern and what it changes, checked, in a form that is hashable."""
     if not isinstance(pattern, str):
@@ -245,3 +253,14 @@ def _group(pattern: Any, change: Any) -> tuple[str, Any]:
 
 def _part(flat: Mapping[str, Array], names: Iterable[str]) -> Params:
     return {name: flat[name] for name in names}
+
+
+def _scaled(change: Any, factor: float) -> Any:
+    """Return what a pattern changes with its learning rate, if it has one, times a factor."""
+    if isinstance(change, Optimizer):
+        return change.scaled(factor)
+    rate = dict(change).get("learning_rate")
+    if rate is None:
+        return change
+    rate = Scaled(rate, factor) if callable(rate) else rate * factor
+    return tuple((dict(change) | {"learning_rate": rate}).items())

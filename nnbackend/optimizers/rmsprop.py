@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from nnbackend.checks import set_number
-from nnbackend.optimizers.base import OPTIMIZERS, LearningRate, Optimizer, Slots, decayed
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.schedules import Scheduled
 from nnbackend.types import Array, Namespace
 
 __all__ = ["RMSprop"]
@@ -24,41 +25,49 @@ class RMSprop(Optimizer):
     Source: Hinton, Neural Networks for Machine Learning (2012), lecture 6e.
     """
 
-    learning_rate: LearningRate = 1e-2
-    smoothing: float = 0.99
-    epsilon: float = 1e-8
-    momentum: float = 0.0
-    weight_decay: float = 0.0
+    bounds: ClassVar[Bounds] = {
+        "learning_rate": (0.0, math.inf),
+        "smoothing": (0.0, 1.0),
+        "epsilon": (0.0, math.inf),
+        "momentum": (0.0, 1.0),
+        "weight_decay": (0.0, math.inf),
+    }
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        set_number(self, "smoothing", 0.0, 1.0)
-        set_number(self, "epsilon", 0.0)
-        set_number(self, "momentum", 0.0, 1.0)
-        set_number(self, "weight_decay", 0.0)
+    learning_rate: Scheduled = 1e-2
+    smoothing: Scheduled = 0.99
+    epsilon: Scheduled = 1e-8
+    momentum: Scheduled = 0.0
+    weight_decay: Scheduled = 0.0
 
     @property
     def slots(self) -> int:  # type: ignore[override]
         """The running mean and, with momentum, the velocity."""
         return 2 if self.momentum else 1
 
+    def scalars(self, step: int) -> tuple[Any, ...]:
+        """Return all hyperparameters."""
+        now = self.at(step)
+        return now.learning_rate, now.smoothing, now.epsilon, now.momentum, now.weight_decay
+
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        g = decayed(g, p, self.weight_decay)
+        rate, smoothing, epsilon, momentum, weight_decay = scalars
+        if self.weight_decay:
+            g = decayed(g, p, weight_decay)
         v = slots[0]
-        v *= self.smoothing
-        v += (1.0 - self.smoothing) * g * g
+        v *= smoothing
+        v += (1.0 - smoothing) * g * g
         d = xp.sqrt(v)
-        d += self.epsilon
+        d += epsilon
         d = g / d
         if not self.momentum:
-            d *= scalars[0]
+            d *= rate
             p -= d
             return p, (v,)
         b = slots[1]
-        b *= self.momentum
+        b *= momentum
         b += d
-        p -= scalars[0] * b
+        p -= rate * b
         return p, (v, b)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from nnbackend.checks import check_flag, set_number
-from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, decayed
+from nnbackend.checks import check_flag
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.schedules import Scheduled
 from nnbackend.types import Array, Namespace
 
 __all__ = ["SGD"]
@@ -25,14 +27,18 @@ class SGD(Optimizer):
     parametrisation.
     """
 
-    momentum: float = 0.0
+    bounds: ClassVar[Bounds] = {
+        "learning_rate": (0.0, math.inf),
+        "momentum": (0.0, 1.0),
+        "weight_decay": (0.0, math.inf),
+    }
+
+    momentum: Scheduled = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
+    weight_decay: Scheduled = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        set_number(self, "momentum", 0.0, 1.0)
-        set_number(self, "weight_decay", 0.0)
         check_flag("nesterov", self.nesterov)
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for instance momentum=0.9")
@@ -42,16 +48,23 @@ class SGD(Optimizer):
         """One array of velocity, with momentum."""
         return 1 if self.momentum else 0
 
+    def scalars(self, step: int) -> tuple[Any, ...]:
+        """Return learning rate, momentum and weight decay."""
+        now = self.at(step)
+        return now.learning_rate, now.momentum, now.weight_decay
+
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        g = decayed(g, p, self.weight_decay)
+        rate, momentum, weight_decay = scalars
+        if self.weight_decay:
+            g = decayed(g, p, weight_decay)
         if self.momentum:
             (v,) = slots
-            v *= self.momentum
+            v *= momentum
             v += g
             slots = (v,)
-            g = g + self.momentum * v if self.nesterov else v
-        p -= scalars[0] * g
+            g = g + momentum * v if self.nesterov else v
+        p -= rate * g
         return p, slots

@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from nnbackend.errors import nearest
-from nnbackend.optimizers.base import LearningRate, Optimizer, Slots, get
+from nnbackend.optimizers.base import Optimizer, Slots, get
 from nnbackend.registry import Registry
+from nnbackend.schedules import Scheduled
 from nnbackend.types import Array, Namespace, Params
 
 __all__ = ["WRAPPERS", "Wrapper", "matching"]
@@ -37,7 +38,7 @@ class Wrapper(Optimizer):
     outermost: ClassVar[bool] = False
     """Whether no other wrapper may be around it."""
 
-    learning_rate: LearningRate = field(init=False, repr=False, compare=False, default=0.0)
+    learning_rate: Scheduled = field(init=False, repr=False, compare=False, default=0.0)
     optimizer: str | Optimizer
 
     def __post_init__(self) -> None:
@@ -72,6 +73,10 @@ class Wrapper(Optimizer):
     def rate(self, step: int) -> float:
         """Return the learning rate of the optimiser inside."""
         return self.inner.rate(step)
+
+    def scaled(self, factor: float) -> Optimizer:
+        """Return the wrapper with the learning rate inside times a factor."""
+        return dataclasses.replace(self, optimizer=self.inner.scaled(factor))
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return those of the optimiser inside."""

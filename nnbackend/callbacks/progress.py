@@ -1,92 +1,18 @@
-"""Callbacks: what happens besides learning while a network is trained.
-
-A callback overrides any of five methods of :class:`Callback`; each is given the
-:class:`~nnbackend.history.Run` and may end it with ``run.stop(reason)``. A plain function of the run
-will do too: it is called at the end of each epoch. The network of a run is there to be looked at,
-evaluated or saved; parameters that are set on it during training are not taken up, except in ``stop``.
-"""
+"""Progress: a bar in a terminal, a line for each epoch elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
 from typing import Any
 
-from nnbackend.history import Run
+from nnbackend.callbacks.base import Callback
+from nnbackend.callbacks.run import Run
 
-__all__ = ["Callback", "Progress", "resolve"]
+__all__ = ["Lines", "Progress", "figures"]
 
 _NOT_SHOWN = ("epoch", "seconds", "learning_rate")
 _PATIENCE = 1.0  # seconds of work before a progress bar is worth its space
-
-
-class Callback:
-    """Does nothing at any time; override what you need.
-
-    Attributes:
-        every_batch: whether ``batch_end`` is called after every step. Without it the steps between
-            two calls may be many, as suits the backend.
-        every_epoch: whether ``epoch_end`` is called after every epoch. Without it short epochs of
-            a single step may be run many at a time, which is faster.
-    """
-
-    every_batch: bool = True
-    every_epoch: bool = True
-
-    def start(self, run: Run) -> None:
-        """Called once, before the first epoch."""
-
-    def epoch_start(self, run: Run) -> None:
-        """Called before each epoch."""
-
-    def batch_end(self, run: Run) -> None:
-        """Called after the step ``run.step``."""
-
-    def epoch_end(self, run: Run) -> None:
-        """Called after each epoch, when ``run.history`` has its figures."""
-
-    def stop(self, run: Run) -> None:
-        """Called once at the end, also when the run ends with an error."""
-
-    @property
-    def listens_to_batches(self) -> bool:
-        """Whether ``batch_end`` is overridden; if not, steps need not be interrupted for it."""
-        return type(self).batch_end is not Callback.batch_end
-
-
-class _EpochEnd(Callback):
-    """A function of the run, called at the end of each epoch."""
-
-    def __init__(self, function: Callable[[Run], Any]) -> None:
-        self._function = function
-
-    def epoch_end(self, run: Run) -> None:
-        self._function(run)
-
-
-def resolve(callbacks: Iterable[Any], verbose: int | bool | None) -> list[Callback]:
-    """Return the callbacks of a run, with one that shows its progress if wanted.
-
-    Args:
-        callbacks: callbacks and functions of the run.
-        verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
-
-    Raises:
-        TypeError: something is neither a callback nor a function.
-    """
-    resolved: list[Callback] = []
-    for callback in callbacks:
-        if isinstance(callback, Callback):
-            resolved.append(callback)
-        elif callable(callback) and not isinstance(callback, type):
-            resolved.append(_EpochEnd(callback))
-        else:
-            raise TypeError(f"a callback is a Callback or a function of the run, got {callback!r}")
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    if verbose or (verbose is None and terminal):
-        resolved.append(Progress() if terminal else Lines())
-    return resolved
 
 
 def figures(run: Run) -> str:
