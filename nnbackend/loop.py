@@ -312,7 +312,7 @@ class _FitRun(Run):
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.optimizer.rate(max(trainer.updates, 1))
+    rate = trainer.rates(1)[0]
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
         f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "

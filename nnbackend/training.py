@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -357,10 +357,9 @@ class Trainer:
 
         The rule itself takes the rate as data, so that a compiled step stays the same.
         """
-        factor, rate = self.rate_factor, self.optimizer.rate
-        if factor == 1.0:
+        if self.rate_factor == 1.0:
             return self.optimizer
-        return replace(self.optimizer, learning_rate=lambda update: factor * rate(update + 1))
+        return self.optimizer.scaled(self.rate_factor)
 
     def _block(self, samples: Samples, size: int, steps: int) -> _Block:
         """Run the steps of a block of rows."""
@@ -368,9 +367,9 @@ class Trainer:
         padded = samples
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
-        first, self.updates = self.updates, self.updates + steps
         scheduled = self._scheduled()
-        scalars = [scheduled.scalars(first + i + 1) for i in range(steps)]
+        scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
+        self.updates += steps
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
         self.carry, losses, masses, outputs = self._run(
