@@ -42,11 +42,20 @@ class Layout(Protocol):
     def restored(self, carry: Any, snapshot: Any) -> Any:
         """Return the carry with the parameters of a snapshot."""
 
+    def with_params(self, carry: Any, params: Params) -> Any:
+        """Return the carry with copies of other parameters."""
+
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of a carry."""
+
+    def slots(self, carry: Any) -> Params:
+        """Return the optimiser's arrays: by number, then named as the parameters are."""
+
+    def with_slots(self, carry: Any, slots: Params) -> Any:
+        """Return the carry with copies of other arrays of the optimiser."""
 
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
@@ -92,6 +101,10 @@ class Leaves:
             return self.copy(snapshot)
         return _copy(snapshot, self._xp), carry[1]
 
+    def with_params(self, carry: Any, params: Params) -> Any:
+        """Return the carry with copies of other parameters."""
+        return _copy(params, self._xp), carry[1]
+
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
         return all(self._backend.all_finite(leaf) for leaf in leaves(carry[0]))
@@ -99,6 +112,14 @@ class Leaves:
     def copy(self, carry: Any) -> Any:
         """Return a copy of parameters and slots."""
         return tuple(_copy(tree, self._xp) for tree in carry)
+
+    def slots(self, carry: Any) -> Params:
+        """Return the optimiser's arrays."""
+        return carry[1]  # type: ignore[no-any-return]
+
+    def with_slots(self, carry: Any, slots: Params) -> Any:
+        """Return the carry with copies of other slots."""
+        return carry[0], _copy(slots, self._xp)
 
 
 class Vector:
@@ -171,6 +192,10 @@ class Vector:
             vector[...] = copy
         return carry
 
+    def with_params(self, carry: _Vectors, params: Params) -> _Vectors:
+        """Copy other parameters into the vector."""
+        return _filled(carry, carry.params, params)
+
     def _kept(self, carry: _Vectors) -> list[Array]:
         return [carry.vector, *carry.slots] if self._averages else [carry.vector]
 
@@ -184,6 +209,14 @@ class Vector:
         for old, new in zip(carry.slots, twin.slots, strict=True):
             new[...] = old
         return twin
+
+    def slots(self, carry: _Vectors) -> Params:
+        """Return the optimiser's arrays, views of its vectors."""
+        return {str(i): carry.named(slot) for i, slot in enumerate(carry.slots)}
+
+    def with_slots(self, carry: _Vectors, slots: Params) -> _Vectors:
+        """Copy other slots into the vectors."""
+        return _filled(carry, self.slots(carry), slots)
 
 
 class _Vectors:
@@ -208,16 +241,17 @@ class _Vectors:
         flat = [xp.reshape(at(params, path), (-1,)) for path in (*large, *small)]
         self.vector = xp.concat(flat)
         self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
-        self.large, self._places, start = [], [], 0
+        self._xp, self._nesting = xp, tree_map(lambda leaf: None, params)
+        self._places: dict[str, tuple[slice, tuple[int, ...]]] = {}
+        self.large, start = [], 0
         for path in (*large, *small):
             stop = start + sizes[path]
-            self._places.append((".".join(path), slice(start, stop), at(params, path).shape))
+            self._places[".".join(path)] = slice(start, stop), at(params, path).shape
             if path in large:
                 parts = _parts(start, stop, chunk)
                 pieces = [(*self._piece(p), slice(p.start - start, p.stop - start)) for p in parts]
                 self.large.append((path, pieces))
             start = stop
-        self._xp, self._like = xp, tree_map(lambda _: None, params)
         self.params = self.named(self.vector)
         first = sum(sizes[path] for path in large)
         gradient = xp.zeros_like(self.vector[first:])
@@ -233,12 +267,12 @@ class _Vectors:
             start = stop
 
     def named(self, vector: Array) -> Params:
-        """Return the views by name of a vector that is ordered as the parameters are."""
+        """Return views of a vector, shaped and named as the parameters are."""
         views = {
-            name: self._xp.reshape(vector[place], shape, copy=False)
-            for name, place, shape in self._places
+            name: self._xp.reshape(vector[part], shape, copy=False)
+            for name, (part, shape) in self._places.items()
         }
-        return unflatten(views, self._like)
+        return unflatten(views, self._nesting)
 
     def _piece(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
         """Return a part of the parameters and of the slots."""
@@ -251,6 +285,13 @@ def _parts(start: int, stop: int, chunk: int | None) -> list[slice]:
         return []
     size = chunk or stop - start
     return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
+
+
+def _filled(carry: _Vectors, own: Params, other: Params) -> _Vectors:
+    """Copy other values into views of the vectors."""
+    for path in paths(own):
+        at(own, path)[...] = at(other, path)
+    return carry
 
 
 def _copy(tree: Params, xp: Namespace) -> Params:

@@ -20,6 +20,7 @@ from nnbackend import (
     metrics,
     optimizers,
     regularizers,
+    schedules,
 )
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.registry import Registry, describe, rebuild
@@ -29,6 +30,7 @@ TABLES = [
     (activations.ACTIVATIONS, [case.thing for case in cases.ACTIVATIONS]),
     (losses.LOSSES, [case.thing for case in cases.LOSSES]),
     (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS]),
+    (schedules.SCHEDULES, [case.thing for case in cases.SCHEDULES]),
     (initializers.INITIALIZERS, [moments.thing for moments in cases.INITIALIZERS.values()]),
     (optimizers.WRAPPERS, [case.thing for case in cases.WRAPPERS]),
     (regularizers.REGULARIZERS, [case.thing for case in cases.REGULARIZERS]),

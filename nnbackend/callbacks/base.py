@@ -49,6 +49,16 @@ class Callback:
         """Go on from a state that :meth:`state` returned. Arrays come back as NumPy's."""
 
     @property
+    def name(self) -> str:
+        """What it is called in messages, and in checkpoints."""
+        return type(self).__name__
+
+    @property
+    def batch_interval(self) -> int | None:
+        """After how many steps ``batch_end`` has to be called; None: as suits the backend."""
+        return 1 if self.every_batch else None
+
+    @property
     def listens_to_batches(self) -> bool:
         """Whether ``batch_end`` is overridden; if not, steps need not be interrupted for it."""
         return type(self).batch_end is not Callback.batch_end
@@ -59,6 +69,11 @@ class EpochEnd(Callback):
 
     def __init__(self, function: Callable[[Run], Any]) -> None:
         self._function = function
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return getattr(self._function, "__qualname__", type(self._function).__name__)
 
     def epoch_end(self, run: Run) -> None:
         """Call the function."""

@@ -45,6 +45,11 @@ class _Averaged(Wrapper):
         """Yes."""
         return True
 
+    @property
+    def _last(self) -> str:
+        """The name of the average among the slots."""
+        return str(self.inner.slots)
+
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return those of the optimiser inside, and the weight."""
         return (*self.inner.scalars(step), self.weight(step))
@@ -60,20 +65,20 @@ class _Averaged(Wrapper):
         """Return the state of the optimiser inside, with the parameters as their first average."""
         state = super().init(params)
         copy = tree_map(lambda p: namespace(p).asarray(p, copy=True), params)
-        return state | {"slots": state["slots"] | {"average": copy}}
+        return state | {"slots": state["slots"] | {self._last: copy}}
 
     def apply(
         self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
     ) -> tuple[Params, Params]:
         """Apply the optimiser inside, then move the average."""
-        own = {name: tree for name, tree in slots.items() if name != "average"}
+        own = {name: tree for name, tree in slots.items() if name != self._last}
         params, own = self.inner.apply(params, grads, own, scalars[:-1])
-        average = tree_map(lambda a, p: _moved(a, p, scalars[-1]), slots["average"], params)
-        return params, own | {"average": average}
+        average = tree_map(lambda a, p: _moved(a, p, scalars[-1]), slots[self._last], params)
+        return params, own | {self._last: average}
 
     def averaged(self, params: Params, state: Params) -> Params:
         """Return the average."""
-        average: Params = state["slots"]["average"]
+        average: Params = state["slots"][self._last]
         return average
 
 

@@ -181,6 +181,11 @@ class Partition(Optimizer):
         object.__setattr__(self, "_counts", counts)  # of the scalars of each
 
     @property
+    def slots(self) -> int:  # type: ignore[override]
+        """How many states there are: one for each."""
+        return len(self.members)
+
+    @property
     def averages(self) -> bool:  # type: ignore[override]
         """Whether one of them does."""
         return any(member.averages for member, _ in self.members)
