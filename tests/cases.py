@@ -185,7 +185,7 @@ SCHEDULES = [
     Case("scaled", schedules.Scaled(schedules.Step(0.4, every=7, factor=0.5), 0.1)),
 ]  # fmt: skip
 
-# Around an optimiser that has weight decay. The patterns match parameters of any network of layers 0 and 2.
+# Patterns match parameters of any network whose layers 0 and 2 have weight and bias.
 WRAPPERS = [
     Case("clipped-norm", Clipped(AdamW(0.02), norm=0.5)),
     Case("clipped-value", Clipped(SGD(0.05, momentum=0.9), value=0.1)),

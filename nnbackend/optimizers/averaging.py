@@ -78,6 +78,9 @@ class _Averaged(Wrapper):
 
     def averaged(self, params: Params, state: Params) -> Params:
         """Return the average."""
+        ready = self.prepared(params)
+        if ready is not self:
+            return ready.averaged(params, state)
         average: Params = state["slots"][self._last]
         return average
 

@@ -113,7 +113,8 @@ class Wrapper(Optimizer):
 
     def averaged(self, params: Params, state: Params) -> Params:
         """Return the average that the optimiser inside keeps, if it keeps one."""
-        return self.inner.averaged(params, state)
+        ready = self.prepared(params)
+        return (self.inner if ready is self else ready).averaged(params, state)
 
     def prepared(
         self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
