@@ -28,12 +28,13 @@ from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
 from nnbackend.composition import weights_with
 from nnbackend.errors import nearest
+from nnbackend.full_batch import FullBatchLoop
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Frozen, Optimizer
+from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.profiling import profiled
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
@@ -332,7 +333,7 @@ class Network:
             count = len(samples) if rows is None else len(rows)
             steps = math.ceil(count / min(batch_size or count, count))
             trainer = self._new_trainer(fitted, chosen, accumulate, steps)
-            loop = Loop(
+            loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
                 trainer,
                 samples,
                 rows,

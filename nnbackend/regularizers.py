@@ -27,6 +27,7 @@ __all__ = [
     "REGULARIZERS",
     "ElasticNet",
     "Regularizer",
+    "Terms",
     "get",
     "penalized",
     "penalty",

@@ -242,6 +242,7 @@ class Trainer:
         self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
         self._blocks: list[_Block] = []  # of this epoch so far
+        self._begun: Begun | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
 
     def _run(self, size: int) -> Callable[..., Any]:
@@ -308,7 +309,6 @@ class Trainer:
         order: Any = None,
         each_block: Callable[[int], bool] | None = None,
         block_rows: int | None = None,
-        begun: Begun | None = None,
     ) -> dict[str, float]:
         """Go through the samples once; return the mean loss and the metrics.
 
@@ -319,10 +319,10 @@ class Trainer:
             each_block: is told the number of steps done, after each block of steps; says whether
                 to go on. An epoch that is left has the figures of its steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
-            begun: what came of the first steps, if they were done before.
         """
         rows, first, blocks = len(samples if order is None else order), 0, list[_Block]()
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
+        begun, self._begun = self._begun, None
         if begun is not None:
             first = min(begun.steps * batch_size, rows)
             blocks.append(self._block_begun(begun, samples, batch_size, order, first))
@@ -352,13 +352,17 @@ class Trainer:
         """Return what came of the steps of this epoch so far; None between epochs."""
         blocks = self._blocks
         if not blocks:
-            return None
+            return self._begun
         losses = np.concatenate([self._losses(block) for block in blocks])
         masses = np.concatenate([self._masses(block) for block in blocks])
         rows, joined = sum(block.rows for block in blocks), self._outputs(blocks)
         # Kept as one block: what has been read once is not read again.
         blocks[:] = [_Block(rows, blocks[0].size, losses, masses, *joined)]
         return Begun(len(losses), losses, masses, joined[0])
+
+    def begin_within(self, begun: Begun) -> None:
+        """Let the next epoch begin after steps that were done before."""
+        self._begun = begun
 
     def latest_losses(self) -> list[float]:
         """Return the losses of the last block of steps of this epoch, waiting for them."""

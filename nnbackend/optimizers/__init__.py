@@ -9,6 +9,7 @@ from nnbackend.optimizers.clipping import Clipped
 from nnbackend.optimizers.constrained import Constrained
 from nnbackend.optimizers.groups import Frozen, Grouped
 from nnbackend.optimizers.lamb import LAMB
+from nnbackend.optimizers.lbfgs import LBFGS
 from nnbackend.optimizers.lion import Lion
 from nnbackend.optimizers.muon import Muon
 from nnbackend.optimizers.nadam import Nadam
@@ -20,6 +21,7 @@ from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
 __all__ = [
     "EMA",
     "LAMB",
+    "LBFGS",
     "OPTIMIZERS",
     "SGD",
     "SWA",

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from nnbackend.errors import nearest
 from nnbackend.optimizers.base import Optimizer, Slots, get
+from nnbackend.optimizers.lbfgs import LBFGS
 from nnbackend.registry import Registry
 from nnbackend.schedules import Scheduled
 from nnbackend.types import Array, Namespace, Params
@@ -43,6 +44,11 @@ class Wrapper(Optimizer):
 
     def __post_init__(self) -> None:
         inner = get(self.optimizer)
+        if isinstance(inner, LBFGS):
+            raise ValueError(
+                f"{type(self).__name__} changes single steps, and L-BFGS has none: it moves all "
+                "parameters along a line; take another optimizer, or unfreeze what is frozen"
+            )
         if isinstance(inner, Wrapper) and inner.outermost:
             outer, name = type(self).__name__, type(inner).__name__
             raise ValueError(f"{name} goes around {outer}, not into it: {name}({outer}(...), ...)")
