@@ -31,8 +31,7 @@ class FullBatchLoop(Loop):
     """The loop for :class:`~nnbackend.optimizers.LBFGS`: an epoch is an iteration of it.
 
     Raises:
-        ValueError: a step does not take all rows, the loss is not the same each time, or layers have
-            constraints.
+        ValueError: a step does not take all rows, or the loss is not the same each time.
         ModuleNotFoundError: SciPy is not installed.
     """
 
@@ -43,8 +42,6 @@ class FullBatchLoop(Loop):
                 f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
                 f"there are {self._count} rows)"
             )
-        if trainer.objective.constraints:
-            raise ValueError("L-BFGS cannot keep constraints of layers: take another optimizer")
         if trainer.accumulate > 1:
             raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
         scipy_minimize()

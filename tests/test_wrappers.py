@@ -323,7 +323,8 @@ def test_a_resumed_run_goes_on_with_its_average(backend64, tmp_path):
     task = {"optimizer": optimizer, "batch_size": 8, "accumulate": 2}
     whole, begun, resumed = (network(backend64) for _ in range(3))
     whole.fit(X, Y, epochs=4, **task)
-    begun.fit(X, Y, epochs=2, callbacks=[nnb.callbacks.Checkpoint(tmp_path)], **task)
+    task["callbacks"] = [nnb.callbacks.Checkpoint(tmp_path)]
+    begun.fit(X, Y, epochs=2, **task)
     resumed.fit(X, Y, epochs=4, resume=tmp_path, **task)
     assert_equal(weights(resumed), weights(whole))
     assert_equal(raw_weights(resumed), raw_weights(whole))

@@ -46,8 +46,8 @@ class Wrapper(Optimizer):
         inner = get(self.optimizer)
         if isinstance(inner, LBFGS):
             raise ValueError(
-                f"{type(self).__name__} changes single steps, and L-BFGS has none: it moves all "
-                "parameters along a line; take another optimizer, or unfreeze what is frozen"
+                f"{type(self).__name__} changes single steps, and L-BFGS has none; take another "
+                "optimizer, or do without it (without frozen parameters, without constraints)"
             )
         if isinstance(inner, Wrapper) and inner.outermost:
             outer, name = type(self).__name__, type(inner).__name__
