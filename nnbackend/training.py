@@ -23,6 +23,7 @@ from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Constrained, Optimizer
+from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
 
@@ -149,7 +150,16 @@ def _training_step(
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
-    return backend.scan(step)
+    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
+    pure = _is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
+    return backend.scan(step, layout.see if pure else None)
+
+
+def _is_own(optimizer: Optimizer) -> bool:
+    """Return whether an optimiser, and what it wraps, is this library's."""
+    inner = getattr(optimizer, "optimizer", None)
+    own = type(optimizer).__module__.startswith("nnbackend.")
+    return own and (inner is None or _is_own(inner))
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
