@@ -76,9 +76,8 @@ class FullBatchLoop(Loop):
 
         def each(x: Any, loss: float) -> bool:
             nonlocal started
-            seconds = time.perf_counter() - (started or 0.0)
-            started = None
-            self._iterated(function.parameters(x), loss, seconds)
+            begun, started = started or time.perf_counter(), None
+            self._iterated(function.parameters(x), loss, begun)
             return run.goes_on
 
         start, done = function.start(), len(run.history)
@@ -87,7 +86,7 @@ class FullBatchLoop(Loop):
             each(start, function(start)[0])  # converged before it began: a history all the same
         return reason
 
-    def _iterated(self, params: Params, loss: float, seconds: float) -> None:
+    def _iterated(self, params: Params, loss: float, started: float) -> None:
         """Take over the parameters of an iteration; write its figures and tell the callbacks."""
         run, trainer = self._run, self._trainer
         trainer.params = params
@@ -102,7 +101,7 @@ class FullBatchLoop(Loop):
             held_out = trainer.evaluate(self._validation)
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
         self._good = trainer.snapshot(self._good)
-        columns = figures | {"seconds": seconds}
+        columns = figures | {"seconds": time.perf_counter() - started}
         run.history.extend({name: [value] for name, value in columns.items()})
         run.epoch = len(run.history)
         run.notify("epoch_end")
