@@ -306,8 +306,9 @@ class Trainer:
         losses = np.concatenate([self._losses(block) for block in blocks])
         masses = np.concatenate([self._masses(block) for block in blocks])
         self._blocks = []
-        figures = {"loss": float(losses @ masses / masses.sum())}
-        return figures | self._watched(blocks)
+        # The mean of one loss is that loss, which the formula may miss by a rounding.
+        mean = losses @ masses / masses.sum() if len(losses) > 1 else losses[0]
+        return {"loss": float(mean)} | self._watched(blocks)
 
     def begun(self) -> Begun | None:
         """Return what came of the steps of this epoch so far; None between epochs."""
