@@ -1,6 +1,15 @@
 """Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
 
-from nnbackend import activations, callbacks, errors, initializers, losses, metrics, optimizers
+from nnbackend import (
+    activations,
+    callbacks,
+    data,
+    errors,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+)
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
 from nnbackend.history import History
 from nnbackend.layers import (
@@ -42,6 +51,7 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "data",
     "errors",
     "get_backend",
     "initializers",

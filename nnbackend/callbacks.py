@@ -17,7 +17,7 @@ from nnbackend.history import Run
 
 __all__ = ["Callback", "Progress", "resolve"]
 
-_NOT_SHOWN = ("epoch", "seconds", "learning_rate")
+_NOT_SHOWN = ("epoch", "seconds", "waiting", "learning_rate")
 _PATIENCE = 1.0  # seconds of work before a progress bar is worth its space
 
 
@@ -145,7 +145,10 @@ class Progress(Callback):
             text = f"epoch {run.epoch}/{run.epochs}"
             # The losses alone: more would squeeze the bar in a narrow terminal.
             losses = "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if "loss" in k)
-            self._bar.update(self._task, completed=done, description=text, figures=losses)
+            total = run.epochs * run.steps_per_epoch or None  # a stream may not know yet
+            self._bar.update(
+                self._task, total=total, completed=done, description=text, figures=losses
+            )
 
     def _open(self, run: Run) -> None:
         try:
@@ -163,6 +166,6 @@ class Progress(Callback):
             console=Console(stderr=True),
             transient=True,
         )
-        total = run.epochs * run.steps_per_epoch
+        total = run.epochs * run.steps_per_epoch or None
         self._task = self._bar.add_task("", total=total, figures="")
         self._bar.start()

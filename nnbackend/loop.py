@@ -11,6 +11,7 @@ import numpy as np
 
 from nnbackend import random
 from nnbackend.callbacks import Callback
+from nnbackend.data.feed import Feed
 from nnbackend.errors import DivergenceError
 from nnbackend.history import History, Run
 from nnbackend.training import Samples, Trainer
@@ -26,12 +27,12 @@ class Loop:
 
     Args:
         trainer: holds the parameters.
-        samples: to learn from.
+        samples: to learn from, or the feed of a source.
         rows: which of them, by number; None: all. They are gathered a block at a time, so that a
             part of large data is not copied as a whole.
         batch_size: rows of a step; None: all.
         shuffle: whether each epoch has an order of its own.
-        validation: to evaluate after each epoch.
+        validation: to evaluate after each epoch, or the feed of a source.
         callbacks: see :mod:`nnbackend.callbacks`.
         publish: makes the parameters in training visible; called before callbacks are.
         first_epoch: how many epochs the network has been trained for before.
@@ -40,24 +41,29 @@ class Loop:
     def __init__(
         self,
         trainer: Trainer,
-        samples: Samples,
+        samples: Samples | Feed,
         rows: np.ndarray[Any, Any] | None = None,
         *,
         batch_size: int | None,
         shuffle: bool,
-        validation: Samples | None,
+        validation: Samples | Feed | None,
         callbacks: Sequence[Callback],
         publish: Callable[[], None],
         first_epoch: int,
     ) -> None:
         self._trainer = trainer
-        self._samples = samples
-        self._count = len(samples if rows is None else rows)
-        self._size = min(batch_size or self._count, self._count)
-        if rows is not None and self._size == self._count:  # every step takes them all
-            self._samples, rows = samples.take(rows, trainer.backend), None
-        self._rows = rows
-        self._shuffle = shuffle and self._size < self._count
+        self._feed: Feed | None = None
+        if isinstance(samples, Samples):
+            self._count = len(samples if rows is None else rows)
+            self._size = min(batch_size or self._count, self._count)
+            if rows is not None and self._size == self._count:  # every step takes them all
+                samples, rows = samples.take(rows, trainer.backend), None
+            self._samples, self._rows = samples, rows
+            self._shuffle = shuffle and self._size < self._count
+            self._steps = math.ceil(self._count / self._size)
+        else:
+            self._feed = samples
+            self._steps = samples.steps or 0
         self._validation = validation
         self._callbacks = callbacks
         self._publish = publish
@@ -78,8 +84,10 @@ class Loop:
 
         Raises:
             DivergenceError: a loss is not finite; the trainer has its last finite parameters.
+            DataError, or whatever a source raises: the trainer has the parameters of the last whole
+                epoch.
         """
-        run = Run(network, epochs, math.ceil(self._count / self._size), History())
+        run = Run(network, epochs, self._steps, History())
         self._notify("start", run)
         try:
             self._epochs(run)
@@ -122,7 +130,8 @@ class Loop:
     def _one_by_one(self) -> bool:
         """Return whether epochs have several steps, or someone looks at each."""
         return (
-            self._size < self._count
+            self._feed is not None
+            or self._size < self._count
             or self._validation is not None
             or bool(self._trainer.objective.metrics)
             or self._every_batch
@@ -131,29 +140,52 @@ class Loop:
 
     def _one(self, run: Run) -> dict[str, list[float]]:
         """Do one epoch; return its figures."""
-        trainer, order = self._trainer, self._rows
-        if self._shuffle:
-            epoch = self._first_epoch + run.epoch
-            order = random.permutation(trainer.seed, self._count, "order", epoch)
-            order = order if self._rows is None else self._rows[order]
+        trainer = self._trainer
 
         def each_block(steps: int) -> None:
             run.step = steps
             self._notify("batch_end", run, self._listening)
 
-        figures = trainer.epoch(
-            self._samples,
-            self._size,
-            order,
-            each_block if self._listening else None,
-            self._size if self._every_batch else None,
-        )
+        told = each_block if self._listening else None
+        figures = self._streamed(run, told) if self._feed else self._held(run, told)
         if not (math.isfinite(figures["loss"]) and trainer.finite()):
             raise_divergence(trainer, self._good, run.epoch, run.history)
         if self._validation is not None:
-            held_out = trainer.evaluate(self._validation)
+            held_out = self._validated(run)
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
         return {name: [value] for name, value in figures.items()}
+
+    def _held(self, run: Run, each_block: Callable[[int], None] | None) -> dict[str, float]:
+        """Do one epoch on the samples that lie in memory."""
+        trainer, order = self._trainer, self._rows
+        if self._shuffle:
+            epoch = self._first_epoch + run.epoch
+            order = random.permutation(trainer.seed, self._count, "order", epoch)
+            order = order if self._rows is None else self._rows[order]
+        block_rows = self._size if self._every_batch else None
+        return trainer.epoch(self._samples, self._size, order, each_block, block_rows)
+
+    def _streamed(self, run: Run, each_block: Callable[[int], None] | None) -> dict[str, float]:
+        """Do one epoch on what a source gives; if it fails, go back to the last whole epoch."""
+        assert self._feed is not None
+        epoch = self._first_epoch + run.epoch
+        try:
+            with self._feed.epoch(epoch, single_steps=self._every_batch) as blocks:
+                before = self._trainer.steps
+                figures = self._trainer.learn(blocks, each_block)
+        except Exception:
+            self._trainer.restore(self._good)
+            raise
+        run.steps_per_epoch = self._trainer.steps - before
+        return figures | {"waiting": blocks.waiting}
+
+    def _validated(self, run: Run) -> dict[str, float]:
+        """Return the figures on the validation data."""
+        if isinstance(self._validation, Samples):
+            return self._trainer.evaluate(self._validation)
+        assert self._validation is not None
+        with self._validation.epoch(run.epoch) as blocks:
+            return self._trainer.evaluate(blocks)
 
     def _many(self, count: int) -> dict[str, list[float]] | None:
         """Do epochs of one step each; undo them all and return None if a loss is not finite."""

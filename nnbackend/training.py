@@ -8,7 +8,7 @@ epoch: the losses of its steps are read once, at its end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,12 +28,14 @@ __all__ = [
     "Samples",
     "Trainer",
     "evaluate",
+    "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
     "training_step",
 ]
 
 _BATCH_ROWS = 4096  # rows of a forward pass outside training
+_UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
 @dataclass(frozen=True)
@@ -77,17 +79,17 @@ class Samples:
         return Samples(self.x[start:stop, ...], self.y[start:stop, ...], weight)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Block:
-    """Rows that were learned from, and what came of it."""
+    """Rows that were learned from, and what came of it; targets only if metrics are watched."""
 
     rows: int
     size: int
     losses: Any
     masses: Any
-    outputs: Array | None
-    y: Array
-    weight: Array | None
+    outputs: Array | None = None
+    y: Array | None = None
+    weight: Array | None = None
 
 
 def _training_step(
@@ -232,22 +234,34 @@ class Trainer:
             each_block: is told the number of steps done, after each block of steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
-        rows, blocks = len(samples if order is None else order), list[_Block]()
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        for start in range(0, rows, block_rows):
-            stop = min(start + block_rows, rows)
-            part = samples
-            if order is not None:
-                part = samples.take(order[start:stop], self.backend)
-            elif (start, stop) != (0, rows):
-                part = samples.slice(start, stop)
-            size = min(batch_size, stop - start)
-            blocks.append(self._block(part, size, math.ceil((stop - start) / size)))
+        return self.learn(_parts(samples, batch_size, order, block_rows, self.backend), each_block)
+
+    def learn(
+        self,
+        parts: Iterable[tuple[Samples, int]],
+        each_block: Callable[[int], None] | None = None,
+    ) -> dict[str, float]:
+        """Go through the samples of an epoch once; return the mean loss and the metrics.
+
+        Args:
+            parts: blocks of samples, each with the rows of a step in it.
+            each_block: is told the number of steps done, after each block of steps.
+        """
+        blocks, done = list[_Block](), 0
+        for part, size in parts:
+            steps = math.ceil(len(part) / size)
+            blocks.append(self._block(part, size, steps))
+            done += steps
+            if len(blocks) % _UNREAD == 0:
+                self._settle(blocks[-_UNREAD:])
             if each_block is not None:
-                each_block(math.ceil(stop / batch_size))
-        # Here, and not before, the losses are waited for.
-        losses = np.concatenate([self.backend.read(block.losses) for block in blocks])
-        masses = np.concatenate([self._masses(block) for block in blocks])
+                each_block(done)
+            del part  # it is not kept while the next one is waited for
+        # Here, and hardly before, the losses are waited for.
+        self._settle(blocks[len(blocks) // _UNREAD * _UNREAD :])
+        losses = np.concatenate([block.losses for block in blocks])
+        masses = np.concatenate([block.masses for block in blocks])
         figures = {"loss": float(losses @ masses / masses.sum())}
         return figures | self._watched(blocks)
 
@@ -257,6 +271,11 @@ class Trainer:
             self._block(samples, len(samples), count).losses
         ).tolist()
         return losses
+
+    def _settle(self, blocks: list[_Block]) -> None:
+        """Read the losses of blocks to the host."""
+        for block in blocks:
+            block.losses, block.masses = self.backend.read(block.losses), self._masses(block)
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
@@ -278,8 +297,9 @@ class Trainer:
         self.carry, losses, masses, outputs = self._run(
             self.carry, (padded.x, padded.y, padded.weight), size, scalars, numbers
         )
-        if outputs is not None:
-            outputs = outputs[:rows, ...]
+        if outputs is None:
+            return _Block(rows, size, losses, masses)
+        outputs = outputs[:rows, ...]
         return _Block(rows, size, losses, masses, outputs, samples.y, samples.weight)
 
     def _masses(self, block: _Block) -> np.ndarray[Any, Any]:
@@ -298,9 +318,11 @@ class Trainer:
         weight = _joined([block.weight for block in blocks], self.backend)
         return measure(self.objective, z, y, weight, self.backend)
 
-    def evaluate(self, samples: Samples) -> dict[str, float]:
-        """Return the loss and the metrics on other samples."""
-        return evaluate(self.objective, self.params, samples, self.backend)
+    def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
+        """Return the loss and the metrics on other samples, whole or in blocks."""
+        if isinstance(samples, Samples):
+            return evaluate(self.objective, self.params, samples, self.backend)
+        return evaluate_parts(self.objective, self.params, samples, self.backend)
 
 
 def evaluate(
@@ -312,6 +334,34 @@ def evaluate(
     extra = () if samples.weight is None else (samples.weight,)
     value, _ = objective.loss(z, samples.y, *extra)
     return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
+
+
+def evaluate_parts(
+    objective: Objective,
+    params: Params,
+    parts: Iterable[tuple[Samples, int]],
+    backend: Backend,
+) -> dict[str, float]:
+    """Return the loss and the metrics over samples that come in blocks.
+
+    One block is in memory at a time; for metrics the outputs and the targets of all are kept.
+    """
+    forward = forward_pass(objective.layers, backend)
+    values, masses, kept = [], [], []
+    for part, _ in parts:
+        z = forward_in_batches(forward, params, part.x, backend)
+        extra = () if part.weight is None else (part.weight,)
+        values.append(objective.loss(z, part.y, *extra)[0])
+        masses.append(len(part) if part.weight is None else float(backend.xp.sum(part.weight)))
+        if objective.metrics:
+            kept.append((z, part.y, part.weight))
+        del part
+    mass = np.asarray(masses, dtype=np.float64)
+    figures = {"loss": float(backend.read(values) @ mass / mass.sum())}
+    if not kept:
+        return figures
+    z, y, weight = (_joined(arrays, backend) for arrays in zip(*kept, strict=True))
+    return figures | measure(objective, z, y, weight, backend)
 
 
 def measure(
@@ -341,6 +391,21 @@ def forward_in_batches(
         for start in range(0, rows, batch_size)
     ]
     return backend.xp.concat(parts)
+
+
+def _parts(
+    samples: Samples, batch_size: int, order: Any, block_rows: int, backend: Backend
+) -> Iterator[tuple[Samples, int]]:
+    """Yield the samples in blocks of whole batches, in the order given."""
+    rows = len(samples if order is None else order)
+    for start in range(0, rows, block_rows):
+        stop = min(start + block_rows, rows)
+        part = samples
+        if order is not None:
+            part = samples.take(order[start:stop], backend)
+        elif (start, stop) != (0, rows):
+            part = samples.slice(start, stop)
+        yield part, min(batch_size, stop - start)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:
