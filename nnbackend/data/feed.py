@@ -58,7 +58,7 @@ class Feed:
             raise ValueError("data that stream need a batch_size; all rows at once do not fit")
         self._source = source
         self._backend = backend
-        self._border = _Border(backend, loss, shapes, name)
+        self._border = _Border(backend, loss, shapes, name, host=not source.whole_batches)
         self._size = batch_size or 1
         self._seed = seed
         self._largest = 0
@@ -70,55 +70,48 @@ class Feed:
             return self._source.batches
         return None if self._source.rows is None else math.ceil(self._source.rows / self._size)
 
-    def epoch(
-        self, number: int, *, start: int = 0, single_steps: bool = False
-    ) -> ReadAhead[tuple[Samples, int]]:
+    def described(self) -> dict[str, Any]:
+        """Return by what a run that goes on later recognises the data."""
+        source = self._source
+        return {
+            "data": type(source).__name__,
+            "rows": source.rows,
+            "batch_size": None if source.whole_batches else self._size,
+            "shuffle_buffer": None if self._seed is None else source.shuffle_buffer,
+        }
+
+    def epoch(self, number: int, block_steps: int | None = None) -> ReadAhead[tuple[Samples, int]]:
         """Return the blocks of an epoch, and the rows of a step in each; for a ``with`` statement.
 
         Args:
             number: of the epoch, from 1.
-            start: how many batches to leave out at the beginning, to go on where a run ended.
-            single_steps: whether each block is to be one step.
+            block_steps: steps of a block; None: as many as fit a fixed amount of memory.
         """
         stage = self._backend.stager()  # here: it notes on which stream the steps are computed
-        return ReadAhead(
-            lambda: self._blocks(number, start, single_steps, stage), self._source.prefetch
-        )
+        return ReadAhead(lambda: self._blocks(number, block_steps, stage), self._source.prefetch)
 
     def _blocks(
-        self, epoch: int, start: int, single_steps: bool, stage: Callable[..., Any]
+        self, epoch: int, block_steps: int | None, stage: Callable[..., Any]
     ) -> Iterator[tuple[Samples, int]]:
         """Yield blocks; all of it runs in the reading thread."""
-        source, order = self._source, None
+        source, order, weightless = self._source, None, True
         if self._seed is not None:
             order = Generator.of(self._seed, "order", epoch)
         with self._backend.scope(), closing(source.chunks(epoch, order)) as chunks:
-            if source.whole_batches:
-                blocks = self._whole(chunks, start)
-            else:
-                rows: Iterator[Samples] = (self._border(chunk, host=True) for chunk in chunks)
+            rows: Iterator[Samples] = (self._border(chunk) for chunk in chunks)
+            if not source.whole_batches:
                 if order is not None:
                     rows = shuffled(rows, source.shuffle_buffer, order.child("rows"))
-                one = self._size if single_steps else None
-                blocks = ((part, self._size) for part in regrouped(rows, self._size, start, one))
-            nothing = True
-            for samples, size in blocks:
-                nothing = nothing and _weightless(samples.weight)
+                rows = regrouped(rows, self._size, block_steps)
+            for samples in rows:
+                weightless = weightless and _weightless(samples.weight)
+                size = self._step_rows(len(samples)) if source.whole_batches else self._size
                 if isinstance(samples.x, np.ndarray):
                     samples = Samples(*stage((samples.x, samples.y, samples.weight)))
                 yield samples, size
                 del samples
-        if nothing and start == 0:
+        if weightless:
             raise DataError(f"no row of epoch {epoch} has a weight above zero")
-
-    def _whole(self, chunks: Iterator[Chunk], start: int) -> Iterator[tuple[Samples, int]]:
-        """Yield batches as they are."""
-        for number, chunk in enumerate(chunks):
-            if number < start:
-                self._step_rows(len(chunk.x))
-                continue
-            samples = self._border(chunk)
-            yield samples, self._step_rows(len(samples))
 
     def _step_rows(self, rows: int) -> int:
         """Return how many rows a step is made up to, where another number means a compilation."""
@@ -129,18 +122,20 @@ class Feed:
 class _Border:
     """Checks the chunks of a source, and gives rows and targets the shapes that the loss takes.
 
-    What lies on the host is checked there; what lies on a device stays there, if it may.
+    What lies on the host is checked there. What lies on a device stays there, unless all has to come
+    to the ``host``.
     """
 
     def __init__(
-        self, backend: Backend, loss: Loss, shapes: tuple[Shape, Shape], name: str
+        self, backend: Backend, loss: Loss, shapes: tuple[Shape, Shape], name: str, host: bool
     ) -> None:
         self._backend, self._loss, self._name = backend, loss, name
+        self._all_on_host = host
         self._host = get_backend("numpy", dtype=backend.dtype_name)
         self._input_shape, self._output_shape = shapes
         self._weighted: bool | None = None
 
-    def __call__(self, chunk: Chunk, host: bool = False) -> Samples:
+    def __call__(self, chunk: Chunk) -> Samples:
         """Return the rows of a chunk, in memory that is not the user's.
 
         Raises:
@@ -148,7 +143,7 @@ class _Border:
         """
         backend = self._host
         if any(map(_on_device, chunk[:3])):
-            if host:
+            if self._all_on_host:
                 chunk = self._on_host(chunk)
             else:
                 backend = self._backend
@@ -217,35 +212,33 @@ def shuffled(parts: Iterator[Samples], capacity: int, order: Generator) -> Itera
 
 
 def regrouped(
-    parts: Iterator[Samples], size: int, start: int = 0, block_rows: int | None = None
+    parts: Iterator[Samples], size: int, block_steps: int | None = None
 ) -> Iterator[Samples]:
     """Yield the rows in blocks of whole batches; only the last batch may be smaller.
 
     Args:
         parts: rows, however they are cut.
         size: rows of a batch.
-        start: how many batches to leave out at the beginning.
-        block_rows: rows of a block; None: as many batches as fit a fixed amount of memory.
+        block_steps: batches of a block; None: as many as fit a fixed amount of memory.
     """
     held: list[Samples] = []
-    count, skip = 0, start * size
+    count = 0
     for part in parts:
-        if skip >= len(part):
-            skip -= len(part)
-            continue
-        if skip:
-            part, skip = part.slice(skip, len(part)), 0
-        if block_rows is None:
-            row_bytes = max(sum(a.nbytes for a in _present(part)) // len(part), 1)
-            block_rows = size * max(1, _BLOCK_BYTES // (row_bytes * size))
+        if block_steps is None:
+            arrays = [a for a in (part.x, part.y, part.weight) if a is not None]
+            row_bytes = max(sum(a.nbytes for a in arrays) // len(part), 1)
+            block_steps = max(1, _BLOCK_BYTES // (row_bytes * size))
         held.append(part)
         count += len(part)
-        while count >= block_rows:
-            pool = joined(held)
-            yield pool.slice(0, block_rows)
-            held = [pool.slice(block_rows, count)] if count > block_rows else []
-            count -= block_rows
-            del pool
+        if count < block_steps * size:
+            continue
+        pool, start = joined(held), 0
+        while count - start >= block_steps * size:
+            yield pool.slice(start, start + block_steps * size)
+            start += block_steps * size
+        held = [pool.slice(start, count)] if count > start else []
+        count -= start
+        del pool
     if count:
         yield joined(held)
 
@@ -267,7 +260,3 @@ def rows_of(samples: Samples, rows: Any) -> Samples:
 def _weightless(weight: Any) -> bool:
     """Return whether no row has a weight; on a device that is not looked at."""
     return isinstance(weight, np.ndarray) and not weight.any()
-
-
-def _present(samples: Samples) -> list[Any]:
-    return [a for a in (samples.x, samples.y, samples.weight) if a is not None]
