@@ -9,6 +9,7 @@ from nnbackend import (
     losses,
     metrics,
     optimizers,
+    schedules,
 )
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
 from nnbackend.history import History
@@ -22,7 +23,19 @@ from nnbackend.layers import (
     register_layer,
 )
 from nnbackend.network import Network
-from nnbackend.optimizers import SGD, Adam, AdamW, RMSprop
+from nnbackend.optimizers import (
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    Nadam,
+    RAdam,
+    RMSprop,
+)
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
@@ -31,8 +44,11 @@ from nnbackend import testing  # isort: skip  # needs the names above
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAMB",
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Backend",
@@ -43,7 +59,11 @@ __all__ = [
     "Flatten",
     "History",
     "Layer",
+    "Lion",
+    "Muon",
+    "Nadam",
     "Network",
+    "RAdam",
     "RMSprop",
     "Residual",
     "Sequential",
@@ -60,5 +80,6 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "schedules",
     "testing",
 ]

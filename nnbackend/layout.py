@@ -2,9 +2,10 @@
 
 Where slices are views (NumPy, CuPy, torch) all parameters lie in one vector, and so do their gradients
 and the optimiser's state: a step of the optimiser is then a few operations on one array instead of a
-few for each parameter. Where they are not (JAX, whose compiler would have to copy), each parameter
-stays an array of its own. Both do the same arithmetic, and both are used alike: a layout has no arrays,
-it knows how to handle a ``carry``, which is what a training step takes and returns.
+few for each parameter. Where they are not (JAX, whose compiler would have to copy), and for an
+optimiser whose rule is not elementwise, each parameter stays an array of its own. Both do the same
+arithmetic, and both are used alike: a layout has no arrays, it knows how to handle a ``carry``, which is
+what a training step takes and returns.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ class Layout(Protocol):
 
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
-    """Return the layout that suits a backend."""
-    kind = Vector if backend.slices_are_views else Leaves
+    """Return the layout that suits a backend and an optimiser."""
+    # A rule that is not elementwise needs to know where a parameter begins and ends.
+    kind = Vector if backend.slices_are_views and optimizer.elementwise else Leaves
     return kind(backend, optimizer)
 
 

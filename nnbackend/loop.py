@@ -125,10 +125,10 @@ class Loop:
         run, history, together = self._run, self._run.history, 1
         alone = self._one_by_one()
         while run.goes_on:
-            begun = run.epoch_begins()
+            run.epoch_begins()
             started = time.perf_counter()
             if together == 1:
-                one = self._one(begun)
+                one = self._one()
                 if one is None:  # left before its end
                     return
                 columns = one
@@ -161,7 +161,7 @@ class Loop:
             or any(callback.every_epoch for callback in self._run.callbacks)
         )
 
-    def _one(self, begun: Begun | None) -> dict[str, list[float]] | None:
+    def _one(self) -> dict[str, list[float]] | None:
         """Do one epoch; return its figures, or None if a callback asked to leave it."""
         run, trainer = self._run, self._trainer
 
@@ -173,7 +173,7 @@ class Loop:
         figures = {}
         if not run.at_once:
             one = self._held if self._feed is None else self._streamed
-            figures = one(each_block if run.listening else None, begun)
+            figures = one(each_block if run.listening else None)
         if not (math.isfinite(figures.get("loss", 0.0)) and trainer.finite()):
             if not run.at_once:
                 raise_divergence(trainer, self._good, run.epoch, run.history)
@@ -185,9 +185,7 @@ class Loop:
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
         return {name: [value] for name, value in figures.items()}
 
-    def _held(
-        self, each_block: Callable[[int], bool] | None, begun: Begun | None
-    ) -> dict[str, float]:
+    def _held(self, each_block: Callable[[int], bool] | None) -> dict[str, float]:
         """Do one epoch on samples that lie in memory."""
         trainer, order = self._trainer, self._rows
         if self._shuffle:
@@ -195,18 +193,16 @@ class Loop:
             order = random.permutation(trainer.seed, self._count, "order", epoch)
             order = order if self._rows is None else self._rows[order]
         block_rows = None if self._interval is None else self._interval * self._size
-        return trainer.epoch(self._samples, self._size, order, each_block, block_rows, begun)
+        return trainer.epoch(self._samples, self._size, order, each_block, block_rows)
 
-    def _streamed(
-        self, each_block: Callable[[int], bool] | None, begun: Begun | None
-    ) -> dict[str, float]:
+    def _streamed(self, each_block: Callable[[int], bool] | None) -> dict[str, float]:
         """Do one epoch on what a source gives; if it fails, go back to the last whole epoch."""
         assert self._feed is not None
         run, trainer = self._run, self._trainer
-        before = trainer.steps - (0 if begun is None else begun.steps)
+        before = trainer.steps - run.step
         try:
             with self._feed.epoch(run.first_epoch + run.epoch, self._interval) as parts:
-                figures = trainer.learn(parts, each_block, begun)
+                figures = trainer.learn(parts, each_block)
         except Exception:
             trainer.restore(self._good)
             raise
@@ -279,7 +275,6 @@ class _FitRun(Run):
     ) -> None:
         super().__init__(network, epochs, callbacks=callbacks, steps_per_epoch=steps_per_epoch)
         self._trainer, self.publish, self._given = trainer, publish, given
-        self._begun: Begun | None = None
         self.changed = False
 
     @property
@@ -295,12 +290,20 @@ class _FitRun(Run):
         """Return the parameters in training."""
         return self._trainer.params
 
-    def epoch_begins(self) -> Begun | None:
-        """Say that an epoch starts; return what of it was done before."""
-        begun, self._begun = self._begun, None
-        self.epoch, self.step = len(self.history) + 1, 0 if begun is None else begun.steps
+    def epoch_begins(self) -> None:
+        """Say that an epoch starts, or goes on."""
+        if self.epoch == len(self.history):
+            self.epoch, self.step = self.epoch + 1, 0
         self.notify("epoch_start")
-        return begun
+
+    @property
+    def steps(self) -> int:
+        """How many steps are done since the start of the whole run."""
+        return self._trainer.updates
+
+    def learning_rates(self, count: int) -> list[float]:
+        """Return the learning rates of the last steps."""
+        return self._trainer.rates(count)
 
     def notify(self, event: str) -> None:
         """Call the callbacks; take up parameters that they set."""
@@ -341,8 +344,7 @@ class _FitRun(Run):
         trainer.rate_factor = state["learning_rate_factor"]
         so_far = state.get("so_far")
         if so_far is not None:
-            steps = state["batch"]
-            self._begun = Begun(steps, so_far["losses"], so_far["masses"], so_far["outputs"])
+            trainer.begin_within(Begun(state["batch"], **so_far))
         self.publish()
         self.restore(state)
 
@@ -350,7 +352,7 @@ class _FitRun(Run):
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.optimizer.rate(max(trainer.updates, 1))
+    rate = trainer.rates(1)[0]
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
         f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -221,6 +221,7 @@ class Trainer:
         self.carry = self.layout.init(params)
         self._run = training_step(objective, optimizer, backend, seed)
         self._blocks: list[_Block] = []  # of this epoch so far
+        self._begun: Begun | None = None  # of the epoch to come, what was done before
 
     @property
     def params(self) -> Params:
@@ -273,7 +274,6 @@ class Trainer:
         order: Any = None,
         each_block: Callable[[int], bool] | None = None,
         block_rows: int | None = None,
-        begun: Begun | None = None,
     ) -> dict[str, float]:
         """Go through the samples once; return the mean loss and the metrics.
 
@@ -284,25 +284,23 @@ class Trainer:
             each_block: is told the number of steps done, after each block of steps; says whether
                 to go on. An epoch that is left has the figures of its steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
-            begun: what came of the first steps, if they were done before.
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
         parts = _parts(samples, batch_size, order, block_rows, self.backend)
-        return self.learn(parts, each_block, begun)
+        return self.learn(parts, each_block)
 
     def learn(
         self,
         parts: Iterable[tuple[Samples, int]],
         each_block: Callable[[int], bool] | None = None,
-        begun: Begun | None = None,
     ) -> dict[str, float]:
         """Go once through samples that come in blocks; return the mean loss and the metrics.
 
         Args:
             parts: blocks of samples, and the rows of a step in each.
             each_block: see :meth:`epoch`.
-            begun: see :meth:`epoch`. Its steps are passed over.
         """
+        begun, self._begun = self._begun, None
         self._blocks = blocks = list[_Block]()
         done, heads = 0, list[Samples]()
         for part, size in parts:
@@ -340,13 +338,17 @@ class Trainer:
         """Return what came of the steps of this epoch so far; None between epochs."""
         blocks = self._blocks
         if not blocks:
-            return None
+            return self._begun
         losses = np.concatenate([self._losses(block) for block in blocks])
         masses = np.concatenate([self._masses(block) for block in blocks])
         rows, joined = sum(block.rows for block in blocks), self._outputs(blocks)
         # Kept as one block: what has been read once is not read again.
         blocks[:] = [_Block(rows, blocks[0].size, losses, masses, *joined)]
         return Begun(len(losses), losses, masses, joined[0])
+
+    def begin_within(self, begun: Begun) -> None:
+        """Let the next epoch begin after steps that were done before."""
+        self._begun = begun
 
     def latest_losses(self) -> list[float]:
         """Return the losses of the last block of steps of this epoch, waiting for them."""
@@ -387,10 +389,9 @@ class Trainer:
 
         The rule itself takes the rate as data, so that a compiled step stays the same.
         """
-        factor, rate = self.rate_factor, self.optimizer.rate
-        if factor == 1.0:
+        if self.rate_factor == 1.0:
             return self.optimizer
-        return replace(self.optimizer, learning_rate=lambda update: factor * rate(update + 1))
+        return self.optimizer.scaled(self.rate_factor)
 
     def _block(self, samples: Samples, size: int, steps: int) -> _Block:
         """Run the steps of a block of rows."""
@@ -398,9 +399,9 @@ class Trainer:
         padded = samples
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
-        first, self.updates = self.updates, self.updates + steps
         scheduled = self._scheduled()
-        scalars = [scheduled.scalars(first + i + 1) for i in range(steps)]
+        scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
+        self.updates += steps
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
         self.carry, losses, masses, outputs = self._run(
