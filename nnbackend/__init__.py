@@ -3,6 +3,7 @@
 from nnbackend import (
     activations,
     callbacks,
+    data,
     errors,
     initializers,
     losses,
@@ -70,6 +71,7 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "data",
     "errors",
     "get_backend",
     "initializers",
