@@ -204,7 +204,8 @@ class Loop:
             with self._feed.epoch(run.first_epoch + run.epoch, self._interval) as parts:
                 figures = trainer.learn(parts, each_block)
         except Exception:
-            trainer.restore(self._good)
+            if run.failure is None:  # a callback that fails leaves whole steps, to be gone on from
+                trainer.restore(self._good)
             raise
         if not run.at_once:
             run.steps_per_epoch = trainer.steps - before

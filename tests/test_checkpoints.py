@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-import warnings
-from pathlib import Path
-
 import numpy as np
 import pytest
-import safetensors.numpy
 from cases import rows
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
-from nnbackend import checkpoints
-from nnbackend.callbacks import Callback, Checkpoint, EarlyStopping, Lambda, LearningRateLog, Run
-from nnbackend.errors import DivergenceError, ModelFileError, ResumeError
+from nnbackend.callbacks import Checkpoint, EarlyStopping, Lambda, LearningRateLog
 
 X, Y = rows((23, 3)), rows((23, 1), 1)
 LABELS = (Y[:, 0] > 0).astype(int)
