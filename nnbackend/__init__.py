@@ -3,6 +3,7 @@
 from nnbackend import (
     activations,
     callbacks,
+    data,
     errors,
     initializers,
     losses,
@@ -72,6 +73,7 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "data",
     "errors",
     "get_backend",
     "initializers",

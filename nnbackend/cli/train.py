@@ -29,6 +29,7 @@ from nnbackend.cli.common import (
     wrong_call,
 )
 from nnbackend.cli.model import TableModel
+from nnbackend.cli.running import Running, seconds
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
@@ -43,6 +44,7 @@ data_option = partial(typer.Option, rich_help_panel="The data")
 network_option = partial(typer.Option, rich_help_panel="The network")
 training_option = partial(typer.Option, rich_help_panel="The training")
 where_option = partial(typer.Option, rich_help_panel="Where it runs")
+run_option = partial(typer.Option, rich_help_panel="The run")
 result_option = partial(typer.Option, rich_help_panel="The result")
 
 Target = Annotated[
@@ -94,6 +96,45 @@ BatchSize = Annotated[
     int | None, training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows")
 ]
 Seed = Annotated[int, training_option(min=0, help="Fixes all that is random.")]
+CheckpointFolder = Annotated[
+    Path | None,
+    run_option(
+        help="A folder for checkpoints: one after each epoch, the newest three are kept.",
+        metavar="DIR",
+        show_default="none are written",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    run_option(
+        help="A checkpoint, or a folder of them, to go on from exactly; repeat the other options.",
+        metavar="PATH",
+        show_default="a new run",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    run_option(
+        min=1,
+        help="Stop when the validation loss has not improved for so many epochs; keep the best "
+        "weights.",
+        show_default="all epochs",
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    run_option(
+        help="Write the figures of each epoch to a .jsonl or .csv file.",
+        metavar="FILE",
+        show_default="none",
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    run_option(
+        help="Stop after a time: 90 (seconds), 15m, 2h.", metavar="TIME", show_default="all epochs"
+    ),
+]
 Threads = Annotated[
     int | None,
     where_option(
@@ -128,6 +169,11 @@ def train(
     epochs: Epochs = 100,
     batch_size: BatchSize = None,
     seed: Seed = 0,
+    checkpoint: CheckpointFolder = None,
+    resume: Resume = None,
+    patience: Patience = None,
+    log: LogFile = None,
+    max_time: MaxTime = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: Dtype = "float32",
@@ -167,26 +213,35 @@ def train(
                 scale=scale,  # type: ignore[arg-type]  # checked there
                 seed=seed,
             )
+            limit = None if max_time is None else seconds(max_time)
+            running = Running(checkpoint, resume, patience, log, limit)
             engine = get_backend(backend, device, dtype)
         rows = read_rows(data, target, settings)
         with wrong_call():
             settings = settings.resolved(rows.encoder, len(rows.y))
+            running.callbacks(rows.validation is not None)
         model = build_model(rows.encoder, settings, engine)
+        model.network.metadata |= model.metadata()  # a checkpoint can predict, too
         if not quiet:
             print_facts(_plan(model, rows, settings))
         with thread_limit(threads):
-            history = fit(model, rows, settings, quiet, profile)
+            history = fit(model, rows, settings, running, quiet, profile)
+        interrupted = (history.stopped or "").startswith("interrupted")
         if not len(history):
-            raise KeyboardInterrupt
+            if interrupted:
+                raise KeyboardInterrupt
+            raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
         figures, baseline = final_figures(model, rows)
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
-        model.network.metadata |= model.metadata() | {"training": training}
+        model.network.metadata |= {"training": training}
         model.network.save(output)
         if as_json:
             print_json(_result(model, rows, settings, history, figures, output) | {"notes": notes})
         elif not quiet:
             _report(figures, baseline, history, output)
-        if history.stopped:
+            if history.stopped and checkpoint is not None:
+                say(f"Go on with the same command and --resume {shlex.quote(str(checkpoint))}")
+        if interrupted:
             raise typer.Exit(1)
 
 
@@ -265,5 +320,7 @@ def _report(figures: Figures, baseline: str, history: History, output: Path) -> 
     say()
     print_figures(figures, {"baseline": f"({baseline})"})
     say()
+    if history.stopped:
+        say(f"Stopped early: {history.stopped}")
     say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s. Model written to {output}")
     say(f"Predict with it: nnbackend predict {shlex.quote(str(output))} DATA")
