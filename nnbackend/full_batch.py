@@ -35,6 +35,8 @@ class FullBatchLoop(Loop):
 
     def __init__(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         super().__init__(trainer, *args, **kwargs)
+        if self._feed is not None:
+            raise ValueError("L-BFGS takes all rows in each step: X and y have to be arrays")
         if self._size < self._count:
             raise ValueError(
                 f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
@@ -102,7 +104,7 @@ class FullBatchLoop(Loop):
         if trainer.objective.metrics:
             figures = trainer.evaluate(self._samples) | figures
         if self._validation is not None:
-            held_out = trainer.evaluate(self._validation)
+            held_out = self._validated(self._validation)
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
         self._good = trainer.snapshot(self._good)
         columns = figures | {"seconds": time.perf_counter() - started}

@@ -227,6 +227,11 @@ def test_a_batch_that_is_not_all_is_refused(batch_size):
     assert len(hidden().fit(X, LABELS, optimizer="lbfgs", batch_size=60, epochs=2)) == 2
 
 
+def test_what_streams_is_refused():
+    with pytest.raises(ValueError, match="have to be arrays"):
+        hidden().fit([(X, LABELS)], optimizer="lbfgs", loss="binary_cross_entropy")
+
+
 def test_there_are_no_single_steps():
     net, optimizer = hidden(), nnb.LBFGS()
     with pytest.raises(TypeError, match=r"Network\.fit"):
