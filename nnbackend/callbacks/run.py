@@ -145,7 +145,10 @@ class Run:
             "learning_rate_factor": self.learning_rate_factor,
             "history": self.history.to_dict(),
             "optimizer": self.optimizer_state,
-            "callbacks": [[callback.name, callback.state()] for callback in self.callbacks],
+            "callbacks": [
+                {"name": c.name, "state": c.state(), "only_watches": c.only_watches}
+                for c in self.callbacks
+            ],
         }
 
     def task(self) -> dict[str, Any]:
@@ -300,18 +303,22 @@ class Run:
         self.first_epoch = state["first_epoch"]
         self.network.trained = tuple(state["trained"])
         self.learning_rate_factor = state["learning_rate_factor"]
-        kept = [(name, values) for name, values in state["callbacks"]]
+        self._restore_callbacks(state["callbacks"])
+
+    def _restore_callbacks(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Give each callback the state that one of its name had."""
+        left = list(states)
         for callback in self.callbacks:
-            own = next((pair for pair in kept if pair[0] == callback.name), None)
+            own = next((entry for entry in left if entry["name"] == callback.name), None)
             if own is not None:
-                kept.remove(own)
-                callback.restore(own[1])
-        left = [name for name, values in kept if values]
-        if left:
+                left.remove(own)
+                callback.restore(own["state"])
+        missing = [e["name"] for e in left if e["state"] and not e["only_watches"]]
+        if missing:
             warnings.warn(
-                f"the run goes on without {', '.join(left)}, whose state the checkpoint holds",
+                f"the run goes on without {', '.join(missing)}, whose state the checkpoint holds",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
 
     def _on_device(self, value: Any) -> Any:
