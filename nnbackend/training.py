@@ -22,6 +22,7 @@ from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
+from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
 
@@ -142,7 +143,10 @@ def _training_step(
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
-    return backend.scan(step)
+    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
+    optimizer_is_own = type(optimizer).__module__.startswith("nnbackend.")
+    pure = optimizer_is_own and is_built_in(layers) and is_built_in(loss)
+    return backend.scan(step, layout.see if pure else None)
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
