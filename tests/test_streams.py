@@ -439,7 +439,9 @@ def test_files_that_are_not_there_or_not_tables_are_named(tmp_path, arrow):
             data.Dataset(tmp_path / f"t.{ending}", target="y")
     write(tmp_path / "0.parquet", table_of(X, Y))
     write(tmp_path / "1.parquet", table_of(X))
-    with pytest.raises(DataError, match=r"1\.parquet has no column 'y0', which .*0\.parquet has"):
+    with pytest.raises(
+        DataError, match=r"1\.parquet has no column 'y1', 'y0', which .*0\.parquet has"
+    ):
         data.Dataset([tmp_path / "0.parquet", tmp_path / "1.parquet"], target="y0")
     write(
         tmp_path / "2.parquet", arrow.table({"a": ["x"], "b": [1], "c": [1], "y0": [1], "y1": [1]})
@@ -544,14 +546,12 @@ ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("args", "given_arguments", "error", "words"), ARGUMENTS, ids=lambda v: str(v)[:20]
-)
-def test_arguments_that_do_not_go_together_are_named(args, given_arguments, error, words):
+@pytest.mark.parametrize(("args", "others", "error", "words"), ARGUMENTS, ids=lambda v: str(v)[:20])
+def test_arguments_that_do_not_go_together_are_named(args, others, error, words):
     net = network()
     before = weights(net)
     with pytest.raises(error, match=words):
-        net.fit(*args, **given_arguments)
+        net.fit(*args, **others)
     assert_equal(weights(net), before)
 
 
@@ -688,8 +688,7 @@ def test_reading_ahead_is_bounded():
 
 
 def test_what_was_read_is_let_go_of():
-    alive = weakref.WeakSet()
-    most = 0
+    alive, most = [], 0
 
     class Rows(np.ndarray):
         pass
@@ -698,8 +697,8 @@ def test_what_was_read_is_let_go_of():
         nonlocal most
         for x, y in batches(5):
             x = x.view(Rows)
-            alive.add(x)
-            most = max(most, len(alive))
+            alive.append(weakref.ref(x))
+            most = max(most, sum(ref() is not None for ref in alive))
             yield x, y
 
     network().fit(watched)
@@ -824,11 +823,10 @@ def test_a_stream_goes_on_at_the_batch_where_it_was_left(kind, place, tmp_path, 
     if kind != "batches":
         task |= {"batch_size": 15}
     saved = tmp_path / "saved"
-    keep = nnb.callbacks.Checkpoint(saved, every_batches=1)
+    keep = nnb.callbacks.Checkpoint(saved, every_steps=1)
     whole, left, resumed = (network(backend64) for _ in range(3))
-    expected = whole.fit(SOURCES[kind](tmp_path), callbacks=[keep], **task)
-    for old in saved.iterdir():
-        old.unlink()
+    watched = nnb.callbacks.Lambda(batch_end=lambda run: None)
+    expected = whole.fit(SOURCES[kind](tmp_path), callbacks=[watched], **task)
     left.fit(SOURCES[kind](tmp_path), callbacks=[keep, LeaveAt(*place)], **task)
     found = resumed.fit(SOURCES[kind](tmp_path), callbacks=[keep], resume=saved, **task)
     assert_equal(weights(resumed), weights(whole))
@@ -924,3 +922,80 @@ def test_what_is_staged_arrives_as_it_is(backend):
     np.testing.assert_array_equal(host(backend, x), X.astype("f4"))
     np.testing.assert_array_equal(host(backend, y), LABELS)
     assert y.dtype == backend.xp.int32
+
+
+# Memory
+
+MEMORY = """
+import pathlib, re, sys
+import numpy as np, pyarrow as pa
+from pyarrow import parquet
+import nnbackend as nnb
+
+way, folder, rows = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
+features, part = 64, 10_000
+
+
+def resident(name):
+    return int(re.search(name + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+
+
+def made():
+    for first in range(0, rows, part):
+        x = np.random.default_rng(first).normal(size=(part, features)).astype("f4")
+        yield x, x[:, :1]
+
+
+if way == "callable":
+    source = nnb.data.Batches(made, shuffle_buffer=4096)
+elif way == "memory map":
+    path = folder / f"{rows}.bin"
+    x = np.memmap(path, dtype="f4", mode="w+", shape=(rows, features))
+    for i, (block, _) in enumerate(made()):
+        x[i * part : (i + 1) * part] = block
+    x.flush()
+    del x
+    x = np.memmap(path, dtype="f4", mode="r", shape=(rows, features))
+    source = nnb.data.MemoryMap(x, x[:, :1], shuffle_buffer=4096)
+else:
+    inside = folder / f"{rows}"
+    inside.mkdir()
+    names = [*map(str, range(features)), "y"]
+    for i, (x, y) in enumerate(made()):
+        columns = dict(zip(names, [*x.T, y[:, 0]], strict=True))
+        parquet.write_table(pa.table(columns), inside / f"{i:03}.parquet", row_group_size=5000)
+    del x, y, columns
+    source = nnb.data.Dataset(inside, target="y", shuffle_buffer=4096)
+net = nnb.Network([nnb.Dense(8), nnb.Dense(1)])
+warm = source if way != "memory map" else nnb.data.MemoryMap(x[:20_000], x[:20_000, :1])
+net.fit(nnb.data.Batches(lambda: ((c.x, c.y) for _, c in zip(range(4), warm.chunks(1, None)))))
+pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts afresh
+# The pages of a mapped file are the kernel's, which takes them when it needs them.
+counted = []
+
+
+class Watch(nnb.callbacks.Callback):
+    every_batch = False
+
+    def batch_end(self, run):
+        counted.append(resident("RssAnon"))
+
+
+net.fit(source, batch_size=256, callbacks=[Watch()])
+print(max(counted), resident("VmHWM"))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("way", ["callable", "memory map", "files"])
+def test_memory_stays_flat_while_the_rows_grow_tenfold(way, tmp_path, arrow):
+    """The rows are 13 MB and 130 MB. In memory are a buffer of 1 MB and a few blocks of 4 MB."""
+    peaks = []
+    for count in (50_000, 500_000):
+        done = subprocess.run([sys.executable, "-c", MEMORY, way, str(tmp_path), str(count)],
+                              capture_output=True, text=True, check=False, timeout=50)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        private, peak = map(int, done.stdout.split())
+        peaks.append(private if way == "memory map" else peak)
+    grown = (peaks[1] - peaks[0]) / 1024
+    assert grown < 30, f"{grown:.0f} MB more memory for 117 MB more of data"

@@ -234,7 +234,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path} is not there any more") from error
-    except (OSError, _pyarrow().ArrowException) as error:
+    except (OSError, UnicodeDecodeError, _pyarrow().ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path} cannot be read: {reason}") from error
 
