@@ -16,6 +16,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from cases import rows
+from conftest import chosen
 from hypothesis import given
 from tools import assert_close, assert_equal, host
 
@@ -56,6 +57,13 @@ def no_thread_stays():
     while any(t.name == "nnbackend reader" for t in threading.enumerate()):
         assert time.monotonic() < deadline, "a reading thread is left"
         time.sleep(0.01)
+
+
+@pytest.fixture
+def once(request):
+    """What takes long and does not depend on the backend is tested with NumPy only."""
+    if "numpy" not in chosen(request.config):
+        pytest.skip("tested with --backend numpy")
 
 
 def network(backend="numpy", **given):
@@ -755,11 +763,12 @@ def test_ctrl_c_in_an_epoch_keeps_the_one_before(capsys):
         assert_equal(weights(net), seen[0])
 
 
-def test_ctrl_c_ends_a_run_whose_reader_hangs(tmp_path):
+def test_ctrl_c_ends_a_run_whose_reader_hangs(tmp_path, once):
     """In a process of its own: the reader never comes back, and must not keep the process."""
     script = tmp_path / "hang.py"
     script.write_text(
         "import time, numpy as np, nnbackend as nnb\n"
+        "nnb.data.prefetch._PATIENCE = 0.5\n"
         "def hangs():\n"
         "    yield np.ones((4, 3)), np.ones((4, 1))\n"
         "    print('hanging', flush=True)\n"
@@ -927,7 +936,7 @@ def test_what_is_staged_arrives_as_it_is(backend):
 # Memory
 
 MEMORY = """
-import pathlib, re, sys
+import os, pathlib, re, sys
 import numpy as np, pyarrow as pa
 from pyarrow import parquet
 import nnbackend as nnb
@@ -960,11 +969,15 @@ elif way == "memory map":
 else:
     inside = folder / f"{rows}"
     inside.mkdir()
+    x, _ = next(made())
     names = [*map(str, range(features)), "y"]
-    for i, (x, y) in enumerate(made()):
-        columns = dict(zip(names, [*x.T, y[:, 0]], strict=True))
-        parquet.write_table(pa.table(columns), inside / f"{i:03}.parquet", row_group_size=5000)
-    del x, y, columns
+    table = pa.table(dict(zip(names, [*x.T, x[:, 0]], strict=True)))
+    for i in range(rows // part):
+        if i == 0:
+            parquet.write_table(table, inside / "0.parquet", row_group_size=5000)
+        else:
+            os.link(inside / "0.parquet", inside / f"{i}.parquet")
+    del x, table
     source = nnb.data.Dataset(inside, target="y", shuffle_buffer=4096)
 net = nnb.Network([nnb.Dense(8), nnb.Dense(1)])
 warm = source if way != "memory map" else nnb.data.MemoryMap(x[:20_000], x[:20_000, :1])
@@ -988,7 +1001,7 @@ print(max(counted), resident("VmHWM"))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize("way", ["callable", "memory map", "files"])
-def test_memory_stays_flat_while_the_rows_grow_tenfold(way, tmp_path, arrow):
+def test_memory_stays_flat_while_the_rows_grow_tenfold(way, tmp_path, arrow, once):
     """The rows are 13 MB and 130 MB. In memory are a buffer of 1 MB and a few blocks of 4 MB."""
     peaks = []
     for count in (50_000, 500_000):
