@@ -148,16 +148,16 @@ def test_what_cannot_be_split_is_said(call, words):
         call()
 
 
-def test_fit_splits_by_classes_and_by_groups(backend):
+def test_fit_splits_by_classes_and_by_groups():
     for kind in ({"stratify": True}, {"groups": GROUPS}):
-        net, twin = network(backend, seed=5), network(backend, seed=5)
+        net, twin = network(seed=5), network(seed=5)
         task = {"loss": "softmax_cross_entropy", "epochs": 2, "shuffle": False}
         found = net.fit(X, LABELS, validation_split=0.3, **kind, **task)
         by = {"classes": LABELS} if "stratify" in kind else kind
         kept, held_out = data.split(60, 0.3, 5, **by)
         held = X[held_out], LABELS[held_out]
         expected = twin.fit(X[kept], LABELS[kept], validation_data=held, **task)
-        assert_equal(host(backend, net.state_dict()), host(backend, twin.state_dict()))
+        assert_equal(host(net.backend, net.state_dict()), host(net.backend, twin.state_dict()))
         assert found["validation_loss"] == expected["validation_loss"]
 
 
@@ -194,15 +194,15 @@ def test_a_cross_validation_starts_from_the_parameters_as_they_are():
     assert twin.fit(X[kept], Y[kept][:, [0, 1, 1]])["loss"] == found.histories[0]["loss"]
 
 
-def test_a_cross_validation_keeps_groups_together_and_counts_weights(backend):
+def test_a_cross_validation_keeps_groups_together_and_counts_weights():
     weight = np.linspace(0.5, 2, 60)
     found = nnb.data.cross_validate(
-        network(backend), X, Y[:, [0, 1, 1]], folds=4, groups=GROUPS, sample_weight=weight, seed=9
+        network(), X, Y[:, [0, 1, 1]], folds=4, groups=GROUPS, sample_weight=weight, seed=9
     )
     for kept, tested in found.parts:
         assert not set(GROUPS[kept]) & set(GROUPS[tested])
     kept, tested = found.parts[1]
-    twin = network(backend)
+    twin = network()
     twin.fit(X[kept], Y[kept][:, [0, 1, 1]], sample_weight=weight[kept])
     expected = twin.evaluate(X[tested], Y[tested][:, [0, 1, 1]], sample_weight=weight[tested])
     assert found.folds[1] == pytest.approx(expected, rel=1e-6)
