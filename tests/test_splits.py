@@ -166,7 +166,7 @@ def test_fit_splits_by_classes_and_by_groups():
 
 def test_a_cross_validation_is_a_fit_for_each_fold_from_the_same_start(backend):
     net = network(backend, seed=2)
-    task = {"loss": "softmax_cross_entropy", "epochs": 3, "metrics": ["accuracy"], "batch_size": 8}
+    task = {"loss": "softmax_cross_entropy", "epochs": 3, "metrics": ["accuracy"], "batch_size": 10}
     found = nnb.data.cross_validate(net, X, LABELS, folds=3, stratified=True, **task)
     assert net.input_shape is None  # it is not changed
     assert len(found.folds) == len(found.histories) == len(found.parts) == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import pathlib
 import re
 import signal
 import subprocess
@@ -1044,3 +1045,12 @@ def test_memory_stays_flat_while_the_rows_grow_tenfold(way, tmp_path, arrow, onc
         peaks.append(private if way == "memory map" else peak)
     grown = (peaks[1] - peaks[0]) / 1024
     assert grown < 30, f"{grown:.0f} MB more memory for 117 MB more of data"
+
+
+def test_the_examples_of_the_guide_run(arrow, once):
+    guide = pathlib.Path(__file__).parents[1] / "docs" / "data.md"
+    code = "\n".join(re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL))
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code],
+                          capture_output=True, text=True, check=False, timeout=50)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "batch 11 of epoch 2: X has 512 numbers that are not finite" in done.stdout
