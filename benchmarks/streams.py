@@ -30,7 +30,7 @@ _WAYS = ("arrays", "memory map", "memory map, shuffled", "Parquet", "Parquet, sh
 
 
 def streams(options: Options) -> Tables:
-    """Return, for each way of giving data, time, share of waiting and memory, of few rows and of many."""
+    """Return, for each way of giving data, time, share of waiting and memory; of few rows, and many."""
     counts = (50_000, 100_000) if options.quick else (200_000, 2_000_000)
     ways = [way for way in _WAYS if _possible(way, options)]
     tables = []
@@ -124,12 +124,15 @@ def _source(way: str, folder: Path, rows: int) -> Any:
 
 
 def main(way: str, folder: str, rows: str, backend: str) -> None:
-    """Train one epoch; print its seconds, those spent waiting, and the peak of memory above the start."""
+    """Train one epoch; print its seconds, those spent waiting, and the peak above the start."""
     layers = [nnb.Dense(_HIDDEN, activation="relu"), nnb.Dense(1)]
     network = nnb.Network(layers, backend=backend, input_shape=_FEATURES)
     warm = np.zeros((4 * _BATCH, _FEATURES), np.float32)
     # What is compiled, imported and allocated once is not what is measured.
     nnb.Network(layers, backend=backend).fit(warm, warm[:, :1], batch_size=_BATCH, verbose=0)
+    if way.startswith(("Parquet", "CSV")):
+        import pyarrow.csv
+        import pyarrow.parquet  # noqa: F401
     forget_peak()
     before = resident(now=True)
     given = _source(way, Path(folder), int(rows))
