@@ -25,6 +25,7 @@ from nnbackend.layers import (
 from nnbackend.network import Network
 from nnbackend.optimizers import (
     LAMB,
+    LBFGS,
     SGD,
     Adadelta,
     Adagrad,
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LAMB",
+    "LBFGS",
     "SGD",
     "Activation",
     "Adadelta",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ from nnbackend.cli.common import (
 )
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.running import Running, seconds
+from nnbackend.cli.schedule import NAMES as SCHEDULES
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
@@ -38,6 +39,12 @@ from nnbackend.optimizers import OPTIMIZERS
 from nnbackend.tables import few
 
 __all__ = ["train"]
+
+
+def with_field(name: str) -> str:
+    """Return the names of the optimisers that have a hyperparameter."""
+    return ", ".join(o for o in OPTIMIZERS if name in {f.name for f in fields(OPTIMIZERS[o])})
+
 
 # The help lists the options in groups.
 data_option = partial(typer.Option, rich_help_panel="The data")
@@ -86,10 +93,28 @@ LearningRate = Annotated[
     float | None, training_option(help="Size of a step.", show_default="the optimizer's")
 ]
 Momentum = Annotated[
-    float | None, training_option(help="For sgd and rmsprop.", show_default="the optimizer's")
+    float | None,
+    training_option(help=f"For {with_field('momentum')}.", show_default="the optimizer's"),
 ]
 WeightDecay = Annotated[
-    float | None, training_option(help="Pull towards zero.", show_default="the optimizer's")
+    float | None,
+    training_option(help="Pull towards zero; not for lbfgs.", show_default="the optimizer's"),
+]
+Schedule = Annotated[
+    str | None,
+    training_option(
+        help=f"How the learning rate changes over the run: {', '.join(SCHEDULES)}.",
+        metavar="NAME",
+        show_default="constant",
+    ),
+]
+Warmup = Annotated[
+    float | None,
+    training_option(
+        help="Share of the run in which the learning rate goes up at the start.",
+        metavar="SHARE",
+        show_default="none; 0.3 of one-cycle",
+    ),
 ]
 Epochs = Annotated[int, training_option(min=1, help="How often to go through the rows.")]
 BatchSize = Annotated[
@@ -166,6 +191,8 @@ def train(
     learning_rate: LearningRate = None,
     momentum: Momentum = None,
     weight_decay: WeightDecay = None,
+    schedule: Schedule = None,
+    warmup: Warmup = None,
     epochs: Epochs = 100,
     batch_size: BatchSize = None,
     seed: Seed = 0,
@@ -207,6 +234,8 @@ def train(
                 learning_rate=learning_rate,
                 momentum=momentum,
                 weight_decay=weight_decay,
+                schedule=schedule,
+                warmup=warmup,
                 epochs=epochs,
                 batch_size=batch_size,
                 validation=validation,
@@ -280,10 +309,22 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
         "features": f"{few(settings.features or [], 10)} ({encoder.width} inputs)",
         "network": f"{', '.join(layer for _, layer, _, _ in layers)}; {parameters:,} parameters",
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
-        f"{settings.loss}, {settings.optimizer} with learning rate {settings.learning_rate:g}",
+        f"{settings.loss}, {settings.optimizer}{_rates(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "
         f"{network.backend.dtype_name}, seed {settings.seed}",
     }
+
+
+def _rates(settings: Settings) -> str:
+    """Say what the learning rate is and becomes."""
+    if settings.learning_rate is None:
+        return ""
+    text = f" with learning rate {settings.learning_rate:g}"
+    if settings.schedule is not None:
+        text += f", {settings.schedule}"
+    if settings.warmup is not None:
+        text += f", warm-up in {settings.warmup:.0%} of the steps"
+    return text
 
 
 def _result(

@@ -98,16 +98,17 @@ def fit(
     profile: bool = False,
 ) -> History:
     """Train the network of a model."""
+    validates = rows.validation is not None
     return model.network.fit(
         rows.x,
         rows.y,
         loss=model.loss,
-        optimizer=settings.build_optimizer(),
+        optimizer=settings.build_optimizer(len(rows.y)),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         validation_data=rows.validation,
         metrics=["accuracy"] if model.classes else [],
-        callbacks=running.callbacks(rows.validation is not None),
+        callbacks=settings.callbacks(validates) + running.callbacks(validates),
         resume=running.resume,
         verbose=0 if quiet else None,
         profile=profile,
