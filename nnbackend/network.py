@@ -643,7 +643,8 @@ class Network:
         return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
 
     def _validation(self, given: Any, loss: Loss, epochs: int) -> Samples | data.Feed:
-        if callable(given) or not isinstance(given, tuple | list):
+        batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
+        if batches or not isinstance(given, tuple | list):
             given = (given,)
         elif len(given) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")

@@ -25,7 +25,7 @@ from nnbackend.types import Shape
 
 __all__ = ["Feed"]
 
-_BLOCK_BYTES = 1 << 24  # of the rows that are brought to the backend together
+_BLOCK_BYTES = 1 << 22  # of the rows that are brought to the backend together
 
 
 class Feed:
