@@ -25,6 +25,7 @@ from nnbackend.layers import (
 from nnbackend.network import Network
 from nnbackend.optimizers import (
     LAMB,
+    LBFGS,
     SGD,
     Adadelta,
     Adagrad,
@@ -39,12 +40,13 @@ from nnbackend.optimizers import (
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
-from nnbackend import testing  # isort: skip  # needs the names above
+from nnbackend import checkpoints, testing  # isort: skip  # need the names above
 
 __version__ = "0.1.0"
 
 __all__ = [
     "LAMB",
+    "LBFGS",
     "SGD",
     "Activation",
     "Adadelta",
@@ -71,6 +73,7 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "checkpoints",
     "data",
     "errors",
     "get_backend",

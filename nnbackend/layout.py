@@ -11,6 +11,7 @@ what a training step takes and returns.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from nnbackend.backend import Backend
@@ -54,6 +55,13 @@ class Layout(Protocol):
     def with_slots(self, carry: Any, slots: Params) -> Any:
         """Return the carry with copies of other arrays of the optimiser."""
 
+    @property
+    def see(self) -> Callable[[Any, Callable[[Array], Array]], Any] | None:
+        """``see(carry, function)``: the carry with every array seen through a function.
+
+        None if steps make a new carry instead of changing its arrays in place.
+        """
+
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
     """Return the layout that suits a backend and an optimiser."""
@@ -64,6 +72,8 @@ def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
 
 class Leaves:
     """Each parameter an array of its own. The carry is the parameters and the optimiser's slots."""
+
+    see = None
 
     def __init__(self, backend: Backend, optimizer: Optimizer) -> None:
         self._backend = backend
@@ -190,6 +200,10 @@ class Vector:
         """Copy other slots into the vectors."""
         return _filled(carry, self.slots(carry), slots)
 
+    def see(self, carry: _Vectors, function: Callable[[Array], Array]) -> _Vectors:
+        """Return the carry with every array, and every view, seen through a function."""
+        return carry.seen(function)
+
 
 class _Vectors:
     """The vectors of a network in training, and the views into them.
@@ -245,6 +259,21 @@ class _Vectors:
             for name, (part, shape) in self._places.items()
         }
         return unflatten(views, self._nesting)
+
+    def seen(self, function: Callable[[Array], Array]) -> _Vectors:
+        """Return the same vectors and views, each seen through a function."""
+
+        def piece(p: Array, slots: tuple[Array, ...], third: Any) -> tuple[Any, ...]:
+            return function(p), tuple(map(function, slots)), third
+
+        twin: _Vectors = object.__new__(_Vectors)
+        twin.vector = function(self.vector)
+        twin.slots = [function(slot) for slot in self.slots]
+        twin.params = tree_map(function, self.params)
+        twin.gradients = [(function(view), path) for view, path in self.gradients]
+        twin.pieces = [piece(p, slots, function(g)) for p, slots, g in self.pieces]
+        twin.large = [(path, [piece(*part) for part in parts]) for path, parts in self.large]
+        return twin
 
     def _piece(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
         """Return a part of the parameters and of the slots."""

@@ -27,12 +27,13 @@ from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
 from nnbackend.errors import nearest
+from nnbackend.full_batch import FullBatchLoop
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import LBFGS, Optimizer
 from nnbackend.profiling import profiled
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
@@ -326,7 +327,7 @@ class Network:
             if profile:
                 fitted, measured = profiled(objective, self.backend)
             trainer = self._new_trainer(fitted, chosen)
-            loop = Loop(
+            loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
                 trainer,
                 samples,
                 rows,

@@ -22,6 +22,7 @@ from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
+from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
 
@@ -142,7 +143,10 @@ def _training_step(
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
-    return backend.scan(step)
+    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
+    optimizer_is_own = type(optimizer).__module__.startswith("nnbackend.")
+    pure = optimizer_is_own and is_built_in(layers) and is_built_in(loss)
+    return backend.scan(step, layout.see if pure else None)
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
@@ -236,17 +240,16 @@ class Trainer:
         """Return the optimiser's arrays and count of steps, as ``Optimizer.init`` gives them."""
         return {"step": self.updates, "slots": self.layout.slots(self.carry)}
 
-    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Go on from arrays and a count of ``optimizer_state``, here or in another process.
+    def misfit(self, state: Mapping[str, Any]) -> str:
+        """Return in words what in an ``optimizer_state`` is not this optimiser's; "" if all is."""
+        trees = self.layout.slots(self.carry), state["slots"]
+        own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
+        wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
+        return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
 
-        Raises:
-            ValueError: they are not this optimiser's.
-        """
+    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``optimizer_state`` gave, here or in another process."""
         own, given = flatten(self.layout.slots(self.carry)), flatten(state["slots"])
-        shapes, found = ({n: tuple(a.shape) for n, a in t.items()} for t in (own, given))
-        if shapes != found:
-            wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
-            raise ValueError(f"the optimizer's arrays do not fit: {', '.join(wrong[:5])}")
         on_device = {
             name: self.backend.asarray(given[name], dtype=array.dtype)
             for name, array in own.items()
@@ -331,8 +334,9 @@ class Trainer:
         losses = np.concatenate([block.losses for block in blocks])
         masses = np.concatenate([block.masses for block in blocks])
         self._blocks = []
-        figures = {"loss": float(losses @ masses / masses.sum())}
-        return figures | self._watched(blocks)
+        # The mean of one loss is that loss, which the formula may miss by a rounding.
+        mean = losses @ masses / masses.sum() if len(losses) > 1 else losses[0]
+        return {"loss": float(mean)} | self._watched(blocks)
 
     def begun(self) -> Begun | None:
         """Return what came of the steps of this epoch so far; None between epochs."""

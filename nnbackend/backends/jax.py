@@ -58,7 +58,9 @@ class JAXBackend(Backend):
         """Return the function compiled by XLA, once for each set of shapes."""
         return self._jax.jit(function)  # type: ignore[no-any-return]
 
-    def scan(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def scan(
+        self, step: Callable[..., Any], see: Callable[..., Any] | None = None
+    ) -> Callable[..., Any]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         jax, np = self._jax, self.xp
 

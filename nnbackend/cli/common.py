@@ -158,22 +158,27 @@ def wrong_call() -> Iterator[None]:
         raise WrongCall(str(error)) from error
 
 
-def check_output(output: Path, *inputs: Path) -> None:
+def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     """Make sure, before any work, that a file can be written, and that it is not among the inputs.
+
+    Args:
+        output: the file.
+        inputs: what is read.
+        option: which names the file, for the messages.
 
     Raises:
         WrongCall: it cannot.
     """
     if output.exists() and any(output.samefile(f) for path in inputs for f in files_of(path)):
-        raise WrongCall(f"--output {output} would overwrite what is read")
+        raise WrongCall(f"{option} {output} would overwrite what is read")
     if output.exists() and not output.is_file():
-        raise WrongCall(f"--output {output} is not a regular file")
+        raise WrongCall(f"{option} {output} is not a regular file")
     try:
         with tempfile.TemporaryFile(dir=output.parent):
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise WrongCall(f"--output {output} cannot be written: {reason}") from error
+        raise WrongCall(f"{option} {output} cannot be written: {reason}") from error
 
 
 def thread_limit(threads: int | None) -> AbstractContextManager[Any]:

@@ -5,6 +5,7 @@ from nnbackend.optimizers.adagrad import Adagrad
 from nnbackend.optimizers.adam import Adam, AdamW
 from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, get
 from nnbackend.optimizers.lamb import LAMB
+from nnbackend.optimizers.lbfgs import LBFGS
 from nnbackend.optimizers.lion import Lion
 from nnbackend.optimizers.muon import Muon
 from nnbackend.optimizers.nadam import Nadam
@@ -14,6 +15,7 @@ from nnbackend.optimizers.sgd import SGD
 
 __all__ = [
     "LAMB",
+    "LBFGS",
     "OPTIMIZERS",
     "SGD",
     "Adadelta",
