@@ -1,6 +1,16 @@
 """Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
 
-from nnbackend import activations, callbacks, errors, initializers, losses, metrics, optimizers
+from nnbackend import (
+    activations,
+    callbacks,
+    data,
+    errors,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
 from nnbackend.history import History
 from nnbackend.layers import (
@@ -13,17 +23,34 @@ from nnbackend.layers import (
     register_layer,
 )
 from nnbackend.network import Network
-from nnbackend.optimizers import SGD, Adam, AdamW, RMSprop
+from nnbackend.optimizers import (
+    LAMB,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    Nadam,
+    RAdam,
+    RMSprop,
+)
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
-from nnbackend import testing  # isort: skip  # needs the names above
+from nnbackend import checkpoints, testing  # isort: skip  # need the names above
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAMB",
+    "LBFGS",
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Backend",
@@ -34,7 +61,11 @@ __all__ = [
     "Flatten",
     "History",
     "Layer",
+    "Lion",
+    "Muon",
+    "Nadam",
     "Network",
+    "RAdam",
     "RMSprop",
     "Residual",
     "Sequential",
@@ -42,6 +73,8 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "checkpoints",
+    "data",
     "errors",
     "get_backend",
     "initializers",
@@ -50,5 +83,6 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "schedules",
     "testing",
 ]

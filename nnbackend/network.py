@@ -23,15 +23,17 @@ from nnbackend import activations, data, losses, metrics, optimizers, random, tr
 from nnbackend import backend as backends
 from nnbackend.activations import Identity
 from nnbackend.backend import Backend
-from nnbackend.callbacks import resolve as resolve_callbacks
+from nnbackend.callbacks.run import find as find_checkpoint
+from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
 from nnbackend.errors import nearest
+from nnbackend.full_batch import FullBatchLoop
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import LBFGS, Optimizer
 from nnbackend.profiling import profiled
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
@@ -40,6 +42,7 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 __all__ = ["Network"]
 
 _PROBABILITIES = ("sigmoid", "softmax")
+_BATCH_SIZE = 32
 
 
 class Network:
@@ -118,6 +121,15 @@ class Network:
         return self
 
     @property
+    def trained(self) -> tuple[int, int]:
+        """How many steps and epochs it was trained for: they number dropout masks and orders of rows."""
+        return self._steps, self._epochs
+
+    @trained.setter
+    def trained(self, steps_and_epochs: tuple[int, int]) -> None:
+        self._steps, self._epochs = steps_and_epochs
+
+    @property
     def params(self) -> Params:
         """The parameters by layer and name. Assigning replaces them, with no copy and no check.
 
@@ -177,11 +189,16 @@ class Network:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape). Of a memory map, so many rows are read at a
+                time.
             batch_size: rows computed at a time; bounds the memory.
         """
         batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
+            if isinstance(x, np.memmap) and len(x) > batch_size:
+                starts = range(0, len(x), batch_size)
+                parts = [self.predict(np.array(x[i : i + batch_size])) for i in starts]
+                return self.backend.xp.concat(parts)
             x = self._rows(x)
             if self._forward is None:
                 self._forward = training.forward_pass(self.layers, self.backend)
@@ -198,37 +215,51 @@ class Network:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: str | Loss = "mse",
         optimizer: str | Optimizer = "adam",
         epochs: int = 1,
-        batch_size: int | None = 32,
+        batch_size: int | None = _BATCH_SIZE,
         shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         validation_split: float | None = None,
+        stratify: bool = False,
+        groups: Any = None,
         sample_weight: Any = None,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
+        resume: str | os.PathLike[str] | None = None,
         verbose: int | bool | None = None,
         profile: bool = False,
     ) -> History:
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape); or, without ``y``, what streams: an iterable
+                of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
+                or a source of :mod:`nnbackend.data` such as a dataset of files.
             y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
             loss: a name or a function of :mod:`nnbackend.losses`.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
             epochs: how often to go through the data.
             batch_size: rows of a step; None: all, one step an epoch. The last batch may be smaller.
-            shuffle: whether each epoch goes through the rows in a random order of its own.
-            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
+                Batches that are given as such are steps as they are.
+            shuffle: whether each epoch goes through the rows in a random order of its own. Batches
+                that are given as such come in their order; other sources shuffle within a buffer.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch, or
+                what streams, as for ``x``.
             validation_split: a fraction of the rows to keep for that, at random, instead.
+            stratify: whether the split gives each class of ``y`` its share on either side.
+            groups: the group of each row; the split does not part the rows of a group.
             sample_weight: how much each row counts; a weight of 2 counts it twice.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: see :mod:`nnbackend.callbacks`.
+            resume: a checkpoint, or a folder of them, that :class:`~nnbackend.callbacks.Checkpoint`
+                wrote: the run goes on as if nothing had happened, with the parameters, the optimiser
+                and the history from there. All else must be given as before, and ``epochs`` counts
+                from the start of the whole run.
             verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
             profile: whether to measure where the time goes, layer by layer. The table is kept in
                 ``history.profile`` and, unless ``verbose=0``, printed to standard error. Measuring
@@ -240,6 +271,10 @@ class Network:
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
+            DataError: data that stream do not fit or cannot be read; the weights of the last whole
+                epoch are kept, as they are when an iterable raises an exception of its own.
+            ResumeError: the checkpoint is of another run; the message says what differs.
+            ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
         epochs = check_size("epochs", epochs)
@@ -248,28 +283,51 @@ class Network:
         if validation_data is not None and validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
         watchers = resolve_callbacks(callbacks, verbose)
+        found = None if resume is None else find_checkpoint(resume, watchers)
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
-            objective = self._objective(loss, metrics, x)
-            samples = self._samples(x, y, objective.loss, sample_weight)
-            validation, rows = None, None
+            source = data.source_of(x, y, sample_weight)
+            objective = self._objective(loss, metrics, x if source is None else source)
+            rows: Any = None
+            samples: Samples | data.Feed
+            validation: Samples | data.Feed | None = None
             if validation_data is not None:
-                validation = self._validation(validation_data, objective.loss)
-            elif validation_split is not None:
-                kept, held_out = data.split(len(samples), validation_split, self.seed)
-                validation, rows = samples.take(held_out, self.backend), kept
+                validation = self._validation(validation_data, objective.loss, epochs)
+            if source is not None:
+                if validation_split is not None:
+                    raise ValueError("what streams cannot be split; give validation_data")
+                if source.whole_batches and batch_size not in (_BATCH_SIZE, None):
+                    raise ValueError(
+                        "batches are steps as they are given: leave batch_size out, or have their rows "
+                        "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
+                    )
+                seed = self.seed if shuffle else None
+                samples = self._feed(source, objective.loss, batch_size, seed, epochs)
+            else:
+                samples = self._samples(x, y, objective.loss, sample_weight)
+            if validation_split is not None and isinstance(samples, Samples):
+                rows, held_out = data.split(
+                    len(samples),
+                    validation_split,
+                    self.seed,
+                    classes=data.host(y) if stratify else None,
+                    groups=groups,
+                )
+                validation = samples.take(held_out, self.backend)
                 if samples.weight is not None:
-                    for part in (kept, held_out):
+                    for part in (rows, held_out):
                         index = self.backend.asarray(part, dtype=self.backend.xp.int32)
                         weight = self.backend.xp.take(samples.weight, index, axis=0)
                         data.check_some_weight(weight, self.backend, " of either part of the split")
-        with self.backend.scope():
+            elif stratify or groups is not None:
+                raise ValueError(
+                    "stratify and groups belong to validation_split, which is not given"
+                )
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
             trainer = self._new_trainer(fitted, chosen)
-            self._adopt(trainer)  # the arrays from before are let go
-            loop = Loop(
+            loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
                 trainer,
                 samples,
                 rows,
@@ -278,16 +336,21 @@ class Network:
                 validation=validation,
                 callbacks=watchers,
                 publish=lambda: self._adopt(trainer),
-                first_epoch=self._epochs,
+                network=self,
+                epochs=epochs,
             )
+            if found is not None:
+                loop.check(found)
+        with self.backend.scope():
+            self._adopt(trainer)  # the arrays from before are let go
             started = time.perf_counter()
-            history = loop.run(self, epochs)
+            history = loop.run(found)
             if measured is not None:
                 measured.finish(time.perf_counter() - started)
                 history.profile = measured
                 if verbose != 0:
                     _say(str(measured))
-            self._epochs += len(history)
+            self._epochs = loop.epochs_of_network
             # The trainer's vectors are several times the size of the parameters: let them go.
             self._trainer, self._last = None, objective
         if history.stopped is not None and history.stopped.startswith("interrupted"):
@@ -348,7 +411,7 @@ class Network:
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: str | Loss | None = None,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] | None = None,
@@ -357,7 +420,7 @@ class Network:
         """Return ``{"loss": ..., metric: ...}`` over all rows.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape), or what streams, see ``fit``.
             y: array-like, see ``fit``.
             loss: a name or a function; None: that of the last ``fit``.
             metrics: names or functions; None: those of the last ``fit``.
@@ -374,7 +437,11 @@ class Network:
             same = self._last is not None and self._last.loss == losses.get(loss)
             metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope(), self._unbuilt_if_refused():
-            objective = self._objective(loss, metrics, x)
+            source = data.source_of(x, y, sample_weight)
+            objective = self._objective(loss, metrics, x if source is None else source)
+            if source is not None:
+                with self._feed(source, objective.loss).epoch(1) as parts:
+                    return training.evaluate_parts(objective, self.params, parts, self.backend)
             samples = self._samples(x, y, objective.loss, sample_weight)
             return training.evaluate(objective, self.params, samples, self.backend)
 
@@ -523,12 +590,40 @@ class Network:
         target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
         return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
 
-    def _validation(self, given: tuple[Any, ...], loss: Loss) -> Samples:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+    def _validation(self, given: Any, loss: Loss, epochs: int) -> Samples | data.Feed:
+        batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
+        if batches or not isinstance(given, tuple | list):
+            given = (given,)
+        elif len(given) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        return self._samples(
-            given[0], given[1], loss, given[2] if len(given) == 3 else None, "validation "
-        )
+        x, y, weight = (*given, None, None)[:3]
+        if y is None and hasattr(x, "shape"):
+            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+        source = data.source_of(x, y, weight)
+        if source is not None:
+            return self._feed(source, loss, epochs=epochs, name="validation ")
+        return self._samples(x, y, loss, weight, "validation ")
+
+    def _feed(
+        self,
+        source: data.Source,
+        loss: Loss,
+        batch_size: int | None = 4096,
+        seed: int | None = None,
+        epochs: int = 1,
+        name: str = "",
+    ) -> data.Feed:
+        """Return what training takes from a source."""
+        if source.single_use and epochs > 1:
+            raise ValueError(
+                f"the {name}batches come from an iterator, which can be gone through only once, and "
+                f"there are {epochs} epochs: give the function that makes it, without calling it, "
+                "so that each epoch begins anew"
+            )
+        assert self.input_shape is not None
+        assert self.output_shape is not None
+        shapes = self.input_shape, self.output_shape
+        return data.Feed(source, self.backend, loss, shapes, batch_size, seed, name)
 
     def _objective(
         self, loss: str | Loss, watched: Iterable[str | Metric] | Mapping[str, Metric], x: Any
@@ -537,7 +632,11 @@ class Network:
         chosen = losses.get(loss)
         absorbed = losses.absorbed_activation(chosen)
         if self._params is None:
-            self._rows(x)  # builds the network: the output's shape is needed below
+            # Builds the network: the output's shape is needed below.
+            if isinstance(x, data.Source):
+                self.build(x.feature_shape())
+            else:
+                self._rows(x)
         layers, last = _without_output_activation(self.layers)
         ends_in = activations.ACTIVATIONS.name_of(last)
         if absorbed is None or ends_in not in _PROBABILITIES:
