@@ -171,7 +171,7 @@ class ForwardPass:
         function: ``function(params, x) -> y``.
     """
 
-    def __init__(self, function: Callable[[Params, Array], Array]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
         self._lock = threading.Lock()
         self._places: list[tuple[Params, str, Any]] = []
@@ -180,8 +180,10 @@ class ForwardPass:
         self._program: list[Callable[[], Any]] | None = None
         self._refused = False
 
-    def __call__(self, params: Params, x: Array) -> Array:
-        """Return the output."""
+    def __call__(self, params: Params, x: Array, *more: Any) -> Any:
+        """Return the output. A function of more than the two is called as it is."""
+        if more:
+            return self._function(params, x, *more)
         # One recording has one piece of memory: a second thread goes without.
         if self._refused or x.size > _SMALL or not self._lock.acquire(blocking=False):
             return self._function(params, x)
