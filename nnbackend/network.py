@@ -230,11 +230,16 @@ class Network:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape). Of a memory map, so many rows are read at a
+                time.
             batch_size: rows computed at a time; bounds the memory.
         """
         batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
+            if isinstance(x, np.memmap) and len(x) > batch_size:
+                starts = range(0, len(x), batch_size)
+                parts = [self.predict(np.array(x[i : i + batch_size])) for i in starts]
+                return self.backend.xp.concat(parts)
             x = self._rows(x)
             if self._forward is None:
                 self._forward = training.forward_pass(self.layers, self.backend)
