@@ -137,9 +137,12 @@ def orthogonal(u: Array, iterations: int, epsilon: float, xp: Namespace) -> Arra
     """Return a new matrix with the singular vectors of ``u`` and singular values near one."""
     a, b, c = _COEFFICIENTS
     tall = u.shape[0] > u.shape[1]
-    x = u.mT if tall else u
-    x = x / xp.maximum(norm(x, xp), epsilon)
+    x = u / xp.maximum(norm(u, xp), epsilon)
     for _ in range(iterations):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.mT if tall else x
+        gram = x.mT @ x if tall else x @ x.mT  # the smaller of the two
+        polynomial = b * gram
+        polynomial += c * (gram @ gram)
+        step = x @ polynomial if tall else polynomial @ x
+        x *= a
+        x += step
+    return x
