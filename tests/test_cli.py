@@ -833,15 +833,18 @@ def test_times_are_written_with_a_unit(text, value):
         (["--max-time", "soon"], "--max-time takes a time like 90"),
         (["--log", "log.txt"], "--log writes .jsonl or .csv, not 'log.txt'"),
         (["--log", "missing/log.csv"], "--log missing/log.csv cannot be written"),
-        (["--log", PENGUINS], "would overwrite what is read"),
+        (["--log", "own.csv"], "--log own.csv would overwrite what is read"),
         (["--patience", "3", "--validation", "0"], "--patience watches the validation loss"),
-        (["--patience", "0"], "0 is not in the range"),
+        (["--patience", "0"], "--patience"),
         (["--resume", "absent"], "--resume absent: there is no such checkpoint"),
         (["--checkpoint", PENGUINS], "--checkpoint takes a folder"),
     ],
 )
 def test_wrong_calls_of_what_watches_a_run(options, message):
-    assert message in fails(2, "train", PENGUINS, "--target", "species", *options)
+    own = Path(shutil.copy(PENGUINS, "own.csv"))  # a copy: one of the calls would overwrite it
+    content = own.read_bytes()
+    assert message in fails(2, "train", own, "--target", "species", *options)
+    assert own.read_bytes() == content
 
 
 def test_a_checkpoint_of_another_command_is_refused():
@@ -870,7 +873,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
         [sys.executable, "-m", "nnbackend", *options, "--checkpoint", "saved"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while len(nnb.checkpoints.files("saved")) < 3:
+    while len(nnb.checkpoints.files("saved")) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=100)
