@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.splits import stratified
 from nnbackend.errors import unknown_name
 from nnbackend.random import permutation
 
@@ -438,12 +439,6 @@ def split_rows(
     """
     order = permutation(seed, count, "validation")
     classes = np.zeros(count) if classes is None else classes
-    # The first row of each class stays in training. Of the others, ordered by class, rows at equal
-    # distances are taken, so that every class gives its share.
-    _, first = np.unique(classes[order], return_index=True)
-    others = np.delete(order, first)
-    others = others[np.argsort(classes[others], kind="stable")]
-    wanted = min(round(count * fraction), len(others))
-    picked = ((np.arange(wanted) + 0.5) * len(others) / max(wanted, 1)).astype(np.intp)
-    validates = np.isin(order, others[picked])
+    codes = np.unique(classes, return_inverse=True)[1]
+    validates = stratified(codes, order, round(count * fraction))[order]
     return order[~validates], order[validates]

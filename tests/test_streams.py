@@ -172,6 +172,17 @@ def test_memory_maps_are_not_brought_to_the_backend_as_a_whole(tmp_path, monkeyp
     assert max(seen) <= 1024
 
 
+def test_a_memory_map_is_predicted_a_batch_at_a_time(tmp_path, monkeypatch, backend):
+    (x,) = mapped(tmp_path, x=X)
+    net, seen = network(backend), []
+    expected = host(backend, net.predict(X, batch_size=20))
+    real = nnb.data.border.inputs
+    watched = lambda x, *args, **given: seen.append(len(x)) or real(x, *args, **given)  # noqa: E731
+    monkeypatch.setattr(nnb.data, "inputs", watched)
+    np.testing.assert_array_equal(host(backend, net.predict(x, batch_size=20)), expected)
+    assert seen == [20, 20, 20, 10]
+
+
 def test_validation_data_and_evaluation_may_stream(backend64):
     evaluates_alike([batches, (X, Y)], backend64)
 
@@ -601,6 +612,21 @@ def test_what_is_not_finite_in_a_memory_map_is_named_by_its_row(tmp_path):
     (x,) = mapped(tmp_path, x=x)
     with pytest.raises(DataError, match=r"X has 1 number.*\(nan\) at X\[1500, 2\]"):
         network().fit(x, np.tile(Y, (40, 1)))
+
+
+@pytest.mark.parametrize("offset", [0, 5000 * 4])
+def test_a_mapped_file_that_becomes_shorter_does_not_kill_the_process(offset, tmp_path):
+    path = tmp_path / "x.bin"
+    np.tile(X, (100, 1)).astype("f4").tofile(path)
+    rows_there = (path.stat().st_size - offset) // 12
+    x = np.memmap(path, dtype="f4", mode="r", offset=offset, shape=(rows_there, 3))[5:]
+
+    def shorten(run):
+        with open(path, "r+b") as file:
+            file.truncate(30_000)
+
+    with pytest.raises(DataError, match=r"the mapped file .*x\.bin has become shorter"):
+        network().fit(x, np.ones((len(x), 2)), epochs=2, callbacks=[shorten])
 
 
 class Broken(Exception):

@@ -39,7 +39,7 @@ _ENDINGS = {
 }
 _CHUNK_ROWS = 4096  # rows that are decoded together
 _CSV_BYTES = 1 << 20  # of a CSV file that are parsed together
-_BUFFER_BYTES = 1 << 20  # read ahead in a column of a Parquet file
+_BUFFER_BYTES = 1 << 16  # read ahead in a column of a Parquet file
 
 
 @dataclass(frozen=True)

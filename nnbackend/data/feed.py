@@ -253,8 +253,8 @@ def joined(parts: Sequence[Samples]) -> Samples:
 
 def rows_of(samples: Samples, rows: Any) -> Samples:
     """Return copies of rows on the host."""
-    weight = None if samples.weight is None else samples.weight[rows]
-    return Samples(samples.x[rows], samples.y[rows], weight)
+    arrays = (samples.x, samples.y, samples.weight)
+    return Samples(*(None if a is None else np.take(a, rows, axis=0) for a in arrays))
 
 
 def _weightless(weight: Any) -> bool:
