@@ -1,6 +1,18 @@
 """Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
 
-from nnbackend import activations, callbacks, errors, initializers, losses, metrics, optimizers
+from nnbackend import (
+    activations,
+    callbacks,
+    constraints,
+    data,
+    errors,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
 from nnbackend.history import History
 from nnbackend.layers import (
@@ -15,17 +27,34 @@ from nnbackend.layers import (
     register_layer,
 )
 from nnbackend.network import Network
-from nnbackend.optimizers import SGD, Adam, AdamW, RMSprop
+from nnbackend.optimizers import (
+    LAMB,
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    Nadam,
+    RAdam,
+    RMSprop,
+)
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
-from nnbackend import testing  # isort: skip  # needs the names above
+from nnbackend import checkpoints, testing  # isort: skip  # need the names above
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAMB",
+    "LBFGS",
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
     "AlphaDropout",
@@ -38,7 +67,11 @@ __all__ = [
     "GaussianNoise",
     "History",
     "Layer",
+    "Lion",
+    "Muon",
+    "Nadam",
     "Network",
+    "RAdam",
     "RMSprop",
     "Residual",
     "Sequential",
@@ -46,6 +79,9 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "checkpoints",
+    "constraints",
+    "data",
     "errors",
     "get_backend",
     "initializers",
@@ -54,5 +90,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "regularizers",
+    "schedules",
     "testing",
 ]

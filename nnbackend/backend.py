@@ -114,6 +114,21 @@ class Backend:
         """Return a NumPy array as one of this library; the result may share its memory."""
         return self.xp.asarray(x, device=self.device)
 
+    def stager(self) -> Callable[[Sequence[np.ndarray[Any, Any] | None]], list[Array | None]]:
+        """Return a function that brings NumPy arrays (or None) here from a thread that reads ahead.
+
+        It returns when the arrays may be used by whatever this thread asks the device to do.
+        """
+
+        def stage(arrays: Sequence[np.ndarray[Any, Any] | None]) -> list[Array | None]:
+            with self.scope():
+                return [
+                    None if a is None else self.xp.asarray(self._from_host(a), device=self.device)
+                    for a in arrays
+                ]
+
+        return stage
+
     def to_numpy(self, x: Array) -> np.ndarray[Any, Any]:
         """Return ``x`` as a NumPy array, without a copy where that is possible."""
         return _to_host(x)
@@ -164,6 +179,20 @@ class Backend:
 
         return run
 
+    def loop(
+        self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
+    ) -> tuple[Any, Array | None]:
+        """Run ``carry, output = body(carry, i)`` for ``i`` from 0 to ``count - 1``, inside a step.
+
+        Returns:
+            the last carry, and the outputs stacked (None if they are None).
+        """
+        outputs = []
+        for i in range(count):
+            carry, output = body(carry, i)
+            outputs.append(output)
+        return carry, None if outputs[0] is None else self.xp.stack(outputs)
+
     def read(self, numbers: Any) -> np.ndarray[Any, Any]:
         """Return numbers that ``scan`` gave, on the host in float64. The one place that waits."""
         return np.asarray(self.to_numpy(self.xp.stack(list(numbers))), dtype=np.float64)
@@ -188,6 +217,10 @@ class Backend:
         return str(self.device)
 
     # The same for every library.
+
+    def described(self) -> str:
+        """Return library, version and device in words."""
+        return f"{self.name} {_version(type(self))} on {self.device_name()}"
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers from anywhere to this backend.

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendUnavailableError",
+    "DataError",
     "DivergenceError",
     "GradientError",
     "ModelFileError",
+    "ResumeError",
     "UnknownNameError",
     "nearest",
     "unknown_name",
@@ -22,6 +24,13 @@ __all__ = [
 
 class BackendUnavailableError(RuntimeError):
     """The backend asked for cannot be used here; the message says why and which ones can."""
+
+
+class DataError(ValueError):
+    """Data cannot be read, or do not fit, while they stream; the message says which and where.
+
+    The network keeps the weights of the last whole epoch.
+    """
 
 
 class DivergenceError(FloatingPointError):
@@ -42,6 +51,10 @@ class GradientError(AssertionError):
 
 class ModelFileError(ValueError):
     """A model file is truncated, foreign or describes something this library does not build."""
+
+
+class ResumeError(ValueError):
+    """A run cannot go on from a checkpoint; the message says what differs from the run that wrote it."""
 
 
 class UnknownNameError(ValueError):

@@ -1,19 +1,20 @@
-"""What a training run leaves behind, and what it looks like while it goes on."""
+"""What a training run leaves behind."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["History", "Run"]
+__all__ = ["History"]
 
 
 class History:
     """What happened in each epoch, by name: ``history["loss"]`` is a list with a number per epoch.
 
     Names: ``epoch`` (from 1), ``loss``, the metrics, ``validation_loss`` and the metrics on the
-    validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch).
+    validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch); for
+    data that stream, ``waiting``: how many of the seconds passed waiting for data.
 
     Attributes:
         stopped: why training ended before the last epoch, or None.
@@ -26,11 +27,13 @@ class History:
         self.profile: Any = None
 
     def extend(self, columns: Mapping[str, list[float]]) -> None:
-        """Add epochs: a list of as many figures for each name."""
-        count = len(columns["loss"])
-        self._columns["epoch"].extend(range(len(self) + 1, len(self) + count + 1))
+        """Add epochs: a list of as many figures for each name. What is not given is NaN."""
+        before, count = len(self), len(columns["loss"])
+        self._columns["epoch"].extend(range(before + 1, before + count + 1))
         for name, values in columns.items():
-            self._columns.setdefault(name, []).extend(values)
+            self._columns.setdefault(name, [math.nan] * before).extend(values)
+        for values in self._columns.values():
+            values.extend([math.nan] * (before + count - len(values)))
 
     def __getitem__(self, name: str) -> list[float]:
         return self._columns[name]
@@ -53,32 +56,13 @@ class History:
         """Return the columns as plain lists."""
         return {name: list(values) for name, values in self._columns.items()}
 
+    def rows(self, first: int = 0) -> list[dict[str, float]]:
+        """Return the figures of each epoch by name, of those after the first so many."""
+        return [
+            {name: values[i] for name, values in self._columns.items()}
+            for i in range(first, len(self))
+        ]
+
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
         return f"History({len(self)} epochs; last: {figures})" if len(self) else "History(empty)"
-
-
-@dataclass
-class Run:
-    """A training run as callbacks see it.
-
-    Attributes:
-        network: what is being trained.
-        epochs: how many were asked for.
-        steps_per_epoch: batches in an epoch.
-        epoch: the number of the epoch, from 1.
-        step: how many steps of the epoch are done.
-        history: the epochs done.
-    """
-
-    network: Any
-    epochs: int
-    steps_per_epoch: int
-    history: History
-    epoch: int = 0
-    step: int = 0
-    reason: str | None = field(default=None, init=False)
-
-    def stop(self, reason: str) -> None:
-        """Ask for the training to end after this epoch; ``reason`` goes to ``history.stopped``."""
-        self.reason = reason

@@ -2,9 +2,10 @@
 
 Where slices are views (NumPy, CuPy, torch) all parameters lie in one vector, and so do their gradients
 and the optimiser's state: a step of the optimiser is then a few operations on one array instead of a
-few for each parameter. Where they are not (JAX, whose compiler would have to copy), each parameter
-stays an array of its own. Both do the same arithmetic, and both are used alike: a layout has no arrays,
-it knows how to handle a ``carry``, which is what a training step takes and returns.
+few for each parameter. Where they are not (JAX, whose compiler would have to copy), and for an
+optimiser whose rule is not elementwise, each parameter stays an array of its own. Both do the same
+arithmetic, and both are used alike: a layout has no arrays, it knows how to handle a ``carry``, which is
+what a training step takes and returns.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ class Layout(Protocol):
     def params(self, carry: Any) -> Params:
         """Return the named parameters in a carry."""
 
+    def result(self, carry: Any) -> Params:
+        """Return the named parameters to evaluate with: the average, if the optimiser keeps one."""
+
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Return the carry after one step of the optimiser. The old one is consumed."""
 
@@ -39,11 +43,20 @@ class Layout(Protocol):
     def restored(self, carry: Any, snapshot: Any) -> Any:
         """Return the carry with the parameters of a snapshot."""
 
+    def with_params(self, carry: Any, params: Params) -> Any:
+        """Return the carry with copies of other parameters."""
+
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of a carry."""
+
+    def slots(self, carry: Any) -> Params:
+        """Return the optimiser's arrays: by number, then named as the parameters are."""
+
+    def with_slots(self, carry: Any, slots: Params) -> Any:
+        """Return the carry with copies of other arrays of the optimiser."""
 
     @property
     def see(self) -> Callable[[Any, Callable[[Array], Array]], Any] | None:
@@ -54,9 +67,11 @@ class Layout(Protocol):
 
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
-    """Return the layout that suits a backend."""
-    kind = Vector if backend.slices_are_views else Leaves
-    return kind(backend, optimizer)
+    """Return the layout that suits a backend and an optimiser."""
+    if not backend.slices_are_views:
+        return Leaves(backend, optimizer)
+    # A rule that is not elementwise needs to know where a parameter begins and ends.
+    return (Vector if optimizer.elementwise else InPlace)(backend, optimizer)
 
 
 class Leaves:
@@ -78,18 +93,28 @@ class Leaves:
         """Return the named parameters."""
         return carry[0]  # type: ignore[no-any-return]
 
+    def result(self, carry: Any) -> Params:
+        """Return the optimiser's average, if it keeps one."""
+        return self._optimizer.averaged(carry[0], {"slots": carry[1]})
+
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Apply the optimiser's rule to each parameter."""
         params, slots = carry
         return self._optimizer.apply(params, grads, slots, scalars)
 
-    def snapshot(self, carry: Any, old: Any = None) -> Params:
-        """Return a copy of the parameters."""
-        return _copy(carry[0], self._xp)
+    def snapshot(self, carry: Any, old: Any = None) -> Any:
+        """Return a copy of the parameters, and of all that goes with an average of them."""
+        return self.copy(carry) if self._optimizer.averages else _copy(carry[0], self._xp)
 
-    def restored(self, carry: Any, snapshot: Params) -> Any:
-        """Return the carry with other parameters."""
+    def restored(self, carry: Any, snapshot: Any) -> Any:
+        """Return the carry with what is in a snapshot."""
+        if self._optimizer.averages:
+            return self.copy(snapshot)
         return _copy(snapshot, self._xp), carry[1]
+
+    def with_params(self, carry: Any, params: Params) -> Any:
+        """Return the carry with copies of other parameters."""
+        return _copy(params, self._xp), carry[1]
 
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
@@ -98,6 +123,30 @@ class Leaves:
     def copy(self, carry: Any) -> Any:
         """Return a copy of parameters and slots."""
         return tuple(_copy(tree, self._xp) for tree in carry)
+
+    def slots(self, carry: Any) -> Params:
+        """Return the optimiser's arrays."""
+        return carry[1]  # type: ignore[no-any-return]
+
+    def with_slots(self, carry: Any, slots: Params) -> Any:
+        """Return the carry with copies of other slots."""
+        return carry[0], _copy(slots, self._xp)
+
+
+class InPlace(Leaves):
+    """Each parameter an array of its own that stays the same array: what a step makes is put there."""
+
+    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
+        """Apply the optimiser's rule to each parameter."""
+        for old, new in zip(carry, super().update(carry, grads, scalars), strict=True):
+            for path in paths(old):
+                if at(new, path) is not at(old, path):
+                    at(old, path)[...] = at(new, path)
+        return carry
+
+    def see(self, carry: Any, function: Callable[[Array], Array]) -> Any:  # type: ignore[override]
+        """Return the carry with every array seen through a function."""
+        return tuple(tree_map(function, tree) for tree in carry)
 
 
 class Vector:
@@ -111,17 +160,28 @@ class Vector:
         self._backend = backend
         self._xp = backend.xp
         self._optimizer = optimizer
+        self._averages = optimizer.averages
+        self._prepares = type(optimizer).gradients is not Optimizer.gradients
 
     def init(self, params: Params) -> _Vectors:
         """Return the carry."""
-        return _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        carry = _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        if self._averages:
+            carry.slots[-1][...] = carry.vector
+        return carry
 
     def params(self, carry: _Vectors) -> Params:
         """Return the named parameters, views of the vector."""
         return carry.params
 
+    def result(self, carry: _Vectors) -> Params:
+        """Return the optimiser's average, if it keeps one, as views of its vector."""
+        return carry.named(carry.slots[-1]) if self._averages else carry.params
+
     def update(self, carry: _Vectors, grads: Params, scalars: tuple[Any, ...]) -> _Vectors:
         """Apply the optimiser's rule to the vector."""
+        if self._prepares:
+            grads = self._optimizer.gradients(grads)
         for view, path in carry.gradients:
             view[...] = at(grads, path)
         for p, slots, g in carry.pieces:
@@ -144,17 +204,27 @@ class Vector:
             if new is not slot:
                 slot[...] = new
 
-    def snapshot(self, carry: _Vectors, old: Any = None) -> Array:
-        """Return a copy of the vector."""
+    def snapshot(self, carry: _Vectors, old: Any = None) -> Any:
+        """Return copies of the vector and, if the optimiser keeps an average, of the slots."""
+        kept = self._kept(carry)
         if old is None:
-            return self._xp.asarray(carry.vector, copy=True)
-        old[...] = carry.vector
+            return [self._xp.asarray(vector, copy=True) for vector in kept]
+        for copy, vector in zip(old, kept, strict=True):
+            copy[...] = vector
         return old
 
-    def restored(self, carry: _Vectors, snapshot: Array) -> _Vectors:
-        """Copy a snapshot into the vector."""
-        carry.vector[...] = snapshot
+    def restored(self, carry: _Vectors, snapshot: Any) -> _Vectors:
+        """Copy a snapshot into the vectors."""
+        for vector, copy in zip(self._kept(carry), snapshot, strict=True):
+            vector[...] = copy
         return carry
+
+    def with_params(self, carry: _Vectors, params: Params) -> _Vectors:
+        """Copy other parameters into the vector."""
+        return _filled(carry, carry.params, params)
+
+    def _kept(self, carry: _Vectors) -> list[Array]:
+        return [carry.vector, *carry.slots] if self._averages else [carry.vector]
 
     def finite(self, carry: _Vectors) -> bool:
         """Return whether all parameters are finite."""
@@ -166,6 +236,14 @@ class Vector:
         for old, new in zip(carry.slots, twin.slots, strict=True):
             new[...] = old
         return twin
+
+    def slots(self, carry: _Vectors) -> Params:
+        """Return the optimiser's arrays, views of its vectors."""
+        return {str(i): carry.named(slot) for i, slot in enumerate(carry.slots)}
+
+    def with_slots(self, carry: _Vectors, slots: Params) -> _Vectors:
+        """Copy other slots into the vectors."""
+        return _filled(carry, self.slots(carry), slots)
 
     def see(self, carry: _Vectors, function: Callable[[Array], Array]) -> _Vectors:
         """Return the carry with every array, and every view, seen through a function."""
@@ -194,18 +272,18 @@ class _Vectors:
         flat = [xp.reshape(at(params, path), (-1,)) for path in (*large, *small)]
         self.vector = xp.concat(flat)
         self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
-        views: dict[str, Array] = {}
+        self._xp, self._nesting = xp, tree_map(lambda leaf: None, params)
+        self._places: dict[str, tuple[slice, tuple[int, ...]]] = {}
         self.large, start = [], 0
         for path in (*large, *small):
             stop = start + sizes[path]
-            shape = at(params, path).shape
-            views[".".join(path)] = xp.reshape(self.vector[start:stop], shape, copy=False)
+            self._places[".".join(path)] = slice(start, stop), at(params, path).shape
             if path in large:
                 parts = _parts(start, stop, chunk)
                 pieces = [(*self._piece(p), slice(p.start - start, p.stop - start)) for p in parts]
                 self.large.append((path, pieces))
             start = stop
-        self.params = unflatten(views, params)
+        self.params = self.named(self.vector)
         first = sum(sizes[path] for path in large)
         gradient = xp.zeros_like(self.vector[first:])
         self.pieces = [
@@ -218,6 +296,14 @@ class _Vectors:
             view = xp.reshape(gradient[start:stop], at(params, path).shape, copy=False)
             self.gradients.append((view, path))
             start = stop
+
+    def named(self, vector: Array) -> Params:
+        """Return views of a vector, shaped and named as the parameters are."""
+        views = {
+            name: self._xp.reshape(vector[part], shape, copy=False)
+            for name, (part, shape) in self._places.items()
+        }
+        return unflatten(views, self._nesting)
 
     def seen(self, function: Callable[[Array], Array]) -> _Vectors:
         """Return the same vectors and views, each seen through a function."""
@@ -245,6 +331,13 @@ def _parts(start: int, stop: int, chunk: int | None) -> list[slice]:
         return []
     size = chunk or stop - start
     return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
+
+
+def _filled(carry: _Vectors, own: Params, other: Params) -> _Vectors:
+    """Copy other values into views of the vectors."""
+    for path in paths(own):
+        at(own, path)[...] = at(other, path)
+    return carry
 
 
 def _copy(tree: Params, xp: Namespace) -> Params:

@@ -23,22 +23,27 @@ from nnbackend import activations, data, losses, metrics, optimizers, random, tr
 from nnbackend import backend as backends
 from nnbackend.activations import Identity
 from nnbackend.backend import Backend
-from nnbackend.callbacks import resolve as resolve_callbacks
+from nnbackend.callbacks.run import find as find_checkpoint
+from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
 from nnbackend.class_weight import ClassWeight, by_class
+from nnbackend.composition import weights_with
 from nnbackend.errors import nearest
+from nnbackend.full_batch import FullBatchLoop
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.profiling import profiled
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = ["Network"]
+
+_BATCH_SIZE = 32
 
 
 class Network:
@@ -88,6 +93,8 @@ class Network:
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
         self._params: Params | None = None
+        self._raw: Params | None = None
+        self._frozen: tuple[str, ...] = ()
         self._steps = 0
         self._epochs = 0
         self._trainer: Trainer | None = None
@@ -117,6 +124,15 @@ class Network:
         return self
 
     @property
+    def trained(self) -> tuple[int, int]:
+        """How many steps and epochs it was trained for: they number dropout masks and orders of rows."""
+        return self._steps, self._epochs
+
+    @trained.setter
+    def trained(self, steps_and_epochs: tuple[int, int]) -> None:
+        self._steps, self._epochs = steps_and_epochs
+
+    @property
     def params(self) -> Params:
         """The parameters by layer and name. Assigning replaces them, with no copy and no check.
 
@@ -132,8 +148,46 @@ class Network:
 
     @params.setter
     def params(self, params: Params) -> None:
-        self._params = params
+        self._params, self._raw = params, None
         self._trainer = None
+
+    @property
+    def raw_params(self) -> Params:
+        """The parameters that the optimiser last made; ``params`` are their average if it keeps one."""
+        return self.params if self._raw is None else self._raw
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The dotted names of the parameters that training leaves as they are."""
+        return self._frozen
+
+    def freeze(self, *patterns: str) -> Network:
+        """Leave parameters as they are in training, to the last bit; return the network.
+
+        Args:
+            patterns: of dotted names: ``"0.*"`` for the first layer, ``"*.bias"`` for all biases. ``*``
+                stands for any text, dots included.
+
+        Raises:
+            ValueError: a pattern matches none; the message lists the names. Or the network is not built.
+        """
+        return self._freeze(patterns, True)
+
+    def unfreeze(self, *patterns: str) -> Network:
+        """Let frozen parameters learn again, all or those that a pattern matches; return the network.
+
+        Raises:
+            ValueError: a pattern matches no parameter; the message lists the names.
+        """
+        return self._freeze(patterns or ("*",), False)
+
+    def _freeze(self, patterns: Iterable[str], frozen: bool) -> Network:
+        names = list(flatten(self.params))
+        meant = {name for pattern in patterns for name in optimizers.matching(pattern, names)}
+        old = set(self._frozen)
+        new = old | meant if frozen else old - meant
+        self._frozen = tuple(name for name in names if name in new)
+        return self
 
     # Passes
 
@@ -176,11 +230,16 @@ class Network:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape). Of a memory map, so many rows are read at a
+                time.
             batch_size: rows computed at a time; bounds the memory.
         """
         batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
+            if isinstance(x, np.memmap) and len(x) > batch_size:
+                starts = range(0, len(x), batch_size)
+                parts = [self.predict(np.array(x[i : i + batch_size])) for i in starts]
+                return self.backend.xp.concat(parts)
             x = self._rows(x)
             if self._forward is None:
                 self._forward = training.forward_pass(self.layers, self.backend)
@@ -197,41 +256,58 @@ class Network:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: str | Loss = "mse",
         optimizer: str | Optimizer = "adam",
         epochs: int = 1,
-        batch_size: int | None = 32,
+        batch_size: int | None = _BATCH_SIZE,
         shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         validation_split: float | None = None,
+        stratify: bool = False,
+        groups: Any = None,
         sample_weight: Any = None,
         class_weight: ClassWeight | None = None,
+        accumulate: int = 1,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
+        resume: str | os.PathLike[str] | None = None,
         verbose: int | bool | None = None,
         profile: bool = False,
     ) -> History:
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape); or, without ``y``, what streams: an iterable
+                of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
+                or a source of :mod:`nnbackend.data` such as a dataset of files.
             y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
             loss: a name or a function of :mod:`nnbackend.losses`.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
             epochs: how often to go through the data.
             batch_size: rows of a step; None: all, one step an epoch. The last batch may be smaller.
-            shuffle: whether each epoch goes through the rows in a random order of its own.
-            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
+                Batches that are given as such are steps as they are.
+            shuffle: whether each epoch goes through the rows in a random order of its own. Batches
+                that are given as such come in their order; other sources shuffle within a buffer.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch, or
+                what streams, as for ``x``.
             validation_split: a fraction of the rows to keep for that, at random, instead.
+            stratify: whether the split gives each class of ``y`` its share on either side.
+            groups: the group of each row; the split does not part the rows of a group.
             sample_weight: how much each row counts; a weight of 2 counts it twice.
             class_weight: how much more a row counts by its class, in the loss of training only; not in
                 metrics and not in validation. ``{class: weight}``, where a class left out has 1, or
                 ``"balanced"``: every class counts the same, however rare it is in what is learned from.
+            accumulate: in how many parts to compute the gradient of a batch, one after the other. The
+                result is the same; it takes the memory of a batch that much smaller.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: see :mod:`nnbackend.callbacks`.
+            resume: a checkpoint, or a folder of them, that :class:`~nnbackend.callbacks.Checkpoint`
+                wrote: the run goes on as if nothing had happened, with the parameters, the optimiser
+                and the history from there. All else must be given as before, and ``epochs`` counts
+                from the start of the whole run.
             verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
             profile: whether to measure where the time goes, layer by layer. The table is kept in
                 ``history.profile`` and, unless ``verbose=0``, printed to standard error. Measuring
@@ -243,38 +319,77 @@ class Network:
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
+            DataError: data that stream do not fit or cannot be read; the weights of the last whole
+                epoch are kept, as they are when an iterable raises an exception of its own.
+            ResumeError: the checkpoint is of another run; the message says what differs.
+            ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
         epochs = check_size("epochs", epochs)
         if batch_size is not None:
             batch_size = check_size("batch_size", batch_size)
+        accumulate = check_size("accumulate", accumulate)
         if validation_data is not None and validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
         watchers = resolve_callbacks(callbacks, verbose)
+        found = None if resume is None else find_checkpoint(resume, watchers)
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
-            objective = self._objective(loss, metrics, x)
-            samples = self._samples(x, y, objective.loss, sample_weight)
-            validation, rows = None, None
+            source = data.source_of(x, y, sample_weight)
+            objective = self._objective(loss, metrics, x if source is None else source)
+            rows: Any = None
+            samples: Samples | data.Feed
+            validation: Samples | data.Feed | None = None
             if validation_data is not None:
-                validation = self._validation(validation_data, objective.loss)
-            elif validation_split is not None:
-                kept, held_out = data.split(len(samples), validation_split, self.seed)
-                validation, rows = samples.take(held_out, self.backend), kept
+                validation = self._validation(validation_data, objective.loss, epochs)
+            if source is not None:
+                if validation_split is not None:
+                    raise ValueError("what streams cannot be split; give validation_data")
+                if source.whole_batches and batch_size not in (_BATCH_SIZE, None):
+                    raise ValueError(
+                        "batches are steps as they are given: leave batch_size out, or have their rows "
+                        "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
+                    )
+                seed = self.seed if shuffle else None
+                samples = self._feed(source, objective.loss, batch_size, seed, epochs)
+            else:
+                samples = self._samples(x, y, objective.loss, sample_weight)
+            if validation_split is not None and isinstance(samples, Samples):
+                rows, held_out = data.split(
+                    len(samples),
+                    validation_split,
+                    self.seed,
+                    classes=data.host(y) if stratify else None,
+                    groups=groups,
+                )
+                validation = samples.take(held_out, self.backend)
                 if samples.weight is not None:
-                    for part in (kept, held_out):
+                    for part in (rows, held_out):
                         index = self.backend.asarray(part, dtype=self.backend.xp.int32)
                         weight = self.backend.xp.take(samples.weight, index, axis=0)
                         data.check_some_weight(weight, self.backend, " of either part of the split")
+            elif stratify or groups is not None:
+                raise ValueError(
+                    "stratify and groups belong to validation_split, which is not given"
+                )
             if class_weight is not None:
+                if not isinstance(samples, Samples):
+                    raise ValueError(
+                        "class_weight needs all classes at hand, and what streams does not show them: "
+                        "give a weight for each row with the batches"
+                    )
                 samples = self._weighted_by_class(samples, class_weight, objective.loss, rows)
-        with self.backend.scope():
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
-            trainer = self._new_trainer(fitted, chosen)
-            self._adopt(trainer)  # the arrays from before are let go
-            loop = Loop(
+            steps: int | None
+            if isinstance(samples, Samples):
+                count = len(samples if rows is None else rows)
+                steps = math.ceil(count / min(batch_size or count, count))
+            else:
+                steps = samples.steps
+            trainer = self._new_trainer(fitted, chosen, accumulate, steps)
+            loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
                 trainer,
                 samples,
                 rows,
@@ -283,16 +398,21 @@ class Network:
                 validation=validation,
                 callbacks=watchers,
                 publish=lambda: self._adopt(trainer),
-                first_epoch=self._epochs,
+                network=self,
+                epochs=epochs,
             )
+            if found is not None:
+                loop.check(found)
+        with self.backend.scope():
+            self._adopt(trainer)  # the arrays from before are let go
             started = time.perf_counter()
-            history = loop.run(self, epochs)
+            history = loop.run(found)
             if measured is not None:
                 measured.finish(time.perf_counter() - started)
                 history.profile = measured
                 if verbose != 0:
                     _say(str(measured))
-            self._epochs += len(history)
+            self._epochs = loop.epochs_of_network
             # The trainer's vectors are several times the size of the parameters: let them go.
             self._trainer, self._last = None, objective
         if history.stopped is not None and history.stopped.startswith("interrupted"):
@@ -308,6 +428,7 @@ class Network:
         optimizer: str | Optimizer = "adam",
         batch_size: int | None = None,
         sample_weight: Any = None,
+        accumulate: int = 1,
     ) -> float:
         """Go once through rows ``x`` and targets ``y``, in their order; return the mean loss.
 
@@ -321,20 +442,24 @@ class Network:
             optimizer: a name or an object.
             batch_size: rows of a step; None: all rows in one.
             sample_weight: how much each row counts.
+            accumulate: see ``fit``.
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
         if batch_size is not None:
             batch_size = check_size("batch_size", batch_size)
+        accumulate = check_size("accumulate", accumulate)
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
             objective = self._objective(loss, (), x)
             samples = self._samples(x, y, objective.loss, sample_weight)
         with self.backend.scope():
             trainer = self._trainer
-            if trainer is None or (trainer.objective, trainer.optimizer) != (objective, chosen):
+            rule = self._rule(chosen)
+            if trainer is None or (trainer.objective, trainer.optimizer) != (objective, rule):
                 trainer = self._new_trainer(objective, chosen)
+            trainer.accumulate = accumulate
             before = trainer.snapshot()
             try:
                 value = trainer.epoch(samples, min(batch_size or len(samples), len(samples)))[
@@ -353,7 +478,7 @@ class Network:
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: str | Loss | None = None,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] | None = None,
@@ -362,7 +487,7 @@ class Network:
         """Return ``{"loss": ..., metric: ...}`` over all rows.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape), or what streams, see ``fit``.
             y: array-like, see ``fit``.
             loss: a name or a function; None: that of the last ``fit``.
             metrics: names or functions; None: those of the last ``fit``.
@@ -379,7 +504,11 @@ class Network:
             same = self._last is not None and self._last.loss == losses.get(loss)
             metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope(), self._unbuilt_if_refused():
-            objective = self._objective(loss, metrics, x)
+            source = data.source_of(x, y, sample_weight)
+            objective = self._objective(loss, metrics, x if source is None else source)
+            if source is not None:
+                with self._feed(source, objective.loss).epoch(1) as parts:
+                    return training.evaluate_parts(objective, self.params, parts, self.backend)
             samples = self._samples(x, y, objective.loss, sample_weight)
             return training.evaluate(objective, self.params, samples, self.backend)
 
@@ -439,6 +568,7 @@ class Network:
             seed=self.seed,
         )
         other._steps, other._epochs = self._steps, self._epochs
+        other._frozen = self._frozen
         if self._params is None:
             other.metadata = copy.deepcopy(self.metadata)
             return other
@@ -543,12 +673,40 @@ class Network:
         data.check_some_weight(weight, self.backend, " that are learned from, with class_weight")
         return samples
 
-    def _validation(self, given: tuple[Any, ...], loss: Loss) -> Samples:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+    def _validation(self, given: Any, loss: Loss, epochs: int) -> Samples | data.Feed:
+        batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
+        if batches or not isinstance(given, tuple | list):
+            given = (given,)
+        elif len(given) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        return self._samples(
-            given[0], given[1], loss, given[2] if len(given) == 3 else None, "validation "
-        )
+        x, y, weight = (*given, None, None)[:3]
+        if y is None and hasattr(x, "shape"):
+            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+        source = data.source_of(x, y, weight)
+        if source is not None:
+            return self._feed(source, loss, epochs=epochs, name="validation ")
+        return self._samples(x, y, loss, weight, "validation ")
+
+    def _feed(
+        self,
+        source: data.Source,
+        loss: Loss,
+        batch_size: int | None = 4096,
+        seed: int | None = None,
+        epochs: int = 1,
+        name: str = "",
+    ) -> data.Feed:
+        """Return what training takes from a source."""
+        if source.single_use and epochs > 1:
+            raise ValueError(
+                f"the {name}batches come from an iterator, which can be gone through only once, and "
+                f"there are {epochs} epochs: give the function that makes it, without calling it, "
+                "so that each epoch begins anew"
+            )
+        assert self.input_shape is not None
+        assert self.output_shape is not None
+        shapes = self.input_shape, self.output_shape
+        return data.Feed(source, self.backend, loss, shapes, batch_size, seed, name)
 
     def _objective(
         self, loss: str | Loss, watched: Iterable[str | Metric] | Mapping[str, Metric], x: Any
@@ -557,8 +715,11 @@ class Network:
         chosen = losses.get(loss)
         absorbed = losses.absorbed_activation(chosen)
         if self._params is None:
-            self._rows(x)  # builds the network: the output's shape is needed below
-        shape = self.output_shape or ()
+            # Builds the network: the output's shape is needed below.
+            if isinstance(x, data.Source):
+                self.build(x.feature_shape())
+            else:
+                self._rows(x)
         layers, last = _without_output_activation(self.layers)
         ends_in = activations.ACTIVATIONS.name_of(last)
         name = losses.LOSSES.name_of(chosen)
@@ -567,7 +728,7 @@ class Network:
             raise ValueError(
                 f"the loss {name} goes with {wanted}, but the network ends in {ends_in}"
             )
-        fewest = losses.trait(chosen, "fewest_outputs")
+        shape, fewest = self.output_shape or (), losses.trait(chosen, "fewest_outputs")
         if shape and shape[-1] < fewest:
             raise ValueError(
                 f"the loss {name} needs {fewest} outputs or more, and the network has {shape[-1]}; "
@@ -578,16 +739,55 @@ class Network:
         else:
             output = last
         meaning = metrics.outputs_of(chosen, ends_in)
-        return Objective(layers, chosen, output, metrics.resolve(watched, meaning, shape))
+        return Objective(
+            layers,
+            chosen,
+            output,
+            metrics.resolve(watched, meaning, shape),
+            self._for_weights("regularizer"),
+            self._for_weights("constraint"),
+        )
 
-    def _new_trainer(self, objective: Objective, optimizer: Optimizer) -> Trainer:
+    def _for_weights(self, attribute: str) -> tuple[tuple[str, Any], ...]:
+        """Return the regularisers or constraints of the layers, with the weights they are for."""
+        found, names = weights_with(attribute, self.layers), flatten(self.params)
+        for name, _ in found:
+            if name not in names:
+                raise ValueError(
+                    f"a layer has a {attribute}, which is for its weight, but there is no parameter "
+                    f"{name}; there are {', '.join(names)}"
+                )
+        return found
+
+    def _new_trainer(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        accumulate: int = 1,
+        steps_per_epoch: int | None = None,
+    ) -> Trainer:
         if not flatten(self.params):
             raise ValueError("the network has no parameters: there is nothing to train")
-        return Trainer(objective, optimizer, self.backend, self.params, self.seed, self._steps)
+        return Trainer(
+            objective,
+            self._rule(optimizer),
+            self.backend,
+            self.params,
+            self.seed,
+            self._steps,
+            accumulate,
+            steps_per_epoch,
+        )
+
+    def _rule(self, optimizer: Optimizer) -> Optimizer:
+        """Return the optimiser, which leaves frozen parameters alone."""
+        return Frozen(optimizer, self._frozen) if self._frozen else optimizer
 
     def _adopt(self, trainer: Trainer) -> None:
         """Take over what a trainer learned."""
-        self._params = unflatten(flatten(trainer.params), self.params)
+        like = self.params
+        self._params = unflatten(flatten(trainer.result), like)
+        self._raw = unflatten(flatten(trainer.params), like)
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 

@@ -8,33 +8,40 @@ epoch: the losses of its steps are read once, at its end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from nnbackend import random
+from nnbackend import random, regularizers
+from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend
+from nnbackend.errors import DataError
+from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.registry import is_built_in
+from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
 
 __all__ = [
+    "Begun",
     "Objective",
     "Samples",
     "Trainer",
     "evaluate",
+    "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
     "training_step",
 ]
 
 _BATCH_ROWS = 4096  # rows of a forward pass outside training
+_UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
 @dataclass(frozen=True)
@@ -46,12 +53,16 @@ class Objective:
         loss: takes the output of ``layers``.
         output: from the output of ``layers`` to that of the network.
         metrics: by name; they take the output of the network.
+        penalties: of the layers' regularisers, added to the loss.
+        constraints: of the layers, by the dotted name of the weight they hold for.
     """
 
     layers: Layer
     loss: Loss
     output: Callable[[Array, Context], tuple[Array, Any]]
     metrics: Mapping[str, Metric]
+    penalties: regularizers.Terms = ()
+    constraints: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,25 +106,44 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """What came of the first steps of an epoch that goes on later.
+
+    Attributes:
+        steps: how many.
+        losses: of each, on the host in float64.
+        masses: what each counts in the mean loss.
+        outputs: of their rows, if metrics are watched.
+    """
+
+    steps: int
+    losses: np.ndarray[Any, Any]
+    masses: np.ndarray[Any, Any]
+    outputs: Any = None
+
+
+@dataclass
 class _Block:
-    """Rows that were learned from, and what came of it."""
+    """Rows that were learned from, and what came of it; targets only if metrics are watched."""
 
     rows: int
     size: int
     losses: Any
     masses: Any
-    outputs: Array | None
-    y: Array
-    weight: Array | None
+    outputs: Array | None = None
+    y: Array | None = None
+    weight: Array | None = None
 
 
 def _training_step(
     layers: Layer,
     loss: Loss,
+    penalties: regularizers.Terms,
     optimizer: Optimizer,
     backend: Backend,
     key: tuple[int, int],
     watched: bool,
+    parts: Parts | None,
 ) -> Callable[..., Any]:
     """Return the training step, run over batches: forward, loss, backward, update."""
     layout = layout_for(backend, optimizer)
@@ -126,21 +156,29 @@ def _training_step(
     ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
         ctx = shared or Context(backend, True, key)
         ctx.step = number
-        prediction, backward = layers.forward(layout.params(carry), x, ctx)
-        total = None
-        if weight is None:
-            value, dy = loss(prediction, y)
+        params = layout.params(carry)
+        if parts is None:
+            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
         else:
-            value, dy = loss(prediction, y, weight)
-            total = backend.xp.sum(weight)
-        _, grads = backward(dy, input_grad=False)
+            value, prediction, grads = gradients_in_parts(
+                parts, watched, layers, loss, params, x, y, weight, ctx
+            )
+        if penalties:
+            value, grads = regularizers.penalized(penalties, params, value, grads)
+        total = None if weight is None else backend.xp.sum(weight)
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
-    optimizer_is_own = type(optimizer).__module__.startswith("nnbackend.")
-    pure = optimizer_is_own and is_built_in(layers) and is_built_in(loss)
+    pure = _is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
     return backend.scan(step, layout.see if pure else None)
+
+
+def _is_own(optimizer: Optimizer) -> bool:
+    """Return whether an optimiser, and what it wraps, is this library's."""
+    inner = getattr(optimizer, "optimizer", None)
+    own = type(optimizer).__module__.startswith("nnbackend.")
+    return own and (inner is None or _is_own(inner))
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
@@ -160,11 +198,16 @@ _shared_forward_pass = lru_cache(maxsize=64)(_forward_pass)
 
 
 def training_step(
-    objective: Objective, optimizer: Optimizer, backend: Backend, seed: int
+    objective: Objective,
+    optimizer: Optimizer,
+    backend: Backend,
+    seed: int,
+    parts: Parts | None = None,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it."""
     key, watched = random.pass_key(seed), bool(objective.metrics)
-    description: Any = (objective.layers, objective.loss, optimizer, backend, key, watched)
+    layers, loss, penalties = objective.layers, objective.loss, objective.penalties
+    description: Any = (layers, loss, penalties, optimizer, backend, key, watched, parts)
     if backend.static_shapes and _hashable(description):
         return _shared_training_step(*description)
     return _training_step(*description)
@@ -197,6 +240,8 @@ class Trainer:
         params: the parameters to start from; they are copied.
         seed: fixes the order of batches and all that is random in the layers.
         steps: how many steps the network has been trained for before.
+        accumulate: in how many parts to compute the gradient of a batch.
+        steps_per_epoch: for what the optimiser counts in epochs.
     """
 
     def __init__(
@@ -207,21 +252,71 @@ class Trainer:
         params: Params,
         seed: int,
         steps: int = 0,
+        accumulate: int = 1,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend
         self.seed = seed
-        self.steps = steps  # of the network's life: a new dropout mask for each
+        self.steps = steps  # of the network's life: a new dropout mask for each part of each
         self.updates = 0  # of this optimiser's life: what its formulas count
-        self.layout = layout_for(backend, optimizer)
+        self.rate_factor = 1.0
+        self.accumulate = accumulate
+        if objective.constraints:
+            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+        self._rule = optimizer.prepared(params, steps_per_epoch)
+        layers = trained_part(objective.layers, optimizer, params)
+        self._objective = replace(objective, layers=layers)
+        self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
-        self._run = training_step(objective, optimizer, backend, seed)
+        self._blocks: list[_Block] = []  # of this epoch so far
+        self._begun: Begun | None = None  # of the epoch to come, what was done before
+        self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+
+    def _run(self, size: int) -> Callable[..., Any]:
+        """Return the program for batches of a size."""
+        parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
+        if self._program is None or self._program[0] != parts:
+            step = training_step(self._objective, self._rule, self.backend, self.seed, parts)
+            self._program = parts, step
+        return self._program[1]
 
     @property
     def params(self) -> Params:
         """The named parameters as they are now."""
         return self.layout.params(self.carry)
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        self.carry = self.layout.with_params(self.carry, params)
+
+    @property
+    def result(self) -> Params:
+        """The named parameters to evaluate with and to keep: their average, if one is kept."""
+        return self.layout.result(self.carry)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Return the optimiser's arrays and count of steps, as ``Optimizer.init`` gives them."""
+        return {"step": self.updates, "slots": self.layout.slots(self.carry)}
+
+    def misfit(self, state: Mapping[str, Any]) -> str:
+        """Return in words what in an ``optimizer_state`` is not this optimiser's; "" if all is."""
+        trees = self.layout.slots(self.carry), state["slots"]
+        own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
+        wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
+        return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
+
+    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``optimizer_state`` gave, here or in another process."""
+        own, given = flatten(self.layout.slots(self.carry)), flatten(state["slots"])
+        on_device = {
+            name: self.backend.asarray(given[name], dtype=array.dtype)
+            for name, array in own.items()
+        }
+        slots = unflatten(on_device, self.layout.slots(self.carry))
+        self.carry = self.layout.with_slots(self.carry, slots)
+        self.updates = state["step"]
 
     def snapshot(self, old: Any = None) -> Any:
         """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
@@ -240,7 +335,7 @@ class Trainer:
         samples: Samples,
         batch_size: int,
         order: Any = None,
-        each_block: Callable[[int], None] | None = None,
+        each_block: Callable[[int], bool] | None = None,
         block_rows: int | None = None,
     ) -> dict[str, float]:
         """Go through the samples once; return the mean loss and the metrics.
@@ -249,61 +344,154 @@ class Trainer:
             samples: what to learn from.
             batch_size: rows of a step.
             order: the rows to take, in their order; None: all as they are.
-            each_block: is told the number of steps done, after each block of steps.
+            each_block: is told the number of steps done, after each block of steps; says whether
+                to go on. An epoch that is left has the figures of its steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
-        rows, blocks = len(samples if order is None else order), list[_Block]()
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        for start in range(0, rows, block_rows):
-            stop = min(start + block_rows, rows)
-            part = samples
-            if order is not None:
-                part = samples.take(order[start:stop], self.backend)
-            elif (start, stop) != (0, rows):
-                part = samples.slice(start, stop)
-            size = min(batch_size, stop - start)
-            blocks.append(self._block(part, size, math.ceil((stop - start) / size)))
-            if each_block is not None:
-                each_block(math.ceil(stop / batch_size))
-        # Here, and not before, the losses are waited for.
-        losses = np.concatenate([self.backend.read(block.losses) for block in blocks])
+        parts = _parts(samples, batch_size, order, block_rows, self.backend)
+        return self.learn(parts, each_block, batch_size)
+
+    def learn(
+        self,
+        parts: Iterable[tuple[Samples, int]],
+        each_block: Callable[[int], bool] | None = None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
+        """Go once through samples that come in blocks; return the mean loss and the metrics.
+
+        Args:
+            parts: blocks of samples, and the rows of a step in each.
+            each_block: see :meth:`epoch`.
+            batch_size: rows of a whole batch, for its parts; None: those of a step in each block.
+        """
+        begun, self._begun = self._begun, None
+        self._blocks = blocks = list[_Block]()
+        done, heads = 0, list[Samples]()
+        for part, size in parts:
+            rest = part
+            if begun is not None and done < begun.steps:
+                # Blocks start at the same rows whether or not the epoch was left in between.
+                rows = min((begun.steps - done) * size, len(part))
+                done += math.ceil(rows / size)
+                if begun.outputs is not None:  # only metrics look at the rows again
+                    heads.append(part.slice(0, rows))
+                if done == begun.steps:
+                    blocks.append(self._block_begun(begun, size, heads))
+                if rows == len(part):
+                    continue
+                rest = part.slice(rows, len(part))
+            steps = math.ceil(len(rest) / size)
+            program = self._run(batch_size or size)
+            blocks.append(self._block(program, rest, size, steps))
+            done += steps
+            if len(blocks) % _UNREAD == 0:
+                self._settle(blocks[-_UNREAD:])
+            if each_block is not None and not each_block(done):
+                break
+            del part, rest  # they are not kept while the next ones are waited for
+        if begun is not None and done < begun.steps:
+            raise DataError(f"the epoch has {done} batches, and {begun.steps} were done before")
+        # Here, and hardly before, the losses are waited for.
+        self._settle(blocks)
+        losses = np.concatenate([block.losses for block in blocks])
+        masses = np.concatenate([block.masses for block in blocks])
+        self._blocks = []
+        # The mean of one loss is that loss, which the formula may miss by a rounding.
+        mean = losses @ masses / masses.sum() if len(losses) > 1 else losses[0]
+        return {"loss": float(mean)} | self._watched(blocks)
+
+    def begun(self) -> Begun | None:
+        """Return what came of the steps of this epoch so far; None between epochs."""
+        blocks = self._blocks
+        if not blocks:
+            return self._begun
+        losses = np.concatenate([self._losses(block) for block in blocks])
         masses = np.concatenate([self._masses(block) for block in blocks])
-        figures = {"loss": float(losses @ masses / masses.sum())}
-        return figures | self._watched(blocks)
+        rows, joined = sum(block.rows for block in blocks), self._outputs(blocks)
+        # Kept as one block: what has been read once is not read again.
+        blocks[:] = [_Block(rows, blocks[0].size, losses, masses, *joined)]
+        return Begun(len(losses), losses, masses, joined[0])
+
+    def begin_within(self, begun: Begun) -> None:
+        """Let the next epoch begin after steps that were done before."""
+        self._begun = begun
+
+    def latest_losses(self) -> list[float]:
+        """Return the losses of the last block of steps of this epoch, waiting for them."""
+        latest: list[float] = self._losses(self._blocks[-1]).tolist() if self._blocks else []
+        return latest
+
+    def _block_begun(self, begun: Begun, size: int, heads: list[Samples]) -> _Block:
+        """Return the block of the steps that were done before, on rows that were passed over."""
+        block = _Block(0, size, begun.losses, begun.masses)
+        if heads:
+            block.rows = sum(map(len, heads))
+            block.outputs = self.backend.asarray(begun.outputs)
+            block.y = _joined([part.y for part in heads], self.backend)
+            block.weight = _joined([part.weight for part in heads], self.backend)
+        return block
+
+    def _settle(self, blocks: list[_Block]) -> None:
+        """Read the losses of blocks to the host."""
+        for block in blocks:
+            block.losses, block.masses = self._losses(block), self._masses(block)
 
     def repeat(self, samples: Samples, count: int) -> list[float]:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
-        losses: list[float] = self.backend.read(
-            self._block(samples, len(samples), count).losses
-        ).tolist()
+        size = len(samples)
+        block = self._block(self._run(size), samples, size, count)
+        losses: list[float] = self.backend.read(block.losses).tolist()
         return losses
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
-        rate = self.optimizer.learning_rate
-        if not callable(rate):
-            return [rate] * count
-        return [float(rate(update)) for update in range(self.updates - count, self.updates)]
+        scheduled = self._scheduled()
+        if not callable(scheduled.learning_rate):
+            return [scheduled.learning_rate] * count
+        return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
 
-    def _block(self, samples: Samples, size: int, steps: int) -> _Block:
+    def _scheduled(self) -> Optimizer:
+        """Return the optimiser with its learning rate times ``rate_factor``, to ask for numbers.
+
+        The rule itself takes the rate as data, so that a compiled step stays the same.
+        """
+        if self.rate_factor == 1.0:
+            return self._rule
+        return self._rule.scaled(self.rate_factor)
+
+    def _block(
+        self, program: Callable[..., Any], samples: Samples, size: int, steps: int
+    ) -> _Block:
         """Run the steps of a block of rows."""
         rows = len(samples)
         padded = samples.learned()
         if self.backend.static_shapes:
             padded = _padded(padded, -(-rows // size) * size, self.backend)
-        first, self.updates = self.updates, self.updates + steps
-        scalars = [self.optimizer.scalars(first + i + 1) for i in range(steps)]
-        numbers = range(self.steps, self.steps + steps)
-        self.steps += steps
-        self.carry, losses, masses, outputs = self._run(
+        scheduled = self._scheduled()
+        scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
+        self.updates += steps
+        # Each part draws random numbers of its own: a step counts as many as it may have.
+        start = -(-self.steps // self.accumulate)
+        numbers = range(start, start + steps)
+        self.steps = (start + steps) * self.accumulate
+        self.carry, losses, masses, outputs = program(
             self.carry, (padded.x, padded.y, padded.weight), size, scalars, numbers
         )
-        if outputs is not None:
-            outputs = outputs[:rows, ...]
+        if outputs is None:
+            return _Block(rows, size, losses, masses)
+        outputs = outputs[:rows, ...]
         return _Block(rows, size, losses, masses, outputs, samples.y, samples.weight)
+
+    def _losses(self, block: _Block) -> np.ndarray[Any, Any]:
+        """Return the loss of each step on the host, waiting for it unless it has been read."""
+        read = isinstance(block.losses, np.ndarray) and block.losses.dtype == np.float64
+        return block.losses if read else self.backend.read(block.losses)
 
     def _masses(self, block: _Block) -> np.ndarray[Any, Any]:
         """Return what each step counts in the mean loss: its weights, or its number of rows."""
+        if isinstance(block.masses, np.ndarray) and block.masses.dtype == np.float64:
+            return block.masses
         if block.masses is not None:
             return self.backend.read(block.masses)
         starts = range(0, block.rows, block.size)
@@ -313,14 +501,23 @@ class Trainer:
         """Return the metrics over the outputs of an epoch."""
         if not self.objective.metrics:
             return {}
-        z = _joined([block.outputs for block in blocks], self.backend)
-        y = _joined([block.y for block in blocks], self.backend)
-        weight = _joined([block.weight for block in blocks], self.backend)
-        return measure(self.objective, z, y, weight, self.backend)
+        return measure(self.objective, *self._outputs(blocks), self.backend)
 
-    def evaluate(self, samples: Samples) -> dict[str, float]:
-        """Return the loss and the metrics on other samples."""
-        return evaluate(self.objective, self.params, samples, self.backend)
+    def _outputs(self, blocks: list[_Block]) -> tuple[Any, Any, Any]:
+        """Return outputs, targets and weights of all rows, if anyone looks at them."""
+        if not self.objective.metrics:
+            return None, None, None
+        return (
+            _joined([block.outputs for block in blocks], self.backend),
+            _joined([block.y for block in blocks], self.backend),
+            _joined([block.weight for block in blocks], self.backend),
+        )
+
+    def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
+        """Return the loss and the metrics on other samples, whole or in blocks."""
+        if isinstance(samples, Samples):
+            return evaluate(self.objective, self.result, samples, self.backend)
+        return evaluate_parts(self.objective, self.result, samples, self.backend)
 
 
 def evaluate(
@@ -331,7 +528,37 @@ def evaluate(
     z = forward_in_batches(forward, params, samples.x, backend)
     extra = () if samples.weight is None else (samples.weight,)
     value, _ = objective.loss(z, samples.y, *extra)
+    value = value + regularizers.penalty(objective.penalties, params)
     return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
+
+
+def evaluate_parts(
+    objective: Objective,
+    params: Params,
+    parts: Iterable[tuple[Samples, int]],
+    backend: Backend,
+) -> dict[str, float]:
+    """Return the loss and the metrics over samples that come in blocks.
+
+    One block is in memory at a time; for metrics the outputs and the targets of all are kept.
+    """
+    forward = forward_pass(objective.layers, backend)
+    values, masses, kept = [], [], []
+    for part, _ in parts:
+        z = forward_in_batches(forward, params, part.x, backend)
+        extra = () if part.weight is None else (part.weight,)
+        values.append(objective.loss(z, part.y, *extra)[0])
+        masses.append(len(part) if part.weight is None else float(backend.xp.sum(part.weight)))
+        if objective.metrics:
+            kept.append((z, part.y, part.weight))
+        del part
+    mass = np.asarray(masses, dtype=np.float64)
+    value = backend.read(values) @ mass / mass.sum()
+    figures = {"loss": float(value + regularizers.penalty(objective.penalties, params))}
+    if not kept:
+        return figures
+    z, y, weight = (_joined(arrays, backend) for arrays in zip(*kept, strict=True))
+    return figures | measure(objective, z, y, weight, backend)
 
 
 def measure(
@@ -361,6 +588,21 @@ def forward_in_batches(
         for start in range(0, rows, batch_size)
     ]
     return backend.xp.concat(parts)
+
+
+def _parts(
+    samples: Samples, batch_size: int, order: Any, block_rows: int, backend: Backend
+) -> Iterator[tuple[Samples, int]]:
+    """Yield the samples in blocks of whole batches, in the order given."""
+    rows = len(samples if order is None else order)
+    for start in range(0, rows, block_rows):
+        stop = min(start + block_rows, rows)
+        part = samples
+        if order is not None:
+            part = samples.take(order[start:stop], backend)
+        elif (start, stop) != (0, rows):
+            part = samples.slice(start, stop)
+        yield part, min(batch_size, stop - start)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:

@@ -1,4 +1,4 @@
-"""Every layer, activation, loss, optimiser, initialiser and metric, listed once.
+"""Every layer, activation, loss, optimiser, schedule, initialiser, metric ..., listed once.
 
 ``test_registry.py`` fails for one that is registered and not in these tables.
 """
@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 import nnbackend as nnb
-from nnbackend import activations, initializers, losses, metrics, optimizers
+from nnbackend import activations, initializers, losses, metrics, optimizers, schedules
+from nnbackend.constraints import MaxNorm, NonNegative, UnitNorm
+from nnbackend.optimizers import EMA, SGD, SWA, AdamW, Clipped, Frozen, Grouped
+from nnbackend.regularizers import L1, L2, ElasticNet
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Case:
 
 def each(cases: Iterable[Case]) -> Any:
     """Parametrise a test over cases, as its argument ``case``."""
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.id)
+    return pytest.mark.parametrize("case", list(cases), ids=lambda case: case.id)
 
 
 def rows(shape: Iterable[int], seed: int = 0, low: float = 0.1) -> np.ndarray:
@@ -69,6 +72,8 @@ LAYERS = [
     Case("dense-no-bias", nnb.Dense(3, bias=False)),
     Case("dense-tanh", nnb.Dense(3, activation="tanh", bias_initializer="normal")),
     Case("dense-softmax", nnb.Dense(3, activation="softmax")),
+    Case("dense-penalty", nnb.Dense(3, activation="tanh", regularizer=ElasticNet(0.02, 0.03))),
+    Case("dense-constraint", nnb.Dense(3, constraint=MaxNorm(0.5))),
     Case("dense-one", nnb.Dense(1, activation="sigmoid"), (1,)),
     Case("dense-over-axes", nnb.Dense(3, activation="silu"), (2, 5, 4)),
     Case("activation", nnb.Activation("gelu"), (2, 3)),
@@ -81,6 +86,7 @@ LAYERS = [
     Case("flatten", nnb.Flatten(), (2, 3)),
     Case("residual", nnb.Residual([nnb.Dense(5, activation="tanh"), nnb.Dense(4)])),
     Case("residual-empty", nnb.Residual([])),
+    Case("residual-penalty", nnb.Residual([nnb.Dense(4, regularizer=L1(0.02))])),
     Case("sequential", nnb.Sequential([nnb.Dense(3, activation="elu"), nnb.Dense(2)])),
     Case("sequential-empty", nnb.Sequential([])),
     Case(
@@ -172,7 +178,85 @@ OPTIMIZERS = [
                                        weight_decay=0.02)),
     Case("adamw", optimizers.AdamW(0.02)),
     Case("adamw-decay", optimizers.AdamW(0.02, weight_decay=0.1)),
+    Case("adam-amsgrad", optimizers.Adam(0.02, beta2=0.9, amsgrad=True)),
+    Case("adamw-amsgrad", optimizers.AdamW(0.02, beta2=0.9, amsgrad=True)),
+    Case("nadam", optimizers.Nadam(0.02)),
+    Case("nadam-decay", optimizers.Nadam(0.02, beta1=0.8, beta2=0.9, epsilon=1e-6,
+                                         weight_decay=0.02, momentum_decay=0.1)),
+    Case("radam", optimizers.RAdam(0.05)),
+    Case("radam-decay", optimizers.RAdam(0.05, beta1=0.8, beta2=0.99, epsilon=1e-6,
+                                         weight_decay=0.02)),
+    Case("radam-no-epsilon", optimizers.RAdam(0.05, epsilon=0.0)),
+    Case("adagrad", optimizers.Adagrad(0.5)),
+    Case("adagrad-decay", optimizers.Adagrad(0.5, initial=0.1, epsilon=0.0, weight_decay=0.02)),
+    Case("adadelta", optimizers.Adadelta(2.0, epsilon=1e-3)),
+    Case("adadelta-decay", optimizers.Adadelta(smoothing=0.8, epsilon=1e-2,
+                                               weight_decay=0.02)),
+    Case("lion", optimizers.Lion(0.02)),
+    Case("lion-decay", optimizers.Lion(0.02, beta1=0.8, beta2=0.95, weight_decay=0.1)),
+    Case("lamb", optimizers.LAMB(0.05)),
+    Case("lamb-decay", optimizers.LAMB(0.05, beta1=0.8, beta2=0.9, epsilon=1e-8,
+                                       weight_decay=0.1)),
+    Case("muon", optimizers.Muon(0.02, others=optimizers.AdamW(0.03))),
+    Case("muon-plain", optimizers.Muon(0.02, momentum=0.8, nesterov=False, weight_decay=0.01,
+                                       iterations=4, epsilon=1e-30,
+                                       others=optimizers.Adam(0.02, epsilon=1e-30))),
+    Case("muon-rms", optimizers.Muon(0.02, adjust="match_rms_adamw", others=optimizers.SGD(0.1))),
 ]  # fmt: skip
+
+# Those that have no update of their own; test_lbfgs.py is about them.
+SOLVERS = [Case("lbfgs", optimizers.LBFGS(history=5))]
+
+SCHEDULES = [
+    Case("constant", schedules.Constant(0.3)),
+    Case("step", schedules.Step(0.4, every=7, factor=0.5)),
+    Case("multi_step", schedules.MultiStep(0.4, (5, 6, 30), factor=0.3)),
+    Case("exponential", schedules.Exponential(0.4, 0.95)),
+    Case("exponential-every", schedules.Exponential(0.4, 0.5, every=10, minimum=0.05)),
+    Case("polynomial", schedules.Polynomial(0.4, 40)),
+    Case("polynomial-2", schedules.Polynomial(0.4, 30, power=2.0, final=0.1)),
+    Case("cosine", schedules.Cosine(0.4, 50)),
+    Case("cosine-final", schedules.Cosine(0.4, 30, final=0.1)),
+    Case("cosine-restarts", schedules.Cosine(0.4, 9, final=0.1, multiplier=1)),
+    Case("cosine-longer", schedules.Cosine(0.4, 7, final=0.1, multiplier=2)),
+    Case("one_cycle", schedules.OneCycle(0.4, 50)),
+    Case("one_cycle-linear", schedules.OneCycle(0.4, 50, warmup=0.4, initial=0.1, final=0.01,
+                                                shape="linear")),
+    Case("inverse_square_root", schedules.InverseSquareRoot(0.4, 10)),
+    Case("warmup", schedules.Warmup(schedules.Cosine(0.4, 40), 10)),
+    Case("warmup-to-a-number", schedules.Warmup(0.4, 10, initial=0.1)),
+    Case("transformer", schedules.Warmup(schedules.InverseSquareRoot(0.4, 10), 10)),
+    Case("scaled", schedules.Scaled(schedules.Step(0.4, every=7, factor=0.5), 0.1)),
+]  # fmt: skip
+
+# Patterns match parameters of any network whose layers 0 and 2 have weight and bias.
+WRAPPERS = [
+    Case("clipped-norm", Clipped(AdamW(0.02), norm=0.5)),
+    Case("clipped-value", Clipped(SGD(0.05, momentum=0.9), value=0.1)),
+    Case("ema", EMA(AdamW(0.02), decay=0.9)),
+    Case("ema-uncorrected", EMA(SGD(0.05), decay=0.9, bias_correction=False)),
+    Case("swa", SWA(SGD(0.05), start=3, every=2)),
+    Case("grouped", Grouped(AdamW(schedules.InverseSquareRoot(0.02, 4)),
+                            {"0.*": {"learning_rate_factor": 0.5, "beta1": 0.8},
+                             "*.bias": {"weight_decay": 0.3}, "2.*weight": SGD(0.1, momentum=0.5)})),
+    Case("grouped-decay", Grouped(AdamW(0.02, weight_decay=0.2), decay="weights")),
+    Case("frozen", Frozen(AdamW(0.02, weight_decay=0.1), ("0.weight", "2.*bias", "0.b*"))),
+    Case("nested", Frozen(EMA(Clipped(Grouped(AdamW(0.02), decay="weights"), norm=0.5), decay=0.8),
+                          "0.*")),
+]  # fmt: skip
+
+REGULARIZERS = [
+    Case("l1", L1(0.02)),
+    Case("l2", L2(0.03)),
+    Case("elastic_net", ElasticNet(0.02, 0.03)),
+    Case("none", L2(0.0)),
+]
+
+CONSTRAINTS = [
+    Case("max_norm", MaxNorm(0.5)),
+    Case("unit_norm", UnitNorm()),
+    Case("non_negative", NonNegative()),
+]
 
 SHAPE = (300, 200)  # of a weight: fan-in 300, fan-out 200
 

@@ -168,6 +168,30 @@ def test_targets_that_are_no_classes_are_refused(loss, y, words, backend):
         network(backend).fit(X, y, loss=loss, class_weight="balanced")
 
 
+def test_streams_do_not_show_all_classes(backend):
+    with pytest.raises(ValueError, match="class_weight needs all classes at hand"):
+        network(backend).fit([(X, LABELS)], loss="softmax_cross_entropy", class_weight="balanced")
+
+
+def test_a_full_batch_optimiser_has_them_too(backend64):
+    pytest.importorskip("scipy")
+    weights = dict(enumerate(FACTORS))
+    task = {"loss": "softmax_cross_entropy", "optimizer": "lbfgs", "epochs": 3, "batch_size": None}
+    net, twin = network(backend64), network(backend64)
+    found = net.fit(X, LABELS, class_weight=weights, **task)["loss"]
+    expected = twin.fit(X, LABELS, sample_weight=FACTORS[LABELS], **task)["loss"]
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+def test_a_run_does_not_go_on_with_other_weights(tmp_path):
+    task = {"loss": "softmax_cross_entropy", "batch_size": 5}
+    saving = nnb.callbacks.Checkpoint(tmp_path)
+    network("numpy").fit(X, LABELS, class_weight="balanced", callbacks=[saving], epochs=2, **task)
+    with pytest.raises(ValueError, match="data"):
+        network("numpy").fit(X, LABELS, class_weight={0: 9.0}, resume=tmp_path, epochs=4, **task)
+    network("numpy").fit(X, LABELS, class_weight="balanced", resume=tmp_path, epochs=4, **task)
+
+
 # ------------------------------------------------------------------------------- sample weights
 
 

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import shlex
 import shutil
@@ -104,6 +105,37 @@ def test_penguins_reach_95_percent_in_validation(seed):
     assert result["validation"]["accuracy"] >= 0.95
     assert result["baseline"]["accuracy"] == pytest.approx(0.44, abs=0.02)
     assert result["validation"]["loss"] < result["baseline"]["loss"]
+
+
+def test_training_is_what_the_library_does_with_the_same_choices():
+    """Penalties, clipping, an average and accumulation, each of which changes the weights."""
+    task = [PENGUINS, "--target", "species", "--epochs", "3", "--hidden", "8", "--batch-size", "50"]
+    options = {"--l1": 0.001, "--l2": 0.02, "--clip-norm": 0.1, "--ema": 0.9, "--accumulate": 3}
+    plain = train_json(*task, "--output", "plain.model")
+    for name, value in options.items():
+        other = train_json(*task, name, value)
+        assert other["settings"][name.strip("-").replace("-", "_")] == value
+        same = other["train"]["loss"] == pytest.approx(plain["train"]["loss"], rel=1e-6)
+        assert same == (name == "--accumulate"), name
+    result = train_json(*task, *(word for pair in options.items() for word in pair))
+    net = nnb.load("model.safetensors")
+    assert net.layers.layers[0].regularizer == nnb.regularizers.ElasticNet(0.001, 0.02)
+    assert net.layers.layers[1].regularizer == net.layers.layers[0].regularizer
+    assert result["history"]["learning_rate"] == [0.001] * 3
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--l1", "-1", "l1 must be"),
+        ("--l2", "nan", "l2 must be"),
+        ("--clip-norm", "0", "norm must be above 0"),
+        ("--ema", "1", "decay must be"),
+        ("--accumulate", "0", "accumulate"),
+    ],
+)
+def test_a_wrong_strength_norm_or_decay_is_a_wrong_call(option, value, words):
+    assert words in fails(2, "train", PENGUINS, "--target", "species", option, value)
 
 
 def test_json_says_all_there_is():
@@ -343,12 +375,93 @@ def test_a_seed_fixes_everything_and_another_one_changes_it():
     assert runs[0]["loss"] == runs[1]["loss"] != runs[2]["loss"]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "muon"])
 def test_momentum_where_there_is_one(optimizer):
     rates = ["--momentum", "0.8", "--weight-decay", "0.001", "--learning-rate", "0.01"]
     options = ["--optimizer", optimizer, *rates, "--epochs", "2"]
     settings = train_json(PENGUINS, "--target", "species", *options)["settings"]
     assert (settings["momentum"], settings["weight_decay"]) == (0.8, 0.001)
+
+
+@pytest.mark.parametrize("optimizer", sorted(nnb.optimizers.OPTIMIZERS))
+def test_every_optimizer_has_its_name(optimizer):
+    pytest.importorskip("scipy")
+    options = ["--target", "species", "--optimizer", optimizer, "--epochs", "2"]
+    assert train_json(PENGUINS, *options)["settings"]["optimizer"] == optimizer
+
+
+# The learning rates after 1, 2, ... of 8 epochs of one step each, from a rate of 1.
+RATES_OVER_A_RUN = {
+    "constant": [1.0] * 8,
+    "cosine": [0.5 + 0.5 * math.cos(math.pi * step / 8) for step in range(8)],
+    "exponential": [0.01 ** (step / 8) for step in range(8)],
+    "inverse-square-root": [(1 + step) ** -0.5 for step in range(8)],
+    "linear": [1 - step / 8 for step in range(8)],
+    "one-cycle": [nnb.schedules.OneCycle(1.0, 8)(step) for step in range(8)],
+    "plateau": [1.0] * 8,
+    "step": [1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01],
+}
+ONE_STEP_AN_EPOCH = ["--target", "score", "--validation", "0", "--optimizer", "sgd", "--scale", "max",
+                     "--learning-rate", "0.001", "--epochs", "8"]  # fmt: skip
+
+
+def test_every_schedule_has_its_rates_in_a_test():
+    from nnbackend.cli.schedule import NAMES
+
+    assert set(NAMES) == set(RATES_OVER_A_RUN)
+
+
+@pytest.mark.parametrize("schedule", RATES_OVER_A_RUN)
+def test_a_schedule_lasts_as_long_as_the_run(schedule):
+    result = train_json(EXAM, *ONE_STEP_AN_EPOCH, "--schedule", schedule)
+    rates = np.divide(result["history"]["learning_rate"], 0.001)
+    np.testing.assert_allclose(rates, RATES_OVER_A_RUN[schedule], rtol=1e-12)
+    assert result["settings"]["schedule"] == schedule
+
+
+def test_a_warm_up_is_a_share_of_the_run():
+    def rates(*options):
+        result = train_json(EXAM, *ONE_STEP_AN_EPOCH, *options)
+        return np.divide(result["history"]["learning_rate"], 0.001)
+
+    up = [0.25, 0.4375, 0.625, 0.8125]
+    np.testing.assert_allclose(rates("--warmup", "0.5"), [*up, 1, 1, 1, 1])
+    linear = rates("--warmup", "0.5", "--schedule", "linear")
+    np.testing.assert_allclose(linear, [*up, 1, 0.75, 0.5, 0.25])
+    np.testing.assert_allclose(rates("--warmup", "0"), np.ones(8))
+    one_cycle = rates("--warmup", "0.5", "--schedule", "one-cycle")
+    assert np.argmax(one_cycle) == 3
+
+
+def test_a_plateau_lowers_the_learning_rate():
+    options = ["--target", "species", "--optimizer", "sgd", "--learning-rate", "0", "--epochs", "13",
+               "--schedule", "plateau"]  # fmt: skip
+    assert train_json(PENGUINS, *options)["history"]["learning_rate"] == [0.0] * 13
+    options[options.index("0")] = "1e-12"
+    rates = train_json(PENGUINS, *options)["history"]["learning_rate"]
+    np.testing.assert_allclose(rates, [1e-12] * 11 + [1e-13] * 2)
+
+
+def test_the_plan_says_how_the_learning_rate_changes():
+    shown = done("train", PENGUINS, "--target", "species", "--epochs", "2", "--schedule", "cosine",
+                 "--warmup", "0.05").stdout  # fmt: skip
+    assert "learning rate 0.001, cosine, warm-up in 5% of the steps" in shown
+
+
+def test_lbfgs_takes_all_rows_and_ends_when_it_has_converged():
+    pytest.importorskip("scipy")
+    result = train_json(
+        PENGUINS, "--target", "species", "--optimizer", "lbfgs", "--dtype", "float64"
+    )
+    assert result["settings"]["batch_size"] == result["rows"] - result["validation_rows"]
+    assert result["settings"]["learning_rate"] is None
+    assert result["epochs"] < 100
+    assert result["stopped"].startswith("converged")
+    assert result["train"]["accuracy"] == 1.0
+    shown = done("train", PENGUINS, "--target", "species", "--optimizer", "lbfgs").stdout
+    assert "softmax_cross_entropy, lbfgs" in shown
+    assert "learning rate" not in shown
+    assert "Stopped early: converged" in shown
 
 
 def test_a_batch_larger_than_the_data_is_one_batch():
@@ -468,6 +581,14 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--momentum", "0.9"], "unknown argument of optimizer 'adamw': 'momentum'"),
         (["--optimizer", "sgd", "--momentum", "1"], "momentum must be a number"),
         (["--weight-decay", "-1"], "weight_decay must be a number"),
+        (["--schedule", "cosin"], "unknown schedule 'cosin'; did you mean 'cosine'"),
+        (["--warmup", "1"], "warmup must be a number, from 0 to below 1"),
+        (["--warmup", "-0.1"], "warmup must be a number, from 0 to below 1"),
+        (["--optimizer", "lbfgs", "--schedule", "step"], "lbfgs has no learning rate"),
+        (["--optimizer", "lbfgs", "--warmup", "0.1"], "lbfgs has no learning rate"),
+        (["--optimizer", "lbfgs", "--dropout", "0.1"], "goes without --dropout"),
+        (["--optimizer", "lbfgs", "--batch-size", "8"], "leave out --batch-size"),
+        (["--optimizer", "lbfgs", "--learning-rate", "1"], "argument of optimizer 'lbfgs'"),
         (["--validation", "1"], "validation must be from 0 to below 1"),
         (["--validation", "nan"], "validation must be from 0 to below 1"),
         (["--epochs", "0"], "epochs"),
@@ -502,7 +623,7 @@ def test_wrong_calls_of_train(options, message):
         (["train"], "DATA"),
         (["train", PENGUINS], "--target"),
         (["train", "nothing.csv", "--target", "a"], "does not exist"),
-        (["train", DATA, "--target", "a"], "is a directory"),
+        (["train", DATA.parent, "--target", "a"], "there is no table in"),
         (["trian", PENGUINS], "trian"),
         (["predict", PENGUINS], "DATA"),
         (["predict", "nothing.safetensors", PENGUINS], "does not exist"),
@@ -784,3 +905,135 @@ def test_profile_shows_where_the_time_goes(tmp_path: Path) -> None:
     assert profile["seconds"] >= sum(
         t["forward"] + t["backward"] for t in profile["layers"].values()
     )
+
+
+def test_a_table_of_several_files_trains_as_one_file_does(tmp_path):
+    lines = Path(EXAM).read_text().splitlines()
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i, row in enumerate(lines[1:]):
+        (folder / f"{i}.csv").write_text(f"{lines[0]}\n{row}\n")
+    whole = run("train", EXAM, "--target", "score", "--epochs", "3", "--json")
+    for data in (folder, folder / "*.csv"):
+        parts = run("train", data, "--target", "score", "--epochs", "3", "--json")
+        assert parts.exit_code == 0, parts.output
+        loss = [json.loads(r.stdout)["history"]["loss"] for r in (whole, parts)]
+        assert loss[0] == loss[1]
+    fails(2, "train", folder / "*.csv", "--target", "score", "--output", folder / "0.csv")
+
+
+# -------------------------------------------------------------------- checkpoints, logs and ends
+
+
+def checkpoint_names(folder: str = "saved") -> list[str]:
+    return sorted(path.name[7:-12] for path in Path(folder).iterdir())
+
+
+def test_a_run_is_gone_on_with_exactly():
+    short = ["train", PENGUINS, "--target", "species", "--dropout", "0.2", "--checkpoint", "saved"]
+    first = done(*short, "--epochs", "3", "--log", "log.csv", "--output", "short.safetensors")
+    assert checkpoint_names() == ["epoch-0001", "epoch-0002", "epoch-0003"]
+    assert "Go on" not in first.stdout
+    done(*short, "--epochs", "6", "--resume", "saved", "--log", "log.csv", "--output", "resumed")
+    done(*short[:6], "--epochs", "6", "--output", "whole")
+    resumed, whole = (nnb.load(name).state_dict() for name in ("resumed", "whole"))
+    assert all((resumed[name] == whole[name]).all() for name in whole)
+    rows = answers(Path("log.csv").read_text())
+    assert rows["epoch"] == ["1", "2", "3", "4", "5", "6"]
+    assert checkpoint_names() == ["epoch-0004", "epoch-0005", "epoch-0006"]
+    # A checkpoint is a model like any other.
+    newest = nnb.checkpoints.newest("saved")
+    assert done("predict", newest, PENGUINS).stdout == done("predict", "whole", PENGUINS).stdout
+    history = train_json(*short[1:], "--epochs", "6", "--resume", newest)["history"]
+    assert [str(loss) for loss in history["loss"]] == rows["loss"]
+
+
+def test_patience_stops_early_with_the_best_weights_and_says_so():
+    result = done("train", PENGUINS, "--target", "species", "--patience", "3", "--epochs", "5000",
+                  "--learning-rate", "0.01", "--log", "log.jsonl")  # fmt: skip
+    lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
+    losses = [line["validation_loss"] for line in lines]
+    best = losses.index(min(losses)) + 1
+    assert len(losses) == best + 3
+    assert f"Stopped early: validation_loss was best in epoch {best}" in result.stdout
+    figures = json.loads(done("evaluate", "model.safetensors", PENGUINS, "--json").stdout)
+    assert figures  # the model is there
+    saved = json.loads(done("inspect", "model.safetensors", "--json").stdout)["metadata"]
+    assert abs(saved["training"]["validation"]["loss"] - min(losses)) < 1e-6
+
+
+def test_a_time_limit_ends_the_run_and_leaves_it_to_be_gone_on_with():
+    result = done("train", PENGUINS, "--target", "species", "--max-time", "0.2s",
+                  "--epochs", "10000000", "--checkpoint", "saved")  # fmt: skip
+    assert "Stopped early: the time of 0.2 s is up" in result.stdout
+    assert "Go on with the same command and --resume saved" in result.stdout
+    found = nnb.checkpoints.load(nnb.checkpoints.newest("saved")).state
+    assert found["epoch"] > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90", 90), ("1.5h", 5400), ("2m", 120), ("1d", 86400)]
+)
+def test_times_are_written_with_a_unit(text, value):
+    from nnbackend.cli.running import seconds
+
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-time", "soon"], "--max-time takes a time like 90"),
+        (["--log", "log.txt"], "--log writes .jsonl or .csv, not 'log.txt'"),
+        (["--log", "missing/log.csv"], "--log missing/log.csv cannot be written"),
+        (["--log", "own.csv"], "--log own.csv would overwrite what is read"),
+        (["--patience", "3", "--validation", "0"], "--patience watches the validation loss"),
+        (["--patience", "0"], "--patience"),
+        (["--resume", "absent"], "--resume absent: there is no such checkpoint"),
+        (["--checkpoint", PENGUINS], "--checkpoint takes a folder"),
+    ],
+)
+def test_wrong_calls_of_what_watches_a_run(options, message):
+    own = Path(shutil.copy(PENGUINS, "own.csv"))  # a copy: one of the calls would overwrite it
+    content = own.read_bytes()
+    assert message in fails(2, "train", own, "--target", "species", *options)
+    assert own.read_bytes() == content
+
+
+def test_a_checkpoint_of_another_command_is_refused():
+    options = ["train", PENGUINS, "--target", "species", "--epochs", "2"]
+    done(*options, "--checkpoint", "saved")
+    message = fails(1, *options, "--resume", "saved", "--hidden", "32", "--optimizer", "sgd")
+    assert "network layers 0 out_features is 64 in the checkpoint and 32 here" in message
+    assert 'optimizer is "adamw" in the checkpoint and "sgd" here' in message
+    assert "no training run" in fails(1, *options, "--resume", "model.safetensors")
+
+
+def test_an_empty_folder_of_its_own_is_a_new_run():
+    options = ["train", PENGUINS, "--target", "species", "--epochs", "2", "--checkpoint", "saved"]
+    result = done(*options, "--resume", "saved")
+    assert (
+        "note: there is no checkpoint in saved yet: the run starts at the beginning"
+        in result.stderr
+    )
+    assert "starts at the beginning" not in done(*options, "--resume", "saved").stderr
+
+
+@pytest.mark.usefixtures("importable")
+def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
+    options = ["train", PENGUINS, "--target", "species", "--epochs", "10000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnbackend", *options, "--checkpoint", "saved"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while len(nnb.checkpoints.files("saved")) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    assert "Go on with the same command and --resume saved" in output
+    epochs = nnb.checkpoints.load(nnb.checkpoints.newest("saved")).state["epoch"]
+    more = str(epochs + 2)
+    history = train_json(*options[1:-1], more, "--resume", "saved")["history"]
+    assert len(history["loss"]) == epochs + 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +31,8 @@ from nnbackend.cli.common import (
 )
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.report import print_report, report
+from nnbackend.cli.running import Running, seconds
+from nnbackend.cli.schedule import NAMES as SCHEDULES
 from nnbackend.cli.settings import LOSSES, Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
@@ -40,11 +42,18 @@ from nnbackend.tables import few
 
 __all__ = ["train"]
 
+
+def with_field(name: str) -> str:
+    """Return the names of the optimisers that have a hyperparameter."""
+    return ", ".join(o for o in OPTIMIZERS if name in {f.name for f in fields(OPTIMIZERS[o])})
+
+
 # The help lists the options in groups.
 data_option = partial(typer.Option, rich_help_panel="The data")
 network_option = partial(typer.Option, rich_help_panel="The network")
 training_option = partial(typer.Option, rich_help_panel="The training")
 where_option = partial(typer.Option, rich_help_panel="Where it runs")
+run_option = partial(typer.Option, rich_help_panel="The run")
 result_option = partial(typer.Option, rich_help_panel="The result")
 
 Target = Annotated[
@@ -97,16 +106,90 @@ LearningRate = Annotated[
     float | None, training_option(help="Size of a step.", show_default="the optimizer's")
 ]
 Momentum = Annotated[
-    float | None, training_option(help="For sgd and rmsprop.", show_default="the optimizer's")
+    float | None,
+    training_option(help=f"For {with_field('momentum')}.", show_default="the optimizer's"),
 ]
 WeightDecay = Annotated[
-    float | None, training_option(help="Pull towards zero.", show_default="the optimizer's")
+    float | None,
+    training_option(help="Pull towards zero; not for lbfgs.", show_default="the optimizer's"),
+]
+Schedule = Annotated[
+    str | None,
+    training_option(
+        help=f"How the learning rate changes over the run: {', '.join(SCHEDULES)}.",
+        metavar="NAME",
+        show_default="constant",
+    ),
+]
+Warmup = Annotated[
+    float | None,
+    training_option(
+        help="Share of the run in which the learning rate goes up at the start.",
+        metavar="SHARE",
+        show_default="none; 0.3 of one-cycle",
+    ),
+]
+L1 = Annotated[
+    float, training_option("--l1", help="Penalty on the sum of |weight|, part of the loss.")
+]
+L2 = Annotated[
+    float, training_option("--l2", help="Penalty on the sum of weight**2, part of the loss.")
+]
+ClipNorm = Annotated[
+    float | None,
+    training_option(help="Largest norm of a batch's gradient.", show_default="no limit"),
+]
+EMADecay = Annotated[
+    float | None,
+    training_option("--ema", help="Average weights over steps, 0.999.", show_default="no average"),
+]
+Accumulate = Annotated[
+    int, training_option(min=1, help="Parts in which a batch is computed, to save memory.")
 ]
 Epochs = Annotated[int, training_option(min=1, help="How often to go through the rows.")]
 BatchSize = Annotated[
     int | None, training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows")
 ]
 Seed = Annotated[int, training_option(min=0, help="Fixes all that is random.")]
+CheckpointFolder = Annotated[
+    Path | None,
+    run_option(
+        help="A folder for checkpoints: one after each epoch, the newest three are kept.",
+        metavar="DIR",
+        show_default="none are written",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    run_option(
+        help="A checkpoint, or a folder of them, to go on from exactly; repeat the other options.",
+        metavar="PATH",
+        show_default="a new run",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    run_option(
+        min=1,
+        help="Stop when the validation loss has not improved for so many epochs; keep the best "
+        "weights.",
+        show_default="all epochs",
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    run_option(
+        help="Write the figures of each epoch to a .jsonl or .csv file.",
+        metavar="FILE",
+        show_default="none",
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    run_option(
+        help="Stop after a time: 90 (seconds), 15m, 2h.", metavar="TIME", show_default="all epochs"
+    ),
+]
 Threads = Annotated[
     int | None,
     where_option(
@@ -140,9 +223,21 @@ def train(
     learning_rate: LearningRate = None,
     momentum: Momentum = None,
     weight_decay: WeightDecay = None,
+    l1: L1 = 0.0,
+    l2: L2 = 0.0,
+    clip_norm: ClipNorm = None,
+    ema: EMADecay = None,
+    accumulate: Accumulate = 1,
+    schedule: Schedule = None,
+    warmup: Warmup = None,
     epochs: Epochs = 100,
     batch_size: BatchSize = None,
     seed: Seed = 0,
+    checkpoint: CheckpointFolder = None,
+    resume: Resume = None,
+    patience: Patience = None,
+    log: LogFile = None,
+    max_time: MaxTime = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: Dtype = "float32",
@@ -179,26 +274,40 @@ def train(
                 learning_rate=learning_rate,
                 momentum=momentum,
                 weight_decay=weight_decay,
+                l1=l1,
+                l2=l2,
+                clip_norm=clip_norm,
+                ema=ema,
+                accumulate=accumulate,
+                schedule=schedule,
+                warmup=warmup,
                 epochs=epochs,
                 batch_size=batch_size,
                 validation=validation,
                 scale=scale,  # type: ignore[arg-type]  # checked there
                 seed=seed,
             )
+            limit = None if max_time is None else seconds(max_time)
+            running = Running(checkpoint, resume, patience, log, limit, data)
             engine = get_backend(backend, device, dtype)
         rows = read_rows(data, target, settings)
         with wrong_call():
             settings = settings.resolved(rows.encoder, len(rows.y))
+            running.callbacks(rows.validation is not None)
         model = build_model(rows.encoder, settings, engine)
+        model.network.metadata |= model.metadata()  # a checkpoint can predict, too
         if not quiet:
             print_facts(_plan(model, rows, settings))
         with thread_limit(threads):
-            history = fit(model, rows, settings, quiet, profile)
+            history = fit(model, rows, settings, running, quiet, profile)
+        interrupted = (history.stopped or "").startswith("interrupted")
         if not len(history):
-            raise KeyboardInterrupt
+            if interrupted:
+                raise KeyboardInterrupt
+            raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
         figures, baseline = final_figures(model, rows)
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
-        model.network.metadata |= model.metadata() | {"training": training}
+        model.network.metadata |= {"training": training}
         model.network.save(output)
         full = report(model, *(rows.validation or (rows.x, rows.y))) if in_full else None
         if as_json:
@@ -208,7 +317,9 @@ def train(
             _report(figures, baseline, history, output)
             if full is not None:
                 print_report(full, "rows that validate" if rows.validation else "rows that trained")
-        if history.stopped:
+            if history.stopped and checkpoint is not None:
+                say(f"Go on with the same command and --resume {shlex.quote(str(checkpoint))}")
+        if interrupted:
             raise typer.Exit(1)
 
 
@@ -247,10 +358,22 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
         "features": f"{few(settings.features or [], 10)} ({encoder.width} inputs)",
         "network": f"{', '.join(layer for _, layer, _, _ in layers)}; {parameters:,} parameters",
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
-        f"{settings.loss}, {settings.optimizer} with learning rate {settings.learning_rate:g}",
+        f"{settings.loss}, {settings.optimizer}{_rates(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "
         f"{network.backend.dtype_name}, seed {settings.seed}",
     }
+
+
+def _rates(settings: Settings) -> str:
+    """Say what the learning rate is and becomes."""
+    if settings.learning_rate is None:
+        return ""
+    text = f" with learning rate {settings.learning_rate:g}"
+    if settings.schedule is not None:
+        text += f", {settings.schedule}"
+    if settings.warmup is not None:
+        text += f", warm-up in {settings.warmup:.0%} of the steps"
+    return text
 
 
 def _result(
@@ -287,5 +410,7 @@ def _report(figures: Figures, baseline: str, history: History, output: Path) -> 
     say()
     print_figures(figures, {"baseline": f"({baseline})"})
     say()
+    if history.stopped:
+        say(f"Stopped early: {history.stopped}")
     say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s. Model written to {output}")
     say(f"Predict with it: nnbackend predict {shlex.quote(str(output))} DATA")
