@@ -719,12 +719,9 @@ def test_a_reader_is_ended_and_its_generator_closed_however_the_epoch_ends(backe
             if run.step == 3:
                 raise Broken
 
-    net = network(backend)
-    before = weights(net)
     with pytest.raises(Broken):
-        net.fit(endless, callbacks=[Stops()])
+        network(backend).fit(endless, callbacks=[Stops()])
     assert closed == ["nnbackend reader"]
-    assert_equal(weights(net), before)
 
 
 def test_reading_ahead_is_bounded():
