@@ -3,12 +3,14 @@
 from nnbackend import (
     activations,
     callbacks,
+    constraints,
     data,
     errors,
     initializers,
     losses,
     metrics,
     optimizers,
+    regularizers,
     schedules,
 )
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
@@ -74,6 +76,7 @@ __all__ = [
     "available_backends",
     "callbacks",
     "checkpoints",
+    "constraints",
     "data",
     "errors",
     "get_backend",
@@ -83,6 +86,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "regularizers",
     "schedules",
     "testing",
 ]

@@ -179,6 +179,20 @@ class Backend:
 
         return run
 
+    def loop(
+        self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
+    ) -> tuple[Any, Array | None]:
+        """Run ``carry, output = body(carry, i)`` for ``i`` from 0 to ``count - 1``, inside a step.
+
+        Returns:
+            the last carry, and the outputs stacked (None if they are None).
+        """
+        outputs = []
+        for i in range(count):
+            carry, output = body(carry, i)
+            outputs.append(output)
+        return carry, None if outputs[0] is None else self.xp.stack(outputs)
+
     def read(self, numbers: Any) -> np.ndarray[Any, Any]:
         """Return numbers that ``scan`` gave, on the host in float64. The one place that waits."""
         return np.asarray(self.to_numpy(self.xp.stack(list(numbers))), dtype=np.float64)

@@ -11,11 +11,13 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from nnbackend import random
+from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
 from nnbackend.errors import DivergenceError
 from nnbackend.loop import Loop
 from nnbackend.losses import Loss
 from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
+from nnbackend.regularizers import Terms, penalized
 from nnbackend.training import Samples, Trainer
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
@@ -42,6 +44,8 @@ class FullBatchLoop(Loop):
                 f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
                 f"there are {self._count} rows)"
             )
+        if trainer.accumulate > 1:
+            raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
         scipy_minimize()
         self._function = _Function(trainer, self._samples)
         self._function.check_same_each_time()
@@ -160,7 +164,9 @@ class _Function:
         self._backend = backend = trainer.backend
         objective, key = trainer.objective, random.pass_key(trainer.seed)
         self._rows = samples.x, samples.y, samples.weight
-        self._program = _program(objective.layers, objective.loss, backend, key)
+        self._program = _program(
+            objective.layers, objective.loss, objective.penalties, backend, key
+        )
         self._shapes = {name: p.shape for name, p in flatten(trainer.params).items()}
 
     def __call__(self, x: Any, number: int = 0) -> _Point:
@@ -209,16 +215,14 @@ def _program(*description: Any) -> Callable[..., tuple[Array, Params]]:
 
 
 def _new_program(
-    layers: Layer, loss: Loss, backend: Backend, key: tuple[int, int]
+    layers: Layer, loss: Loss, penalties: Terms, backend: Backend, key: tuple[int, int]
 ) -> Callable[..., tuple[Array, Params]]:
     def program(
         params: Params, x: Array, y: Array, weight: Array | None, number: Any
     ) -> tuple[Array, Params]:
         ctx = Context(backend, True, key, number)
-        prediction, backward = layers.forward(params, x, ctx)
-        value, dy = loss(prediction, y, *(() if weight is None else (weight,)))
-        _, grads = backward(dy, input_grad=False)
-        return value, grads
+        value, _, grads = gradients(layers, loss, params, x, y, weight, ctx)
+        return penalized(penalties, params, value, grads)
 
     return backend.compile(program)
 

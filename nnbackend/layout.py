@@ -31,6 +31,9 @@ class Layout(Protocol):
     def params(self, carry: Any) -> Params:
         """Return the named parameters in a carry."""
 
+    def result(self, carry: Any) -> Params:
+        """Return the named parameters to evaluate with: the average, if the optimiser keeps one."""
+
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Return the carry after one step of the optimiser. The old one is consumed."""
 
@@ -65,9 +68,10 @@ class Layout(Protocol):
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
     """Return the layout that suits a backend and an optimiser."""
+    if not backend.slices_are_views:
+        return Leaves(backend, optimizer)
     # A rule that is not elementwise needs to know where a parameter begins and ends.
-    kind = Vector if backend.slices_are_views and optimizer.elementwise else Leaves
-    return kind(backend, optimizer)
+    return (Vector if optimizer.elementwise else InPlace)(backend, optimizer)
 
 
 class Leaves:
@@ -89,20 +93,28 @@ class Leaves:
         """Return the named parameters."""
         return carry[0]  # type: ignore[no-any-return]
 
+    def result(self, carry: Any) -> Params:
+        """Return the optimiser's average, if it keeps one."""
+        return self._optimizer.averaged(carry[0], {"slots": carry[1]})
+
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Apply the optimiser's rule to each parameter."""
         params, slots = carry
         return self._optimizer.apply(params, grads, slots, scalars)
 
-    def snapshot(self, carry: Any, old: Any = None) -> Params:
-        """Return a copy of the parameters."""
-        return _copy(carry[0], self._xp)
+    def snapshot(self, carry: Any, old: Any = None) -> Any:
+        """Return a copy of the parameters, and of all that goes with an average of them."""
+        return self.copy(carry) if self._optimizer.averages else _copy(carry[0], self._xp)
 
-    def restored(self, carry: Any, snapshot: Params) -> Any:
-        """Return the carry with other parameters."""
+    def restored(self, carry: Any, snapshot: Any) -> Any:
+        """Return the carry with what is in a snapshot."""
+        if self._optimizer.averages:
+            return self.copy(snapshot)
         return _copy(snapshot, self._xp), carry[1]
 
-    with_params = restored
+    def with_params(self, carry: Any, params: Params) -> Any:
+        """Return the carry with copies of other parameters."""
+        return _copy(params, self._xp), carry[1]
 
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
@@ -121,6 +133,22 @@ class Leaves:
         return carry[0], _copy(slots, self._xp)
 
 
+class InPlace(Leaves):
+    """Each parameter an array of its own that stays the same array: what a step makes is put there."""
+
+    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
+        """Apply the optimiser's rule to each parameter."""
+        for old, new in zip(carry, super().update(carry, grads, scalars), strict=True):
+            for path in paths(old):
+                if at(new, path) is not at(old, path):
+                    at(old, path)[...] = at(new, path)
+        return carry
+
+    def see(self, carry: Any, function: Callable[[Array], Array]) -> Any:  # type: ignore[override]
+        """Return the carry with every array seen through a function."""
+        return tuple(tree_map(function, tree) for tree in carry)
+
+
 class Vector:
     """All parameters in one vector, of which the named ones are views.
 
@@ -132,17 +160,28 @@ class Vector:
         self._backend = backend
         self._xp = backend.xp
         self._optimizer = optimizer
+        self._averages = optimizer.averages
+        self._prepares = type(optimizer).gradients is not Optimizer.gradients
 
     def init(self, params: Params) -> _Vectors:
         """Return the carry."""
-        return _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        carry = _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        if self._averages:
+            carry.slots[-1][...] = carry.vector
+        return carry
 
     def params(self, carry: _Vectors) -> Params:
         """Return the named parameters, views of the vector."""
         return carry.params
 
+    def result(self, carry: _Vectors) -> Params:
+        """Return the optimiser's average, if it keeps one, as views of its vector."""
+        return carry.named(carry.slots[-1]) if self._averages else carry.params
+
     def update(self, carry: _Vectors, grads: Params, scalars: tuple[Any, ...]) -> _Vectors:
         """Apply the optimiser's rule to the vector."""
+        if self._prepares:
+            grads = self._optimizer.gradients(grads)
         for view, path in carry.gradients:
             view[...] = at(grads, path)
         for p, slots, g in carry.pieces:
@@ -165,21 +204,27 @@ class Vector:
             if new is not slot:
                 slot[...] = new
 
-    def snapshot(self, carry: _Vectors, old: Any = None) -> Array:
-        """Return a copy of the vector."""
+    def snapshot(self, carry: _Vectors, old: Any = None) -> Any:
+        """Return copies of the vector and, if the optimiser keeps an average, of the slots."""
+        kept = self._kept(carry)
         if old is None:
-            return self._xp.asarray(carry.vector, copy=True)
-        old[...] = carry.vector
+            return [self._xp.asarray(vector, copy=True) for vector in kept]
+        for copy, vector in zip(old, kept, strict=True):
+            copy[...] = vector
         return old
 
-    def restored(self, carry: _Vectors, snapshot: Array) -> _Vectors:
-        """Copy a snapshot into the vector."""
-        carry.vector[...] = snapshot
+    def restored(self, carry: _Vectors, snapshot: Any) -> _Vectors:
+        """Copy a snapshot into the vectors."""
+        for vector, copy in zip(self._kept(carry), snapshot, strict=True):
+            vector[...] = copy
         return carry
 
     def with_params(self, carry: _Vectors, params: Params) -> _Vectors:
         """Copy other parameters into the vector."""
         return _filled(carry, carry.params, params)
+
+    def _kept(self, carry: _Vectors) -> list[Array]:
+        return [carry.vector, *carry.slots] if self._averages else [carry.vector]
 
     def finite(self, carry: _Vectors) -> bool:
         """Return whether all parameters are finite."""

@@ -214,7 +214,7 @@ class Loop:
         """Do one epoch on what a source gives; if it fails, go back to the last whole epoch."""
         assert self._feed is not None
         run, trainer = self._run, self._trainer
-        before = trainer.steps - run.step
+        before = trainer.updates - run.step
         try:
             with self._feed.epoch(run.first_epoch + run.epoch, self._interval) as parts:
                 figures = trainer.learn(parts, each_block)
@@ -223,7 +223,7 @@ class Loop:
                 trainer.restore(self._good)
             raise
         if not run.at_once:
-            run.steps_per_epoch = trainer.steps - before
+            run.steps_per_epoch = trainer.updates - before
         return figures | {"waiting": parts.waiting}
 
     def _validated(self, validation: Samples | Feed) -> dict[str, float]:
@@ -249,6 +249,7 @@ class Loop:
         return {
             "rows": self._count,
             "batch_size": self._size,
+            "accumulate": self._trainer.accumulate,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
             "data (a checksum)": sample((s.x, s.y, s.weight), self._trainer.backend.to_numpy),

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from nnbackend import random
+from nnbackend import random, regularizers
+from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend
 from nnbackend.errors import DataError
+from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
@@ -51,12 +53,16 @@ class Objective:
         loss: takes the output of ``layers``.
         output: from the output of ``layers`` to that of the network.
         metrics: by name; they take the output of the network.
+        penalties: of the layers' regularisers, added to the loss.
+        constraints: of the layers, by the dotted name of the weight they hold for.
     """
 
     layers: Layer
     loss: Loss
     output: Callable[[Array, Context], tuple[Array, Any]]
     metrics: Mapping[str, Metric]
+    penalties: regularizers.Terms = ()
+    constraints: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,10 +122,12 @@ class _Block:
 def _training_step(
     layers: Layer,
     loss: Loss,
+    penalties: regularizers.Terms,
     optimizer: Optimizer,
     backend: Backend,
     key: tuple[int, int],
     watched: bool,
+    parts: Parts | None,
 ) -> Callable[..., Any]:
     """Return the training step, run over batches: forward, loss, backward, update."""
     layout = layout_for(backend, optimizer)
@@ -132,21 +140,29 @@ def _training_step(
     ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
         ctx = shared or Context(backend, True, key)
         ctx.step = number
-        prediction, backward = layers.forward(layout.params(carry), x, ctx)
-        total = None
-        if weight is None:
-            value, dy = loss(prediction, y)
+        params = layout.params(carry)
+        if parts is None:
+            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
         else:
-            value, dy = loss(prediction, y, weight)
-            total = backend.xp.sum(weight)
-        _, grads = backward(dy, input_grad=False)
+            value, prediction, grads = gradients_in_parts(
+                parts, watched, layers, loss, params, x, y, weight, ctx
+            )
+        if penalties:
+            value, grads = regularizers.penalized(penalties, params, value, grads)
+        total = None if weight is None else backend.xp.sum(weight)
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
-    optimizer_is_own = type(optimizer).__module__.startswith("nnbackend.")
-    pure = optimizer_is_own and is_built_in(layers) and is_built_in(loss)
+    pure = _is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
     return backend.scan(step, layout.see if pure else None)
+
+
+def _is_own(optimizer: Optimizer) -> bool:
+    """Return whether an optimiser, and what it wraps, is this library's."""
+    inner = getattr(optimizer, "optimizer", None)
+    own = type(optimizer).__module__.startswith("nnbackend.")
+    return own and (inner is None or _is_own(inner))
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
@@ -166,11 +182,16 @@ _shared_forward_pass = lru_cache(maxsize=64)(_forward_pass)
 
 
 def training_step(
-    objective: Objective, optimizer: Optimizer, backend: Backend, seed: int
+    objective: Objective,
+    optimizer: Optimizer,
+    backend: Backend,
+    seed: int,
+    parts: Parts | None = None,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it."""
     key, watched = random.pass_key(seed), bool(objective.metrics)
-    description: Any = (objective.layers, objective.loss, optimizer, backend, key, watched)
+    layers, loss, penalties = objective.layers, objective.loss, objective.penalties
+    description: Any = (layers, loss, penalties, optimizer, backend, key, watched, parts)
     if backend.static_shapes and _hashable(description):
         return _shared_training_step(*description)
     return _training_step(*description)
@@ -203,6 +224,8 @@ class Trainer:
         params: the parameters to start from; they are copied.
         seed: fixes the order of batches and all that is random in the layers.
         steps: how many steps the network has been trained for before.
+        accumulate: in how many parts to compute the gradient of a batch.
+        steps_per_epoch: for what the optimiser counts in epochs.
     """
 
     def __init__(
@@ -213,19 +236,35 @@ class Trainer:
         params: Params,
         seed: int,
         steps: int = 0,
+        accumulate: int = 1,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend
         self.seed = seed
-        self.steps = steps  # of the network's life: a new dropout mask for each
+        self.steps = steps  # of the network's life: a new dropout mask for each part of each
         self.updates = 0  # of this optimiser's life: what its formulas count
         self.rate_factor = 1.0
-        self.layout = layout_for(backend, optimizer)
+        self.accumulate = accumulate
+        if objective.constraints:
+            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+        self._rule = optimizer.prepared(params, steps_per_epoch)
+        layers = trained_part(objective.layers, optimizer, params)
+        self._objective = replace(objective, layers=layers)
+        self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
-        self._run = training_step(objective, optimizer, backend, seed)
         self._blocks: list[_Block] = []  # of this epoch so far
         self._begun: Begun | None = None  # of the epoch to come, what was done before
+        self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+
+    def _run(self, size: int) -> Callable[..., Any]:
+        """Return the program for batches of a size."""
+        parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
+        if self._program is None or self._program[0] != parts:
+            step = training_step(self._objective, self._rule, self.backend, self.seed, parts)
+            self._program = parts, step
+        return self._program[1]
 
     @property
     def params(self) -> Params:
@@ -235,6 +274,11 @@ class Trainer:
     @params.setter
     def params(self, params: Params) -> None:
         self.carry = self.layout.with_params(self.carry, params)
+
+    @property
+    def result(self) -> Params:
+        """The named parameters to evaluate with and to keep: their average, if one is kept."""
+        return self.layout.result(self.carry)
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return the optimiser's arrays and count of steps, as ``Optimizer.init`` gives them."""
@@ -290,18 +334,20 @@ class Trainer:
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
         parts = _parts(samples, batch_size, order, block_rows, self.backend)
-        return self.learn(parts, each_block)
+        return self.learn(parts, each_block, batch_size)
 
     def learn(
         self,
         parts: Iterable[tuple[Samples, int]],
         each_block: Callable[[int], bool] | None = None,
+        batch_size: int | None = None,
     ) -> dict[str, float]:
         """Go once through samples that come in blocks; return the mean loss and the metrics.
 
         Args:
             parts: blocks of samples, and the rows of a step in each.
             each_block: see :meth:`epoch`.
+            batch_size: rows of a whole batch, for its parts; None: those of a step in each block.
         """
         begun, self._begun = self._begun, None
         self._blocks = blocks = list[_Block]()
@@ -320,7 +366,8 @@ class Trainer:
                     continue
                 rest = part.slice(rows, len(part))
             steps = math.ceil(len(rest) / size)
-            blocks.append(self._block(rest, size, steps))
+            program = self._run(batch_size or size)
+            blocks.append(self._block(program, rest, size, steps))
             done += steps
             if len(blocks) % _UNREAD == 0:
                 self._settle(blocks[-_UNREAD:])
@@ -376,9 +423,9 @@ class Trainer:
 
     def repeat(self, samples: Samples, count: int) -> list[float]:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
-        losses: list[float] = self.backend.read(
-            self._block(samples, len(samples), count).losses
-        ).tolist()
+        size = len(samples)
+        block = self._block(self._run(size), samples, size, count)
+        losses: list[float] = self.backend.read(block.losses).tolist()
         return losses
 
     def rates(self, count: int) -> list[float]:
@@ -394,10 +441,12 @@ class Trainer:
         The rule itself takes the rate as data, so that a compiled step stays the same.
         """
         if self.rate_factor == 1.0:
-            return self.optimizer
-        return self.optimizer.scaled(self.rate_factor)
+            return self._rule
+        return self._rule.scaled(self.rate_factor)
 
-    def _block(self, samples: Samples, size: int, steps: int) -> _Block:
+    def _block(
+        self, program: Callable[..., Any], samples: Samples, size: int, steps: int
+    ) -> _Block:
         """Run the steps of a block of rows."""
         rows = len(samples)
         padded = samples
@@ -406,9 +455,11 @@ class Trainer:
         scheduled = self._scheduled()
         scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
         self.updates += steps
-        numbers = range(self.steps, self.steps + steps)
-        self.steps += steps
-        self.carry, losses, masses, outputs = self._run(
+        # Each part draws random numbers of its own: a step counts as many as it may have.
+        start = -(-self.steps // self.accumulate)
+        numbers = range(start, start + steps)
+        self.steps = (start + steps) * self.accumulate
+        self.carry, losses, masses, outputs = program(
             self.carry, (padded.x, padded.y, padded.weight), size, scalars, numbers
         )
         if outputs is None:
@@ -449,8 +500,8 @@ class Trainer:
     def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
         """Return the loss and the metrics on other samples, whole or in blocks."""
         if isinstance(samples, Samples):
-            return evaluate(self.objective, self.params, samples, self.backend)
-        return evaluate_parts(self.objective, self.params, samples, self.backend)
+            return evaluate(self.objective, self.result, samples, self.backend)
+        return evaluate_parts(self.objective, self.result, samples, self.backend)
 
 
 def evaluate(
@@ -461,6 +512,7 @@ def evaluate(
     z = forward_in_batches(forward, params, samples.x, backend)
     extra = () if samples.weight is None else (samples.weight,)
     value, _ = objective.loss(z, samples.y, *extra)
+    value = value + regularizers.penalty(objective.penalties, params)
     return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
 
 
@@ -485,7 +537,8 @@ def evaluate_parts(
             kept.append((z, part.y, part.weight))
         del part
     mass = np.asarray(masses, dtype=np.float64)
-    figures = {"loss": float(backend.read(values) @ mass / mass.sum())}
+    value = backend.read(values) @ mass / mass.sum()
+    figures = {"loss": float(value + regularizers.penalty(objective.penalties, params))}
     if not kept:
         return figures
     z, y, weight = (_joined(arrays, backend) for arrays in zip(*kept, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, each, rows
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
 from tools import host
 
 import nnbackend as nnb
@@ -101,7 +101,7 @@ def test_losses(case, weighted, recordings):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@each(OPTIMIZERS)
+@each([*OPTIMIZERS, *WRAPPERS])
 def test_optimizers(case, dtype, recordings):
     layers = [nnb.Dense(6, activation="silu"), nnb.Dropout(0.3), nnb.Dense(2)]
     assert_identical(layers, optimizer=case.thing, dtype=dtype)
@@ -114,6 +114,12 @@ def test_a_full_batch_and_metrics(recordings):
     assert_identical(layers, batch_size=None, dtype="float64")
     assert_identical(layers, metrics=["mae"], validation_split=0.25)
     assert all(map(used, [recordings, recordings[1:]]))
+
+
+def test_gradients_in_parts(recordings):
+    layers = [nnb.Dense(5, activation="tanh", regularizer="l2"), nnb.Dropout(0.2), nnb.Dense(2)]
+    assert_identical(layers, accumulate=3, weighted=True, metrics=["mae"])
+    assert used(recordings)
 
 
 def test_large_batches_are_read_where_they_lie(monkeypatch, recordings):

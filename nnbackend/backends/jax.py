@@ -113,6 +113,12 @@ class JAXBackend(Backend):
 
         return run
 
+    def loop(
+        self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
+    ) -> tuple[Any, Array | None]:
+        """Run the body as one loop of the program, which holds it once however often it runs."""
+        return self._jax.lax.scan(body, carry, self.xp.arange(count, dtype=self.xp.int32))  # type: ignore[no-any-return]
+
     def read(self, numbers: Any) -> Any:
         """Return numbers of a scan on the host."""
         return numpy.asarray(numbers, dtype=numpy.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import nnbackend as nnb
 from nnbackend import optimizers
@@ -49,6 +50,11 @@ class Settings:
     learning_rate: float | None
     momentum: float | None
     weight_decay: float | None
+    l1: float
+    l2: float
+    clip_norm: float | None
+    ema: float | None
+    accumulate: int
     schedule: str | None
     warmup: float | None
     epochs: int
@@ -80,7 +86,18 @@ class Settings:
         return "number" if self.task == "regression" else "text"
 
     def build_optimizer(self, rows: int | None = None) -> Optimizer:
-        """Return the optimiser, with its own defaults for what was not set.
+        """Return the optimiser, with clipping and averaging around it where they are asked for.
+
+        Args:
+            rows: see :meth:`build_rule`.
+        """
+        optimizer = self.build_rule(rows)
+        if self.clip_norm is not None:
+            optimizer = optimizers.Clipped(optimizer, norm=self.clip_norm)
+        return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
+
+    def build_rule(self, rows: int | None = None) -> Optimizer:
+        """Return the optimiser itself, with its own defaults for what was not set.
 
         Args:
             rows: how many train, for a schedule over the whole run; None: without the schedule.
@@ -110,16 +127,22 @@ class Settings:
             return
         if self.schedule is not None or self.warmup is not None:
             raise ValueError("lbfgs has no learning rate: it goes without --schedule and --warmup")
+        if self.accumulate > 1:
+            raise ValueError("lbfgs takes all rows at once: it goes without --accumulate")
         if self.dropout:
             raise ValueError("lbfgs needs the same loss each time: it goes without --dropout")
 
     def build_layers(self, outputs: int) -> list[Layer]:
         """Return the layers of a network with that many outputs."""
+        penalty = None
+        if self.l1 or self.l2:
+            penalty = nnb.regularizers.ElasticNet(self.l1, self.l2)
+        dense = partial(nnb.Dense, bias=self.bias, initializer=self.init, regularizer=penalty)
         layers: list[Layer] = []
         for width in self.hidden:
-            layers.append(nnb.Dense(width, self.activation, self.bias, self.init))
+            layers.append(dense(width, self.activation))
             layers += [nnb.Dropout(self.dropout)] if self.dropout else []
-        return [*layers, nnb.Dense(outputs, self.output_activation, self.bias, self.init)]
+        return [*layers, dense(outputs, self.output_activation)]
 
     def resolved(self, encoder: TableEncoder, rows: int) -> Settings:
         """Return the settings with what depends on the data filled in.
@@ -143,7 +166,7 @@ class Settings:
                 f"{len(_classes(encoder))}; softmax_cross_entropy takes any number"
             )
         _check_output_activation(self.output_activation, loss)
-        rule = self.build_optimizer()
+        rule = self.build_rule()
         full_batch = isinstance(rule, nnb.LBFGS)
         batch_size = self.batch_size or (rows if full_batch else _default_batch_size(rows))
         if full_batch and batch_size < rows:

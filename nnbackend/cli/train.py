@@ -116,6 +116,23 @@ Warmup = Annotated[
         show_default="none; 0.3 of one-cycle",
     ),
 ]
+L1 = Annotated[
+    float, training_option("--l1", help="Penalty on the sum of |weight|, part of the loss.")
+]
+L2 = Annotated[
+    float, training_option("--l2", help="Penalty on the sum of weight**2, part of the loss.")
+]
+ClipNorm = Annotated[
+    float | None,
+    training_option(help="Largest norm of a batch's gradient.", show_default="no limit"),
+]
+EMADecay = Annotated[
+    float | None,
+    training_option("--ema", help="Average weights over steps, 0.999.", show_default="no average"),
+]
+Accumulate = Annotated[
+    int, training_option(min=1, help="Parts in which a batch is computed, to save memory.")
+]
 Epochs = Annotated[int, training_option(min=1, help="How often to go through the rows.")]
 BatchSize = Annotated[
     int | None, training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows")
@@ -191,6 +208,11 @@ def train(
     learning_rate: LearningRate = None,
     momentum: Momentum = None,
     weight_decay: WeightDecay = None,
+    l1: L1 = 0.0,
+    l2: L2 = 0.0,
+    clip_norm: ClipNorm = None,
+    ema: EMADecay = None,
+    accumulate: Accumulate = 1,
     schedule: Schedule = None,
     warmup: Warmup = None,
     epochs: Epochs = 100,
@@ -234,6 +256,11 @@ def train(
                 learning_rate=learning_rate,
                 momentum=momentum,
                 weight_decay=weight_decay,
+                l1=l1,
+                l2=l2,
+                clip_norm=clip_norm,
+                ema=ema,
+                accumulate=accumulate,
                 schedule=schedule,
                 warmup=warmup,
                 epochs=epochs,

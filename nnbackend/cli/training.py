@@ -106,6 +106,7 @@ def fit(
         optimizer=settings.build_optimizer(len(rows.y)),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
         validation_data=rows.validation,
         metrics=["accuracy"] if model.classes else [],
         callbacks=settings.callbacks(validates) + running.callbacks(validates),
