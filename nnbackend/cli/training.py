@@ -117,7 +117,7 @@ def build_model(encoder: TableEncoder, settings: Settings, backend: Backend) -> 
         seed=settings.seed,
         input_shape=(encoder.width,),
     )
-    return TableModel(network, encoder, loss, settings.output_activation)
+    return TableModel(network, encoder, loss, settings.output_activation, settings.label_smoothing)
 
 
 def fit(
@@ -133,7 +133,8 @@ def fit(
     given = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
     return model.network.fit(
         *given,
-        loss=model.loss,
+        loss=model.loss_function,
+        class_weight=settings.class_weight,
         optimizer=settings.build_optimizer(rows.trained),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
