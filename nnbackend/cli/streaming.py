@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from numpy.typing import NDArray
 
 from nnbackend.data import Chunk, Source
@@ -20,6 +19,9 @@ from nnbackend.encoding import TableEncoder
 from nnbackend.errors import DataError, unknown_name
 from nnbackend.random import Generator
 from nnbackend.tables import Kind, Table, missing, table_of, take_rows
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["SAMPLE_ROWS", "TableStream"]
 
@@ -82,6 +84,8 @@ class TableStream(Source):
 
     def sample(self, kinds: Mapping[str, Kind | None]) -> Table:
         """Return the first rows of the pieces in random order, until there are enough."""
+        import polars
+
         frames, wanted = [], self._sample_rows
         for number in map(int, self._order):
             for _, batch in batches_of(self._pieces[number], self._names, text=True):
@@ -95,7 +99,7 @@ class TableStream(Source):
                 break
         if not frames:
             raise DataError("the files hold no rows")
-        return table_of(pl.concat(frames, how="vertical_relaxed"), self._names, kinds)
+        return table_of(polars.concat(frames, how="vertical_relaxed"), self._names, kinds)
 
     def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any], sampled: int) -> None:
         """Say how to encode rows, and which of the sample train, encoded already.
@@ -146,6 +150,8 @@ class TableStream(Source):
 
 
 def _frame(batch: Any) -> pl.DataFrame:
-    frame = pl.from_arrow(batch)
-    assert isinstance(frame, pl.DataFrame)
+    import polars
+
+    frame = polars.from_arrow(batch)
+    assert isinstance(frame, polars.DataFrame)
     return frame
