@@ -281,7 +281,8 @@ class Network:
         Args:
             x: array-like of shape (rows, *input_shape); or, without ``y``, what streams: an iterable
                 of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
-                or a source of :mod:`nnbackend.data` such as a dataset of files.
+                or a source of :mod:`nnbackend.data` such as a dataset of files. A memory map, with
+                ``y``, is read a part at a time.
             y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
             loss: a name or a function of :mod:`nnbackend.losses`.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
