@@ -213,7 +213,8 @@ def test_a_constant_schedule_is_the_number_for_every_hyperparameter(name, field,
 
 
 @pytest.mark.parametrize(("name", "field"), SCHEDULABLE)
-def test_every_hyperparameter_follows_its_schedule(name, field, backend64):
+def test_every_hyperparameter_follows_its_schedule(name, field):
+    backend64 = nnb.get_backend("numpy", dtype="float64")
     cls, given = OPTIMIZERS[name], {"weight_decay": 0.1} | BASE.get(name, {})
     value = given.get(field, getattr(cls(**given), field)) or 0.01
     fixed = trajectory(cls(**given | {field: value}), backend64)
