@@ -276,6 +276,11 @@ class Trainer:
         self.carry = self.layout.with_params(self.carry, params)
 
     @property
+    def averages(self) -> bool:
+        """Whether the optimiser keeps an average of the parameters."""
+        return self._rule.averages
+
+    @property
     def result(self) -> Params:
         """The named parameters to evaluate with and to keep: their average, if one is kept."""
         return self.layout.result(self.carry)

@@ -141,8 +141,11 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     ['0.weight', '0.bias']
 
     Raises:
+        TypeError: the pattern is not a text.
         ValueError: it matches none; the message lists the names.
     """
+    if not isinstance(pattern, str):
+        raise TypeError(f"a pattern is a text such as '*.bias', got {pattern!r}")
     names = list(names)
     found = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
     if not found:
