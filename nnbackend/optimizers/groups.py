@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -183,6 +183,11 @@ class Partition(Optimizer):
         object.__setattr__(self, "learning_rate", self.main.learning_rate)
         counts = [len(member.scalars(1)) for member, _ in self.members]
         object.__setattr__(self, "_counts", counts)  # of the scalars of each
+
+    @property
+    def wrapped(self) -> Sequence[Optimizer]:
+        """The optimisers of all groups."""
+        return tuple(member for member, _ in self.members)
 
     @property
     def slots(self) -> int:  # type: ignore[override]
