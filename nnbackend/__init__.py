@@ -42,7 +42,7 @@ from nnbackend.optimizers import (
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
-from nnbackend import testing  # isort: skip  # needs the names above
+from nnbackend import checkpoints, testing  # isort: skip  # need the names above
 
 __version__ = "0.1.0"
 
@@ -75,6 +75,7 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "checkpoints",
     "constraints",
     "data",
     "errors",

@@ -12,7 +12,7 @@ import numpy as np
 from nnbackend import random
 from nnbackend.callbacks import Callback, Run
 from nnbackend.data.feed import Feed
-from nnbackend.errors import DivergenceError
+from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.history import History
 from nnbackend.sameness import check_same, identity, sample
 from nnbackend.training import Begun, Samples, Trainer
@@ -111,8 +111,23 @@ class Loop:
         return run.history
 
     def check(self, found: Checkpoint) -> None:
-        """Raise a ResumeError if a checkpoint is of another run."""
+        """Check that a checkpoint is of this run, and whole.
+
+        Raises:
+            ResumeError: it is of another run.
+            ModelFileError: it does not hold together.
+        """
         check_same(found, self._run.task())
+        state, misfit = found.state, "is missing"
+        if state.get("optimizer") is not None:
+            misfit = self._trainer.misfit(state["optimizer"])
+        if misfit:
+            raise ModelFileError(f"{found.path} cannot be resumed from: its optimizer's {misfit}")
+        if state["batch"] and state.get("so_far") is None:
+            raise ModelFileError(
+                f"{found.path} cannot be resumed from: its batch is {state['batch']}, and what came "
+                "of the steps is missing"
+            )
 
     @property
     def epochs_of_network(self) -> int:

@@ -232,11 +232,16 @@ class Network:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape). Of a memory map, so many rows are read at a
+                time.
             batch_size: rows computed at a time; bounds the memory.
         """
         batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
+            if isinstance(x, np.memmap) and len(x) > batch_size:
+                starts = range(0, len(x), batch_size)
+                parts = [self.predict(np.array(x[i : i + batch_size])) for i in starts]
+                return self.backend.xp.concat(parts)
             x = self._rows(x)
             if self._forward is None:
                 self._forward = training.forward_pass(self.layers, self.backend)
@@ -645,7 +650,8 @@ class Network:
         return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
 
     def _validation(self, given: Any, loss: Loss, epochs: int) -> Samples | data.Feed:
-        if callable(given) or not isinstance(given, tuple | list):
+        batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
+        if batches or not isinstance(given, tuple | list):
             given = (given,)
         elif len(given) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")

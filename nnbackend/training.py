@@ -288,17 +288,16 @@ class Trainer:
         """Return the optimiser's arrays and count of steps, as ``Optimizer.init`` gives them."""
         return {"step": self.updates, "slots": self.layout.slots(self.carry)}
 
-    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Go on from arrays and a count of ``optimizer_state``, here or in another process.
+    def misfit(self, state: Mapping[str, Any]) -> str:
+        """Return in words what in an ``optimizer_state`` is not this optimiser's; "" if all is."""
+        trees = self.layout.slots(self.carry), state["slots"]
+        own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
+        wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
+        return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
 
-        Raises:
-            ValueError: they are not this optimiser's.
-        """
+    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``optimizer_state`` gave, here or in another process."""
         own, given = flatten(self.layout.slots(self.carry)), flatten(state["slots"])
-        shapes, found = ({n: tuple(a.shape) for n, a in t.items()} for t in (own, given))
-        if shapes != found:
-            wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
-            raise ValueError(f"the optimizer's arrays do not fit: {', '.join(wrong[:5])}")
         on_device = {
             name: self.backend.asarray(given[name], dtype=array.dtype)
             for name, array in own.items()

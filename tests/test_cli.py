@@ -503,7 +503,7 @@ def test_wrong_calls_of_train(options, message):
         (["train"], "DATA"),
         (["train", PENGUINS], "--target"),
         (["train", "nothing.csv", "--target", "a"], "does not exist"),
-        (["train", DATA, "--target", "a"], "is a directory"),
+        (["train", DATA.parent, "--target", "a"], "there is no table in"),
         (["trian", PENGUINS], "trian"),
         (["predict", PENGUINS], "DATA"),
         (["predict", "nothing.safetensors", PENGUINS], "does not exist"),
@@ -783,3 +783,18 @@ def test_profile_shows_where_the_time_goes(tmp_path: Path) -> None:
     assert profile["seconds"] >= sum(
         t["forward"] + t["backward"] for t in profile["layers"].values()
     )
+
+
+def test_a_table_of_several_files_trains_as_one_file_does(tmp_path):
+    lines = Path(EXAM).read_text().splitlines()
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i, row in enumerate(lines[1:]):
+        (folder / f"{i}.csv").write_text(f"{lines[0]}\n{row}\n")
+    whole = run("train", EXAM, "--target", "score", "--epochs", "3", "--json")
+    for data in (folder, folder / "*.csv"):
+        parts = run("train", data, "--target", "score", "--epochs", "3", "--json")
+        assert parts.exit_code == 0, parts.output
+        loss = [json.loads(r.stdout)["history"]["loss"] for r in (whole, parts)]
+        assert loss[0] == loss[1]
+    fails(2, "train", folder / "*.csv", "--target", "score", "--output", folder / "0.csv")

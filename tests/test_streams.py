@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import pathlib
 import re
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from cases import rows
+from conftest import chosen
 from hypothesis import given
 from tools import assert_close, assert_equal, host
 
@@ -58,6 +60,13 @@ def no_thread_stays():
         time.sleep(0.01)
 
 
+@pytest.fixture
+def once(request):
+    """What takes long and does not depend on the backend is tested with NumPy only."""
+    if "numpy" not in chosen(request.config):
+        pytest.skip("tested with --backend numpy")
+
+
 def network(backend="numpy", **given):
     layers = [nnb.Dense(5, activation="tanh"), nnb.Dropout(0.1), nnb.Dense(2)]
     return nnb.Network(layers, backend=backend, **{"input_shape": 3} | given)
@@ -97,8 +106,17 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["a callable", "regrouped"])
 def test_batches_train_as_the_arrays_do(way, backend64):
+    trains_alike(way, backend64)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_to_give_batches_trains_as_the_arrays_do(way):
+    trains_alike(way, nnb.get_backend("numpy", dtype="float64"))
+
+
+def trains_alike(way, backend64):
     net, twin = network(backend64), network(backend64)
     task = {"epochs": 3, "metrics": ["mae"], "shuffle": False}
     source = WAYS[way]()
@@ -154,9 +172,28 @@ def test_memory_maps_are_not_brought_to_the_backend_as_a_whole(tmp_path, monkeyp
     assert max(seen) <= 1024
 
 
-def test_validation_data_and_evaluation_may_stream(tmp_path, backend64):
+def test_a_memory_map_is_predicted_a_batch_at_a_time(tmp_path, monkeypatch, backend):
+    (x,) = mapped(tmp_path, x=X)
+    net, seen = network(backend), []
+    expected = host(backend, net.predict(X, batch_size=20))
+    real = nnb.data.border.inputs
+    watched = lambda x, *args, **given: seen.append(len(x)) or real(x, *args, **given)  # noqa: E731
+    monkeypatch.setattr(nnb.data, "inputs", watched)
+    np.testing.assert_array_equal(host(backend, net.predict(x, batch_size=20)), expected)
+    assert seen == [20, 20, 20, 10]
+
+
+def test_validation_data_and_evaluation_may_stream(backend64):
+    evaluates_alike([batches, (X, Y)], backend64)
+
+
+def test_validation_data_may_be_of_every_kind(tmp_path):
     x, y = mapped(tmp_path, x=X, y=Y)
     ways = [batches, list(batches()), data.MemoryMap(X, Y), (x, y), data.Batches(batches), (X, Y)]
+    evaluates_alike(ways, nnb.get_backend("numpy", dtype="float64"))
+
+
+def evaluates_alike(ways, backend64):
     figures = []
     for way in ways:
         net = network(backend64)
@@ -193,7 +230,7 @@ def test_a_batch_may_be_filled_anew_for_the_next():
 
 
 @pytest.mark.parametrize("kind", ["torch", "jax", "pandas", "polars", "lists"])
-def test_batches_may_be_of_any_arrays(kind, backend):
+def test_batches_may_be_of_any_arrays(kind):
     if kind == "lists":
         convert = np.ndarray.tolist
     else:
@@ -201,7 +238,7 @@ def test_batches_may_be_of_any_arrays(kind, backend):
         convert = {"torch": lambda a: library.tensor(a), "jax": lambda a: library.asarray(a)}.get(
             kind, lambda a: library.DataFrame(a)
         )
-    net, twin = network(backend), network(backend)
+    net, twin = network(), network()
     net.fit([(convert(x), convert(y)) for x, y in batches()])
     twin.fit(list(batches()))
     assert_close(weights(net), weights(twin), 1e-6)
@@ -344,10 +381,10 @@ def folder_of(tmp_path, ending, parts=3, weight=None):
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_dataset_of_files_trains_as_the_arrays_do(ending, tmp_path, arrow, backend64):
+def test_a_dataset_of_files_trains_as_the_arrays_do(ending, tmp_path, arrow):
     pattern = folder_of(tmp_path, ending, weight=WEIGHTS)
     dataset = data.Dataset(pattern, target=["y0", "y1"], weight="w")
-    net, twin = network(backend64, input_shape=None), network(backend64)
+    net, twin = network(dtype="float64", input_shape=None), network(dtype="float64")
     found = net.fit(dataset, epochs=2, batch_size=16, shuffle=False)
     expected = twin.fit(X, Y, sample_weight=WEIGHTS, epochs=2, batch_size=16, shuffle=False)
     assert dataset.features == ["a", "b", "c"]
@@ -439,7 +476,9 @@ def test_files_that_are_not_there_or_not_tables_are_named(tmp_path, arrow):
             data.Dataset(tmp_path / f"t.{ending}", target="y")
     write(tmp_path / "0.parquet", table_of(X, Y))
     write(tmp_path / "1.parquet", table_of(X))
-    with pytest.raises(DataError, match=r"1\.parquet has no column 'y0', which .*0\.parquet has"):
+    with pytest.raises(
+        DataError, match=r"1\.parquet has no column 'y1', 'y0', which .*0\.parquet has"
+    ):
         data.Dataset([tmp_path / "0.parquet", tmp_path / "1.parquet"], target="y0")
     write(
         tmp_path / "2.parquet", arrow.table({"a": ["x"], "b": [1], "c": [1], "y0": [1], "y1": [1]})
@@ -489,8 +528,14 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("kind", SPOILT)
-def test_a_batch_that_does_not_fit_is_named_and_the_last_epoch_kept(kind, backend):
+def test_a_batch_that_does_not_fit_is_named_and_the_last_epoch_kept(kind):
     batch, words = SPOILT[kind]
+    _, epochs = fails(network(), second_epoch(batch), words)
+    assert epochs == 1
+
+
+def test_every_backend_keeps_the_last_epoch_when_a_batch_does_not_fit(backend):
+    batch, words = SPOILT["nan"]
     _, epochs = fails(network(backend), second_epoch(batch), words)
     assert epochs == 1
 
@@ -544,14 +589,12 @@ ARGUMENTS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("args", "given_arguments", "error", "words"), ARGUMENTS, ids=lambda v: str(v)[:20]
-)
-def test_arguments_that_do_not_go_together_are_named(args, given_arguments, error, words):
+@pytest.mark.parametrize(("args", "others", "error", "words"), ARGUMENTS, ids=lambda v: str(v)[:20])
+def test_arguments_that_do_not_go_together_are_named(args, others, error, words):
     net = network()
     before = weights(net)
     with pytest.raises(error, match=words):
-        net.fit(*args, **given_arguments)
+        net.fit(*args, **others)
     assert_equal(weights(net), before)
 
 
@@ -569,6 +612,21 @@ def test_what_is_not_finite_in_a_memory_map_is_named_by_its_row(tmp_path):
     (x,) = mapped(tmp_path, x=x)
     with pytest.raises(DataError, match=r"X has 1 number.*\(nan\) at X\[1500, 2\]"):
         network().fit(x, np.tile(Y, (40, 1)))
+
+
+@pytest.mark.parametrize("offset", [0, 5000 * 4])
+def test_a_mapped_file_that_becomes_shorter_does_not_kill_the_process(offset, tmp_path):
+    path = tmp_path / "x.bin"
+    np.tile(X, (100, 1)).astype("f4").tofile(path)
+    rows_there = (path.stat().st_size - offset) // 12
+    x = np.memmap(path, dtype="f4", mode="r", offset=offset, shape=(rows_there, 3))[5:]
+
+    def shorten(run):
+        with open(path, "r+b") as file:
+            file.truncate(30_000)
+
+    with pytest.raises(DataError, match=r"the mapped file .*x\.bin has become shorter"):
+        network().fit(x, np.ones((len(x), 2)), epochs=2, callbacks=[shorten])
 
 
 class Broken(Exception):
@@ -688,8 +746,7 @@ def test_reading_ahead_is_bounded():
 
 
 def test_what_was_read_is_let_go_of():
-    alive = weakref.WeakSet()
-    most = 0
+    alive, most = [], 0
 
     class Rows(np.ndarray):
         pass
@@ -698,8 +755,8 @@ def test_what_was_read_is_let_go_of():
         nonlocal most
         for x, y in batches(5):
             x = x.view(Rows)
-            alive.add(x)
-            most = max(most, len(alive))
+            alive.append(weakref.ref(x))
+            most = max(most, sum(ref() is not None for ref in alive))
             yield x, y
 
     network().fit(watched)
@@ -756,11 +813,12 @@ def test_ctrl_c_in_an_epoch_keeps_the_one_before(capsys):
         assert_equal(weights(net), seen[0])
 
 
-def test_ctrl_c_ends_a_run_whose_reader_hangs(tmp_path):
+def test_ctrl_c_ends_a_run_whose_reader_hangs(tmp_path, once):
     """In a process of its own: the reader never comes back, and must not keep the process."""
     script = tmp_path / "hang.py"
     script.write_text(
         "import time, numpy as np, nnbackend as nnb\n"
+        "nnb.data.prefetch._PATIENCE = 0.5\n"
         "def hangs():\n"
         "    yield np.ones((4, 3)), np.ones((4, 1))\n"
         "    print('hanging', flush=True)\n"
@@ -816,7 +874,16 @@ SOURCES = {
 
 @pytest.mark.parametrize("kind", SOURCES)
 @pytest.mark.parametrize("place", [(1, 2), (2, 3), (2, 5)])
-def test_a_stream_goes_on_at_the_batch_where_it_was_left(kind, place, tmp_path, backend64):
+def test_a_stream_goes_on_at_the_batch_where_it_was_left(kind, place, tmp_path):
+    goes_on(kind, place, tmp_path, "numpy")
+
+
+@pytest.mark.parametrize("kind", ["batches", "shuffled batches"])
+def test_a_stream_goes_on_at_its_batch_on_every_backend(kind, tmp_path, backend):
+    goes_on(kind, (2, 3), tmp_path, backend)
+
+
+def goes_on(kind, place, tmp_path, backend):
     if kind == "files":
         pytest.importorskip("pyarrow")
         folder_of(tmp_path, "parquet")
@@ -824,11 +891,10 @@ def test_a_stream_goes_on_at_the_batch_where_it_was_left(kind, place, tmp_path, 
     if kind != "batches":
         task |= {"batch_size": 15}
     saved = tmp_path / "saved"
-    keep = nnb.callbacks.Checkpoint(saved, every_batches=1)
-    whole, left, resumed = (network(backend64) for _ in range(3))
-    expected = whole.fit(SOURCES[kind](tmp_path), callbacks=[keep], **task)
-    for old in saved.iterdir():
-        old.unlink()
+    keep = nnb.callbacks.Checkpoint(saved, every_steps=1)
+    whole, left, resumed = (network(backend) for _ in range(3))
+    watched = nnb.callbacks.Lambda(batch_end=lambda run: None)
+    expected = whole.fit(SOURCES[kind](tmp_path), callbacks=[watched], **task)
     left.fit(SOURCES[kind](tmp_path), callbacks=[keep, LeaveAt(*place)], **task)
     found = resumed.fit(SOURCES[kind](tmp_path), callbacks=[keep], resume=saved, **task)
     assert_equal(weights(resumed), weights(whole))
@@ -924,3 +990,93 @@ def test_what_is_staged_arrives_as_it_is(backend):
     np.testing.assert_array_equal(host(backend, x), X.astype("f4"))
     np.testing.assert_array_equal(host(backend, y), LABELS)
     assert y.dtype == backend.xp.int32
+
+
+# Memory
+
+MEMORY = """
+import os, pathlib, re, sys
+import numpy as np, pyarrow as pa
+from pyarrow import parquet
+import nnbackend as nnb
+
+way, folder, rows = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
+features, part = 64, 10_000
+
+
+def resident(name):
+    return int(re.search(name + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+
+
+def made():
+    for first in range(0, rows, part):
+        x = np.random.default_rng(first).normal(size=(part, features)).astype("f4")
+        yield x, x[:, :1]
+
+
+if way == "callable":
+    source = nnb.data.Batches(made, shuffle_buffer=4096)
+elif way == "memory map":
+    path = folder / f"{rows}.bin"
+    x = np.memmap(path, dtype="f4", mode="w+", shape=(rows, features))
+    for i, (block, _) in enumerate(made()):
+        x[i * part : (i + 1) * part] = block
+    x.flush()
+    del x
+    x = np.memmap(path, dtype="f4", mode="r", shape=(rows, features))
+    source = nnb.data.MemoryMap(x, x[:, :1], shuffle_buffer=4096)
+else:
+    inside = folder / f"{rows}"
+    inside.mkdir()
+    x, _ = next(made())
+    names = [*map(str, range(features)), "y"]
+    table = pa.table(dict(zip(names, [*x.T, x[:, 0]], strict=True)))
+    for i in range(rows // part):
+        if i == 0:
+            parquet.write_table(table, inside / "0.parquet", row_group_size=5000)
+        else:
+            os.link(inside / "0.parquet", inside / f"{i}.parquet")
+    del x, table
+    source = nnb.data.Dataset(inside, target="y", shuffle_buffer=4096)
+net = nnb.Network([nnb.Dense(8), nnb.Dense(1)])
+warm = source if way != "memory map" else nnb.data.MemoryMap(x[:20_000], x[:20_000, :1])
+net.fit(nnb.data.Batches(lambda: ((c.x, c.y) for _, c in zip(range(4), warm.chunks(1, None)))))
+pathlib.Path("/proc/self/clear_refs").write_text("5")  # the peak starts afresh
+# The pages of a mapped file are the kernel's, which takes them when it needs them.
+counted = []
+
+
+class Watch(nnb.callbacks.Callback):
+    every_batch = False
+
+    def batch_end(self, run):
+        counted.append(resident("RssAnon"))
+
+
+net.fit(source, batch_size=256, callbacks=[Watch()])
+print(max(counted), resident("VmHWM"))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("way", ["callable", "memory map", "files"])
+def test_memory_stays_flat_while_the_rows_grow_tenfold(way, tmp_path, arrow, once):
+    """The rows are 13 MB and 130 MB. In memory are a buffer of 1 MB and a few blocks of 4 MB."""
+    peaks = []
+    for count in (50_000, 500_000):
+        done = subprocess.run([sys.executable, "-c", MEMORY, way, str(tmp_path), str(count)],
+                              capture_output=True, text=True, check=False, timeout=50)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        private, peak = map(int, done.stdout.split())
+        peaks.append(private if way == "memory map" else peak)
+    grown = (peaks[1] - peaks[0]) / 1024
+    assert grown < 30, f"{grown:.0f} MB more memory for 117 MB more of data"
+
+
+def test_the_examples_of_the_guide_run(arrow, once):
+    guide = pathlib.Path(__file__).parents[1] / "docs" / "data.md"
+    code = "\n".join(re.findall(r"```python\n(.*?)```", guide.read_text(), re.DOTALL))
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code],
+                          capture_output=True, text=True, check=False, timeout=50)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "batch 11 of epoch 2: X has 512 numbers that are not finite" in done.stdout

@@ -51,6 +51,8 @@ class Run:
             A loop of one's own multiplies by it.
         optimizer_state: in a loop of one's own, what ``optimizer.update`` returned last, for
             checkpoints to keep; in a resumed run what they kept; else None.
+        user_state: what else a loop of one's own, or a callback, wants checkpoints to keep: a
+            dictionary of plain data and arrays.
         reason: why the run is to end, if a callback asked for it.
         at_once: whether it is to end before the epoch is over.
         resumed: whether it goes on from a checkpoint.
@@ -80,6 +82,7 @@ class Run:
         self.callbacks = resolve(callbacks, verbose)
         self.learning_rate_factor = 1.0
         self.optimizer_state: dict[str, Any] | None = None
+        self.user_state: dict[str, Any] = {}
         self.reason: str | None = None
         self.at_once = False
         self.failure: Exception | None = None
@@ -145,6 +148,7 @@ class Run:
             "learning_rate_factor": self.learning_rate_factor,
             "history": self.history.to_dict(),
             "optimizer": self.optimizer_state,
+            "user": self.user_state,
             "callbacks": [
                 {"name": c.name, "state": c.state(), "only_watches": c.only_watches}
                 for c in self.callbacks
@@ -303,6 +307,7 @@ class Run:
         self.first_epoch = state["first_epoch"]
         self.network.trained = tuple(state["trained"])
         self.learning_rate_factor = state["learning_rate_factor"]
+        self.user_state = dict(state["user"])
         self._restore_callbacks(state["callbacks"])
 
     def _restore_callbacks(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -328,7 +333,8 @@ class Run:
         if not hasattr(value, "dtype"):
             return value
         backend = self.network.backend
-        return backend.asarray(value, dtype=getattr(backend.xp, value.dtype.name))
+        array = backend.asarray(value, dtype=getattr(backend.xp, value.dtype.name))
+        return backend.xp.asarray(array, copy=True)  # the optimiser may change it
 
 
 def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:

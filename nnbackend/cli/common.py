@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nnbackend.errors import BackendUnavailableError, DivergenceError, UnknownNameError
+from nnbackend.tables import files_of
 
 __all__ = [
     "BackendName",
@@ -40,13 +41,25 @@ __all__ = [
     "wrong_call",
 ]
 
+
+def _tables(path: Path) -> Path:
+    """Make sure that there is what a path, a folder or a pattern stands for."""
+    try:
+        files = files_of(path)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not files[0].exists():
+        raise typer.BadParameter(f"File '{path}' does not exist.")
+    return path
+
+
 DataFile = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        exists=True,
-        dir_okay=False,
-        help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz.",
+        callback=_tables,
+        help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz; or a folder or a quoted "
+        "pattern, 'folder/*.parquet', of tables with the same columns. All rows are read into memory.",
         show_default=False,
     ),
 ]
@@ -146,7 +159,7 @@ def wrong_call() -> Iterator[None]:
 
 
 def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
-    """Make sure, before any work, that a file can be written, and that it is not an input.
+    """Make sure, before any work, that a file can be written, and that it is not among the inputs.
 
     Args:
         output: the file.
@@ -156,7 +169,7 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     Raises:
         WrongCall: it cannot.
     """
-    if output.exists() and any(output.samefile(path) for path in inputs):
+    if output.exists() and any(output.samefile(f) for path in inputs for f in files_of(path)):
         raise WrongCall(f"{option} {output} would overwrite what is read")
     if output.exists() and not output.is_file():
         raise WrongCall(f"{option} {output} is not a regular file")

@@ -34,6 +34,8 @@ class Running:
     def __post_init__(self) -> None:
         if self.checkpoint is not None and self.checkpoint.is_file():
             raise ValueError(f"--checkpoint takes a folder, and {self.checkpoint} is a file")
+        if self.resume is not None and not self.resume.exists() and self.resume != self.checkpoint:
+            raise ValueError(f"--resume {self.resume}: there is no such checkpoint or folder")
         if self.log is not None:
             if self.log.suffix not in _LOGS:
                 raise ValueError(f"--log writes {' or '.join(_LOGS)}, not {self.log.name!r}")

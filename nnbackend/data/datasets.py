@@ -39,7 +39,7 @@ _ENDINGS = {
 }
 _CHUNK_ROWS = 4096  # rows that are decoded together
 _CSV_BYTES = 1 << 20  # of a CSV file that are parsed together
-_BUFFER_BYTES = 1 << 20  # read ahead in a column of a Parquet file
+_BUFFER_BYTES = 1 << 16  # read ahead in a column of a Parquet file
 
 
 @dataclass(frozen=True)
@@ -176,13 +176,23 @@ class Dataset(Source):
         return pieces or [_Piece(path)]
 
     def _chunk(self, batch: Any, where: str, first: int) -> Chunk:
-        """Return a record batch as arrays."""
-        columns = [_numbers(batch, name, where, first) for name in self._names]
+        """Return a record batch as arrays; refuse one with a gap, and say where."""
+        columns = [_numbers(batch, name) for name in self._names]
         inputs, targets = len(self.features), len(self.target)
-        x = np.stack(columns[:inputs], axis=1)
-        y = columns[inputs] if self._one_target else np.stack(columns[inputs:][:targets], axis=1)
-        weight = None if self.weight is None else columns[-1]
-        return Chunk(x, y, weight, where, first)
+        numbers = np.empty((batch.num_rows, len(columns)), np.result_type("f4", *columns))
+        for i, column in enumerate(columns):
+            numbers[:, i] = column
+        if not np.isfinite(numbers).all():
+            row, column = np.argwhere(~np.isfinite(numbers))[0]
+            found = batch.column(self._names[column])[int(row)]
+            value = found if found.is_valid else "no value"
+            raise DataError(
+                f"column {self._names[column]!r} of {where} has {value} in row {first + row} (the "
+                "first is 0); remove or impute such rows"
+            )
+        y = numbers[:, inputs] if self._one_target else numbers[:, inputs : inputs + targets]
+        weight = None if self.weight is None else numbers[:, -1]
+        return Chunk(numbers[:, :inputs], y, weight, where, first)
 
 
 def _pyarrow() -> Any:
@@ -234,7 +244,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path} is not there any more") from error
-    except (OSError, _pyarrow().ArrowException) as error:
+    except (OSError, UnicodeDecodeError, _pyarrow().ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path} cannot be read: {reason}") from error
 
@@ -339,22 +349,12 @@ def _check_numeric(path: Path, name: str, kind: Any) -> None:
         )
 
 
-def _numbers(batch: Any, name: str, where: str, first: int) -> NDArray[Any]:
-    """Return a column as numbers; refuse one with a gap, and say where."""
+def _numbers(batch: Any, name: str) -> NDArray[Any]:
+    """Return a column as numbers, NaN where there is no value."""
     pyarrow = _pyarrow()
-    column = batch.column(batch.schema.get_field_index(name))
-    try:
-        numbers: NDArray[Any] = column.cast(pyarrow.float64(), safe=False).to_numpy(
-            zero_copy_only=False
-        )
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(f"column {name!r} of {where} does not hold numbers: {error}") from error
-    finite = np.isfinite(numbers)
-    if not finite.all():
-        row = int(finite.argmin())
-        value = "no value" if not column[row].is_valid else f"{numbers[row]}"
-        raise DataError(
-            f"column {name!r} of {where} has {value} in row {first + row} (the first is 0); "
-            "remove or impute such rows"
-        )
+    column = batch.column(name)
+    floating = pyarrow.types.is_floating(column.type)
+    if not floating and (not pyarrow.types.is_integer(column.type) or column.null_count):
+        column = column.cast(pyarrow.float64())
+    numbers: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return numbers

@@ -25,7 +25,7 @@ from nnbackend.types import Shape
 
 __all__ = ["Feed"]
 
-_BLOCK_BYTES = 1 << 24  # of the rows that are brought to the backend together
+_BLOCK_BYTES = 1 << 22  # of the rows that are brought to the backend together
 
 
 class Feed:
@@ -253,8 +253,8 @@ def joined(parts: Sequence[Samples]) -> Samples:
 
 def rows_of(samples: Samples, rows: Any) -> Samples:
     """Return copies of rows on the host."""
-    weight = None if samples.weight is None else samples.weight[rows]
-    return Samples(samples.x[rows], samples.y[rows], weight)
+    arrays = (samples.x, samples.y, samples.weight)
+    return Samples(*(None if a is None else np.take(a, rows, axis=0) for a in arrays))
 
 
 def _weightless(weight: Any) -> bool:

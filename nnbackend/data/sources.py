@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import mmap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from collections.abc import Generator as Generated
@@ -246,6 +247,8 @@ class MemoryMap(Source):
         for number in range(count) if order is None else order.permutation(count):
             first = int(number) * _CHUNK_ROWS
             part = slice(first, first + _CHUNK_ROWS)
+            for array in self._arrays:
+                _check_length(array)
             # Copied here: what has been read does not change, nor fail, later on.
             x, y, weight = (None if a is None else np.array(a[part]) for a in self._arrays)
             yield Chunk(x, y, weight, "", first)
@@ -253,6 +256,18 @@ class MemoryMap(Source):
     def feature_shape(self) -> Shape:
         """Return the shape of a row's features."""
         return self._shape
+
+
+def _check_length(array: Any) -> None:
+    """Refuse a mapped file that has become shorter: to read beyond its end would kill the process."""
+    base = array
+    while isinstance(base, np.ndarray):
+        outer, base = base, base.base
+    if not isinstance(base, mmap.mmap) or not isinstance(outer, np.memmap):
+        return
+    start = outer.offset - outer.offset % mmap.ALLOCATIONGRANULARITY
+    if base.size() < start + len(base):
+        raise DataError(f"the mapped file {outer.filename} has become shorter while it was read")
 
 
 class _Mapped(Source):

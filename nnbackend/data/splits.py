@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nnbackend import random
 from nnbackend.checks import check_number, check_size
 
-__all__ = ["folds", "split"]
+__all__ = ["folds", "split", "stratified"]
 
 Rows = NDArray[np.intp]
 
@@ -47,7 +47,7 @@ def split(
     order = random.permutation(seed, rows, "validation split")
     held_out = min(max(round(rows * fraction), 1), rows - 1)
     if classes is not None:
-        validates = _stratified(_codes("the classes", classes, rows), order, held_out)
+        validates = stratified(_codes("the classes", classes, rows), order, held_out)
     elif groups is not None:
         validates = _grouped(_codes("groups", groups, rows), seed, held_out)
     else:
@@ -122,8 +122,14 @@ def _codes(name: str, values: Any, rows: int) -> Rows:
     return codes
 
 
-def _stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
-    """Return which rows validate: of every class its share."""
+def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
+    """Return which rows validate: of every class its share.
+
+    Args:
+        codes: the class of each row, as a number.
+        order: all rows in random order.
+        wanted: how many are to validate; fewer do if too many are the only rows of their class.
+    """
     # The first row of each class stays in training. Of the others, ordered by class, rows at equal
     # distances are taken, so that every class gives its share.
     _, first = np.unique(codes[order], return_index=True)
