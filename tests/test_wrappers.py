@@ -102,6 +102,8 @@ def test_the_gradients_are_left_alone(case, backend):
 @each(WRAPPERS)
 def test_fitting_is_what_a_loop_of_ones_own_does(case, backend64):
     """So the vector of all parameters, and a compiled step, do as single arrays do."""
+    if backend64.name == "jax" and case.id != "nested":
+        pytest.skip("test_parity compares the compiled step of each; one is enough here")
     fitted, looped = network(backend64), network(backend64)
     fitted.fit(X, Y, optimizer=case.thing, epochs=2, batch_size=8, shuffle=False)
     raw, averages = descend(looped, case.thing)
