@@ -171,6 +171,8 @@ class Network:
         Raises:
             ValueError: a pattern matches none; the message lists the names. Or the network is not built.
         """
+        if not patterns:
+            raise ValueError("freeze what? Give patterns of names: freeze('0.*'), or freeze('*')")
         return self._freeze(patterns, True)
 
     def unfreeze(self, *patterns: str) -> Network:
@@ -788,7 +790,7 @@ class Network:
         """Take over what a trainer learned."""
         like = self.params
         self._params = unflatten(flatten(trainer.result), like)
-        self._raw = unflatten(flatten(trainer.params), like)
+        self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 

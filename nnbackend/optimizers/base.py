@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -193,6 +193,11 @@ class Optimizer(ABC):
         return unflatten(new_params, params), nested
 
     # What optimisers that wrap another one do differently; see ``wrapper.py``.
+
+    @property
+    def wrapped(self) -> Sequence[Optimizer]:
+        """The optimisers inside this one."""
+        return ()
 
     def gradients(self, grads: Params) -> Params:
         """Return the gradients that ``rule`` is given, all together. ``grads`` is not consumed."""
