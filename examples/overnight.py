@@ -17,10 +17,12 @@ y = np.sin(3 * x[:, :1]) * x[:, 1:2] + 0.05 * rng.normal(size=(600, 1))
 
 
 def network():
+    """Return the network before it has learned anything."""
     return nnb.Network([nnb.Dense(32, "tanh"), nnb.Dropout(0.05), nnb.Dense(1)], seed=1)
 
 
 def train(net, folder, seconds):
+    """Train it for a time, from where the files in the folder say it was left."""
     return net.fit(
         x,
         y,
