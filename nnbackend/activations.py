@@ -23,6 +23,7 @@ __all__ = [
     "GELU",
     "SELU",
     "ActivationFunction",
+    "Exponential",
     "Identity",
     "LeakyReLU",
     "Mish",
@@ -327,6 +328,18 @@ class Mish:
             return dx
 
         return x * t, backward
+
+
+@ACTIVATIONS.register("exponential")
+@dataclass(frozen=True)
+class Exponential:
+    """``y = exp(x)``; ``dx = dy * y``. For outputs that are positive: counts, rates."""
+
+    initializer: ClassVar[str] = "glorot_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        y = ctx.xp.exp(x)
+        return y, lambda dy: dy * y
 
 
 @ACTIVATIONS.register("softmax")

@@ -60,6 +60,7 @@ ACTIVATIONS = [
     Case("silu", activations.SiLU()),
     Case("softplus", activations.Softplus()),
     Case("mish", activations.Mish()),
+    Case("exponential", activations.Exponential()),
     Case("softmax", activations.Softmax()),
 ]
 

@@ -1,0 +1,750 @@
+"""What all estimators share: data in, training by scikit-learn's rules, outputs, and what is kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from numbers import Integral, Real
+from pathlib import Path as FilePath
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, shuffle
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.optimize import _check_optimize_result
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from nnbackend import losses, metrics, optimizers, training
+from nnbackend.activations import Identity
+from nnbackend.backend import _CLASSES, Backend, get_backend, namespace
+from nnbackend.callbacks import Callback
+from nnbackend.callbacks import resolve as resolve_callbacks
+from nnbackend.errors import BackendUnavailableError
+from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
+from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
+from nnbackend.estimators.solvers import PenalizedTrainer, minimize
+from nnbackend.history import History, Run
+from nnbackend.layers import Activation, Dense, Sequential
+from nnbackend.losses import Loss
+from nnbackend.network import Network
+from nnbackend.optimizers import OPTIMIZERS, Optimizer
+from nnbackend.training import Objective, Samples
+from nnbackend.tree import paths
+from nnbackend.types import Array, Layer, Params
+
+__all__ = ["NeuralEstimator"]
+
+_STOCHASTIC = ("sgd", "adam")
+_TRANSIENT = ("_session", "_home")
+_BATCH_ROWS = 4096
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
+    """The base of the estimators; it knows no architecture and no kind of target.
+
+    A subclass gives ``_hidden_layers`` and how parameters are initialised and kept; a head
+    (:mod:`nnbackend.estimators.heads`) gives targets, loss and predictions.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "solver": [StrOptions({"lbfgs", *_STOCHASTIC, *OPTIMIZERS}), Optimizer],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "backend": [StrOptions({*_CLASSES, "auto"}), Backend, None],
+        "device": "no_validation",
+        "precision": [StrOptions({"float32", "float64"}), None],
+        "validation_data": [tuple, list, None],
+        "callbacks": [tuple, list, None],
+        "metrics": [str, tuple, list, dict, None],
+        "max_time": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    # What a subclass gives
+
+    def _hidden_layers(self) -> list[Layer]:
+        """Return the layers before the output layer."""
+        raise NotImplementedError
+
+    def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:
+        """Return initial parameters on the host, drawn from ``self._random_state``."""
+        raise NotImplementedError
+
+    def _is_built(self) -> bool:
+        """Return whether there are parameters to go on from."""
+        raise NotImplementedError
+
+    def _keep_params(self, params: Params) -> None:
+        """Make parameters, in arrays of the home, the public attributes."""
+        raise NotImplementedError
+
+    def _kept_params(self) -> Params:
+        """Return the public attributes as parameters."""
+        raise NotImplementedError
+
+    def _packing(self, params: Params) -> list[tuple[str, ...]]:
+        """Return the order of the parameters in the vector of L-BFGS."""
+        return list(paths(params))
+
+    def _input_shape(self, features: int) -> tuple[int, ...]:
+        """Return the shape of a row of the network's input."""
+        return (features,)
+
+    # Learning
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Fit the network to data and targets.
+
+        Args:
+            X: array-like, frame or sparse matrix of shape (samples, features).
+            y: targets: class labels or numbers, of shape (samples,) or (samples, outputs).
+            sample_weight: how much each sample counts, of shape (samples,); None: all alike.
+
+        Returns:
+            the estimator.
+        """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
+        hidden = self._hidden_layers()
+        first = not self._is_built() or (not self.warm_start and not incremental)
+        home = home_of(X)
+        X, target = self._validate_input(X, to_host(y), incremental, first)  # type: ignore[attr-defined]
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(to_host(sample_weight), target)
+            if not np.any(sample_weight):
+                raise ValueError("Sample weights must contain at least one non-zero number.")
+        weight = self._weights(target, sample_weight)
+        self._random_state = check_random_state(self.random_state)
+        self._home = home
+        dtype = "float64" if self.solver == "lbfgs" else str(X.dtype).rpartition(".")[2]
+        backend = self._backend_for(home, dtype)
+        self._dtype = backend.dtype_name
+        loss, output = self._loss_and_output(target)  # type: ignore[attr-defined]
+        self._layers = Sequential([*hidden, Dense(self._outputs(target))])
+        with backend.scope():
+            if first:
+                self._start(backend, int(X.shape[1]))
+            objective = Objective(*self._trained(loss, output), metrics=self._watched())
+            samples = self._samples(X, target, weight, backend)
+            params = self._placed(backend)
+            if self.solver == "lbfgs":
+                self._fit_lbfgs(objective, backend, params, samples)
+            else:
+                self._fit_stochastic(objective, backend, params, samples, target, incremental)
+        if not all(_finite(leaf) for leaf in _leaves(self._kept_params())):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        return self
+
+    def _start(self, backend: Backend, features: int) -> None:
+        """Draw the initial parameters, and forget what earlier fits left."""
+        params = self._initial_params(self._layers, self._input_shape(features), self._dtype)
+        self.n_iter_ = 0
+        self.t_ = 0
+        self._seed = self._draw_seed()
+        self._keep_params(_mapped(self._home.from_host, params))
+        if self.solver != "lbfgs":
+            self.loss_curve_: list[float] = []
+            self._no_improvement_count = 0
+            scored = self.early_stopping or self.validation_data is not None
+            self.validation_scores_: list[float] | None = [] if scored else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_loss_ = None if self.early_stopping else np.inf
+
+    def _draw_seed(self) -> int:
+        """Return the seed of what is random in the layers; without dropout nothing is drawn."""
+        if any(isinstance(layer, Dense) for layer in self._layers.layers) and not any(
+            not isinstance(layer, Dense | Activation) for layer in self._layers.layers
+        ):
+            return 0
+        return int(self._random_state.randint(np.iinfo(np.int32).max))
+
+    def _backend_for(self, home: Home, dtype: str) -> Backend:
+        """Return the backend to compute with."""
+        asked = self.precision
+        if asked is None and isinstance(self.backend, Backend):
+            asked = self.backend.dtype_name
+        spec: Any = self.backend
+        if spec is None and self.device is None:
+            make: Callable[[str], Backend] = home.backend
+        else:
+            spec = home.xp if spec is None and home.xp is not None else spec or "numpy"
+            make = lambda name: get_backend(spec, self.device, name)  # noqa: E731
+        if asked is not None:
+            return make(asked)
+        try:
+            return make(dtype)
+        except BackendUnavailableError:
+            if dtype == "float32":
+                raise
+        return make("float32")  # a library or a device without float64
+
+    def _trained(self, loss: Loss, output: Any) -> tuple[Sequential, Loss, Any]:
+        """Return what is trained: without the output activation, if the loss contains it."""
+        absorbed = losses.absorbed_activation(loss)
+        if absorbed is not None:
+            return self._layers, loss, output
+        *hidden, last = self._layers.layers
+        return Sequential([*hidden, replace(last, activation=output)]), loss, Identity()
+
+    def _watched(self) -> Mapping[str, Any]:
+        if not self.metrics:
+            return _EMPTY
+        threshold = 0.5 if self.n_outputs_ == 1 or self._multilabel() else None
+        return metrics.resolve(self.metrics, threshold)
+
+    def _multilabel(self) -> bool:
+        return False
+
+    def _outputs(self, target: Any) -> int:
+        return int(self.n_outputs_)
+
+    def _weights(self, target: Any, sample_weight: Any) -> Any:
+        """Return the weight of each sample, with that of its class in it, or None."""
+        return sample_weight
+
+    def _samples(self, X: Any, target: Any, weight: Any, backend: Backend) -> Samples:
+        """Return the data on the backend; a sparse X stays sparse until rows are taken."""
+        y = self._network_target(target, backend)  # type: ignore[attr-defined]
+        if weight is not None:
+            weight = backend.asarray(weight)
+        if scipy.sparse.issparse(X):
+            return SparseSamples(X.tocsr(), y, weight)
+        return Samples(self._shaped(backend.asarray(X)), y, weight)
+
+    def _shaped(self, x: Array) -> Array:
+        return x
+
+    def _placed(self, backend: Backend) -> Params:
+        """Return the parameters on a backend."""
+        return _mapped(backend.asarray, self._kept_params())
+
+    # The stochastic solvers
+
+    def _fit_stochastic(
+        self,
+        objective: Objective,
+        backend: Backend,
+        params: Params,
+        samples: Samples,
+        target: Any,
+        incremental: bool,
+    ) -> None:
+        started = time.perf_counter()
+        trainer = self._ready_trainer(objective, backend, params, incremental)
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        rows, validation = self._split(samples, target, backend)
+        count = len(samples if rows is None else rows)
+        size = self._batch_rows(count)
+        if rows is None and scipy.sparse.issparse(samples.x):
+            rows = np.arange(count)
+        places = np.arange(count)
+        self.n_iter_ = 0
+        if not incremental or not hasattr(self, "history_"):
+            self.history_ = History()
+        best = trainer.snapshot() if self.early_stopping else None
+        watch = _Watch(self, trainer, count, size)
+        try:
+            watch.notify("start")
+            for _ in range(self.max_iter):
+                began = time.perf_counter()
+                watch.notify("epoch_start")
+                order = rows
+                if self.shuffle:
+                    places = shuffle(places, random_state=self._random_state)
+                    order = places if rows is None else rows[places]
+                figures = trainer.epoch(samples, size, order, *watch.blocks())
+                self.n_iter_ += 1
+                self.loss_ = figures["loss"]
+                self.t_ += count
+                self.loss_curve_.append(self.loss_)
+                if self.verbose:
+                    print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
+                if validation is not None and self._scored(trainer, validation):
+                    best = trainer.snapshot(best)
+                self._count_no_improvement()
+                figures["learning_rate"] = trainer.rates(1)[0]
+                if validation is not None and self.validation_scores_:
+                    figures["validation_score"] = self.validation_scores_[-1]
+                figures["seconds"] = time.perf_counter() - began
+                self.history_.extend({name: [value] for name, value in figures.items()})
+                watch.notify("epoch_end")
+                if self._converged() or incremental or self._out_of_time(started, watch):
+                    break
+                if self.n_iter_ == self.max_iter:
+                    warnings.warn(
+                        f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and "
+                        "the optimization hasn't converged yet.",
+                        ConvergenceWarning,
+                        stacklevel=4,
+                    )
+        except KeyboardInterrupt:
+            self.history_.stopped = "interrupted"
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        finally:
+            if best is not None:
+                trainer.restore(best)
+            self._publish(trainer)
+            watch.notify("stop")
+
+    def _ready_trainer(
+        self, objective: Objective, backend: Backend, params: Params, incremental: bool
+    ) -> PenalizedTrainer:
+        """Return the trainer of the last partial fit, or a new one."""
+        kept: PenalizedTrainer | None = getattr(self, "_trainer", None)
+        described = objective.layers, objective.loss, dict(objective.metrics), backend, self.alpha
+        if incremental and kept is not None and self._described == described:
+            kept.set_params(params)
+            return kept
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = self._make_optimizer()
+            self._optimizer_state = None
+        trainer = PenalizedTrainer(
+            float(self.alpha), objective, self._optimizer, backend, params, self._seed
+        )
+        if incremental and kept is not None:
+            trainer.load_state(kept.state())
+        elif incremental and self._optimizer_state is not None:
+            trainer.load_state(self._optimizer_state)
+        self._trainer, self._described = trainer, described
+        return trainer
+
+    def _make_optimizer(self) -> Optimizer:
+        """Return a new optimiser, as ``solver`` and its companions say."""
+        rate: Any = self.learning_rate
+        if not callable(rate):
+            kind = rate if self.solver == "sgd" else "constant"
+            rate = Rate(self.learning_rate_init, kind, self.power_t)
+        if self.solver == "sgd":
+            return ScikitLearnSGD(rate, float(self.momentum), bool(self.nesterovs_momentum))
+        if self.solver == "adam":
+            return ScikitLearnAdam(
+                rate, float(self.beta_1), float(self.beta_2), float(self.epsilon)
+            )
+        if isinstance(self.solver, str):
+            return optimizers.get(self.solver, learning_rate=rate)
+        return self.solver  # type: ignore[no-any-return]
+
+    def _batch_rows(self, count: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, count)
+        if self.batch_size > count:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+                stacklevel=5,
+            )
+        return min(int(self.batch_size), count)
+
+    def _split(self, samples: Samples, target: Any, backend: Backend) -> tuple[Any, Samples | None]:
+        """Return the rows to learn from (None: all) and what to score after each epoch, if anything."""
+        if self.validation_data is not None:
+            return None, self._given_validation(backend)
+        if not self.early_stopping:
+            return None, None
+        kept, held_out = train_test_split(
+            np.arange(len(target)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=self._stratify(target),  # type: ignore[attr-defined]
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your "
+                "dataset."
+            )
+        return kept, samples.take(held_out, backend)
+
+    def _given_validation(self, backend: Backend) -> Samples:
+        """Return ``validation_data`` on the backend.
+
+        Raises:
+            ValueError: it is no pair or triple, or does not fit the training data.
+        """
+        if len(self.validation_data) not in (2, 3):
+            raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)")
+        X, y, *weight = self.validation_data
+        X, target = self._validate_input(X, to_host(y), True, False)  # type: ignore[attr-defined]
+        if weight:
+            weight = [_check_sample_weight(to_host(weight[0]), target)]
+        samples = self._samples(X, target, weight[0] if weight else None, backend)
+        if isinstance(samples, SparseSamples):
+            samples = samples.take(np.arange(len(target)), backend)
+        return samples
+
+    def _scored(self, trainer: PenalizedTrainer, validation: Samples) -> bool:
+        """Score the validation samples; return whether this was the best epoch of early stopping."""
+        forward = training.forward_pass(trainer.objective.layers, trainer.backend)
+        z = training.forward_in_batches(forward, trainer.params, validation.x, trainer.backend)
+        score = self._score_outputs(  # type: ignore[attr-defined]
+            z, validation.y, validation.weight, trainer.objective, trainer.backend
+        )
+        if self.validation_scores_ is None:  # validation data that an earlier fit did not have
+            self.validation_scores_ = []
+        self.validation_scores_.append(score)
+        if self.verbose:
+            print(f"Validation score: {score:f}")
+        if not self.early_stopping:
+            return False
+        if score < self.best_validation_score_ + self.tol:
+            self._no_improvement_count += 1
+        else:
+            self._no_improvement_count = 0
+        if score > self.best_validation_score_:
+            self.best_validation_score_ = score
+            return True
+        return False
+
+    def _count_no_improvement(self) -> None:
+        """Without early stopping, see whether the training loss still falls."""
+        if self.early_stopping:
+            return
+        loss = self.loss_curve_[-1]
+        if loss > self.best_loss_ - self.tol:
+            self._no_improvement_count += 1
+        else:
+            self._no_improvement_count = 0
+        self.best_loss_ = min(loss, self.best_loss_)
+
+    def _converged(self) -> bool:
+        """Return whether training should stop; an adaptive rate is divided first."""
+        rate = self._optimizer.learning_rate
+        scheduled = isinstance(rate, Rate)
+        if scheduled:
+            rate.epoch_ends(self.t_)
+        if self._no_improvement_count <= self.n_iter_no_change:
+            return False
+        what = (
+            "Validation score did not improve more than"
+            if self.early_stopping
+            else "Training loss did not improve more than"
+        )
+        message = f"{what} tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
+        ending = rate.shrink() if scheduled else "Stopping."
+        if self.verbose:
+            print(message, ending or f"Setting learning rate to {rate.now:f}")
+        if ending is not None:
+            self.history_.stopped = message
+            return True
+        self._no_improvement_count = 0
+        return False
+
+    def _out_of_time(self, started: float, watch: _Watch) -> bool:
+        """Return whether ``max_time`` is over, or a callback asks to stop."""
+        if watch.reason is not None:
+            self.history_.stopped = watch.reason
+            return True
+        if self.max_time is not None and time.perf_counter() - started >= self.max_time:
+            self.history_.stopped = f"max_time of {self.max_time:g} s is over"
+            return True
+        return False
+
+    def _publish(self, trainer: PenalizedTrainer) -> None:
+        """Make what a trainer has learned the public attributes."""
+        bring = self._home.bring
+        self._keep_params(_mapped(lambda leaf: bring(leaf, trainer.backend), trainer.params))
+
+    # L-BFGS
+
+    def _fit_lbfgs(
+        self, objective: Objective, backend: Backend, params: Params, samples: Samples
+    ) -> None:
+        if isinstance(samples, SparseSamples):
+            samples = samples.take(np.arange(len(samples)), backend)
+        found, learned = minimize(
+            objective,
+            backend,
+            params,
+            samples,
+            self._packing(params),
+            alpha=float(self.alpha),
+            tol=self.tol,
+            max_iter=self.max_iter,
+            max_fun=self.max_fun,
+            verbose=bool(self.verbose),
+            seed=self._seed,
+        )
+        self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
+        self.loss_ = float(found.fun)
+        self._keep_params(_mapped(lambda leaf: self._home.bring(leaf, backend), learned))
+
+    def _check_solver(self) -> bool:
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. "
+                f"{self.solver} is not stochastic."
+            )
+        return True
+
+    # Outputs
+
+    def _output(self, X: Any, method: str) -> tuple[Array, Backend]:
+        """Return the numbers before the output activation, for rows of X."""
+        plain = self._plain(X)
+        if not plain:
+            check_is_fitted(self)
+            self._check_home(X, method)
+            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        backend, forward, params = self._prediction()
+        with backend.scope():
+            rows = X.shape[0]
+            if scipy.sparse.issparse(X):
+                X = X.tocsr()
+            elif plain and rows <= _BATCH_ROWS:
+                return forward(params, self._shaped(backend.asarray(X))), backend
+            parts = [
+                forward(params, self._shaped(dense(X[i : min(i + _BATCH_ROWS, rows)], backend)))
+                for i in range(0, rows, _BATCH_ROWS)
+            ]
+            return parts[0] if len(parts) == 1 else backend.xp.concat(parts), backend
+
+    def _plain(self, X: Any) -> bool:
+        """Return whether X needs no validation beyond this: finite numbers in a NumPy matrix.
+
+        scikit-learn's own takes longer than the prediction of a single row.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype.char in "df"
+            and X.shape[1] == self.__dict__.get("n_features_in_")
+            and X.shape[0] > 0
+            and self.__dict__.get("_home", HOST) is HOST
+            and "feature_names_in_" not in self.__dict__
+            and "_layers" in self.__dict__
+            and _finite(X)
+        )
+
+    def _check_home(self, X: Any, method: str) -> None:
+        """Refuse an X of another library than that of ``fit``, in scikit-learn's words."""
+        mine, other = self._result_home(), home_of(X)
+        if (mine.xp, str(mine.device)) == (other.xp, str(other.device)):
+            return
+        name = f"{type(self).__name__}.{method}()"
+        if mine.xp is other.xp:
+            reason = (
+                f"Devices used during fit ({mine.device}) and {method} ({other.device}) differ."
+            )
+        else:
+            names = [getattr(home.xp, "__name__", "numpy") for home in (mine, other)]
+            reason = (
+                f"Array namespaces used during fit ({names[0]}) and {method} ({names[1]}) differ."
+            )
+        raise ValueError(
+            f"Inputs passed to {name} must use the same namespace and the same device as those "
+            f"passed to fit(). {reason} You can convert the estimator by pickling it, which makes "
+            "all its arrays NumPy's, or fit it again."
+        )
+
+    def _result_home(self) -> Home:
+        """Return where results go."""
+        home: Home = self.__dict__.get("_home", HOST)
+        return home
+
+    def _prediction(self) -> tuple[Backend, Callable[[Params, Array], Array], Params]:
+        """Return backend, program and parameters; other libraries' parameters are placed once."""
+        kept = self._kept_params()
+        session = self.__dict__.get("_session")
+        leaves = _leaves(kept)
+        if session is not None and session[0] is self._layers:
+            _, backend, forward, placed, sources = session
+            if placed is None:
+                return backend, forward, kept
+            if all(a is b for a, b in zip(leaves, sources, strict=True)):
+                return backend, forward, placed
+        home = self._result_home()
+        try:
+            backend = self._backend_for(home, self._dtype).like(dtype=self._dtype)
+        except BackendUnavailableError as error:
+            warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=4)
+            backend = get_backend("numpy", None, self._dtype)
+        forward = training.forward_pass(self._layers, backend)
+        # NumPy's parameters are used where they are, so that changes made to them count.
+        own = backend.name == "numpy" and home is HOST
+        placed = None if own else _mapped(backend.asarray, kept)
+        self._session = (self._layers, backend, forward, placed, leaves)
+        return backend, forward, kept if placed is None else placed
+
+    # What is kept
+
+    @property
+    def network_(self) -> Network:
+        """The fitted network as a :class:`~nnbackend.network.Network` of its own, on the backend."""
+        check_is_fitted(self)
+        return self._network_of(self._kept_params())
+
+    def _network_of(self, params: Params) -> Network:
+        home = self._result_home()
+        backend = self._backend_for(home, self._dtype).like(dtype=self._dtype)
+        *hidden, last = self._layers.layers
+        layers = [*hidden, replace(last, activation=self._output_activation())]  # type: ignore[attr-defined]
+        network = Network(layers, backend=backend, seed=self._seed)
+        with backend.scope():
+            return network.restore(self._input_shape(self.n_features_in_), params, {})
+
+    def save(self, path: str | os.PathLike[str]) -> FilePath:
+        """Write the fitted estimator to one file, without pickle.
+
+        The file is that of :meth:`nnbackend.Network.save`, with parameters, classes and what else
+        was learned in its metadata; :func:`nnbackend.estimators.load` reads the estimator,
+        :func:`nnbackend.load` the bare network. Not kept: ``callbacks`` and ``validation_data``,
+        a ``random_state`` that is no number, and the optimiser's state.
+
+        Raises:
+            NotFittedError: there is nothing to save.
+            TypeError: a parameter is neither plain data nor a description that is registered.
+            OSError: the file cannot be written; an old one of that name is untouched then.
+        """
+        from nnbackend.estimators import files
+
+        return files.save(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        for name in (*_TRANSIENT, "_trainer", "_described"):
+            state.pop(name, None)
+        trainer = self.__dict__.get("_trainer")
+        if trainer is not None:
+            state["_optimizer_state"] = trainer.state()
+        if self._result_home() is not HOST:
+            state.update(_on_host(self))
+        return state
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self._is_built()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.array_api_support = True
+        return tags
+
+    def _sk_visual_block_(self) -> Any:
+        from nnbackend.estimators.html import block
+
+        return block(self)
+
+
+def _on_host(estimator: NeuralEstimator) -> dict[str, Any]:
+    """Return the attributes that hold arrays of another library, with NumPy's in their place."""
+    backend = estimator._home.backend("float32")
+    return {
+        name: _hosted(value, backend)
+        for name, value in vars(estimator).items()
+        if name in estimator._array_attributes
+    }
+
+
+def _hosted(value: Any, backend: Backend) -> Any:
+    if isinstance(value, dict):
+        return {name: _hosted(item, backend) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_hosted(item, backend) for item in value]
+    return value if isinstance(value, np.ndarray) else np.array(backend.to_numpy(value))
+
+
+class _Watch:
+    """The callbacks of a run, and the network they are shown."""
+
+    def __init__(
+        self, estimator: NeuralEstimator, trainer: PenalizedTrainer, count: int, size: int
+    ) -> None:
+        self._estimator, self._trainer, self._size = estimator, trainer, size
+        self._callbacks = resolve_callbacks(estimator.callbacks or (), 0)
+        self._listening = [c for c in self._callbacks if c.listens_to_batches]
+        self.run: Run | None = None
+        if self._callbacks:
+            network = estimator._network_of(trainer.params)
+            steps = math.ceil(count / size)
+            self.run = Run(network, estimator.max_iter, steps, estimator.history_)
+
+    @property
+    def reason(self) -> str | None:
+        """Why a callback asked to stop, or None."""
+        return None if self.run is None else self.run.reason
+
+    def blocks(self) -> tuple[Callable[[int], None] | None, int | None]:
+        """Return what :meth:`Trainer.epoch` takes to tell callbacks of batches."""
+        if not self._listening:
+            return None, None
+        every = any(c.every_batch for c in self._listening)
+        return self._batch_end, self._size if every else None
+
+    def _batch_end(self, steps: int) -> None:
+        assert self.run is not None
+        self.run.step = steps
+        self._tell("batch_end", self._listening)
+
+    def notify(self, event: str) -> None:
+        """Tell all callbacks."""
+        if self.run is None:
+            return
+        if event == "epoch_start":
+            self.run.epoch, self.run.step = len(self._estimator.history_) + 1, 0
+        self._tell(event, self._callbacks)
+
+    def _tell(self, event: str, callbacks: Sequence[Callback]) -> None:
+        assert self.run is not None
+        if event != "stop":
+            self.run.network.params = _mapped(
+                lambda leaf: self._trainer.backend.xp.asarray(leaf, copy=True), self._trainer.params
+            )
+        for callback in callbacks:
+            getattr(callback, event)(self.run)
+
+
+def _leaves(params: Params) -> list[Array]:
+    found: list[Array] = []
+    for value in params.values():
+        found.extend(_leaves(value)) if isinstance(value, dict) else found.append(value)
+    return found
+
+
+def _mapped(function: Callable[[Any], Any], params: Params) -> Params:
+    return {
+        name: _mapped(function, value) if isinstance(value, dict) else function(value)
+        for name, value in params.items()
+    }
+
+
+def _finite(x: Array) -> bool:
+    """Return whether all numbers are finite; a sum of squares proves it in one fast pass."""
+    if isinstance(x, np.ndarray):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
+    xp = namespace(x)
+    return bool(xp.all(xp.isfinite(x)))

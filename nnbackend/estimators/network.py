@@ -1,0 +1,256 @@
+"""Estimators that wrap any list of layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import StrOptions
+
+from nnbackend.backend import namespace
+from nnbackend.estimators.base import NeuralEstimator
+from nnbackend.estimators.heads import ClassifierHead, RegressorHead
+from nnbackend.layers import Dense, Sequential
+from nnbackend.losses import LOSSES
+from nnbackend.random import Generator
+from nnbackend.tree import tree_map
+from nnbackend.types import Array, Layer, Params
+
+__all__ = ["NetworkClassifier", "NetworkRegressor"]
+
+_LAYERS = (Dense(100, activation="relu"),)
+
+
+class NetworkEstimator(NeuralEstimator):
+    """Layers that the user gives, initialised as they say."""
+
+    _array_attributes = ("params_", "classes_")
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **NeuralEstimator._parameter_constraints,
+        "layers": [tuple, list, Sequential],
+        "input_shape": [tuple, list, None],
+    }
+
+    layers: Any
+    input_shape: Any
+
+    def _hidden_layers(self) -> list[Layer]:
+        layers = self.layers if isinstance(self.layers, Sequential) else Sequential(self.layers)
+        return list(layers.layers)
+
+    def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:
+        """Draw the parameters by the layers' own initialisers, from a seed."""
+        seed = int(self._random_state.randint(np.iinfo(np.int32).max))
+        params, _ = layers.init(shape, Generator.of(seed))
+        return tree_map(lambda leaf: leaf.astype(dtype), params)
+
+    def _input_shape(self, features: int) -> tuple[int, ...]:
+        if self.input_shape is None:
+            return (features,)
+        shape = tuple(int(size) for size in self.input_shape)
+        if math.prod(shape) != features:
+            raise ValueError(
+                f"input_shape {shape} takes rows of {math.prod(shape)} features, X has {features}"
+            )
+        return shape
+
+    def _shaped(self, x: Array) -> Array:
+        if self.input_shape is None:
+            return x
+        shape = (x.shape[0], *self._input_shape(int(x.shape[1])))
+        return namespace(x).reshape(x, shape)
+
+    def _is_built(self) -> bool:
+        return hasattr(self, "params_")
+
+    def _keep_params(self, params: Params) -> None:
+        self.params_ = params
+
+    def _kept_params(self) -> Params:
+        return self.params_
+
+
+class NetworkClassifier(ClassifierHead, NetworkEstimator):  # type: ignore[misc]
+    """A classifier made of any layers of this library.
+
+    The output layer, ``Dense`` with an output for each class (one for two classes), is added: it
+    depends on the data. Training, arguments and attributes are those of
+    :class:`~nnbackend.estimators.MLPClassifier`, with ``params_`` in place of ``coefs_`` and
+    ``intercepts_``; parameters start as their layers' initialisers say, and there is no penalty
+    unless ``alpha`` is given.
+
+    Args:
+        layers: the layers before the output layer, first to last.
+        loss: ``"log_loss"``, or a loss of this library by name or as an object.
+        input_shape: of a row as the first layer takes it, if that is not a row of features:
+            ``(28, 28)`` for rows of 784.
+        alpha: strength of the penalty on all weights; the rest as in ``MLPClassifier``.
+
+    Attributes:
+        params_: nested dictionaries of the parameters, by layer and name.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **NetworkEstimator._parameter_constraints,
+        "loss": [StrOptions({"log_loss", *LOSSES}), callable],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
+
+    def __init__(
+        self,
+        layers=_LAYERS,
+        *,
+        loss="log_loss",
+        input_shape=None,
+        solver="adam",
+        alpha=0.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        class_weight=None,
+        validation_data=None,
+        metrics=None,
+        callbacks=None,
+        max_time=None,
+        backend=None,
+        device=None,
+        precision=None,
+    ):  # type: ignore[no-untyped-def]
+        self.layers = layers
+        self.loss = loss
+        self.input_shape = input_shape
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.class_weight = class_weight
+        self.validation_data = validation_data
+        self.metrics = metrics
+        self.callbacks = callbacks
+        self.max_time = max_time
+        self.backend = backend
+        self.device = device
+        self.precision = precision
+
+
+class NetworkRegressor(RegressorHead, NetworkEstimator):  # type: ignore[misc]
+    """A regressor made of any layers of this library.
+
+    The output layer, ``Dense`` with an output for each column of the targets, is added. The rest is as
+    in :class:`NetworkClassifier` and :class:`~nnbackend.estimators.MLPRegressor`.
+
+    Args:
+        layers: the layers before the output layer, first to last.
+        loss: ``"squared_error"``, ``"poisson"``, or a loss of this library by name or as an object.
+        input_shape: of a row as the first layer takes it, if that is not a row of features.
+        alpha: strength of the penalty on all weights; the rest as in ``MLPRegressor``.
+
+    Attributes:
+        params_: nested dictionaries of the parameters, by layer and name.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **NetworkEstimator._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson", *LOSSES}), callable],
+    }
+
+    def __init__(
+        self,
+        layers=_LAYERS,
+        *,
+        loss="squared_error",
+        input_shape=None,
+        solver="adam",
+        alpha=0.0,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        validation_data=None,
+        metrics=None,
+        callbacks=None,
+        max_time=None,
+        backend=None,
+        device=None,
+        precision=None,
+    ):  # type: ignore[no-untyped-def]
+        self.layers = layers
+        self.loss = loss
+        self.input_shape = input_shape
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.validation_data = validation_data
+        self.metrics = metrics
+        self.callbacks = callbacks
+        self.max_time = max_time
+        self.backend = backend
+        self.device = device
+        self.precision = precision

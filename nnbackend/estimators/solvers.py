@@ -1,0 +1,215 @@
+"""How an estimator learns: batches for the stochastic solvers, SciPy's L-BFGS for ``lbfgs``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
+
+from nnbackend import random
+from nnbackend.backend import Backend
+from nnbackend.layout import layout_for
+from nnbackend.optimizers import Optimizer
+from nnbackend.training import Objective, Samples, Trainer
+from nnbackend.tree import at, flatten, paths, tree_map, unflatten
+from nnbackend.types import Array, Context, Namespace, Params
+
+__all__ = ["PenalizedTrainer", "minimize"]
+
+Path = tuple[str, ...]
+
+
+def weights_of(params: Params) -> list[Path]:
+    """Return the paths of what is penalised: weights, and no biases."""
+    return [path for path in paths(params) if path[-1] == "weight"]
+
+
+def penalized(
+    value: Array,
+    grads: Params,
+    params: Params,
+    weights: list[Path],
+    strength: Any,
+    xp: Namespace,
+) -> Array:
+    """Return the loss with ``strength / 2 * sum(w**2)`` added; add its gradient to ``grads``."""
+    for path in weights:
+        w, tree = at(params, path), at(grads, path[:-1])
+        tree[path[-1]] += strength * w
+        flat = xp.reshape(w, (-1,))
+        value = value + (0.5 * strength) * xp.vecdot(flat, flat)
+    return value
+
+
+class PenalizedTrainer(Trainer):
+    """A trainer whose loss has scikit-learn's penalty: ``alpha / 2 * sum(w**2) / (rows of the batch)``.
+
+    With sample weights their sum takes the place of the number of rows. The mean loss of an epoch
+    counts batches by their rows either way.
+
+    Args:
+        alpha: the strength of the penalty.
+        objective: see :class:`~nnbackend.training.Trainer`, as for the rest.
+    """
+
+    def __init__(
+        self,
+        alpha: float,
+        objective: Objective,
+        optimizer: Optimizer,
+        backend: Backend,
+        params: Params,
+        seed: int,
+    ) -> None:
+        super().__init__(objective, optimizer, backend, params, seed)
+        self._run = _training_step(alpha, objective, optimizer, backend, seed, weights_of(params))
+
+    def set_params(self, params: Params) -> None:
+        """Go on from other parameters, with the optimiser's state as it is."""
+        self.restore(self.layout.snapshot(self.layout.init(params)))
+
+    def state(self) -> dict[str, Any]:
+        """Return the optimiser's state as arrays on the host."""
+        return {
+            "slots": [self.backend.to_numpy(slot) for slot in self._slots()],
+            "updates": self.updates,
+            "steps": self.steps,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a state, if this backend keeps it in the same shape; else start afresh."""
+        own = self._slots()
+        if [slot.shape for slot in own] != [slot.shape for slot in state["slots"]]:
+            return
+        self.updates, self.steps = state["updates"], state["steps"]
+        slots = [
+            self.backend.xp.asarray(self.backend.asarray(s), copy=True) for s in state["slots"]
+        ]
+        if isinstance(self.carry, tuple):
+            names = flatten(self.carry[1])
+            self.carry = (
+                self.carry[0],
+                unflatten(dict(zip(names, slots, strict=True)), self.carry[1]),
+            )
+        else:
+            for mine, slot in zip(own, slots, strict=True):
+                mine[...] = slot
+
+    def _slots(self) -> list[Array]:
+        if isinstance(self.carry, tuple):
+            return list(flatten(self.carry[1]).values())
+        return list(self.carry.slots)
+
+
+def _training_step(
+    alpha: float,
+    objective: Objective,
+    optimizer: Optimizer,
+    backend: Backend,
+    seed: int,
+    weights: list[Path],
+) -> Callable[..., Any]:
+    """Return the training step of :mod:`nnbackend.training` with the penalty in it."""
+    layout, xp, key = layout_for(backend, optimizer), backend.xp, random.pass_key(seed)
+    layers, loss, watched = objective.layers, objective.loss, bool(objective.metrics)
+    shared = None if backend.static_shapes else Context(backend, True, key)
+
+    def step(
+        carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
+    ) -> tuple[Any, tuple[Array, None, Array | None]]:
+        ctx = shared or Context(backend, True, key)
+        ctx.step = number
+        params = layout.params(carry)
+        prediction, backward = layers.forward(params, x, ctx)
+        if weight is None:
+            value, dy = loss(prediction, y)
+            total = x.shape[0]
+        else:
+            value, dy = loss(prediction, y, weight)
+            total = xp.sum(weight)
+        _, grads = backward(dy, input_grad=False)
+        if alpha:
+            value = penalized(value, grads, params, weights, alpha / total, xp)
+        carry = layout.update(carry, grads, scalars)
+        return carry, (value, None, prediction if watched else None)
+
+    return backend.scan(step)
+
+
+def minimize(
+    objective: Objective,
+    backend: Backend,
+    params: Params,
+    samples: Samples,
+    order: list[Path],
+    *,
+    alpha: float,
+    tol: float,
+    max_iter: int,
+    max_fun: int,
+    verbose: bool,
+    seed: int,
+) -> tuple[Any, Params]:
+    """Return what SciPy says of its minimum, and the parameters there.
+
+    SciPy's L-BFGS-B works on the host in float64; loss and gradient are the backend's.
+
+    Args:
+        objective: what to minimise.
+        backend: where.
+        params: to start from.
+        samples: to learn from, all in each evaluation.
+        order: the paths of the parameters in SciPy's vector.
+        alpha: strength of the penalty.
+        tol: SciPy's ``gtol``.
+        max_iter: SciPy's ``maxiter``.
+        max_fun: SciPy's ``maxfun``.
+        verbose: whether SciPy prints.
+        seed: of what is random in the layers.
+    """
+    xp, weights = backend.xp, weights_of(params)
+    shapes = [tuple(at(params, path).shape) for path in order]
+    bounds = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
+    total = len(samples) if samples.weight is None else float(xp.sum(samples.weight))
+    extra = () if samples.weight is None else (samples.weight,)
+
+    def unpacked(vector: Any) -> Params:
+        flat = {
+            ".".join(path): backend.asarray(vector[start:stop].reshape(shape))
+            for path, shape, start, stop in zip(order, shapes, bounds, bounds[1:], strict=False)
+        }
+        return unflatten(flat, params)
+
+    def evaluate(current: Params, x: Array, y: Array) -> tuple[Array, Params]:
+        ctx = Context(backend, True, random.pass_key(seed), 0)
+        prediction, backward = objective.layers.forward(current, x, ctx)
+        value, dy = objective.loss(prediction, y, *extra)
+        _, grads = backward(dy, input_grad=False)
+        return penalized(value, grads, current, weights, alpha / total, xp), grads
+
+    compiled = backend.compile(evaluate)
+
+    def loss_and_gradient(vector: Any) -> tuple[float, Any]:
+        value, grads = compiled(unpacked(vector), samples.x, samples.y)
+        gradient = [np.ravel(backend.to_numpy(at(grads, path))) for path in order]
+        return float(value), np.concatenate(gradient).astype(np.float64, copy=False)
+
+    start = np.concatenate([np.ravel(backend.to_numpy(at(params, path))) for path in order])
+    found = scipy.optimize.minimize(
+        loss_and_gradient,
+        start,
+        method="L-BFGS-B",
+        jac=True,
+        options={
+            "maxfun": max_fun,
+            "maxiter": max_iter,
+            "gtol": tol,
+            **_get_additional_lbfgs_options_dict("iprint", 1 if verbose else -1),
+        },
+    )
+    # SciPy keeps its vector: the parameters get memory of their own.
+    return found, tree_map(partial(xp.asarray, copy=True), unpacked(found.x))
