@@ -7,7 +7,6 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -44,12 +43,12 @@ from nnbackend.types import Array, Layer, Params
 __all__ = ["NeuralEstimator"]
 
 _STOCHASTIC = ("sgd", "adam")
-_TRANSIENT = ("_session", "_home")
+_TRANSIENT = ("_home",)
 _BATCH_ROWS = 4096
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
+class NeuralEstimator(BaseEstimator):
     """The base of the estimators; it knows no architecture and no kind of target.
 
     A subclass gives ``_hidden_layers`` and how parameters are initialised and kept; a head
@@ -89,6 +88,16 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         "metrics": [str, tuple, list, dict, None],
         "max_time": [Interval(Real, 0, None, closed="neither"), None],
     }
+
+    # Made by fit
+    _layers: Sequential
+    _home: Home
+    _dtype: str
+    _seed: int
+    _described: tuple[Any, ...]
+    n_outputs_: int
+    best_loss_: Any
+    _array_attributes: ClassVar[tuple[str, ...]]
 
     # What a subclass gives
 
@@ -140,7 +149,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         hidden = self._hidden_layers()
         first = not self._is_built() or (not self.warm_start and not incremental)
         home = home_of(X)
-        X, target = self._validate_input(X, to_host(y), incremental, first)  # type: ignore[attr-defined]
+        X, target = self._validate_input(X, to_host(y), incremental, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(to_host(sample_weight), target)
             if not np.any(sample_weight):
@@ -151,8 +160,9 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         dtype = "float64" if self.solver == "lbfgs" else str(X.dtype).rpartition(".")[2]
         backend = self._backend_for(home, dtype)
         self._dtype = backend.dtype_name
-        loss, output = self._loss_and_output(target)  # type: ignore[attr-defined]
-        self._layers = Sequential([*hidden, Dense(self._outputs(target))])
+        loss, output = self._loss_and_output(target)
+        self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
+        self._session: list[Any] = []
         with backend.scope():
             if first:
                 self._start(backend, int(X.shape[1]))
@@ -218,8 +228,11 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         absorbed = losses.absorbed_activation(loss)
         if absorbed is not None:
             return self._layers, loss, output
-        *hidden, last = self._layers.layers
-        return Sequential([*hidden, replace(last, activation=output)]), loss, Identity()
+        return self._ending_in(output), loss, Identity()
+
+    def _ending_in(self, activation: Any) -> Sequential:
+        """Return the layers with an activation at their end."""
+        return Sequential([*self._layers.layers[:-1], Dense(self.n_outputs_, activation)])
 
     def _watched(self) -> Mapping[str, Any]:
         if not self.metrics:
@@ -230,16 +243,13 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     def _multilabel(self) -> bool:
         return False
 
-    def _outputs(self, target: Any) -> int:
-        return int(self.n_outputs_)
-
     def _weights(self, target: Any, sample_weight: Any) -> Any:
         """Return the weight of each sample, with that of its class in it, or None."""
         return sample_weight
 
     def _samples(self, X: Any, target: Any, weight: Any, backend: Backend) -> Samples:
         """Return the data on the backend; a sparse X stays sparse until rows are taken."""
-        y = self._network_target(target, backend)  # type: ignore[attr-defined]
+        y = self._network_target(target, backend)
         if weight is not None:
             weight = backend.asarray(weight)
         if scipy.sparse.issparse(X):
@@ -380,7 +390,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             np.arange(len(target)),
             random_state=self._random_state,
             test_size=self.validation_fraction,
-            stratify=self._stratify(target),  # type: ignore[attr-defined]
+            stratify=self._stratify(target),
         )
         if len(held_out) < 2:
             raise ValueError(
@@ -398,7 +408,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         if len(self.validation_data) not in (2, 3):
             raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)")
         X, y, *weight = self.validation_data
-        X, target = self._validate_input(X, to_host(y), True, False)  # type: ignore[attr-defined]
+        X, target = self._validate_input(X, to_host(y), True, False)
         if weight:
             weight = [_check_sample_weight(to_host(weight[0]), target)]
         samples = self._samples(X, target, weight[0] if weight else None, backend)
@@ -410,7 +420,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         """Score the validation samples; return whether this was the best epoch of early stopping."""
         forward = training.forward_pass(trainer.objective.layers, trainer.backend)
         z = training.forward_in_batches(forward, trainer.params, validation.x, trainer.backend)
-        score = self._score_outputs(  # type: ignore[attr-defined]
+        score = self._score_outputs(
             z, validation.y, validation.weight, trainer.objective, trainer.backend
         )
         if self.validation_scores_ is None:  # validation data that an earlier fit did not have
@@ -438,14 +448,14 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             self._no_improvement_count += 1
         else:
             self._no_improvement_count = 0
-        self.best_loss_ = min(loss, self.best_loss_)
+        if loss < self.best_loss_:
+            self.best_loss_ = loss
 
     def _converged(self) -> bool:
         """Return whether training should stop; an adaptive rate is divided first."""
-        rate = self._optimizer.learning_rate
-        scheduled = isinstance(rate, Rate)
-        if scheduled:
-            rate.epoch_ends(self.t_)
+        given = self._optimizer.learning_rate
+        rate = given if isinstance(given, Rate) else Rate(0.0)
+        rate.epoch_ends(self.t_)
         if self._no_improvement_count <= self.n_iter_no_change:
             return False
         what = (
@@ -454,7 +464,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             else "Training loss did not improve more than"
         )
         message = f"{what} tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs."
-        ending = rate.shrink() if scheduled else "Stopping."
+        ending = rate.shrink()
         if self.verbose:
             print(message, ending or f"Setting learning rate to {rate.now:f}")
         if ending is not None:
@@ -521,16 +531,16 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         backend, forward, params = self._prediction()
         with backend.scope():
-            rows = X.shape[0]
-            if scipy.sparse.issparse(X):
-                X = X.tocsr()
-            elif plain and rows <= _BATCH_ROWS:
-                return forward(params, self._shaped(backend.asarray(X))), backend
+            if not scipy.sparse.issparse(X):
+                x = self._shaped(backend.asarray(X))
+                return training.forward_in_batches(forward, params, x, backend), backend
+            X, rows = X.tocsr(), X.shape[0]
+            starts = range(0, rows, _BATCH_ROWS)
             parts = [
-                forward(params, self._shaped(dense(X[i : min(i + _BATCH_ROWS, rows)], backend)))
-                for i in range(0, rows, _BATCH_ROWS)
+                forward(params, self._shaped(dense(X[i : i + _BATCH_ROWS], backend)))
+                for i in starts
             ]
-            return parts[0] if len(parts) == 1 else backend.xp.concat(parts), backend
+            return backend.xp.concat(parts), backend
 
     def _plain(self, X: Any) -> bool:
         """Return whether X needs no validation beyond this: finite numbers in a NumPy matrix.
@@ -578,13 +588,11 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     def _prediction(self) -> tuple[Backend, Callable[[Params, Array], Array], Params]:
         """Return backend, program and parameters; other libraries' parameters are placed once."""
         kept = self._kept_params()
-        session = self.__dict__.get("_session")
-        leaves = _leaves(kept)
-        if session is not None and session[0] is self._layers:
-            _, backend, forward, placed, sources = session
+        if self._session and self._session[0] is self._layers:
+            _, backend, forward, placed, sources = self._session
             if placed is None:
                 return backend, forward, kept
-            if all(a is b for a, b in zip(leaves, sources, strict=True)):
+            if all(a is b for a, b in zip(_leaves(kept), sources, strict=True)):
                 return backend, forward, placed
         home = self._result_home()
         try:
@@ -596,7 +604,8 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
         # NumPy's parameters are used where they are, so that changes made to them count.
         own = backend.name == "numpy" and home is HOST
         placed = None if own else _mapped(backend.asarray, kept)
-        self._session = (self._layers, backend, forward, placed, leaves)
+        # Changed in place: a prediction sets no attribute.
+        self._session[:] = [self._layers, backend, forward, placed, _leaves(kept)]
         return backend, forward, kept if placed is None else placed
 
     # What is kept
@@ -610,8 +619,7 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
     def _network_of(self, params: Params) -> Network:
         home = self._result_home()
         backend = self._backend_for(home, self._dtype).like(dtype=self._dtype)
-        *hidden, last = self._layers.layers
-        layers = [*hidden, replace(last, activation=self._output_activation())]  # type: ignore[attr-defined]
+        layers = self._ending_in(self._output_activation())
         network = Network(layers, backend=backend, seed=self._seed)
         with backend.scope():
             return network.restore(self._input_shape(self.n_features_in_), params, {})
@@ -642,6 +650,8 @@ class NeuralEstimator(BaseEstimator):  # type: ignore[misc]
             state["_optimizer_state"] = trainer.state()
         if self._result_home() is not HOST:
             state.update(_on_host(self))
+        if "_session" in state:
+            state["_session"] = []
         return state
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -87,7 +87,9 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
         learned = {key: _rebuilt(value) for key, value in description["learned"].items()}
         if learned.keys() - set(_LEARNED):
             raise ValueError("it says that something was learned which is not known")
-        vars(estimator).update(learned)
+        for key, value in learned.items():
+            setattr(estimator, key, value)
+        estimator._session = []
         if "feature_names" in description:
             estimator.feature_names_in_ = np.array(
                 [str(text) for text in description["feature_names"]], dtype=object

@@ -57,7 +57,7 @@ class _Head:
         return (wide, xp.float32) if wide is not None else (xp.float32,)
 
 
-class ClassifierHead(ClassifierMixin, _Head):  # type: ignore[misc]
+class ClassifierHead(ClassifierMixin, _Head):
     """Labels of two classes (one logistic output), of more (softmax), or several at a time."""
 
     def _validate_input(self: Any, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
@@ -143,7 +143,8 @@ class ClassifierHead(ClassifierMixin, _Head):  # type: ignore[misc]
         return functional.one_hot(numbers, self.n_outputs_, backend.dtype, backend.xp)
 
     def _stratify(self, target: Any) -> Any:
-        return target if target.ndim == 2 and target.shape[1] == 1 else None
+        """Return the classes of the rows, if there are two of them; scikit-learn splits no others so."""
+        return target.astype(bool) if target.ndim == 2 and target.shape[1] == 1 else None
 
     def _weights(self: Any, target: Any, sample_weight: Any) -> Any:
         """Return the weights of samples times those of their classes."""
@@ -163,7 +164,7 @@ class ClassifierHead(ClassifierMixin, _Head):  # type: ignore[misc]
     ) -> float:
         """Return the accuracy, of several labels at a time only where all are right."""
         xp = backend.xp
-        if len(y.shape) == 1 or (self.n_outputs_ > 1 and not self._multilabel()):  # type: ignore[attr-defined]
+        if len(y.shape) == 1 or (self.n_outputs_ > 1 and not self._multilabel()):
             truth = y if len(y.shape) == 1 else xp.argmax(y, axis=1)
             predicted = xp.argmax(z, axis=1)
             right = predicted == xp.astype(truth, predicted.dtype)
@@ -214,31 +215,24 @@ class ClassifierHead(ClassifierMixin, _Head):  # type: ignore[misc]
         Returns:
             shape (samples, classes); of several labels at a time, that of each label.
         """
-        z, backend = self._output(X, "predict_proba")
+        return self._result_home().bring(*self._probabilities(X, "predict_proba"))
+
+    def _probabilities(self: Any, X: Any, method: str) -> tuple[Array, Backend]:
+        z, backend = self._output(X, method)
         p = self._activated(z, backend)
         if self.n_outputs_ == 1:
-            p = p[:, 0]
-            p = backend.xp.stack([1.0 - p, p], axis=1)
-        return self._result_home().bring(p, backend)
+            p = backend.xp.concat([1.0 - p, p], axis=1)
+        return p, backend
 
     def predict_log_proba(self: Any, X: Any) -> Any:
-        """Return the logarithms of :meth:`predict_proba`, also of what that rounds to 0.
+        """Return the logarithms of :meth:`predict_proba`; minus infinity for 0.
 
         Args:
             X: array-like, frame or sparse matrix of shape (samples, features).
         """
-        z, backend = self._output(X, "predict_log_proba")
-        xp = backend.xp
+        p, backend = self._probabilities(X, "predict_log_proba")
         with backend.scope():
-            if self.out_activation_ == "softmax":
-                logarithms = functional.log_softmax(z, xp)
-            elif self.n_outputs_ == 1:
-                z = z[:, 0]
-                pair = [-functional.softplus(z, xp), -functional.softplus(-z, xp)]
-                logarithms = xp.stack(pair, axis=1)
-            else:
-                logarithms = -functional.softplus(-z, xp)
-        return self._result_home().bring(logarithms, backend)
+            return self._result_home().bring(backend.xp.log(p), backend)
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -267,7 +261,7 @@ class ClassifierHead(ClassifierMixin, _Head):  # type: ignore[misc]
         return tags
 
 
-class RegressorHead(RegressorMixin, _Head):  # type: ignore[misc]
+class RegressorHead(RegressorMixin, _Head):
     """Numbers, one or several for each sample."""
 
     def _validate_input(self: Any, X: Any, y: Any, incremental: bool, reset: bool) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -11,10 +12,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from nnbackend import activations
 from nnbackend.activations import ACTIVATIONS
+from nnbackend.backend import Backend
 from nnbackend.estimators.base import NeuralEstimator
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Dropout, Sequential
-from nnbackend.losses import LOSSES
+from nnbackend.losses import LOSSES, Loss
+from nnbackend.optimizers import Optimizer
 from nnbackend.types import Layer, Params
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
@@ -96,7 +99,7 @@ class MultilayerPerceptron(NeuralEstimator):
         return [(name, kind) for kind in ("weight", "bias") for name in layers]
 
 
-class MLPClassifier(ClassifierHead, MultilayerPerceptron):  # type: ignore[misc]
+class MLPClassifier(ClassifierHead, MultilayerPerceptron):
     """A multilayer perceptron for classes: scikit-learn's ``MLPClassifier``, and more.
 
     Arguments up to ``max_fun`` are scikit-learn's: the same names, defaults and meaning, and with the
@@ -164,41 +167,41 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):  # type: ignore[misc]
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        loss="log_loss",
-        dropout=0.0,
-        class_weight=None,
-        validation_data=None,
-        metrics=None,
-        callbacks=None,
-        max_time=None,
-        backend=None,
-        device=None,
-        precision=None,
-    ):  # type: ignore[no-untyped-def]
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Callable[[int], float] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str | Loss = "log_loss",
+        dropout: float | Sequence[float] = 0.0,
+        class_weight: Any = None,
+        validation_data: tuple[Any, ...] | None = None,
+        metrics: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        max_time: float | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        precision: str | None = None,
+    ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.solver = solver
@@ -234,7 +237,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):  # type: ignore[misc]
         self.precision = precision
 
 
-class MLPRegressor(RegressorHead, MultilayerPerceptron):  # type: ignore[misc]
+class MLPRegressor(RegressorHead, MultilayerPerceptron):
     """A multilayer perceptron for numbers: scikit-learn's ``MLPRegressor``, and more.
 
     Arguments and attributes are those of :class:`MLPClassifier`, without ``classes_`` and
@@ -253,40 +256,40 @@ class MLPRegressor(RegressorHead, MultilayerPerceptron):  # type: ignore[misc]
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: str | Loss = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        dropout=0.0,
-        validation_data=None,
-        metrics=None,
-        callbacks=None,
-        max_time=None,
-        backend=None,
-        device=None,
-        precision=None,
-    ):  # type: ignore[no-untyped-def]
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Callable[[int], float] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float | Sequence[float] = 0.0,
+        validation_data: tuple[Any, ...] | None = None,
+        metrics: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        max_time: float | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        precision: str | None = None,
+    ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation

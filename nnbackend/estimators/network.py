@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
-from nnbackend.backend import namespace
+from nnbackend.backend import Backend, namespace
 from nnbackend.estimators.base import NeuralEstimator
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Sequential
-from nnbackend.losses import LOSSES
+from nnbackend.losses import LOSSES, Loss
+from nnbackend.optimizers import Optimizer
 from nnbackend.random import Generator
 from nnbackend.tree import tree_map
 from nnbackend.types import Array, Layer, Params
@@ -71,7 +73,7 @@ class NetworkEstimator(NeuralEstimator):
         return self.params_
 
 
-class NetworkClassifier(ClassifierHead, NetworkEstimator):  # type: ignore[misc]
+class NetworkClassifier(ClassifierHead, NetworkEstimator):
     """A classifier made of any layers of this library.
 
     The output layer, ``Dense`` with an output for each class (one for two classes), is added: it
@@ -99,40 +101,40 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        layers=_LAYERS,
+        layers: Sequence[Layer] = _LAYERS,
         *,
-        loss="log_loss",
-        input_shape=None,
-        solver="adam",
-        alpha=0.0,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        class_weight=None,
-        validation_data=None,
-        metrics=None,
-        callbacks=None,
-        max_time=None,
-        backend=None,
-        device=None,
-        precision=None,
-    ):  # type: ignore[no-untyped-def]
+        loss: str | Loss = "log_loss",
+        input_shape: Sequence[int] | None = None,
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0,
+        batch_size: int | str = "auto",
+        learning_rate: str | Callable[[int], float] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        class_weight: Any = None,
+        validation_data: tuple[Any, ...] | None = None,
+        metrics: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        max_time: float | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        precision: str | None = None,
+    ) -> None:
         self.layers = layers
         self.loss = loss
         self.input_shape = input_shape
@@ -167,7 +169,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):  # type: ignore[misc]
         self.precision = precision
 
 
-class NetworkRegressor(RegressorHead, NetworkEstimator):  # type: ignore[misc]
+class NetworkRegressor(RegressorHead, NetworkEstimator):
     """A regressor made of any layers of this library.
 
     The output layer, ``Dense`` with an output for each column of the targets, is added. The rest is as
@@ -190,39 +192,39 @@ class NetworkRegressor(RegressorHead, NetworkEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        layers=_LAYERS,
+        layers: Sequence[Layer] = _LAYERS,
         *,
-        loss="squared_error",
-        input_shape=None,
-        solver="adam",
-        alpha=0.0,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        validation_data=None,
-        metrics=None,
-        callbacks=None,
-        max_time=None,
-        backend=None,
-        device=None,
-        precision=None,
-    ):  # type: ignore[no-untyped-def]
+        loss: str | Loss = "squared_error",
+        input_shape: Sequence[int] | None = None,
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0,
+        batch_size: int | str = "auto",
+        learning_rate: str | Callable[[int], float] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        validation_data: tuple[Any, ...] | None = None,
+        metrics: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        max_time: float | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        precision: str | None = None,
+    ) -> None:
         self.layers = layers
         self.loss = loss
         self.input_shape = input_shape
