@@ -1,6 +1,15 @@
 """Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
 
-from nnbackend import activations, callbacks, errors, initializers, losses, metrics, optimizers
+from nnbackend import (
+    activations,
+    callbacks,
+    errors,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
 from nnbackend.history import History
 from nnbackend.layers import (
@@ -13,7 +22,19 @@ from nnbackend.layers import (
     register_layer,
 )
 from nnbackend.network import Network
-from nnbackend.optimizers import SGD, Adam, AdamW, RMSprop
+from nnbackend.optimizers import (
+    LAMB,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    Lion,
+    Muon,
+    Nadam,
+    RAdam,
+    RMSprop,
+)
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
@@ -22,8 +43,11 @@ from nnbackend import testing  # isort: skip  # needs the names above
 __version__ = "0.1.0"
 
 __all__ = [
+    "LAMB",
     "SGD",
     "Activation",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Backend",
@@ -34,7 +58,11 @@ __all__ = [
     "Flatten",
     "History",
     "Layer",
+    "Lion",
+    "Muon",
+    "Nadam",
     "Network",
+    "RAdam",
     "RMSprop",
     "Residual",
     "Sequential",
@@ -50,5 +78,6 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "schedules",
     "testing",
 ]

@@ -183,6 +183,10 @@ class Backend:
 
     # The same for every library.
 
+    def described(self) -> str:
+        """Return library, version and device in words."""
+        return f"{self.name} {_version(type(self))} on {self.device_name()}"
+
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers from anywhere to this backend.
 

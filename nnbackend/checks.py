@@ -11,7 +11,7 @@ import operator
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_flag", "check_number", "check_size", "set_number"]
+__all__ = ["check_flag", "check_number", "check_size", "set_number", "set_size"]
 
 
 def check_size(name: str, value: Any) -> int:
@@ -53,3 +53,8 @@ def check_flag(name: str, value: Any) -> None:
 def set_number(owner: Any, name: str, low: float = -math.inf, high: float = math.inf) -> None:
     """Check the field ``name`` of a frozen dataclass and make it a float; for ``__post_init__``."""
     object.__setattr__(owner, name, check_number(name, getattr(owner, name), low, high))
+
+
+def set_size(owner: Any, name: str) -> None:
+    """Check the field ``name`` of a frozen dataclass and make it an int; for ``__post_init__``."""
+    object.__setattr__(owner, name, check_size(name, getattr(owner, name)))

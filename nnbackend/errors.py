@@ -14,6 +14,7 @@ __all__ = [
     "DivergenceError",
     "GradientError",
     "ModelFileError",
+    "ResumeError",
     "UnknownNameError",
     "nearest",
     "unknown_name",
@@ -42,6 +43,10 @@ class GradientError(AssertionError):
 
 class ModelFileError(ValueError):
     """A model file is truncated, foreign or describes something this library does not build."""
+
+
+class ResumeError(ValueError):
+    """A run cannot go on from a checkpoint; the message says what differs from the run that wrote it."""
 
 
 class UnknownNameError(ValueError):

@@ -1,12 +1,11 @@
-"""What a training run leaves behind, and what it looks like while it goes on."""
+"""What a training run leaves behind."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["History", "Run"]
+__all__ = ["History"]
 
 
 class History:
@@ -56,29 +55,3 @@ class History:
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
         return f"History({len(self)} epochs; last: {figures})" if len(self) else "History(empty)"
-
-
-@dataclass
-class Run:
-    """A training run as callbacks see it.
-
-    Attributes:
-        network: what is being trained.
-        epochs: how many were asked for.
-        steps_per_epoch: batches in an epoch.
-        epoch: the number of the epoch, from 1.
-        step: how many steps of the epoch are done.
-        history: the epochs done.
-    """
-
-    network: Any
-    epochs: int
-    steps_per_epoch: int
-    history: History
-    epoch: int = 0
-    step: int = 0
-    reason: str | None = field(default=None, init=False)
-
-    def stop(self, reason: str) -> None:
-        """Ask for the training to end after this epoch; ``reason`` goes to ``history.stopped``."""
-        self.reason = reason

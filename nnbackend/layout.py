@@ -2,9 +2,10 @@
 
 Where slices are views (NumPy, CuPy, torch) all parameters lie in one vector, and so do their gradients
 and the optimiser's state: a step of the optimiser is then a few operations on one array instead of a
-few for each parameter. Where they are not (JAX, whose compiler would have to copy), each parameter
-stays an array of its own. Both do the same arithmetic, and both are used alike: a layout has no arrays,
-it knows how to handle a ``carry``, which is what a training step takes and returns.
+few for each parameter. Where they are not (JAX, whose compiler would have to copy), and for an
+optimiser whose rule is not elementwise, each parameter stays an array of its own. Both do the same
+arithmetic, and both are used alike: a layout has no arrays, it knows how to handle a ``carry``, which is
+what a training step takes and returns.
 """
 
 from __future__ import annotations
@@ -38,16 +39,26 @@ class Layout(Protocol):
     def restored(self, carry: Any, snapshot: Any) -> Any:
         """Return the carry with the parameters of a snapshot."""
 
+    def with_params(self, carry: Any, params: Params) -> Any:
+        """Return the carry with copies of other parameters."""
+
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of a carry."""
 
+    def slots(self, carry: Any) -> Params:
+        """Return the optimiser's arrays: by number, then named as the parameters are."""
+
+    def with_slots(self, carry: Any, slots: Params) -> Any:
+        """Return the carry with copies of other arrays of the optimiser."""
+
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
-    """Return the layout that suits a backend."""
-    kind = Vector if backend.slices_are_views else Leaves
+    """Return the layout that suits a backend and an optimiser."""
+    # A rule that is not elementwise needs to know where a parameter begins and ends.
+    kind = Vector if backend.slices_are_views and optimizer.elementwise else Leaves
     return kind(backend, optimizer)
 
 
@@ -81,6 +92,8 @@ class Leaves:
         """Return the carry with other parameters."""
         return _copy(snapshot, self._xp), carry[1]
 
+    with_params = restored
+
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
         return all(self._backend.all_finite(leaf) for leaf in leaves(carry[0]))
@@ -88,6 +101,14 @@ class Leaves:
     def copy(self, carry: Any) -> Any:
         """Return a copy of parameters and slots."""
         return tuple(_copy(tree, self._xp) for tree in carry)
+
+    def slots(self, carry: Any) -> Params:
+        """Return the optimiser's arrays."""
+        return carry[1]  # type: ignore[no-any-return]
+
+    def with_slots(self, carry: Any, slots: Params) -> Any:
+        """Return the carry with copies of other slots."""
+        return carry[0], _copy(slots, self._xp)
 
 
 class Vector:
@@ -146,6 +167,10 @@ class Vector:
         carry.vector[...] = snapshot
         return carry
 
+    def with_params(self, carry: _Vectors, params: Params) -> _Vectors:
+        """Copy other parameters into the vector."""
+        return _filled(carry, carry.params, params)
+
     def finite(self, carry: _Vectors) -> bool:
         """Return whether all parameters are finite."""
         return self._backend.all_finite(carry.vector)
@@ -156,6 +181,14 @@ class Vector:
         for old, new in zip(carry.slots, twin.slots, strict=True):
             new[...] = old
         return twin
+
+    def slots(self, carry: _Vectors) -> Params:
+        """Return the optimiser's arrays, views of its vectors."""
+        return {str(i): carry.named(slot) for i, slot in enumerate(carry.slots)}
+
+    def with_slots(self, carry: _Vectors, slots: Params) -> _Vectors:
+        """Copy other slots into the vectors."""
+        return _filled(carry, self.slots(carry), slots)
 
 
 class _Vectors:
@@ -180,18 +213,18 @@ class _Vectors:
         flat = [xp.reshape(at(params, path), (-1,)) for path in (*large, *small)]
         self.vector = xp.concat(flat)
         self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
-        views: dict[str, Array] = {}
+        self._xp, self._nesting = xp, tree_map(lambda leaf: None, params)
+        self._places: dict[str, tuple[slice, tuple[int, ...]]] = {}
         self.large, start = [], 0
         for path in (*large, *small):
             stop = start + sizes[path]
-            shape = at(params, path).shape
-            views[".".join(path)] = xp.reshape(self.vector[start:stop], shape, copy=False)
+            self._places[".".join(path)] = slice(start, stop), at(params, path).shape
             if path in large:
                 parts = _parts(start, stop, chunk)
                 pieces = [(*self._piece(p), slice(p.start - start, p.stop - start)) for p in parts]
                 self.large.append((path, pieces))
             start = stop
-        self.params = unflatten(views, params)
+        self.params = self.named(self.vector)
         first = sum(sizes[path] for path in large)
         gradient = xp.zeros_like(self.vector[first:])
         self.pieces = [
@@ -205,6 +238,14 @@ class _Vectors:
             self.gradients.append((view, path))
             start = stop
 
+    def named(self, vector: Array) -> Params:
+        """Return views of a vector, shaped and named as the parameters are."""
+        views = {
+            name: self._xp.reshape(vector[part], shape, copy=False)
+            for name, (part, shape) in self._places.items()
+        }
+        return unflatten(views, self._nesting)
+
     def _piece(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
         """Return a part of the parameters and of the slots."""
         return self.vector[part], tuple(slot[part] for slot in self.slots)
@@ -216,6 +257,13 @@ def _parts(start: int, stop: int, chunk: int | None) -> list[slice]:
         return []
     size = chunk or stop - start
     return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
+
+
+def _filled(carry: _Vectors, own: Params, other: Params) -> _Vectors:
+    """Copy other values into views of the vectors."""
+    for path in paths(own):
+        at(own, path)[...] = at(other, path)
+    return carry
 
 
 def _copy(tree: Params, xp: Namespace) -> Params:

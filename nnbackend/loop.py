@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nnbackend import random
-from nnbackend.callbacks import Callback
+from nnbackend.callbacks import Callback, Run
 from nnbackend.errors import DivergenceError
-from nnbackend.history import History, Run
-from nnbackend.training import Samples, Trainer
+from nnbackend.history import History
+from nnbackend.sameness import check_same, identity, sample
+from nnbackend.training import Begun, Samples, Trainer
+from nnbackend.tree import unflatten
+
+if TYPE_CHECKING:
+    from nnbackend.checkpoints import Checkpoint
 
 __all__ = ["Loop", "raise_divergence"]
 
@@ -34,7 +39,8 @@ class Loop:
         validation: to evaluate after each epoch.
         callbacks: see :mod:`nnbackend.callbacks`.
         publish: makes the parameters in training visible; called before callbacks are.
-        first_epoch: how many epochs the network has been trained for before.
+        network: what callbacks are shown.
+        epochs: how many, counted from the start of the whole run.
     """
 
     def __init__(
@@ -48,7 +54,8 @@ class Loop:
         validation: Samples | None,
         callbacks: Sequence[Callback],
         publish: Callable[[], None],
-        first_epoch: int,
+        network: Any,
+        epochs: int,
     ) -> None:
         self._trainer = trainer
         self._samples = samples
@@ -59,50 +66,65 @@ class Loop:
         self._rows = rows
         self._shuffle = shuffle and self._size < self._count
         self._validation = validation
-        self._callbacks = callbacks
-        self._publish = publish
-        self._first_epoch = first_epoch
-        self._listening = [c for c in callbacks if c.listens_to_batches]
-        self._every_batch = any(c.every_batch for c in self._listening)
-        # What Ctrl-C and a loss that is not finite go back to: the parameters after the last epoch.
-        self._good = trainer.snapshot()
+        steps = math.ceil(self._count / self._size)
+        self._run = run = _FitRun(network, epochs, callbacks, steps, trainer, publish, self._task)
+        # After how many steps callbacks are to be called; None: as suits the backend.
+        intervals = [n for n in (c.batch_interval for c in run.listening) if n is not None]
+        self._interval = math.gcd(*intervals) if intervals else None
 
-    def run(self, network: Any, epochs: int) -> History:
+    def run(self, found: Checkpoint | None = None) -> History:
         """Train; return the history.
 
         Ctrl-C ends the run with the parameters of the last whole epoch.
 
         Args:
-            network: what callbacks are shown.
-            epochs: how many.
+            found: the checkpoint to go on from, which :meth:`check` let pass.
 
         Raises:
             DivergenceError: a loss is not finite; the trainer has its last finite parameters.
         """
-        run = Run(network, epochs, math.ceil(self._count / self._size), History())
-        self._notify("start", run)
+        run, error = self._run, None
+        if found is not None:
+            run.restore_all(found)
+        # What Ctrl-C and a loss that is not finite go back to: the parameters after the last epoch.
+        self._good = self._trainer.snapshot()
+        run.begin()
         try:
-            self._epochs(run)
+            self._epochs()
         except KeyboardInterrupt:
             self._trainer.restore(self._good)
             done = len(run.history)
             run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
+        except BaseException as problem:
+            error = problem
+            raise
         finally:
-            self._publish()  # for good: parameters that a callback sets at the end, stay
-            self._notify("stop", run)
-        if len(run.history) < epochs:
-            run.history.stopped = run.reason
+            run.publish()  # for good: parameters that a callback sets at the end, stay
+            run.end(error)
         return run.history
 
-    def _epochs(self, run: Run) -> None:
+    def check(self, found: Checkpoint) -> None:
+        """Raise a ResumeError if a checkpoint is of another run."""
+        check_same(found, self._run.task())
+
+    @property
+    def epochs_of_network(self) -> int:
+        """How many epochs the network has been trained for, those before this run included."""
+        before: int = self._run.first_epoch
+        return before + len(self._run.history)
+
+    def _epochs(self) -> None:
         """Do epoch after epoch; brief ones that nobody looks at singly, many at a time."""
-        history, together, alone = run.history, 1, self._one_by_one()
-        while len(history) < run.epochs and run.reason is None:
-            run.epoch, run.step = len(history) + 1, 0
-            self._notify("epoch_start", run)
+        run, history, together = self._run, self._run.history, 1
+        alone = self._one_by_one()
+        while run.goes_on:
+            begun = run.epoch_begins()
             started = time.perf_counter()
             if together == 1:
-                columns = self._one(run)
+                one = self._one(begun)
+                if one is None:  # left before its end
+                    return
+                columns = one
             else:
                 many = self._many(min(together, run.epochs - len(history)))
                 if many is None:  # one of them diverged: find it one by one
@@ -115,7 +137,9 @@ class Loop:
             columns["seconds"] = [seconds / count] * count
             history.extend(columns)
             run.epoch = len(history)
-            self._notify("epoch_end", run)
+            run.notify("epoch_end")
+            if run.changed:
+                self._good = self._trainer.snapshot(self._good)
             if not alone and seconds < _BRIEF:
                 together = min(2 * together, _MOST_TOGETHER)
 
@@ -125,35 +149,60 @@ class Loop:
             self._size < self._count
             or self._validation is not None
             or bool(self._trainer.objective.metrics)
-            or self._every_batch
-            or any(callback.every_epoch for callback in self._callbacks)
+            or self._interval is not None
+            or any(callback.every_epoch for callback in self._run.callbacks)
         )
 
-    def _one(self, run: Run) -> dict[str, list[float]]:
-        """Do one epoch; return its figures."""
-        trainer, order = self._trainer, self._rows
+    def _one(self, begun: Begun | None) -> dict[str, list[float]] | None:
+        """Do one epoch; return its figures, or None if a callback asked to leave it."""
+        run, trainer, order = self._run, self._trainer, self._rows
         if self._shuffle:
-            epoch = self._first_epoch + run.epoch
+            epoch = run.first_epoch + run.epoch
             order = random.permutation(trainer.seed, self._count, "order", epoch)
             order = order if self._rows is None else self._rows[order]
 
-        def each_block(steps: int) -> None:
+        def each_block(steps: int) -> bool:
             run.step = steps
-            self._notify("batch_end", run, self._listening)
+            run.notify("batch_end")
+            return not run.at_once
 
-        figures = trainer.epoch(
-            self._samples,
-            self._size,
-            order,
-            each_block if self._listening else None,
-            self._size if self._every_batch else None,
+        figures = (
+            {}
+            if run.at_once
+            else trainer.epoch(
+                self._samples,
+                self._size,
+                order,
+                each_block if run.listening else None,
+                None if self._interval is None else self._interval * self._size,
+                begun,
+            )
         )
-        if not (math.isfinite(figures["loss"]) and trainer.finite()):
-            raise_divergence(trainer, self._good, run.epoch, run.history)
+        if not (math.isfinite(figures.get("loss", 0.0)) and trainer.finite()):
+            if not run.at_once:
+                raise_divergence(trainer, self._good, run.epoch, run.history)
+            trainer.restore(self._good)
+        if run.at_once:
+            return None
         if self._validation is not None:
             held_out = trainer.evaluate(self._validation)
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
         return {name: [value] for name, value in figures.items()}
+
+    def _task(self) -> dict[str, Any]:
+        """Return what must be the same, beside the network, for a run to go on."""
+        objective, s, v = self._trainer.objective, self._samples, self._validation
+        return {
+            "loss": identity(objective.loss),
+            "optimizer": identity(self._trainer.optimizer),
+            "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
+            "rows": self._count,
+            "batch_size": self._size,
+            "shuffle": self._shuffle,
+            "weights": s.weight is not None,
+            "validation rows": None if v is None else len(v),
+            "data (a checksum)": sample((s.x, s.y, s.weight), self._trainer.backend.to_numpy),
+        }
 
     def _many(self, count: int) -> dict[str, list[float]] | None:
         """Do epochs of one step each; undo them all and return None if a loss is not finite."""
@@ -165,18 +214,105 @@ class Loop:
         trainer.carry, trainer.steps, trainer.updates = saved
         return None
 
-    def _notify(self, event: str, run: Run, listeners: Sequence[Callback] | None = None) -> None:
-        listeners = self._callbacks if listeners is None else listeners
-        if listeners and event != "stop":
-            self._publish()
-        for callback in listeners:
-            getattr(callback, event)(run)
+
+class _FitRun(Run):
+    """The run of a loop: what is in training is a trainer's.
+
+    Args:
+        network: what callbacks are shown.
+        epochs: how many.
+        trainer: holds the parameters.
+        publish: makes the parameters in training visible.
+        given: what must be the same for a run to go on, beside the network.
+
+    Attributes:
+        changed: whether a callback set parameters at the last event.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        epochs: int,
+        callbacks: Sequence[Callback],
+        steps_per_epoch: int,
+        trainer: Trainer,
+        publish: Callable[[], None],
+        given: Callable[[], dict[str, Any]],
+    ) -> None:
+        super().__init__(network, epochs, callbacks=callbacks, steps_per_epoch=steps_per_epoch)
+        self._trainer, self.publish, self._given = trainer, publish, given
+        self._begun: Begun | None = None
+        self.changed = False
+
+    @property
+    def losses(self) -> list[float]:
+        """The losses of the steps since the last ``batch_end``."""
+        return self._trainer.latest_losses()
+
+    def finite(self) -> bool:
+        """Return whether all parameters are finite."""
+        return self._trainer.finite()
+
+    def parameters(self) -> Any:
+        """Return the parameters in training."""
+        return self._trainer.params
+
+    def epoch_begins(self) -> Begun | None:
+        """Say that an epoch starts; return what of it was done before."""
+        begun, self._begun = self._begun, None
+        self.epoch, self.step = len(self.history) + 1, 0 if begun is None else begun.steps
+        self.notify("epoch_start")
+        return begun
+
+    def notify(self, event: str) -> None:
+        """Call the callbacks; take up parameters that they set."""
+        self.changed = False
+        if event == "stop" or not self.listeners(event):
+            super().notify(event)
+            return
+        self.publish()
+        shown = self.network.params
+        try:
+            super().notify(event)
+        finally:
+            self._trainer.rate_factor = self.learning_rate_factor
+            self.changed = self.network.params is not shown
+            if self.changed:
+                self._trainer.params = self.network.params
+
+    def task(self) -> dict[str, Any]:
+        """Return what must be the same for a run to go on."""
+        return super().task() | self._given()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a checkpoint keeps beside the parameters."""
+        begun = self._trainer.begun()
+        so_far = None
+        if begun is not None:
+            so_far = {"losses": begun.losses, "masses": begun.masses, "outputs": begun.outputs}
+        optimizer = self._trainer.optimizer_state()
+        return super().state() | {"optimizer": optimizer, "so_far": so_far}
+
+    def restore_all(self, found: Checkpoint) -> None:
+        """Go on from a checkpoint, with its parameters and optimiser."""
+        trainer, state = self._trainer, found.state
+        trainer.restore_optimizer(state["optimizer"])
+        on_device = {n: trainer.backend.asarray(p) for n, p in found.params.items()}
+        trainer.params = unflatten(on_device, trainer.params)
+        trainer.steps = state["trained"][0]
+        trainer.rate_factor = state["learning_rate_factor"]
+        so_far = state.get("so_far")
+        if so_far is not None:
+            steps = state["batch"]
+            self._begun = Begun(steps, so_far["losses"], so_far["masses"], so_far["outputs"])
+        self.publish()
+        self.restore(state)
 
 
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.optimizer.rate(max(trainer.updates, 1))
+    rate = trainer.rates(1)[0]
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
         f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "

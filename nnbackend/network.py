@@ -23,7 +23,8 @@ from nnbackend import activations, data, losses, metrics, optimizers, random, tr
 from nnbackend import backend as backends
 from nnbackend.activations import Identity
 from nnbackend.backend import Backend
-from nnbackend.callbacks import resolve as resolve_callbacks
+from nnbackend.callbacks.run import find as find_checkpoint
+from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
 from nnbackend.errors import nearest
 from nnbackend.history import History
@@ -118,6 +119,15 @@ class Network:
         return self
 
     @property
+    def trained(self) -> tuple[int, int]:
+        """How many steps and epochs it was trained for: they number dropout masks and orders of rows."""
+        return self._steps, self._epochs
+
+    @trained.setter
+    def trained(self, steps_and_epochs: tuple[int, int]) -> None:
+        self._steps, self._epochs = steps_and_epochs
+
+    @property
     def params(self) -> Params:
         """The parameters by layer and name. Assigning replaces them, with no copy and no check.
 
@@ -210,6 +220,7 @@ class Network:
         sample_weight: Any = None,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
+        resume: str | os.PathLike[str] | None = None,
         verbose: int | bool | None = None,
         profile: bool = False,
     ) -> History:
@@ -229,6 +240,10 @@ class Network:
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: see :mod:`nnbackend.callbacks`.
+            resume: a checkpoint, or a folder of them, that :class:`~nnbackend.callbacks.Checkpoint`
+                wrote: the run goes on as if nothing had happened, with the parameters, the optimiser
+                and the history from there. All else must be given as before, and ``epochs`` counts
+                from the start of the whole run.
             verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
             profile: whether to measure where the time goes, layer by layer. The table is kept in
                 ``history.profile`` and, unless ``verbose=0``, printed to standard error. Measuring
@@ -240,6 +255,8 @@ class Network:
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
+            ResumeError: the checkpoint is of another run; the message says what differs.
+            ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
         epochs = check_size("epochs", epochs)
@@ -248,6 +265,7 @@ class Network:
         if validation_data is not None and validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
         watchers = resolve_callbacks(callbacks, verbose)
+        found = None if resume is None else find_checkpoint(resume, watchers)
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
             objective = self._objective(loss, metrics, x)
@@ -263,12 +281,10 @@ class Network:
                         index = self.backend.asarray(part, dtype=self.backend.xp.int32)
                         weight = self.backend.xp.take(samples.weight, index, axis=0)
                         data.check_some_weight(weight, self.backend, " of either part of the split")
-        with self.backend.scope():
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
             trainer = self._new_trainer(fitted, chosen)
-            self._adopt(trainer)  # the arrays from before are let go
             loop = Loop(
                 trainer,
                 samples,
@@ -278,16 +294,21 @@ class Network:
                 validation=validation,
                 callbacks=watchers,
                 publish=lambda: self._adopt(trainer),
-                first_epoch=self._epochs,
+                network=self,
+                epochs=epochs,
             )
+            if found is not None:
+                loop.check(found)
+        with self.backend.scope():
+            self._adopt(trainer)  # the arrays from before are let go
             started = time.perf_counter()
-            history = loop.run(self, epochs)
+            history = loop.run(found)
             if measured is not None:
                 measured.finish(time.perf_counter() - started)
                 history.profile = measured
                 if verbose != 0:
                     _say(str(measured))
-            self._epochs += len(history)
+            self._epochs = loop.epochs_of_network
             # The trainer's vectors are several times the size of the parameters: let them go.
             self._trainer, self._last = None, objective
         if history.stopped is not None and history.stopped.startswith("interrupted"):

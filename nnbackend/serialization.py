@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -29,7 +31,12 @@ from nnbackend.types import Params
 __all__ = ["load", "save"]
 
 _FORMAT = 1
-_HEADER = "nnbackend"
+HEADER = "nnbackend"
+"""The entry of a file's header that describes the network."""
+CHECKPOINT = "checkpoint"
+"""The entry that a checkpoint has besides, see :mod:`nnbackend.checkpoints`."""
+PARAMETERS = "network/"
+"""What the names of parameters begin with in a checkpoint, which holds other tensors too."""
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> Path:
@@ -40,9 +47,14 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
         ValueError: the network has no parameters yet, or the metadata holds NaN.
         OSError: the file cannot be written.
     """
+    tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
+    return write(path, tensors, {HEADER: described(network)})
+
+
+def described(network: Network) -> str:
+    """Return the description of a network as JSON, for the header of a file."""
     from nnbackend import __version__
 
-    tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
     description = {
         "format": _FORMAT,
         "version": __version__,
@@ -52,9 +64,13 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
         "network": describe(network.layers),
         "metadata": network.metadata,
     }
-    header = {_HEADER: json.dumps(description, allow_nan=False)}
+    return json.dumps(description, allow_nan=False)
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict[str, str]) -> Path:
+    """Write arrays of NumPy's and texts for the header to a file, whole or not at all."""
     # safetensors writes memory as it lies: it must be in C order.
-    contiguous = {name: tensor.copy(order="C") for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
 
 
@@ -66,6 +82,8 @@ def load(
     dtype: str | None = None,
 ) -> Network:
     """Read a network that ``Network.save`` wrote, on whatever backend it was trained.
+
+    A checkpoint of a training run is read as well: the network as it was at that moment.
 
     Args:
         path: the file.
@@ -104,31 +122,55 @@ def load(
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the description and the tensors of a file."""
+    """Return the description and the parameters in a file of a network, or in a checkpoint."""
+    header, tensors = read(file)
+    description = parsed(header, HEADER)
+    if description.get("format") != _FORMAT:
+        raise ModelFileError(
+            f"it has format {description.get('format')!r}, this version of nnbackend reads "
+            f"{_FORMAT}; it was written by version {description.get('version')!r}"
+        )
+    if CHECKPOINT in header:
+        tensors = part(tensors, PARAMETERS)
+    return description, tensors
+
+
+def read(file: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the header and the tensors of a file that :func:`write` wrote.
+
+    Raises:
+        ModelFileError: it is another kind of file, or damaged.
+    """
     try:
         with safetensors.safe_open(file, framework="np") as content:
             header = content.metadata() or {}
-            if _HEADER not in header:
+            if HEADER not in header:
                 raise ModelFileError("it is a safetensors file, but not one of nnbackend's")
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            return header, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise ModelFileError(f"it is not a safetensors file, or is damaged ({error})") from error
     except (TypeError, AttributeError, ValueError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"it holds data of an unknown kind ({error})") from error
+
+
+def parsed(header: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Return the table that an entry of a header holds as JSON."""
     try:
-        description = json.loads(header[_HEADER], parse_constant=_refuse_constant)
+        # A model's description is strict JSON; the figures of a training run may be infinite.
+        constant = _refuse_constant if name == HEADER else float
+        description = json.loads(header[name], parse_constant=constant)
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"its description is not valid JSON ({error})") from error
     if not isinstance(description, dict):
         raise ModelFileError("its description is not a table")
-    if description.get("format") != _FORMAT:
-        raise ModelFileError(
-            f"it has format {description.get('format')!r}, this version of nnbackend reads "
-            f"{_FORMAT}; it was written by version {description.get('version')!r}"
-        )
-    return description, tensors
+    return description
+
+
+def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the tensors whose names begin with ``prefix``, without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def _refuse_constant(name: str) -> None:

@@ -21,9 +21,11 @@ from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Optimizer
+from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
 
 __all__ = [
+    "Begun",
     "Objective",
     "Samples",
     "Trainer",
@@ -78,6 +80,23 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """What came of the first steps of an epoch that goes on later.
+
+    Attributes:
+        steps: how many.
+        losses: of each, on the host in float64.
+        masses: what each counts in the mean loss.
+        outputs: of their rows, if metrics are watched.
+    """
+
+    steps: int
+    losses: np.ndarray[Any, Any]
+    masses: np.ndarray[Any, Any]
+    outputs: Any = None
+
+
+@dataclass(frozen=True)
 class _Block:
     """Rows that were learned from, and what came of it."""
 
@@ -86,7 +105,7 @@ class _Block:
     losses: Any
     masses: Any
     outputs: Array | None
-    y: Array
+    y: Array | None
     weight: Array | None
 
 
@@ -194,14 +213,43 @@ class Trainer:
         self.seed = seed
         self.steps = steps  # of the network's life: a new dropout mask for each
         self.updates = 0  # of this optimiser's life: what its formulas count
+        self.rate_factor = 1.0
         self.layout = layout_for(backend, optimizer)
         self.carry = self.layout.init(params)
         self._run = training_step(objective, optimizer, backend, seed)
+        self._blocks: list[_Block] = []  # of this epoch so far
 
     @property
     def params(self) -> Params:
         """The named parameters as they are now."""
         return self.layout.params(self.carry)
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        self.carry = self.layout.with_params(self.carry, params)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Return the optimiser's arrays and count of steps, as ``Optimizer.init`` gives them."""
+        return {"step": self.updates, "slots": self.layout.slots(self.carry)}
+
+    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Go on from arrays and a count of ``optimizer_state``, here or in another process.
+
+        Raises:
+            ValueError: they are not this optimiser's.
+        """
+        own, given = flatten(self.layout.slots(self.carry)), flatten(state["slots"])
+        shapes, found = ({n: tuple(a.shape) for n, a in t.items()} for t in (own, given))
+        if shapes != found:
+            wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
+            raise ValueError(f"the optimizer's arrays do not fit: {', '.join(wrong[:5])}")
+        on_device = {
+            name: self.backend.asarray(given[name], dtype=array.dtype)
+            for name, array in own.items()
+        }
+        slots = unflatten(on_device, self.layout.slots(self.carry))
+        self.carry = self.layout.with_slots(self.carry, slots)
+        self.updates = state["step"]
 
     def snapshot(self, old: Any = None) -> Any:
         """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
@@ -220,8 +268,9 @@ class Trainer:
         samples: Samples,
         batch_size: int,
         order: Any = None,
-        each_block: Callable[[int], None] | None = None,
+        each_block: Callable[[int], bool] | None = None,
         block_rows: int | None = None,
+        begun: Begun | None = None,
     ) -> dict[str, float]:
         """Go through the samples once; return the mean loss and the metrics.
 
@@ -229,13 +278,21 @@ class Trainer:
             samples: what to learn from.
             batch_size: rows of a step.
             order: the rows to take, in their order; None: all as they are.
-            each_block: is told the number of steps done, after each block of steps.
+            each_block: is told the number of steps done, after each block of steps; says whether
+                to go on. An epoch that is left has the figures of its steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
+            begun: what came of the first steps, if they were done before.
         """
-        rows, blocks = len(samples if order is None else order), list[_Block]()
+        rows, first, blocks = len(samples if order is None else order), 0, list[_Block]()
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        for start in range(0, rows, block_rows):
-            stop = min(start + block_rows, rows)
+        if begun is not None:
+            first = min(begun.steps * batch_size, rows)
+            blocks.append(self._block_begun(begun, samples, batch_size, order, first))
+        self._blocks = blocks
+        # Blocks start at the same rows whether or not the epoch was left in between.
+        starts = [first, *range(block_rows * (first // block_rows + 1), rows, block_rows)]
+        for start in starts if first < rows else ():
+            stop = min(block_rows * (start // block_rows + 1), rows)
             part = samples
             if order is not None:
                 part = samples.take(order[start:stop], self.backend)
@@ -243,13 +300,43 @@ class Trainer:
                 part = samples.slice(start, stop)
             size = min(batch_size, stop - start)
             blocks.append(self._block(part, size, math.ceil((stop - start) / size)))
-            if each_block is not None:
-                each_block(math.ceil(stop / batch_size))
+            if each_block is not None and not each_block(math.ceil(stop / batch_size)):
+                break
         # Here, and not before, the losses are waited for.
-        losses = np.concatenate([self.backend.read(block.losses) for block in blocks])
+        losses = np.concatenate([self._losses(block) for block in blocks])
         masses = np.concatenate([self._masses(block) for block in blocks])
+        self._blocks = []
         figures = {"loss": float(losses @ masses / masses.sum())}
         return figures | self._watched(blocks)
+
+    def begun(self) -> Begun | None:
+        """Return what came of the steps of this epoch so far; None between epochs."""
+        blocks = self._blocks
+        if not blocks:
+            return None
+        losses = np.concatenate([self._losses(block) for block in blocks])
+        masses = np.concatenate([self._masses(block) for block in blocks])
+        rows, joined = sum(block.rows for block in blocks), self._outputs(blocks)
+        # Kept as one block: what has been read once is not read again.
+        blocks[:] = [_Block(rows, blocks[0].size, losses, masses, *joined)]
+        return Begun(len(losses), losses, masses, joined[0])
+
+    def latest_losses(self) -> list[float]:
+        """Return the losses of the last block of steps of this epoch, waiting for them."""
+        latest: list[float] = self._losses(self._blocks[-1]).tolist() if self._blocks else []
+        return latest
+
+    def _block_begun(
+        self, begun: Begun, samples: Samples, batch_size: int, order: Any, rows: int
+    ) -> _Block:
+        """Return the block of the steps that were done before."""
+        if begun.outputs is None:  # only metrics look at the rows again
+            return _Block(rows, batch_size, begun.losses, begun.masses, None, None, None)
+        part = samples.slice(0, rows)
+        if order is not None:
+            part = samples.take(order[:rows], self.backend)
+        outputs = self.backend.asarray(begun.outputs)
+        return _Block(rows, batch_size, begun.losses, begun.masses, outputs, part.y, part.weight)
 
     def repeat(self, samples: Samples, count: int) -> list[float]:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
@@ -260,10 +347,19 @@ class Trainer:
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
-        rate = self.optimizer.learning_rate
-        if not callable(rate):
-            return [rate] * count
-        return [float(rate(update)) for update in range(self.updates - count, self.updates)]
+        scheduled = self._scheduled()
+        if not callable(scheduled.learning_rate):
+            return [scheduled.learning_rate] * count
+        return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
+
+    def _scheduled(self) -> Optimizer:
+        """Return the optimiser with its learning rate times ``rate_factor``, to ask for numbers.
+
+        The rule itself takes the rate as data, so that a compiled step stays the same.
+        """
+        if self.rate_factor == 1.0:
+            return self.optimizer
+        return self.optimizer.scaled(self.rate_factor)
 
     def _block(self, samples: Samples, size: int, steps: int) -> _Block:
         """Run the steps of a block of rows."""
@@ -271,8 +367,9 @@ class Trainer:
         padded = samples
         if self.backend.static_shapes:
             padded = _padded(samples, -(-rows // size) * size, self.backend)
-        first, self.updates = self.updates, self.updates + steps
-        scalars = [self.optimizer.scalars(first + i + 1) for i in range(steps)]
+        scheduled = self._scheduled()
+        scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
+        self.updates += steps
         numbers = range(self.steps, self.steps + steps)
         self.steps += steps
         self.carry, losses, masses, outputs = self._run(
@@ -282,8 +379,15 @@ class Trainer:
             outputs = outputs[:rows, ...]
         return _Block(rows, size, losses, masses, outputs, samples.y, samples.weight)
 
+    def _losses(self, block: _Block) -> np.ndarray[Any, Any]:
+        """Return the loss of each step on the host, waiting for it unless it has been read."""
+        read = isinstance(block.losses, np.ndarray) and block.losses.dtype == np.float64
+        return block.losses if read else self.backend.read(block.losses)
+
     def _masses(self, block: _Block) -> np.ndarray[Any, Any]:
         """Return what each step counts in the mean loss: its weights, or its number of rows."""
+        if isinstance(block.masses, np.ndarray) and block.masses.dtype == np.float64:
+            return block.masses
         if block.masses is not None:
             return self.backend.read(block.masses)
         starts = range(0, block.rows, block.size)
@@ -293,10 +397,17 @@ class Trainer:
         """Return the metrics over the outputs of an epoch."""
         if not self.objective.metrics:
             return {}
-        z = _joined([block.outputs for block in blocks], self.backend)
-        y = _joined([block.y for block in blocks], self.backend)
-        weight = _joined([block.weight for block in blocks], self.backend)
-        return measure(self.objective, z, y, weight, self.backend)
+        return measure(self.objective, *self._outputs(blocks), self.backend)
+
+    def _outputs(self, blocks: list[_Block]) -> tuple[Any, Any, Any]:
+        """Return outputs, targets and weights of all rows, if anyone looks at them."""
+        if not self.objective.metrics:
+            return None, None, None
+        return (
+            _joined([block.outputs for block in blocks], self.backend),
+            _joined([block.y for block in blocks], self.backend),
+            _joined([block.weight for block in blocks], self.backend),
+        )
 
     def evaluate(self, samples: Samples) -> dict[str, float]:
         """Return the loss and the metrics on other samples."""

@@ -1,4 +1,4 @@
-"""Every layer, activation, loss, optimiser, initialiser and metric, listed once.
+"""Every layer, activation, loss, optimiser, schedule, initialiser and metric, listed once.
 
 ``test_registry.py`` fails for one that is registered and not in these tables.
 """
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import nnbackend as nnb
-from nnbackend import activations, initializers, losses, metrics, optimizers
+from nnbackend import activations, initializers, losses, metrics, optimizers, schedules
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Case:
 
 def each(cases: Iterable[Case]) -> Any:
     """Parametrise a test over cases, as its argument ``case``."""
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.id)
+    return pytest.mark.parametrize("case", list(cases), ids=lambda case: case.id)
 
 
 def rows(shape: Iterable[int], seed: int = 0, low: float = 0.1) -> np.ndarray:
@@ -132,6 +132,52 @@ OPTIMIZERS = [
                                        weight_decay=0.02)),
     Case("adamw", optimizers.AdamW(0.02)),
     Case("adamw-decay", optimizers.AdamW(0.02, weight_decay=0.1)),
+    Case("adam-amsgrad", optimizers.Adam(0.02, beta2=0.9, amsgrad=True)),
+    Case("adamw-amsgrad", optimizers.AdamW(0.02, beta2=0.9, amsgrad=True)),
+    Case("nadam", optimizers.Nadam(0.02)),
+    Case("nadam-decay", optimizers.Nadam(0.02, beta1=0.8, beta2=0.9, epsilon=1e-6,
+                                         weight_decay=0.02, momentum_decay=0.1)),
+    Case("radam", optimizers.RAdam(0.05)),
+    Case("radam-decay", optimizers.RAdam(0.05, beta1=0.8, beta2=0.99, epsilon=1e-6,
+                                         weight_decay=0.02)),
+    Case("radam-no-epsilon", optimizers.RAdam(0.05, epsilon=0.0)),
+    Case("adagrad", optimizers.Adagrad(0.5)),
+    Case("adagrad-decay", optimizers.Adagrad(0.5, initial=0.1, epsilon=0.0, weight_decay=0.02)),
+    Case("adadelta", optimizers.Adadelta(2.0, epsilon=1e-3)),
+    Case("adadelta-decay", optimizers.Adadelta(smoothing=0.8, epsilon=1e-2,
+                                               weight_decay=0.02)),
+    Case("lion", optimizers.Lion(0.02)),
+    Case("lion-decay", optimizers.Lion(0.02, beta1=0.8, beta2=0.95, weight_decay=0.1)),
+    Case("lamb", optimizers.LAMB(0.05)),
+    Case("lamb-decay", optimizers.LAMB(0.05, beta1=0.8, beta2=0.9, epsilon=1e-8,
+                                       weight_decay=0.1)),
+    Case("muon", optimizers.Muon(0.02, others=optimizers.AdamW(0.03))),
+    Case("muon-plain", optimizers.Muon(0.02, momentum=0.8, nesterov=False, weight_decay=0.01,
+                                       iterations=4, epsilon=1e-30,
+                                       others=optimizers.Adam(0.02, epsilon=1e-30))),
+    Case("muon-rms", optimizers.Muon(0.02, adjust="match_rms_adamw", others=optimizers.SGD(0.1))),
+]  # fmt: skip
+
+SCHEDULES = [
+    Case("constant", schedules.Constant(0.3)),
+    Case("step", schedules.Step(0.4, every=7, factor=0.5)),
+    Case("multi_step", schedules.MultiStep(0.4, (5, 6, 30), factor=0.3)),
+    Case("exponential", schedules.Exponential(0.4, 0.95)),
+    Case("exponential-every", schedules.Exponential(0.4, 0.5, every=10, minimum=0.05)),
+    Case("polynomial", schedules.Polynomial(0.4, 40)),
+    Case("polynomial-2", schedules.Polynomial(0.4, 30, power=2.0, final=0.1)),
+    Case("cosine", schedules.Cosine(0.4, 50)),
+    Case("cosine-final", schedules.Cosine(0.4, 30, final=0.1)),
+    Case("cosine-restarts", schedules.Cosine(0.4, 9, final=0.1, multiplier=1)),
+    Case("cosine-longer", schedules.Cosine(0.4, 7, final=0.1, multiplier=2)),
+    Case("one_cycle", schedules.OneCycle(0.4, 50)),
+    Case("one_cycle-linear", schedules.OneCycle(0.4, 50, warmup=0.4, initial=0.1, final=0.01,
+                                                shape="linear")),
+    Case("inverse_square_root", schedules.InverseSquareRoot(0.4, 10)),
+    Case("warmup", schedules.Warmup(schedules.Cosine(0.4, 40), 10)),
+    Case("warmup-to-a-number", schedules.Warmup(0.4, 10, initial=0.1)),
+    Case("transformer", schedules.Warmup(schedules.InverseSquareRoot(0.4, 10), 10)),
+    Case("scaled", schedules.Scaled(schedules.Step(0.4, every=7, factor=0.5), 0.1)),
 ]  # fmt: skip
 
 SHAPE = (300, 200)  # of a weight: fan-in 300, fan-out 200

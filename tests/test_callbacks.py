@@ -243,7 +243,7 @@ def test_at_a_terminal_brief_work_shows_no_bar(monkeypatch):
 def test_at_a_terminal_long_work_shows_a_bar(monkeypatch):
     pytest.importorskip("rich")
     terminal = at_terminal(monkeypatch)
-    monkeypatch.setattr("nnbackend.callbacks._PATIENCE", 0.0)
+    monkeypatch.setattr("nnbackend.callbacks.progress._PATIENCE", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     network().fit(X, Y, epochs=3, batch_size=4)
     assert "epoch" in terminal.text
@@ -251,7 +251,7 @@ def test_at_a_terminal_long_work_shows_a_bar(monkeypatch):
 
 def test_without_rich_long_work_at_a_terminal_shows_lines(monkeypatch):
     terminal = at_terminal(monkeypatch)
-    monkeypatch.setattr("nnbackend.callbacks._PATIENCE", 0.0)
+    monkeypatch.setattr("nnbackend.callbacks.progress._PATIENCE", 0.0)
     for name in ("rich", "rich.console", "rich.progress"):
         monkeypatch.setitem(sys.modules, name, None)
     network().fit(X, Y, epochs=3, batch_size=4)
@@ -261,3 +261,21 @@ def test_without_rich_long_work_at_a_terminal_shows_lines(monkeypatch):
 def test_with_no_standard_error_at_all_nothing_fails(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert len(network().fit(X, Y, epochs=2)) == 2
+
+
+def test_a_callback_can_scale_the_learning_rate(backend64):
+    """From the next epoch on, as a schedule that drops then would."""
+
+    def tenth(run):
+        run.learning_rate_factor = 0.1 if run.epoch >= 2 else 1.0
+
+    scaled, dropping = network(backend64), network(backend64)
+    for rate in (0.1, lambda step: 0.1 / (1 + step)):
+        value = rate if callable(rate) else lambda step: 0.1
+        schedule = lambda step, value=value: value(step) * (0.1 if step >= 6 else 1.0)  # noqa: E731
+        a = scaled.fit(X, Y, epochs=4, batch_size=4, optimizer=nnb.Adam(rate), callbacks=[tenth])
+        b = dropping.fit(X, Y, epochs=4, batch_size=4, optimizer=nnb.Adam(schedule))
+        np.testing.assert_allclose(a["learning_rate"], b["learning_rate"], rtol=1e-12)
+        assert_close(
+            host(backend64, scaled.state_dict()), host(backend64, dropping.state_dict()), 1e-10
+        )

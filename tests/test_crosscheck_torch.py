@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -46,6 +48,29 @@ LOSS_TWINS = {
     "softmax_cross_entropy-labels": lambda x, t: F.cross_entropy(x, t.long()),
     "softmax_cross_entropy-axes": lambda x, t: F.cross_entropy(x.mT, t.long()),
 }
+
+
+class MuonTwin:
+    """PyTorch's Muon for matrices, which are (out, in) there, and another optimiser for the rest.
+
+    PyTorch's iteration is in bfloat16; here it keeps the dtype, so that it can be compared.
+    """
+
+    def __init__(self, params: list[Any], others: Any, *args: Any, **kwargs: Any) -> None:
+        self.pairs = [(p, p.detach().T.contiguous()) for p in params if p.ndim == 2]
+        self.muon = torch.optim.Muon([twin for _, twin in self.pairs], *args, **kwargs)
+        self.others = others([p for p in params if p.ndim != 2])
+
+    def step(self) -> None:
+        for p, twin in self.pairs:
+            twin.grad = p.grad.T.contiguous()
+        with mock.patch.object(torch.Tensor, "bfloat16", torch.Tensor.clone):
+            self.muon.step()
+        self.others.step()
+        for p, twin in self.pairs:
+            p.data.copy_(twin.T)
+
+
 OPTIMIZER_TWINS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.1),
     "sgd-decay": lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.02),
@@ -63,7 +88,36 @@ OPTIMIZER_TWINS = {
     ),
     "adamw": lambda p: torch.optim.AdamW(p, 0.02),
     "adamw-decay": lambda p: torch.optim.AdamW(p, 0.02, weight_decay=0.1),
+    "adam-amsgrad": lambda p: torch.optim.Adam(p, 0.02, (0.9, 0.9), amsgrad=True),
+    "adamw-amsgrad": lambda p: torch.optim.AdamW(p, 0.02, (0.9, 0.9), amsgrad=True),
+    "nadam": lambda p: torch.optim.NAdam(p, 0.02),
+    "nadam-decay": lambda p: torch.optim.NAdam(p, 0.02, (0.8, 0.9), 1e-6, 0.02, 0.1),
+    "radam": lambda p: torch.optim.RAdam(p, 0.05),
+    "radam-decay": lambda p: torch.optim.RAdam(p, 0.05, (0.8, 0.99), 1e-6, 0.02),
+    "radam-no-epsilon": lambda p: torch.optim.RAdam(p, 0.05, eps=0.0),
+    "adagrad": lambda p: torch.optim.Adagrad(p, 0.5),
+    "adagrad-decay": lambda p: torch.optim.Adagrad(
+        p, 0.5, weight_decay=0.02, initial_accumulator_value=0.1, eps=0.0
+    ),
+    "adadelta": lambda p: torch.optim.Adadelta(p, 2.0, eps=1e-3),
+    "adadelta-decay": lambda p: torch.optim.Adadelta(p, 1.0, 0.8, 1e-2, 0.02),
+    "muon": lambda p: MuonTwin(p, lambda q: torch.optim.AdamW(q, 0.03), 0.02),
+    "muon-plain": lambda p: MuonTwin(
+        p,
+        lambda q: torch.optim.Adam(q, 0.02, eps=1e-30),
+        0.02,
+        0.01,
+        0.8,
+        False,
+        ns_steps=4,
+        eps=1e-30,
+    ),
+    "muon-rms": lambda p: MuonTwin(
+        p, lambda q: torch.optim.SGD(q, 0.1), 0.02, adjust_lr_fn="match_rms_adamw"
+    ),
 }
+# Without a counterpart in PyTorch: test_crosscheck_jax.py compares them with optax.
+NOT_IN_TORCH = {"lion", "lion-decay", "lamb", "lamb-decay"}
 
 
 def layer_twin(layer: Any, params: Any, x: Any) -> Any:
@@ -132,7 +186,20 @@ def test_losses(case):
 SHAPES = {"0": {"weight": (5, 4), "bias": (4,)}, "1": {"weight": (4, 1)}}
 
 
-@each(OPTIMIZERS)
+@pytest.fixture
+def float64_by_default():
+    """NAdam keeps its product of momenta in the default dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_every_optimiser_has_a_twin():
+    assert OPTIMIZER_TWINS.keys() | NOT_IN_TORCH == {case.id for case in OPTIMIZERS}
+
+
+@each(case for case in OPTIMIZERS if case.id not in NOT_IN_TORCH)
+@pytest.mark.usefixtures("float64_by_default")
 def test_optimisers_over_a_hundred_steps(case, backend64):
     start = tree_map(lambda shape: rows(shape, 0), SHAPES)
     twins = flatten(tree_map(leaf, start))
@@ -151,6 +218,37 @@ def test_optimisers_over_a_hundred_steps(case, backend64):
         {name: p.detach().numpy() for name, p in twins.items()},
         1e-10,
     )
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        (nnb.SGD, torch.optim.SGD),
+        (nnb.RMSprop, torch.optim.RMSprop),
+        (nnb.Adam, torch.optim.Adam),
+        (nnb.AdamW, torch.optim.AdamW),
+        (nnb.Nadam, torch.optim.NAdam),
+        (nnb.RAdam, torch.optim.RAdam),
+        (nnb.Adagrad, torch.optim.Adagrad),
+        (nnb.Adadelta, torch.optim.Adadelta),
+        (nnb.Muon, torch.optim.Muon),
+    ],
+)
+def test_defaults_are_those_of_pytorch(own, other):
+    """Every hyperparameter that both have, under the name that each has for it."""
+    names = {
+        "learning_rate": "lr",
+        "epsilon": "eps",
+        "smoothing": "rho" if own is nnb.Adadelta else "alpha",
+        "initial": "initial_accumulator_value",
+        "iterations": "ns_steps",
+    }
+    theirs = dict(other([torch.zeros(2, 2)]).defaults)
+    if "betas" in theirs:
+        theirs["beta1"], theirs["beta2"] = theirs["betas"]
+    for field in dataclasses.fields(own):
+        if field.name not in ("adjust", "others"):
+            assert getattr(own(), field.name) == theirs[names.get(field.name, field.name)]
 
 
 LEARNING = {

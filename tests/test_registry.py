@@ -11,7 +11,7 @@ import cases
 import pytest
 
 import nnbackend as nnb
-from nnbackend import activations, initializers, layers, losses, metrics, optimizers
+from nnbackend import activations, initializers, layers, losses, metrics, optimizers, schedules
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.registry import Registry, describe, rebuild
 
@@ -20,6 +20,7 @@ TABLES = [
     (activations.ACTIVATIONS, [case.thing for case in cases.ACTIVATIONS]),
     (losses.LOSSES, [case.thing for case in cases.LOSSES]),
     (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS]),
+    (schedules.SCHEDULES, [case.thing for case in cases.SCHEDULES]),
     (initializers.INITIALIZERS, [moments.thing for moments in cases.INITIALIZERS.values()]),
     (metrics.METRICS, [metric for metric, _ in cases.METRICS.values()]),
 ]

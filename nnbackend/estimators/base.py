@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -25,19 +25,18 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from nnbackend import losses, metrics, optimizers, training
 from nnbackend.activations import Identity
 from nnbackend.backend import _CLASSES, Backend, get_backend, namespace
-from nnbackend.callbacks import Callback
-from nnbackend.callbacks import resolve as resolve_callbacks
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
 from nnbackend.estimators.solvers import PenalizedTrainer, minimize
-from nnbackend.history import History, Run
+from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
+from nnbackend.loop import _FitRun as FitRun
 from nnbackend.losses import Loss
 from nnbackend.network import Network
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
 from nnbackend.training import Objective, Samples
-from nnbackend.tree import paths
+from nnbackend.tree import leaves, paths, tree_map
 from nnbackend.types import Array, Layer, Params
 
 __all__ = ["NeuralEstimator"]
@@ -173,7 +172,7 @@ class NeuralEstimator(BaseEstimator):
                 self._fit_lbfgs(objective, backend, params, samples)
             else:
                 self._fit_stochastic(objective, backend, params, samples, target, incremental)
-        if not all(_finite(leaf) for leaf in _leaves(self._kept_params())):
+        if not all(_finite(leaf) for leaf in leaves(self._kept_params())):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
@@ -186,7 +185,7 @@ class NeuralEstimator(BaseEstimator):
         self.n_iter_ = 0
         self.t_ = 0
         self._seed = self._draw_seed()
-        self._keep_params(_mapped(self._home.from_host, params))
+        self._keep_params(tree_map(self._home.from_host, params))
         if self.solver != "lbfgs":
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
@@ -261,7 +260,7 @@ class NeuralEstimator(BaseEstimator):
 
     def _placed(self, backend: Backend) -> Params:
         """Return the parameters on a backend."""
-        return _mapped(backend.asarray, self._kept_params())
+        return tree_map(backend.asarray, self._kept_params())
 
     # The stochastic solvers
 
@@ -285,20 +284,18 @@ class NeuralEstimator(BaseEstimator):
             rows = np.arange(count)
         places = np.arange(count)
         self.n_iter_ = 0
-        if not incremental or not hasattr(self, "history_"):
-            self.history_ = History()
         best = trainer.snapshot() if self.early_stopping else None
-        watch = _Watch(self, trainer, count, size)
+        run = self._run(trainer, math.ceil(count / size), incremental)
         try:
-            watch.notify("start")
             for _ in range(self.max_iter):
                 began = time.perf_counter()
-                watch.notify("epoch_start")
+                if run is not None:
+                    run.epoch_begins()
                 order = rows
                 if self.shuffle:
                     places = shuffle(places, random_state=self._random_state)
                     order = places if rows is None else rows[places]
-                figures = trainer.epoch(samples, size, order, *watch.blocks())
+                figures = trainer.epoch(samples, size, order, *_blocks(run, size))
                 self.n_iter_ += 1
                 self.loss_ = figures["loss"]
                 self.t_ += count
@@ -313,8 +310,10 @@ class NeuralEstimator(BaseEstimator):
                     figures["validation_score"] = self.validation_scores_[-1]
                 figures["seconds"] = time.perf_counter() - began
                 self.history_.extend({name: [value] for name, value in figures.items()})
-                watch.notify("epoch_end")
-                if self._converged() or incremental or self._out_of_time(started, watch):
+                if run is not None:
+                    run.epoch = len(self.history_)
+                    run.notify("epoch_end")
+                if self._converged() or incremental or self._out_of_time(started, run):
                     break
                 if self.n_iter_ == self.max_iter:
                     warnings.warn(
@@ -324,13 +323,15 @@ class NeuralEstimator(BaseEstimator):
                         stacklevel=4,
                     )
         except KeyboardInterrupt:
-            self.history_.stopped = "interrupted"
+            self.history_.stopped = "interrupted by the user"
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
             if best is not None:
                 trainer.restore(best)
             self._publish(trainer)
-            watch.notify("stop")
+            if run is not None:
+                run.publish()
+                run.end()
 
     def _ready_trainer(
         self, objective: Objective, backend: Backend, params: Params, incremental: bool
@@ -339,7 +340,7 @@ class NeuralEstimator(BaseEstimator):
         kept: PenalizedTrainer | None = getattr(self, "_trainer", None)
         described = objective.layers, objective.loss, dict(objective.metrics), backend, self.alpha
         if incremental and kept is not None and self._described == described:
-            kept.set_params(params)
+            kept.params = params
             return kept
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._make_optimizer()
@@ -347,10 +348,9 @@ class NeuralEstimator(BaseEstimator):
         trainer = PenalizedTrainer(
             float(self.alpha), objective, self._optimizer, backend, params, self._seed
         )
-        if incremental and kept is not None:
-            trainer.load_state(kept.state())
-        elif incremental and self._optimizer_state is not None:
-            trainer.load_state(self._optimizer_state)
+        state = kept.optimizer_state() if kept is not None else self._optimizer_state
+        if incremental and state is not None:
+            trainer.restore_optimizer(_on_host(state, kept.backend if kept is not None else None))
         self._trainer, self._described = trainer, described
         return trainer
 
@@ -473,10 +473,29 @@ class NeuralEstimator(BaseEstimator):
         self._no_improvement_count = 0
         return False
 
-    def _out_of_time(self, started: float, watch: _Watch) -> bool:
+    def _run(self, trainer: PenalizedTrainer, steps: int, incremental: bool) -> FitRun | None:
+        """Start a history, and if there are callbacks the run that they see."""
+        if not incremental or not hasattr(self, "history_"):
+            self.history_ = History()
+        if not self.callbacks:
+            return None
+        network = self._network_of(trainer.params)
+
+        def publish() -> None:
+            copied = trainer.backend.xp.asarray
+            network.params = tree_map(lambda leaf: copied(leaf, copy=True), trainer.params)
+
+        run = FitRun(
+            network, self.max_iter, self.callbacks, steps, trainer, publish, given=self.get_params
+        )
+        run.history = self.history_
+        run.begin()
+        return run
+
+    def _out_of_time(self, started: float, run: FitRun | None) -> bool:
         """Return whether ``max_time`` is over, or a callback asks to stop."""
-        if watch.reason is not None:
-            self.history_.stopped = watch.reason
+        if run is not None and run.reason is not None:
+            self.history_.stopped = run.reason
             return True
         if self.max_time is not None and time.perf_counter() - started >= self.max_time:
             self.history_.stopped = f"max_time of {self.max_time:g} s is over"
@@ -486,7 +505,7 @@ class NeuralEstimator(BaseEstimator):
     def _publish(self, trainer: PenalizedTrainer) -> None:
         """Make what a trainer has learned the public attributes."""
         bring = self._home.bring
-        self._keep_params(_mapped(lambda leaf: bring(leaf, trainer.backend), trainer.params))
+        self._keep_params(tree_map(lambda leaf: bring(leaf, trainer.backend), trainer.params))
 
     # L-BFGS
 
@@ -510,7 +529,7 @@ class NeuralEstimator(BaseEstimator):
         )
         self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
         self.loss_ = float(found.fun)
-        self._keep_params(_mapped(lambda leaf: self._home.bring(leaf, backend), learned))
+        self._keep_params(tree_map(lambda leaf: self._home.bring(leaf, backend), learned))
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
@@ -592,7 +611,7 @@ class NeuralEstimator(BaseEstimator):
             _, backend, forward, placed, sources = self._session
             if placed is None:
                 return backend, forward, kept
-            if all(a is b for a, b in zip(_leaves(kept), sources, strict=True)):
+            if all(a is b for a, b in zip(leaves(kept), sources, strict=True)):
                 return backend, forward, placed
         home = self._result_home()
         try:
@@ -603,9 +622,9 @@ class NeuralEstimator(BaseEstimator):
         forward = training.forward_pass(self._layers, backend)
         # NumPy's parameters are used where they are, so that changes made to them count.
         own = backend.name == "numpy" and home is HOST
-        placed = None if own else _mapped(backend.asarray, kept)
+        placed = None if own else tree_map(backend.asarray, kept)
         # Changed in place: a prediction sets no attribute.
-        self._session[:] = [self._layers, backend, forward, placed, _leaves(kept)]
+        self._session[:] = [self._layers, backend, forward, placed, leaves(kept)]
         return backend, forward, kept if placed is None else placed
 
     # What is kept
@@ -647,9 +666,12 @@ class NeuralEstimator(BaseEstimator):
             state.pop(name, None)
         trainer = self.__dict__.get("_trainer")
         if trainer is not None:
-            state["_optimizer_state"] = trainer.state()
-        if self._result_home() is not HOST:
-            state.update(_on_host(self))
+            state["_optimizer_state"] = _on_host(trainer.optimizer_state(), trainer.backend)
+        home = self._result_home()
+        if home is not HOST:
+            backend = home.backend("float32")
+            for name in self._array_attributes:
+                state[name] = _on_host(state.get(name), backend)
         if "_session" in state:
             state["_session"] = []
         return state
@@ -669,86 +691,29 @@ class NeuralEstimator(BaseEstimator):
         return block(self)
 
 
-def _on_host(estimator: NeuralEstimator) -> dict[str, Any]:
-    """Return the attributes that hold arrays of another library, with NumPy's in their place."""
-    backend = estimator._home.backend("float32")
-    return {
-        name: _hosted(value, backend)
-        for name, value in vars(estimator).items()
-        if name in estimator._array_attributes
-    }
+def _blocks(run: FitRun | None, size: int) -> tuple[Callable[[int], bool] | None, int | None]:
+    """Return what :meth:`Trainer.epoch` takes to tell callbacks of steps."""
+    if run is None or not run.listening:
+        return None, None
+
+    def each_block(steps: int) -> bool:
+        run.step = steps
+        run.notify("batch_end")
+        return not run.at_once
+
+    intervals = [n for n in (c.batch_interval for c in run.listening) if n is not None]
+    return each_block, size * math.gcd(*intervals) if intervals else None
 
 
-def _hosted(value: Any, backend: Backend) -> Any:
+def _on_host(value: Any, backend: Backend | None) -> Any:
+    """Return nested arrays of a backend as copies of NumPy's."""
     if isinstance(value, dict):
-        return {name: _hosted(item, backend) for name, item in value.items()}
+        return {name: _on_host(item, backend) for name, item in value.items()}
     if isinstance(value, list):
-        return [_hosted(item, backend) for item in value]
-    return value if isinstance(value, np.ndarray) else np.array(backend.to_numpy(value))
-
-
-class _Watch:
-    """The callbacks of a run, and the network they are shown."""
-
-    def __init__(
-        self, estimator: NeuralEstimator, trainer: PenalizedTrainer, count: int, size: int
-    ) -> None:
-        self._estimator, self._trainer, self._size = estimator, trainer, size
-        self._callbacks = resolve_callbacks(estimator.callbacks or (), 0)
-        self._listening = [c for c in self._callbacks if c.listens_to_batches]
-        self.run: Run | None = None
-        if self._callbacks:
-            network = estimator._network_of(trainer.params)
-            steps = math.ceil(count / size)
-            self.run = Run(network, estimator.max_iter, steps, estimator.history_)
-
-    @property
-    def reason(self) -> str | None:
-        """Why a callback asked to stop, or None."""
-        return None if self.run is None else self.run.reason
-
-    def blocks(self) -> tuple[Callable[[int], None] | None, int | None]:
-        """Return what :meth:`Trainer.epoch` takes to tell callbacks of batches."""
-        if not self._listening:
-            return None, None
-        every = any(c.every_batch for c in self._listening)
-        return self._batch_end, self._size if every else None
-
-    def _batch_end(self, steps: int) -> None:
-        assert self.run is not None
-        self.run.step = steps
-        self._tell("batch_end", self._listening)
-
-    def notify(self, event: str) -> None:
-        """Tell all callbacks."""
-        if self.run is None:
-            return
-        if event == "epoch_start":
-            self.run.epoch, self.run.step = len(self._estimator.history_) + 1, 0
-        self._tell(event, self._callbacks)
-
-    def _tell(self, event: str, callbacks: Sequence[Callback]) -> None:
-        assert self.run is not None
-        if event != "stop":
-            self.run.network.params = _mapped(
-                lambda leaf: self._trainer.backend.xp.asarray(leaf, copy=True), self._trainer.params
-            )
-        for callback in callbacks:
-            getattr(callback, event)(self.run)
-
-
-def _leaves(params: Params) -> list[Array]:
-    found: list[Array] = []
-    for value in params.values():
-        found.extend(_leaves(value)) if isinstance(value, dict) else found.append(value)
-    return found
-
-
-def _mapped(function: Callable[[Any], Any], params: Params) -> Params:
-    return {
-        name: _mapped(function, value) if isinstance(value, dict) else function(value)
-        for name, value in params.items()
-    }
+        return [_on_host(item, backend) for item in value]
+    if backend is None or not hasattr(value, "dtype") or isinstance(value, np.ndarray):
+        return value
+    return np.array(backend.to_numpy(value))
 
 
 def _finite(x: Array) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from nnbackend.checks import check_number
 from nnbackend.optimizers import Adam, Optimizer
+from nnbackend.optimizers.base import Bounds
 from nnbackend.types import Array, Namespace
 
 __all__ = ["Rate", "ScikitLearnAdam", "ScikitLearnSGD"]
@@ -59,11 +59,13 @@ class ScikitLearnAdam(Adam):
     """
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the factor and the epsilon for the arrays as they are kept, and the rate."""
-        rate = self.rate(step)
-        root = math.sqrt(1.0 - self.beta2)
-        correction = math.sqrt(1.0 - self.beta2**step) / (1.0 - self.beta1**step)
-        return rate * correction * (1.0 - self.beta1) / root, self.epsilon / root, rate
+        """Return the numbers of Adam's rule, which keeps ``m / (1 - beta1)`` and ``v / (1 - beta2)``."""
+        _, _, beta1, beta2, decay = super().scalars(step)
+        root = math.sqrt(1.0 - beta2)
+        correction = math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step)
+        factor = self.rate(step) * correction * (1.0 - beta1) / root
+        epsilon: Any = self.epsilon
+        return factor, epsilon / root, beta1, beta2, decay
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,12 @@ class ScikitLearnSGD(Optimizer):
     multiplies by the rate last, which is the same only as long as the rate is constant.
     """
 
-    slots = 1
+    slots: ClassVar[int] = 1
+
+    bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf), "momentum": (0.0, math.inf)}
 
     momentum: float = 0.9
-    nesterov: bool = field(default=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "momentum", check_number("momentum", self.momentum, 0.0))
+    nesterov: bool = True
 
     def rule(
         self, p: Array, g: Array, slots: tuple[Array, ...], scalars: tuple[Any, ...], xp: Namespace

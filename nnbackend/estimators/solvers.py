@@ -15,7 +15,7 @@ from nnbackend.backend import Backend
 from nnbackend.layout import layout_for
 from nnbackend.optimizers import Optimizer
 from nnbackend.training import Objective, Samples, Trainer
-from nnbackend.tree import at, flatten, paths, tree_map, unflatten
+from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Context, Namespace, Params
 
 __all__ = ["PenalizedTrainer", "minimize"]
@@ -67,42 +67,6 @@ class PenalizedTrainer(Trainer):
     ) -> None:
         super().__init__(objective, optimizer, backend, params, seed)
         self._run = _training_step(alpha, objective, optimizer, backend, seed, weights_of(params))
-
-    def set_params(self, params: Params) -> None:
-        """Go on from other parameters, with the optimiser's state as it is."""
-        self.restore(self.layout.snapshot(self.layout.init(params)))
-
-    def state(self) -> dict[str, Any]:
-        """Return the optimiser's state as arrays on the host."""
-        return {
-            "slots": [self.backend.to_numpy(slot) for slot in self._slots()],
-            "updates": self.updates,
-            "steps": self.steps,
-        }
-
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take over a state, if this backend keeps it in the same shape; else start afresh."""
-        own = self._slots()
-        if [slot.shape for slot in own] != [slot.shape for slot in state["slots"]]:
-            return
-        self.updates, self.steps = state["updates"], state["steps"]
-        slots = [
-            self.backend.xp.asarray(self.backend.asarray(s), copy=True) for s in state["slots"]
-        ]
-        if isinstance(self.carry, tuple):
-            names = flatten(self.carry[1])
-            self.carry = (
-                self.carry[0],
-                unflatten(dict(zip(names, slots, strict=True)), self.carry[1]),
-            )
-        else:
-            for mine, slot in zip(own, slots, strict=True):
-                mine[...] = slot
-
-    def _slots(self) -> list[Array]:
-        if isinstance(self.carry, tuple):
-            return list(flatten(self.carry[1]).values())
-        return list(self.carry.slots)
 
 
 def _training_step(

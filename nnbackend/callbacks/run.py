@@ -1,0 +1,347 @@
+"""A training run: what callbacks see of it, and what drives them."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Any
+
+from nnbackend.callbacks.base import Callback, as_callback
+from nnbackend.history import History
+from nnbackend.sameness import check_same, identity
+from nnbackend.tree import leaves
+
+__all__ = ["Run", "resolve"]
+
+
+class Run:
+    """A training run as callbacks see it; for a loop of one's own, what calls them.
+
+    ``fit`` makes a run itself. A loop of one's own does it so::
+
+        with nnb.callbacks.Run(net, epochs=20, callbacks=[...]) as run:  # start ... stop
+            for epoch in run:  # epoch_start; ends when a callback asks to stop
+                for x, y in batches:
+                    ...
+                    run.batch_end(loss)
+                run.epoch_end(loss=mean_loss)
+        run.history
+
+    Args:
+        network: what is being trained.
+        epochs: how many, counted from the start of the whole run.
+        callbacks: callbacks and functions of the run.
+        steps_per_epoch: batches in an epoch, if that is known.
+        verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
+        resume: a checkpoint, or a folder of them, to go on from. The network gets its parameters.
+
+    Attributes:
+        network: what is being trained.
+        epochs: how many were asked for.
+        steps_per_epoch: batches in an epoch, or None.
+        epoch: the number of the epoch, from 1.
+        step: how many steps of the epoch are done.
+        history: the epochs done.
+        callbacks: in the order in which they are called.
+        learning_rate_factor: what a callback may set to scale the learning rate of all later steps.
+            A loop of one's own multiplies by it.
+        optimizer_state: in a loop of one's own, what ``optimizer.update`` returned last, for
+            checkpoints to keep; in a resumed run what they kept; else None.
+        reason: why the run is to end, if a callback asked for it.
+        at_once: whether it is to end before the epoch is over.
+        failure: the error that a callback raised, if one did.
+
+    Raises:
+        TypeError: something is neither a callback nor a function.
+        FileNotFoundError, ModelFileError: there is no checkpoint, or it is damaged.
+        ResumeError: it is of another run.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        epochs: int,
+        *,
+        callbacks: Iterable[Any] = (),
+        steps_per_epoch: int | None = None,
+        verbose: int | bool | None = 0,
+        resume: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.network = network
+        self.epochs = epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.epoch = self.step = 0
+        self.history = History()
+        self.callbacks = resolve(callbacks, verbose)
+        self.learning_rate_factor = 1.0
+        self.optimizer_state: dict[str, Any] | None = None
+        self.reason: str | None = None
+        self.at_once = False
+        self.failure: Exception | None = None
+        self.first_epoch: int = network.trained[1]
+        self.listening = [c for c in self.callbacks if c.listens_to_batches]
+        self._losses: list[Any] = []
+        self._began = 0  # steps of the first epoch that were done before
+        self._resume = resume
+
+    # What callbacks do
+
+    def stop(self, reason: str, *, at_once: bool = False) -> None:
+        """Ask for the run to end; ``reason`` goes to ``history.stopped``.
+
+        Args:
+            reason: in words.
+            at_once: whether to end after this step and not only after this epoch. The epoch is then
+                left unfinished; it has no place in the history, and a checkpoint can go on with it.
+        """
+        self.reason = reason
+        self.at_once = self.at_once or at_once
+
+    @property
+    def losses(self) -> list[float]:
+        """The losses of the steps since the last ``batch_end``, read from the device when asked for."""
+        return [float(loss) for loss in self._losses]
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps are done since the start of the whole run, if that is known."""
+        if self.steps_per_epoch is None:
+            return None
+        return len(self.history) * self.steps_per_epoch + self._steps_within()
+
+    def _steps_within(self) -> int:
+        """Return how many steps of an epoch that is not over are done."""
+        return self.step if self.epoch > len(self.history) else 0
+
+    def finite(self) -> bool:
+        """Return whether all parameters are finite."""
+        backend = self.network.backend
+        return all(backend.all_finite(leaf) for leaf in leaves(self.parameters()))
+
+    def parameters(self) -> Any:
+        """Return the parameters in training. At the end the network may have got others."""
+        return self.network.params
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a checkpoint keeps beside the parameters: plain data and arrays."""
+        return {
+            "task": self._task,
+            "epoch": len(self.history),
+            "batch": self._steps_within(),
+            "first_epoch": self.first_epoch,
+            "trained": list(self.network.trained),
+            "learning_rate_factor": self.learning_rate_factor,
+            "history": self.history.to_dict(),
+            "optimizer": self.optimizer_state,
+            "callbacks": [[callback.name, callback.state()] for callback in self.callbacks],
+        }
+
+    def task(self) -> dict[str, Any]:
+        """Return what must be the same for a run to go on."""
+        from nnbackend import __version__
+
+        network = self.network
+        return {
+            "nnbackend": __version__,
+            "network": identity(network.layers),
+            "input_shape": None if network.input_shape is None else list(network.input_shape),
+            "dtype": network.backend.dtype_name,
+            "seed": network.seed,
+            "where": network.backend.described(),
+        }
+
+    @cached_property
+    def _task(self) -> dict[str, Any]:
+        return self.task()
+
+    # What a loop does
+
+    def __enter__(self) -> Run:
+        if self._resume is not None:
+            self._restore_from(self._resume)
+        self.begin()
+        return self
+
+    def begin(self) -> None:
+        """Tell the callbacks that the run starts; if one fails, that it is over."""
+        try:
+            self.notify("start")
+        except BaseException as error:
+            self.end(error)
+            raise
+
+    def __iter__(self) -> Iterator[int]:
+        while self.goes_on:
+            self.epoch, self.step = len(self.history) + 1, self._began
+            self._began = 0
+            self.notify("epoch_start")
+            self._started = time.perf_counter()
+            yield self.epoch
+            if not self.at_once and len(self.history) < self.epoch:
+                raise RuntimeError("the loop must call run.epoch_end(loss=...) after each epoch")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there are epochs to do, and nobody asked to stop."""
+        return len(self.history) < self.epochs and self.reason is None
+
+    def batch_end(self, loss: Any = None) -> bool:
+        """Tell the callbacks that a step is done; return whether to leave the epoch at once.
+
+        Args:
+            loss: of the step, a number or an array without axes; it is read only if one asks for it.
+        """
+        self.step += 1
+        self._losses = [] if loss is None else [loss]
+        self.notify("batch_end")
+        return self.at_once
+
+    def epoch_end(self, *, loss: float, **figures: float) -> None:
+        """Tell the callbacks that an epoch is done. After an epoch that was left, do nothing.
+
+        Args:
+            loss: the mean over the epoch.
+            figures: others by name, for the history: ``validation_loss=...``.
+        """
+        if self.at_once:
+            return
+        seconds = time.perf_counter() - self._started
+        numbers = {"loss": loss, **figures, "seconds": seconds}
+        self.history.extend({name: [float(value)] for name, value in numbers.items()})
+        self.notify("epoch_end")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end(error)
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Tell the callbacks that the run is over, and why in the history.
+
+        Args:
+            error: what ended it, if one did. A callback that fails now does not hide it.
+        """
+        try:
+            self.notify("stop")
+        except Exception as another:
+            if error is None or error is another:
+                raise
+            error.add_note(f"{type(another).__name__}: {another}; {another.__notes__[0]}")
+        finally:
+            if len(self.history) < self.epochs:
+                self.history.stopped = self.reason
+
+    def notify(self, event: str) -> None:
+        """Call all callbacks. One that fails does not keep the others from their event."""
+        failure: Exception | None = None
+        for callback in self.listeners(event):
+            try:
+                getattr(callback, event)(self)
+            except Exception as error:
+                when = event.replace("_", " ") + (f" of epoch {self.epoch}" if self.epoch else "")
+                error.add_note(f"raised by the callback {callback.name} at the {when}")
+                if failure is None:
+                    failure = error
+                else:
+                    failure.add_note(f"{type(error).__name__}: {error}; {error.__notes__[0]}")
+        if failure is not None:
+            self.failure = self.failure or failure
+            raise failure
+
+    def listeners(self, event: str) -> Sequence[Callback]:
+        """Return the callbacks that are called at an event."""
+        return self.listening if event == "batch_end" else self.callbacks
+
+    # Going on
+
+    def _restore_from(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint, in a loop of one's own."""
+        found = find(path, self.callbacks)
+        if found is None:
+            return
+        check_same(found, self.task())
+        self.network.load_state_dict(found.params)
+        self.restore(found.state)
+        state = found.state.get("optimizer")
+        self.optimizer_state = None if state is None else self._on_device(state)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; parameters and optimiser are the loop's to restore."""
+        columns = {name: list(c) for name, c in state["history"].items() if name != "epoch"}
+        if state["epoch"]:
+            self.history.extend(columns)
+        self._began = state["batch"]
+        self.first_epoch = state["first_epoch"]
+        self.network.trained = tuple(state["trained"])
+        self.learning_rate_factor = state["learning_rate_factor"]
+        kept = [(name, values) for name, values in state["callbacks"]]
+        for callback in self.callbacks:
+            own = next((pair for pair in kept if pair[0] == callback.name), None)
+            if own is not None:
+                kept.remove(own)
+                callback.restore(own[1])
+        left = [name for name, values in kept if values]
+        if left:
+            warnings.warn(
+                f"the run goes on without {', '.join(left)}, whose state the checkpoint holds",
+                UserWarning,
+                stacklevel=3,
+            )
+
+    def _on_device(self, value: Any) -> Any:
+        """Return nested dictionaries with the arrays of NumPy's on the network's backend."""
+        if isinstance(value, dict):
+            return {name: self._on_device(item) for name, item in value.items()}
+        if not hasattr(value, "dtype"):
+            return value
+        backend = self.network.backend
+        return backend.asarray(value, dtype=getattr(backend.xp, value.dtype.name))
+
+
+def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
+    """Return the checkpoint to go on from; None if the run's own folder holds none yet.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint, and the run writes none there.
+        ModelFileError: it is damaged, or is none.
+    """
+    from nnbackend import checkpoints
+
+    found = checkpoints.find(path)
+    if found is None:
+        own = [getattr(callback, "directory", None) for callback in callbacks]
+        if os.path.abspath(path) not in [os.path.abspath(d) for d in own if d is not None]:
+            raise FileNotFoundError(f"there is no checkpoint in {path}")
+        warnings.warn(
+            f"there is no checkpoint in {path} yet: the run starts at the beginning",
+            UserWarning,
+            stacklevel=3,
+        )
+    return found
+
+
+def resolve(callbacks: Iterable[Any], verbose: int | bool | None) -> list[Callback]:
+    """Return the callbacks of a run, with one that shows its progress if wanted.
+
+    Args:
+        callbacks: callbacks and functions of the run.
+        verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
+
+    Raises:
+        TypeError: something is neither a callback nor a function.
+    """
+    from nnbackend.callbacks.progress import progress
+
+    if isinstance(callbacks, Callback) or callable(callbacks):
+        callbacks = [callbacks]
+    resolved = [as_callback(spec) for spec in callbacks]
+    shown = progress(verbose)
+    resolved += [] if shown is None else [shown]
+    return sorted(resolved, key=lambda callback: callback.last)

@@ -1,0 +1,61 @@
+"""Adagrad."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.schedules import Scheduled
+from nnbackend.types import Array, Namespace
+
+__all__ = ["Adagrad"]
+
+
+@OPTIMIZERS.register("adagrad")
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Each parameter's step divided by the root of the sum of all its squared gradients.
+
+    ``g += weight_decay * p``; ``s += g**2``;
+    ``p -= learning_rate * g / (sqrt(initial + s) + epsilon)``.
+
+    Source: Duchi, Hazan, Singer (2011), Adaptive subgradient methods, JMLR 12; defaults are
+    PyTorch's.
+    """
+
+    slots: ClassVar[int] = 1
+
+    bounds: ClassVar[Bounds] = {
+        "learning_rate": (0.0, math.inf),
+        "initial": (0.0, math.inf),
+        "epsilon": (0.0, math.inf),
+        "weight_decay": (0.0, math.inf),
+    }
+
+    learning_rate: Scheduled = 1e-2
+    initial: Scheduled = 0.0
+    epsilon: Scheduled = 1e-10
+    weight_decay: Scheduled = 0.0
+
+    def scalars(self, step: int) -> tuple[float, ...]:
+        """Return all hyperparameters."""
+        now = self.at(step)
+        return now.learning_rate, now.initial, now.epsilon, now.weight_decay
+
+    def rule(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """See the class."""
+        rate, initial, epsilon, weight_decay = scalars
+        if self.weight_decay:
+            g = decayed(g, p, weight_decay)
+        (s,) = slots
+        s += g * g
+        d = xp.sqrt(s + initial)
+        d += epsilon
+        d = g / d
+        d *= rate
+        p -= d
+        return p, (s,)

@@ -1,0 +1,150 @@
+"""Adam, and Adam with weight decay apart from the gradient."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nnbackend.checks import check_flag
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.schedules import Scheduled
+from nnbackend.types import Array, Namespace
+
+__all__ = ["Adam", "AdamW", "Moments", "advance"]
+
+
+@dataclass(frozen=True)
+class Moments(Optimizer):
+    """What Adam and its relatives share: running means of the gradient and of its square.
+
+    ``m = beta1 * m + (1 - beta1) * g`` and ``v = beta2 * v + (1 - beta2) * g**2``. The arrays kept
+    are ``m / (1 - beta1)`` and ``v / (1 - beta2)``: with the constants gathered in ``scalars`` that
+    saves two passes over all parameters.
+    """
+
+    slots: ClassVar[int] = 2
+
+    bounds: ClassVar[Bounds] = {
+        "learning_rate": (0.0, math.inf),
+        "beta1": (0.0, 1.0),
+        "beta2": (0.0, 1.0),
+        "epsilon": (0.0, math.inf),
+        "weight_decay": (0.0, math.inf),
+    }
+
+    beta1: Scheduled = 0.9
+    beta2: Scheduled = 0.999
+    epsilon: Scheduled = 1e-8
+    weight_decay: Scheduled = 0.0
+
+    def decays(self, step: int, now: Any) -> tuple[float, float]:
+        """Return what the kept arrays are multiplied by: the betas, where they are constant.
+
+        Args:
+            step: counts from 1.
+            now: this optimiser at that step.
+        """
+        if step == 1 or not (callable(self.beta1) or callable(self.beta2)):
+            return now.beta1, now.beta2
+        before = self.at(step - 1)  # whose betas the arrays were divided by
+        beta1 = now.beta1 * (1.0 - before.beta1) / (1.0 - now.beta1)
+        beta2 = now.beta2 * (1.0 - before.beta2) / (1.0 - now.beta2)
+        return beta1, beta2
+
+
+def advance(slots: Slots, g: Array, beta1: Any, beta2: Any) -> tuple[Array, Array]:
+    """Return the kept running means with a gradient taken in."""
+    m, v = slots
+    m *= beta1
+    m += g
+    v *= beta2
+    v += g * g
+    return m, v
+
+
+@OPTIMIZERS.register("adam")
+@dataclass(frozen=True)
+class Adam(Moments):
+    """Running means of the gradient and of its square, both corrected for their start at zero.
+
+    ``g += weight_decay * p``; ``m = beta1 * m + (1 - beta1) * g``;
+    ``v = beta2 * v + (1 - beta2) * g**2``;
+    ``p -= learning_rate * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + epsilon)``.
+    With ``amsgrad`` the largest ``v`` so far takes the place of ``v`` in the last line.
+
+    Source: Kingma, Ba (2015), arXiv:1412.6980, algorithm 1; AMSGrad: Reddi, Kale, Kumar (2018),
+    arXiv:1904.09237, with the means corrected as in PyTorch.
+    """
+
+    amsgrad: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag("amsgrad", self.amsgrad)
+        if self.amsgrad and callable(self.beta2):
+            raise ValueError("amsgrad compares running means, for which beta2 must be a number")
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """The two running means and, with amsgrad, the largest second one."""
+        return 3 if self.amsgrad else 2
+
+    def scalars(self, step: int) -> tuple[float, ...]:
+        """Return factor and epsilon for the arrays as they are kept, decays, and weight decay's."""
+        now = self.at(step)
+        beta1, beta2 = now.beta1, now.beta2
+        correction = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
+        factor = now.learning_rate * correction * (1.0 - beta1) / (1.0 - beta1**step)
+        if now is not self:
+            beta1, beta2 = self.decays(step, now)
+        return factor, now.epsilon * correction, beta1, beta2, now.shrinkage()
+
+    def shrinkage(self) -> Any:
+        """Return the number that weight decay takes: here, how much of ``p`` goes to ``g``."""
+        return self.weight_decay
+
+    def rule(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """See the class."""
+        if self.weight_decay:
+            g = decayed(g, p, scalars[4])
+        return self._step(p, g, slots, scalars, xp)
+
+    def _step(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """Return the parameter and its running means after a step, without weight decay."""
+        m, v = advance(slots[:2], g, scalars[2], scalars[3])
+        slots = (m, v, xp.maximum(slots[2], v)) if self.amsgrad else (m, v)
+        d = xp.sqrt(slots[-1])
+        d += scalars[1]
+        d = m / d
+        d *= scalars[0]
+        p -= d
+        return p, slots
+
+
+@OPTIMIZERS.register("adamw")
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: ``p *= 1 - learning_rate * weight_decay`` first.
+
+    Source: Loshchilov, Hutter (2019), arXiv:1711.05101.
+    """
+
+    weight_decay: Scheduled = 1e-2
+
+    def shrinkage(self) -> Any:
+        """Return the factor of ``p``."""
+        rate: Any = self.learning_rate
+        return 1.0 - rate * self.weight_decay
+
+    def rule(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """See the class."""
+        if self.weight_decay:
+            p *= scalars[4]
+        return self._step(p, g, slots, scalars, xp)

@@ -1,0 +1,177 @@
+"""What all optimisers share: how a rule is applied to parameters, and how a name becomes one.
+
+``state = optimizer.init(params)`` and ``params, state = optimizer.update(params, grads, state)``.
+``update`` may consume what it is given: on a library with mutable arrays it changes the arrays of
+``params`` and ``state`` in place and returns them.
+
+In the formulas ``p`` is a parameter, ``g`` its gradient, ``t = 1, 2, ...`` the step. Every function
+of ``t`` alone is computed once per step as a Python float (``scalars``), everything else is the
+elementwise ``rule``, which works on one array as well as on all parameters in one vector.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeAlias
+
+from nnbackend.backend import namespace
+from nnbackend.checks import check_number, set_number
+from nnbackend.registry import Registry
+from nnbackend.schedules import Scaled, Scheduled, is_schedule
+from nnbackend.tree import at, paths, tree_map, unflatten
+from nnbackend.types import Array, Namespace, Params
+
+__all__ = ["OPTIMIZERS", "Bounds", "Optimizer", "Slots", "decayed", "get", "norm"]
+
+Slots: TypeAlias = tuple[Array, ...]
+Bounds: TypeAlias = Mapping[str, tuple[float, float]]
+
+OPTIMIZERS = Registry("optimizer")
+
+
+def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
+    """Return the optimiser that ``spec`` names, with the given hyperparameters.
+
+    Raises:
+        UnknownNameError: no optimiser has that name, or it has no such hyperparameter.
+        TypeError: ``spec`` is neither a name nor an optimiser.
+        ValueError: a hyperparameter is out of range.
+    """
+    if isinstance(spec, str):
+        optimizer: Optimizer = OPTIMIZERS.create(spec, **hyperparameters)
+        return optimizer
+    if not isinstance(spec, Optimizer):
+        raise TypeError(f"an optimizer is a name or an optimizer object, got {spec!r}")
+    return spec
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """What all optimisers share. A new one gives ``slots``, ``bounds``, ``scalars`` and ``rule``.
+
+    Args:
+        learning_rate: a number, or a schedule: a function of the step, which counts from 0. So may
+            every hyperparameter be that stands in ``bounds``.
+
+    Raises:
+        ValueError: a hyperparameter is out of range.
+    """
+
+    slots: ClassVar[int] = 0
+    """How many arrays of state the rule keeps for each parameter."""
+
+    elementwise: ClassVar[bool] = True
+    """Whether the rule treats each number by itself. One that does not (a norm, a matrix product)
+    is given each parameter as a whole, in its shape."""
+
+    bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf)}
+    """The range of each hyperparameter, from the lower bound to below the upper one."""
+
+    _scheduled: ClassVar[tuple[str, ...]] = ()
+
+    learning_rate: Scheduled = 1e-3
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in self.bounds.items():
+            if not is_schedule(getattr(self, name)):
+                set_number(self, name, low, high)
+        scheduled = tuple(name for name in self.bounds if is_schedule(getattr(self, name)))
+        object.__setattr__(self, "_scheduled", scheduled)
+
+    def at(self, step: int) -> Any:
+        """Return the optimiser with the values that its schedules have at a step, counted from 1.
+
+        Raises:
+            ValueError: a schedule gives NaN, infinity or a value out of range.
+        """
+        if not self._scheduled:
+            return self
+        now = object.__new__(type(self))  # as copy.copy does it, in a tenth of the time
+        vars(now).update(vars(self), **{name: self._value(name, step) for name in self._scheduled})
+        return now
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step, which counts from 1."""
+        return self._value("learning_rate", step)
+
+    def _value(self, name: str, step: int) -> float:
+        """Return a hyperparameter at a step, which counts from 1."""
+        value = getattr(self, name)
+        if not callable(value):
+            return value  # type: ignore[no-any-return]
+        number, (low, high) = float(value(step - 1)), self.bounds[name]
+        if low <= number < high:  # so it is no NaN either
+            return number
+        try:
+            return check_number(name, number, low, high)
+        except ValueError as error:
+            raise ValueError(f"the schedule {value!r} at step {step - 1}: {error}") from None
+
+    def scaled(self, factor: float) -> Optimizer:
+        """Return the optimiser with its learning rate times a factor."""
+        rate = self.learning_rate
+        return replace(
+            self, learning_rate=Scaled(rate, factor) if callable(rate) else rate * factor
+        )
+
+    def scalars(self, step: int) -> tuple[float, ...]:
+        """Return the numbers of ``rule`` that depend on the step alone, which counts from 1.
+
+        They are computed on the host in float64 and reach a compiled step as data.
+        """
+        return (self.rate(step),)
+
+    @abstractmethod
+    def rule(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """Return the new parameter and its new state. ``p`` and ``slots`` are consumed, ``g`` is not."""
+
+    def init(self, params: Params) -> Params:
+        """Return the state for ``params``: zeros, and a count of steps."""
+        zeros = [tree_map(_zeros_like, params) for _ in range(self.slots)]
+        return {"step": 0, "slots": {str(i): tree for i, tree in enumerate(zeros)}}
+
+    def update(self, params: Params, grads: Params, state: Params) -> tuple[Params, Params]:
+        """Return the parameters after one step, and the state. Both may be changed in place.
+
+        Args:
+            params: nested dictionaries of arrays.
+            grads: of the loss with respect to them, nested alike.
+            state: from ``init`` or the last ``update``.
+        """
+        step = state["step"] + 1
+        params, slots = self.apply(params, grads, state["slots"], self.scalars(step))
+        return params, {"step": step, "slots": slots}
+
+    def apply(
+        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
+    ) -> tuple[Params, Params]:
+        """Return the parameters and their slots with ``rule`` applied to each."""
+        new_params: dict[str, Array] = {}
+        new_slots: list[dict[str, Array]] = [{} for _ in slots]
+        for path in paths(params):
+            name, p = ".".join(path), at(params, path)
+            own = tuple(at(slots[str(i)], path) for i in range(len(slots)))
+            new_params[name], own = self.rule(p, at(grads, path), own, scalars, namespace(p))
+            for flat, slot in zip(new_slots, own, strict=True):
+                flat[name] = slot
+        nested = {str(i): unflatten(flat, params) for i, flat in enumerate(new_slots)}
+        return unflatten(new_params, params), nested
+
+
+def decayed(g: Array, p: Array, weight_decay: Any) -> Array:
+    """Return the gradient with that of ``weight_decay / 2 * p**2`` added, as a new array."""
+    return g + weight_decay * p
+
+
+def norm(x: Array, xp: Namespace) -> Array:
+    """Return the root of the sum of squares, a single number on the device."""
+    return xp.sqrt(xp.sum(x * x))
+
+
+def _zeros_like(p: Array) -> Array:
+    return namespace(p).zeros_like(p)

@@ -1,0 +1,73 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.schedules import Scheduled
+from nnbackend.types import Array, Namespace
+
+__all__ = ["RMSprop"]
+
+
+@OPTIMIZERS.register("rmsprop")
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Each parameter's step divided by the root of a running mean of its squared gradient.
+
+    ``g += weight_decay * p``; ``v = smoothing * v + (1 - smoothing) * g**2``;
+    ``d = g / (sqrt(v) + epsilon)``; ``p -= learning_rate * d``, or with momentum
+    ``b = momentum * b + d`` and ``p -= learning_rate * b``.
+
+    Source: Hinton, Neural Networks for Machine Learning (2012), lecture 6e.
+    """
+
+    bounds: ClassVar[Bounds] = {
+        "learning_rate": (0.0, math.inf),
+        "smoothing": (0.0, 1.0),
+        "epsilon": (0.0, math.inf),
+        "momentum": (0.0, 1.0),
+        "weight_decay": (0.0, math.inf),
+    }
+
+    learning_rate: Scheduled = 1e-2
+    smoothing: Scheduled = 0.99
+    epsilon: Scheduled = 1e-8
+    momentum: Scheduled = 0.0
+    weight_decay: Scheduled = 0.0
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """The running mean and, with momentum, the velocity."""
+        return 2 if self.momentum else 1
+
+    def scalars(self, step: int) -> tuple[Any, ...]:
+        """Return all hyperparameters."""
+        now = self.at(step)
+        return now.learning_rate, now.smoothing, now.epsilon, now.momentum, now.weight_decay
+
+    def rule(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """See the class."""
+        rate, smoothing, epsilon, momentum, weight_decay = scalars
+        if self.weight_decay:
+            g = decayed(g, p, weight_decay)
+        v = slots[0]
+        v *= smoothing
+        v += (1.0 - smoothing) * g * g
+        d = xp.sqrt(v)
+        d += epsilon
+        d = g / d
+        if not self.momentum:
+            d *= rate
+            p -= d
+            return p, (v,)
+        b = slots[1]
+        b *= momentum
+        b += d
+        p -= rate * b
+        return p, (v, b)

@@ -1,0 +1,70 @@
+"""Gradient descent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nnbackend.checks import check_flag
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.schedules import Scheduled
+from nnbackend.types import Array, Namespace
+
+__all__ = ["SGD"]
+
+
+@OPTIMIZERS.register("sgd")
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent, with momentum if wanted.
+
+    ``g += weight_decay * p``, then without momentum ``p -= learning_rate * g``, with it
+    ``v = momentum * v + g`` and ``p -= learning_rate * v``; Nesterov's form takes
+    ``g + momentum * v`` in place of ``v``.
+
+    Source: Sutskever et al. (2013), On the importance of initialization and momentum, in PyTorch's
+    parametrisation.
+    """
+
+    bounds: ClassVar[Bounds] = {
+        "learning_rate": (0.0, math.inf),
+        "momentum": (0.0, 1.0),
+        "weight_decay": (0.0, math.inf),
+    }
+
+    momentum: Scheduled = 0.0
+    nesterov: bool = False
+    weight_decay: Scheduled = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag("nesterov", self.nesterov)
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0, for instance momentum=0.9")
+
+    @property
+    def slots(self) -> int:  # type: ignore[override]
+        """One array of velocity, with momentum."""
+        return 1 if self.momentum else 0
+
+    def scalars(self, step: int) -> tuple[Any, ...]:
+        """Return learning rate, momentum and weight decay."""
+        now = self.at(step)
+        return now.learning_rate, now.momentum, now.weight_decay
+
+    def rule(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """See the class."""
+        rate, momentum, weight_decay = scalars
+        if self.weight_decay:
+            g = decayed(g, p, weight_decay)
+        if self.momentum:
+            (v,) = slots
+            v *= momentum
+            v += g
+            slots = (v,)
+            g = g + momentum * v if self.nesterov else v
+        p -= rate * g
+        return p, slots
