@@ -28,7 +28,7 @@ from nnbackend.backend import _CLASSES, Backend, get_backend, namespace
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
-from nnbackend.estimators.solvers import PenalizedTrainer, minimize
+from nnbackend.estimators.solvers import PenalizedTrainer, minimize, unpacked
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import _FitRun as FitRun
@@ -95,6 +95,7 @@ class NeuralEstimator(BaseEstimator):
     _seed: int
     _described: tuple[Any, ...]
     n_outputs_: int
+    loss_: float
     best_loss_: Any
     _array_attributes: ClassVar[tuple[str, ...]]
 
@@ -156,15 +157,15 @@ class NeuralEstimator(BaseEstimator):
         weight = self._weights(target, sample_weight)
         self._random_state = check_random_state(self.random_state)
         self._home = home
-        dtype = "float64" if self.solver == "lbfgs" else str(X.dtype).rpartition(".")[2]
-        backend = self._backend_for(home, dtype)
+        given = str(X.dtype).rpartition(".")[2]
+        backend = self._backend_for(home, given)
         self._dtype = backend.dtype_name
         loss, output = self._loss_and_output(target)
         self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
         self._session: list[Any] = []
         with backend.scope():
             if first:
-                self._start(backend, int(X.shape[1]))
+                self._start(int(X.shape[1]), given)
             objective = Objective(*self._trained(loss, output), metrics=self._watched())
             samples = self._samples(X, target, weight, backend)
             params = self._placed(backend)
@@ -179,9 +180,10 @@ class NeuralEstimator(BaseEstimator):
             )
         return self
 
-    def _start(self, backend: Backend, features: int) -> None:
-        """Draw the initial parameters, and forget what earlier fits left."""
-        params = self._initial_params(self._layers, self._input_shape(features), self._dtype)
+    def _start(self, features: int, dtype: str) -> None:
+        """Draw the initial parameters in the dtype of X, and forget what earlier fits left."""
+        dtype = self.precision or dtype
+        params = self._initial_params(self._layers, self._input_shape(features), dtype)
         self.n_iter_ = 0
         self.t_ = 0
         self._seed = self._draw_seed()
@@ -284,7 +286,7 @@ class NeuralEstimator(BaseEstimator):
             rows = np.arange(count)
         places = np.arange(count)
         self.n_iter_ = 0
-        best = trainer.snapshot() if self.early_stopping else None
+        best = None
         run = self._run(trainer, math.ceil(count / size), incremental)
         try:
             for _ in range(self.max_iter):
@@ -514,7 +516,7 @@ class NeuralEstimator(BaseEstimator):
     ) -> None:
         if isinstance(samples, SparseSamples):
             samples = samples.take(np.arange(len(samples)), backend)
-        found, learned = minimize(
+        found = minimize(
             objective,
             backend,
             params,
@@ -529,7 +531,12 @@ class NeuralEstimator(BaseEstimator):
         )
         self.n_iter_ = _check_optimize_result("lbfgs", found, self.max_iter)
         self.loss_ = float(found.fun)
-        self._keep_params(tree_map(lambda leaf: self._home.bring(leaf, backend), learned))
+        learned = unpacked(found.x, params, self._packing(params))
+        if self._home is HOST:  # SciPy's numbers are float64, also where loss and gradient are not
+            self._dtype = str(found.x.dtype)
+        else:
+            learned = tree_map(lambda leaf: self._home.from_host(leaf.astype(self._dtype)), learned)
+        self._keep_params(learned)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":

@@ -97,6 +97,10 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
         if issubclass(cls, MLPClassifier | NetworkClassifier):
             estimator._label_binarizer = _binarizer(description["classes"])
             estimator.classes_ = estimator._label_binarizer.classes_
+            known = len(estimator.classes_)
+            fitting = (1, known) if estimator._label_binarizer.y_type_ == "binary" else (known,)
+            if estimator.n_outputs_ not in fitting or known > max(2, estimator.n_outputs_):
+                raise ModelFileError("its classes are not as many as its outputs")
         _take_network(estimator, network)
     except ModelFileError as error:
         raise ModelFileError(f"{path} cannot be loaded: {error}") from error

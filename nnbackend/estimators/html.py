@@ -16,12 +16,17 @@ __all__ = ["block"]
 
 def block(estimator: Any) -> Any:
     """Return a block for each layer, one below the other; the output layer once it is known."""
-    fitted = estimator._is_built() and hasattr(estimator, "_layers")
-    if fitted:
+    if estimator._is_built() and hasattr(estimator, "_layers"):
         network = estimator.network_
-        names = [_short(layer) for layer in network.layers.layers]
-        shapes = [f"{shape}, {count:,} parameters" for _, _, shape, count in network.summary_rows()]
+        layers = [_short(layer) for layer in network.layers.layers]
+        details = [
+            f"{shape}, {count:,} parameters" for _, _, shape, count in network.summary_rows()
+        ]
     else:
-        names = [*(_short(layer) for layer in estimator._hidden_layers()), "output"]
-        shapes = ["not fitted yet"] * len(names)
-    return _VisualBlock("serial", names, names=names, name_details=shapes, dash_wrapped=False)
+        layers = [*(_short(layer) for layer in estimator._hidden_layers()), "output"]
+        details = ["not fitted yet"] * len(layers)
+    blocks = [
+        _VisualBlock("single", None, names=layer, name_details=detail)
+        for layer, detail in zip(layers, details, strict=True)
+    ]
+    return _VisualBlock("serial", blocks, names=layers, name_details=details, dash_wrapped=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,10 +117,10 @@ def minimize(
     max_fun: int,
     verbose: bool,
     seed: int,
-) -> tuple[Any, Params]:
-    """Return what SciPy says of its minimum, and the parameters there.
+) -> Any:
+    """Return what SciPy says of its minimum.
 
-    SciPy's L-BFGS-B works on the host in float64; loss and gradient are the backend's.
+    SciPy's L-BFGS-B works on the host; loss and gradient are the backend's, in its dtype.
 
     Args:
         objective: what to minimise.
@@ -136,17 +136,8 @@ def minimize(
         seed: of what is random in the layers.
     """
     xp, weights = backend.xp, weights_of(params)
-    shapes = [tuple(at(params, path).shape) for path in order]
-    bounds = np.cumsum([0, *(int(np.prod(shape)) for shape in shapes)])
     total = len(samples) if samples.weight is None else float(xp.sum(samples.weight))
     extra = () if samples.weight is None else (samples.weight,)
-
-    def unpacked(vector: Any) -> Params:
-        flat = {
-            ".".join(path): backend.asarray(vector[start:stop].reshape(shape))
-            for path, shape, start, stop in zip(order, shapes, bounds, bounds[1:], strict=False)
-        }
-        return unflatten(flat, params)
 
     def evaluate(current: Params, x: Array, y: Array) -> tuple[Array, Params]:
         ctx = Context(backend, True, random.pass_key(seed), 0)
@@ -158,12 +149,13 @@ def minimize(
     compiled = backend.compile(evaluate)
 
     def loss_and_gradient(vector: Any) -> tuple[float, Any]:
-        value, grads = compiled(unpacked(vector), samples.x, samples.y)
+        current = tree_map(backend.asarray, unpacked(vector, params, order))
+        value, grads = compiled(current, samples.x, samples.y)
         gradient = [np.ravel(backend.to_numpy(at(grads, path))) for path in order]
         return float(value), np.concatenate(gradient).astype(np.float64, copy=False)
 
     start = np.concatenate([np.ravel(backend.to_numpy(at(params, path))) for path in order])
-    found = scipy.optimize.minimize(
+    return scipy.optimize.minimize(
         loss_and_gradient,
         start,
         method="L-BFGS-B",
@@ -175,5 +167,14 @@ def minimize(
             **_get_additional_lbfgs_options_dict("iprint", 1 if verbose else -1),
         },
     )
-    # SciPy keeps its vector: the parameters get memory of their own.
-    return found, tree_map(partial(xp.asarray, copy=True), unpacked(found.x))
+
+
+def unpacked(vector: Any, params: Params, order: list[Path]) -> Params:
+    """Return copies of the parameters in a vector, shaped and nested as ``params`` are."""
+    flat, start = {}, 0
+    for path in order:
+        shape = tuple(at(params, path).shape)
+        stop = start + math.prod(shape)
+        flat[".".join(path)] = vector[start:stop].reshape(shape).copy()
+        start = stop
+    return unflatten(flat, params)
