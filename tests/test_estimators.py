@@ -221,7 +221,8 @@ def test_sparse_input(container, settings):
 def test_labels_may_be_texts_and_anything_that_sorts():
     names = np.array(["setosa", "versicolor", "virginica", "none"])
     for labels in (names, names.astype(object), np.array([1.0, 2.0, 7.0, -3.0])):
-        a, b = pair("multiclass", early_stopping=True)
+        # The early stopping of scikit-learn 1.6 has no texts yet.
+        a, b = pair("multiclass", early_stopping=VERSION >= (1, 7))
         y = labels[TARGETS["multiclass"]]
         assert_same(a.fit(X, y), b.fit(X, y))
         assert b.predict(X).dtype == a.predict(X).dtype
@@ -318,6 +319,8 @@ def bad_calls() -> dict[str, Any]:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", bad_calls())
 def test_errors_are_the_same(name):
+    if name == "small-validation" and VERSION < (1, 9):
+        pytest.skip("older versions of scikit-learn do not check that")
     settings, call = bad_calls()[name]
     said = []
     for estimator in pair("multiclass", **settings):
@@ -744,7 +747,9 @@ def test_predictions_follow_x(variant, backend):
         for result in results:
             assert type(result) is type(x)
             assert result.device == x.device
-        assert isinstance(classifier.score(x, y), float)
+        if variant.name not in ("strict-no_float64", "strict-strictest"):
+            # There scikit-learn's own accuracy_score needs float64, or shapes that depend on data.
+            assert isinstance(classifier.score(x, y), float)
         with pytest.raises(
             ValueError, match=r"MLPClassifier.predict\(\) must use the same namespace"
         ):

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 import scipy.optimize
-from sklearn.utils.fixes import _get_additional_lbfgs_options_dict
 
 from nnbackend import random
 from nnbackend.backend import Backend
@@ -21,6 +21,8 @@ from nnbackend.types import Array, Context, Namespace, Params
 __all__ = ["PenalizedTrainer", "minimize"]
 
 Path = tuple[str, ...]
+
+_PRINTS = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)  # no option of later ones
 
 
 def weights_of(params: Params) -> list[Path]:
@@ -164,7 +166,7 @@ def minimize(
             "maxfun": max_fun,
             "maxiter": max_iter,
             "gtol": tol,
-            **_get_additional_lbfgs_options_dict("iprint", 1 if verbose else -1),
+            **({"iprint": 1 if verbose else -1} if _PRINTS else {}),
         },
     )
 
