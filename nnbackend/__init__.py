@@ -3,11 +3,13 @@
 from nnbackend import (
     activations,
     callbacks,
+    constraints,
     errors,
     initializers,
     losses,
     metrics,
     optimizers,
+    regularizers,
     schedules,
 )
 from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
@@ -24,6 +26,7 @@ from nnbackend.layers import (
 from nnbackend.network import Network
 from nnbackend.optimizers import (
     LAMB,
+    LBFGS,
     SGD,
     Adadelta,
     Adagrad,
@@ -44,6 +47,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "LAMB",
+    "LBFGS",
     "SGD",
     "Activation",
     "Adadelta",
@@ -70,6 +74,7 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "constraints",
     "errors",
     "get_backend",
     "initializers",
@@ -78,6 +83,7 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "regularizers",
     "schedules",
     "testing",
 ]

@@ -126,7 +126,9 @@ class Backend:
         """Return a function that does the same, compiled where the library can."""
         return function
 
-    def scan(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def scan(
+        self, step: Callable[..., Any], see: Callable[..., Any] | None = None
+    ) -> Callable[..., Any]:
         """Return a function that runs a training step on one batch of rows after the other.
 
         ``step(carry, *batches, scalars, number) -> (carry, (loss, mass, output))``. The function is
@@ -135,6 +137,10 @@ class Backend:
         an entry for each step. If there is one batch only, all steps take it. ``losses`` and
         ``masses`` (None without weights) have an entry for each step and are for ``read``; the
         outputs of all rows are joined. Here that is a loop; a compiler can make one program of it.
+
+        ``see(carry, function)`` is the carry with every array in it seen through a function. It is given
+        for steps that change the carry's arrays in place and do nothing but compute: such a step may be
+        recorded and run from the recording.
         """
 
         def run(
@@ -157,6 +163,20 @@ class Backend:
             )
 
         return run
+
+    def loop(
+        self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
+    ) -> tuple[Any, Array | None]:
+        """Run ``carry, output = body(carry, i)`` for ``i`` from 0 to ``count - 1``, inside a step.
+
+        Returns:
+            the last carry, and the outputs stacked (None if they are None).
+        """
+        outputs = []
+        for i in range(count):
+            carry, output = body(carry, i)
+            outputs.append(output)
+        return carry, None if outputs[0] is None else self.xp.stack(outputs)
 
     def read(self, numbers: Any) -> np.ndarray[Any, Any]:
         """Return numbers that ``scan`` gave, on the host in float64. The one place that waits."""

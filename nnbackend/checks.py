@@ -11,7 +11,7 @@ import operator
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_flag", "check_number", "check_size", "set_number", "set_size"]
+__all__ = ["check_flag", "check_number", "check_size", "set_number", "set_positive", "set_size"]
 
 
 def check_size(name: str, value: Any) -> int:
@@ -53,6 +53,13 @@ def check_flag(name: str, value: Any) -> None:
 def set_number(owner: Any, name: str, low: float = -math.inf, high: float = math.inf) -> None:
     """Check the field ``name`` of a frozen dataclass and make it a float; for ``__post_init__``."""
     object.__setattr__(owner, name, check_number(name, getattr(owner, name), low, high))
+
+
+def set_positive(owner: Any, name: str) -> None:
+    """Check that the field ``name`` is a number above 0 and make it a float; for ``__post_init__``."""
+    set_number(owner, name, 0.0)
+    if getattr(owner, name) == 0.0:
+        raise ValueError(f"{name} must be above 0, got 0")
 
 
 def set_size(owner: Any, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,11 +26,13 @@ class History:
         self.profile: Any = None
 
     def extend(self, columns: Mapping[str, list[float]]) -> None:
-        """Add epochs: a list of as many figures for each name."""
-        count = len(columns["loss"])
-        self._columns["epoch"].extend(range(len(self) + 1, len(self) + count + 1))
+        """Add epochs: a list of as many figures for each name. What is not given is NaN."""
+        before, count = len(self), len(columns["loss"])
+        self._columns["epoch"].extend(range(before + 1, before + count + 1))
         for name, values in columns.items():
-            self._columns.setdefault(name, []).extend(values)
+            self._columns.setdefault(name, [math.nan] * before).extend(values)
+        for values in self._columns.values():
+            values.extend([math.nan] * (before + count - len(values)))
 
     def __getitem__(self, name: str) -> list[float]:
         return self._columns[name]
@@ -51,6 +54,13 @@ class History:
     def to_dict(self) -> dict[str, list[float]]:
         """Return the columns as plain lists."""
         return {name: list(values) for name, values in self._columns.items()}
+
+    def rows(self, first: int = 0) -> list[dict[str, float]]:
+        """Return the figures of each epoch by name, of those after the first so many."""
+        return [
+            {name: values[i] for name, values in self._columns.items()}
+            for i in range(first, len(self))
+        ]
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())

@@ -11,6 +11,7 @@ what a training step takes and returns.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from nnbackend.backend import Backend
@@ -29,6 +30,9 @@ class Layout(Protocol):
 
     def params(self, carry: Any) -> Params:
         """Return the named parameters in a carry."""
+
+    def result(self, carry: Any) -> Params:
+        """Return the named parameters to evaluate with: the average, if the optimiser keeps one."""
 
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Return the carry after one step of the optimiser. The old one is consumed."""
@@ -54,16 +58,26 @@ class Layout(Protocol):
     def with_slots(self, carry: Any, slots: Params) -> Any:
         """Return the carry with copies of other arrays of the optimiser."""
 
+    @property
+    def see(self) -> Callable[[Any, Callable[[Array], Array]], Any] | None:
+        """``see(carry, function)``: the carry with every array seen through a function.
+
+        None if steps make a new carry instead of changing its arrays in place.
+        """
+
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
     """Return the layout that suits a backend and an optimiser."""
+    if not backend.slices_are_views:
+        return Leaves(backend, optimizer)
     # A rule that is not elementwise needs to know where a parameter begins and ends.
-    kind = Vector if backend.slices_are_views and optimizer.elementwise else Leaves
-    return kind(backend, optimizer)
+    return (Vector if optimizer.elementwise else InPlace)(backend, optimizer)
 
 
 class Leaves:
     """Each parameter an array of its own. The carry is the parameters and the optimiser's slots."""
+
+    see = None
 
     def __init__(self, backend: Backend, optimizer: Optimizer) -> None:
         self._backend = backend
@@ -79,20 +93,28 @@ class Leaves:
         """Return the named parameters."""
         return carry[0]  # type: ignore[no-any-return]
 
+    def result(self, carry: Any) -> Params:
+        """Return the optimiser's average, if it keeps one."""
+        return self._optimizer.averaged(carry[0], {"slots": carry[1]})
+
     def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
         """Apply the optimiser's rule to each parameter."""
         params, slots = carry
         return self._optimizer.apply(params, grads, slots, scalars)
 
-    def snapshot(self, carry: Any, old: Any = None) -> Params:
-        """Return a copy of the parameters."""
-        return _copy(carry[0], self._xp)
+    def snapshot(self, carry: Any, old: Any = None) -> Any:
+        """Return a copy of the parameters, and of all that goes with an average of them."""
+        return self.copy(carry) if self._optimizer.averages else _copy(carry[0], self._xp)
 
-    def restored(self, carry: Any, snapshot: Params) -> Any:
-        """Return the carry with other parameters."""
+    def restored(self, carry: Any, snapshot: Any) -> Any:
+        """Return the carry with what is in a snapshot."""
+        if self._optimizer.averages:
+            return self.copy(snapshot)
         return _copy(snapshot, self._xp), carry[1]
 
-    with_params = restored
+    def with_params(self, carry: Any, params: Params) -> Any:
+        """Return the carry with copies of other parameters."""
+        return _copy(params, self._xp), carry[1]
 
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
@@ -111,6 +133,22 @@ class Leaves:
         return carry[0], _copy(slots, self._xp)
 
 
+class InPlace(Leaves):
+    """Each parameter an array of its own that stays the same array: what a step makes is put there."""
+
+    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
+        """Apply the optimiser's rule to each parameter."""
+        for old, new in zip(carry, super().update(carry, grads, scalars), strict=True):
+            for path in paths(old):
+                if at(new, path) is not at(old, path):
+                    at(old, path)[...] = at(new, path)
+        return carry
+
+    def see(self, carry: Any, function: Callable[[Array], Array]) -> Any:  # type: ignore[override]
+        """Return the carry with every array seen through a function."""
+        return tuple(tree_map(function, tree) for tree in carry)
+
+
 class Vector:
     """All parameters in one vector, of which the named ones are views.
 
@@ -122,17 +160,28 @@ class Vector:
         self._backend = backend
         self._xp = backend.xp
         self._optimizer = optimizer
+        self._averages = optimizer.averages
+        self._prepares = type(optimizer).gradients is not Optimizer.gradients
 
     def init(self, params: Params) -> _Vectors:
         """Return the carry."""
-        return _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        carry = _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
+        if self._averages:
+            carry.slots[-1][...] = carry.vector
+        return carry
 
     def params(self, carry: _Vectors) -> Params:
         """Return the named parameters, views of the vector."""
         return carry.params
 
+    def result(self, carry: _Vectors) -> Params:
+        """Return the optimiser's average, if it keeps one, as views of its vector."""
+        return carry.named(carry.slots[-1]) if self._averages else carry.params
+
     def update(self, carry: _Vectors, grads: Params, scalars: tuple[Any, ...]) -> _Vectors:
         """Apply the optimiser's rule to the vector."""
+        if self._prepares:
+            grads = self._optimizer.gradients(grads)
         for view, path in carry.gradients:
             view[...] = at(grads, path)
         for p, slots, g in carry.pieces:
@@ -155,21 +204,27 @@ class Vector:
             if new is not slot:
                 slot[...] = new
 
-    def snapshot(self, carry: _Vectors, old: Any = None) -> Array:
-        """Return a copy of the vector."""
+    def snapshot(self, carry: _Vectors, old: Any = None) -> Any:
+        """Return copies of the vector and, if the optimiser keeps an average, of the slots."""
+        kept = self._kept(carry)
         if old is None:
-            return self._xp.asarray(carry.vector, copy=True)
-        old[...] = carry.vector
+            return [self._xp.asarray(vector, copy=True) for vector in kept]
+        for copy, vector in zip(old, kept, strict=True):
+            copy[...] = vector
         return old
 
-    def restored(self, carry: _Vectors, snapshot: Array) -> _Vectors:
-        """Copy a snapshot into the vector."""
-        carry.vector[...] = snapshot
+    def restored(self, carry: _Vectors, snapshot: Any) -> _Vectors:
+        """Copy a snapshot into the vectors."""
+        for vector, copy in zip(self._kept(carry), snapshot, strict=True):
+            vector[...] = copy
         return carry
 
     def with_params(self, carry: _Vectors, params: Params) -> _Vectors:
         """Copy other parameters into the vector."""
         return _filled(carry, carry.params, params)
+
+    def _kept(self, carry: _Vectors) -> list[Array]:
+        return [carry.vector, *carry.slots] if self._averages else [carry.vector]
 
     def finite(self, carry: _Vectors) -> bool:
         """Return whether all parameters are finite."""
@@ -189,6 +244,10 @@ class Vector:
     def with_slots(self, carry: _Vectors, slots: Params) -> _Vectors:
         """Copy other slots into the vectors."""
         return _filled(carry, self.slots(carry), slots)
+
+    def see(self, carry: _Vectors, function: Callable[[Array], Array]) -> _Vectors:
+        """Return the carry with every array, and every view, seen through a function."""
+        return carry.seen(function)
 
 
 class _Vectors:
@@ -245,6 +304,21 @@ class _Vectors:
             for name, (part, shape) in self._places.items()
         }
         return unflatten(views, self._nesting)
+
+    def seen(self, function: Callable[[Array], Array]) -> _Vectors:
+        """Return the same vectors and views, each seen through a function."""
+
+        def piece(p: Array, slots: tuple[Array, ...], third: Any) -> tuple[Any, ...]:
+            return function(p), tuple(map(function, slots)), third
+
+        twin: _Vectors = object.__new__(_Vectors)
+        twin.vector = function(self.vector)
+        twin.slots = [function(slot) for slot in self.slots]
+        twin.params = tree_map(function, self.params)
+        twin.gradients = [(function(view), path) for view, path in self.gradients]
+        twin.pieces = [piece(p, slots, function(g)) for p, slots, g in self.pieces]
+        twin.large = [(path, [piece(*part) for part in parts]) for path, parts in self.large]
+        return twin
 
     def _piece(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
         """Return a part of the parameters and of the slots."""

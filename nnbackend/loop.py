@@ -118,10 +118,10 @@ class Loop:
         run, history, together = self._run, self._run.history, 1
         alone = self._one_by_one()
         while run.goes_on:
-            begun = run.epoch_begins()
+            run.epoch_begins()
             started = time.perf_counter()
             if together == 1:
-                one = self._one(begun)
+                one = self._one()
                 if one is None:  # left before its end
                     return
                 columns = one
@@ -153,7 +153,7 @@ class Loop:
             or any(callback.every_epoch for callback in self._run.callbacks)
         )
 
-    def _one(self, begun: Begun | None) -> dict[str, list[float]] | None:
+    def _one(self) -> dict[str, list[float]] | None:
         """Do one epoch; return its figures, or None if a callback asked to leave it."""
         run, trainer, order = self._run, self._trainer, self._rows
         if self._shuffle:
@@ -175,7 +175,6 @@ class Loop:
                 order,
                 each_block if run.listening else None,
                 None if self._interval is None else self._interval * self._size,
-                begun,
             )
         )
         if not (math.isfinite(figures.get("loss", 0.0)) and trainer.finite()):
@@ -198,6 +197,7 @@ class Loop:
             "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
             "rows": self._count,
             "batch_size": self._size,
+            "accumulate": self._trainer.accumulate,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
             "validation rows": None if v is None else len(v),
@@ -241,7 +241,6 @@ class _FitRun(Run):
     ) -> None:
         super().__init__(network, epochs, callbacks=callbacks, steps_per_epoch=steps_per_epoch)
         self._trainer, self.publish, self._given = trainer, publish, given
-        self._begun: Begun | None = None
         self.changed = False
 
     @property
@@ -257,12 +256,20 @@ class _FitRun(Run):
         """Return the parameters in training."""
         return self._trainer.params
 
-    def epoch_begins(self) -> Begun | None:
-        """Say that an epoch starts; return what of it was done before."""
-        begun, self._begun = self._begun, None
-        self.epoch, self.step = len(self.history) + 1, 0 if begun is None else begun.steps
+    def epoch_begins(self) -> None:
+        """Say that an epoch starts, or goes on."""
+        if self.epoch == len(self.history):
+            self.epoch, self.step = self.epoch + 1, 0
         self.notify("epoch_start")
-        return begun
+
+    @property
+    def steps(self) -> int:
+        """How many steps are done since the start of the whole run."""
+        return self._trainer.updates
+
+    def learning_rates(self, count: int) -> list[float]:
+        """Return the learning rates of the last steps."""
+        return self._trainer.rates(count)
 
     def notify(self, event: str) -> None:
         """Call the callbacks; take up parameters that they set."""
@@ -303,8 +310,7 @@ class _FitRun(Run):
         trainer.rate_factor = state["learning_rate_factor"]
         so_far = state.get("so_far")
         if so_far is not None:
-            steps = state["batch"]
-            self._begun = Begun(steps, so_far["losses"], so_far["masses"], so_far["outputs"])
+            trainer.begin_within(Begun(state["batch"], **so_far))
         self.publish()
         self.restore(state)
 

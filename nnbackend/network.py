@@ -26,13 +26,15 @@ from nnbackend.backend import Backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
+from nnbackend.composition import weights_with
 from nnbackend.errors import nearest
+from nnbackend.full_batch import FullBatchLoop
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.profiling import profiled
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
@@ -90,6 +92,8 @@ class Network:
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
         self._params: Params | None = None
+        self._raw: Params | None = None
+        self._frozen: tuple[str, ...] = ()
         self._steps = 0
         self._epochs = 0
         self._trainer: Trainer | None = None
@@ -143,8 +147,46 @@ class Network:
 
     @params.setter
     def params(self, params: Params) -> None:
-        self._params = params
+        self._params, self._raw = params, None
         self._trainer = None
+
+    @property
+    def raw_params(self) -> Params:
+        """The parameters that the optimiser last made; ``params`` are their average if it keeps one."""
+        return self.params if self._raw is None else self._raw
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The dotted names of the parameters that training leaves as they are."""
+        return self._frozen
+
+    def freeze(self, *patterns: str) -> Network:
+        """Leave parameters as they are in training, to the last bit; return the network.
+
+        Args:
+            patterns: of dotted names: ``"0.*"`` for the first layer, ``"*.bias"`` for all biases. ``*``
+                stands for any text, dots included.
+
+        Raises:
+            ValueError: a pattern matches none; the message lists the names. Or the network is not built.
+        """
+        return self._freeze(patterns, True)
+
+    def unfreeze(self, *patterns: str) -> Network:
+        """Let frozen parameters learn again, all or those that a pattern matches; return the network.
+
+        Raises:
+            ValueError: a pattern matches no parameter; the message lists the names.
+        """
+        return self._freeze(patterns or ("*",), False)
+
+    def _freeze(self, patterns: Iterable[str], frozen: bool) -> Network:
+        names = list(flatten(self.params))
+        meant = {name for pattern in patterns for name in optimizers.matching(pattern, names)}
+        old = set(self._frozen)
+        new = old | meant if frozen else old - meant
+        self._frozen = tuple(name for name in names if name in new)
+        return self
 
     # Passes
 
@@ -218,6 +260,7 @@ class Network:
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float | None = None,
         sample_weight: Any = None,
+        accumulate: int = 1,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
         resume: str | os.PathLike[str] | None = None,
@@ -237,6 +280,8 @@ class Network:
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
             validation_split: a fraction of the rows to keep for that, at random, instead.
             sample_weight: how much each row counts; a weight of 2 counts it twice.
+            accumulate: in how many parts to compute the gradient of a batch, one after the other. The
+                result is the same; it takes the memory of a batch that much smaller.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: see :mod:`nnbackend.callbacks`.
@@ -262,6 +307,7 @@ class Network:
         epochs = check_size("epochs", epochs)
         if batch_size is not None:
             batch_size = check_size("batch_size", batch_size)
+        accumulate = check_size("accumulate", accumulate)
         if validation_data is not None and validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
         watchers = resolve_callbacks(callbacks, verbose)
@@ -284,8 +330,10 @@ class Network:
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
-            trainer = self._new_trainer(fitted, chosen)
-            loop = Loop(
+            count = len(samples) if rows is None else len(rows)
+            steps = math.ceil(count / min(batch_size or count, count))
+            trainer = self._new_trainer(fitted, chosen, accumulate, steps)
+            loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
                 trainer,
                 samples,
                 rows,
@@ -324,6 +372,7 @@ class Network:
         optimizer: str | Optimizer = "adam",
         batch_size: int | None = None,
         sample_weight: Any = None,
+        accumulate: int = 1,
     ) -> float:
         """Go once through rows ``x`` and targets ``y``, in their order; return the mean loss.
 
@@ -337,20 +386,24 @@ class Network:
             optimizer: a name or an object.
             batch_size: rows of a step; None: all rows in one.
             sample_weight: how much each row counts.
+            accumulate: see ``fit``.
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
         if batch_size is not None:
             batch_size = check_size("batch_size", batch_size)
+        accumulate = check_size("accumulate", accumulate)
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
             objective = self._objective(loss, (), x)
             samples = self._samples(x, y, objective.loss, sample_weight)
         with self.backend.scope():
             trainer = self._trainer
-            if trainer is None or (trainer.objective, trainer.optimizer) != (objective, chosen):
+            rule = self._rule(chosen)
+            if trainer is None or (trainer.objective, trainer.optimizer) != (objective, rule):
                 trainer = self._new_trainer(objective, chosen)
+            trainer.accumulate = accumulate
             before = trainer.snapshot()
             try:
                 value = trainer.epoch(samples, min(batch_size or len(samples), len(samples)))[
@@ -455,6 +508,7 @@ class Network:
             seed=self.seed,
         )
         other._steps, other._epochs = self._steps, self._epochs
+        other._frozen = self._frozen
         if self._params is None:
             other.metadata = copy.deepcopy(self.metadata)
             return other
@@ -578,16 +632,55 @@ class Network:
                 "softmax_cross_entropy needs an output for each class, two or more; "
                 "for one output use binary_cross_entropy"
             )
-        return Objective(layers, chosen, output, metrics.resolve(watched, threshold))
+        return Objective(
+            layers,
+            chosen,
+            output,
+            metrics.resolve(watched, threshold),
+            self._for_weights("regularizer"),
+            self._for_weights("constraint"),
+        )
 
-    def _new_trainer(self, objective: Objective, optimizer: Optimizer) -> Trainer:
+    def _for_weights(self, attribute: str) -> tuple[tuple[str, Any], ...]:
+        """Return the regularisers or constraints of the layers, with the weights they are for."""
+        found, names = weights_with(attribute, self.layers), flatten(self.params)
+        for name, _ in found:
+            if name not in names:
+                raise ValueError(
+                    f"a layer has a {attribute}, which is for its weight, but there is no parameter "
+                    f"{name}; there are {', '.join(names)}"
+                )
+        return found
+
+    def _new_trainer(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        accumulate: int = 1,
+        steps_per_epoch: int | None = None,
+    ) -> Trainer:
         if not flatten(self.params):
             raise ValueError("the network has no parameters: there is nothing to train")
-        return Trainer(objective, optimizer, self.backend, self.params, self.seed, self._steps)
+        return Trainer(
+            objective,
+            self._rule(optimizer),
+            self.backend,
+            self.params,
+            self.seed,
+            self._steps,
+            accumulate,
+            steps_per_epoch,
+        )
+
+    def _rule(self, optimizer: Optimizer) -> Optimizer:
+        """Return the optimiser, which leaves frozen parameters alone."""
+        return Frozen(optimizer, self._frozen) if self._frozen else optimizer
 
     def _adopt(self, trainer: Trainer) -> None:
         """Take over what a trainer learned."""
-        self._params = unflatten(flatten(trainer.params), self.params)
+        like = self.params
+        self._params = unflatten(flatten(trainer.result), like)
+        self._raw = unflatten(flatten(trainer.params), like)
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from nnbackend.errors import ModelFileError, unknown_name
 
-__all__ = ["Registry", "describe", "rebuild"]
+__all__ = ["Registry", "describe", "is_built_in", "rebuild"]
 
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
@@ -138,6 +138,20 @@ def rebuild(data: Any, depth: int = 0) -> Any:
         raise ModelFileError(
             f"the file describes a {kind} that cannot be built: {error}" + ("" if known else hint)
         ) from error
+
+
+def is_built_in(value: Any) -> bool:
+    """Return whether a description is made of this library's classes and plain data only.
+
+    Initialisers do not count: they have done their work before any pass.
+    """
+    if isinstance(value, tuple | list):
+        return all(map(is_built_in, value))
+    if not dataclasses.is_dataclass(value):
+        return value is None or isinstance(value, bool | int | float | str)
+    fields = (f.name for f in dataclasses.fields(value) if "initializer" not in f.name)
+    own = type(value).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return own and all(is_built_in(getattr(value, name)) for name in fields)
 
 
 def _origin(cls: type) -> tuple[str, str]:

@@ -62,6 +62,7 @@ def described(network: Network) -> str:
         "seed": network.seed,
         "input_shape": network.input_shape,
         "network": describe(network.layers),
+        "frozen": list(network.frozen),
         "metadata": network.metadata,
     }
     return json.dumps(description, allow_nan=False)
@@ -115,10 +116,11 @@ def load(
             dtype=dtype or _word(description, "dtype", ("float32", "float64")),
             seed=_seed(description),
         )
+        frozen = _frozen(description, params)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
     network.restore(input_shape, params, kept)
-    return network
+    return network.freeze(*frozen)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -216,3 +218,11 @@ def _seed(description: dict[str, Any]) -> int:
     if type(seed) is not int or not 0 <= seed < 2**64:
         raise ModelFileError(f"its seed {seed!r} is not a seed")
     return seed
+
+
+def _frozen(description: dict[str, Any], params: Params) -> list[str]:
+    """Return the names of the frozen parameters; older files have none."""
+    names, known = description.get("frozen", []), flatten(params)
+    if not isinstance(names, list) or not all(isinstance(n, str) and n in known for n in names):
+        raise ModelFileError(f"the frozen parameters {names!r} are not parameters of the network")
+    return names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from nnbackend import regularizers
 from nnbackend.backend import Backend, available_backends
+from nnbackend.composition import children
 from nnbackend.errors import GradientError
 from nnbackend.network import Network
 from nnbackend.random import Generator, pass_key
@@ -30,9 +32,9 @@ def check_gradients(
     """Check a network's backward pass against central differences, in float64.
 
     For the input and for each parameter a random direction ``v`` is drawn, and ``<gradient, v>`` is
-    compared with ``(L(p + h v) - L(p - h v)) / 2h``, where ``L = <output, dy>`` with a random ``dy``;
-    then once more with the signs of ``v`` turned to the gradient's.
-    If the whole does not agree, each layer is checked on its own to find the one to blame.
+    compared with ``(L(p + h v) - L(p - h v)) / 2h``, where ``L = <output, dy>`` with a random ``dy``,
+    plus the penalties of the layers' regularisers; then once more with the signs of ``v`` turned to the
+    gradient's. If the whole does not agree, each layer is checked on its own to find the one to blame.
 
     Args:
         network: a network, or a layer that takes ``x``.
@@ -72,6 +74,9 @@ def _errors(layer: Layer, params: Params, x: Array, ctx: Context, seed: int) -> 
     y, backward = layer.forward(params, x, ctx)
     dy = backend.asarray(rng.normal(tuple(y.shape)))
     dx, grads = backward(dy)
+    terms = regularizers.terms(layer)
+    if flatten(grads).keys() == flatten(params).keys():
+        _, grads = regularizers.penalized(terms, params, 0.0, grads)
     own, given = flatten(params), flatten(grads)
     if own.keys() != given.keys():
         names = ", ".join(sorted(own.keys() ^ given.keys()))
@@ -82,8 +87,9 @@ def _errors(layer: Layer, params: Params, x: Array, ctx: Context, seed: int) -> 
     def value(name: str, moved: Array) -> float:
         """Return L with one argument moved."""
         flat = arguments | {name: moved}
-        output, _ = layer.forward(unflatten(flat, params), flat["x"], ctx)
-        return float(backend.xp.sum(output * dy))
+        moved_params = unflatten(flat, params)
+        output, _ = layer.forward(moved_params, flat["x"], ctx)
+        return float(backend.xp.sum(output * dy) + regularizers.penalty(terms, moved_params))
 
     return {
         name: _error(partial(value, name), at, gradients[name], backend, rng.child(name))
@@ -317,17 +323,10 @@ class _Traced:
 
 def _traced(layer: Layer, path: str, trace: list[_Passed]) -> Layer:
     """Return the layer with every layer in it, and itself, noting what passes."""
-    inside = dict(_children(layer))
+    inside = dict(children(layer))
     noting = layer
     if inside:
         prefix = f"{path}." if path else ""
-        children = tuple(_traced(c, f"{prefix}{n}", trace) for n, c in inside.items())
-        noting = dataclasses.replace(layer, layers=children)  # type: ignore[type-var]
+        traced = tuple(_traced(c, f"{prefix}{n}", trace) for n, c in inside.items())
+        noting = dataclasses.replace(layer, layers=traced)  # type: ignore[type-var]
     return _Traced(noting, path, trace, layer) if path else noting
-
-
-def _children(layer: Layer) -> Iterator[tuple[str, Layer]]:
-    """Yield the layers inside a composite one (a dataclass with a field ``layers``), by name."""
-    if any(field.name == "layers" for field in dataclasses.fields(layer)):  # type: ignore[arg-type]
-        for i, child in enumerate(layer.layers):  # type: ignore[attr-defined]
-            yield str(i), child

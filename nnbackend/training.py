@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from nnbackend import random
+from nnbackend import random, regularizers
+from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend
+from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers import Constrained, Optimizer
+from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
 
@@ -47,12 +50,16 @@ class Objective:
         loss: takes the output of ``layers``.
         output: from the output of ``layers`` to that of the network.
         metrics: by name; they take the output of the network.
+        penalties: of the layers' regularisers, added to the loss.
+        constraints: of the layers, by the dotted name of the weight they hold for.
     """
 
     layers: Layer
     loss: Loss
     output: Callable[[Array, Context], tuple[Array, Any]]
     metrics: Mapping[str, Metric]
+    penalties: regularizers.Terms = ()
+    constraints: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,10 +119,12 @@ class _Block:
 def _training_step(
     layers: Layer,
     loss: Loss,
+    penalties: regularizers.Terms,
     optimizer: Optimizer,
     backend: Backend,
     key: tuple[int, int],
     watched: bool,
+    parts: Parts | None,
 ) -> Callable[..., Any]:
     """Return the training step, run over batches: forward, loss, backward, update."""
     layout = layout_for(backend, optimizer)
@@ -128,18 +137,29 @@ def _training_step(
     ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
         ctx = shared or Context(backend, True, key)
         ctx.step = number
-        prediction, backward = layers.forward(layout.params(carry), x, ctx)
-        total = None
-        if weight is None:
-            value, dy = loss(prediction, y)
+        params = layout.params(carry)
+        if parts is None:
+            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
         else:
-            value, dy = loss(prediction, y, weight)
-            total = backend.xp.sum(weight)
-        _, grads = backward(dy, input_grad=False)
+            value, prediction, grads = gradients_in_parts(
+                parts, watched, layers, loss, params, x, y, weight, ctx
+            )
+        if penalties:
+            value, grads = regularizers.penalized(penalties, params, value, grads)
+        total = None if weight is None else backend.xp.sum(weight)
         carry = layout.update(carry, grads, scalars)
         return carry, (value, total, prediction if watched else None)
 
-    return backend.scan(step)
+    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
+    pure = _is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
+    return backend.scan(step, layout.see if pure else None)
+
+
+def _is_own(optimizer: Optimizer) -> bool:
+    """Return whether an optimiser, and what it wraps, is this library's."""
+    inner = getattr(optimizer, "optimizer", None)
+    own = type(optimizer).__module__.startswith("nnbackend.")
+    return own and (inner is None or _is_own(inner))
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
@@ -159,11 +179,16 @@ _shared_forward_pass = lru_cache(maxsize=64)(_forward_pass)
 
 
 def training_step(
-    objective: Objective, optimizer: Optimizer, backend: Backend, seed: int
+    objective: Objective,
+    optimizer: Optimizer,
+    backend: Backend,
+    seed: int,
+    parts: Parts | None = None,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it."""
     key, watched = random.pass_key(seed), bool(objective.metrics)
-    description: Any = (objective.layers, objective.loss, optimizer, backend, key, watched)
+    layers, loss, penalties = objective.layers, objective.loss, objective.penalties
+    description: Any = (layers, loss, penalties, optimizer, backend, key, watched, parts)
     if backend.static_shapes and _hashable(description):
         return _shared_training_step(*description)
     return _training_step(*description)
@@ -196,6 +221,8 @@ class Trainer:
         params: the parameters to start from; they are copied.
         seed: fixes the order of batches and all that is random in the layers.
         steps: how many steps the network has been trained for before.
+        accumulate: in how many parts to compute the gradient of a batch.
+        steps_per_epoch: for what the optimiser counts in epochs.
     """
 
     def __init__(
@@ -206,18 +233,35 @@ class Trainer:
         params: Params,
         seed: int,
         steps: int = 0,
+        accumulate: int = 1,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend
         self.seed = seed
-        self.steps = steps  # of the network's life: a new dropout mask for each
+        self.steps = steps  # of the network's life: a new dropout mask for each part of each
         self.updates = 0  # of this optimiser's life: what its formulas count
         self.rate_factor = 1.0
-        self.layout = layout_for(backend, optimizer)
+        self.accumulate = accumulate
+        if objective.constraints:
+            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+        self._rule = optimizer.prepared(params, steps_per_epoch)
+        layers = trained_part(objective.layers, optimizer, params)
+        self._objective = replace(objective, layers=layers)
+        self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
-        self._run = training_step(objective, optimizer, backend, seed)
         self._blocks: list[_Block] = []  # of this epoch so far
+        self._begun: Begun | None = None  # of the epoch to come, what was done before
+        self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+
+    def _run(self, size: int) -> Callable[..., Any]:
+        """Return the program for batches of a size."""
+        parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
+        if self._program is None or self._program[0] != parts:
+            step = training_step(self._objective, self._rule, self.backend, self.seed, parts)
+            self._program = parts, step
+        return self._program[1]
 
     @property
     def params(self) -> Params:
@@ -227,6 +271,11 @@ class Trainer:
     @params.setter
     def params(self, params: Params) -> None:
         self.carry = self.layout.with_params(self.carry, params)
+
+    @property
+    def result(self) -> Params:
+        """The named parameters to evaluate with and to keep: their average, if one is kept."""
+        return self.layout.result(self.carry)
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return the optimiser's arrays and count of steps, as ``Optimizer.init`` gives them."""
@@ -270,7 +319,6 @@ class Trainer:
         order: Any = None,
         each_block: Callable[[int], bool] | None = None,
         block_rows: int | None = None,
-        begun: Begun | None = None,
     ) -> dict[str, float]:
         """Go through the samples once; return the mean loss and the metrics.
 
@@ -281,10 +329,10 @@ class Trainer:
             each_block: is told the number of steps done, after each block of steps; says whether
                 to go on. An epoch that is left has the figures of its steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
-            begun: what came of the first steps, if they were done before.
         """
         rows, first, blocks = len(samples if order is None else order), 0, list[_Block]()
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
+        begun, self._begun = self._begun, None
         if begun is not None:
             first = min(begun.steps * batch_size, rows)
             blocks.append(self._block_begun(begun, samples, batch_size, order, first))
@@ -299,7 +347,8 @@ class Trainer:
             elif (start, stop) != (0, rows):
                 part = samples.slice(start, stop)
             size = min(batch_size, stop - start)
-            blocks.append(self._block(part, size, math.ceil((stop - start) / size)))
+            program = self._run(batch_size)
+            blocks.append(self._block(program, part, size, math.ceil((stop - start) / size)))
             if each_block is not None and not each_block(math.ceil(stop / batch_size)):
                 break
         # Here, and not before, the losses are waited for.
@@ -313,13 +362,17 @@ class Trainer:
         """Return what came of the steps of this epoch so far; None between epochs."""
         blocks = self._blocks
         if not blocks:
-            return None
+            return self._begun
         losses = np.concatenate([self._losses(block) for block in blocks])
         masses = np.concatenate([self._masses(block) for block in blocks])
         rows, joined = sum(block.rows for block in blocks), self._outputs(blocks)
         # Kept as one block: what has been read once is not read again.
         blocks[:] = [_Block(rows, blocks[0].size, losses, masses, *joined)]
         return Begun(len(losses), losses, masses, joined[0])
+
+    def begin_within(self, begun: Begun) -> None:
+        """Let the next epoch begin after steps that were done before."""
+        self._begun = begun
 
     def latest_losses(self) -> list[float]:
         """Return the losses of the last block of steps of this epoch, waiting for them."""
@@ -340,9 +393,9 @@ class Trainer:
 
     def repeat(self, samples: Samples, count: int) -> list[float]:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
-        losses: list[float] = self.backend.read(
-            self._block(samples, len(samples), count).losses
-        ).tolist()
+        size = len(samples)
+        block = self._block(self._run(size), samples, size, count)
+        losses: list[float] = self.backend.read(block.losses).tolist()
         return losses
 
     def rates(self, count: int) -> list[float]:
@@ -358,10 +411,12 @@ class Trainer:
         The rule itself takes the rate as data, so that a compiled step stays the same.
         """
         if self.rate_factor == 1.0:
-            return self.optimizer
-        return self.optimizer.scaled(self.rate_factor)
+            return self._rule
+        return self._rule.scaled(self.rate_factor)
 
-    def _block(self, samples: Samples, size: int, steps: int) -> _Block:
+    def _block(
+        self, program: Callable[..., Any], samples: Samples, size: int, steps: int
+    ) -> _Block:
         """Run the steps of a block of rows."""
         rows = len(samples)
         padded = samples
@@ -370,9 +425,11 @@ class Trainer:
         scheduled = self._scheduled()
         scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
         self.updates += steps
-        numbers = range(self.steps, self.steps + steps)
-        self.steps += steps
-        self.carry, losses, masses, outputs = self._run(
+        # Each part draws random numbers of its own: a step counts as many as it may have.
+        start = -(-self.steps // self.accumulate)
+        numbers = range(start, start + steps)
+        self.steps = (start + steps) * self.accumulate
+        self.carry, losses, masses, outputs = program(
             self.carry, (padded.x, padded.y, padded.weight), size, scalars, numbers
         )
         if outputs is not None:
@@ -411,7 +468,7 @@ class Trainer:
 
     def evaluate(self, samples: Samples) -> dict[str, float]:
         """Return the loss and the metrics on other samples."""
-        return evaluate(self.objective, self.params, samples, self.backend)
+        return evaluate(self.objective, self.result, samples, self.backend)
 
 
 def evaluate(
@@ -422,6 +479,7 @@ def evaluate(
     z = forward_in_batches(forward, params, samples.x, backend)
     extra = () if samples.weight is None else (samples.weight,)
     value, _ = objective.loss(z, samples.y, *extra)
+    value = value + regularizers.penalty(objective.penalties, params)
     return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
 
 

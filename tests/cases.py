@@ -1,4 +1,4 @@
-"""Every layer, activation, loss, optimiser, schedule, initialiser and metric, listed once.
+"""Every layer, activation, loss, optimiser, schedule, initialiser, metric ..., listed once.
 
 ``test_registry.py`` fails for one that is registered and not in these tables.
 """
@@ -15,6 +15,9 @@ import pytest
 
 import nnbackend as nnb
 from nnbackend import activations, initializers, losses, metrics, optimizers, schedules
+from nnbackend.constraints import MaxNorm, NonNegative, UnitNorm
+from nnbackend.optimizers import EMA, SGD, SWA, AdamW, Clipped, Frozen, Grouped
+from nnbackend.regularizers import L1, L2, ElasticNet
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,8 @@ LAYERS = [
     Case("dense-no-bias", nnb.Dense(3, bias=False)),
     Case("dense-tanh", nnb.Dense(3, activation="tanh", bias_initializer="normal")),
     Case("dense-softmax", nnb.Dense(3, activation="softmax")),
+    Case("dense-penalty", nnb.Dense(3, activation="tanh", regularizer=ElasticNet(0.02, 0.03))),
+    Case("dense-constraint", nnb.Dense(3, constraint=MaxNorm(0.5))),
     Case("dense-one", nnb.Dense(1, activation="sigmoid"), (1,)),
     Case("dense-over-axes", nnb.Dense(3, activation="silu"), (2, 5, 4)),
     Case("activation", nnb.Activation("gelu"), (2, 3)),
@@ -77,6 +82,7 @@ LAYERS = [
     Case("flatten", nnb.Flatten(), (2, 3)),
     Case("residual", nnb.Residual([nnb.Dense(5, activation="tanh"), nnb.Dense(4)])),
     Case("residual-empty", nnb.Residual([])),
+    Case("residual-penalty", nnb.Residual([nnb.Dense(4, regularizer=L1(0.02))])),
     Case("sequential", nnb.Sequential([nnb.Dense(3, activation="elu"), nnb.Dense(2)])),
     Case("sequential-empty", nnb.Sequential([])),
     Case(
@@ -179,6 +185,35 @@ SCHEDULES = [
     Case("transformer", schedules.Warmup(schedules.InverseSquareRoot(0.4, 10), 10)),
     Case("scaled", schedules.Scaled(schedules.Step(0.4, every=7, factor=0.5), 0.1)),
 ]  # fmt: skip
+
+# Patterns match parameters of any network whose layers 0 and 2 have weight and bias.
+WRAPPERS = [
+    Case("clipped-norm", Clipped(AdamW(0.02), norm=0.5)),
+    Case("clipped-value", Clipped(SGD(0.05, momentum=0.9), value=0.1)),
+    Case("ema", EMA(AdamW(0.02), decay=0.9)),
+    Case("ema-uncorrected", EMA(SGD(0.05), decay=0.9, bias_correction=False)),
+    Case("swa", SWA(SGD(0.05), start=3, every=2)),
+    Case("grouped", Grouped(AdamW(schedules.InverseSquareRoot(0.02, 4)),
+                            {"0.*": {"learning_rate_factor": 0.5, "beta1": 0.8},
+                             "*.bias": {"weight_decay": 0.3}, "2.*weight": SGD(0.1, momentum=0.5)})),
+    Case("grouped-decay", Grouped(AdamW(0.02, weight_decay=0.2), decay="weights")),
+    Case("frozen", Frozen(AdamW(0.02, weight_decay=0.1), ("0.weight", "2.*bias", "0.b*"))),
+    Case("nested", Frozen(EMA(Clipped(Grouped(AdamW(0.02), decay="weights"), norm=0.5), decay=0.8),
+                          "0.*")),
+]  # fmt: skip
+
+REGULARIZERS = [
+    Case("l1", L1(0.02)),
+    Case("l2", L2(0.03)),
+    Case("elastic_net", ElasticNet(0.02, 0.03)),
+    Case("none", L2(0.0)),
+]
+
+CONSTRAINTS = [
+    Case("max_norm", MaxNorm(0.5)),
+    Case("unit_norm", UnitNorm()),
+    Case("non_negative", NonNegative()),
+]
 
 SHAPE = (300, 200)  # of a weight: fan-in 300, fan-out 200
 

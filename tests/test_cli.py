@@ -106,6 +106,37 @@ def test_penguins_reach_95_percent_in_validation(seed):
     assert result["validation"]["loss"] < result["baseline"]["loss"]
 
 
+def test_training_is_what_the_library_does_with_the_same_choices():
+    """Penalties, clipping, an average and accumulation, each of which changes the weights."""
+    task = [PENGUINS, "--target", "species", "--epochs", "3", "--hidden", "8", "--batch-size", "50"]
+    options = {"--l1": 0.001, "--l2": 0.02, "--clip-norm": 0.1, "--ema": 0.9, "--accumulate": 3}
+    plain = train_json(*task, "--output", "plain.model")
+    for name, value in options.items():
+        other = train_json(*task, name, value)
+        assert other["settings"][name.strip("-").replace("-", "_")] == value
+        same = other["train"]["loss"] == pytest.approx(plain["train"]["loss"], rel=1e-6)
+        assert same == (name == "--accumulate"), name
+    result = train_json(*task, *(word for pair in options.items() for word in pair))
+    net = nnb.load("model.safetensors")
+    assert net.layers.layers[0].regularizer == nnb.regularizers.ElasticNet(0.001, 0.02)
+    assert net.layers.layers[1].regularizer == net.layers.layers[0].regularizer
+    assert result["history"]["learning_rate"] == [0.001] * 3
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--l1", "-1", "l1 must be"),
+        ("--l2", "nan", "l2 must be"),
+        ("--clip-norm", "0", "norm must be above 0"),
+        ("--ema", "1", "decay must be"),
+        ("--accumulate", "0", "accumulate"),
+    ],
+)
+def test_a_wrong_strength_norm_or_decay_is_a_wrong_call(option, value, words):
+    assert words in fails(2, "train", PENGUINS, "--target", "species", option, value)
+
+
 def test_json_says_all_there_is():
     result = train_json(PENGUINS, "--target", "species", "--epochs", "3", "--output", "p.model")
     assert {

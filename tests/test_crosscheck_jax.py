@@ -155,3 +155,42 @@ def test_optimisers_over_a_hundred_steps_against_optax(case):
     twin_params = jax.tree.map(jnp.asarray, start)
     (twin_params, _), _ = jax.lax.scan(step, (twin_params, twin.init(twin_params)), stacked)
     assert_close(params, host(JAX, twin_params), 1e-10)
+
+
+def test_clipping_and_a_corrected_average_against_optax():
+    optax = pytest.importorskip("optax")
+    start = {"weight": rows((5, 4)), "bias": rows((4,))}
+    inside = nnb.optimizers.Clipped(nnb.Adam(0.02), norm=2.0)
+    own = nnb.optimizers.EMA(inside, decay=0.95)
+    twin = optax.chain(optax.clip_by_global_norm(2.0), optax.adam(0.02))
+    average = optax.ema(0.95, debias=True)
+    params, twins = tree_map(np.copy, start), jax.tree.map(jnp.asarray, start)
+    state, twin_state, average_state = own.init(params), twin.init(twins), average.init(twins)
+    for i in range(60):
+        gradient = tree_map(lambda p, i=i: rows(p.shape, i + 1), start)
+        params, state = own.update(params, gradient, state)
+        updates, twin_state = twin.update(jax.tree.map(jnp.asarray, gradient), twin_state, twins)
+        twins = optax.apply_updates(twins, updates)
+        averages, average_state = average.update(twins, average_state)
+    assert_close(params, host(JAX, twins), 1e-10)
+    assert_close(own.averaged(params, state), host(JAX, averages), 1e-10)
+
+
+def test_an_accumulated_gradient_against_jax():
+    """One step on 10 weighted rows in parts of 4, 4 and 2, with a penalty, by ``jax.grad``."""
+    x, y, weight = rows((10, 3)), rows((10, 2), 1), np.arange(10.0)
+    layers = [nnb.Dense(4, "tanh", regularizer=nnb.regularizers.L2(0.03)), nnb.Dense(2)]
+    net = nnb.Network(layers, backend="jax", dtype="float64", input_shape=3)
+    params = net.state_dict()
+
+    def value(p):
+        z = jnp.tanh(x @ p["0.weight"] + p["0.bias"]) @ p["1.weight"] + p["1.bias"]
+        loss = (weight @ ((z - y) ** 2).mean(axis=1)) / weight.sum()
+        return loss + 0.03 * (p["0.weight"] ** 2).sum()
+
+    gradient = jax.grad(value)(params)
+    history = net.fit(x, y, sample_weight=weight, batch_size=None, shuffle=False, accumulate=3,
+                      optimizer=nnb.SGD(0.1))  # fmt: skip
+    expected = {name: p - 0.1 * gradient[name] for name, p in params.items()}
+    assert_close(host(JAX, net.state_dict()), host(JAX, expected), 1e-13)
+    assert history["loss"][0] == pytest.approx(float(value(params)), rel=1e-13)

@@ -9,7 +9,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, each, rows
+from cases import ACTIVATIONS, CONSTRAINTS, LAYERS, LOSSES, OPTIMIZERS, REGULARIZERS, each, rows
 from tools import assert_close, host, parameters
 
 import nnbackend as nnb
@@ -293,3 +293,152 @@ def test_a_network_trained_for_a_hundred_steps(task, backend64):
     for own, other in zip(net.state_dict().values(), twins, strict=True):
         assert_close(host(backend64, own), other.detach().numpy(), 1e-10)
     np.testing.assert_allclose(history["loss"], np.reshape(losses, (20, 5)).mean(1), rtol=1e-10)
+
+
+# ------------------------------------------------------------------------------------- wrappers
+
+GRADIENTS = [tree_map(lambda shape, i=i: rows(shape, i + 1), SHAPES) for i in range(100)]
+
+
+def steps_of(optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters after a hundred steps, and their averages."""
+    params = tree_map(lambda shape: rows(shape, 0), SHAPES)
+    state = optimizer.init(params)
+    for grads in GRADIENTS:
+        params, state = optimizer.update(params, grads, state)
+    return flatten(params), flatten(optimizer.averaged(params, state))
+
+
+def twin_steps(make: Any, before: Any = None, after: Any = None) -> dict[str, np.ndarray]:
+    """Return what torch's optimiser makes of the same gradients, with a call before and after each."""
+    twins = flatten(tree_map(lambda shape: leaf(rows(shape, 0)), SHAPES))
+    twin = make(twins)
+    for t, grads in enumerate(GRADIENTS, 1):
+        for name, gradient in flatten(grads).items():
+            twins[name].grad = torch.tensor(gradient) if twins[name].requires_grad else None
+        if before is not None:
+            before(list(twins.values()))
+        twin.step()
+        if after is not None:
+            after(t, twins)
+    return {name: p.detach().numpy() for name, p in twins.items()}
+
+
+def test_clipping_by_norm_and_by_value():
+    def by_norm(
+        parameters,
+    ):  # as clip_grad_norm_ does it, but for the 1e-6 that it adds to the norm
+        total = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        for p in parameters:
+            p.grad *= torch.clamp(2.0 / total, max=1.0)
+
+    adam = lambda p: torch.optim.Adam(p.values(), 0.02)  # noqa: E731
+    found, _ = steps_of(nnb.optimizers.Clipped(nnb.Adam(0.02), norm=2.0))
+    assert_close(found, twin_steps(adam, by_norm), 1e-10)
+    whole = twin_steps(adam, lambda p: torch.nn.utils.clip_grad_norm_(p, 2.0))
+    assert_close(found, whole, 1e-5)
+    found, _ = steps_of(nnb.optimizers.Clipped(nnb.Adam(0.02), value=0.3))
+    assert_close(found, twin_steps(adam, lambda p: torch.nn.utils.clip_grad_value_(p, 0.3)), 1e-10)
+
+
+def averaged_twin(every: int, start: int, **kind: Any) -> dict[str, np.ndarray]:
+    """Return the averages that torch's AveragedModel keeps of SGD."""
+
+    class Held(torch.nn.Module):
+        def __init__(self, twins: Any) -> None:
+            super().__init__()
+            names = [name.replace(".", "_") for name in twins]
+            for name, p in zip(names, twins.values(), strict=True):
+                self.register_parameter(name, torch.nn.Parameter(p))
+
+    found: dict[str, Any] = {}
+
+    def after(t: int, twins: Any) -> None:
+        if t > start and (t - start) % every == 0:
+            model = Held({name: p.detach() for name, p in twins.items()})
+            if "model" not in found:
+                found["model"] = torch.optim.swa_utils.AveragedModel(model, **kind)
+            found["model"].update_parameters(model)
+
+    twin_steps(lambda p: torch.optim.SGD(p.values(), 0.05), after=after)
+    held = found["model"].module.named_parameters()
+    return {name.replace("_", "."): p.detach().numpy() for name, p in held}
+
+
+def test_averaged_weights():
+    swa_utils = torch.optim.swa_utils
+    _, found = steps_of(nnb.optimizers.EMA(nnb.SGD(0.05), decay=0.9, bias_correction=False))
+    twin = averaged_twin(1, 0, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.9))
+    assert_close(found, twin, 1e-10)
+    _, found = steps_of(nnb.optimizers.SWA(nnb.SGD(0.05), start=30, every=7))
+    assert_close(found, averaged_twin(7, 30), 1e-10)
+
+
+def test_parameter_groups():
+    optimizer = nnb.optimizers.Grouped(
+        nnb.AdamW(0.02, weight_decay=0.2),
+        {"1.*": {"learning_rate_factor": 0.1, "beta1": 0.8}},
+        decay="weights",
+    )
+    twin = twin_steps(
+        lambda p: torch.optim.AdamW([
+            {"params": [p["0.weight"]]},
+            {"params": [p["0.bias"]], "weight_decay": 0.0},
+            {"params": [p["1.weight"]], "lr": 0.002, "betas": (0.8, 0.999)},
+        ], lr=0.02, weight_decay=0.2)
+    )  # fmt: skip
+    assert_close(steps_of(optimizer)[0], twin, 1e-10)
+
+
+def test_frozen_parameters():
+    def make(twins):
+        twins["0.weight"].requires_grad_(False)
+        return torch.optim.AdamW([p for p in twins.values() if p.requires_grad], 0.02)
+
+    def before(parameters):
+        torch.nn.utils.clip_grad_value_([p for p in parameters if p.grad is not None], 0.3)
+
+    inside = nnb.optimizers.Clipped(nnb.AdamW(0.02), value=0.3)
+    found, _ = steps_of(nnb.optimizers.Frozen(inside, "0.w*"))
+    assert_close(found, twin_steps(make, before), 1e-10)
+
+
+PENALTY_TWINS = {
+    "l1": lambda w: 0.02 * w.abs().sum(),
+    "l2": lambda w: 0.03 * (w**2).sum(),
+    "elastic_net": lambda w: 0.02 * w.abs().sum() + 0.03 * (w**2).sum(),
+    "none": lambda w: 0.0 * w.sum(),
+}
+CONSTRAINT_TWINS = {
+    "max_norm": lambda w: torch.renorm(w, 2, 1, 0.5),
+    "unit_norm": lambda w: F.normalize(w, dim=0),
+    "non_negative": lambda w: torch.clamp(w, min=0.0),
+}
+
+
+@each(REGULARIZERS)
+def test_a_penalty_in_training(case):
+    """Five epochs of three batches, with torch's autograd through loss and penalty."""
+    x, y = rows((24, 3)), rows((24, 2), 1)
+    net = nnb.Network([nnb.Dense(2, regularizer=case.thing)], dtype="float64", input_shape=3)
+    w, b = (leaf(p) for p in net.state_dict().values())
+    twin, losses = torch.optim.SGD([w, b], 0.1), []
+    for _ in range(5):
+        for start in range(0, 24, 8):
+            batch = slice(start, start + 8)
+            loss = F.mse_loss(torch.tensor(x[batch]) @ w + b, torch.tensor(y[batch]))
+            loss = loss + PENALTY_TWINS[case.id](w)
+            twin.zero_grad()
+            loss.backward()
+            twin.step()
+            losses.append(loss.item())
+    history = net.fit(x, y, optimizer=nnb.SGD(0.1), epochs=5, batch_size=8, shuffle=False)
+    assert_close(net.state_dict()["0.weight"], w.detach().numpy(), 1e-12)
+    np.testing.assert_allclose(history["loss"], np.reshape(losses, (5, 3)).mean(1), rtol=1e-12)
+
+
+@each(CONSTRAINTS)
+def test_constraints(case):
+    w = rows((6, 5))
+    twin = CONSTRAINT_TWINS[case.id](torch.tensor(w)).numpy()
+    assert_close(case.thing(w), twin, 1e-6)  # torch's renorm divides by the norm + 1e-7

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, each, rows
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
@@ -64,7 +64,7 @@ def test_losses(case, backend64):
                  loss=case.thing, shape=case.shape, target=case.target)  # fmt: skip
 
 
-@each(OPTIMIZERS)
+@each([*OPTIMIZERS, *WRAPPERS])
 def test_optimisers(case, backend64):
     layers = [nnb.Dense(6, activation="silu"), nnb.Dropout(0.3), nnb.Dense(2)]
     assert_alike(layers, backend64, optimizer=case.thing)

@@ -11,7 +11,17 @@ import cases
 import pytest
 
 import nnbackend as nnb
-from nnbackend import activations, initializers, layers, losses, metrics, optimizers, schedules
+from nnbackend import (
+    activations,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+)
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.registry import Registry, describe, rebuild
 
@@ -22,6 +32,9 @@ TABLES = [
     (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS]),
     (schedules.SCHEDULES, [case.thing for case in cases.SCHEDULES]),
     (initializers.INITIALIZERS, [moments.thing for moments in cases.INITIALIZERS.values()]),
+    (optimizers.WRAPPERS, [case.thing for case in cases.WRAPPERS]),
+    (regularizers.REGULARIZERS, [case.thing for case in cases.REGULARIZERS]),
+    (constraints.CONSTRAINTS, [case.thing for case in cases.CONSTRAINTS]),
     (metrics.METRICS, [metric for metric, _ in cases.METRICS.values()]),
 ]
 
@@ -61,6 +74,8 @@ def test_every_field_of_a_description_is_plain_data_or_a_description(registry, l
         (optimizers.get, "adamm", "adam"),
         (initializers.get, "he_norml", "he_normal"),
         (metrics.get, "acuracy", "accuracy"),
+        (regularizers.get, "elasticnet", "elastic_net"),
+        (constraints.get, "maxnorm", "max_norm"),
         (nnb.get_backend, "nmupy", "numpy"),
         (nnb.get_backend, "pytorch", "torch"),
     ],
@@ -75,7 +90,8 @@ def test_a_name_like_no_other_lists_them_all():
         losses.get("xyzzy")
 
 
-@pytest.mark.parametrize("get", [activations.get, losses.get, metrics.get, optimizers.get])
+@pytest.mark.parametrize("get", [activations.get, constraints.get, losses.get, metrics.get,
+                                 optimizers.get, regularizers.get])  # fmt: skip
 @pytest.mark.parametrize("spec", [3, 1.5, ["mse"], losses.MeanSquaredError])
 def test_what_is_neither_name_nor_object_is_a_type_error(get, spec):
     with pytest.raises(TypeError, match="a name or a"):

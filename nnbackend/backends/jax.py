@@ -58,7 +58,9 @@ class JAXBackend(Backend):
         """Return the function compiled by XLA, once for each set of shapes."""
         return self._jax.jit(function)  # type: ignore[no-any-return]
 
-    def scan(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def scan(
+        self, step: Callable[..., Any], see: Callable[..., Any] | None = None
+    ) -> Callable[..., Any]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         jax, np = self._jax, self.xp
 
@@ -110,6 +112,12 @@ class JAXBackend(Backend):
             return carry, losses, masses, outputs
 
         return run
+
+    def loop(
+        self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
+    ) -> tuple[Any, Array | None]:
+        """Run the body as one loop of the program, which holds it once however often it runs."""
+        return self._jax.lax.scan(body, carry, self.xp.arange(count, dtype=self.xp.int32))  # type: ignore[no-any-return]
 
     def read(self, numbers: Any) -> Any:
         """Return numbers of a scan on the host."""

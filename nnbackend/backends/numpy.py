@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -11,6 +12,8 @@ import array_api_compat.numpy
 import numpy as np
 
 from nnbackend.backend import Backend, register_namespace
+from nnbackend.backends.recording import Watched
+from nnbackend.backends.replay import ForwardPass, See, TrainingStep
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
 
@@ -38,6 +41,9 @@ def _lean(namespace: Namespace) -> Namespace:
 
 xp = _lean(array_api_compat.numpy)
 register_namespace(np.ndarray, xp)
+register_namespace(Watched, xp)
+
+_PROGRAMS = 4  # shapes of batches whose steps are recorded: each recording has memory of its own
 
 
 class NumPyBackend(Backend):
@@ -67,6 +73,29 @@ class NumPyBackend(Backend):
         if type(x) is np.ndarray and x.dtype == (self.dtype if dtype is None else dtype):
             return x
         return super().asarray(x, dtype)
+
+    def scan(self, step: Callable[..., Any], see: See | None = None) -> Callable[..., Any]:
+        """Return the loop over steps. A step that ``see`` says may be recorded is, after some steps."""
+        if see is None:
+            return super().scan(step)
+        recordings: dict[Any, TrainingStep] = {}
+
+        def one(
+            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: int
+        ) -> tuple[Any, Any]:
+            key = x.shape, y.shape, weight is None
+            recording = recordings.get(key)
+            if recording is None:
+                if len(recordings) == _PROGRAMS:
+                    return step(carry, x, y, weight, scalars, number)  # type: ignore[no-any-return]
+                recording = recordings[key] = TrainingStep(step, see, self.dtype)
+            return recording(carry, (x, y, weight), scalars, number)
+
+        return super().scan(one)
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the forward pass; on few rows, again and again, it runs from a recording."""
+        return ForwardPass(function)
 
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""

@@ -1,12 +1,34 @@
 """Callbacks: what happens besides learning while a network is trained.
 
-A callback overrides any of five methods of :class:`Callback`; each is given the :class:`Run` and may
-end it with ``run.stop(reason)``. A plain function of the run will do too: it is called at the end of
-each epoch.
+A callback overrides any of five methods of :class:`Callback`: ``start``, ``epoch_start``, ``batch_end``,
+``epoch_end`` and ``stop``; each is given the :class:`Run` and may end it with ``run.stop(reason)``. A
+plain function of the run will do too: it is called at the end of each epoch. What a callback sets as
+``run.network.params`` is trained further, or stays if it is set at the end.
 """
 
 from nnbackend.callbacks.base import Callback
+from nnbackend.callbacks.checkpoint import Checkpoint
+from nnbackend.callbacks.early_stopping import EarlyStopping
+from nnbackend.callbacks.endings import TerminateOnNaN, TimeBudget
+from nnbackend.callbacks.function import Lambda
+from nnbackend.callbacks.learning_rate_log import LearningRateLog
+from nnbackend.callbacks.logs import CSVLog, JSONLines
 from nnbackend.callbacks.progress import Progress
 from nnbackend.callbacks.run import Run, resolve
+from nnbackend.callbacks.tensorboard import TensorBoard
 
-__all__ = ["Callback", "Progress", "Run", "resolve"]
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "JSONLines",
+    "Lambda",
+    "LearningRateLog",
+    "Progress",
+    "Run",
+    "TensorBoard",
+    "TerminateOnNaN",
+    "TimeBudget",
+    "resolve",
+]

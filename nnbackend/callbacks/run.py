@@ -53,6 +53,7 @@ class Run:
             checkpoints to keep; in a resumed run what they kept; else None.
         reason: why the run is to end, if a callback asked for it.
         at_once: whether it is to end before the epoch is over.
+        resumed: whether it goes on from a checkpoint.
         failure: the error that a callback raised, if one did.
 
     Raises:
@@ -84,11 +85,18 @@ class Run:
         self.failure: Exception | None = None
         self.first_epoch: int = network.trained[1]
         self.listening = [c for c in self.callbacks if c.listens_to_batches]
+        self.resumed = False
+        self._steps = 0
         self._losses: list[Any] = []
-        self._began = 0  # steps of the first epoch that were done before
+        self._rates: list[float] = []
         self._resume = resume
 
     # What callbacks do
+
+    @property
+    def steps(self) -> int:
+        """How many steps are done since the start of the whole run."""
+        return self._steps
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
         """Ask for the run to end; ``reason`` goes to ``history.stopped``.
@@ -107,15 +115,14 @@ class Run:
         return [float(loss) for loss in self._losses]
 
     @property
-    def steps(self) -> int | None:
-        """How many steps are done since the start of the whole run, if that is known."""
-        if self.steps_per_epoch is None:
-            return None
-        return len(self.history) * self.steps_per_epoch + self._steps_within()
+    def position(self) -> tuple[int, int]:
+        """How many epochs are done, and how many steps of the one that is not over."""
+        done = len(self.history)
+        return done, self.step if self.epoch > done else 0
 
-    def _steps_within(self) -> int:
-        """Return how many steps of an epoch that is not over are done."""
-        return self.step if self.epoch > len(self.history) else 0
+    def learning_rates(self, count: int) -> list[float]:
+        """Return the learning rates of the last steps, as far as the loop told them."""
+        return self._rates[-count:]
 
     def finite(self) -> bool:
         """Return whether all parameters are finite."""
@@ -130,8 +137,9 @@ class Run:
         """Return all that a checkpoint keeps beside the parameters: plain data and arrays."""
         return {
             "task": self._task,
-            "epoch": len(self.history),
-            "batch": self._steps_within(),
+            "epoch": self.position[0],
+            "batch": self.position[1],
+            "steps": self.steps,
             "first_epoch": self.first_epoch,
             "trained": list(self.network.trained),
             "learning_rate_factor": self.learning_rate_factor,
@@ -176,12 +184,16 @@ class Run:
 
     def __iter__(self) -> Iterator[int]:
         while self.goes_on:
-            self.epoch, self.step = len(self.history) + 1, self._began
-            self._began = 0
+            if self.epoch == len(self.history):  # else it goes on within an epoch
+                self.epoch, self.step = self.epoch + 1, 0
             self.notify("epoch_start")
+            if self.at_once:
+                return
             self._started = time.perf_counter()
             yield self.epoch
-            if not self.at_once and len(self.history) < self.epoch:
+            if self.at_once:
+                return
+            if len(self.history) < self.epoch:
                 raise RuntimeError("the loop must call run.epoch_end(loss=...) after each epoch")
 
     @property
@@ -189,14 +201,17 @@ class Run:
         """Whether there are epochs to do, and nobody asked to stop."""
         return len(self.history) < self.epochs and self.reason is None
 
-    def batch_end(self, loss: Any = None) -> bool:
+    def batch_end(self, loss: Any = None, learning_rate: float | None = None) -> bool:
         """Tell the callbacks that a step is done; return whether to leave the epoch at once.
 
         Args:
             loss: of the step, a number or an array without axes; it is read only if one asks for it.
+            learning_rate: of the step.
         """
         self.step += 1
+        self._steps += 1
         self._losses = [] if loss is None else [loss]
+        self._rates = [] if learning_rate is None else [float(learning_rate)]
         self.notify("batch_end")
         return self.at_once
 
@@ -277,7 +292,11 @@ class Run:
         columns = {name: list(c) for name, c in state["history"].items() if name != "epoch"}
         if state["epoch"]:
             self.history.extend(columns)
-        self._began = state["batch"]
+        self.resumed = True
+        self.epoch, self.step = state["epoch"], state["batch"]
+        if self.step:
+            self.epoch += 1
+        self._steps = state["steps"]
         self.first_epoch = state["first_epoch"]
         self.network.trained = tuple(state["trained"])
         self.learning_rate_factor = state["learning_rate_factor"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import nnbackend as nnb
 from nnbackend import optimizers
@@ -46,6 +47,11 @@ class Settings:
     learning_rate: float | None
     momentum: float | None
     weight_decay: float | None
+    l1: float
+    l2: float
+    clip_norm: float | None
+    ema: float | None
+    accumulate: int
     epochs: int
     batch_size: int | None
     validation: float
@@ -74,7 +80,14 @@ class Settings:
         return "number" if self.task == "regression" else "text"
 
     def build_optimizer(self) -> Optimizer:
-        """Return the optimiser, with its own defaults for what was not set."""
+        """Return the optimiser, with clipping and averaging around it where they are asked for."""
+        optimizer = self.build_rule()
+        if self.clip_norm is not None:
+            optimizer = optimizers.Clipped(optimizer, norm=self.clip_norm)
+        return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
+
+    def build_rule(self) -> Optimizer:
+        """Return the optimiser itself, with its own defaults for what was not set."""
         rates = {
             "learning_rate": self.learning_rate,
             "momentum": self.momentum,
@@ -85,11 +98,15 @@ class Settings:
 
     def build_layers(self, outputs: int) -> list[Layer]:
         """Return the layers of a network with that many outputs."""
+        penalty = None
+        if self.l1 or self.l2:
+            penalty = nnb.regularizers.ElasticNet(self.l1, self.l2)
+        dense = partial(nnb.Dense, bias=self.bias, initializer=self.init, regularizer=penalty)
         layers: list[Layer] = []
         for width in self.hidden:
-            layers.append(nnb.Dense(width, self.activation, self.bias, self.init))
+            layers.append(dense(width, self.activation))
             layers += [nnb.Dropout(self.dropout)] if self.dropout else []
-        return [*layers, nnb.Dense(outputs, self.output_activation, self.bias, self.init)]
+        return [*layers, dense(outputs, self.output_activation)]
 
     def resolved(self, encoder: TableEncoder, rows: int) -> Settings:
         """Return the settings with what depends on the data filled in.
@@ -113,7 +130,7 @@ class Settings:
                 f"{len(_classes(encoder))}; softmax_cross_entropy takes any number"
             )
         _check_output_activation(self.output_activation, loss)
-        rule = self.build_optimizer()
+        rule = self.build_rule()
         return replace(
             self,
             features=[feature.name for feature in encoder.features],

@@ -89,6 +89,23 @@ Momentum = Annotated[
 WeightDecay = Annotated[
     float | None, training_option(help="Pull towards zero.", show_default="the optimizer's")
 ]
+L1 = Annotated[
+    float, training_option("--l1", help="Penalty on the sum of |weight|, part of the loss.")
+]
+L2 = Annotated[
+    float, training_option("--l2", help="Penalty on the sum of weight**2, part of the loss.")
+]
+ClipNorm = Annotated[
+    float | None,
+    training_option(help="Largest norm of a batch's gradient.", show_default="no limit"),
+]
+EMADecay = Annotated[
+    float | None,
+    training_option("--ema", help="Average weights over steps, 0.999.", show_default="no average"),
+]
+Accumulate = Annotated[
+    int, training_option(min=1, help="Parts in which a batch is computed, to save memory.")
+]
 Epochs = Annotated[int, training_option(min=1, help="How often to go through the rows.")]
 BatchSize = Annotated[
     int | None, training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows")
@@ -125,6 +142,11 @@ def train(
     learning_rate: LearningRate = None,
     momentum: Momentum = None,
     weight_decay: WeightDecay = None,
+    l1: L1 = 0.0,
+    l2: L2 = 0.0,
+    clip_norm: ClipNorm = None,
+    ema: EMADecay = None,
+    accumulate: Accumulate = 1,
     epochs: Epochs = 100,
     batch_size: BatchSize = None,
     seed: Seed = 0,
@@ -161,6 +183,11 @@ def train(
                 learning_rate=learning_rate,
                 momentum=momentum,
                 weight_decay=weight_decay,
+                l1=l1,
+                l2=l2,
+                clip_norm=clip_norm,
+                ema=ema,
+                accumulate=accumulate,
                 epochs=epochs,
                 batch_size=batch_size,
                 validation=validation,

@@ -99,6 +99,7 @@ def fit(
         optimizer=settings.build_optimizer(),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
         validation_data=rows.validation,
         metrics=["accuracy"] if model.classes else [],
         verbose=0 if quiet else None,

@@ -25,6 +25,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from nnbackend import losses, metrics, optimizers, training
 from nnbackend.activations import Identity
 from nnbackend.backend import _CLASSES, Backend, get_backend, namespace
+from nnbackend.composition import weights_with
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
@@ -34,7 +35,7 @@ from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import _FitRun as FitRun
 from nnbackend.losses import Loss
 from nnbackend.network import Network
-from nnbackend.optimizers import OPTIMIZERS, Optimizer
+from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
 from nnbackend.training import Objective, Samples
 from nnbackend.tree import leaves, paths, tree_map
 from nnbackend.types import Array, Layer, Params
@@ -166,7 +167,12 @@ class NeuralEstimator(BaseEstimator):
         with backend.scope():
             if first:
                 self._start(int(X.shape[1]), given)
-            objective = Objective(*self._trained(loss, output), metrics=self._watched())
+            objective = Objective(
+                *self._trained(loss, output),
+                metrics=self._watched(),
+                penalties=weights_with("regularizer", self._layers),
+                constraints=weights_with("constraint", self._layers),
+            )
             samples = self._samples(X, target, weight, backend)
             params = self._placed(backend)
             if self.solver == "lbfgs":
@@ -370,6 +376,10 @@ class NeuralEstimator(BaseEstimator):
             )
         if isinstance(self.solver, str):
             return optimizers.get(self.solver, learning_rate=rate)
+        if isinstance(self.solver, LBFGS):
+            raise ValueError(
+                "solver='lbfgs' is the estimator's L-BFGS, with max_iter, max_fun and tol"
+            )
         return self.solver  # type: ignore[no-any-return]
 
     def _batch_rows(self, count: int) -> int:
@@ -421,7 +431,7 @@ class NeuralEstimator(BaseEstimator):
     def _scored(self, trainer: PenalizedTrainer, validation: Samples) -> bool:
         """Score the validation samples; return whether this was the best epoch of early stopping."""
         forward = training.forward_pass(trainer.objective.layers, trainer.backend)
-        z = training.forward_in_batches(forward, trainer.params, validation.x, trainer.backend)
+        z = training.forward_in_batches(forward, trainer.result, validation.x, trainer.backend)
         score = self._score_outputs(
             z, validation.y, validation.weight, trainer.objective, trainer.backend
         )
@@ -485,7 +495,7 @@ class NeuralEstimator(BaseEstimator):
 
         def publish() -> None:
             copied = trainer.backend.xp.asarray
-            network.params = tree_map(lambda leaf: copied(leaf, copy=True), trainer.params)
+            network.params = tree_map(lambda leaf: copied(leaf, copy=True), trainer.result)
 
         run = FitRun(
             network, self.max_iter, self.callbacks, steps, trainer, publish, given=self.get_params
@@ -507,7 +517,7 @@ class NeuralEstimator(BaseEstimator):
     def _publish(self, trainer: PenalizedTrainer) -> None:
         """Make what a trainer has learned the public attributes."""
         bring = self._home.bring
-        self._keep_params(tree_map(lambda leaf: bring(leaf, trainer.backend), trainer.params))
+        self._keep_params(tree_map(lambda leaf: bring(leaf, trainer.backend), trainer.result))
 
     # L-BFGS
 

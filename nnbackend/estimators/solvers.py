@@ -10,11 +10,11 @@ import numpy as np
 import scipy
 import scipy.optimize
 
-from nnbackend import random
+from nnbackend import random, regularizers
+from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
-from nnbackend.layout import layout_for
-from nnbackend.optimizers import Optimizer
-from nnbackend.training import Objective, Samples, Trainer
+from nnbackend.registry import is_built_in
+from nnbackend.training import Objective, Samples, Trainer, _is_own
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Context, Namespace, Params
 
@@ -41,7 +41,7 @@ def penalized(
     """Return the loss with ``strength / 2 * sum(w**2)`` added; add its gradient to ``grads``."""
     for path in weights:
         w, tree = at(params, path), at(grads, path[:-1])
-        tree[path[-1]] += strength * w
+        tree[path[-1]] += strength * w  # an array that the backward pass made
         flat = xp.reshape(w, (-1,))
         value = value + (0.5 * strength) * xp.vecdot(flat, flat)
     return value
@@ -55,55 +55,43 @@ class PenalizedTrainer(Trainer):
 
     Args:
         alpha: the strength of the penalty.
-        objective: see :class:`~nnbackend.training.Trainer`, as for the rest.
+        args, kwargs: those of :class:`~nnbackend.training.Trainer`.
     """
 
-    def __init__(
-        self,
-        alpha: float,
-        objective: Objective,
-        optimizer: Optimizer,
-        backend: Backend,
-        params: Params,
-        seed: int,
-    ) -> None:
-        super().__init__(objective, optimizer, backend, params, seed)
-        self._run = _training_step(alpha, objective, optimizer, backend, seed, weights_of(params))
+    def __init__(self, alpha: float, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._step = self._penalized_step(alpha)
 
+    def _run(self, size: int) -> Callable[..., Any]:
+        return self._step
 
-def _training_step(
-    alpha: float,
-    objective: Objective,
-    optimizer: Optimizer,
-    backend: Backend,
-    seed: int,
-    weights: list[Path],
-) -> Callable[..., Any]:
-    """Return the training step of :mod:`nnbackend.training` with the penalty in it."""
-    layout, xp, key = layout_for(backend, optimizer), backend.xp, random.pass_key(seed)
-    layers, loss, watched = objective.layers, objective.loss, bool(objective.metrics)
-    shared = None if backend.static_shapes else Context(backend, True, key)
+    def _penalized_step(self, alpha: float) -> Callable[..., Any]:
+        """Return the training step of :mod:`nnbackend.training` with the penalty in it."""
+        objective, backend, layout = self._objective, self.backend, self.layout
+        layers, loss, penalties = objective.layers, objective.loss, objective.penalties
+        watched, weights, key = bool(objective.metrics), weights_of(self.params), self._key()
+        shared = None if backend.static_shapes else Context(backend, True, key)
 
-    def step(
-        carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
-    ) -> tuple[Any, tuple[Array, None, Array | None]]:
-        ctx = shared or Context(backend, True, key)
-        ctx.step = number
-        params = layout.params(carry)
-        prediction, backward = layers.forward(params, x, ctx)
-        if weight is None:
-            value, dy = loss(prediction, y)
-            total = x.shape[0]
-        else:
-            value, dy = loss(prediction, y, weight)
-            total = xp.sum(weight)
-        _, grads = backward(dy, input_grad=False)
-        if alpha:
-            value = penalized(value, grads, params, weights, alpha / total, xp)
-        carry = layout.update(carry, grads, scalars)
-        return carry, (value, None, prediction if watched else None)
+        def step(
+            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
+        ) -> tuple[Any, tuple[Array, None, Array | None]]:
+            ctx = shared or Context(backend, True, key)
+            ctx.step = number
+            params = layout.params(carry)
+            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+            if penalties:
+                value, grads = regularizers.penalized(penalties, params, value, grads)
+            if alpha:
+                total = x.shape[0] if weight is None else backend.xp.sum(weight)
+                value = penalized(value, grads, params, weights, alpha / total, backend.xp)
+            carry = layout.update(carry, grads, scalars)
+            return carry, (value, None, prediction if watched else None)
 
-    return backend.scan(step)
+        pure = _is_own(self._rule) and is_built_in(layers) and is_built_in(loss)
+        return backend.scan(step, layout.see if pure else None)
+
+    def _key(self) -> tuple[int, int]:
+        return random.pass_key(self.seed)
 
 
 def minimize(
@@ -139,20 +127,19 @@ def minimize(
     """
     xp, weights = backend.xp, weights_of(params)
     total = len(samples) if samples.weight is None else float(xp.sum(samples.weight))
-    extra = () if samples.weight is None else (samples.weight,)
 
     def evaluate(current: Params, x: Array, y: Array) -> tuple[Array, Params]:
         ctx = Context(backend, True, random.pass_key(seed), 0)
-        prediction, backward = objective.layers.forward(current, x, ctx)
-        value, dy = objective.loss(prediction, y, *extra)
-        _, grads = backward(dy, input_grad=False)
+        value, _, grads = gradients(
+            objective.layers, objective.loss, current, x, y, samples.weight, ctx
+        )
+        if objective.penalties:
+            value, grads = regularizers.penalized(objective.penalties, current, value, grads)
         return penalized(value, grads, current, weights, alpha / total, xp), grads
-
-    compiled = backend.compile(evaluate)
 
     def loss_and_gradient(vector: Any) -> tuple[float, Any]:
         current = tree_map(backend.asarray, unpacked(vector, params, order))
-        value, grads = compiled(current, samples.x, samples.y)
+        value, grads = evaluate(current, samples.x, samples.y)
         gradient = [np.ravel(backend.to_numpy(at(grads, path))) for path in order]
         return float(value), np.concatenate(gradient).astype(np.float64, copy=False)
 

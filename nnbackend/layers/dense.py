@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nnbackend import activations, initializers
+from nnbackend import activations, constraints, initializers, regularizers
 from nnbackend.activations import ActivationFunction
 from nnbackend.checks import check_flag, check_size
+from nnbackend.constraints import Constraint
 from nnbackend.initializers import Initializer
 from nnbackend.layers.base import register_layer
 from nnbackend.random import Generator
+from nnbackend.regularizers import Regularizer
 from nnbackend.types import Array, Backward, Context, Params, Shape
 
 __all__ = ["Dense"]
@@ -34,6 +36,10 @@ class Dense:
         initializer: of the weight, a name or an object of :mod:`nnbackend.initializers`. None: He's
             (uniform) before an activation of the ReLU family, Glorot's (uniform) otherwise.
         bias_initializer: of the bias.
+        regularizer: a penalty on the weight that is part of the loss, a name or an object of
+            :mod:`nnbackend.regularizers`.
+        constraint: where the weight has to be after each update, a name or an object of
+            :mod:`nnbackend.constraints`.
 
     Raises:
         ValueError: ``out_features`` is below 1, or a name is not known.
@@ -44,6 +50,8 @@ class Dense:
     bias: bool = True
     initializer: str | Initializer | None = None
     bias_initializer: str | Initializer = "zeros"
+    regularizer: str | Regularizer | None = None
+    constraint: str | Constraint | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out_features", check_size("out_features", self.out_features))
@@ -53,6 +61,8 @@ class Dense:
         object.__setattr__(self, "activation", activation)
         object.__setattr__(self, "initializer", initializers.get(chosen))
         object.__setattr__(self, "bias_initializer", initializers.get(self.bias_initializer))
+        object.__setattr__(self, "regularizer", regularizers.get(self.regularizer))
+        object.__setattr__(self, "constraint", constraints.get(self.constraint))
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return ``weight`` (in, out) and ``bias`` (out,), and the shape of the output."""

@@ -48,24 +48,30 @@ class Sequential:
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order."""
-        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
-        backwards: list[tuple[str, Backward]] = []
-        for name, layer in named:
-            x, layer_backward = layer.forward(params[name], x, ctx.child(name))
-            backwards.append((name, layer_backward))
-
-        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-            grads: Params = {name: {} for name, _ in backwards}
-            # Without dx the pass ends at the first layer that has parameters.
-            end = 0 if input_grad else _first_with_parameters(params)
-            for i in range(len(backwards) - 1, end - 1, -1):
-                name, layer_backward = backwards[i]
-                dy, grads[name] = layer_backward(dy, input_grad=input_grad or i > end)
-            return (dy if input_grad else None), grads
-
-        return x, backward
+        return run(self._named, params, x, ctx)  # type: ignore[attr-defined]
 
 
-def _first_with_parameters(params: Params) -> int:
+def run(
+    named: Sequence[tuple[str, Layer]], params: Params, x: Array, ctx: Context
+) -> tuple[Array, Backward]:
+    """Run layers, given by name, in order; return the output and the backward pass."""
+    backwards: list[tuple[str, Backward]] = []
+    for name, layer in named:
+        x, layer_backward = layer.forward(params[name], x, ctx.child(name))
+        backwards.append((name, layer_backward))
+
+    def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+        grads: Params = {name: {} for name, _ in backwards}
+        # Without dx the pass ends at the first layer that has parameters.
+        end = 0 if input_grad else _first_with_parameters(named, params)
+        for i in range(len(backwards) - 1, end - 1, -1):
+            name, layer_backward = backwards[i]
+            dy, grads[name] = layer_backward(dy, input_grad=input_grad or i > end)
+        return (dy if input_grad else None), grads
+
+    return x, backward
+
+
+def _first_with_parameters(named: Sequence[tuple[str, Layer]], params: Params) -> int:
     """Return the index of the first layer with parameters, or their number if none has any."""
-    return next((i for i in range(len(params)) if params[str(i)]), len(params))
+    return next((i for i, (name, _) in enumerate(named) if params[name]), len(named))

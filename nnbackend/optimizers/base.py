@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -66,6 +66,9 @@ class Optimizer(ABC):
     elementwise: ClassVar[bool] = True
     """Whether the rule treats each number by itself. One that does not (a norm, a matrix product)
     is given each parameter as a whole, in its shape."""
+
+    averages: ClassVar[bool] = False
+    """Whether the last slot holds an average of the parameters, to evaluate with and to keep."""
 
     bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf)}
     """The range of each hyperparameter, from the lower bound to below the upper one."""
@@ -161,6 +164,35 @@ class Optimizer(ABC):
                 flat[name] = slot
         nested = {str(i): unflatten(flat, params) for i, flat in enumerate(new_slots)}
         return unflatten(new_params, params), nested
+
+    # What optimisers that wrap another one do differently; see ``wrapper.py``.
+
+    def gradients(self, grads: Params) -> Params:
+        """Return the gradients that ``rule`` is given, all together. ``grads`` is not consumed."""
+        return grads
+
+    def averaged(self, params: Params, state: Params) -> Params:
+        """Return the parameters to evaluate with, given the state: an average, if one is kept."""
+        return params
+
+    def prepared(
+        self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
+    ) -> Optimizer:
+        """Return the optimiser for these parameters, and for epochs of that many steps if known.
+
+        Args:
+            params: those that it will update.
+            steps_per_epoch: for what counts epochs.
+            frozen: names of others, which patterns may match in vain.
+
+        Raises:
+            ValueError: a pattern of names matches no parameter.
+        """
+        return self
+
+    def around(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
+        """Return the optimiser with the update itself wrapped in another one."""
+        return wrap(self)
 
 
 def decayed(g: Array, p: Array, weight_decay: Any) -> Array:

@@ -1,0 +1,507 @@
+"""Record the NumPy calls that a function makes, to make them again without the function.
+
+A training step of a small network is some forty NumPy calls on tiny arrays, and most of its time goes
+into what lies between them: Python's calls, closures, new memory for each result. But for given shapes
+the calls are always the same. So the step is run with arrays that write down what is done to them, and
+from then on the list is gone through: the same functions, on the same memory, and nothing in between.
+It is what a CUDA graph is on a GPU.
+
+What is recorded is what NumPy computes: every universal function, copies, and other functions by name.
+Views (slices, transposes, reshapes) are no calls: memory stays where it is, so a view stays valid. A
+function that asks for the value of an array (``if``, ``float``), or calls what is not known here, is
+refused: :attr:`Recorder.refused` says why, and the caller goes on without a recording. What was computed
+meanwhile is right.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nnbackend.types import Array
+
+__all__ = ["Call", "Recorder", "Watched", "same_calls"]
+
+_ALIGNMENT = 64  # bytes; a line of the cache
+_assign: Any = np.ndarray.__setitem__
+_reduce: Any = np.ufunc.reduce
+
+# Functions, other than universal ones, that only read what they are given.
+_NAMES = """all any argmax argmin argsort broadcast_to clip concatenate cumulative_sum empty_like
+expand_dims flip full_like matrix_transpose max mean min moveaxis ones_like permute_dims prod reshape
+roll sort squeeze stack std sum take take_along_axis transpose tril triu var where zeros_like"""
+_KNOWN = {getattr(np, name) for name in _NAMES.split() if hasattr(np, name)}
+
+
+@dataclass
+class Call:
+    """One call of a function that writes into an array.
+
+    Attributes:
+        function: what is called.
+        args: with what, by position.
+        out: which of them it writes into.
+        reads: the arrays it reads, also those inside a list among ``args``.
+    """
+
+    function: Any
+    args: list[Any]
+    out: int
+    reads: list[_Operand]
+    token: int
+
+    @property
+    def target(self) -> Array:
+        """The array that is written into."""
+        return self.args[self.out]
+
+    def bound(self) -> Callable[[], Any]:
+        """Return the call without arguments."""
+        if self.function in (np.maximum, np.minimum):  # their third argument is not an output
+            return partial(self.function, *self.args[:2], out=self.target)
+        if self.function is np.matmul and all(a.ndim == 2 and 1 not in a.shape for a in self.args):
+            # The same product by the same BLAS; on the way to it there is a microsecond less.
+            return partial(self.args[0].dot, *self.args[1:])
+        return partial(self.function, *self.args)
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An array that a call reads, and the number of the memory it lies in (None: a constant)."""
+
+    array: Array
+    token: int | None
+
+
+class Recorder:
+    """Writes down the calls of a function.
+
+    Attributes:
+        calls: so far.
+        refused: why the recording must not be used, or None.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.refused: str | None = None
+        self._free: list[np.ndarray[Any, Any]] = []
+        self._numbers = itertools.count()
+        self._known: list[tuple[np.ndarray[Any, Any], int]] = []
+        self._results: set[int] = set()
+
+    def watch(self, array: Array, own: bool = False) -> Watched:
+        """Return a view of an array that exists before and after the calls.
+
+        Args:
+            array: what the function is given.
+            own: whether it is a number of its own, also if its memory is part of something known.
+        """
+        token = None if own else self._token_of(array)
+        if token is None:
+            token = next(self._numbers)
+            if not own:
+                self._known.append((_owner(array), token))
+        return self._watched(array, token)
+
+    def token(self, array: Watched) -> int:
+        """Return the number of the memory that ``array`` lies in."""
+        return int(array._token)
+
+    def refuse(self, reason: str) -> None:
+        """Say that the recording must not be used."""
+        self.refused = self.refused or reason
+
+    def finished(self, results: Iterable[Array | None]) -> list[Call]:
+        """Return the calls, without copies of results that can be written where they go at once.
+
+        Args:
+            results: the arrays that will be looked at when the calls have been made.
+        """
+        calls, self._results = self.calls, {r._token for r in results if isinstance(r, Watched)}
+        for i in range(len(calls) - 1, -1, -1):
+            if calls[i].function is _assign:
+                source = self._producer(i)
+                if source is not None:
+                    calls[source].args[calls[source].out] = calls[i].target
+                    calls[source].token = calls[i].token
+                    del calls[i]
+        return calls
+
+    # What Watched arrays tell it.
+
+    def ufunc(
+        self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Call a universal function, or its ``reduce``, and write the call down."""
+        out = kwargs.pop("out", (None,))[0]
+        plain = [_plain(x) for x in inputs]
+        target = None if out is None else self._writable(out)
+        reads = [self._operand(x) for x in inputs if isinstance(x, np.ndarray)]
+        if method == "__call__" and ufunc.nout == 1 and not kwargs:
+            plain, dtype = _prepared(ufunc, plain)
+            if target is None:
+                target = self._new(_shape(ufunc, plain), dtype)
+            self._write(ufunc, [*plain, _plain(target)], len(plain), reads, target)
+        elif method == "reduce" and kwargs.keys() <= {"axis", "dtype", "keepdims"}:
+            axis, dtype = kwargs.get("axis", 0), kwargs.get("dtype")
+            keepdims = bool(kwargs.get("keepdims", False))
+            result = _reduce(ufunc, plain[0], axis, dtype, None, keepdims)
+            target = self._target(result, target)
+            args = [plain[0], axis, dtype, _plain(target), keepdims]
+            self._write(ufunc.reduce, args, 3, reads, target)
+        else:
+            if method not in ("__call__", "reduce", "accumulate"):
+                self.refuse(f"it calls {ufunc.__name__}.{method}")
+            function = ufunc if method == "__call__" else getattr(ufunc, method)
+            return self._general(function, plain, kwargs, reads, target)
+        # The operator's result must be the very array that was to be changed.
+        return out if isinstance(out, Watched) else target
+
+    def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function that is not universal."""
+        name = getattr(function, "__name__", str(function))
+        if function not in _KNOWN:
+            self.refuse(f"it calls {name}")
+        given = list(_arrays((args, kwargs)))
+        args, kwargs = _plain(args), _plain(kwargs)
+        result = function(*args, **kwargs)
+        for parent in given:
+            is_view = isinstance(result, np.ndarray) and _shares(result, parent)
+            if is_view and isinstance(parent, Watched):
+                return self._watched(result, parent._token, parent._block)
+        reads = [self._operand(x) for x in given]
+        return self._general(function, list(args), kwargs, reads, None)
+
+    def copy(self, source: Watched, dtype: Any = None) -> Watched:
+        """Return a copy of an array, in another dtype if one is given."""
+        plain = _plain(source)
+        target = self._new(plain.shape, plain.dtype if dtype is None else dtype)
+        self._copy_call(_plain(target), source, target._token)
+        return target
+
+    def assign(self, target: Watched, key: Any, value: Any) -> None:
+        """Do ``target[key] = value``."""
+        if any(True for _ in _arrays(key)):
+            self.refuse("it assigns to places that data decide")
+            _plain(target)[_plain(key)] = _plain(value)
+            return
+        part = _plain(target)[key]
+        if not isinstance(part, np.ndarray):
+            part = _plain(target)[(*(key if isinstance(key, tuple) else (key,)), ...)]
+        self._copy_call(part, value, target._token)
+
+    # Inside
+
+    def _copy_call(self, target: Array, value: Any, token: int) -> None:
+        reads = [self._operand(value)] if isinstance(value, np.ndarray) else []
+        self.calls.append(Call(_assign, [target, ..., _plain(value)], 0, reads, token))
+        target[...] = _plain(value)
+
+    def _general(
+        self,
+        function: Any,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        reads: list[_Operand],
+        target: Watched | None,
+    ) -> Any:
+        """Call any function and copy its result; write both down as one call."""
+        result = function(*args, **kwargs)
+        if not isinstance(result, np.ndarray | np.generic):
+            self.refuse("it calls a function that does not return one array")
+            return result
+        target = self._target(result, target)
+        self._write(_into, [_plain(target), function, kwargs, *args], 0, reads, target)
+        return target
+
+    def _write(
+        self, function: Any, args: list[Any], out: int, reads: list[_Operand], target: Watched
+    ) -> None:
+        """Write a call down, and make it."""
+        call = Call(function, args, out, reads, target._token)
+        self.calls.append(call)
+        call.bound()()
+
+    def _target(self, result: Any, target: Watched | None) -> Watched:
+        if target is not None:
+            return target
+        result = np.asarray(result)
+        return self._new(result.shape, result.dtype)
+
+    def _writable(self, out: Array) -> Watched:
+        """Return an array that is changed in place, watched.
+
+        If it is not known it was made on the way, from constants, and must be made so each time.
+        """
+        if isinstance(out, Watched):
+            return out
+        if self._token_of(out) is None:
+            token = next(self._numbers)
+            self._known.append((_owner(out), token))
+            made = out.copy()
+            self.calls.append(Call(_assign, [out, ..., made], 0, [_Operand(made, None)], token))
+        return self.watch(out)
+
+    def _operand(self, array: Array) -> _Operand:
+        if not isinstance(array, Watched):
+            return _Operand(array, self._token_of(array))
+        if not _shares(array, array._block.raw):
+            self.refuse("it calls a method of an array that is not known here")
+        return _Operand(_plain(array), array._token)
+
+    def _token_of(self, array: Array) -> int | None:
+        owner = _owner(array)
+        return next((token for known, token in self._known if known is owner), None)
+
+    def _watched(self, array: Array, token: int, block: _Block | None = None) -> Watched:
+        watched: Watched = array.view(Watched)
+        watched._recorder, watched._token = self, token
+        watched._block = _Block(array, []) if block is None else block
+        return watched
+
+    def _new(self, shape: tuple[int, ...], dtype: Any) -> Watched:
+        """Return memory for a result: a piece that nobody refers to any more, or a new one."""
+        dtype = np.dtype(dtype)
+        count = int(np.prod(shape, dtype=np.int64))
+        size = max(-(-count * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT, _ALIGNMENT)
+        fitting = [raw for raw in self._free if size <= raw.nbytes <= 2 * size]
+        if fitting:
+            raw = min(fitting, key=lambda raw: raw.nbytes)
+            del self._free[next(i for i, free in enumerate(self._free) if free is raw)]
+        else:
+            raw = _aligned(size)
+        array = raw[: count * dtype.itemsize].view(dtype).reshape(shape)
+        return self._watched(array, next(self._numbers), _Block(raw, self._free))
+
+    def _producer(self, copy: int) -> int | None:
+        """Return the call whose result is only copied by call ``copy``, and may go there at once.
+
+        Nobody else may read or change that result, nor touch its new place before the copy is made.
+        """
+        calls, call = self.calls, self.calls[copy]
+        if len(call.reads) != 1 or call.reads[0].token in (None, *self._results):
+            return None
+        source, token, target = call.reads[0].array, call.reads[0].token, call.target
+        users = [i for i, c in enumerate(calls) if token in (c.token, *(r.token for r in c.reads))]
+        if len(users) != 2 or source.shape != target.shape:
+            return None
+        first = calls[users[0]]
+        if first.function is _assign or not _same_memory(first.target, source):
+            return None
+        if source.dtype != target.dtype:  # one call that converts is slower than two that do not
+            return None
+        between = [r.array for c in calls[users[0] : copy] for r in c.reads]
+        between += [c.target for c in calls[users[0] + 1 : copy]]
+        return None if any(_shares(array, target) for array in between) else users[0]
+
+
+class _Block:
+    """A piece of memory in use; it is free again when the last array that lies in it is gone."""
+
+    __slots__ = ("free", "raw")
+
+    def __init__(self, raw: np.ndarray[Any, Any], free: list[np.ndarray[Any, Any]]) -> None:
+        self.raw, self.free = raw, free
+
+    def __del__(self) -> None:
+        self.free.append(self.raw)
+
+
+class Watched(np.ndarray):
+    """An array that tells a recorder what is done to it."""
+
+    _recorder: Any
+    _token: Any
+    _block: Any
+
+    def __array_finalize__(self, parent: Any) -> None:
+        # A view lies in its parent's memory, and keeps it from being used for something else.
+        self._recorder = getattr(parent, "_recorder", None)
+        self._token = getattr(parent, "_token", None)
+        self._block = getattr(parent, "_block", None)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        recorder = _recorder_of((inputs, kwargs))
+        return recorder.ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return _recorder_of((args, kwargs)).function(function, args, kwargs)
+
+    def astype(  # type: ignore[override]
+        self, dtype: Any, *_: Any, copy: bool = True, **__: Any
+    ) -> Any:
+        """Return a copy in another dtype."""
+        if not copy and self.dtype == dtype:
+            return self
+        return self._recorder.copy(self, dtype)
+
+    def copy(self, *_: Any, **__: Any) -> Any:
+        """Return a copy."""
+        return self._recorder.copy(self)
+
+    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
+        """Return the array in another shape; a copy where a view is not possible."""
+        result = super().reshape(*shape, **kwargs)
+        if _shares(result, self):
+            return result
+        return self._recorder.copy(self).reshape(*shape, **kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        if not any(True for _ in _arrays(key)):
+            part = super().__getitem__(key)
+            if isinstance(part, np.ndarray):
+                return part
+            return super().__getitem__((*(key if isinstance(key, tuple) else (key,)), ...))
+        recorder = self._recorder
+        reads = [recorder._operand(x) for x in _arrays((self, key))]
+        return recorder._general(_item, [_plain(self), _plain(key)], {}, reads, None)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._recorder.assign(self, key, value)
+
+    def _value(self, convert: Callable[[Any], Any]) -> Any:
+        self._recorder.refuse("it asks for the value of an array")
+        return convert(_plain(self))
+
+    def __bool__(self) -> bool:
+        return bool(self._value(bool))
+
+    def __float__(self) -> float:
+        return float(self._value(float))
+
+    def __int__(self) -> int:
+        return int(self._value(int))
+
+    def __index__(self) -> int:
+        return int(self._value(int))
+
+    def item(self, *args: Any) -> Any:
+        """Return a number, which ends the recording."""
+        return self._value(lambda plain: plain.item(*args))
+
+    def tolist(self) -> Any:
+        """Return numbers, which ends the recording."""
+        return self._value(lambda plain: plain.tolist())
+
+
+def same_calls(first: list[Call], second: list[Call]) -> bool:
+    """Return whether two recordings are of the same calls, also in what they take as constant.
+
+    What depends on data in a way that was not recorded shows as a constant that differs.
+    """
+    return len(first) == len(second) and all(
+        a.function == b.function
+        and a.out == b.out
+        and a.token == b.token
+        and [r.token for r in a.reads] == [r.token for r in b.reads]
+        and len(a.args) == len(b.args)
+        and all(_same(x, y) for x, y in zip(a.args, b.args, strict=True))
+        and all(
+            r.token is not None or _same_constant(r.array, s.array)
+            for r, s in zip(a.reads, b.reads, strict=True)
+        )
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Return whether two arguments are alike; the contents of arrays are compared elsewhere."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        zero_dimensional = a.ndim == 0 and a.base is None and b.base is None
+        alike = (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
+        return alike and (not zero_dimensional or _same_constant(a, b))
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    return type(a) is type(b) and bool(a == b)
+
+
+def _same_constant(a: Array, b: Array) -> bool:
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+
+
+def _into(target: Array, function: Any, kwargs: dict[str, Any], *args: Any) -> None:
+    target[...] = function(*args, **kwargs)
+
+
+def _item(array: Array, key: Any) -> Any:
+    return array[key]
+
+
+def _plain(x: Any) -> Any:
+    """Return ``x`` with plain arrays in place of watched ones."""
+    if isinstance(x, Watched):
+        return x.view(np.ndarray)
+    if type(x) in (list, tuple):
+        return type(x)(_plain(item) for item in x)
+    if type(x) is dict:
+        return {name: _plain(item) for name, item in x.items()}
+    return x
+
+
+def _arrays(x: Any) -> Iterator[Array]:
+    """Yield the arrays among arguments."""
+    if isinstance(x, np.ndarray):
+        yield x
+    elif isinstance(x, list | tuple):
+        for item in x:
+            yield from _arrays(item)
+    elif isinstance(x, dict):
+        yield from _arrays(list(x.values()))
+
+
+def _recorder_of(arguments: Any) -> Recorder:
+    return next(a._recorder for a in _arrays(arguments) if isinstance(a, Watched))  # type: ignore[no-any-return]
+
+
+def _prepared(ufunc: np.ufunc, args: list[Any]) -> tuple[list[Any], Any]:
+    """Return the arguments with numbers as arrays, and the dtype of the result.
+
+    NumPy would convert the numbers in every call, to the same dtype.
+    """
+    kinds = [type(x) if type(x) in (int, float) else np.asarray(x).dtype for x in args]
+    *dtypes, result = ufunc.resolve_dtypes((*kinds, None))
+    numbers = [
+        x if isinstance(x, np.ndarray) else np.asarray(x, dtype=dtype)
+        for x, dtype in zip(args, dtypes, strict=True)
+    ]
+    return numbers, result
+
+
+def _shape(ufunc: np.ufunc, args: list[Any]) -> tuple[int, ...]:
+    """Return the shape of the result."""
+    if ufunc.signature is None:
+        return np.broadcast_shapes(*(x.shape for x in args))
+    if ufunc is np.matmul and all(x.ndim == 2 for x in args):
+        return args[0].shape[0], args[1].shape[1]
+    return np.shape(ufunc(*args))
+
+
+def _owner(array: Array) -> np.ndarray[Any, Any]:
+    """Return the array that holds the memory of a view."""
+    owner: np.ndarray[Any, Any] = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    return owner
+
+
+def _aligned(size: int) -> np.ndarray[Any, Any]:
+    raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size]
+
+
+def _shares(a: Array, b: Array) -> bool:
+    return bool(np.may_share_memory(_plain(a), _plain(b)))
+
+
+def _same_memory(a: Array, b: Array) -> bool:
+    return (a.ctypes.data, a.shape, a.strides, a.dtype) == (
+        b.ctypes.data, b.shape, b.strides, b.dtype
+    )  # fmt: skip

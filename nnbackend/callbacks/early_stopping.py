@@ -1,0 +1,108 @@
+"""Early stopping: the end of a run that gets no better."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nnbackend.callbacks.base import Callback
+from nnbackend.callbacks.monitor import Monitor
+from nnbackend.checks import check_flag, check_size
+
+if TYPE_CHECKING:
+    from nnbackend.callbacks.run import Run
+
+__all__ = ["EarlyStopping"]
+
+
+class EarlyStopping(Callback):
+    """Ends a run when a figure has got no better for a number of epochs.
+
+    Args:
+        monitor: the figure, a name of the history.
+        patience: after how many epochs without a better value the run ends.
+        min_delta: by how much a value has to be better than the best to count.
+        restore_best: whether the network gets the parameters of the best epoch at the end of the
+            run, however it ends (but not when a callback fails).
+        mode: ``"min"`` or ``"max"``: which is better; None: as the name of the figure says.
+
+    Attributes:
+        best: the best value.
+        best_epoch: the epoch of the best value.
+
+    Raises:
+        ValueError: an argument is out of range.
+        UnknownNameError: the history has no such figure (at the end of the first epoch).
+
+    Source: Prechelt (1998), Early stopping - but when?, criterion UP.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "validation_loss",
+        patience: int = 10,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        *,
+        mode: str | None = None,
+    ) -> None:
+        check_flag("restore_best", restore_best)
+        self.monitor = Monitor(monitor, min_delta, mode)
+        self.patience = check_size("patience", patience)
+        self.restore_best = restore_best
+        self._forget()
+
+    def _forget(self) -> None:
+        self.monitor.best = None
+        self.best_epoch = 0
+        self._waited = 0
+        self._weights: dict[str, Any] | None = None
+
+    @property
+    def best(self) -> float | None:
+        """The best value so far."""
+        return self.monitor.best
+
+    def start(self, run: Run) -> None:
+        """Forget another run; end a resumed one that had run out of patience."""
+        if not run.resumed:
+            self._forget()
+        self._check(run)
+
+    def epoch_end(self, run: Run) -> None:
+        """Compare the figure with the best."""
+        self._waited += 1
+        if self.monitor.better(self.monitor.value(run)):
+            self.best_epoch, self._waited = run.epoch, 0
+            if self.restore_best:
+                self._weights = run.network.state_dict()
+        self._check(run)
+
+    def _check(self, run: Run) -> None:
+        if self._waited >= self.patience:
+            best = "was never a number"
+            if self.best is not None:
+                best = f"was best in epoch {self.best_epoch} ({self.best:.6g})"
+            run.stop(f"{self.monitor.name} {best}, and no better for {self.patience} epochs")
+
+    def stop(self, run: Run) -> None:
+        """Give the network the parameters of the best epoch."""
+        if self._weights is not None and run.failure is None:
+            run.network.load_state_dict(self._weights)
+            self._weights = None
+
+    def state(self) -> dict[str, Any]:
+        """Return the best value, its epoch and its parameters."""
+        return {
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "waited": self._waited,
+            "weights": self._weights,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.monitor.best = state["best"]
+        self.best_epoch = state["best_epoch"]
+        self._waited = state["waited"]
+        self._weights = state["weights"]

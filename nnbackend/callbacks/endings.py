@@ -1,0 +1,76 @@
+"""What ends a run: its time is up, or its figures are numbers no more."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from nnbackend.callbacks.base import Callback
+from nnbackend.checks import check_number
+
+if TYPE_CHECKING:
+    from nnbackend.callbacks.run import Run
+
+__all__ = ["TerminateOnNaN", "TimeBudget"]
+
+
+class TimeBudget(Callback):
+    """Ends a run when it has taken a time, within an epoch if need be.
+
+    The time is that of this call of ``fit``: a resumed run has all of it again.
+
+    Args:
+        seconds: how long the run may take. It ends after the block of steps in which they are over.
+
+    Raises:
+        ValueError: ``seconds`` is not a number, or negative.
+    """
+
+    every_batch = False
+    every_epoch = False
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = check_number("seconds", seconds, 0.0)
+        self._end = math.inf
+
+    def start(self, run: Run) -> None:
+        """Note the time."""
+        self._end = time.monotonic() + self.seconds
+
+    def batch_end(self, run: Run) -> None:
+        """End the run if the time is up."""
+        self._check(run, at_once=run.step != run.steps_per_epoch)
+
+    def epoch_end(self, run: Run) -> None:
+        """End the run if the time is up."""
+        self._check(run, at_once=False)
+
+    def _check(self, run: Run, at_once: bool) -> None:
+        if run.reason is None and time.monotonic() >= self._end:
+            run.stop(f"the time of {self.seconds:g} s is up", at_once=at_once)
+
+
+class TerminateOnNaN(Callback):
+    """Ends a run, instead of letting it fail, when a loss is NaN or infinite.
+
+    Without it ``fit`` raises a :class:`~nnbackend.errors.DivergenceError`. Either way the network keeps
+    the parameters after the last whole epoch.
+    """
+
+    every_batch = False
+    every_epoch = False
+
+    def batch_end(self, run: Run) -> None:
+        """Look at the losses of the steps since the last call."""
+        losses = run.losses
+        for step, loss in enumerate(losses, run.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                run.stop(f"the loss is {loss} in epoch {run.epoch}, step {step}", at_once=True)
+                return
+
+    def epoch_end(self, run: Run) -> None:
+        """Look at the losses of the epoch, that on validation data too."""
+        for name, value in run.history.last.items():
+            if "loss" in name and not math.isfinite(value):
+                run.stop(f"the {name} is {value} in epoch {run.epoch}")

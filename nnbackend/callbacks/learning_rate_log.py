@@ -1,0 +1,68 @@
+"""The learning rate of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nnbackend.callbacks.base import Callback
+from nnbackend.checks import check_size
+
+if TYPE_CHECKING:
+    from nnbackend.callbacks.run import Run
+
+__all__ = ["LearningRateLog"]
+
+
+class LearningRateLog(Callback):
+    """Notes the learning rates of steps; the history has that of the last step of each epoch only.
+
+    It does not interrupt the training: the rates of a block of steps are noted together.
+
+    Args:
+        every: of which steps: 1 for each; 100 for steps 100, 200 ...
+
+    Attributes:
+        steps: the numbers of the steps, counted from 1 at the start of the run.
+        rates: the learning rate of each.
+    """
+
+    every_batch = False
+    every_epoch = False
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = check_size("every", every)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.steps: list[int] = []
+        self.rates: list[float] = []
+        self._seen = 0
+
+    def start(self, run: Run) -> None:
+        """Forget another run."""
+        if not run.resumed:
+            self._forget()
+        self._seen = run.steps
+
+    def batch_end(self, run: Run) -> None:
+        """Note the rates of the steps since the last call."""
+        rates = run.learning_rates(run.steps - self._seen)
+        for step, rate in enumerate(rates, run.steps - len(rates) + 1):
+            if step % self.every == 0:
+                self.steps.append(step)
+                self.rates.append(rate)
+        self._seen = run.steps
+
+    def epoch_end(self, run: Run) -> None:
+        """Note the rates of epochs that were run together."""
+        if run.steps > self._seen:
+            self.batch_end(run)
+
+    def state(self) -> dict[str, Any]:
+        """Return what was noted."""
+        return {"steps": self.steps, "rates": self.rates}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with what was noted."""
+        self.steps, self.rates = list(state["steps"]), list(state["rates"])

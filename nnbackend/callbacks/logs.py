@@ -1,0 +1,113 @@
+"""Logs: the figures of each epoch in a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from nnbackend.callbacks.base import Callback
+from nnbackend.files import write_atomically
+
+if TYPE_CHECKING:
+    from nnbackend.callbacks.run import Run
+
+__all__ = ["CSVLog", "JSONLines"]
+
+_Row = Mapping[str, Any]
+
+
+class _FileLog(Callback):
+    """A text file with the figures of each epoch, written when the epoch is done.
+
+    A new run begins the file anew. A resumed one writes again the epochs before the one that it goes on
+    from, so that the file has each epoch once.
+    """
+
+    every_epoch = False  # epochs that are run together are written together
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file: TextIO | None = None
+        self._names: list[str] = []
+        self._epochs = 0
+
+    def start(self, run: Run) -> None:
+        """Write the epochs before, those of a resumed run, and open the file."""
+        self._begin(run)
+
+    def epoch_end(self, run: Run) -> None:
+        """Write the epochs done."""
+        if self._file is None or list(run.history) != self._names:  # other columns than before
+            self._begin(run)
+            return
+        self._file.write(self._text(run.history.rows(self._epochs)))
+        self._file.flush()
+        self._epochs = len(run.history)
+
+    def stop(self, run: Run) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _begin(self, run: Run) -> None:
+        self.stop(run)
+        self._names, self._epochs = list(run.history), len(run.history)
+        header = self._header(self._names) if self._epochs else ""
+        write_atomically(self.path, (header + self._text(run.history.rows())).encode())
+        self._file = self.path.open("a", encoding="utf-8", newline="")
+
+    def _header(self, names: Iterable[str]) -> str:
+        """Return what stands before the first epoch."""
+        return ""
+
+    @abstractmethod
+    def _text(self, rows: Iterable[_Row]) -> str:
+        """Return the figures of epochs as lines."""
+
+
+class JSONLines(_FileLog):
+    """Writes a JSON object for each epoch to a file, one a line, with the names of the history.
+
+    A figure that is not finite is ``null``, as JSON has no such numbers.
+
+    Args:
+        path: the file; one of that name is replaced.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def _text(self, rows: Iterable[_Row]) -> str:
+        finite = ({n: v if math.isfinite(v) else None for n, v in row.items()} for row in rows)
+        return "".join(f"{json.dumps(row)}\n" for row in finite)
+
+
+class CSVLog(_FileLog):
+    """Writes a line for each epoch to a CSV file, under the names of the history.
+
+    Args:
+        path: the file; one of that name is replaced.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def _header(self, names: Iterable[str]) -> str:
+        return _csv([names])
+
+    def _text(self, rows: Iterable[_Row]) -> str:
+        return _csv(row.values() for row in rows)
+
+
+def _csv(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,95 @@
+"""Event files for TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnbackend.callbacks.base import Callback
+from nnbackend.checks import check_size
+
+if TYPE_CHECKING:
+    from nnbackend.callbacks.run import Run
+
+__all__ = ["TensorBoard"]
+
+
+class TensorBoard(Callback):
+    """Writes the figures of each epoch to event files, which TensorBoard shows.
+
+    They have the names of the history and are drawn over the epochs. ``tensorboard --logdir DIRECTORY``
+    shows them. In a resumed run the epochs after the one that it goes on from are replaced.
+
+    Args:
+        directory: where the event files go; one for each run.
+        every_steps: also write the loss of every so many steps, drawn over the steps, to files in the
+            folder ``steps`` in it; None: not.
+
+    Raises:
+        ImportError: tensorboardX is not installed: ``pip install 'nnbackend[tensorboard]'``.
+        OSError: the files cannot be written.
+    """
+
+    every_batch = False
+    every_epoch = False
+
+    def __init__(
+        self, directory: str | os.PathLike[str], *, every_steps: int | None = None
+    ) -> None:
+        _writer_class()  # better now than after the data were read
+        self.directory = Path(directory)
+        self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
+        self._epochs = 0
+        self._writer: Any = None
+        self._step_writer: Any = None
+
+    @property
+    def listens_to_batches(self) -> bool:
+        """Whether single steps are written."""
+        return self.every_steps is not None
+
+    def start(self, run: Run) -> None:
+        """Open the files."""
+        self._epochs = len(run.history)
+        self._writer = self._open(self.directory, self._epochs, run.resumed)
+        if self.every_steps is not None:
+            self._step_writer = self._open(self.directory / "steps", run.steps, run.resumed)
+
+    def batch_end(self, run: Run) -> None:
+        """Write the losses of steps since the last call."""
+        losses = run.losses
+        for step, loss in enumerate(losses, run.steps - len(losses) + 1):
+            if step % (self.every_steps or 1) == 0:
+                self._step_writer.add_scalar("loss", loss, step)
+
+    def epoch_end(self, run: Run) -> None:
+        """Write the figures of the epochs since the last call."""
+        for row in run.history.rows(self._epochs):
+            for name, value in row.items():
+                if name != "epoch":
+                    self._writer.add_scalar(name, value, row["epoch"])
+        self._epochs = len(run.history)
+        self._writer.flush()
+
+    def stop(self, run: Run) -> None:
+        """Close the files."""
+        for writer in (self._writer, self._step_writer):
+            if writer is not None:
+                writer.close()
+        self._writer = self._step_writer = None
+
+    def _open(self, directory: Path, done: int, resumed: bool) -> Any:
+        """Return a writer; what an earlier one wrote after ``done`` is not shown any more."""
+        purge = {"purge_step": done + 1} if resumed else {}
+        return _writer_class()(str(directory), **purge)
+
+
+def _writer_class() -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            "TensorBoard needs tensorboardX; run: pip install 'nnbackend[tensorboard]'"
+        ) from error
+    return SummaryWriter

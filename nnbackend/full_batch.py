@@ -1,0 +1,216 @@
+"""Training by L-BFGS: SciPy drives, and the network is its function of a vector."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nnbackend import random
+from nnbackend.accumulation import gradients
+from nnbackend.backend import Backend
+from nnbackend.errors import DivergenceError
+from nnbackend.loop import Loop
+from nnbackend.losses import Loss
+from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
+from nnbackend.regularizers import Terms, penalized
+from nnbackend.training import Samples, Trainer
+from nnbackend.tree import flatten, unflatten
+from nnbackend.types import Array, Context, Layer, Params
+
+__all__ = ["FullBatchLoop"]
+
+_SAME = 1e-5  # share by which the loss may differ between two passes, on a GPU for instance
+
+
+class FullBatchLoop(Loop):
+    """The loop for :class:`~nnbackend.optimizers.LBFGS`: an epoch is an iteration of it.
+
+    Raises:
+        ValueError: a step does not take all rows, or the loss is not the same each time.
+        ModuleNotFoundError: SciPy is not installed.
+    """
+
+    def __init__(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        super().__init__(trainer, *args, **kwargs)
+        if self._size < self._count:
+            raise ValueError(
+                f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
+                f"there are {self._count} rows)"
+            )
+        if trainer.accumulate > 1:
+            raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
+        scipy_minimize()
+        self._function = _Function(trainer, self._samples)
+        self._function.check_same_each_time()
+
+    def _epochs(self) -> None:
+        """Minimise; from the last good parameters again if a line search met a loss of NaN."""
+        run, trainer = self._run, self._trainer
+        while run.goes_on:
+            done = len(run.history)
+            try:
+                reason = self._minimized()
+            except _NotFinite:
+                if len(run.history) == done:
+                    self._diverged()
+                trainer.restore(self._good)
+                continue
+            except _Moved:
+                continue
+            if run.goes_on:
+                run.stop(reason)
+
+    def _minimized(self) -> str:
+        """Minimise from the parameters as they are; return in words what ended it."""
+        run, function, solver = self._run, self._function, self._trainer.optimizer
+        assert isinstance(solver, LBFGS)
+        started: float | None = None
+
+        def evaluated(x: Any) -> tuple[float, Any]:
+            nonlocal started
+            if started is None:  # the first evaluation since the last iteration
+                run.epoch_begins()
+                started = time.perf_counter()
+            return function(x)
+
+        def each(x: Any, loss: float) -> bool:
+            nonlocal started
+            seconds = time.perf_counter() - (started or 0.0)
+            started = None
+            self._iterated(function.parameters(x), loss, seconds)
+            return run.goes_on
+
+        start, done = function.start(), len(run.history)
+        reason = solver.minimize(evaluated, start, run.epochs - done, each)
+        if run.goes_on and len(run.history) == done == 0:
+            each(start, function(start)[0])  # converged before it began: a history all the same
+        return reason
+
+    def _iterated(self, params: Params, loss: float, seconds: float) -> None:
+        """Take over the parameters of an iteration; write its figures and tell the callbacks."""
+        run, trainer = self._run, self._trainer
+        trainer.params = params
+        trainer.steps, trainer.updates, run.step = trainer.steps + 1, trainer.updates + 1, 1
+        run.notify("batch_end")
+        if run.at_once:
+            return
+        figures = {"loss": loss}
+        if trainer.objective.metrics:
+            figures = trainer.evaluate(self._samples) | figures
+        if self._validation is not None:
+            held_out = trainer.evaluate(self._validation)
+            figures |= {f"validation_{name}": value for name, value in held_out.items()}
+        self._good = trainer.snapshot(self._good)
+        columns = figures | {"seconds": seconds}
+        run.history.extend({name: [value] for name, value in columns.items()})
+        run.epoch = len(run.history)
+        run.notify("epoch_end")
+        if run.changed:
+            self._good = trainer.snapshot(self._good)
+            raise _Moved
+
+    def _diverged(self) -> None:
+        """Restore the last good parameters and raise the error that says what happened."""
+        self._trainer.restore(self._good)
+        epoch = len(self._run.history) + 1
+        raise DivergenceError(
+            f"the loss is not a finite number in epoch {epoch}; the network keeps its last finite "
+            "weights. Try scaled inputs and targets, or dtype='float64'",
+            self._run.history,
+        )
+
+
+class _NotFinite(Exception):
+    """The loss or its gradient is no finite number at a point that was tried."""
+
+
+class _Moved(Exception):
+    """A callback set other parameters."""
+
+
+class _Function:
+    """The loss and its gradient as a function of all parameters in one vector on the host."""
+
+    def __init__(self, trainer: Trainer, samples: Samples) -> None:
+        self._trainer = trainer
+        self._backend = backend = trainer.backend
+        objective, key = trainer.objective, random.pass_key(trainer.seed)
+        self._rows = samples.x, samples.y, samples.weight
+        self._program = _program(
+            objective.layers, objective.loss, objective.penalties, backend, key
+        )
+        self._shapes = {name: p.shape for name, p in flatten(trainer.params).items()}
+
+    def __call__(self, x: Any, number: int = 0) -> tuple[float, Any]:
+        """Return loss and gradient at a vector.
+
+        Raises:
+            _NotFinite: one of them is not finite.
+        """
+        value, grads = self._program(self.parameters(x), *self._rows, number)
+        loss, gradient = float(value), self._vector(grads)
+        if not (math.isfinite(loss) and np.isfinite(gradient).all()):
+            raise _NotFinite
+        return loss, gradient
+
+    def start(self) -> Any:
+        """Return the parameters as they are, as a vector."""
+        return self._vector(self._trainer.params)
+
+    def parameters(self, x: Any) -> Params:
+        """Return a vector as named parameters on the backend, copies all of them."""
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes.values()])
+        parts = np.split(x.astype(self._backend.dtype_name), ends[:-1])
+        named = {
+            name: self._backend.asarray(part.reshape(shape))
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+        return unflatten(named, self._trainer.params)
+
+    def check_same_each_time(self) -> None:
+        """Refuse a loss with chance in it: a line search would compare different functions."""
+        start = self.start()
+        try:
+            first, second = self(start, 0)[0], self(start, 1)[0]
+        except _NotFinite:
+            return  # which the first iteration will say
+        if not math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME * 1e-3):
+            raise ValueError(
+                f"the loss of the same rows is {first:g} once and {second:g} the next time: L-BFGS "
+                "needs a network without dropout or other noise"
+            )
+
+    def _vector(self, tree: Params) -> Any:
+        """Return named arrays as one vector on the host, in float64."""
+        named = flatten(tree)  # by name: a compiler may return them in another order
+        host = [self._backend.to_numpy(named[name]) for name in self._shapes]
+        return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in host])
+
+
+def _program(*description: Any) -> Callable[..., tuple[Array, Params]]:
+    """Return ``program(params, x, y, weight, number) -> (loss, gradients)``, compiled where it can."""
+    try:
+        return _shared_program(*description)
+    except TypeError:  # a custom layer of odd fields is not hashable
+        return _new_program(*description)
+
+
+def _new_program(
+    layers: Layer, loss: Loss, penalties: Terms, backend: Backend, key: tuple[int, int]
+) -> Callable[..., tuple[Array, Params]]:
+    def program(
+        params: Params, x: Array, y: Array, weight: Array | None, number: Any
+    ) -> tuple[Array, Params]:
+        ctx = Context(backend, True, key, number)
+        value, _, grads = gradients(layers, loss, params, x, y, weight, ctx)
+        return penalized(penalties, params, value, grads)
+
+    return backend.compile(program)
+
+
+_shared_program = lru_cache(maxsize=16)(_new_program)

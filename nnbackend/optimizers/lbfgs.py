@@ -1,0 +1,126 @@
+"""L-BFGS, by SciPy: for small data, where a step takes all rows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NoReturn
+
+from nnbackend.checks import set_number, set_size
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots
+from nnbackend.schedules import Scheduled
+from nnbackend.types import Array, Namespace
+
+__all__ = ["LBFGS"]
+
+
+@OPTIMIZERS.register("lbfgs")
+@dataclass(frozen=True)
+class LBFGS(Optimizer):
+    """Steps along an estimate of the inverse Hessian, made from the last steps, with a line search.
+
+    It is for ``Network.fit`` with all rows in a step, ``batch_size=None``: each iteration is an
+    epoch, and ``epochs`` is the largest number of them. Loss and gradient are computed by the
+    backend in its dtype, all else by SciPy in float64 on the host; there is no learning rate. The
+    loss has to be the same function in every iteration, so layers such as dropout are refused.
+
+    It ends before the last epoch when it has converged, and ``history.stopped`` says how.
+
+    Args:
+        history: how many steps are remembered.
+        tolerance: it has converged when no number of the gradient is larger ...
+        loss_tolerance: ... or when an iteration lowers the loss by no larger a share of it (of one,
+            for a loss below one).
+        line_search: how many points of a line are tried at most.
+
+    Raises:
+        ValueError: a value is out of range; in ``fit``: a batch is not all of the rows, or the loss
+            is not the same each time.
+        ModuleNotFoundError: SciPy is not installed (in ``fit``).
+
+    Source: Byrd, Lu, Nocedal, Zhu (1995), SIAM Journal on Scientific Computing 16; defaults are
+    those of SciPy's L-BFGS-B.
+    """
+
+    bounds: ClassVar[Bounds] = {}
+
+    learning_rate: Scheduled = field(default=1.0, init=False, repr=False)  # the line search has it
+    history: int = 10
+    tolerance: float = 1e-5
+    loss_tolerance: float = 2.220446049250313e-09
+    line_search: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        set_size(self, "history")
+        set_number(self, "tolerance", 0.0)
+        set_number(self, "loss_tolerance", 0.0)
+        set_size(self, "line_search")
+
+    def minimize(
+        self,
+        function: Callable[[Any], tuple[float, Any]],
+        start: Any,
+        iterations: int,
+        each: Callable[[Any, float], bool],
+    ) -> str:
+        """Minimise a function of a NumPy vector; return in words what ended it.
+
+        Args:
+            function: returns its value and its gradient, in float64.
+            start: where to start.
+            iterations: how many at most.
+            each: is told the point and its value after each iteration; says whether to go on.
+        """
+
+        def after_iteration(intermediate_result: Any) -> None:
+            if not each(intermediate_result.x, float(intermediate_result.fun)):
+                raise StopIteration
+
+        result = scipy_minimize()(
+            function,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            callback=after_iteration,
+            options={
+                "maxcor": self.history,
+                "gtol": self.tolerance,
+                "ftol": self.loss_tolerance,
+                "maxls": self.line_search,
+                "maxiter": iterations,
+                "maxfun": sys.maxsize,
+            },
+        )
+        message = str(result.message).strip().rstrip(".").capitalize()
+        return f"converged ({message})" if result.success else f"no lower loss found ({message})"
+
+    def scaled(self, factor: float) -> Optimizer:
+        """Return the optimiser itself: it has no learning rate."""
+        return self
+
+    def scalars(self, step: int) -> NoReturn:
+        """Refuse: there are no single steps."""
+        raise TypeError(
+            "L-BFGS has no single steps: it works on all rows at once, by "
+            "Network.fit(optimizer=LBFGS(), batch_size=None)"
+        )
+
+    def rule(
+        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """Refuse: there are no single steps."""
+        self.scalars(0)
+
+
+def scipy_minimize() -> Callable[..., Any]:
+    """Return SciPy's ``minimize``, or say how to get it."""
+    try:
+        from scipy.optimize import minimize
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("scipy"):
+            raise
+        message = "L-BFGS needs SciPy: pip install 'nnbackend[scipy]'"
+        raise ModuleNotFoundError(message, name=error.name) from error
+    return minimize  # type: ignore[no-any-return]

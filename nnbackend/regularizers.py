@@ -1,0 +1,163 @@
+"""Regularisers: penalties on the weights of a layer that are part of the loss.
+
+A layer has one in its description, ``Dense(64, regularizer=L2(1e-4))``, and it applies to the layer's
+parameter called ``weight``; biases are left alone. ``value, gradient = regularizer(weight)``.
+
+The penalties of all layers are added to the loss and minimised with it. They are in every ``loss`` that
+``fit``, ``partial_fit`` and ``evaluate`` report, also that on validation data; they are not divided by
+the number of rows. A training loop of one's own adds them with :func:`penalized`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from nnbackend.backend import namespace
+from nnbackend.checks import set_number
+from nnbackend.composition import weights_with
+from nnbackend.registry import Registry
+from nnbackend.tree import flatten, unflatten
+from nnbackend.types import Array, Layer, Params
+
+__all__ = [
+    "L1",
+    "L2",
+    "REGULARIZERS",
+    "ElasticNet",
+    "Regularizer",
+    "Terms",
+    "get",
+    "penalized",
+    "penalty",
+    "terms",
+]
+
+Regularizer: TypeAlias = Callable[[Array], tuple[Array, Array]]
+"""``regularizer(weight) -> (value, gradient)``; any such function will do."""
+
+Terms: TypeAlias = tuple[tuple[str, Regularizer], ...]
+"""Regularisers, each with the dotted name of the parameter that it applies to."""
+
+REGULARIZERS = Registry("regularizer")
+
+
+def get(spec: str | Regularizer | None) -> Regularizer | None:
+    """Return the regulariser that ``spec`` names; None is none.
+
+    Raises:
+        UnknownNameError: no regulariser has that name.
+        TypeError: ``spec`` is neither a name nor a function.
+    """
+    regularizer = REGULARIZERS.get(spec)
+    if regularizer is not None and (isinstance(regularizer, type) or not callable(regularizer)):
+        raise TypeError(f"a regularizer is a name or a regularizer object, got {spec!r}")
+    return regularizer
+
+
+@REGULARIZERS.register("l1")
+@dataclass(frozen=True)
+class L1:
+    """``strength * sum(|w|)``; the gradient is ``strength * sign(w)``, 0 at 0.
+
+    Weights that do not help become small, and jump around 0 by the size of a step.
+
+    Args:
+        strength: 0 or more.
+
+    Raises:
+        ValueError: it is something else.
+
+    Source: Tibshirani (1996), the lasso.
+    """
+
+    strength: float = 0.01
+
+    def __post_init__(self) -> None:
+        set_number(self, "strength", 0.0)
+
+    def __call__(self, weight: Array) -> tuple[Array, Array]:
+        xp = namespace(weight)
+        return self.strength * xp.sum(xp.abs(weight)), self.strength * xp.sign(weight)
+
+
+@REGULARIZERS.register("l2")
+@dataclass(frozen=True)
+class L2:
+    """``strength * sum(w**2)``; the gradient is ``2 * strength * w``.
+
+    As in Keras there is no factor 1/2: for plain gradient descent ``L2(c)`` on all weights is
+    ``SGD(weight_decay=2 * c)`` that leaves out the biases. ``AdamW``'s decay is something else.
+
+    Args:
+        strength: 0 or more.
+
+    Raises:
+        ValueError: it is something else.
+
+    Source: Hoerl, Kennard (1970), ridge regression.
+    """
+
+    strength: float = 0.01
+
+    def __post_init__(self) -> None:
+        set_number(self, "strength", 0.0)
+
+    def __call__(self, weight: Array) -> tuple[Array, Array]:
+        xp = namespace(weight)
+        return self.strength * xp.sum(weight * weight), 2.0 * self.strength * weight
+
+
+@REGULARIZERS.register("elastic_net")
+@dataclass(frozen=True)
+class ElasticNet:
+    """Both: ``l1 * sum(|w|) + l2 * sum(w**2)``; the gradient is ``l1 * sign(w) + 2 * l2 * w``.
+
+    Args:
+        l1: 0 or more.
+        l2: 0 or more.
+
+    Raises:
+        ValueError: one of them is something else.
+
+    Source: Zou, Hastie (2005).
+    """
+
+    l1: float = 0.01
+    l2: float = 0.01
+
+    def __post_init__(self) -> None:
+        set_number(self, "l1", 0.0)
+        set_number(self, "l2", 0.0)
+
+    def __call__(self, weight: Array) -> tuple[Array, Array]:
+        absolute, sign = L1(self.l1)(weight)
+        square, linear = L2(self.l2)(weight)
+        return absolute + square, sign + linear
+
+
+def terms(layers: Layer) -> Terms:
+    """Return the regularisers of layers, also of those inside others."""
+    return weights_with("regularizer", layers)
+
+
+def penalty(terms: Terms, params: Params) -> Array | float:
+    """Return the sum of all penalties."""
+    flat = flatten(params)
+    return sum((regularizer(flat[name])[0] for name, regularizer in terms), 0.0)
+
+
+def penalized(terms: Terms, params: Params, value: Array, grads: Params) -> tuple[Array, Params]:
+    """Return a loss and its gradients with the penalties added.
+
+    ``terms = regularizers.terms(net.layers)``, and in each step, before the update,
+    ``value, grads = regularizers.penalized(terms, net.params, value, grads)``.
+    """
+    flat, flat_grads = flatten(params), flatten(grads)
+    for name, regularizer in terms:
+        more, gradient = regularizer(flat[name])
+        value = value + more
+        if name in flat_grads:  # that of a frozen layer is not computed
+            flat_grads[name] = flat_grads[name] + gradient
+    return value, unflatten(flat_grads, grads)

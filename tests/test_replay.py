@@ -1,0 +1,340 @@
+"""A recorded step must do what the step does, to the last bit."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
+from tools import host
+
+import nnbackend as nnb
+from nnbackend import Backend
+from nnbackend.backends import replay
+from nnbackend.backends.numpy import NumPyBackend
+from nnbackend.backends.recording import Recorder, same_calls
+
+EPOCHS, BATCH, ROWS = 30, 6, 28  # four batches of 6 rows an epoch and one of 4
+
+
+class Plain(NumPyBackend):
+    """NumPy without recordings."""
+
+    def scan(self, step: Any, see: Any = None) -> Any:
+        return Backend.scan(self, step)
+
+    def compile(self, function: Any) -> Any:
+        return function
+
+
+@pytest.fixture
+def recordings(monkeypatch) -> list[replay.TrainingStep]:
+    """Return the training steps made during a test, which are recorded early on."""
+    made: list[replay.TrainingStep] = []
+    original = replay.TrainingStep.__init__
+
+    def init(self, *args):
+        original(self, *args)
+        made.append(self)
+
+    monkeypatch.setattr(replay.TrainingStep, "__init__", init)
+    monkeypatch.setattr(replay, "_EARLY", 8)
+    return made
+
+
+def fitted(backend, layers, loss="mse", optimizer=None, shape=(4,), target=None, weighted=False,
+           dtype="float32", **settings):  # fmt: skip
+    """Return parameters, history and predictions of a network that was trained."""
+    net = nnb.Network(layers, backend=backend(None, dtype), seed=3, input_shape=shape)
+    rng = np.random.default_rng(0)
+    x, y = rows((ROWS, *shape), seed=1), rng.normal(size=(ROWS, *net.output_shape))
+    if target is not None:
+        y = target(rng, (ROWS, *net.output_shape))
+    weight = rng.uniform(0.5, 2.0, ROWS) if weighted else None
+    history = net.fit(
+        x, y, loss=loss, optimizer=optimizer or nnb.Adam(1e-2), epochs=EPOCHS, verbose=0,
+        sample_weight=weight, **{"batch_size": BATCH, **settings},
+    )  # fmt: skip
+    outputs = [host(net.backend, net.predict(x[i : i + 2])) for i in (0, 0, 0, 2, 4)]
+    return host(net.backend, net.state_dict()), history.to_dict(), outputs
+
+
+def assert_identical(layers, **task):
+    (plain, history, outputs), (recorded, history2, outputs2) = (
+        fitted(backend, layers, **task) for backend in (Plain, NumPyBackend)
+    )
+    for name in plain:
+        np.testing.assert_array_equal(recorded[name], plain[name])
+    del history["seconds"], history2["seconds"]
+    assert history2 == history
+    np.testing.assert_array_equal(outputs2, outputs)
+
+
+def used(recordings) -> bool:
+    """Return whether the step for the usual batch runs from a recording."""
+    return recordings[0]._program is not None
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@each(LAYERS)
+def test_layers(case, weighted, recordings):
+    assert_identical([case.thing, nnb.Flatten(), nnb.Dense(2)], shape=case.shape, weighted=weighted)
+    assert used(recordings)
+
+
+@each(ACTIVATIONS)
+def test_activations(case, recordings):
+    assert_identical([nnb.Dense(5, activation=case.thing), nnb.Dropout(0.2), nnb.Dense(2)])
+    assert used(recordings)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@each(LOSSES)
+def test_losses(case, weighted, recordings):
+    layers = [nnb.Dense(6, activation="tanh"), nnb.Dense(case.shape[-1])]
+    assert_identical(layers, loss=case.thing, shape=case.shape, target=case.target,
+                     weighted=weighted)  # fmt: skip
+    assert used(recordings)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@each([*OPTIMIZERS, *WRAPPERS])
+def test_optimizers(case, dtype, recordings):
+    layers = [nnb.Dense(6, activation="silu"), nnb.Dropout(0.3), nnb.Dense(2)]
+    assert_identical(layers, optimizer=case.thing, dtype=dtype)
+    assert used(recordings)
+
+
+def test_a_full_batch_and_metrics(recordings):
+    """One batch for all steps, many epochs at a time; and outputs that are looked at."""
+    layers = [nnb.Dense(3, activation="sigmoid", bias=False), nnb.Dense(2, activation="sigmoid")]
+    assert_identical(layers, batch_size=None, dtype="float64")
+    assert_identical(layers, metrics=["mae"], validation_split=0.25)
+    assert all(map(used, [recordings, recordings[1:]]))
+
+
+def test_gradients_in_parts(recordings):
+    layers = [nnb.Dense(5, activation="tanh", regularizer="l2"), nnb.Dropout(0.2), nnb.Dense(2)]
+    assert_identical(layers, accumulate=3, weighted=True, metrics=["mae"])
+    assert used(recordings)
+
+
+def test_large_batches_are_read_where_they_lie(monkeypatch, recordings):
+    monkeypatch.setattr(replay, "_COPIED", 0)
+    assert_identical([nnb.Dense(5, activation="relu"), nnb.Dense(2)], weighted=True)
+    assert used(recordings)
+    assert recordings[0]._bound == [True, True, False]  # a weight is reshaped on its way
+
+
+def test_parameters_larger_than_a_chunk(monkeypatch, recordings):
+    monkeypatch.setattr(NumPyBackend, "chunk", 7)
+    assert_identical([nnb.Dense(5, activation="relu"), nnb.Dense(2)])
+    assert used(recordings)
+
+
+def test_partial_fit(recordings):
+    nets = [nnb.Network([nnb.Dense(3)], backend=b(), input_shape=4) for b in (Plain, NumPyBackend)]
+    x, y = rows((40, 5, 4)), rows((40, 5, 3), seed=2)
+    for a, b in zip(x, y, strict=True):
+        losses = [net.partial_fit(a, b) for net in nets]
+        assert losses[0] == losses[1]
+    assert used(recordings)
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class Counting:
+    """A layer that does more than compute: it counts its passes."""
+
+    def init(self, input_shape, rng):
+        return {}, input_shape
+
+    def forward(self, params, x, ctx):
+        passes.append(x.shape)
+        return x, lambda dy, input_grad=True: (dy, {})
+
+
+passes: list[Any] = []
+
+
+@pytest.mark.parametrize("layers", [[Counting()], [nnb.Residual([Counting()])]])
+def test_what_users_write_runs_in_every_step(layers, recordings):
+    passes.clear()
+    net = nnb.Network([*layers, nnb.Dense(2)], input_shape=4)
+    net.fit(rows((60, 4)), rows((60, 2)), epochs=10, batch_size=6)
+    assert len(passes) == 100
+    assert recordings == []
+
+
+def test_predictions_follow_the_parameters():
+    net = nnb.Network([nnb.Dense(3, activation="relu"), nnb.Dense(2)], input_shape=4)
+    x = rows((1, 4))
+
+    def assert_right():
+        expected = net.to(Plain()).predict(x)
+        for _ in range(5):
+            np.testing.assert_array_equal(net.predict(x), expected)
+        assert net._forward._program is not None  # they were made from a recording
+
+    assert_right()
+    net.load_state_dict({name: 2.0 * p for name, p in net.state_dict().items()})
+    assert_right()
+    net.params["0"]["weight"] = rows((4, 3), seed=9).astype("f4")
+    assert_right()
+    net.params["0"]["bias"] += 1.0
+    assert_right()
+    net.fit(rows((8, 4)), rows((8, 2)), epochs=3)
+    assert_right()
+
+
+def test_a_prediction_is_not_overwritten_by_the_next():
+    net = nnb.Network([nnb.Dense(3)], input_shape=4)
+    x, other = rows((2, 1, 4))
+    first = [net.predict(x) for _ in range(5)]
+    net.predict(other)
+    for y in first:
+        np.testing.assert_array_equal(y, first[0])
+
+
+def test_threads_predict_with_one_network():
+    net = nnb.Network([nnb.Dense(64, activation="tanh"), nnb.Dense(2)], input_shape=4)
+    inputs = rows((8, 1, 4))
+    expected = [net.to(Plain()).predict(x) for x in inputs]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(300):
+            if not np.array_equal(net.predict(inputs[i]), expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+# What may go into a recording.
+
+
+def record(function: Any, *arrays: np.ndarray) -> tuple[Recorder, Any]:
+    recorder = Recorder()
+    result = function(*(recorder.watch(a) for a in arrays))
+    recorder.finished([result])
+    return recorder, result
+
+
+def replayed(function: Any, x: np.ndarray, other: np.ndarray) -> None:
+    """Assert that a recording made on ``x`` gives the function's value for ``other``."""
+    expected = function(other.copy())
+    own = x.copy()
+    recorder, result = record(function, own)
+    assert recorder.refused is None
+    np.testing.assert_array_equal(np.asarray(result), function(x.copy()))
+    own[...] = other
+    for call in recorder.calls:
+        call.bound()()
+    np.testing.assert_array_equal(np.asarray(result), expected)
+
+
+def made_on_the_way(x: Any) -> Any:
+    y = np.ones((3, 4))
+    y += x
+    y *= 2.0
+    return y
+
+
+FUNCTIONS = {
+    "ufuncs": lambda x: np.exp(x) * 2.0 - x / 3,
+    "in place": lambda x: np.negative(np.add(x, 1.0)),
+    "reductions": lambda x: x / np.sum(np.abs(x), axis=-1, keepdims=True) + np.max(x, axis=0),
+    "a number": lambda x: np.sum(x * x) * 0.5,
+    "mean": lambda x: x - np.mean(x, axis=0),
+    "products": lambda x: (x @ x.T) @ x + x[:, :1] @ np.ones((1, 4)),
+    "row times column": lambda x: x[:1, :] @ x.T,
+    "views": lambda x: x.T.reshape(2, 6)[:, ::2] + 1.0,
+    "a reshape that copies": lambda x: np.reshape(x.T, (12,))[3:] * 2.0,
+    "where": lambda x: np.where(x > 0.0, x, 0.1 * x),
+    "astype": lambda x: (x > 0.0).astype(np.float64) * x,
+    "gather": lambda x: np.take(x, np.asarray([2, 0]), axis=0) + x[np.asarray([1, 1])],
+    "an index": lambda x: x * x[1, np.argmax(x[0])],
+    "one element": lambda x: x * x[0, 1],
+    "assignment": lambda x: assigned(x),
+    "made on the way": made_on_the_way,
+    "concat": lambda x: np.concatenate([x, x * 2.0], axis=1) ** 2,
+    "sort": lambda x: np.sort(x, axis=1) - np.argmax(x, axis=1)[:, None],
+    "cumulative": lambda x: np.add.accumulate(x, axis=1),
+    "several outputs": lambda x: x.copy() + x.mean(),
+}
+
+
+def assigned(x: Any) -> Any:
+    y = np.zeros_like(x)
+    y[1:, :2] = x[:-1, 2:]
+    y[0] = 5.0
+    return y
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_recorded(name):
+    x, other = rows((2, 3, 4))
+    replayed(FUNCTIONS[name], x, other)
+
+
+REFUSED = {
+    "a branch": lambda x: x if x.sum() > 0 else -x,
+    "a float": lambda x: x * float(x[0, 0]),
+    "an int": lambda x: x * int(x[0, 0]),
+    "an item": lambda x: x * x.sum().item(),
+    "a list": lambda x: x * x[0].tolist()[0],
+    "an unknown function": lambda x: np.linalg.inv(x[:, :3]),
+    "an unknown method": lambda x: x.flatten() + 1.0,
+    "a scattered assignment": lambda x: scattered(x),
+    "ufunc.at": lambda x: np.add.at(x, [0], 1.0) or x,
+}
+
+
+def scattered(x: Any) -> Any:
+    y = x * 1.0
+    y[np.asarray([0, 1])] = 2.0
+    return y
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name):
+    x = rows((3, 4))
+    recorder, result = record(REFUSED[name], x.copy())
+    assert recorder.refused is not None
+    np.testing.assert_array_equal(np.asarray(result), REFUSED[name](x.copy()))  # right all the same
+
+
+def test_what_was_not_recorded_shows_as_a_constant_that_differs():
+    def leaking(x: Any) -> Any:
+        hidden = np.zeros((3, 4))
+        hidden[...] = x  # not seen: the array that is assigned to is a plain one
+        return hidden + x
+
+    x, other = rows((2, 3, 4))
+    first, second = (record(leaking, a)[0].calls for a in (x, other))
+    assert not same_calls(first, second)
+    chance = np.random.default_rng(0)
+    first, second = (record(lambda x: x + chance.normal(), a)[0].calls for a in (x, other))
+    assert not same_calls(first, second)
+    first, second = (record(FUNCTIONS["ufuncs"], a)[0].calls for a in (x, other))
+    assert same_calls(first, second)
+
+
+def test_memory_is_used_again():
+    def chain(x: Any) -> Any:
+        for _ in range(50):
+            x = np.tanh(x) * 0.5
+        return x
+
+    recorder, _ = record(chain, rows((100, 100)))
+    places = {call.target.ctypes.data for call in recorder.calls}
+    assert len(recorder.calls) == 100
+    assert len(places) <= 3
