@@ -355,6 +355,12 @@ def test_ours_are_explained_where_scikit_learn_has_no_error():
     ]:
         with pytest.raises((ValueError, RuntimeError), match=re.escape(message)):
             ours.MLPClassifier((4, 3), max_iter=1, **settings).fit(X, y)
+    with pytest.raises(ValueError, match="dropout cannot be trained by it"):
+        ours.MLPClassifier(solver="lbfgs", dropout=0.5).fit(X, y)
+    with pytest.raises(ValueError, match="give the weight of each class"):
+        ours.MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=np.unique(y))
+    with pytest.raises(ValueError, match="solver='lbfgs' is the estimator's L-BFGS"):
+        ours.MLPClassifier(solver=nnb.optimizers.LBFGS()).fit(X, y)
     with pytest.raises(ValueError, match="at least one non-zero"):
         ours.MLPClassifier(max_iter=1).fit(X, y, sample_weight=np.zeros(150))
 
@@ -411,6 +417,24 @@ def test_the_library_s_cross_entropy_is_scikit_learn_s():
     assert_same(a.fit(X, TARGETS["multiclass"]), b.fit(X, TARGETS["multiclass"]))
 
 
+def test_regularisers_constraints_and_averages_of_this_library_count():
+    y = TARGETS["one"]
+    make = lambda **k: ours.NetworkRegressor(  # noqa: E731
+        [nnb.Dense(8, activation="tanh", **k)], max_iter=5, random_state=0
+    )
+    plain = make().fit(X, y)
+    l2 = make(regularizer=nnb.regularizers.L2(0.5)).fit(X, y)
+    bound = make(constraint=nnb.constraints.MaxNorm(0.5)).fit(X, y)
+    norms = [np.linalg.norm(m.params_["0"]["weight"], axis=0).max() for m in (plain, l2, bound)]
+    assert norms[1] < norms[0]
+    assert norms[2] <= 0.5 + 1e-6 < norms[0]
+    assert make(regularizer=nnb.regularizers.L2(0.5)).set_params(solver="lbfgs").fit(X, y).loss_ > (
+        make().set_params(solver="lbfgs").fit(X, y).loss_
+    )
+    averaged = make().set_params(solver=nnb.optimizers.EMA(nnb.Adam(1e-3), 0.5)).fit(X, y)
+    assert np.abs(averaged.params_["0"]["weight"] - plain.params_["0"]["weight"]).max() > 1e-7
+
+
 def test_dropout_drops_in_training_only_and_by_the_random_state():
     y = TARGETS["multiclass"]
     make = lambda **k: ours.MLPClassifier((30, 20), max_iter=5, random_state=1, **k).fit(X, y)  # noqa: E731
@@ -450,6 +474,8 @@ def test_validation_data_of_one_s_own():
     mlp.fit(X[:100], y[:100])
     assert mlp.n_iter_ < 100
     assert mlp.best_validation_score_ == mlp.score(X[100:], y[100:])
+    some = ours.MLPClassifier(max_iter=1, warm_start=True, validation_data=(X[y < 2], y[y < 2]))
+    assert len(some.fit(X, y).fit(X, y).validation_scores_) == 2
     weighted = ours.MLPRegressor(
         max_iter=3, validation_data=(X[100:], SCORE[100:, 0], np.arange(50.0))
     ).fit(X[:100], SCORE[:100, 0])
@@ -517,7 +543,8 @@ def test_any_layers_make_an_estimator():
         images.set_params(input_shape=(7,)).fit(X, several)
     with pytest.raises(TypeError, match="a layer has the methods init and forward"):
         ours.NetworkClassifier([1]).fit(X, y)
-    assert ours.NetworkClassifier(layers, solver="lbfgs", max_iter=5).fit(X, y).n_iter_ == 5
+    quiet = [layer for layer in layers if not isinstance(layer, nnb.Dropout)]
+    assert ours.NetworkClassifier(quiet, solver="lbfgs", max_iter=5).fit(X, y).n_iter_ == 5
 
 
 @pytest.mark.parametrize("loss", [losses.HalfSquaredError(), losses.HalfPoisson(),

@@ -29,7 +29,12 @@ from nnbackend.composition import weights_with
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
-from nnbackend.estimators.solvers import PenalizedTrainer, minimize, unpacked
+from nnbackend.estimators.solvers import (
+    PenalizedTrainer,
+    check_same_each_time,
+    minimize,
+    unpacked,
+)
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import _FitRun as FitRun
@@ -40,11 +45,12 @@ from nnbackend.training import Objective, Samples
 from nnbackend.tree import leaves, paths, tree_map
 from nnbackend.types import Array, Layer, Params
 
-__all__ = ["NeuralEstimator"]
+__all__ = ["NeuralEstimator", "keep_arguments"]
 
 _STOCHASTIC = ("sgd", "adam")
 _TRANSIENT = ("_home",)
 _BATCH_ROWS = 4096
+_FEW = 10_000
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -155,7 +161,7 @@ class NeuralEstimator(BaseEstimator):
             sample_weight = _check_sample_weight(to_host(sample_weight), target)
             if not np.any(sample_weight):
                 raise ValueError("Sample weights must contain at least one non-zero number.")
-        weight = self._weights(target, sample_weight)
+        weight = self._weights(target, sample_weight, incremental)
         self._random_state = check_random_state(self.random_state)
         self._home = home
         given = str(X.dtype).rpartition(".")[2]
@@ -163,7 +169,7 @@ class NeuralEstimator(BaseEstimator):
         self._dtype = backend.dtype_name
         loss, output = self._loss_and_output(target)
         self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
-        self._session: list[Any] = []
+        self._session: list[Any] = []  # what predictions keep from one to the next
         with backend.scope():
             if first:
                 self._start(int(X.shape[1]), given)
@@ -204,11 +210,13 @@ class NeuralEstimator(BaseEstimator):
 
     def _draw_seed(self) -> int:
         """Return the seed of what is random in the layers; without dropout nothing is drawn."""
-        if any(isinstance(layer, Dense) for layer in self._layers.layers) and not any(
-            not isinstance(layer, Dense | Activation) for layer in self._layers.layers
-        ):
+        if not self._random_layers():
             return 0
         return int(self._random_state.randint(np.iinfo(np.int32).max))
+
+    def _random_layers(self) -> bool:
+        """Return whether there are layers of which it is not known that nothing in them is random."""
+        return not all(isinstance(layer, Dense | Activation) for layer in self._layers.layers)
 
     def _backend_for(self, home: Home, dtype: str) -> Backend:
         """Return the backend to compute with."""
@@ -250,7 +258,7 @@ class NeuralEstimator(BaseEstimator):
     def _multilabel(self) -> bool:
         return False
 
-    def _weights(self, target: Any, sample_weight: Any) -> Any:
+    def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
         """Return the weight of each sample, with that of its class in it, or None."""
         return sample_weight
 
@@ -292,7 +300,7 @@ class NeuralEstimator(BaseEstimator):
             rows = np.arange(count)
         places = np.arange(count)
         self.n_iter_ = 0
-        best = None
+        best: Params | None = None
         run = self._run(trainer, math.ceil(count / size), incremental)
         try:
             for _ in range(self.max_iter):
@@ -311,7 +319,7 @@ class NeuralEstimator(BaseEstimator):
                 if self.verbose:
                     print(f"Iteration {self.n_iter_}, loss = {self.loss_:.8f}")
                 if validation is not None and self._scored(trainer, validation):
-                    best = trainer.snapshot(best)
+                    best = _copied(trainer.result, backend)
                 self._count_no_improvement()
                 figures["learning_rate"] = trainer.rates(1)[0]
                 if validation is not None and self.validation_scores_:
@@ -334,9 +342,7 @@ class NeuralEstimator(BaseEstimator):
             self.history_.stopped = "interrupted by the user"
             warnings.warn("Training interrupted by user.", stacklevel=4)
         finally:
-            if best is not None:
-                trainer.restore(best)
-            self._publish(trainer)
+            self._publish(trainer.result if best is None else best, backend)
             if run is not None:
                 run.publish()
                 run.end()
@@ -420,7 +426,7 @@ class NeuralEstimator(BaseEstimator):
         if len(self.validation_data) not in (2, 3):
             raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)")
         X, y, *weight = self.validation_data
-        X, target = self._validate_input(X, to_host(y), True, False)
+        X, target = self._validate_input(X, to_host(y), True, False, some=True)
         if weight:
             weight = [_check_sample_weight(to_host(weight[0]), target)]
         samples = self._samples(X, target, weight[0] if weight else None, backend)
@@ -494,8 +500,7 @@ class NeuralEstimator(BaseEstimator):
         network = self._network_of(trainer.params)
 
         def publish() -> None:
-            copied = trainer.backend.xp.asarray
-            network.params = tree_map(lambda leaf: copied(leaf, copy=True), trainer.result)
+            network.params = _copied(trainer.result, trainer.backend)
 
         run = FitRun(
             network, self.max_iter, self.callbacks, steps, trainer, publish, given=self.get_params
@@ -514,10 +519,9 @@ class NeuralEstimator(BaseEstimator):
             return True
         return False
 
-    def _publish(self, trainer: PenalizedTrainer) -> None:
-        """Make what a trainer has learned the public attributes."""
-        bring = self._home.bring
-        self._keep_params(tree_map(lambda leaf: bring(leaf, trainer.backend), trainer.result))
+    def _publish(self, params: Params, backend: Backend) -> None:
+        """Make what was learned the public attributes."""
+        self._keep_params(tree_map(lambda leaf: self._home.bring(leaf, backend), params))
 
     # L-BFGS
 
@@ -526,6 +530,8 @@ class NeuralEstimator(BaseEstimator):
     ) -> None:
         if isinstance(samples, SparseSamples):
             samples = samples.take(np.arange(len(samples)), backend)
+        if self._random_layers():
+            check_same_each_time(objective, backend, params, samples, self._seed)
         found = minimize(
             objective,
             backend,
@@ -708,6 +714,13 @@ class NeuralEstimator(BaseEstimator):
         return block(self)
 
 
+def keep_arguments(estimator: NeuralEstimator, arguments: dict[str, Any]) -> None:
+    """Make the arguments of a constructor (its ``locals()``) attributes, as scikit-learn wants it."""
+    for name, value in arguments.items():
+        if name != "self":
+            setattr(estimator, name, value)
+
+
 def _blocks(run: FitRun | None, size: int) -> tuple[Callable[[int], bool] | None, int | None]:
     """Return what :meth:`Trainer.epoch` takes to tell callbacks of steps."""
     if run is None or not run.listening:
@@ -733,9 +746,15 @@ def _on_host(value: Any, backend: Backend | None) -> Any:
     return np.array(backend.to_numpy(value))
 
 
+def _copied(params: Params, backend: Backend) -> Params:
+    return tree_map(lambda leaf: backend.xp.asarray(leaf, copy=True), params)
+
+
 def _finite(x: Array) -> bool:
-    """Return whether all numbers are finite; a sum of squares proves it in one fast pass."""
+    """Return whether all numbers are finite; of many, a sum of squares proves it in one fast pass."""
     if isinstance(x, np.ndarray):
+        if x.size < _FEW:
+            return bool(np.isfinite(x).all())
         with np.errstate(over="ignore", invalid="ignore"):
             return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
     xp = namespace(x)

@@ -60,8 +60,13 @@ class _Head:
 class ClassifierHead(ClassifierMixin, _Head):
     """Labels of two classes (one logistic output), of more (softmax), or several at a time."""
 
-    def _validate_input(self: Any, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
-        """Return X and the targets: columns of 0 and 1, or class numbers of more than two classes."""
+    def _validate_input(
+        self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
+    ) -> Any:
+        """Return X and the targets: columns of 0 and 1, or class numbers of more than two classes.
+
+        ``some``: also in a warm start, y need not have each of the classes.
+        """
         X, y = validate_data(
             self,
             X,
@@ -77,7 +82,7 @@ class ClassifierHead(ClassifierMixin, _Head):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = home_of(X).from_host(self._label_binarizer.classes_)
         else:
-            self._check_classes(unique_labels(y))
+            self._check_classes(unique_labels(y), self.warm_start and not some)
         binarizer = self._label_binarizer
         kind, classes = binarizer.y_type_, binarizer.classes_
         if y.ndim > 1 or scipy.sparse.issparse(y) or kind.startswith("multilabel"):
@@ -91,10 +96,10 @@ class ClassifierHead(ClassifierMixin, _Head):
         self.n_outputs_ = 1
         return X, codes[:, None]
 
-    def _check_classes(self: Any, found: Any) -> None:
+    def _check_classes(self: Any, found: Any, every: bool) -> None:
         """Refuse classes that were not there in the first fit."""
         known = self._label_binarizer.classes_
-        if self.warm_start:
+        if every:
             if set(found) != set(known):
                 raise ValueError(
                     "warm_start can only be used where `y` has the same classes as in the previous "
@@ -146,10 +151,15 @@ class ClassifierHead(ClassifierMixin, _Head):
         """Return the classes of the rows, if there are two of them; scikit-learn splits no others so."""
         return target.astype(bool) if target.ndim == 2 and target.shape[1] == 1 else None
 
-    def _weights(self: Any, target: Any, sample_weight: Any) -> Any:
+    def _weights(self: Any, target: Any, sample_weight: Any, incremental: bool) -> Any:
         """Return the weights of samples times those of their classes."""
         if self.class_weight is None:
             return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' counts the classes of all data, which partial_fit does not "
+                "see; give the weight of each class"
+            )
         weight = compute_sample_weight(self.class_weight, self._labels(target))
         return weight if sample_weight is None else weight * sample_weight
 
@@ -264,7 +274,9 @@ class ClassifierHead(ClassifierMixin, _Head):
 class RegressorHead(RegressorMixin, _Head):
     """Numbers, one or several for each sample."""
 
-    def _validate_input(self: Any, X: Any, y: Any, incremental: bool, reset: bool) -> Any:
+    def _validate_input(
+        self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
+    ) -> Any:
         """Return X and the targets as columns."""
         X, y = validate_data(
             self,

@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from nnbackend import activations
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.backend import Backend
-from nnbackend.estimators.base import NeuralEstimator
+from nnbackend.estimators.base import NeuralEstimator, keep_arguments
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Dropout, Sequential
 from nnbackend.losses import LOSSES, Loss
@@ -202,39 +202,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         device: Any = None,
         precision: str | None = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.loss = loss
-        self.dropout = dropout
-        self.class_weight = class_weight
-        self.validation_data = validation_data
-        self.metrics = metrics
-        self.callbacks = callbacks
-        self.max_time = max_time
-        self.backend = backend
-        self.device = device
-        self.precision = precision
+        keep_arguments(self, locals())
 
 
 class MLPRegressor(RegressorHead, MultilayerPerceptron):
@@ -290,38 +258,7 @@ class MLPRegressor(RegressorHead, MultilayerPerceptron):
         device: Any = None,
         precision: str | None = None,
     ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.validation_data = validation_data
-        self.metrics = metrics
-        self.callbacks = callbacks
-        self.max_time = max_time
-        self.backend = backend
-        self.device = device
-        self.precision = precision
+        keep_arguments(self, locals())
 
 
 def _for_each(value: Any, count: int, name: str) -> list[Any]:

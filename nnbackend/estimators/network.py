@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from nnbackend.backend import Backend, namespace
-from nnbackend.estimators.base import NeuralEstimator
+from nnbackend.estimators.base import NeuralEstimator, keep_arguments
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Sequential
 from nnbackend.losses import LOSSES, Loss
@@ -135,38 +135,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
         device: Any = None,
         precision: str | None = None,
     ) -> None:
-        self.layers = layers
-        self.loss = loss
-        self.input_shape = input_shape
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.class_weight = class_weight
-        self.validation_data = validation_data
-        self.metrics = metrics
-        self.callbacks = callbacks
-        self.max_time = max_time
-        self.backend = backend
-        self.device = device
-        self.precision = precision
+        keep_arguments(self, locals())
 
 
 class NetworkRegressor(RegressorHead, NetworkEstimator):
@@ -225,34 +194,4 @@ class NetworkRegressor(RegressorHead, NetworkEstimator):
         device: Any = None,
         precision: str | None = None,
     ) -> None:
-        self.layers = layers
-        self.loss = loss
-        self.input_shape = input_shape
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.validation_data = validation_data
-        self.metrics = metrics
-        self.callbacks = callbacks
-        self.max_time = max_time
-        self.backend = backend
-        self.device = device
-        self.precision = precision
+        keep_arguments(self, locals())

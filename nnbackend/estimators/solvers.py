@@ -158,6 +158,25 @@ def minimize(
     )
 
 
+def check_same_each_time(
+    objective: Objective, backend: Backend, params: Params, samples: Samples, seed: int
+) -> None:
+    """Refuse layers that make the loss another one in each step, which a line search cannot minimise.
+
+    Raises:
+        ValueError: two steps have different outputs.
+    """
+    outputs = []
+    for step in (0, 1):
+        ctx = Context(backend, True, random.pass_key(seed), step)
+        outputs.append(objective.layers.forward(params, samples.x, ctx)[0])
+    if not bool(backend.xp.all(outputs[0] == outputs[1])):
+        raise ValueError(
+            "solver='lbfgs' minimises a function that is the same each time, so layers such as "
+            "dropout cannot be trained by it; take solver='adam' or 'sgd'"
+        )
+
+
 def unpacked(vector: Any, params: Params, order: list[Path]) -> Params:
     """Return copies of the parameters in a vector, shaped and nested as ``params`` are."""
     flat, start = {}, 0
