@@ -54,7 +54,7 @@ def install_package(session: nox.Session, *extras: str) -> None:
 @nox.parametrize("backend", list(BACKENDS))
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
-    extras = ["cli", *BACKENDS[backend]]
+    extras = ["cli", "scipy", *BACKENDS[backend]]
     if backend == "cupy":
         cuda = cuda_extra(session)
         if cuda is None:

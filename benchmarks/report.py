@@ -90,6 +90,8 @@ class Report:
                     for axis, of_axis in zip(axes, by_axis, strict=True)
                 ]
                 yield "growth", "\n\n".join(parts)
+            elif name == "streams":
+                yield "streams", streamed(tables)
             else:
                 yield name, "\n\n".join(f"{t['title']}:\n\n{listing(t)}" for t in tables)
 
@@ -176,6 +178,28 @@ def listing(table: dict[str, Any]) -> str:
         lines.append((row["name"], *own))
     heads = [named[key] for key in extra]
     return markdown(("", "median (quartiles)", "to nnbackend", *heads), lines)
+
+
+def streamed(tables: list[dict[str, Any]]) -> str:
+    """Return a table for each number of rows: time, share of it spent waiting, and memory."""
+    by_key = {table["key"]: table for table in tables}
+    texts = []
+    for key, times in by_key.items():
+        if not key.endswith("/time"):
+            continue
+        peaks = {row["name"]: row["median"] for row in by_key[f"{key[:-5]}/memory"]["rows"]}
+        lines = [
+            (
+                row["name"],
+                spread(row),
+                f"{row['waiting']:.0%}",
+                f"{peaks[row['name']] / 1e6:.0f} MB",
+            )
+            for row in times["rows"]
+        ]
+        head = ("", "a step (quartiles)", "waiting for data", "peak of memory")
+        texts.append(f"{times['title']}:\n\n{markdown(head, lines)}")
+    return "\n\n".join(texts)
 
 
 def markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:

@@ -58,7 +58,7 @@ def imports(options: Options) -> Tables:
     seconds: dict[str, list[float]] = {name: [] for name in modules}
     for i in range((3 if options.quick else max(9, options.rounds)) + 1):
         for name, module in modules.items():
-            printed = _python("-c", _TIMED_IMPORT.format(module=module))
+            printed = python("-c", _TIMED_IMPORT.format(module=module))
             if i > 0:  # the first fills the file cache
                 seconds[name].append(float(printed))
     rows = [{"name": name, **summary(samples)} for name, samples in seconds.items()]
@@ -114,7 +114,7 @@ def memory(options: Options) -> Tables:
             continue
         arguments = (name, ",".join(options.backends), name_of(sizes), str(batch))
         runs = [
-            json.loads(_python("-m", "benchmarks.memory", *arguments).splitlines()[-1])
+            json.loads(python("-m", "benchmarks.memory", *arguments).splitlines()[-1])
             for _ in range(1 if options.quick else 3)
         ]
         row = {"name": name, **summary(run["training"] for run in runs)}
@@ -131,7 +131,7 @@ def memory(options: Options) -> Tables:
     return [table("memory", title, "B", rows, counted=counted)]
 
 
-def _python(*arguments: str) -> str:
+def python(*arguments: str) -> str:
     """Run Python in a process of its own with this project on its path; return what it prints."""
     root = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}

@@ -4,6 +4,7 @@ from nnbackend import (
     activations,
     callbacks,
     constraints,
+    data,
     errors,
     initializers,
     losses,
@@ -41,7 +42,7 @@ from nnbackend.optimizers import (
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
-from nnbackend import testing  # isort: skip  # needs the names above
+from nnbackend import checkpoints, testing  # isort: skip  # need the names above
 
 __version__ = "0.1.0"
 
@@ -74,7 +75,9 @@ __all__ = [
     "activations",
     "available_backends",
     "callbacks",
+    "checkpoints",
     "constraints",
+    "data",
     "errors",
     "get_backend",
     "initializers",

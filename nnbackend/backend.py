@@ -114,6 +114,21 @@ class Backend:
         """Return a NumPy array as one of this library; the result may share its memory."""
         return self.xp.asarray(x, device=self.device)
 
+    def stager(self) -> Callable[[Sequence[np.ndarray[Any, Any] | None]], list[Array | None]]:
+        """Return a function that brings NumPy arrays (or None) here from a thread that reads ahead.
+
+        It returns when the arrays may be used by whatever this thread asks the device to do.
+        """
+
+        def stage(arrays: Sequence[np.ndarray[Any, Any] | None]) -> list[Array | None]:
+            with self.scope():
+                return [
+                    None if a is None else self.xp.asarray(self._from_host(a), device=self.device)
+                    for a in arrays
+                ]
+
+        return stage
+
     def to_numpy(self, x: Array) -> np.ndarray[Any, Any]:
         """Return ``x`` as a NumPy array, without a copy where that is possible."""
         return _to_host(x)

@@ -102,6 +102,9 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         for name, kind in _ALWAYS.items():
             if not isinstance(plain.get(name), kind):
                 raise ModelFileError(f"its {name} is missing or no {kind.__name__}")
+        lengths = {len(c) if isinstance(c, list) else -1 for c in plain["history"].values()}
+        if lengths != {plain["epoch"]}:
+            raise ModelFileError(f"its history has not {plain['epoch']} epochs")
         state = _with_arrays(plain, tensors)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendUnavailableError",
+    "DataError",
     "DivergenceError",
     "GradientError",
     "ModelFileError",
@@ -23,6 +24,13 @@ __all__ = [
 
 class BackendUnavailableError(RuntimeError):
     """The backend asked for cannot be used here; the message says why and which ones can."""
+
+
+class DataError(ValueError):
+    """Data cannot be read, or do not fit, while they stream; the message says which and where.
+
+    The network keeps the weights of the last whole epoch.
+    """
 
 
 class DivergenceError(FloatingPointError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -14,7 +15,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new one, never a part.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and take the
-    name in one step. On failure the temporary file is removed and an existing file is untouched.
+    name in one step, which is flushed too. On failure the temporary file is removed and an existing
+    file is untouched.
 
     A link is followed, and the file it points to is replaced.
 
@@ -35,12 +37,23 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
         os.chmod(temporary, _permissions(target))
         os.replace(temporary, target)
         temporary = None
+        _flush_folder(target.parent)
     except OSError as error:
         raise type(error)(error.errno, f"cannot write {target}: {error.strerror}") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
     return target
+
+
+def _flush_folder(folder: Path) -> None:
+    """Have the new name on the disk as well, where a folder can be flushed (not on Windows)."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _permissions(target: Path) -> int:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class FullBatchLoop(Loop):
 
     def __init__(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         super().__init__(trainer, *args, **kwargs)
+        if self._feed is not None:
+            raise ValueError("L-BFGS takes all rows in each step: X and y have to be arrays")
         if self._size < self._count:
             raise ValueError(
                 f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
@@ -49,17 +51,11 @@ class FullBatchLoop(Loop):
         self._function.check_same_each_time()
 
     def _epochs(self) -> None:
-        """Minimise; from the last good parameters again if a line search met a loss of NaN."""
-        run, trainer = self._run, self._trainer
+        """Minimise; again, with a new memory, when a callback has set other parameters."""
+        run = self._run
         while run.goes_on:
-            done = len(run.history)
             try:
                 reason = self._minimized()
-            except _NotFinite:
-                if len(run.history) == done:
-                    self._diverged()
-                trainer.restore(self._good)
-                continue
             except _Moved:
                 continue
             if run.goes_on:
@@ -70,28 +66,37 @@ class FullBatchLoop(Loop):
         run, function, solver = self._run, self._function, self._trainer.optimizer
         assert isinstance(solver, LBFGS)
         started: float | None = None
+        last: _Point | None = None  # iterate
+        latest: _Point | None = None  # point that was tried
 
         def evaluated(x: Any) -> tuple[float, Any]:
-            nonlocal started
+            nonlocal started, last, latest
             if started is None:  # the first evaluation since the last iteration
                 run.epoch_begins()
                 started = time.perf_counter()
-            return function(x)
+            point = function(x)
+            if not point.finite():
+                if last is None:
+                    self._diverged()
+                return _wall(x, last)
+            latest = point
+            last = last or point
+            return point.loss, point.gradient
 
         def each(x: Any, loss: float) -> bool:
-            nonlocal started
-            seconds = time.perf_counter() - (started or 0.0)
-            started = None
-            self._iterated(function.parameters(x), loss, seconds)
+            nonlocal started, last
+            last = latest
+            begun, started = started or time.perf_counter(), None
+            self._iterated(function.parameters(x), loss, begun)
             return run.goes_on
 
         start, done = function.start(), len(run.history)
         reason = solver.minimize(evaluated, start, run.epochs - done, each)
         if run.goes_on and len(run.history) == done == 0:
-            each(start, function(start)[0])  # converged before it began: a history all the same
+            each(start, function(start).loss)  # converged before it began: a history all the same
         return reason
 
-    def _iterated(self, params: Params, loss: float, seconds: float) -> None:
+    def _iterated(self, params: Params, loss: float, started: float) -> None:
         """Take over the parameters of an iteration; write its figures and tell the callbacks."""
         run, trainer = self._run, self._trainer
         trainer.params = params
@@ -103,10 +108,10 @@ class FullBatchLoop(Loop):
         if trainer.objective.metrics:
             figures = trainer.evaluate(self._samples) | figures
         if self._validation is not None:
-            held_out = trainer.evaluate(self._validation)
+            held_out = self._validated(self._validation)
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
         self._good = trainer.snapshot(self._good)
-        columns = figures | {"seconds": seconds}
+        columns = figures | {"seconds": time.perf_counter() - started}
         run.history.extend({name: [value] for name, value in columns.items()})
         run.epoch = len(run.history)
         run.notify("epoch_end")
@@ -114,7 +119,7 @@ class FullBatchLoop(Loop):
             self._good = trainer.snapshot(self._good)
             raise _Moved
 
-    def _diverged(self) -> None:
+    def _diverged(self) -> NoReturn:
         """Restore the last good parameters and raise the error that says what happened."""
         self._trainer.restore(self._good)
         epoch = len(self._run.history) + 1
@@ -125,12 +130,30 @@ class FullBatchLoop(Loop):
         )
 
 
-class _NotFinite(Exception):
-    """The loss or its gradient is no finite number at a point that was tried."""
-
-
 class _Moved(Exception):
     """A callback set other parameters."""
+
+
+class _Point(NamedTuple):
+    """A vector of parameters, with the loss and its gradient there."""
+
+    x: Any
+    loss: float
+    gradient: Any
+
+    def finite(self) -> bool:
+        """Return whether there are a loss and a gradient."""
+        return math.isfinite(self.loss) and bool(np.isfinite(self.gradient).all())
+
+
+def _wall(x: Any, last: _Point) -> tuple[float, Any]:
+    """Return loss and gradient for a point that has none, such that a line search turns back from it.
+
+    The loss is as far above that of the last iterate as its slope promised to go below.
+    """
+    way = x - last.x
+    height = abs(float(last.gradient @ way)) + 1e-3 * abs(last.loss)
+    return last.loss + height, way * (height / float(way @ way))
 
 
 class _Function:
@@ -146,17 +169,10 @@ class _Function:
         )
         self._shapes = {name: p.shape for name, p in flatten(trainer.params).items()}
 
-    def __call__(self, x: Any, number: int = 0) -> tuple[float, Any]:
-        """Return loss and gradient at a vector.
-
-        Raises:
-            _NotFinite: one of them is not finite.
-        """
+    def __call__(self, x: Any, number: int = 0) -> _Point:
+        """Return loss and gradient at a vector."""
         value, grads = self._program(self.parameters(x), *self._rows, number)
-        loss, gradient = float(value), self._vector(grads)
-        if not (math.isfinite(loss) and np.isfinite(gradient).all()):
-            raise _NotFinite
-        return loss, gradient
+        return _Point(x, float(value), self._vector(grads))
 
     def start(self) -> Any:
         """Return the parameters as they are, as a vector."""
@@ -175,11 +191,9 @@ class _Function:
     def check_same_each_time(self) -> None:
         """Refuse a loss with chance in it: a line search would compare different functions."""
         start = self.start()
-        try:
-            first, second = self(start, 0)[0], self(start, 1)[0]
-        except _NotFinite:
-            return  # which the first iteration will say
-        if not math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME * 1e-3):
+        first, second = self(start, 0).loss, self(start, 1).loss
+        both = math.isfinite(first) and math.isfinite(second)  # else the first iteration says so
+        if both and not math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME * 1e-3):
             raise ValueError(
                 f"the loss of the same rows is {first:g} once and {second:g} the next time: L-BFGS "
                 "needs a network without dropout or other noise"

@@ -13,7 +13,8 @@ class History:
     """What happened in each epoch, by name: ``history["loss"]`` is a list with a number per epoch.
 
     Names: ``epoch`` (from 1), ``loss``, the metrics, ``validation_loss`` and the metrics on the
-    validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch).
+    validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch); for
+    data that stream, ``waiting``: how many of the seconds passed waiting for data.
 
     Attributes:
         stopped: why training ended before the last epoch, or None.

@@ -11,7 +11,8 @@ import numpy as np
 
 from nnbackend import random
 from nnbackend.callbacks import Callback, Run
-from nnbackend.errors import DivergenceError
+from nnbackend.data.feed import Feed
+from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.history import History
 from nnbackend.sameness import check_same, identity, sample
 from nnbackend.training import Begun, Samples, Trainer
@@ -31,12 +32,12 @@ class Loop:
 
     Args:
         trainer: holds the parameters.
-        samples: to learn from.
+        samples: to learn from, or the feed of a source.
         rows: which of them, by number; None: all. They are gathered a block at a time, so that a
             part of large data is not copied as a whole.
         batch_size: rows of a step; None: all.
         shuffle: whether each epoch has an order of its own.
-        validation: to evaluate after each epoch.
+        validation: to evaluate after each epoch, or the feed of a source.
         callbacks: see :mod:`nnbackend.callbacks`.
         publish: makes the parameters in training visible; called before callbacks are.
         network: what callbacks are shown.
@@ -46,27 +47,31 @@ class Loop:
     def __init__(
         self,
         trainer: Trainer,
-        samples: Samples,
+        samples: Samples | Feed,
         rows: np.ndarray[Any, Any] | None = None,
         *,
         batch_size: int | None,
         shuffle: bool,
-        validation: Samples | None,
+        validation: Samples | Feed | None,
         callbacks: Sequence[Callback],
         publish: Callable[[], None],
         network: Any,
         epochs: int,
     ) -> None:
         self._trainer = trainer
-        self._samples = samples
-        self._count = len(samples if rows is None else rows)
-        self._size = min(batch_size or self._count, self._count)
-        if rows is not None and self._size == self._count:  # every step takes them all
-            self._samples, rows = samples.take(rows, trainer.backend), None
-        self._rows = rows
-        self._shuffle = shuffle and self._size < self._count
+        self._feed: Feed | None = None
+        steps: int | None
+        if isinstance(samples, Samples):
+            self._count = len(samples if rows is None else rows)
+            self._size = min(batch_size or self._count, self._count)
+            if rows is not None and self._size == self._count:  # every step takes them all
+                samples, rows = samples.take(rows, trainer.backend), None
+            self._samples, self._rows = samples, rows
+            self._shuffle = shuffle and self._size < self._count
+            steps = math.ceil(self._count / self._size)
+        else:
+            self._feed, steps = samples, samples.steps
         self._validation = validation
-        steps = math.ceil(self._count / self._size)
         self._run = run = _FitRun(network, epochs, callbacks, steps, trainer, publish, self._task)
         # After how many steps callbacks are to be called; None: as suits the backend.
         intervals = [n for n in (c.batch_interval for c in run.listening) if n is not None]
@@ -82,6 +87,8 @@ class Loop:
 
         Raises:
             DivergenceError: a loss is not finite; the trainer has its last finite parameters.
+            DataError, or whatever a source raises: the trainer has the parameters of the last whole
+                epoch.
         """
         run, error = self._run, None
         if found is not None:
@@ -104,8 +111,23 @@ class Loop:
         return run.history
 
     def check(self, found: Checkpoint) -> None:
-        """Raise a ResumeError if a checkpoint is of another run."""
+        """Check that a checkpoint is of this run, and whole.
+
+        Raises:
+            ResumeError: it is of another run.
+            ModelFileError: it does not hold together.
+        """
         check_same(found, self._run.task())
+        state, misfit = found.state, "is missing"
+        if state.get("optimizer") is not None:
+            misfit = self._trainer.misfit(state["optimizer"])
+        if misfit:
+            raise ModelFileError(f"{found.path} cannot be resumed from: its optimizer's {misfit}")
+        if state["batch"] and state.get("so_far") is None:
+            raise ModelFileError(
+                f"{found.path} cannot be resumed from: its batch is {state['batch']}, and what came "
+                "of the steps is missing"
+            )
 
     @property
     def epochs_of_network(self) -> int:
@@ -146,7 +168,8 @@ class Loop:
     def _one_by_one(self) -> bool:
         """Return whether epochs have several steps, or someone looks at each."""
         return (
-            self._size < self._count
+            self._feed is not None
+            or self._size < self._count
             or self._validation is not None
             or bool(self._trainer.objective.metrics)
             or self._interval is not None
@@ -155,28 +178,17 @@ class Loop:
 
     def _one(self) -> dict[str, list[float]] | None:
         """Do one epoch; return its figures, or None if a callback asked to leave it."""
-        run, trainer, order = self._run, self._trainer, self._rows
-        if self._shuffle:
-            epoch = run.first_epoch + run.epoch
-            order = random.permutation(trainer.seed, self._count, "order", epoch)
-            order = order if self._rows is None else self._rows[order]
+        run, trainer = self._run, self._trainer
 
         def each_block(steps: int) -> bool:
             run.step = steps
             run.notify("batch_end")
             return not run.at_once
 
-        figures = (
-            {}
-            if run.at_once
-            else trainer.epoch(
-                self._samples,
-                self._size,
-                order,
-                each_block if run.listening else None,
-                None if self._interval is None else self._interval * self._size,
-            )
-        )
+        figures = {}
+        if not run.at_once:
+            one = self._held if self._feed is None else self._streamed
+            figures = one(each_block if run.listening else None)
         if not (math.isfinite(figures.get("loss", 0.0)) and trainer.finite()):
             if not run.at_once:
                 raise_divergence(trainer, self._good, run.epoch, run.history)
@@ -184,23 +196,62 @@ class Loop:
         if run.at_once:
             return None
         if self._validation is not None:
-            held_out = trainer.evaluate(self._validation)
+            held_out = self._validated(self._validation)
             figures |= {f"validation_{name}": value for name, value in held_out.items()}
         return {name: [value] for name, value in figures.items()}
 
+    def _held(self, each_block: Callable[[int], bool] | None) -> dict[str, float]:
+        """Do one epoch on samples that lie in memory."""
+        trainer, order = self._trainer, self._rows
+        if self._shuffle:
+            epoch = self._run.first_epoch + self._run.epoch
+            order = random.permutation(trainer.seed, self._count, "order", epoch)
+            order = order if self._rows is None else self._rows[order]
+        block_rows = None if self._interval is None else self._interval * self._size
+        return trainer.epoch(self._samples, self._size, order, each_block, block_rows)
+
+    def _streamed(self, each_block: Callable[[int], bool] | None) -> dict[str, float]:
+        """Do one epoch on what a source gives; if it fails, go back to the last whole epoch."""
+        assert self._feed is not None
+        run, trainer = self._run, self._trainer
+        before = trainer.updates - run.step
+        try:
+            with self._feed.epoch(run.first_epoch + run.epoch, self._interval) as parts:
+                figures = trainer.learn(parts, each_block)
+        except Exception:
+            if run.failure is None:  # a callback that fails leaves whole steps, to be gone on from
+                trainer.restore(self._good)
+            raise
+        if not run.at_once:
+            run.steps_per_epoch = trainer.updates - before
+        return figures | {"waiting": parts.waiting}
+
+    def _validated(self, validation: Samples | Feed) -> dict[str, float]:
+        """Return the figures on the validation data."""
+        if isinstance(validation, Samples):
+            return self._trainer.evaluate(validation)
+        with validation.epoch(self._run.first_epoch + self._run.epoch) as parts:
+            return self._trainer.evaluate(parts)
+
     def _task(self) -> dict[str, Any]:
         """Return what must be the same, beside the network, for a run to go on."""
-        objective, s, v = self._trainer.objective, self._samples, self._validation
+        objective, s, v = self._trainer.objective, self._feed, self._validation
         return {
             "loss": identity(objective.loss),
             "optimizer": identity(self._trainer.optimizer),
             "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
+            "validation rows": len(v) if isinstance(v, Samples) else v and v.described(),
+        } | (self._lying() if s is None else s.described())
+
+    def _lying(self) -> dict[str, Any]:
+        """Return what must be the same about samples in memory."""
+        s = self._samples
+        return {
             "rows": self._count,
             "batch_size": self._size,
             "accumulate": self._trainer.accumulate,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "validation rows": None if v is None else len(v),
             "data (a checksum)": sample((s.x, s.y, s.weight), self._trainer.backend.to_numpy),
         }
 
@@ -234,7 +285,7 @@ class _FitRun(Run):
         network: Any,
         epochs: int,
         callbacks: Sequence[Callback],
-        steps_per_epoch: int,
+        steps_per_epoch: int | None,
         trainer: Trainer,
         publish: Callable[[], None],
         given: Callable[[], dict[str, Any]],

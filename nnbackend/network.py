@@ -43,6 +43,7 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 __all__ = ["Network"]
 
 _PROBABILITIES = ("sigmoid", "softmax")
+_BATCH_SIZE = 32
 
 
 class Network:
@@ -229,11 +230,16 @@ class Network:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape). Of a memory map, so many rows are read at a
+                time.
             batch_size: rows computed at a time; bounds the memory.
         """
         batch_size = check_size("batch_size", batch_size)
         with self.backend.scope():
+            if isinstance(x, np.memmap) and len(x) > batch_size:
+                starts = range(0, len(x), batch_size)
+                parts = [self.predict(np.array(x[i : i + batch_size])) for i in starts]
+                return self.backend.xp.concat(parts)
             x = self._rows(x)
             if self._forward is None:
                 self._forward = training.forward_pass(self.layers, self.backend)
@@ -250,15 +256,17 @@ class Network:
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: str | Loss = "mse",
         optimizer: str | Optimizer = "adam",
         epochs: int = 1,
-        batch_size: int | None = 32,
+        batch_size: int | None = _BATCH_SIZE,
         shuffle: bool = True,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         validation_split: float | None = None,
+        stratify: bool = False,
+        groups: Any = None,
         sample_weight: Any = None,
         accumulate: int = 1,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
@@ -270,15 +278,22 @@ class Network:
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape); or, without ``y``, what streams: an iterable
+                of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
+                or a source of :mod:`nnbackend.data` such as a dataset of files.
             y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
             loss: a name or a function of :mod:`nnbackend.losses`.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
             epochs: how often to go through the data.
             batch_size: rows of a step; None: all, one step an epoch. The last batch may be smaller.
-            shuffle: whether each epoch goes through the rows in a random order of its own.
-            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch.
+                Batches that are given as such are steps as they are.
+            shuffle: whether each epoch goes through the rows in a random order of its own. Batches
+                that are given as such come in their order; other sources shuffle within a buffer.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch, or
+                what streams, as for ``x``.
             validation_split: a fraction of the rows to keep for that, at random, instead.
+            stratify: whether the split gives each class of ``y`` its share on either side.
+            groups: the group of each row; the split does not part the rows of a group.
             sample_weight: how much each row counts; a weight of 2 counts it twice.
             accumulate: in how many parts to compute the gradient of a batch, one after the other. The
                 result is the same; it takes the memory of a batch that much smaller.
@@ -300,6 +315,8 @@ class Network:
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
+            DataError: data that stream do not fit or cannot be read; the weights of the last whole
+                epoch are kept, as they are when an iterable raises an exception of its own.
             ResumeError: the checkpoint is of another run; the message says what differs.
             ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
@@ -314,24 +331,52 @@ class Network:
         found = None if resume is None else find_checkpoint(resume, watchers)
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
-            objective = self._objective(loss, metrics, x)
-            samples = self._samples(x, y, objective.loss, sample_weight)
-            validation, rows = None, None
+            source = data.source_of(x, y, sample_weight)
+            objective = self._objective(loss, metrics, x if source is None else source)
+            rows: Any = None
+            samples: Samples | data.Feed
+            validation: Samples | data.Feed | None = None
             if validation_data is not None:
-                validation = self._validation(validation_data, objective.loss)
-            elif validation_split is not None:
-                kept, held_out = data.split(len(samples), validation_split, self.seed)
-                validation, rows = samples.take(held_out, self.backend), kept
+                validation = self._validation(validation_data, objective.loss, epochs)
+            if source is not None:
+                if validation_split is not None:
+                    raise ValueError("what streams cannot be split; give validation_data")
+                if source.whole_batches and batch_size not in (_BATCH_SIZE, None):
+                    raise ValueError(
+                        "batches are steps as they are given: leave batch_size out, or have their rows "
+                        "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
+                    )
+                seed = self.seed if shuffle else None
+                samples = self._feed(source, objective.loss, batch_size, seed, epochs)
+            else:
+                samples = self._samples(x, y, objective.loss, sample_weight)
+            if validation_split is not None and isinstance(samples, Samples):
+                rows, held_out = data.split(
+                    len(samples),
+                    validation_split,
+                    self.seed,
+                    classes=data.host(y) if stratify else None,
+                    groups=groups,
+                )
+                validation = samples.take(held_out, self.backend)
                 if samples.weight is not None:
-                    for part in (kept, held_out):
+                    for part in (rows, held_out):
                         index = self.backend.asarray(part, dtype=self.backend.xp.int32)
                         weight = self.backend.xp.take(samples.weight, index, axis=0)
                         data.check_some_weight(weight, self.backend, " of either part of the split")
+            elif stratify or groups is not None:
+                raise ValueError(
+                    "stratify and groups belong to validation_split, which is not given"
+                )
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
-            count = len(samples) if rows is None else len(rows)
-            steps = math.ceil(count / min(batch_size or count, count))
+            steps: int | None
+            if isinstance(samples, Samples):
+                count = len(samples if rows is None else rows)
+                steps = math.ceil(count / min(batch_size or count, count))
+            else:
+                steps = samples.steps
             trainer = self._new_trainer(fitted, chosen, accumulate, steps)
             loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
                 trainer,
@@ -422,7 +467,7 @@ class Network:
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         loss: str | Loss | None = None,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] | None = None,
@@ -431,7 +476,7 @@ class Network:
         """Return ``{"loss": ..., metric: ...}`` over all rows.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape (rows, *input_shape), or what streams, see ``fit``.
             y: array-like, see ``fit``.
             loss: a name or a function; None: that of the last ``fit``.
             metrics: names or functions; None: those of the last ``fit``.
@@ -448,7 +493,11 @@ class Network:
             same = self._last is not None and self._last.loss == losses.get(loss)
             metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope(), self._unbuilt_if_refused():
-            objective = self._objective(loss, metrics, x)
+            source = data.source_of(x, y, sample_weight)
+            objective = self._objective(loss, metrics, x if source is None else source)
+            if source is not None:
+                with self._feed(source, objective.loss).epoch(1) as parts:
+                    return training.evaluate_parts(objective, self.params, parts, self.backend)
             samples = self._samples(x, y, objective.loss, sample_weight)
             return training.evaluate(objective, self.params, samples, self.backend)
 
@@ -598,12 +647,40 @@ class Network:
         target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
         return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
 
-    def _validation(self, given: tuple[Any, ...], loss: Loss) -> Samples:
-        if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+    def _validation(self, given: Any, loss: Loss, epochs: int) -> Samples | data.Feed:
+        batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
+        if batches or not isinstance(given, tuple | list):
+            given = (given,)
+        elif len(given) not in (2, 3):
             raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        return self._samples(
-            given[0], given[1], loss, given[2] if len(given) == 3 else None, "validation "
-        )
+        x, y, weight = (*given, None, None)[:3]
+        if y is None and hasattr(x, "shape"):
+            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+        source = data.source_of(x, y, weight)
+        if source is not None:
+            return self._feed(source, loss, epochs=epochs, name="validation ")
+        return self._samples(x, y, loss, weight, "validation ")
+
+    def _feed(
+        self,
+        source: data.Source,
+        loss: Loss,
+        batch_size: int | None = 4096,
+        seed: int | None = None,
+        epochs: int = 1,
+        name: str = "",
+    ) -> data.Feed:
+        """Return what training takes from a source."""
+        if source.single_use and epochs > 1:
+            raise ValueError(
+                f"the {name}batches come from an iterator, which can be gone through only once, and "
+                f"there are {epochs} epochs: give the function that makes it, without calling it, "
+                "so that each epoch begins anew"
+            )
+        assert self.input_shape is not None
+        assert self.output_shape is not None
+        shapes = self.input_shape, self.output_shape
+        return data.Feed(source, self.backend, loss, shapes, batch_size, seed, name)
 
     def _objective(
         self, loss: str | Loss, watched: Iterable[str | Metric] | Mapping[str, Metric], x: Any
@@ -612,7 +689,11 @@ class Network:
         chosen = losses.get(loss)
         absorbed = losses.absorbed_activation(chosen)
         if self._params is None:
-            self._rows(x)  # builds the network: the output's shape is needed below
+            # Builds the network: the output's shape is needed below.
+            if isinstance(x, data.Source):
+                self.build(x.feature_shape())
+            else:
+                self._rows(x)
         layers, last = _without_output_activation(self.layers)
         ends_in = activations.ACTIVATIONS.name_of(last)
         if absorbed is None or ends_in not in _PROBABILITIES:

@@ -183,7 +183,13 @@ class Generator:
 
     def permutation(self, n: int) -> np.ndarray[Any, Any]:
         """Return ``0 ... n-1`` in random order."""
-        order: np.ndarray[Any, Any] = np.argsort(self._doubles(n), kind="stable")
+        keys = self._doubles(n)
+        order: np.ndarray[Any, Any] = np.argsort(keys)
+        ordered = keys[order]
+        if np.any(
+            ordered[1:] == ordered[:-1]
+        ):  # only a stable sort orders equal keys alike everywhere
+            order = np.argsort(keys, kind="stable")
         return order
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from nnbackend.errors import ModelFileError, unknown_name
 
-__all__ = ["Registry", "describe", "is_built_in", "rebuild"]
+__all__ = ["Registry", "describe", "is_built_in", "rebuild", "registered_name"]
 
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
@@ -80,6 +80,12 @@ class Registry:
         return self._names.get(type(value))
 
 
+def registered_name(value: object) -> tuple[str, str] | None:
+    """Return the kind and the name under which the class of ``value`` is registered, or None."""
+    names = ((kind, registry.name_of(value)) for kind, registry in _REGISTRIES.items())
+    return next(((kind, name) for kind, name in names if name is not None), None)
+
+
 def describe(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as JSON-ready data: registered objects become ``{kind: name, "fields": {...}}``.
 
@@ -96,14 +102,14 @@ def describe(value: Any, depth: int = 0) -> Any:
         return value
     if isinstance(value, tuple | list):
         return [describe(item, depth + 1) for item in value]
-    for kind, registry in _REGISTRIES.items():
-        name = registry.name_of(value)
-        if name is not None:
-            given = [f.name for f in dataclasses.fields(value) if f.init]
-            return {
-                kind: name,
-                "fields": {f: describe(getattr(value, f), depth + 1) for f in given},
-            }
+    registered = registered_name(value)
+    if registered is not None:
+        kind, name = registered
+        given = [f.name for f in dataclasses.fields(value) if f.init]
+        return {
+            kind: name,
+            "fields": {f: describe(getattr(value, f), depth + 1) for f in given},
+        }
     raise TypeError(
         f"{type(value).__name__} cannot be written to a file: register its class first, "
         "for instance with @nnbackend.register_layer, and keep its fields plain data"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnbackend.errors import ResumeError
-from nnbackend.registry import describe
+from nnbackend.registry import registered_name
 
 if TYPE_CHECKING:
     from nnbackend.checkpoints import Checkpoint
@@ -25,19 +25,29 @@ def identity(value: Any) -> Any:
 
     What is registered gives its name and fields; of other objects and functions the name is known.
     """
-    try:
-        return describe(value)
-    except (TypeError, ValueError):
-        pass
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, Mapping):
         return {str(name): identity(item) for name, item in value.items()}
     if isinstance(value, Sequence):
         return [identity(item) for item in value]
-    named = value if isinstance(value, type) or hasattr(value, "__qualname__") else type(value)
-    name = f"{named.__module__}.{named.__qualname__}"
+    registered = registered_name(value)
+    if registered is not None:
+        kind, name = registered
+        return {kind: name, "fields": _fields(value)}
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: {f.name: identity(getattr(value, f.name)) for f in fields(value) if f.init}}
-    return name
+        return {"object": _path(type(value)), "fields": _fields(value)}
+    return {"object": _path(value if hasattr(value, "__qualname__") else type(value))}
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {f.name: identity(getattr(value, f.name)) for f in fields(value) if f.init}
+
+
+def _path(named: Any) -> str:
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def check_same(found: Checkpoint, task: Mapping[str, Any]) -> None:
@@ -86,13 +96,23 @@ def differences(theirs: Any, mine: Any, name: str = "") -> list[str]:
 
 
 def _joined(name: str, key: Any) -> str:
-    """Return a dotted name; the words in between that mean nothing to people are left out."""
+    """Return the words for a place in plain data; those that mean nothing to people are left out."""
     return name if key == "fields" else f"{name} {key}".strip()
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    """Return plain data in words, with descriptions as they are written in Python."""
+    if isinstance(value, list):
+        text = f"[{', '.join(map(_short, value))}]"
+    elif isinstance(value, dict) and "fields" in value:
+        kind = next(iter(value))
+        given = ", ".join(f"{name}={_short(v)}" for name, v in value["fields"].items())
+        text = f"{value[kind]}({given})" if given else f"{value[kind]}"
+    elif isinstance(value, dict) and value.keys() == {"object"}:
+        text = value["object"]
+    else:
+        text = json.dumps(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def sample(arrays: Sequence[Any], host: Callable[[Any], Any]) -> int:

@@ -10,6 +10,7 @@ is said aloud through a :class:`TableWarning`.
 
 from __future__ import annotations
 
+import glob
 import math
 import warnings
 import zipfile
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.splits import stratified
 from nnbackend.errors import unknown_name
 from nnbackend.random import permutation
 
@@ -37,6 +39,7 @@ __all__ = [
     "check_target",
     "choose_features",
     "few",
+    "files_of",
     "is_number",
     "known_target",
     "missing",
@@ -69,10 +72,12 @@ def read_table(
     columns: Iterable[str] | None = None,
     kinds: Mapping[str, Kind | None] | None = None,
 ) -> Table:
-    """Read a table from a CSV, TSV, Parquet, JSON lines or `.npz` file.
+    """Read a table from CSV, TSV, Parquet, JSON lines or `.npz` files.
 
     Args:
-        path: the file; its ending names the format, and `.gz` may follow `.csv` and `.tsv`.
+        path: the file; its ending names the format, and `.gz` may follow `.csv` and `.tsv`. A pattern
+            such as ``folder/*.parquet``, or a folder, stands for all files of a known ending in it,
+            whose rows are read one file after the other in the order of their names.
         columns: the columns to read, by default every one that has a name.
         kinds: whether a column, which has to be there, holds numbers or texts. For None, and for
             any other column, that is found out: numbers where every value is one.
@@ -86,8 +91,7 @@ def read_table(
             neither number nor text; the message names the column and the row, counted from 1.
         ModuleNotFoundError: polars is not installed.
     """
-    path = Path(path)
-    frame = _read_frame(path)
+    frame = _read_frames(files_of(path))
     kinds = kinds or {}
     names = _named(frame.columns) if columns is None else list(columns)
     for name in (*names, *kinds):
@@ -111,11 +115,52 @@ def _polars() -> Any:
     return polars
 
 
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that a path, a folder or a pattern stands for, in the order of their names.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    given = Path(path)
+    if given.is_dir():
+        files = [file for file in given.iterdir() if file.is_file() and _ending(file)]
+    elif given.exists() or not glob.has_magic(str(path)):
+        return [given]
+    else:
+        files = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
+    if not files:
+        raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(_READERS)}")
+    return sorted(files)
+
+
+def _ending(path: Path) -> str | None:
+    return next((e for e in _READERS if path.name.lower().endswith(e)), None)
+
+
+def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
+    """Read files whose rows make one table; they must have the same columns, in any order."""
+    first, *others = paths
+    frame = _read_frame(first)
+    columns, frames = frame.columns, [frame]
+    for path in others:
+        frame = _read_frame(path)
+        differ = sorted(set(columns) ^ set(frame.columns))
+        if differ:
+            raise ValueError(f"{path} and {first} do not have the same columns: {few(differ)}")
+        frames.append(frame.select(columns))
+    if not others:
+        return frames[0]
+    polars = _polars()
+    try:
+        return polars.concat(frames, how="vertical_relaxed")  # type: ignore[no-any-return]
+    except polars.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{first} and the others do not hold the same: {reason}") from error
+
+
 def _read_frame(path: Path) -> pl.DataFrame:
     polars = _polars()
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, not a table")
-    ending = next((e for e in _READERS if path.name.lower().endswith(e)), None)
+    ending = _ending(path)
     if ending is None:
         raise ValueError(
             f"cannot tell what {path} holds by its ending; known: {', '.join(_READERS)}"
@@ -394,12 +439,6 @@ def split_rows(
     """
     order = permutation(seed, count, "validation")
     classes = np.zeros(count) if classes is None else classes
-    # The first row of each class stays in training. Of the others, ordered by class, rows at equal
-    # distances are taken, so that every class gives its share.
-    _, first = np.unique(classes[order], return_index=True)
-    others = np.delete(order, first)
-    others = others[np.argsort(classes[others], kind="stable")]
-    wanted = min(round(count * fraction), len(others))
-    picked = ((np.arange(wanted) + 0.5) * len(others) / max(wanted, 1)).astype(np.intp)
-    validates = np.isin(order, others[picked])
+    codes = np.unique(classes, return_inverse=True)[1]
+    validates = stratified(codes, order, round(count * fraction))[order]
     return order[~validates], order[validates]

@@ -8,7 +8,7 @@ epoch: the losses of its steps are read once, at its end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from nnbackend import random, regularizers
 from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend
+from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
@@ -33,12 +34,14 @@ __all__ = [
     "Samples",
     "Trainer",
     "evaluate",
+    "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
     "training_step",
 ]
 
 _BATCH_ROWS = 4096  # rows of a forward pass outside training
+_UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
 @dataclass(frozen=True)
@@ -103,17 +106,17 @@ class Begun:
     outputs: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Block:
-    """Rows that were learned from, and what came of it."""
+    """Rows that were learned from, and what came of it; targets only if metrics are watched."""
 
     rows: int
     size: int
     losses: Any
     masses: Any
-    outputs: Array | None
-    y: Array | None
-    weight: Array | None
+    outputs: Array | None = None
+    y: Array | None = None
+    weight: Array | None = None
 
 
 def _training_step(
@@ -281,17 +284,16 @@ class Trainer:
         """Return the optimiser's arrays and count of steps, as ``Optimizer.init`` gives them."""
         return {"step": self.updates, "slots": self.layout.slots(self.carry)}
 
-    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
-        """Go on from arrays and a count of ``optimizer_state``, here or in another process.
+    def misfit(self, state: Mapping[str, Any]) -> str:
+        """Return in words what in an ``optimizer_state`` is not this optimiser's; "" if all is."""
+        trees = self.layout.slots(self.carry), state["slots"]
+        own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
+        wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
+        return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
 
-        Raises:
-            ValueError: they are not this optimiser's.
-        """
+    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``optimizer_state`` gave, here or in another process."""
         own, given = flatten(self.layout.slots(self.carry)), flatten(state["slots"])
-        shapes, found = ({n: tuple(a.shape) for n, a in t.items()} for t in (own, given))
-        if shapes != found:
-            wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
-            raise ValueError(f"the optimizer's arrays do not fit: {', '.join(wrong[:5])}")
         on_device = {
             name: self.backend.asarray(given[name], dtype=array.dtype)
             for name, array in own.items()
@@ -330,33 +332,58 @@ class Trainer:
                 to go on. An epoch that is left has the figures of its steps.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
-        rows, first, blocks = len(samples if order is None else order), 0, list[_Block]()
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
+        parts = _parts(samples, batch_size, order, block_rows, self.backend)
+        return self.learn(parts, each_block, batch_size)
+
+    def learn(
+        self,
+        parts: Iterable[tuple[Samples, int]],
+        each_block: Callable[[int], bool] | None = None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
+        """Go once through samples that come in blocks; return the mean loss and the metrics.
+
+        Args:
+            parts: blocks of samples, and the rows of a step in each.
+            each_block: see :meth:`epoch`.
+            batch_size: rows of a whole batch, for its parts; None: those of a step in each block.
+        """
         begun, self._begun = self._begun, None
-        if begun is not None:
-            first = min(begun.steps * batch_size, rows)
-            blocks.append(self._block_begun(begun, samples, batch_size, order, first))
-        self._blocks = blocks
-        # Blocks start at the same rows whether or not the epoch was left in between.
-        starts = [first, *range(block_rows * (first // block_rows + 1), rows, block_rows)]
-        for start in starts if first < rows else ():
-            stop = min(block_rows * (start // block_rows + 1), rows)
-            part = samples
-            if order is not None:
-                part = samples.take(order[start:stop], self.backend)
-            elif (start, stop) != (0, rows):
-                part = samples.slice(start, stop)
-            size = min(batch_size, stop - start)
-            program = self._run(batch_size)
-            blocks.append(self._block(program, part, size, math.ceil((stop - start) / size)))
-            if each_block is not None and not each_block(math.ceil(stop / batch_size)):
+        self._blocks = blocks = list[_Block]()
+        done, heads = 0, list[Samples]()
+        for part, size in parts:
+            rest = part
+            if begun is not None and done < begun.steps:
+                # Blocks start at the same rows whether or not the epoch was left in between.
+                rows = min((begun.steps - done) * size, len(part))
+                done += math.ceil(rows / size)
+                if begun.outputs is not None:  # only metrics look at the rows again
+                    heads.append(part.slice(0, rows))
+                if done == begun.steps:
+                    blocks.append(self._block_begun(begun, size, heads))
+                if rows == len(part):
+                    continue
+                rest = part.slice(rows, len(part))
+            steps = math.ceil(len(rest) / size)
+            program = self._run(batch_size or size)
+            blocks.append(self._block(program, rest, size, steps))
+            done += steps
+            if len(blocks) % _UNREAD == 0:
+                self._settle(blocks[-_UNREAD:])
+            if each_block is not None and not each_block(done):
                 break
-        # Here, and not before, the losses are waited for.
-        losses = np.concatenate([self._losses(block) for block in blocks])
-        masses = np.concatenate([self._masses(block) for block in blocks])
+            del part, rest  # they are not kept while the next ones are waited for
+        if begun is not None and done < begun.steps:
+            raise DataError(f"the epoch has {done} batches, and {begun.steps} were done before")
+        # Here, and hardly before, the losses are waited for.
+        self._settle(blocks)
+        losses = np.concatenate([block.losses for block in blocks])
+        masses = np.concatenate([block.masses for block in blocks])
         self._blocks = []
-        figures = {"loss": float(losses @ masses / masses.sum())}
-        return figures | self._watched(blocks)
+        # The mean of one loss is that loss, which the formula may miss by a rounding.
+        mean = losses @ masses / masses.sum() if len(losses) > 1 else losses[0]
+        return {"loss": float(mean)} | self._watched(blocks)
 
     def begun(self) -> Begun | None:
         """Return what came of the steps of this epoch so far; None between epochs."""
@@ -379,17 +406,20 @@ class Trainer:
         latest: list[float] = self._losses(self._blocks[-1]).tolist() if self._blocks else []
         return latest
 
-    def _block_begun(
-        self, begun: Begun, samples: Samples, batch_size: int, order: Any, rows: int
-    ) -> _Block:
-        """Return the block of the steps that were done before."""
-        if begun.outputs is None:  # only metrics look at the rows again
-            return _Block(rows, batch_size, begun.losses, begun.masses, None, None, None)
-        part = samples.slice(0, rows)
-        if order is not None:
-            part = samples.take(order[:rows], self.backend)
-        outputs = self.backend.asarray(begun.outputs)
-        return _Block(rows, batch_size, begun.losses, begun.masses, outputs, part.y, part.weight)
+    def _block_begun(self, begun: Begun, size: int, heads: list[Samples]) -> _Block:
+        """Return the block of the steps that were done before, on rows that were passed over."""
+        block = _Block(0, size, begun.losses, begun.masses)
+        if heads:
+            block.rows = sum(map(len, heads))
+            block.outputs = self.backend.asarray(begun.outputs)
+            block.y = _joined([part.y for part in heads], self.backend)
+            block.weight = _joined([part.weight for part in heads], self.backend)
+        return block
+
+    def _settle(self, blocks: list[_Block]) -> None:
+        """Read the losses of blocks to the host."""
+        for block in blocks:
+            block.losses, block.masses = self._losses(block), self._masses(block)
 
     def repeat(self, samples: Samples, count: int) -> list[float]:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
@@ -432,8 +462,9 @@ class Trainer:
         self.carry, losses, masses, outputs = program(
             self.carry, (padded.x, padded.y, padded.weight), size, scalars, numbers
         )
-        if outputs is not None:
-            outputs = outputs[:rows, ...]
+        if outputs is None:
+            return _Block(rows, size, losses, masses)
+        outputs = outputs[:rows, ...]
         return _Block(rows, size, losses, masses, outputs, samples.y, samples.weight)
 
     def _losses(self, block: _Block) -> np.ndarray[Any, Any]:
@@ -466,9 +497,11 @@ class Trainer:
             _joined([block.weight for block in blocks], self.backend),
         )
 
-    def evaluate(self, samples: Samples) -> dict[str, float]:
-        """Return the loss and the metrics on other samples."""
-        return evaluate(self.objective, self.result, samples, self.backend)
+    def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
+        """Return the loss and the metrics on other samples, whole or in blocks."""
+        if isinstance(samples, Samples):
+            return evaluate(self.objective, self.result, samples, self.backend)
+        return evaluate_parts(self.objective, self.result, samples, self.backend)
 
 
 def evaluate(
@@ -481,6 +514,35 @@ def evaluate(
     value, _ = objective.loss(z, samples.y, *extra)
     value = value + regularizers.penalty(objective.penalties, params)
     return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
+
+
+def evaluate_parts(
+    objective: Objective,
+    params: Params,
+    parts: Iterable[tuple[Samples, int]],
+    backend: Backend,
+) -> dict[str, float]:
+    """Return the loss and the metrics over samples that come in blocks.
+
+    One block is in memory at a time; for metrics the outputs and the targets of all are kept.
+    """
+    forward = forward_pass(objective.layers, backend)
+    values, masses, kept = [], [], []
+    for part, _ in parts:
+        z = forward_in_batches(forward, params, part.x, backend)
+        extra = () if part.weight is None else (part.weight,)
+        values.append(objective.loss(z, part.y, *extra)[0])
+        masses.append(len(part) if part.weight is None else float(backend.xp.sum(part.weight)))
+        if objective.metrics:
+            kept.append((z, part.y, part.weight))
+        del part
+    mass = np.asarray(masses, dtype=np.float64)
+    value = backend.read(values) @ mass / mass.sum()
+    figures = {"loss": float(value + regularizers.penalty(objective.penalties, params))}
+    if not kept:
+        return figures
+    z, y, weight = (_joined(arrays, backend) for arrays in zip(*kept, strict=True))
+    return figures | measure(objective, z, y, weight, backend)
 
 
 def measure(
@@ -510,6 +572,21 @@ def forward_in_batches(
         for start in range(0, rows, batch_size)
     ]
     return backend.xp.concat(parts)
+
+
+def _parts(
+    samples: Samples, batch_size: int, order: Any, block_rows: int, backend: Backend
+) -> Iterator[tuple[Samples, int]]:
+    """Yield the samples in blocks of whole batches, in the order given."""
+    rows = len(samples if order is None else order)
+    for start in range(0, rows, block_rows):
+        stop = min(start + block_rows, rows)
+        part = samples
+        if order is not None:
+            part = samples.take(order[start:stop], backend)
+        elif (start, stop) != (0, rows):
+            part = samples.slice(start, stop)
+        yield part, min(batch_size, stop - start)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:

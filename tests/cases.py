@@ -164,6 +164,9 @@ OPTIMIZERS = [
     Case("muon-rms", optimizers.Muon(0.02, adjust="match_rms_adamw", others=optimizers.SGD(0.1))),
 ]  # fmt: skip
 
+# Those that have no update of their own; test_lbfgs.py is about them.
+SOLVERS = [Case("lbfgs", optimizers.LBFGS(history=5))]
+
 SCHEDULES = [
     Case("constant", schedules.Constant(0.3)),
     Case("step", schedules.Step(0.4, every=7, factor=0.5)),

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import math
 import os
 import shlex
 import shutil
@@ -262,12 +263,93 @@ def test_a_seed_fixes_everything_and_another_one_changes_it():
     assert runs[0]["loss"] == runs[1]["loss"] != runs[2]["loss"]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "muon"])
 def test_momentum_where_there_is_one(optimizer):
     rates = ["--momentum", "0.8", "--weight-decay", "0.001", "--learning-rate", "0.01"]
     options = ["--optimizer", optimizer, *rates, "--epochs", "2"]
     settings = train_json(PENGUINS, "--target", "species", *options)["settings"]
     assert (settings["momentum"], settings["weight_decay"]) == (0.8, 0.001)
+
+
+@pytest.mark.parametrize("optimizer", sorted(nnb.optimizers.OPTIMIZERS))
+def test_every_optimizer_has_its_name(optimizer):
+    pytest.importorskip("scipy")
+    options = ["--target", "species", "--optimizer", optimizer, "--epochs", "2"]
+    assert train_json(PENGUINS, *options)["settings"]["optimizer"] == optimizer
+
+
+# The learning rates after 1, 2, ... of 8 epochs of one step each, from a rate of 1.
+RATES_OVER_A_RUN = {
+    "constant": [1.0] * 8,
+    "cosine": [0.5 + 0.5 * math.cos(math.pi * step / 8) for step in range(8)],
+    "exponential": [0.01 ** (step / 8) for step in range(8)],
+    "inverse-square-root": [(1 + step) ** -0.5 for step in range(8)],
+    "linear": [1 - step / 8 for step in range(8)],
+    "one-cycle": [nnb.schedules.OneCycle(1.0, 8)(step) for step in range(8)],
+    "plateau": [1.0] * 8,
+    "step": [1.0, 1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01],
+}
+ONE_STEP_AN_EPOCH = ["--target", "score", "--validation", "0", "--optimizer", "sgd", "--scale", "max",
+                     "--learning-rate", "0.001", "--epochs", "8"]  # fmt: skip
+
+
+def test_every_schedule_has_its_rates_in_a_test():
+    from nnbackend.cli.schedule import NAMES
+
+    assert set(NAMES) == set(RATES_OVER_A_RUN)
+
+
+@pytest.mark.parametrize("schedule", RATES_OVER_A_RUN)
+def test_a_schedule_lasts_as_long_as_the_run(schedule):
+    result = train_json(EXAM, *ONE_STEP_AN_EPOCH, "--schedule", schedule)
+    rates = np.divide(result["history"]["learning_rate"], 0.001)
+    np.testing.assert_allclose(rates, RATES_OVER_A_RUN[schedule], rtol=1e-12)
+    assert result["settings"]["schedule"] == schedule
+
+
+def test_a_warm_up_is_a_share_of_the_run():
+    def rates(*options):
+        result = train_json(EXAM, *ONE_STEP_AN_EPOCH, *options)
+        return np.divide(result["history"]["learning_rate"], 0.001)
+
+    up = [0.25, 0.4375, 0.625, 0.8125]
+    np.testing.assert_allclose(rates("--warmup", "0.5"), [*up, 1, 1, 1, 1])
+    linear = rates("--warmup", "0.5", "--schedule", "linear")
+    np.testing.assert_allclose(linear, [*up, 1, 0.75, 0.5, 0.25])
+    np.testing.assert_allclose(rates("--warmup", "0"), np.ones(8))
+    one_cycle = rates("--warmup", "0.5", "--schedule", "one-cycle")
+    assert np.argmax(one_cycle) == 3
+
+
+def test_a_plateau_lowers_the_learning_rate():
+    options = ["--target", "species", "--optimizer", "sgd", "--learning-rate", "0", "--epochs", "13",
+               "--schedule", "plateau"]  # fmt: skip
+    assert train_json(PENGUINS, *options)["history"]["learning_rate"] == [0.0] * 13
+    options[options.index("0")] = "1e-12"
+    rates = train_json(PENGUINS, *options)["history"]["learning_rate"]
+    np.testing.assert_allclose(rates, [1e-12] * 11 + [1e-13] * 2)
+
+
+def test_the_plan_says_how_the_learning_rate_changes():
+    shown = done("train", PENGUINS, "--target", "species", "--epochs", "2", "--schedule", "cosine",
+                 "--warmup", "0.05").stdout  # fmt: skip
+    assert "learning rate 0.001, cosine, warm-up in 5% of the steps" in shown
+
+
+def test_lbfgs_takes_all_rows_and_ends_when_it_has_converged():
+    pytest.importorskip("scipy")
+    result = train_json(
+        PENGUINS, "--target", "species", "--optimizer", "lbfgs", "--dtype", "float64"
+    )
+    assert result["settings"]["batch_size"] == result["rows"] - result["validation_rows"]
+    assert result["settings"]["learning_rate"] is None
+    assert result["epochs"] < 100
+    assert result["stopped"].startswith("converged")
+    assert result["train"]["accuracy"] == 1.0
+    shown = done("train", PENGUINS, "--target", "species", "--optimizer", "lbfgs").stdout
+    assert "softmax_cross_entropy, lbfgs" in shown
+    assert "learning rate" not in shown
+    assert "Stopped early: converged" in shown
 
 
 def test_a_batch_larger_than_the_data_is_one_batch():
@@ -387,6 +469,14 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--momentum", "0.9"], "unknown argument of optimizer 'adamw': 'momentum'"),
         (["--optimizer", "sgd", "--momentum", "1"], "momentum must be a number"),
         (["--weight-decay", "-1"], "weight_decay must be a number"),
+        (["--schedule", "cosin"], "unknown schedule 'cosin'; did you mean 'cosine'"),
+        (["--warmup", "1"], "warmup must be a number, from 0 to below 1"),
+        (["--warmup", "-0.1"], "warmup must be a number, from 0 to below 1"),
+        (["--optimizer", "lbfgs", "--schedule", "step"], "lbfgs has no learning rate"),
+        (["--optimizer", "lbfgs", "--warmup", "0.1"], "lbfgs has no learning rate"),
+        (["--optimizer", "lbfgs", "--dropout", "0.1"], "goes without --dropout"),
+        (["--optimizer", "lbfgs", "--batch-size", "8"], "leave out --batch-size"),
+        (["--optimizer", "lbfgs", "--learning-rate", "1"], "argument of optimizer 'lbfgs'"),
         (["--validation", "1"], "validation must be from 0 to below 1"),
         (["--validation", "nan"], "validation must be from 0 to below 1"),
         (["--epochs", "0"], "epochs"),
@@ -413,7 +503,7 @@ def test_wrong_calls_of_train(options, message):
         (["train"], "DATA"),
         (["train", PENGUINS], "--target"),
         (["train", "nothing.csv", "--target", "a"], "does not exist"),
-        (["train", DATA, "--target", "a"], "is a directory"),
+        (["train", DATA.parent, "--target", "a"], "there is no table in"),
         (["trian", PENGUINS], "trian"),
         (["predict", PENGUINS], "DATA"),
         (["predict", "nothing.safetensors", PENGUINS], "does not exist"),
@@ -693,3 +783,18 @@ def test_profile_shows_where_the_time_goes(tmp_path: Path) -> None:
     assert profile["seconds"] >= sum(
         t["forward"] + t["backward"] for t in profile["layers"].values()
     )
+
+
+def test_a_table_of_several_files_trains_as_one_file_does(tmp_path):
+    lines = Path(EXAM).read_text().splitlines()
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for i, row in enumerate(lines[1:]):
+        (folder / f"{i}.csv").write_text(f"{lines[0]}\n{row}\n")
+    whole = run("train", EXAM, "--target", "score", "--epochs", "3", "--json")
+    for data in (folder, folder / "*.csv"):
+        parts = run("train", data, "--target", "score", "--epochs", "3", "--json")
+        assert parts.exit_code == 0, parts.output
+        loss = [json.loads(r.stdout)["history"]["loss"] for r in (whole, parts)]
+        assert loss[0] == loss[1]
+    fails(2, "train", folder / "*.csv", "--target", "score", "--output", folder / "0.csv")

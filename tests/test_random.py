@@ -109,6 +109,12 @@ def test_a_permutation_has_every_number_once(seed, n):
     assert_equal(np.sort(random.permutation(seed, n, "order", 3)), np.arange(n))
 
 
+def test_equal_keys_keep_their_order(monkeypatch):
+    keys = np.random.default_rng(0).integers(4, size=1000) / 4
+    monkeypatch.setattr(random.Generator, "_doubles", lambda self, count: keys)
+    assert_equal(random.permutation(0, 1000), np.argsort(keys, kind="stable"))
+
+
 def test_permutations_put_every_number_everywhere():
     found = np.stack([random.permutation(seed, 6, "order", 0) for seed in range(3000)])
     for column in found.T:

@@ -29,7 +29,7 @@ TABLES = [
     (layers.LAYERS, [case.thing for case in cases.LAYERS]),
     (activations.ACTIVATIONS, [case.thing for case in cases.ACTIVATIONS]),
     (losses.LOSSES, [case.thing for case in cases.LOSSES]),
-    (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS]),
+    (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS + cases.SOLVERS]),
     (schedules.SCHEDULES, [case.thing for case in cases.SCHEDULES]),
     (initializers.INITIALIZERS, [moments.thing for moments in cases.INITIALIZERS.values()]),
     (optimizers.WRAPPERS, [case.thing for case in cases.WRAPPERS]),

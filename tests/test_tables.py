@@ -208,8 +208,37 @@ def test_one_array_without_a_name_is_refused(tmp_path):
         read_table(tmp_path / "t.npz")
 
 
-def test_a_folder_and_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(IsADirectoryError, match="is a folder, not a table"):
+def test_a_folder_or_a_pattern_is_all_tables_in_it(tmp_path):
+    for i, ending in enumerate(("csv", "parquet", "csv")):
+        frame = pl.DataFrame({"a": [float(i), i + 0.5], "word": ["x", f"y{i}"]})
+        path = tmp_path / f"{i}.{ending}"
+        frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
+    (tmp_path / "notes.txt").write_text("not a table")
+    table = read_table(tmp_path / "*.csv")
+    np.testing.assert_array_equal(table["a"], [0, 0.5, 2, 2.5])
+    assert table["word"].tolist() == ["x", "y0", "x", "y2"]
+    (tmp_path / "1.parquet").unlink()
+    np.testing.assert_array_equal(read_table(tmp_path)["a"], table["a"])
+    pl.DataFrame({"word": ["z"], "a": [7]}).write_csv(tmp_path / "3.csv")  # another order
+    assert read_table(tmp_path)["word"][-1] == "z"
+    pl.DataFrame({"word": ["z"], "b": [7]}).write_csv(tmp_path / "4.csv")
+    with pytest.raises(ValueError, match=r"4\.csv and .*0\.csv do not have the same columns: a, b"):
+        read_table(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no table in .*\*\.tsv"):
+        read_table(tmp_path / "*.tsv")
+
+
+def test_whole_and_other_numbers_in_several_files_are_numbers(tmp_path):
+    pl.DataFrame({"a": [1, 2]}).write_parquet(tmp_path / "0.parquet")
+    pl.DataFrame({"a": [0.5]}).write_parquet(tmp_path / "1.parquet")
+    np.testing.assert_array_equal(read_table(tmp_path)["a"], [1, 2, 0.5])
+    pl.DataFrame({"a": [[1.0]]}).write_parquet(tmp_path / "2.parquet")
+    with pytest.raises(ValueError, match=r"0\.parquet and the others do not hold the same"):
+        read_table(tmp_path)
+
+
+def test_a_folder_without_tables_and_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no table in"):
         read_table(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nothing\.csv"):
         read_table(tmp_path / "nothing.csv")

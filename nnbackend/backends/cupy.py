@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnbackend.backend import Backend, import_library
@@ -61,6 +62,33 @@ class CuPyBackend(Backend):
     def _from_host(self, x: Any) -> Array:
         with self.device:
             return self._cupy.asarray(x)
+
+    def stager(self) -> Callable[[Sequence[Any]], list[Array | None]]:
+        """Return a function that copies from pinned memory, while the device computes.
+
+        The copies have a stream of their own. Device memory that is handed out for them may have been
+        let go of by steps that are still under way on the stream of this thread: those come first.
+        """
+        cupy, steps = self._cupy, self._cupy.cuda.get_current_stream()
+        with self.device:
+            copies = cupy.cuda.Stream(non_blocking=True)
+
+        def stage(arrays: Sequence[Any]) -> list[Array | None]:
+            from cupyx import empty_pinned
+
+            with self.device, copies:
+                there = [None if a is None else cupy.empty(a.shape, a.dtype) for a in arrays]
+                copies.wait_event(steps.record())
+                pinned = []  # not let go of before the copies are done
+                for target, array in zip(there, arrays, strict=True):
+                    if target is not None:
+                        pinned.append(empty_pinned(array.shape, array.dtype))
+                        pinned[-1][...] = array
+                        target.set(pinned[-1], stream=copies)
+                copies.synchronize()
+            return there
+
+        return stage
 
     def to_numpy(self, x: Array) -> Any:
         """Return ``x`` copied to the host."""

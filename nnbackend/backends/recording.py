@@ -16,7 +16,7 @@ meanwhile is right.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -64,7 +64,7 @@ class Call:
         """Return the call without arguments."""
         if self.function in (np.maximum, np.minimum):  # their third argument is not an output
             return partial(self.function, *self.args[:2], out=self.target)
-        if self.function is np.matmul and all(a.ndim == 2 and 1 not in a.shape for a in self.args):
+        if self.function is np.matmul and _suits_dot(self.args):
             # The same product by the same BLAS; on the way to it there is a microsecond less.
             return partial(self.args[0].dot, *self.args[1:])
         return partial(self.function, *self.args)
@@ -424,6 +424,12 @@ def _same(a: Any, b: Any) -> bool:
 
 def _same_constant(a: Array, b: Array) -> bool:
     return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+
+
+def _suits_dot(args: Sequence[Array]) -> bool:
+    """Return whether ``a @ b`` into ``c`` is a product of matrices that ``a.dot(b, c)`` does as well."""
+    a, _, c = args
+    return all(x.ndim == 2 and x.dtype == a.dtype for x in args) and bool(c.flags.c_contiguous)
 
 
 def _into(target: Array, function: Any, kwargs: dict[str, Any], *args: Any) -> None:

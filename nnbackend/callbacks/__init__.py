@@ -14,6 +14,7 @@ from nnbackend.callbacks.function import Lambda
 from nnbackend.callbacks.learning_rate_log import LearningRateLog
 from nnbackend.callbacks.logs import CSVLog, JSONLines
 from nnbackend.callbacks.progress import Progress
+from nnbackend.callbacks.reduce_on_plateau import ReduceOnPlateau
 from nnbackend.callbacks.run import Run, resolve
 from nnbackend.callbacks.tensorboard import TensorBoard
 
@@ -26,6 +27,7 @@ __all__ = [
     "Lambda",
     "LearningRateLog",
     "Progress",
+    "ReduceOnPlateau",
     "Run",
     "TensorBoard",
     "TerminateOnNaN",

@@ -20,11 +20,14 @@ class Callback:
         every_epoch: whether ``epoch_end`` is called after every epoch. Without it short epochs of
             a single step may be run many at a time, which is faster.
         last: whether it is called after those that are not, whatever its place in the list.
+        only_watches: whether the training is the same without it, so that a resumed run may leave it
+            out without a warning.
     """
 
     every_batch: bool = True
     every_epoch: bool = True
     last: ClassVar[bool] = False
+    only_watches: ClassVar[bool] = False
 
     def start(self, run: Run) -> None:
         """Called once, before the first epoch; of a resumed run, after ``restore``."""

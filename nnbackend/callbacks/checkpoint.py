@@ -46,6 +46,7 @@ class Checkpoint(Callback):
         OSError: a file cannot be written, with ``on_error="raise"``.
     """
 
+    only_watches = True
     last: ClassVar[bool] = True  # so that the state of the others is that after the event
 
     def __init__(

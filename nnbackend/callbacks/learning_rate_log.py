@@ -27,6 +27,7 @@ class LearningRateLog(Callback):
         rates: the learning rate of each.
     """
 
+    only_watches = True
     every_batch = False
     every_epoch = False
 

@@ -11,7 +11,7 @@ from nnbackend.callbacks.run import Run
 
 __all__ = ["Lines", "Progress", "figures", "progress"]
 
-_NOT_SHOWN = ("epoch", "seconds", "learning_rate")
+_NOT_SHOWN = ("epoch", "seconds", "waiting", "learning_rate")
 _PATIENCE = 1.0  # seconds of work before a progress bar is worth its space
 
 

@@ -51,6 +51,8 @@ class Run:
             A loop of one's own multiplies by it.
         optimizer_state: in a loop of one's own, what ``optimizer.update`` returned last, for
             checkpoints to keep; in a resumed run what they kept; else None.
+        user_state: what else a loop of one's own, or a callback, wants checkpoints to keep: a
+            dictionary of plain data and arrays.
         reason: why the run is to end, if a callback asked for it.
         at_once: whether it is to end before the epoch is over.
         resumed: whether it goes on from a checkpoint.
@@ -80,6 +82,7 @@ class Run:
         self.callbacks = resolve(callbacks, verbose)
         self.learning_rate_factor = 1.0
         self.optimizer_state: dict[str, Any] | None = None
+        self.user_state: dict[str, Any] = {}
         self.reason: str | None = None
         self.at_once = False
         self.failure: Exception | None = None
@@ -145,7 +148,11 @@ class Run:
             "learning_rate_factor": self.learning_rate_factor,
             "history": self.history.to_dict(),
             "optimizer": self.optimizer_state,
-            "callbacks": [[callback.name, callback.state()] for callback in self.callbacks],
+            "user": self.user_state,
+            "callbacks": [
+                {"name": c.name, "state": c.state(), "only_watches": c.only_watches}
+                for c in self.callbacks
+            ],
         }
 
     def task(self) -> dict[str, Any]:
@@ -300,18 +307,23 @@ class Run:
         self.first_epoch = state["first_epoch"]
         self.network.trained = tuple(state["trained"])
         self.learning_rate_factor = state["learning_rate_factor"]
-        kept = [(name, values) for name, values in state["callbacks"]]
+        self.user_state = dict(state["user"])
+        self._restore_callbacks(state["callbacks"])
+
+    def _restore_callbacks(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Give each callback the state that one of its name had."""
+        left = list(states)
         for callback in self.callbacks:
-            own = next((pair for pair in kept if pair[0] == callback.name), None)
+            own = next((entry for entry in left if entry["name"] == callback.name), None)
             if own is not None:
-                kept.remove(own)
-                callback.restore(own[1])
-        left = [name for name, values in kept if values]
-        if left:
+                left.remove(own)
+                callback.restore(own["state"])
+        missing = [e["name"] for e in left if e["state"] and not e["only_watches"]]
+        if missing:
             warnings.warn(
-                f"the run goes on without {', '.join(left)}, whose state the checkpoint holds",
+                f"the run goes on without {', '.join(missing)}, whose state the checkpoint holds",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=2,
             )
 
     def _on_device(self, value: Any) -> Any:
@@ -321,7 +333,8 @@ class Run:
         if not hasattr(value, "dtype"):
             return value
         backend = self.network.backend
-        return backend.asarray(value, dtype=getattr(backend.xp, value.dtype.name))
+        array = backend.asarray(value, dtype=getattr(backend.xp, value.dtype.name))
+        return backend.xp.asarray(array, copy=True)  # the optimiser may change it
 
 
 def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:

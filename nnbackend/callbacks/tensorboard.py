@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +83,9 @@ class TensorBoard(Callback):
     def _open(self, directory: Path, done: int, resumed: bool) -> Any:
         """Return a writer; what an earlier one wrote after ``done`` is not shown any more."""
         purge = {"purge_step": done + 1} if resumed else {}
-        return _writer_class()(str(directory), **purge)
+        # By itself the writer would name two files of the same second alike.
+        suffix = f".{time.time_ns()}"
+        return _writer_class()(str(directory), filename_suffix=suffix, **purge)
 
 
 def _writer_class() -> Any:

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nnbackend.errors import BackendUnavailableError, DivergenceError, UnknownNameError
+from nnbackend.tables import files_of
 
 __all__ = [
     "BackendName",
@@ -40,13 +41,25 @@ __all__ = [
     "wrong_call",
 ]
 
+
+def _tables(path: Path) -> Path:
+    """Make sure that there is what a path, a folder or a pattern stands for."""
+    try:
+        files = files_of(path)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(str(error)) from error
+    if not files[0].exists():
+        raise typer.BadParameter(f"File '{path}' does not exist.")
+    return path
+
+
 DataFile = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        exists=True,
-        dir_okay=False,
-        help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz.",
+        callback=_tables,
+        help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz; or a folder or a quoted "
+        "pattern, 'folder/*.parquet', of tables with the same columns. All rows are read into memory.",
         show_default=False,
     ),
 ]
@@ -145,22 +158,27 @@ def wrong_call() -> Iterator[None]:
         raise WrongCall(str(error)) from error
 
 
-def check_output(output: Path, *inputs: Path) -> None:
-    """Make sure, before any work, that a file can be written, and that it is not an input.
+def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
+    """Make sure, before any work, that a file can be written, and that it is not among the inputs.
+
+    Args:
+        output: the file.
+        inputs: what is read.
+        option: which names the file, for the messages.
 
     Raises:
         WrongCall: it cannot.
     """
-    if output.exists() and any(output.samefile(path) for path in inputs):
-        raise WrongCall(f"--output {output} would overwrite what is read")
+    if output.exists() and any(output.samefile(f) for path in inputs for f in files_of(path)):
+        raise WrongCall(f"{option} {output} would overwrite what is read")
     if output.exists() and not output.is_file():
-        raise WrongCall(f"--output {output} is not a regular file")
+        raise WrongCall(f"{option} {output} is not a regular file")
     try:
         with tempfile.TemporaryFile(dir=output.parent):
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise WrongCall(f"--output {output} cannot be written: {reason}") from error
+        raise WrongCall(f"{option} {output} cannot be written: {reason}") from error
 
 
 def thread_limit(threads: int | None) -> AbstractContextManager[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import nnbackend as nnb
 from nnbackend import optimizers
+from nnbackend.callbacks import Callback, ReduceOnPlateau
+from nnbackend.cli import schedule
 from nnbackend.encoding import SCALES, Classes, Scale, TableEncoder
 from nnbackend.errors import unknown_name
 from nnbackend.optimizers import Optimizer
@@ -52,6 +55,8 @@ class Settings:
     clip_norm: float | None
     ema: float | None
     accumulate: int
+    schedule: str | None
+    warmup: float | None
     epochs: int
     batch_size: int | None
     validation: float
@@ -68,8 +73,9 @@ class Settings:
             raise unknown_name("scale", self.scale, SCALES)
         if not 0 <= self.validation < 1:
             raise ValueError(f"validation must be from 0 to below 1, got {self.validation}")
+        schedule.check(self.schedule, self.warmup)
         # The rest is checked by what it is for.
-        self.build_optimizer()
+        self._check_full_batch(self.build_optimizer())
         self.build_layers(1)
 
     @property
@@ -79,22 +85,52 @@ class Settings:
             return None
         return "number" if self.task == "regression" else "text"
 
-    def build_optimizer(self) -> Optimizer:
-        """Return the optimiser, with clipping and averaging around it where they are asked for."""
-        optimizer = self.build_rule()
+    def build_optimizer(self, rows: int | None = None) -> Optimizer:
+        """Return the optimiser, with clipping and averaging around it where they are asked for.
+
+        Args:
+            rows: see :meth:`build_rule`.
+        """
+        optimizer = self.build_rule(rows)
         if self.clip_norm is not None:
             optimizer = optimizers.Clipped(optimizer, norm=self.clip_norm)
         return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
 
-    def build_rule(self) -> Optimizer:
-        """Return the optimiser itself, with its own defaults for what was not set."""
+    def build_rule(self, rows: int | None = None) -> Optimizer:
+        """Return the optimiser itself, with its own defaults for what was not set.
+
+        Args:
+            rows: how many train, for a schedule over the whole run; None: without the schedule.
+        """
         rates = {
             "learning_rate": self.learning_rate,
             "momentum": self.momentum,
             "weight_decay": self.weight_decay,
         }
         given = {name: rate for name, rate in rates.items() if rate is not None}
-        return optimizers.get(self.optimizer, **given)
+        optimizer = optimizers.get(self.optimizer, **given)
+        if rows is None or (self.schedule is None and self.warmup is None):
+            return optimizer
+        steps = self.epochs * math.ceil(rows / (self.batch_size or rows))
+        over_run = schedule.over_run(self.schedule, self.warmup, optimizer.rate(1), steps)
+        return replace(optimizer, learning_rate=over_run)
+
+    def callbacks(self, validates: bool) -> list[Callback]:
+        """Return the callbacks that the settings need."""
+        if self.schedule != schedule.PLATEAU:
+            return []
+        return [ReduceOnPlateau("validation_loss" if validates else "loss")]
+
+    def _check_full_batch(self, optimizer: Optimizer) -> None:
+        """Refuse what L-BFGS cannot do."""
+        if not isinstance(optimizer, nnb.LBFGS):
+            return
+        if self.schedule is not None or self.warmup is not None:
+            raise ValueError("lbfgs has no learning rate: it goes without --schedule and --warmup")
+        if self.accumulate > 1:
+            raise ValueError("lbfgs takes all rows at once: it goes without --accumulate")
+        if self.dropout:
+            raise ValueError("lbfgs needs the same loss each time: it goes without --dropout")
 
     def build_layers(self, outputs: int) -> list[Layer]:
         """Return the layers of a network with that many outputs."""
@@ -131,13 +167,17 @@ class Settings:
             )
         _check_output_activation(self.output_activation, loss)
         rule = self.build_rule()
+        full_batch = isinstance(rule, nnb.LBFGS)
+        batch_size = self.batch_size or (rows if full_batch else _default_batch_size(rows))
+        if full_batch and batch_size < rows:
+            raise ValueError(f"lbfgs takes all {rows} rows in each step: leave out --batch-size")
         return replace(
             self,
             features=[feature.name for feature in encoder.features],
             task=task,
             loss=loss,
-            batch_size=min(self.batch_size or _default_batch_size(rows), rows),
-            learning_rate=rule.rate(1),
+            batch_size=min(batch_size, rows),
+            learning_rate=None if full_batch else rule.rate(1),
             momentum=getattr(rule, "momentum", None),
             weight_decay=getattr(rule, "weight_decay", None),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +29,8 @@ from nnbackend.cli.common import (
     wrong_call,
 )
 from nnbackend.cli.model import TableModel
+from nnbackend.cli.running import Running, seconds
+from nnbackend.cli.schedule import NAMES as SCHEDULES
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
@@ -38,11 +40,18 @@ from nnbackend.tables import few
 
 __all__ = ["train"]
 
+
+def with_field(name: str) -> str:
+    """Return the names of the optimisers that have a hyperparameter."""
+    return ", ".join(o for o in OPTIMIZERS if name in {f.name for f in fields(OPTIMIZERS[o])})
+
+
 # The help lists the options in groups.
 data_option = partial(typer.Option, rich_help_panel="The data")
 network_option = partial(typer.Option, rich_help_panel="The network")
 training_option = partial(typer.Option, rich_help_panel="The training")
 where_option = partial(typer.Option, rich_help_panel="Where it runs")
+run_option = partial(typer.Option, rich_help_panel="The run")
 result_option = partial(typer.Option, rich_help_panel="The result")
 
 Target = Annotated[
@@ -84,10 +93,28 @@ LearningRate = Annotated[
     float | None, training_option(help="Size of a step.", show_default="the optimizer's")
 ]
 Momentum = Annotated[
-    float | None, training_option(help="For sgd and rmsprop.", show_default="the optimizer's")
+    float | None,
+    training_option(help=f"For {with_field('momentum')}.", show_default="the optimizer's"),
 ]
 WeightDecay = Annotated[
-    float | None, training_option(help="Pull towards zero.", show_default="the optimizer's")
+    float | None,
+    training_option(help="Pull towards zero; not for lbfgs.", show_default="the optimizer's"),
+]
+Schedule = Annotated[
+    str | None,
+    training_option(
+        help=f"How the learning rate changes over the run: {', '.join(SCHEDULES)}.",
+        metavar="NAME",
+        show_default="constant",
+    ),
+]
+Warmup = Annotated[
+    float | None,
+    training_option(
+        help="Share of the run in which the learning rate goes up at the start.",
+        metavar="SHARE",
+        show_default="none; 0.3 of one-cycle",
+    ),
 ]
 L1 = Annotated[
     float, training_option("--l1", help="Penalty on the sum of |weight|, part of the loss.")
@@ -111,6 +138,45 @@ BatchSize = Annotated[
     int | None, training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows")
 ]
 Seed = Annotated[int, training_option(min=0, help="Fixes all that is random.")]
+CheckpointFolder = Annotated[
+    Path | None,
+    run_option(
+        help="A folder for checkpoints: one after each epoch, the newest three are kept.",
+        metavar="DIR",
+        show_default="none are written",
+    ),
+]
+Resume = Annotated[
+    Path | None,
+    run_option(
+        help="A checkpoint, or a folder of them, to go on from exactly; repeat the other options.",
+        metavar="PATH",
+        show_default="a new run",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    run_option(
+        min=1,
+        help="Stop when the validation loss has not improved for so many epochs; keep the best "
+        "weights.",
+        show_default="all epochs",
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    run_option(
+        help="Write the figures of each epoch to a .jsonl or .csv file.",
+        metavar="FILE",
+        show_default="none",
+    ),
+]
+MaxTime = Annotated[
+    str | None,
+    run_option(
+        help="Stop after a time: 90 (seconds), 15m, 2h.", metavar="TIME", show_default="all epochs"
+    ),
+]
 Threads = Annotated[
     int | None,
     where_option(
@@ -147,9 +213,16 @@ def train(
     clip_norm: ClipNorm = None,
     ema: EMADecay = None,
     accumulate: Accumulate = 1,
+    schedule: Schedule = None,
+    warmup: Warmup = None,
     epochs: Epochs = 100,
     batch_size: BatchSize = None,
     seed: Seed = 0,
+    checkpoint: CheckpointFolder = None,
+    resume: Resume = None,
+    patience: Patience = None,
+    log: LogFile = None,
+    max_time: MaxTime = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: Dtype = "float32",
@@ -188,32 +261,43 @@ def train(
                 clip_norm=clip_norm,
                 ema=ema,
                 accumulate=accumulate,
+                schedule=schedule,
+                warmup=warmup,
                 epochs=epochs,
                 batch_size=batch_size,
                 validation=validation,
                 scale=scale,  # type: ignore[arg-type]  # checked there
                 seed=seed,
             )
+            limit = None if max_time is None else seconds(max_time)
+            running = Running(checkpoint, resume, patience, log, limit)
             engine = get_backend(backend, device, dtype)
         rows = read_rows(data, target, settings)
         with wrong_call():
             settings = settings.resolved(rows.encoder, len(rows.y))
+            running.callbacks(rows.validation is not None)
         model = build_model(rows.encoder, settings, engine)
+        model.network.metadata |= model.metadata()  # a checkpoint can predict, too
         if not quiet:
             print_facts(_plan(model, rows, settings))
         with thread_limit(threads):
-            history = fit(model, rows, settings, quiet, profile)
+            history = fit(model, rows, settings, running, quiet, profile)
+        interrupted = (history.stopped or "").startswith("interrupted")
         if not len(history):
-            raise KeyboardInterrupt
+            if interrupted:
+                raise KeyboardInterrupt
+            raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
         figures, baseline = final_figures(model, rows)
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
-        model.network.metadata |= model.metadata() | {"training": training}
+        model.network.metadata |= {"training": training}
         model.network.save(output)
         if as_json:
             print_json(_result(model, rows, settings, history, figures, output) | {"notes": notes})
         elif not quiet:
             _report(figures, baseline, history, output)
-        if history.stopped:
+            if history.stopped and checkpoint is not None:
+                say(f"Go on with the same command and --resume {shlex.quote(str(checkpoint))}")
+        if interrupted:
             raise typer.Exit(1)
 
 
@@ -252,10 +336,22 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
         "features": f"{few(settings.features or [], 10)} ({encoder.width} inputs)",
         "network": f"{', '.join(layer for _, layer, _, _ in layers)}; {parameters:,} parameters",
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
-        f"{settings.loss}, {settings.optimizer} with learning rate {settings.learning_rate:g}",
+        f"{settings.loss}, {settings.optimizer}{_rates(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "
         f"{network.backend.dtype_name}, seed {settings.seed}",
     }
+
+
+def _rates(settings: Settings) -> str:
+    """Say what the learning rate is and becomes."""
+    if settings.learning_rate is None:
+        return ""
+    text = f" with learning rate {settings.learning_rate:g}"
+    if settings.schedule is not None:
+        text += f", {settings.schedule}"
+    if settings.warmup is not None:
+        text += f", warm-up in {settings.warmup:.0%} of the steps"
+    return text
 
 
 def _result(
@@ -292,5 +388,7 @@ def _report(figures: Figures, baseline: str, history: History, output: Path) -> 
     say()
     print_figures(figures, {"baseline": f"({baseline})"})
     say()
+    if history.stopped:
+        say(f"Stopped early: {history.stopped}")
     say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s. Model written to {output}")
     say(f"Predict with it: nnbackend predict {shlex.quote(str(output))} DATA")

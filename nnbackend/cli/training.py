@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import nnbackend as nnb
 from nnbackend.backend import Backend
 from nnbackend.cli.model import TableModel
+from nnbackend.cli.running import Running
 from nnbackend.cli.settings import Settings, output_width
 from nnbackend.encoding import TableEncoder
 from nnbackend.history import History
@@ -89,19 +90,27 @@ def build_model(encoder: TableEncoder, settings: Settings, backend: Backend) -> 
 
 
 def fit(
-    model: TableModel, rows: Rows, settings: Settings, quiet: bool, profile: bool = False
+    model: TableModel,
+    rows: Rows,
+    settings: Settings,
+    running: Running,
+    quiet: bool,
+    profile: bool = False,
 ) -> History:
     """Train the network of a model."""
+    validates = rows.validation is not None
     return model.network.fit(
         rows.x,
         rows.y,
         loss=model.loss,
-        optimizer=settings.build_optimizer(),
+        optimizer=settings.build_optimizer(len(rows.y)),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         validation_data=rows.validation,
         metrics=["accuracy"] if model.classes else [],
+        callbacks=settings.callbacks(validates) + running.callbacks(validates),
+        resume=running.resume,
         verbose=0 if quiet else None,
         profile=profile,
     )

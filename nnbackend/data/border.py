@@ -1,4 +1,4 @@
-"""Data at the border: brought to a backend, checked once, split, and put in order."""
+"""Data at the border: brought to a backend and checked once."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend import functional, random
-from nnbackend.backend import Backend
-from nnbackend.checks import check_number
+from nnbackend import functional
+from nnbackend.backend import Backend, host_numbers
 from nnbackend.losses import Loss, absorbed_activation
 from nnbackend.types import Array, Shape
 
-__all__ = ["brought", "check_finite", "check_some_weight", "inputs", "split", "targets", "weights"]
+__all__ = ["brought", "check_finite", "check_some_weight", "host", "inputs", "targets", "weights"]
 
 
-def inputs(x: Any, backend: Backend, input_shape: Shape | None, name: str = "X") -> Array:
+def inputs(
+    x: Any, backend: Backend, input_shape: Shape | None, name: str = "X", first: int = 0
+) -> Array:
     """Return ``x`` on the backend, as rows of the expected shape.
 
     Args:
@@ -24,6 +25,7 @@ def inputs(x: Any, backend: Backend, input_shape: Shape | None, name: str = "X")
         backend: where it goes.
         input_shape: of one row; None: any.
         name: what the messages call it.
+        first: the number of its first row, where it is a part of something.
 
     Raises:
         TypeError: ``x`` does not hold numbers.
@@ -42,12 +44,18 @@ def inputs(x: Any, backend: Backend, input_shape: Shape | None, name: str = "X")
         raise ValueError(
             f"{name} has rows of shape {shape[1:]}, but the network was built for {input_shape}"
         )
-    check_finite(array, backend, name)
+    check_finite(array, backend, name, first)
     return array
 
 
 def targets(
-    y: Any, backend: Backend, loss: Loss, output_shape: Shape, x: Array, name: str = "y"
+    y: Any,
+    backend: Backend,
+    loss: Loss,
+    output_shape: Shape,
+    x: Array,
+    name: str = "y",
+    first: int = 0,
 ) -> Array:
     """Return the target for rows ``x`` on the backend, in the shape that the loss takes.
 
@@ -72,7 +80,7 @@ def targets(
     if len(array.shape) == 0 or array.shape[0] != rows:
         got = "a single number" if len(array.shape) == 0 else f"{array.shape[0]} rows"
         raise ValueError(f"X and {name} must have the same length, got {rows} rows and {got}")
-    check_finite(array, backend, name)
+    check_finite(array, backend, name, first)
     if absorbed == "softmax":
         target = _class_targets(array, backend, (rows, *output_shape), name)
         if len(target.shape) == 1 and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
@@ -85,8 +93,17 @@ def targets(
     return array
 
 
-def weights(w: Any, backend: Backend, rows: int) -> Array | None:
+def weights(
+    w: Any, backend: Backend, rows: int, first: int = 0, whole: bool = True
+) -> Array | None:
     """Return sample weights on the backend, or None.
+
+    Args:
+        w: array-like of shape (rows,), or None.
+        backend: where they go.
+        rows: how many there have to be.
+        first: the number of the first row, where they are a part of something.
+        whole: whether they are not a part, which may be of weight zero.
 
     Raises:
         ValueError: not one for each row, negative, not finite, or all zero.
@@ -99,9 +116,10 @@ def weights(w: Any, backend: Backend, rows: int) -> Array | None:
             f"sample_weight must have one number for each of the {rows} rows, "
             f"got shape {tuple(array.shape)}"
         )
-    check_finite(array, backend, "sample_weight")
+    check_finite(array, backend, "sample_weight", first)
     _check_range(array, 0.0, math.inf, backend, "sample_weight must not be negative")
-    check_some_weight(array, backend)
+    if whole:
+        check_some_weight(array, backend)
     return array
 
 
@@ -111,38 +129,25 @@ def check_some_weight(weight: Array | None, backend: Backend, where: str = "") -
         raise ValueError(f"sample_weight must not be zero for all rows{where}")
 
 
-def split(rows: int, fraction: float, seed: int) -> tuple[Any, Any]:
-    """Return the row numbers for training and for validation, at random by ``seed``.
+def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> None:
+    """Raise a ValueError that gives the place of the first number that is NaN or infinite.
 
     Args:
-        rows: how many there are.
-        fraction: for validation, above 0 and below 1; at least one row stays on either side.
-        seed: of the network.
-
-    Raises:
-        ValueError: the fraction is out of range, or there is one row only.
+        array: on the backend.
+        backend: where it is.
+        name: what the message calls it.
+        first: the number of its first row, where it is a part of something.
     """
-    fraction = check_number("validation_split", fraction, 0.0, 1.0)
-    if fraction == 0.0:
-        raise ValueError("validation_split must be above 0 and below 1, got 0")
-    if rows < 2:
-        raise ValueError("a validation split needs at least 2 rows, got 1")
-    order = random.permutation(seed, rows, "validation split")
-    held_out = min(max(round(rows * fraction), 1), rows - 1)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
-
-
-def check_finite(array: Array, backend: Backend, name: str) -> None:
-    """Raise a ValueError that gives the place of the first number that is NaN or infinite."""
     if backend.all_finite(array):
         return
     host = backend.to_numpy(array)
     position = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
+    place = (position[0] + first, *position[1:]) if position else position
     count = int((~np.isfinite(host)).sum())
     raise ValueError(
         f"{name} has {count} number{'s' if count > 1 else ''} that "
         f"{'are' if count > 1 else 'is'} not finite, the first ({host[position]}) at "
-        f"{name}[{', '.join(map(str, position))}]; remove or impute such rows"
+        f"{name}[{', '.join(map(str, place))}]; remove or impute such rows"
     )
 
 
@@ -156,6 +161,14 @@ def brought(x: Any, backend: Backend, name: str) -> Array:
         return backend.asarray(x)
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from error
+
+
+def host(values: Any) -> np.ndarray[Any, Any]:
+    """Return values of any kind, also texts, as a NumPy array."""
+    try:
+        return host_numbers(values)
+    except TypeError:
+        return np.asarray(values)
 
 
 def _class_targets(array: Array, backend: Backend, shape: Shape, name: str) -> Array:

@@ -1,0 +1,42 @@
+"""Data: every way of giving them to a network, and of splitting them.
+
+``Network.fit`` takes arrays. What does not fit in memory streams through it, as batches from an
+iterable or a callable, from memory-mapped arrays or from the files of a dataset; see
+:class:`Batches`, :class:`MemoryMap` and :class:`Dataset`.
+"""
+
+from nnbackend.data.border import (
+    brought,
+    check_finite,
+    check_some_weight,
+    host,
+    inputs,
+    targets,
+    weights,
+)
+from nnbackend.data.datasets import Dataset
+from nnbackend.data.feed import Feed
+from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
+from nnbackend.data.splits import folds, split
+from nnbackend.data.validation import CrossValidation, cross_validate
+
+__all__ = [
+    "Batches",
+    "Chunk",
+    "CrossValidation",
+    "Dataset",
+    "Feed",
+    "MemoryMap",
+    "Source",
+    "brought",
+    "check_finite",
+    "check_some_weight",
+    "cross_validate",
+    "folds",
+    "host",
+    "inputs",
+    "source_of",
+    "split",
+    "targets",
+    "weights",
+]

@@ -1,0 +1,133 @@
+"""Reading ahead: the next items are prepared in a thread while the last one is worked on."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+__all__ = ["ReadAhead"]
+
+T = TypeVar("T")
+
+_GLANCE = 0.2  # seconds; how often a thread that waits looks whether the other one is still there
+_PATIENCE = 5.0  # seconds that a reader is given to end what it is at
+
+
+class ReadAhead(Generic[T]):
+    """Iterates over what a function yields, in a thread of its own, a few items ahead.
+
+    Use it in a ``with`` statement: however the block is left, the thread is told to end, closes its
+    iterator and is waited for. It is told between items; one that hangs in a read that never comes
+    back is left behind after a few seconds, and does not keep the process from ending.
+
+    An exception in the thread is raised where the next item is asked for, with its own traceback. A
+    thread that is gone without a word is noticed.
+
+    Args:
+        make: returns the iterator; it is called, used and closed in the thread.
+        ahead: how many items may be ready and waiting; 0: no thread, all is done when asked for.
+
+    Attributes:
+        waiting: the seconds that were spent waiting for items.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:
+        self._make = make
+        self.waiting = 0.0
+        self._closed = threading.Event()
+        self._items: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=max(ahead, 1))
+        self._direct: Iterator[T] | None = None
+        self._thread: threading.Thread | None = None
+        if ahead > 0:
+            # A daemon: a reader that hangs must not keep the process from ending.
+            self._thread = threading.Thread(target=self._read, name="nnbackend reader", daemon=True)
+
+    def __enter__(self) -> ReadAhead[T]:
+        if self._thread is None:
+            self._direct = self._make()
+        else:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._closed.set()
+        _close(self._direct)
+        if self._thread is not None:
+            with contextlib.suppress(queue.Empty):
+                self._items.get_nowait()  # room for a reader that waits for it
+            self._thread.join(_PATIENCE)
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            started = time.perf_counter()
+            kind, item = self._next()
+            self.waiting += time.perf_counter() - started
+            if kind == "end":
+                return
+            if kind == "error":
+                raise item
+            yield item
+            del item  # it is not kept while the next one is waited for
+
+    def _next(self) -> tuple[str, Any]:
+        """Return the next message of the reader."""
+        if self._thread is None:
+            assert self._direct is not None
+            try:
+                return "item", next(self._direct)
+            except StopIteration:
+                return "end", None
+        while True:
+            try:
+                return self._items.get(timeout=_GLANCE)
+            except queue.Empty:
+                if self._thread.is_alive():
+                    continue
+            try:  # its last words may have come in between
+                return self._items.get_nowait()
+            except queue.Empty:
+                raise RuntimeError(
+                    "the thread that reads the data ended without a word; "
+                    "with prefetch=0 the data are read without one"
+                ) from None
+
+    def _read(self) -> None:
+        """Put items in the queue until there are no more or nobody wants them; in the thread."""
+        iterator: Iterator[T] | None = None
+        try:
+            iterator = self._make()
+            for item in iterator:
+                if not self._put(("item", item)):
+                    return
+                del item
+            self._put(("end", None))
+        except BaseException as error:  # whatever it is, it is the caller's to know
+            self._put(("error", error))
+        finally:
+            _close(iterator)
+
+    def _put(self, message: tuple[str, Any]) -> bool:
+        """Wait until there is room; return False if nobody wants it any more."""
+        while not self._closed.is_set():
+            try:
+                self._items.put(message, timeout=_GLANCE)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+def _close(iterator: Any) -> None:
+    """Let a generator run its ``finally`` clauses."""
+    if hasattr(iterator, "close"):
+        iterator.close()

@@ -1,0 +1,344 @@
+"""Sources: where the rows of an epoch come from, when they do not lie in arrays.
+
+A source gives **chunks** of rows as they come, epoch by epoch, and knows nothing of networks;
+:mod:`nnbackend.data.feed` checks them, puts them in order and brings them to the backend.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import mmap
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Generator as Generated
+from contextlib import closing
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from nnbackend.checks import check_size
+from nnbackend.errors import DataError
+from nnbackend.random import Generator
+from nnbackend.types import Shape
+
+__all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
+
+SHUFFLE_BUFFER = 16_384
+"""Rows that are shuffled together, unless a source is told otherwise."""
+PREFETCH = 2
+_CHUNK_ROWS = 1024  # rows that are read together from a memory map
+
+
+class Chunk(NamedTuple):
+    """Some rows as a source gives them.
+
+    Attributes:
+        x: array-like of shape (rows, ...).
+        y: array-like, see ``Network.fit``.
+        weight: array-like of shape (rows,), or None.
+        where: where they come from, for messages.
+        first: the number of the first row there.
+    """
+
+    x: Any
+    y: Any
+    weight: Any
+    where: str
+    first: int = 0
+
+
+Chunks: TypeAlias = Generated[Chunk, None, None]
+
+
+class Source(ABC):
+    """Rows that are read anew in each epoch.
+
+    Attributes:
+        rows: of an epoch, or None if that is found out as they come.
+        batches: of an epoch, where the source gives whole batches and knows how many.
+        whole_batches: whether each chunk is a batch, that is one step, as it is. Otherwise rows are
+            put together in batches of the size that ``fit`` is told.
+        single_use: whether there is one epoch in it and no more.
+        shuffle_buffer: how many rows are shuffled together where ``fit`` shuffles.
+        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none, and no thread.
+    """
+
+    rows: int | None = None
+    batches: int | None = None
+    whole_batches: bool = False
+    single_use: bool = False
+    shuffle_buffer: int = SHUFFLE_BUFFER
+    prefetch: int = PREFETCH
+
+    @abstractmethod
+    def chunks(self, epoch: int, order: Generator | None) -> Chunks:
+        """Return the rows of an epoch.
+
+        Args:
+            epoch: its number, from 1.
+            order: draws the order in which parts are read; None: they come as they lie.
+        """
+
+    def peek(self) -> Chunk:
+        """Return the first chunk, which is not used up by that."""
+        with closing(self.chunks(1, None)) as chunks:
+            for chunk in chunks:
+                return chunk
+        raise DataError("the data have no rows")
+
+    def feature_shape(self) -> Shape:
+        """Return the shape of a row's features, from the first chunk if need be."""
+        return tuple(np.shape(self.peek().x))[1:]
+
+    def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
+        """Return a source whose rows pass through a function first.
+
+        Args:
+            function: ``function(x, y) -> (x, y)``, or with weights ``function(x, y, weight) ->
+                (x, y, weight)``, of a chunk of rows. It runs in the reading thread.
+        """
+        return _Mapped(self, function)
+
+
+class Batches(Source):
+    """Batches from an iterable, or from a callable that makes one for each epoch.
+
+    As they are, each is one step, and they come in the order in which they are given. With
+    ``shuffle_buffer`` their rows are pooled instead, shuffled, and put together in batches of the
+    size that ``fit`` is told.
+
+    Args:
+        batches: an iterable of ``(x, y)`` or ``(x, y, weight)``, such as a list or a data loader; or a
+            callable that returns one, called for each epoch with its number, from 1, or without
+            arguments if it takes none. An iterator (a generator) is gone through once and then
+            used up: give the function that makes it, or ``steps``.
+        steps: batches of an epoch. A callable is then still called for each epoch, and may yield
+            without end; an iterator goes on where it was. It is an error if there are fewer.
+        shuffle_buffer: how many rows to shuffle together; None: batches stay as they are. Choose it
+            several batches large.
+        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none, for iterables
+            that have to be used in the thread that made them.
+
+    Raises:
+        TypeError: ``batches`` is neither iterable nor callable.
+        ValueError: a number is out of range.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Any] | Callable[..., Iterable[Any]],
+        *,
+        steps: int | None = None,
+        shuffle_buffer: int | None = None,
+        prefetch: int = PREFETCH,
+    ) -> None:
+        if not callable(batches) and not isinstance(batches, Iterable):
+            raise TypeError(
+                "expected an iterable of batches (x, y), or a callable that returns one, "
+                f"got {batches!r}"
+            )
+        self._batches = batches
+        self._steps = None if steps is None else check_size("steps", steps)
+        self.whole_batches = shuffle_buffer is None
+        if shuffle_buffer is not None:
+            self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
+        self.prefetch = checked_prefetch(prefetch)
+        self._once = not callable(batches) and iter(batches) is batches
+        self._peeked: list[Any] = []
+        self.single_use = self._once and steps is None
+        self.batches = self._steps
+        if steps is None and isinstance(batches, Sized):
+            self.batches = len(batches)
+
+    def chunks(self, epoch: int, order: Generator | None) -> Chunks:
+        """Return the batches of an epoch; see :meth:`Source.chunks`."""
+        given = self._opened(epoch)
+        try:
+            count = 0
+            for count, batch in enumerate(itertools.islice(given, self._steps), 1):
+                yield _as_chunk(batch, f"batch {count} of epoch {epoch}")
+        finally:
+            if not self._once and hasattr(given, "close"):
+                given.close()
+        if self.batches is not None and count < self.batches:
+            raise DataError(
+                f"the batches ended after {count} of {self.batches} in epoch {epoch}"
+                + (_USED_UP if self._once else "")
+            )
+        if count == 0:
+            raise DataError(f"there were no batches in epoch {epoch}{_USED_UP * self._once}")
+
+    def peek(self) -> Chunk:
+        """Return the first batch, which is not used up by that."""
+        if not self._once:
+            return super().peek()
+        if not self._peeked:
+            self._peeked += itertools.islice(self._batches, 1)  # type: ignore[arg-type]
+        if not self._peeked:
+            raise DataError(f"there are no batches{_USED_UP}")
+        return _as_chunk(self._peeked[0], "batch 1 of epoch 1")
+
+    def _opened(self, epoch: int) -> Iterator[Any]:
+        """Return an iterator over the batches of an epoch."""
+        if callable(self._batches):
+            made = self._batches(epoch) if _takes_epoch(self._batches) else self._batches()
+            if not isinstance(made, Iterable):
+                raise TypeError(
+                    "the callable must return an iterable of batches (x, y), for instance by "
+                    f"yielding them; it returned {made!r}"
+                )
+            return iter(made)
+        if not self._once:
+            return iter(self._batches)
+        peeked, self._peeked = self._peeked, []
+        return itertools.chain(peeked, self._batches)
+
+
+class MemoryMap(Source):
+    """Rows of memory-mapped arrays, which are read a chunk at a time and never as a whole.
+
+    Where ``fit`` shuffles, chunks of 1024 neighbouring rows are read in random order, and rows are
+    shuffled within a buffer. A buffer that holds them all makes every order equally likely.
+
+    Args:
+        x: array of shape (rows, *input_shape), for instance of ``np.load(path, mmap_mode="r")``.
+        y: array with the target of each row, mapped or not.
+        sample_weight: how much each row counts, or None.
+        shuffle_buffer: how many rows to shuffle together.
+        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none.
+
+    Raises:
+        ValueError: lengths do not match, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        shuffle_buffer: int = SHUFFLE_BUFFER,
+        prefetch: int = PREFETCH,
+    ) -> None:
+        self._arrays = tuple(
+            a if a is None or isinstance(a, np.ndarray) else np.asarray(a)
+            for a in (x, y, sample_weight)
+        )
+        shape = np.shape(x)
+        if len(shape) < 2 or shape[0] == 0:
+            raise ValueError(
+                f"X must have one row for each sample, as shape (rows, features); got shape {shape}"
+            )
+        for name, array in zip(("y", "sample_weight"), self._arrays[1:], strict=True):
+            if array is not None and np.shape(array)[:1] != shape[:1]:
+                raise ValueError(
+                    f"X and {name} must have the same length, got {shape[0]} rows and "
+                    f"shape {np.shape(array)}"
+                )
+        self.rows, self._shape = shape[0], tuple(shape[1:])
+        self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
+        self.prefetch = checked_prefetch(prefetch)
+
+    def chunks(self, epoch: int, order: Generator | None) -> Chunks:
+        """Return chunks of neighbouring rows; see :meth:`Source.chunks`."""
+        assert self.rows is not None
+        count = -(-self.rows // _CHUNK_ROWS)
+        for number in range(count) if order is None else order.permutation(count):
+            first = int(number) * _CHUNK_ROWS
+            part = slice(first, first + _CHUNK_ROWS)
+            for array in self._arrays:
+                _check_length(array)
+            # Copied here: what has been read does not change, nor fail, later on.
+            x, y, weight = (None if a is None else np.array(a[part]) for a in self._arrays)
+            yield Chunk(x, y, weight, "", first)
+
+    def feature_shape(self) -> Shape:
+        """Return the shape of a row's features."""
+        return self._shape
+
+
+def _check_length(array: Any) -> None:
+    """Refuse a mapped file that has become shorter: to read beyond its end would kill the process."""
+    base = array
+    while isinstance(base, np.ndarray):
+        outer, base = base, base.base
+    if not isinstance(base, mmap.mmap) or not isinstance(outer, np.memmap):
+        return
+    start = outer.offset - outer.offset % mmap.ALLOCATIONGRANULARITY
+    if base.size() < start + len(base):
+        raise DataError(f"the mapped file {outer.filename} has become shorter while it was read")
+
+
+class _Mapped(Source):
+    """A source whose rows pass through a function; see :meth:`Source.map`."""
+
+    def __init__(self, source: Source, function: Callable[..., tuple[Any, ...]]) -> None:
+        self._source, self._function = source, function
+        self.rows, self.batches, self.single_use = source.rows, source.batches, source.single_use
+        self.whole_batches = source.whole_batches
+        self.shuffle_buffer, self.prefetch = source.shuffle_buffer, source.prefetch
+
+    def chunks(self, epoch: int, order: Generator | None) -> Chunks:
+        with closing(self._source.chunks(epoch, order)) as chunks:
+            for chunk in chunks:
+                yield self._mapped(chunk)
+
+    def peek(self) -> Chunk:
+        return self._mapped(self._source.peek())
+
+    def _mapped(self, chunk: Chunk) -> Chunk:
+        given = (chunk.x, chunk.y) if chunk.weight is None else chunk[:3]
+        made = self._function(*given)
+        return _as_chunk(made, f"{chunk.where or f'rows from {chunk.first}'}, mapped")
+
+
+def source_of(x: Any, y: Any, weight: Any) -> Source | None:
+    """Return the source that the arguments of ``fit`` mean; None: they are arrays.
+
+    Raises:
+        ValueError: there is a target or a weight beside a source, which has its own.
+        TypeError: there is no target, and ``x`` is no source either.
+    """
+    if y is None or callable(x) or isinstance(x, Source | Iterator):
+        if y is not None or weight is not None:
+            extra = "y" if y is not None else "sample_weight"
+            raise ValueError(f"{extra} is a part of the batches: give them as (x, y, weight)")
+        if isinstance(x, Source):
+            return x
+        if hasattr(x, "shape") or not (callable(x) or isinstance(x, Iterable)):
+            raise TypeError("there is no y: give arrays x and y, or batches (x, y)")
+        return Batches(x)
+    if isinstance(x, np.memmap):
+        return MemoryMap(x, y, weight)
+    return None
+
+
+def checked_prefetch(value: Any) -> int:
+    """Return a number of blocks to prepare ahead, 0 or more."""
+    return 0 if value == 0 and not isinstance(value, bool) else check_size("prefetch", value)
+
+
+_USED_UP = (
+    ": an iterator can be gone through only once; give the function that makes it, "
+    "fit(make_batches), so that each epoch begins anew"
+)
+
+
+def _as_chunk(batch: Any, where: str) -> Chunk:
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+        what = f"{len(batch)} things" if isinstance(batch, tuple | list) else repr(type(batch))
+        raise DataError(f"{where} must be (x, y) or (x, y, weight), got {what}")
+    return Chunk(batch[0], batch[1], batch[2] if len(batch) == 3 else None, where)
+
+
+def _takes_epoch(function: Callable[..., Any]) -> bool:
+    """Return whether a function asks for the number of the epoch."""
+    try:
+        parameters = inspect.signature(function).parameters
+        inspect.signature(function).bind()
+    except TypeError:
+        return True  # it cannot be called without
+    except ValueError:  # some of C's have no signature
+        return False
+    return "epoch" in parameters

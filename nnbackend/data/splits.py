@@ -1,0 +1,175 @@
+"""Splits: which rows train and which validate, once or in folds.
+
+All of them are row numbers, drawn by the portable generator: the same seed gives the same parts on
+every backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend import random
+from nnbackend.checks import check_number, check_size
+
+__all__ = ["folds", "split", "stratified"]
+
+Rows = NDArray[np.intp]
+
+
+def split(
+    rows: int, fraction: float, seed: int = 0, *, classes: Any = None, groups: Any = None
+) -> tuple[Rows, Rows]:
+    """Return the row numbers for training and for validation, at random by ``seed``.
+
+    Args:
+        rows: how many there are.
+        fraction: for validation, above 0 and below 1; at least one row stays on either side.
+        seed: fixes the split.
+        classes: array-like of the class of each row. Each class then has the same share of both
+            parts, up to one row, and at least one row for training.
+        groups: array-like of the group of each row. All rows of a group are then on one side; the
+            fraction is met as nearly as whole groups allow.
+
+    Raises:
+        ValueError: the fraction is out of range, there is one row only, or one group only.
+    """
+    fraction = check_number("validation_split", fraction, 0.0, 1.0)
+    if fraction == 0.0:
+        raise ValueError("validation_split must be above 0 and below 1, got 0")
+    if rows < 2:
+        raise ValueError("a validation split needs at least 2 rows, got 1")
+    if classes is not None and groups is not None:
+        raise ValueError("a split is by classes or by groups, not both")
+    order = random.permutation(seed, rows, "validation split")
+    held_out = min(max(round(rows * fraction), 1), rows - 1)
+    if classes is not None:
+        validates = stratified(_codes("the classes", classes, rows), order, held_out)
+    elif groups is not None:
+        validates = _grouped(_codes("groups", groups, rows), seed, held_out)
+    else:
+        validates = np.zeros(rows, dtype=bool)
+        validates[order[:held_out]] = True
+    return np.flatnonzero(~validates), np.flatnonzero(validates)
+
+
+def folds(
+    rows: int, count: int = 5, seed: int = 0, *, classes: Any = None, groups: Any = None
+) -> list[tuple[Rows, Rows]]:
+    """Return ``count`` pairs of row numbers for training and for testing.
+
+    Each row is tested in one fold and trains in all others. The sizes of the folds differ by one row
+    at most; with ``classes`` so do the numbers of rows of each class. With ``groups`` the rows of a
+    group are tested together, and the folds are as even as a greedy choice makes them: the largest
+    group goes to the fold that has the fewest rows.
+
+    Args:
+        rows: how many there are.
+        count: of folds, at least 2.
+        seed: fixes the folds.
+        classes: array-like of the class of each row.
+        groups: array-like of the group of each row.
+
+    Raises:
+        ValueError: there are fewer rows, rows of a class, or groups than folds.
+    """
+    count = check_size("folds", count)
+    if count < 2:
+        raise ValueError("folds must be at least 2, got 1")
+    if classes is not None and groups is not None:
+        raise ValueError("folds are by classes or by groups, not both")
+    if groups is not None:
+        fold = _group_folds(_codes("groups", groups, rows), count, seed)
+    else:
+        if rows < count:
+            raise ValueError(f"{rows} rows are too few for {count} folds")
+        order = random.permutation(seed, rows, "folds")
+        if classes is not None:
+            codes = _codes("the classes", classes, rows)
+            fewest = int(np.bincount(codes).min())
+            if fewest < count:
+                raise ValueError(
+                    f"a class has {fewest} row{'s' if fewest > 1 else ''}, too few for {count} "
+                    "stratified folds, of which each tests one"
+                )
+            order = order[np.argsort(codes[order], kind="stable")]
+        # Dealt out like cards: class after class, so that each gives its share to every fold.
+        fold = np.empty(rows, dtype=np.intp)
+        fold[order] = np.arange(rows) % count
+    return list(_parts(fold, count))
+
+
+def _parts(fold: Rows, count: int) -> Iterator[tuple[Rows, Rows]]:
+    for i in range(count):
+        yield np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+
+
+def _codes(name: str, values: Any, rows: int) -> Rows:
+    """Return a number from 0 for each different value; one value for each row is needed."""
+    column = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    if column.ndim == 2 and column.shape[1] == 1:
+        column = column[:, 0]
+    elif column.ndim == 2 and column.shape[1] > 1:  # one-hot rows
+        column = column.argmax(axis=1)
+    if column.shape != (rows,):
+        raise ValueError(
+            f"{name} must be given for each of the {rows} rows, got shape {column.shape}"
+        )
+    codes: Rows = np.unique(column, return_inverse=True)[1]
+    return codes
+
+
+def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
+    """Return which rows validate: of every class its share.
+
+    Args:
+        codes: the class of each row, as a number.
+        order: all rows in random order.
+        wanted: how many are to validate; fewer do if too many are the only rows of their class.
+    """
+    # The first row of each class stays in training. Of the others, ordered by class, rows at equal
+    # distances are taken, so that every class gives its share.
+    _, first = np.unique(codes[order], return_index=True)
+    others = np.delete(order, first)
+    others = others[np.argsort(codes[others], kind="stable")]
+    wanted = min(wanted, len(others))
+    picked = ((np.arange(wanted) + 0.5) * len(others) / max(wanted, 1)).astype(np.intp)
+    validates = np.zeros(len(order), dtype=bool)
+    validates[others[picked]] = True
+    return validates
+
+
+def _grouped(codes: Rows, seed: int, wanted: int) -> NDArray[np.bool]:
+    """Return which rows validate: whole groups, in random order, as long as they bring it nearer."""
+    sizes = np.bincount(codes)
+    if len(sizes) < 2:
+        raise ValueError("a split by groups needs at least 2 groups, got 1")
+    chosen = np.zeros(len(sizes), dtype=bool)
+    held_out = 0
+    order = random.permutation(seed, len(sizes), "validation groups")
+    for group in order:
+        if abs(held_out + sizes[group] - wanted) < abs(held_out - wanted):
+            chosen[group] = True
+            held_out += int(sizes[group])
+    if not chosen.any():
+        chosen[sizes.argmin()] = True
+    if chosen.all():
+        chosen[order[-1]] = False
+    return chosen[codes]
+
+
+def _group_folds(codes: Rows, count: int, seed: int) -> Rows:
+    """Return the fold of each row: the largest group first, to the fold with the fewest rows."""
+    sizes = np.bincount(codes)
+    if len(sizes) < count:
+        raise ValueError(f"{len(sizes)} groups are too few for {count} folds")
+    order = random.permutation(seed, len(sizes), "folds")
+    filled = np.zeros(count, dtype=np.intp)
+    fold = np.empty(len(sizes), dtype=np.intp)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    return fold[codes]
