@@ -30,6 +30,7 @@ VALUES = {
     "silu": jax.nn.silu,
     "softplus": jax.nn.softplus,
     "mish": jax.nn.mish,
+    "exponential": jnp.exp,
     "softmax": jax.nn.softmax,
 }
 

@@ -35,6 +35,7 @@ ACTIVATION_TWINS = {
     "silu": F.silu,
     "softplus": lambda x: F.softplus(x, threshold=1e9),
     "mish": F.mish,
+    "exponential": torch.exp,
     "softmax": lambda x: F.softmax(x, -1),
 }
 LOSS_TWINS = {
