@@ -485,6 +485,11 @@ def test_validation_data_of_one_s_own():
     )
 
 
+class _HalveTheRate(nnb.callbacks.Callback):
+    def epoch_end(self, run: Any) -> None:
+        run.learning_rate_factor *= 0.5
+
+
 def test_metrics_callbacks_and_time():
     y = TARGETS["multiclass"]
     seen: list[Any] = []
@@ -514,6 +519,20 @@ def test_metrics_callbacks_and_time():
     assert mlp.history_.stopped == "enough"
     assert len(mlp.history_["accuracy"]) == 2
     assert set(mlp.history_) >= {"epoch", "loss", "accuracy", "learning_rate", "seconds"}
+    converged = ours.MLPClassifier(callbacks=[lambda run: None], tol=9.0, n_iter_no_change=2).fit(
+        X, y
+    )
+    assert converged.history_.stopped.startswith("Training loss did not improve")
+
+    class Leave(nnb.callbacks.Callback):
+        def batch_end(self, run: Any) -> None:
+            if run.epoch == 2:
+                run.stop("left", at_once=True)
+
+    left = ours.MLPClassifier(callbacks=[Leave()], batch_size=60).fit(X, y)
+    assert (left.n_iter_, left.history_.stopped) == (1, "left")
+    plateau = ours.MLPClassifier(callbacks=[_HalveTheRate()], max_iter=4, random_state=0).fit(X, y)
+    np.testing.assert_allclose(plateau.history_["learning_rate"], [1e-3, 5e-4, 2.5e-4, 1.25e-4])
     timed = ours.MLPClassifier(max_time=1e-9).fit(X, y)
     assert timed.n_iter_ == 1
     assert "max_time" in timed.history_.stopped
@@ -802,6 +821,8 @@ def test_a_model_of_a_library_that_is_missing_predicts_with_numpy():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         elsewhere.predict(X)  # said once
+    with pytest.warns(UserWarning, match="NumPy predicts in its place"):
+        assert "Dense(100, relu)" in estimator_html_repr(elsewhere)
     with pytest.raises(nnb.errors.BackendUnavailableError):
         elsewhere.fit(X, TARGETS["multiclass"])
 

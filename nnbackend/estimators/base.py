@@ -48,9 +48,9 @@ from nnbackend.types import Array, Layer, Params
 __all__ = ["NeuralEstimator", "keep_arguments"]
 
 _STOCHASTIC = ("sgd", "adam")
-_TRANSIENT = ("_home",)
-_BATCH_ROWS = 4096
-_FEW = 10_000
+_TRANSIENT = ("_home", "_trainer", "_described")  # they do not go into a pickle
+_BATCH_ROWS = 4096  # of a sparse matrix that are made dense at a time
+_FEW = 10_000  # numbers that are looked at one by one in no time
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -301,6 +301,7 @@ class NeuralEstimator(BaseEstimator):
         places = np.arange(count)
         self.n_iter_ = 0
         best: Params | None = None
+        error: BaseException | None = None
         run = self._run(trainer, math.ceil(count / size), incremental)
         try:
             for _ in range(self.max_iter):
@@ -312,8 +313,11 @@ class NeuralEstimator(BaseEstimator):
                     places = shuffle(places, random_state=self._random_state)
                     order = places if rows is None else rows[places]
                 figures = trainer.epoch(samples, size, order, *_blocks(run, size))
-                self.n_iter_ += 1
                 self.loss_ = figures["loss"]
+                if run is not None and run.at_once:  # a callback left the epoch
+                    self.history_.stopped = run.reason
+                    break
+                self.n_iter_ += 1
                 self.t_ += count
                 self.loss_curve_.append(self.loss_)
                 if self.verbose:
@@ -341,11 +345,15 @@ class NeuralEstimator(BaseEstimator):
         except KeyboardInterrupt:
             self.history_.stopped = "interrupted by the user"
             warnings.warn("Training interrupted by user.", stacklevel=4)
+        except BaseException as problem:
+            error = problem
+            raise
         finally:
             self._publish(trainer.result if best is None else best, backend)
             if run is not None:
                 run.publish()
-                run.end()
+                run.reason = self.history_.stopped
+                run.end(error)
 
     def _ready_trainer(
         self, objective: Objective, backend: Backend, params: Params, incremental: bool
@@ -636,19 +644,22 @@ class NeuralEstimator(BaseEstimator):
                 return backend, forward, kept
             if all(a is b for a, b in zip(leaves(kept), sources, strict=True)):
                 return backend, forward, placed
-        home = self._result_home()
-        try:
-            backend = self._backend_for(home, self._dtype).like(dtype=self._dtype)
-        except BackendUnavailableError as error:
-            warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=4)
-            backend = get_backend("numpy", None, self._dtype)
+        backend = self._fitted_backend()
         forward = training.forward_pass(self._layers, backend)
         # NumPy's parameters are used where they are, so that changes made to them count.
-        own = backend.name == "numpy" and home is HOST
+        own = backend.name == "numpy" and self._result_home() is HOST
         placed = None if own else tree_map(backend.asarray, kept)
         # Changed in place: a prediction sets no attribute.
         self._session[:] = [self._layers, backend, forward, placed, leaves(kept)]
         return backend, forward, kept if placed is None else placed
+
+    def _fitted_backend(self) -> Backend:
+        """Return the backend of the fitted network; NumPy, and a warning, where it cannot be used."""
+        try:
+            return self._backend_for(self._result_home(), self._dtype).like(dtype=self._dtype)
+        except BackendUnavailableError as error:
+            warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=5)
+            return get_backend("numpy", None, self._dtype)
 
     # What is kept
 
@@ -659,8 +670,7 @@ class NeuralEstimator(BaseEstimator):
         return self._network_of(self._kept_params())
 
     def _network_of(self, params: Params) -> Network:
-        home = self._result_home()
-        backend = self._backend_for(home, self._dtype).like(dtype=self._dtype)
+        backend = self._fitted_backend()
         layers = self._ending_in(self._output_activation())
         network = Network(layers, backend=backend, seed=self._seed)
         with backend.scope():
@@ -685,7 +695,7 @@ class NeuralEstimator(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
-        for name in (*_TRANSIENT, "_trainer", "_described"):
+        for name in _TRANSIENT:
             state.pop(name, None)
         trainer = self.__dict__.get("_trainer")
         if trainer is not None:
