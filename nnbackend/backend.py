@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -417,6 +418,12 @@ def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
     # Converted here, before it travels: fewer bytes, and some devices have no float64.
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
         return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def finite_on_host(x: np.ndarray[Any, Any]) -> bool:
+    """Return whether no number of a NumPy array is NaN or infinite."""
+    # A finite sum of squares proves it in one fast pass; an infinite one may be an overflow.
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
 
 
 def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Loop", "raise_divergence"]
 
 _BRIEF = 0.02  # seconds; while epochs of one step take less, more of them are run together
-_MOST_TOGETHER = 1024
+_MOST_TOGETHER = 8192
 
 
 class Loop:

@@ -20,6 +20,9 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 class Running:
     """What is asked of a run beside what it learns; the options of the command explain them.
 
+    Attributes:
+        data: what is read, and must not be written to.
+
     Raises:
         ValueError: a number is out of range, or a file of an unknown kind.
         WrongCall: a file cannot be written.
@@ -31,6 +34,8 @@ class Running:
     log: Path | None = None
     max_time: float | None = None
 
+    data: Path | None = None
+
     def __post_init__(self) -> None:
         if self.checkpoint is not None and self.checkpoint.is_file():
             raise ValueError(f"--checkpoint takes a folder, and {self.checkpoint} is a file")
@@ -39,7 +44,7 @@ class Running:
         if self.log is not None:
             if self.log.suffix not in _LOGS:
                 raise ValueError(f"--log writes {' or '.join(_LOGS)}, not {self.log.name!r}")
-            check_output(self.log, option="--log")
+            check_output(self.log, *([] if self.data is None else [self.data]), option="--log")
 
     def callbacks(self, validates: bool) -> list[Callback]:
         """Return the callbacks that do what was asked.

@@ -270,7 +270,7 @@ def train(
                 seed=seed,
             )
             limit = None if max_time is None else seconds(max_time)
-            running = Running(checkpoint, resume, patience, log, limit)
+            running = Running(checkpoint, resume, patience, log, limit, data)
             engine = get_backend(backend, device, dtype)
         rows = read_rows(data, target, settings)
         with wrong_call():

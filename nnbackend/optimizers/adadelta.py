@@ -39,24 +39,24 @@ class Adadelta(Optimizer):
     epsilon: Scheduled = 1e-6
     weight_decay: Scheduled = 0.0
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return all hyperparameters."""
-        now = self.at(step)
-        return now.learning_rate, now.smoothing, now.epsilon, now.weight_decay
+    def fixed(self) -> tuple[Any, ...]:
+        """Return all hyperparameters but the learning rate, and the weight of a new square."""
+        now: Any = self
+        return now.smoothing, 1.0 - now.smoothing, self.epsilon, self.weight_decay
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        rate, smoothing, epsilon, weight_decay = scalars
+        smoothing, new, epsilon, weight_decay = self.constants(scalars, 1)
         if self.weight_decay:
             g = decayed(g, p, weight_decay)
         v, u = slots
         v *= smoothing
-        v += (1.0 - smoothing) * g * g
+        v += new * g * g
         d = xp.sqrt((u + epsilon) / (v + epsilon))
         d *= g
         u *= smoothing
-        u += (1.0 - smoothing) * d * d
-        p -= rate * d
+        u += new * d * d
+        p -= scalars[0] * d
         return p, (v, u)

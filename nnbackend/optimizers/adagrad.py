@@ -39,16 +39,15 @@ class Adagrad(Optimizer):
     epsilon: Scheduled = 1e-10
     weight_decay: Scheduled = 0.0
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return all hyperparameters."""
-        now = self.at(step)
-        return now.learning_rate, now.initial, now.epsilon, now.weight_decay
+    def fixed(self) -> tuple[Any, ...]:
+        """Return all hyperparameters but the learning rate."""
+        return self.initial, self.epsilon, self.weight_decay
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        rate, initial, epsilon, weight_decay = scalars
+        initial, epsilon, weight_decay = self.constants(scalars, 1)
         if self.weight_decay:
             g = decayed(g, p, weight_decay)
         (s,) = slots
@@ -56,6 +55,6 @@ class Adagrad(Optimizer):
         d = xp.sqrt(s + initial)
         d += epsilon
         d = g / d
-        d *= rate
+        d *= scalars[0]
         p -= d
         return p, (s,)

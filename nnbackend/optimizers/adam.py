@@ -38,19 +38,23 @@ class Moments(Optimizer):
     epsilon: Scheduled = 1e-8
     weight_decay: Scheduled = 0.0
 
-    def decays(self, step: int, now: Any) -> tuple[float, float]:
-        """Return what the kept arrays are multiplied by: the betas, where they are constant.
+    def fixed(self) -> tuple[Any, ...]:
+        """Return the betas, by which the kept arrays are multiplied, and weight decay."""
+        return self.beta1, self.beta2, self.weight_decay
 
-        Args:
-            step: counts from 1.
-            now: this optimiser at that step.
-        """
+    def moved(self, step: int, now: Any) -> tuple[Any, ...]:
+        """Return the same where betas change: the kept arrays were divided by ``1 - beta`` before."""
         if step == 1 or not (callable(self.beta1) or callable(self.beta2)):
-            return now.beta1, now.beta2
-        before = self.at(step - 1)  # whose betas the arrays were divided by
+            return now.fixed()  # type: ignore[no-any-return]
+        before = self.at(step - 1)
         beta1 = now.beta1 * (1.0 - before.beta1) / (1.0 - now.beta1)
         beta2 = now.beta2 * (1.0 - before.beta2) / (1.0 - now.beta2)
-        return beta1, beta2
+        return beta1, beta2, now.weight_decay
+
+    def correction(self, step: int) -> float:
+        """Return by what the root of the kept ``v`` is too large."""
+        now: Any = self
+        return math.sqrt((1.0 - now.beta2**step) / (1.0 - now.beta2))
 
 
 def advance(slots: Slots, g: Array, beta1: Any, beta2: Any) -> tuple[Array, Array]:
@@ -90,33 +94,34 @@ class Adam(Moments):
         """The two running means and, with amsgrad, the largest second one."""
         return 3 if self.amsgrad else 2
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return factor and epsilon for the arrays as they are kept, decays, and weight decay's."""
-        now = self.at(step)
-        beta1, beta2 = now.beta1, now.beta2
-        correction = math.sqrt((1.0 - beta2**step) / (1.0 - beta2))
-        factor = now.learning_rate * correction * (1.0 - beta1) / (1.0 - beta1**step)
-        if now is not self:
-            beta1, beta2 = self.decays(step, now)
-        return factor, now.epsilon * correction, beta1, beta2, now.shrinkage()
-
-    def shrinkage(self) -> Any:
-        """Return the number that weight decay takes: here, how much of ``p`` goes to ``g``."""
-        return self.weight_decay
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the factor and the epsilon for the arrays as they are kept."""
+        now: Any = self
+        correction = self.correction(step)
+        factor = now.learning_rate * correction * (1.0 - now.beta1) / (1.0 - now.beta1**step)
+        return factor, now.epsilon * correction
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
+        beta1, beta2, weight_decay = self.constants(scalars, 2)
         if self.weight_decay:
-            g = decayed(g, p, scalars[4])
-        return self._step(p, g, slots, scalars, xp)
+            g = decayed(g, p, weight_decay)
+        return self._step(p, g, slots, scalars, beta1, beta2, xp)
 
     def _step(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self,
+        p: Array,
+        g: Array,
+        slots: Slots,
+        scalars: tuple[Any, ...],
+        beta1: Any,
+        beta2: Any,
+        xp: Namespace,
     ) -> tuple[Array, Slots]:
         """Return the parameter and its running means after a step, without weight decay."""
-        m, v = advance(slots[:2], g, scalars[2], scalars[3])
+        m, v = advance(slots[:2], g, beta1, beta2)
         slots = (m, v, xp.maximum(slots[2], v)) if self.amsgrad else (m, v)
         d = xp.sqrt(slots[-1])
         d += scalars[1]
@@ -136,15 +141,16 @@ class AdamW(Adam):
 
     weight_decay: Scheduled = 1e-2
 
-    def shrinkage(self) -> Any:
-        """Return the factor of ``p``."""
-        rate: Any = self.learning_rate
-        return 1.0 - rate * self.weight_decay
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return those of Adam, and what is left of a parameter after its decay."""
+        now: Any = self
+        return *super().varying(step), 1.0 - now.learning_rate * now.weight_decay
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
+        beta1, beta2, _ = self.constants(scalars, 3)
         if self.weight_decay:
-            p *= scalars[4]
-        return self._step(p, g, slots, scalars, xp)
+            p *= scalars[2]
+        return self._step(p, g, slots, scalars, beta1, beta2, xp)

@@ -50,7 +50,11 @@ def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What all optimisers share. A new one gives ``slots``, ``bounds``, ``scalars`` and ``rule``.
+    """What all optimisers share. A new one gives ``slots``, ``bounds`` and ``rule``.
+
+    The numbers of a rule are computed on the host in float64, by ``varying`` (those that change from
+    step to step) and ``fixed`` (the others). What varies reaches a compiled step as data, and where
+    a hyperparameter is a schedule all of them do: so no rule computes with numbers alone.
 
     Args:
         learning_rate: a number, or a schedule: a function of the step, which counts from 0. So may
@@ -74,6 +78,7 @@ class Optimizer(ABC):
     """The range of each hyperparameter, from the lower bound to below the upper one."""
 
     _scheduled: ClassVar[tuple[str, ...]] = ()
+    _fixed: ClassVar[tuple[float, ...]] = ()
 
     learning_rate: Scheduled = 1e-3
 
@@ -83,6 +88,7 @@ class Optimizer(ABC):
                 set_number(self, name, low, high)
         scheduled = tuple(name for name in self.bounds if is_schedule(getattr(self, name)))
         object.__setattr__(self, "_scheduled", scheduled)
+        object.__setattr__(self, "_fixed", () if scheduled else self.fixed())
 
     def at(self, step: int) -> Any:
         """Return the optimiser with the values that its schedules have at a step, counted from 1.
@@ -121,11 +127,27 @@ class Optimizer(ABC):
         )
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the numbers of ``rule`` that depend on the step alone, which counts from 1.
+        """Return the numbers that ``rule`` is given at a step, which counts from 1."""
+        if not self._scheduled:
+            return self.varying(step)
+        now = self.at(step)
+        return (*now.varying(step), *self.moved(step, now))
 
-        They are computed on the host in float64 and reach a compiled step as data.
-        """
-        return (self.rate(step),)
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the numbers that depend on the step or the learning rate; no schedule is left here."""
+        return (self.learning_rate,)
+
+    def fixed(self) -> tuple[Any, ...]:
+        """Return the numbers that depend on other hyperparameters alone; no schedule is left here."""
+        return ()
+
+    def moved(self, step: int, now: Any) -> tuple[Any, ...]:
+        """Return those of ``fixed`` where schedules move them; ``now`` is the optimiser at the step."""
+        return now.fixed()  # type: ignore[no-any-return]
+
+    def constants(self, scalars: Any, varying: int) -> Any:
+        """Return the numbers of ``fixed``, for ``rule``: constants, or what comes after the varying."""
+        return scalars[varying:] if self._scheduled else self._fixed
 
     @abstractmethod
     def rule(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,28 +30,28 @@ class LAMB(Moments):
 
     epsilon: Scheduled = 1e-6
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return rate, factor and epsilon for the arrays as they are kept, decays, weight decay."""
-        now = self.at(step)
-        correction = math.sqrt((1.0 - now.beta2**step) / (1.0 - now.beta2))
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the learning rate, and the factor and the epsilon for the arrays as they are kept."""
+        now: Any = self
+        correction = self.correction(step)
         factor = correction * (1.0 - now.beta1) / (1.0 - now.beta1**step)
-        epsilon = now.epsilon * correction
-        return now.learning_rate, factor, epsilon, *self.decays(step, now), now.weight_decay
+        return now.learning_rate, factor, now.epsilon * correction
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        rate, factor, epsilon, beta1, beta2, weight_decay = scalars
+        beta1, beta2, weight_decay = self.constants(scalars, 3)
         m, v = advance(slots, g, beta1, beta2)
         d = xp.sqrt(v)
-        d += epsilon
+        d += scalars[2]
         d = m / d
-        d *= factor
+        d *= scalars[1]
         if self.weight_decay:
             d += weight_decay * p
         of_p, of_d = norm(p, xp), norm(d, xp)
         moving = (of_p > 0.0) & (of_d > 0.0)
-        d *= rate * xp.where(moving, of_p / xp.where(moving, of_d, 1.0), 1.0)
+        d *= xp.where(moving, of_p / xp.where(moving, of_d, 1.0), 1.0)
+        d *= scalars[0]
         p -= d
         return p, (m, v)

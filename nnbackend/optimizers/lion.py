@@ -40,23 +40,27 @@ class Lion(Optimizer):
     beta2: Scheduled = 0.99
     weight_decay: Scheduled = 0.0
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the learning rate, the betas, and the factor of weight decay."""
-        now = self.at(step)
-        rate = now.learning_rate
-        return rate, now.beta1, now.beta2, 1.0 - rate * now.weight_decay
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the learning rate, and what is left of a parameter after its decay."""
+        now: Any = self
+        return now.learning_rate, 1.0 - now.learning_rate * now.weight_decay
+
+    def fixed(self) -> tuple[Any, ...]:
+        """Return the betas, and the weights of a new gradient."""
+        now: Any = self
+        return now.beta1, 1.0 - now.beta1, now.beta2, 1.0 - now.beta2
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        rate, beta1, beta2, shrink = scalars
+        beta1, new1, beta2, new2 = self.constants(scalars, 2)
         (m,) = slots
-        c = (1.0 - beta1) * g
+        c = new1 * g
         c += beta1 * m
         if self.weight_decay:
-            p *= shrink
-        p -= rate * xp.sign(c)
+            p *= scalars[1]
+        p -= scalars[0] * xp.sign(c)
         m *= beta2
-        m += (1.0 - beta2) * g
+        m += new2 * g
         return p, (m,)

@@ -89,29 +89,40 @@ class Muon(Optimizer):
         return replace(own, others=self.others.scaled(factor))  # type: ignore[call-arg]
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        """Return rate, momentum and the factor of weight decay; then those of the other rule."""
-        now = self.at(step)
-        rate = now.learning_rate
-        return rate, now.momentum, 1.0 - rate * now.weight_decay, *now._others.scalars(step)
+        """Return the numbers for a matrix, then those of the other rule."""
+        others: Optimizer = self._others  # type: ignore[attr-defined]
+        return *super().scalars(step), *others.scalars(step)
+
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the learning rate, and what is left of a matrix after its decay."""
+        now: Any = self
+        return now.learning_rate, 1.0 - now.learning_rate * now.weight_decay
+
+    def fixed(self) -> tuple[Any, ...]:
+        """Return the momentum, and the weight of a new gradient."""
+        now: Any = self
+        return now.momentum, 1.0 - now.momentum
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
+        own = 4 if self._scheduled else 2  # of the scalars
         if p.ndim != 2:
             others: Optimizer = self._others  # type: ignore[attr-defined]
             used = others.slots
-            p, kept = others.rule(p, g, slots[:used], scalars[3:], xp)
+            p, kept = others.rule(p, g, slots[:used], scalars[own:], xp)
             return p, (*kept, *slots[used:])
-        rate, momentum, shrink = scalars[:3]
+        momentum, new = self.constants(scalars[:own], 2)
         b = slots[0]
         b *= momentum
-        b += (1.0 - momentum) * g
-        u = momentum * b + (1.0 - momentum) * g if self.nesterov else b
+        b += new * g
+        u = momentum * b + new * g if self.nesterov else b
         if self.weight_decay:
-            p *= shrink
+            p *= scalars[1]
         d = orthogonal(u, self.iterations, self.epsilon, xp)
-        d *= rate * self._adjustment(p.shape)
+        d *= self._adjustment(p.shape)
+        d *= scalars[0]
         p -= d
         return p, (b, *slots[1:])
 
@@ -126,9 +137,12 @@ def orthogonal(u: Array, iterations: int, epsilon: float, xp: Namespace) -> Arra
     """Return a new matrix with the singular vectors of ``u`` and singular values near one."""
     a, b, c = _COEFFICIENTS
     tall = u.shape[0] > u.shape[1]
-    x = u.mT if tall else u
-    x = x / xp.maximum(norm(x, xp), epsilon)
+    x = u / xp.maximum(norm(u, xp), epsilon)
     for _ in range(iterations):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x.mT if tall else x
+        gram = x.mT @ x if tall else x @ x.mT  # the smaller of the two
+        polynomial = b * gram
+        polynomial += c * (gram @ gram)
+        step = x @ polynomial if tall else polynomial @ x
+        x *= a
+        x += step
+    return x

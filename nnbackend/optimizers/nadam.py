@@ -44,33 +44,29 @@ class Nadam(Moments):
         set_number(self, "beta1", 0.0, 1.0)
         set_number(self, "momentum_decay", 0.0)
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the factors of ``g`` and ``m``, epsilon, the decays, and weight decay."""
-        now = self.at(step)
-        correction = math.sqrt((1.0 - now.beta2**step) / (1.0 - now.beta2))
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the factors of ``g`` and of ``m`` as it is kept, and epsilon."""
+        now: Any = self
+        correction = self.correction(step)
         rate = now.learning_rate * correction
         u, total = _momentum(now.beta1, now.momentum_decay, step)
         u_next, total_next = _momentum(now.beta1, now.momentum_decay, step + 1)
-        return (
-            rate * (1.0 - u) / (1.0 - total),
-            rate * u_next * (1.0 - now.beta1) / (1.0 - total_next),
-            now.epsilon * correction,
-            *self.decays(step, now),
-            now.weight_decay,
-        )
+        of_gradient = rate * (1.0 - u) / (1.0 - total)
+        of_mean = rate * u_next * (1.0 - now.beta1) / (1.0 - total_next)
+        return of_gradient, of_mean, now.epsilon * correction
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        of_gradient, of_mean, epsilon, beta1, beta2, weight_decay = scalars
+        beta1, beta2, weight_decay = self.constants(scalars, 3)
         if self.weight_decay:
             g = decayed(g, p, weight_decay)
         m, v = advance(slots, g, beta1, beta2)
         root = xp.sqrt(v)
-        root += epsilon
-        d = of_gradient * g
-        d += of_mean * m
+        root += scalars[2]
+        d = scalars[0] * g
+        d += scalars[1] * m
         d /= root
         p -= d
         return p, (m, v)

@@ -28,9 +28,9 @@ class RAdam(Moments):
     arXiv:1908.03265, algorithm 2, with 5 for 4 as in PyTorch.
     """
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the factor of ``m``, those that make its divisor, the decays, and weight decay."""
-        now = self.at(step)
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the factor of ``m`` as it is kept, and the two numbers that make its divisor."""
+        now: Any = self
         beta1, beta2 = now.beta1, now.beta2
         factor = now.learning_rate * (1.0 - beta1) / (1.0 - beta1**step)
         left = 1.0 - beta2**step
@@ -41,20 +41,20 @@ class RAdam(Moments):
             share, rest = math.sqrt(1.0 - beta2), now.epsilon
             above = (length - 4.0) * (length - 2.0) * longest
             factor *= math.sqrt(left * above / ((longest - 4.0) * (longest - 2.0) * length))
-        return factor, share, rest, *self.decays(step, now), now.weight_decay
+        return factor, share, rest
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        factor, share, rest, beta1, beta2, weight_decay = scalars
+        beta1, beta2, weight_decay = self.constants(scalars, 3)
         if self.weight_decay:
             g = decayed(g, p, weight_decay)
         m, v = advance(slots, g, beta1, beta2)
         d = xp.sqrt(v)
-        d *= share
-        d += rest
+        d *= scalars[1]
+        d += scalars[2]
         d = m / d
-        d *= factor
+        d *= scalars[0]
         p -= d
         return p, (m, v)

@@ -44,21 +44,22 @@ class RMSprop(Optimizer):
         """The running mean and, with momentum, the velocity."""
         return 2 if self.momentum else 1
 
-    def scalars(self, step: int) -> tuple[Any, ...]:
-        """Return all hyperparameters."""
-        now = self.at(step)
-        return now.learning_rate, now.smoothing, now.epsilon, now.momentum, now.weight_decay
+    def fixed(self) -> tuple[Any, ...]:
+        """Return all hyperparameters but the learning rate, and the weight of a new square."""
+        now: Any = self
+        return now.smoothing, 1.0 - now.smoothing, self.epsilon, self.momentum, self.weight_decay
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        rate, smoothing, epsilon, momentum, weight_decay = scalars
+        rate = scalars[0]
+        smoothing, new, epsilon, momentum, weight_decay = self.constants(scalars, 1)
         if self.weight_decay:
             g = decayed(g, p, weight_decay)
         v = slots[0]
         v *= smoothing
-        v += (1.0 - smoothing) * g * g
+        v += new * g * g
         d = xp.sqrt(v)
         d += epsilon
         d = g / d

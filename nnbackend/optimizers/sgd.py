@@ -48,16 +48,15 @@ class SGD(Optimizer):
         """One array of velocity, with momentum."""
         return 1 if self.momentum else 0
 
-    def scalars(self, step: int) -> tuple[Any, ...]:
-        """Return learning rate, momentum and weight decay."""
-        now = self.at(step)
-        return now.learning_rate, now.momentum, now.weight_decay
+    def fixed(self) -> tuple[Any, ...]:
+        """Return momentum and weight decay."""
+        return self.momentum, self.weight_decay
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:
         """See the class."""
-        rate, momentum, weight_decay = scalars
+        momentum, weight_decay = self.constants(scalars, 1)
         if self.weight_decay:
             g = decayed(g, p, weight_decay)
         if self.momentum:
@@ -66,5 +65,5 @@ class SGD(Optimizer):
             v += g
             slots = (v,)
             g = g + momentum * v if self.nesterov else v
-        p -= rate * g
+        p -= scalars[0] * g
         return p, slots
