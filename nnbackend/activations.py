@@ -305,6 +305,21 @@ class Softplus:
         return functional.softplus(x, xp), lambda dy: dy * functional.sigmoid(x, xp)
 
 
+@ACTIVATIONS.register("exponential")
+@dataclass(frozen=True)
+class Exponential:
+    """``y = exp(x)``, for an output that is a rate; ``dx = dy * y``.
+
+    It is kept from overflowing: beyond x = 87 in float32 and 708 in float64 it rises no further.
+    """
+
+    initializer: ClassVar[str] = "glorot_uniform"
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        y = functional.exp(x, ctx.xp)
+        return y, lambda dy: dy * y
+
+
 @ACTIVATIONS.register("mish")
 @dataclass(frozen=True)
 class Mish:
@@ -328,21 +343,6 @@ class Mish:
             return dx
 
         return x * t, backward
-
-
-@ACTIVATIONS.register("exponential")
-@dataclass(frozen=True)
-class Exponential:
-    """``y = exp(x)``; ``dx = dy * y``. For outputs that are positive: counts, rates.
-
-    ``x`` counts as no more than 87 in float32 and 708 in float64, so that ``y`` stays finite.
-    """
-
-    initializer: ClassVar[str] = "glorot_uniform"
-
-    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
-        y = functional.exp(x, ctx.xp)
-        return y, lambda dy: dy * y
 
 
 @ACTIVATIONS.register("softmax")

@@ -19,7 +19,7 @@ def _largest_exponent(xp: Namespace, dtype: object) -> float:
 
 
 def exp(x: Array, xp: Namespace) -> Array:
-    """Return the exponential of ``x``, held where it would overflow."""
+    """Return e to the power of x, without overflow."""
     return xp.exp(xp.minimum(x, _largest_exponent(xp, x.dtype)))
 
 

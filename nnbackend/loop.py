@@ -245,7 +245,7 @@ class Loop:
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
-        s = self._samples
+        s = self._samples.learned()
         return {
             "rows": self._count,
             "batch_size": self._size,

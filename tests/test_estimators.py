@@ -407,6 +407,24 @@ def test_activations_for_each_layer_and_losses_of_this_library():
     two = clone(mlp).set_params(loss="softmax_cross_entropy").fit(X, TARGETS["binary"])
     assert two.predict_proba(X).shape == (150, 2)
     assert two.coefs_[-1].shape == (6, 2)
+    for loss, kind, size in (("hinge", "binary", 1), ("categorical_hinge", "multiclass", 4)):
+        margin = clone(mlp).set_params(loss=loss, metrics=["accuracy"], early_stopping=True)
+        margin.fit(X, TARGETS[kind])
+        assert margin.score(X, TARGETS[kind]) > 0.6
+        assert margin.coefs_[-1].shape == (6, size)
+        assert margin.out_activation_ == "identity"
+        assert not hasattr(margin, "predict_proba")
+        np.testing.assert_allclose(
+            margin.history_["accuracy"][-1], margin.score(X, TARGETS[kind]), atol=0.2
+        )
+    with pytest.raises(ValueError, match="'hinge' is not for multiclass targets"):
+        clone(mlp).set_params(loss="hinge").fit(X, y)
+    focal = clone(mlp).set_params(loss="softmax_focal").fit(X, y)
+    np.testing.assert_allclose(focal.predict_proba(X).sum(axis=1), 1.0)
+    counts = np.floor(np.exp(TARGETS["one"]))
+    library = nnb.losses.Poisson()
+    rates = ours.MLPRegressor(loss=library, max_iter=20, random_state=0).fit(X, counts)
+    assert (rates.predict(X) > 0).all()
     huber = ours.MLPRegressor(loss="huber", max_iter=60, learning_rate_init=0.01, random_state=0)
     assert huber.fit(X, TARGETS["one"]).score(X, TARGETS["one"]) > 0.6
 

@@ -29,11 +29,13 @@ __all__ = [
     "Dtype",
     "Json",
     "ModelFile",
+    "Reported",
     "WrongCall",
     "check_output",
     "print_facts",
     "print_figures",
     "print_json",
+    "print_table",
     "printable",
     "reporting",
     "say",
@@ -85,6 +87,14 @@ Json = Annotated[
     bool,
     typer.Option(
         "--json", help="Print one JSON object and nothing else.", rich_help_panel="The result"
+    ),
+]
+Reported = Annotated[
+    bool,
+    typer.Option(
+        "--report",
+        help="Show all metrics of the task, class by class, and the confusion matrix.",
+        rich_help_panel="The result",
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
@@ -222,6 +232,11 @@ def print_figures(rows: dict[str, dict[str, float] | None], remarks: dict[str, s
     for name, figures in rows.items():
         cells = [_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (figures or {}).items()]
         table.add_row(name, *cells, printable(remarks.get(name, "")))
+    _out.print(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table for people."""
     _out.print(table)
 
 

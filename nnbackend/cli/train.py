@@ -19,6 +19,7 @@ from nnbackend.cli.common import (
     DeviceName,
     Dtype,
     Json,
+    Reported,
     check_output,
     print_facts,
     print_figures,
@@ -29,9 +30,10 @@ from nnbackend.cli.common import (
     wrong_call,
 )
 from nnbackend.cli.model import TableModel
+from nnbackend.cli.report import print_report, report
 from nnbackend.cli.running import Running, seconds
 from nnbackend.cli.schedule import NAMES as SCHEDULES
-from nnbackend.cli.settings import Settings
+from nnbackend.cli.settings import LOSSES, Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
 from nnbackend.initializers import INITIALIZERS
@@ -84,8 +86,19 @@ DropoutRate = Annotated[float, network_option(help="Share dropped after each hid
 LossName = Annotated[
     str | None,
     training_option(
-        help="mse, mae, huber; softmax_cross_entropy, binary_cross_entropy.",
+        help="; ".join(", ".join(names) for names in LOSSES.values()) + ".",
         show_default="the first that suits",
+    ),
+]
+LabelSmoothing = Annotated[
+    float, training_option(help="Share of a target spread over all classes, for cross-entropies.")
+]
+ClassWeight = Annotated[
+    str | None,
+    training_option(
+        metavar="balanced",
+        help="Let rare classes count as much as frequent ones.",
+        show_default="none",
     ),
 ]
 OptimizerName = Annotated[str, training_option(help=f"{', '.join(OPTIMIZERS)}.")]
@@ -204,6 +217,8 @@ def train(
     init: Init = None,
     dropout: DropoutRate = 0.0,
     loss: LossName = None,
+    label_smoothing: LabelSmoothing = 0.0,
+    class_weight: ClassWeight = None,
     optimizer: OptimizerName = "adamw",
     learning_rate: LearningRate = None,
     momentum: Momentum = None,
@@ -229,6 +244,7 @@ def train(
     threads: Threads = None,
     output: OutputFile = Path("model.safetensors"),
     profile: Profiled = False,
+    in_full: Reported = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -252,6 +268,8 @@ def train(
                 init=init,
                 dropout=dropout,
                 loss=loss,
+                label_smoothing=label_smoothing,
+                class_weight=class_weight,
                 optimizer=optimizer,
                 learning_rate=learning_rate,
                 momentum=momentum,
@@ -291,10 +309,14 @@ def train(
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
         model.network.metadata |= {"training": training}
         model.network.save(output)
+        full = report(model, *(rows.validation or (rows.x, rows.y))) if in_full else None
         if as_json:
-            print_json(_result(model, rows, settings, history, figures, output) | {"notes": notes})
+            extra = {"notes": notes} if full is None else {"report": full.to_dict(), "notes": notes}
+            print_json(_result(model, rows, settings, history, figures, output) | extra)
         elif not quiet:
             _report(figures, baseline, history, output)
+            if full is not None:
+                print_report(full, "rows that validate" if rows.validation else "rows that trained")
             if history.stopped and checkpoint is not None:
                 say(f"Go on with the same command and --resume {shlex.quote(str(checkpoint))}")
         if interrupted:

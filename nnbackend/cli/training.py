@@ -86,7 +86,7 @@ def build_model(encoder: TableEncoder, settings: Settings, backend: Backend) -> 
         seed=settings.seed,
         input_shape=(encoder.width,),
     )
-    return TableModel(network, encoder, loss, settings.output_activation)
+    return TableModel(network, encoder, loss, settings.output_activation, settings.label_smoothing)
 
 
 def fit(
@@ -102,7 +102,8 @@ def fit(
     return model.network.fit(
         rows.x,
         rows.y,
-        loss=model.loss,
+        loss=model.loss_function,
+        class_weight=settings.class_weight,
         optimizer=settings.build_optimizer(len(rows.y)),
         epochs=settings.epochs,
         batch_size=settings.batch_size,

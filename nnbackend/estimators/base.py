@@ -23,7 +23,7 @@ from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnbackend import losses, metrics, optimizers, training
-from nnbackend.activations import Identity
+from nnbackend.activations import ACTIVATIONS, Identity
 from nnbackend.backend import _CLASSES, Backend, get_backend, namespace
 from nnbackend.composition import weights_with
 from nnbackend.errors import BackendUnavailableError
@@ -39,6 +39,7 @@ from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import _FitRun as FitRun
 from nnbackend.losses import Loss
+from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
 from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
 from nnbackend.training import Objective, Samples
@@ -175,7 +176,7 @@ class NeuralEstimator(BaseEstimator):
                 self._start(int(X.shape[1]), given)
             objective = Objective(
                 *self._trained(loss, output),
-                metrics=self._watched(),
+                metrics=self._watched(loss),
                 penalties=weights_with("regularizer", self._layers),
                 constraints=weights_with("constraint", self._layers),
             )
@@ -249,14 +250,16 @@ class NeuralEstimator(BaseEstimator):
         """Return the layers with an activation at their end."""
         return Sequential([*self._layers.layers[:-1], Dense(self.n_outputs_, activation)])
 
-    def _watched(self) -> Mapping[str, Any]:
+    def _watched(self, loss: Loss) -> Mapping[str, Any]:
+        """Return the metrics by name, told what the network's outputs mean."""
         if not self.metrics:
             return _EMPTY
-        threshold = 0.5 if self.n_outputs_ == 1 or self._multilabel() else None
-        return metrics.resolve(self.metrics, threshold)
+        ends_in = ACTIVATIONS.name_of(self._output_activation())
+        meaning = outputs_of(loss, ends_in) or self._meaning()
+        return metrics.resolve(self.metrics, meaning, (self.n_outputs_,))
 
-    def _multilabel(self) -> bool:
-        return False
+    def _meaning(self) -> str | None:
+        return None
 
     def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
         """Return the weight of each sample, with that of its class in it, or None."""

@@ -121,10 +121,29 @@ class ClassifierHead(ClassifierMixin, _Head):
     def _multilabel(self: Any) -> bool:
         return bool(self._label_binarizer.y_type_.startswith("multilabel"))
 
+    def _meaning(self: Any) -> str | None:
+        return {"softmax": "softmax", "logistic": "sigmoid"}.get(self.out_activation_)
+
+    def _scores(self: Any) -> bool:
+        """Return whether the loss takes scores of which no probabilities can be made: a hinge loss."""
+        return (
+            self.loss != "log_loss" and losses.trait(losses.get(self.loss), "outputs") is not None
+        )
+
+    def _check_probabilities(self) -> bool:
+        if self._scores():
+            raise AttributeError(
+                f"the loss {self.loss!r} makes scores of classes, no probabilities"
+            )
+        return True
+
     def _loss_and_output(self: Any, target: Any) -> tuple[Loss, Any]:
         """Return the loss, and the output activation as an object."""
         several = target.ndim == 1
         self.out_activation_ = "softmax" if several else "logistic"
+        if self._scores():
+            self.out_activation_ = "identity"
+            return self._margin_loss(several), self._output_activation()
         if self.loss == "log_loss":
             return LogLoss() if several else BinaryLogLoss(), self._output_activation()
         loss = losses.get(self.loss)
@@ -137,10 +156,22 @@ class ClassifierHead(ClassifierMixin, _Head):
             )
         return loss, self._output_activation()
 
+    def _margin_loss(self: Any, several: bool) -> Loss:
+        """Return the loss of scores, if it is for as many classes as there are."""
+        loss = losses.get(self.loss)
+        if several != (losses.trait(loss, "outputs") == "scores"):
+            raise ValueError(
+                f"the loss {self.loss!r} is not for {self._label_binarizer.y_type_} targets"
+            )
+        return loss
+
     def _network_target(self: Any, target: Any, backend: Backend) -> Array:
         """Return targets on the backend: columns, one-hot rows, or class numbers if very many."""
         if target.ndim == 2:
-            return backend.asarray(target)
+            signs = self.loss != "log_loss" and (
+                losses.trait(losses.get(self.loss), "targets") == "signs"
+            )
+            return backend.asarray(2 * target - 1 if signs else target)
         many = max(int(self.n_features_in_), _MANY_CLASSES)
         numbers = backend.asarray(target, dtype=backend.xp.int32)
         if self.n_outputs_ > many and self.loss == "log_loss":
@@ -179,7 +210,8 @@ class ClassifierHead(ClassifierMixin, _Head):
             predicted = xp.argmax(z, axis=1)
             right = predicted == xp.astype(truth, predicted.dtype)
         else:
-            threshold = 0.0 if losses.absorbed_activation(objective.loss) else 0.5
+            logits = losses.absorbed_activation(objective.loss) or self._scores()
+            threshold = 0.0 if logits else 0.5
             right = xp.all((z > threshold) == (y > 0.5), axis=1)
         host = backend.to_numpy(right)
         kept = None if weight is None else backend.to_numpy(weight)
@@ -216,6 +248,7 @@ class ClassifierHead(ClassifierMixin, _Head):
             return classes[backend.to_numpy(places)]
         return home.xp.take(self.classes_, home.bring(places, backend))
 
+    @available_if(lambda estimator: estimator._check_probabilities())
     def predict_proba(self: Any, X: Any) -> Any:
         """Return the probability of each class, in the order of ``classes_``.
 
@@ -234,6 +267,7 @@ class ClassifierHead(ClassifierMixin, _Head):
             p = backend.xp.concat([1.0 - p, p], axis=1)
         return p, backend
 
+    @available_if(lambda estimator: estimator._check_probabilities())
     def predict_log_proba(self: Any, X: Any) -> Any:
         """Return the logarithms of :meth:`predict_proba`; minus infinity for 0.
 
@@ -304,7 +338,7 @@ class RegressorHead(RegressorMixin, _Head):
         else:
             loss = losses.get(self.loss)
             absorbed = losses.absorbed_activation(loss)
-            names = {None: "identity", "sigmoid": "logistic"}
+            names = {None: "identity", "sigmoid": "logistic", "exponential": "exp"}
             self.out_activation_ = names.get(absorbed, absorbed)
         return loss, self._output_activation()
 

@@ -44,7 +44,7 @@ class HalfPoisson:
     ``mean(t * (log(t) - z) - t + exp(z))`` over samples.
     """
 
-    absorbs: ClassVar[str] = "exp"
+    absorbs: ClassVar[str] = "exponential"
 
     def __call__(
         self, z: Array, target: Array, sample_weight: Array | None = None

@@ -58,14 +58,12 @@ class ScikitLearnAdam(Adam):
     that of their algorithm 1. Only what depends on the step is different.
     """
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the numbers of Adam's rule, which keeps ``m / (1 - beta1)`` and ``v / (1 - beta2)``."""
-        _, _, beta1, beta2, decay = super().scalars(step)
-        root = math.sqrt(1.0 - beta2)
-        correction = math.sqrt(1.0 - beta2**step) / (1.0 - beta1**step)
-        factor = self.rate(step) * correction * (1.0 - beta1) / root
-        epsilon: Any = self.epsilon
-        return factor, epsilon / root, beta1, beta2, decay
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the factor and the epsilon for the arrays as they are kept, divided by 1 - beta."""
+        now: Any = self
+        root = math.sqrt(1.0 - now.beta2)
+        correction = math.sqrt(1.0 - now.beta2**step) / (1.0 - now.beta1**step)
+        return now.learning_rate * correction * (1.0 - now.beta1) / root, now.epsilon / root
 
 
 @dataclass(frozen=True)
