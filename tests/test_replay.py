@@ -144,6 +144,36 @@ def test_partial_fit(recordings):
     assert used(recordings)
 
 
+def test_another_carry_is_not_trained_in_the_place_of_the_old_one(recordings):
+    """Epochs that are done together and diverge are undone, by going on from a copy."""
+    x, y = rows((4, 3)), rows((4, 2))
+    histories, params = [], []
+    for backend in (Plain, NumPyBackend):
+        net = nnb.Network([nnb.Dense(2)], backend=backend(), input_shape=3)
+        # A rate that lets the loss grow from some step on, long after the step was recorded.
+        rate = nnb.schedules.Exponential(0.01, factor=1.05)
+        with pytest.raises(nnb.errors.DivergenceError) as caught:
+            net.fit(x, y, optimizer=nnb.SGD(rate), epochs=5000, batch_size=None, verbose=0)
+        histories.append(caught.value.history["loss"])
+        params.append(net.state_dict())
+    assert used(recordings)
+    assert histories[0] == histories[1]
+    np.testing.assert_array_equal(params[0]["0.weight"], params[1]["0.weight"])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_data_in_either_order_give_the_same_bits(order, recordings):
+    x, y = np.asarray(rows((60, 40)), "f4", order=order), rows((60, 2))
+    states = []
+    for backend in (Plain, NumPyBackend):
+        net = nnb.Network([nnb.Dense(30, activation="tanh"), nnb.Dense(2)], backend=backend())
+        net.fit(x, y, epochs=40, batch_size=10, shuffle=False)
+        states.append(net.state_dict())
+    assert used(recordings)
+    for name in states[0]:
+        np.testing.assert_array_equal(states[0][name], states[1][name])
+
+
 @nnb.register_layer
 @dataclass(frozen=True)
 class Counting:
