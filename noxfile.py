@@ -24,6 +24,7 @@ nox.options.sessions = [
     "tests(backend='numpy')",
     "tests(backend='strict')",
     "tests(backend='cupy')",
+    "estimators",
 ]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -64,6 +65,15 @@ def tests(session: nox.Session, backend: str) -> None:
     session.run("pytest", "--backend", backend, *session.posargs)
 
 
+@nox.session
+def estimators(session: nox.Session) -> None:
+    """Run the tests of the scikit-learn estimators, its own checks among them."""
+    install_package(session, "sklearn")
+    session.install(*group("test"), "pandas", "polars")
+    files = ("tests/test_estimators.py", "tests/test_estimators_checks.py")
+    session.run("pytest", *files, "--backend", "numpy", "--backend", "strict", *session.posargs)
+
+
 def cuda_extra(session: nox.Session) -> str | None:
     """Return the extra for this machine's CUDA, or None without a device (an error if required)."""
     required = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
@@ -98,7 +108,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run every example."""
-    install_package(session, "cli")
+    install_package(session, "cli", "sklearn")
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", str(example))
 

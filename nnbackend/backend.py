@@ -257,6 +257,16 @@ class Backend:
     def __repr__(self) -> str:
         return f"Backend({self.name!r}, device={str(self.device)!r}, dtype={self.dtype_name!r})"
 
+    def __copy__(self) -> Backend:
+        return self  # nothing of it ever changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = self.xp.__name__ if type(self) is Backend else None
+        return _unpickled, (type(self), self.device, self.dtype_name, name)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Backend) and self._identity() == other._identity()
 
@@ -315,6 +325,13 @@ def namespace(x: Array) -> Namespace:
 def register_namespace(kind: type, xp: Namespace) -> None:
     """Make ``xp`` the namespace of arrays of type ``kind``."""
     _namespaces[kind] = xp
+
+
+def _unpickled(cls: type[Backend], device: Any, dtype: str, namespace: str | None) -> Backend:
+    """Return a backend that was pickled, with its library imported again."""
+    if namespace is None:
+        return cls(device, dtype)
+    return cls(device, dtype, importlib.import_module(namespace))
 
 
 def _batches(
