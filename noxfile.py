@@ -24,6 +24,7 @@ nox.options.sessions = [
     "tests(backend='numpy')",
     "tests(backend='strict')",
     "tests(backend='cupy')",
+    "estimators",
 ]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -53,7 +54,7 @@ def install_package(session: nox.Session, *extras: str) -> None:
 @nox.parametrize("backend", list(BACKENDS))
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
-    extras = ["cli", "scipy", *BACKENDS[backend]]
+    extras = ["cli", "data", "scipy", *BACKENDS[backend]]
     if backend == "cupy":
         cuda = cuda_extra(session)
         if cuda is None:
@@ -62,6 +63,15 @@ def tests(session: nox.Session, backend: str) -> None:
     install_package(session, *extras)
     session.install(*group("test"))
     session.run("pytest", "--backend", backend, *session.posargs)
+
+
+@nox.session
+def estimators(session: nox.Session) -> None:
+    """Run the tests of the scikit-learn estimators, its own checks among them."""
+    install_package(session, "sklearn")
+    session.install(*group("test"), "pandas", "polars")
+    files = ("tests/test_estimators.py", "tests/test_estimators_checks.py")
+    session.run("pytest", *files, "--backend", "numpy", "--backend", "strict", *session.posargs)
 
 
 def cuda_extra(session: nox.Session) -> str | None:
@@ -98,7 +108,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run every example."""
-    install_package(session, "cli")
+    install_package(session, "cli", "sklearn")
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", str(example))
 
@@ -106,9 +116,10 @@ def examples(session: nox.Session) -> None:
 @nox.session
 def minimums(session: nox.Session) -> None:
     """Run the tests on NumPy with the lowest supported version of each dependency."""
-    session.install("-e", ".[cli]", *group("test"))
+    extras = PROJECT["project"]["optional-dependencies"]
+    session.install("-e", ".[cli,data]", *group("test"))
     session.install(*lowest(PROJECT["project"]["dependencies"]))
-    session.install(*lowest(PROJECT["project"]["optional-dependencies"]["cli"]))
+    session.install(*lowest(extras["cli"]), *lowest(extras["data"]))
     session.run("pytest", "--backend", "numpy", *session.posargs)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nnbackend
-from benchmarks import machine, streams, training, use
+from benchmarks import estimators, machine, streams, training, use
 from benchmarks.timing import Options
 
 SECTIONS = {
@@ -21,6 +21,7 @@ SECTIONS = {
     "import": use.imports,
     "memory": use.memory,
     "growth": training.growth,
+    "estimators": estimators.estimators,
     "streams": streams.streams,
 }
 RESULTS = Path(__file__).parent / "results"

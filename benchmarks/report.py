@@ -47,6 +47,17 @@ TARGETS: list[tuple[str, str, tuple[str, ...], float]] = [
     ("predict/one/784-256-10", NUMPY, (SKLEARN,), 0.10),
     ("predict/one/784-256-10", NUMPY, ("PyTorch",), 0.60),
     *((f"steps/{name_of(sizes)}", JAX, (MANY,), 1.10) for sizes, _ in NETWORKS),
+    *(
+        (f"estimators/{work}", "nnbackend", (SKLEARN,), at_most)
+        for work, at_most in (
+            ("fit/digits", 0.40),
+            ("fit/20000x100", 0.40),
+            ("fit/60000x784", 0.40),
+            ("predict/many", 0.60),
+            ("predict/one", 0.30),
+            ("predict_proba/one", 0.30),
+        )
+    ),
     ("import", "nnbackend", ("PyTorch",), 0.20),
     ("memory", NUMPY, ("counted",), 1.50),
 ]
@@ -150,7 +161,7 @@ def listing(table: dict[str, Any]) -> str:
     rows = table["rows"]
     base = next((r["median"] for r in rows if r["name"] in (NUMPY, "nnbackend")), None)
     named = {"value": "loss", "validation_accuracy": "accuracy", "building": "while building"}
-    if table["key"].startswith("predict"):
+    if "predict" in table["key"]:
         named["value"] = "mean output"
     extra = [key for key in named if any(row.get(key) is not None for row in rows)]
     lines = []

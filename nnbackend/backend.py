@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -256,6 +257,16 @@ class Backend:
     def __repr__(self) -> str:
         return f"Backend({self.name!r}, device={str(self.device)!r}, dtype={self.dtype_name!r})"
 
+    def __copy__(self) -> Backend:
+        return self  # nothing of it ever changes
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = self.xp.__name__ if type(self) is Backend else None
+        return _unpickled, (type(self), self.device, self.dtype_name, name)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Backend) and self._identity() == other._identity()
 
@@ -314,6 +325,13 @@ def namespace(x: Array) -> Namespace:
 def register_namespace(kind: type, xp: Namespace) -> None:
     """Make ``xp`` the namespace of arrays of type ``kind``."""
     _namespaces[kind] = xp
+
+
+def _unpickled(cls: type[Backend], device: Any, dtype: str, namespace: str | None) -> Backend:
+    """Return a backend that was pickled, with its library imported again."""
+    if namespace is None:
+        return cls(device, dtype)
+    return cls(device, dtype, importlib.import_module(namespace))
 
 
 def _batches(
@@ -400,6 +418,12 @@ def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
     # Converted here, before it travels: fewer bytes, and some devices have no float64.
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
         return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def finite_on_host(x: np.ndarray[Any, Any]) -> bool:
+    """Return whether no number of a NumPy array is NaN or infinite."""
+    # A finite sum of squares proves it in one fast pass; an infinite one may be an overflow.
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
 
 
 def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -163,7 +163,7 @@ class _Function:
         self._trainer = trainer
         self._backend = backend = trainer.backend
         objective, key = trainer.objective, random.pass_key(trainer.seed)
-        self._rows = samples.x, samples.y, samples.weight
+        self._rows = samples.x, samples.y, samples.learned().weight
         self._program = _program(
             objective.layers, objective.loss, objective.penalties, backend, key
         )

@@ -9,13 +9,18 @@ from array_api_compat import device
 
 from nnbackend.types import Array, Namespace
 
-__all__ = ["erf", "log_softmax", "one_hot", "sigmoid", "softmax", "softplus"]
+__all__ = ["erf", "exp", "log_softmax", "one_hot", "sigmoid", "softmax", "softplus"]
 
 
 @cache
 def _largest_exponent(xp: Namespace, dtype: object) -> float:
     """Return an x for which exp(x) is finite and 1 / exp(x) not yet denormal, which is slow."""
     return 87.0 if xp.finfo(dtype).bits == 32 else 708.0
+
+
+def exp(x: Array, xp: Namespace) -> Array:
+    """Return e to the power of x, without overflow."""
+    return xp.exp(xp.minimum(x, _largest_exponent(xp, x.dtype)))
 
 
 def sigmoid(x: Array, xp: Namespace) -> Array:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Loop", "raise_divergence"]
 
 _BRIEF = 0.02  # seconds; while epochs of one step take less, more of them are run together
-_MOST_TOGETHER = 1024
+_MOST_TOGETHER = 8192
 
 
 class Loop:
@@ -246,7 +246,7 @@ class Loop:
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
-        s = self._samples
+        s = self._samples.learned()
         return {
             "rows": self._count,
             "batch_size": self._size,

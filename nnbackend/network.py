@@ -26,6 +26,7 @@ from nnbackend.backend import Backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
+from nnbackend.class_weight import ClassWeight, by_class
 from nnbackend.composition import weights_with
 from nnbackend.errors import nearest
 from nnbackend.full_batch import FullBatchLoop
@@ -42,7 +43,6 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = ["Network"]
 
-_PROBABILITIES = ("sigmoid", "softmax")
 _BATCH_SIZE = 32
 
 
@@ -171,6 +171,8 @@ class Network:
         Raises:
             ValueError: a pattern matches none; the message lists the names. Or the network is not built.
         """
+        if not patterns:
+            raise ValueError("freeze what? Give patterns of names: freeze('0.*'), or freeze('*')")
         return self._freeze(patterns, True)
 
     def unfreeze(self, *patterns: str) -> Network:
@@ -268,6 +270,7 @@ class Network:
         stratify: bool = False,
         groups: Any = None,
         sample_weight: Any = None,
+        class_weight: ClassWeight | None = None,
         accumulate: int = 1,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
@@ -280,7 +283,8 @@ class Network:
         Args:
             x: array-like of shape (rows, *input_shape); or, without ``y``, what streams: an iterable
                 of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
-                or a source of :mod:`nnbackend.data` such as a dataset of files.
+                or a source of :mod:`nnbackend.data` such as a dataset of files. A memory map, with
+                ``y``, is read a part at a time.
             y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
             loss: a name or a function of :mod:`nnbackend.losses`.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
@@ -295,6 +299,9 @@ class Network:
             stratify: whether the split gives each class of ``y`` its share on either side.
             groups: the group of each row; the split does not part the rows of a group.
             sample_weight: how much each row counts; a weight of 2 counts it twice.
+            class_weight: how much more a row counts by its class, in the loss of training only; not in
+                metrics and not in validation. ``{class: weight}``, where a class left out has 1, or
+                ``"balanced"``: every class counts the same, however rare it is in what is learned from.
             accumulate: in how many parts to compute the gradient of a batch, one after the other. The
                 result is the same; it takes the memory of a batch that much smaller.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
@@ -368,6 +375,13 @@ class Network:
                 raise ValueError(
                     "stratify and groups belong to validation_split, which is not given"
                 )
+            if class_weight is not None:
+                if not isinstance(samples, Samples):
+                    raise ValueError(
+                        "class_weight needs all classes at hand, and what streams does not show them: "
+                        "give a weight for each row with the batches"
+                    )
+                samples = self._weighted_by_class(samples, class_weight, objective.loss, rows)
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
@@ -647,6 +661,21 @@ class Network:
         target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
         return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
 
+    def _weighted_by_class(
+        self, samples: Samples, class_weight: ClassWeight, loss: Loss, rows: Any
+    ) -> Samples:
+        """Return the samples with weights by class, of which ``rows`` are learned from."""
+        classes = (self.output_shape or (1,))[-1]
+        given = {"weight": samples.weight, "rows": rows}
+        by = by_class(class_weight, samples.y, loss, self.backend, classes, **given)
+        samples = dataclasses.replace(samples, class_weight=by)
+        weight = samples.learned().weight
+        if rows is not None:
+            index = self.backend.asarray(rows, dtype=self.backend.xp.int32)
+            weight = self.backend.xp.take(weight, index, axis=0)
+        data.check_some_weight(weight, self.backend, " that are learned from, with class_weight")
+        return samples
+
     def _validation(self, given: Any, loss: Loss, epochs: int) -> Samples | data.Feed:
         batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
         if batches or not isinstance(given, tuple | list):
@@ -696,28 +725,28 @@ class Network:
                 self._rows(x)
         layers, last = _without_output_activation(self.layers)
         ends_in = activations.ACTIVATIONS.name_of(last)
-        if absorbed is None or ends_in not in _PROBABILITIES:
+        name = losses.LOSSES.name_of(chosen)
+        if ends_in in losses.trait(chosen, "refuses"):
+            wanted = "no output activation" + (f" or {absorbed}" if absorbed else "")
+            raise ValueError(
+                f"the loss {name} goes with {wanted}, but the network ends in {ends_in}"
+            )
+        shape, fewest = self.output_shape or (), losses.trait(chosen, "fewest_outputs")
+        if shape and shape[-1] < fewest:
+            raise ValueError(
+                f"the loss {name} needs {fewest} outputs or more, and the network has {shape[-1]}; "
+                "for one output that says yes or no use binary_cross_entropy"
+            )
+        if absorbed is None or ends_in != absorbed:
             layers, output = self.layers, Identity()
-        elif ends_in == absorbed:
-            output = last
         else:
-            raise ValueError(
-                f"the loss {losses.LOSSES.name_of(chosen)} goes with logits or a {absorbed} output, "
-                f"but the network ends in {ends_in}"
-            )
-        threshold = None
-        if absorbed == "sigmoid" or self.output_shape == (1,):
-            threshold = 0.0 if absorbed == "sigmoid" and ends_in != "sigmoid" else 0.5
-        if absorbed == "softmax" and self.output_shape is not None and self.output_shape[-1] < 2:
-            raise ValueError(
-                "softmax_cross_entropy needs an output for each class, two or more; "
-                "for one output use binary_cross_entropy"
-            )
+            output = last
+        meaning = metrics.outputs_of(chosen, ends_in)
         return Objective(
             layers,
             chosen,
             output,
-            metrics.resolve(watched, threshold),
+            metrics.resolve(watched, meaning, shape),
             self._for_weights("regularizer"),
             self._for_weights("constraint"),
         )
@@ -761,7 +790,7 @@ class Network:
         """Take over what a trainer learned."""
         like = self.params
         self._params = unflatten(flatten(trainer.result), like)
-        self._raw = unflatten(flatten(trainer.params), like)
+        self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 

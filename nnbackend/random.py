@@ -28,7 +28,9 @@ __all__ = [
     "ShapesOnly",
     "bits",
     "fold_in",
+    "kept",
     "key_of",
+    "normal",
     "pass_key",
     "permutation",
     "threefry",
@@ -118,6 +120,31 @@ def uniform_words(key: Key, step: Any, count: int, backend: Backend) -> Array:
     words = words >> (32 - WORD_BITS)
     words &= (1 << WORD_BITS) - 1
     return words
+
+
+def kept(key: Key, step: Any, like: Array, rate: float, backend: Backend) -> Array:
+    """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout."""
+    words = uniform_words(key, step, math.prod(like.shape), backend)
+    ones = words >= round(rate * (1 << WORD_BITS))
+    return backend.xp.reshape(backend.xp.astype(ones, like.dtype), like.shape)
+
+
+def normal(key: Key, step: Any, count: int, backend: Backend) -> Array:
+    """Return ``count`` normal numbers of mean 0 and deviation 1, in the backend's dtype.
+
+    Numbers ``2i`` and ``2i + 1`` are ``sqrt(-2 log u) * (cos(2 pi v), sin(2 pi v))`` of two uniform
+    words (Box and Muller, 1958), so the first numbers are the same whatever the count. The words are
+    the same on every backend to the last bit, the numbers to the rounding of its logarithm and cosine.
+    With 24 bits in a word none is further out than 5.77, where eight of a billion numbers would be.
+    """
+    xp, half = backend.xp, (count + 1) // 2
+    words = xp.astype(uniform_words(key, step, 2 * half, backend), backend.dtype)
+    pairs = xp.reshape(words, (half, 2))
+    scale = 0.5**WORD_BITS
+    radius = xp.sqrt(-2.0 * xp.log((pairs[:, 0] + 1.0) * scale))  # of numbers above 0, up to 1
+    angle = pairs[:, 1] * (2.0 * math.pi * scale)
+    numbers = xp.stack([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)
+    return xp.reshape(numbers, (2 * half,))[:count]
 
 
 def permutation(seed: int, n: int, *stream: int | str) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""Checks for networks and layers of one's own: gradients, and agreement between backends."""
+"""Checks for networks, layers and losses of one's own: gradients, and agreement between backends."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend import regularizers
-from nnbackend.backend import Backend, available_backends
+from nnbackend import losses, regularizers
+from nnbackend.backend import Backend, available_backends, get_backend
 from nnbackend.composition import children
 from nnbackend.errors import GradientError
+from nnbackend.losses import Loss
 from nnbackend.network import Network
 from nnbackend.random import Generator, pass_key
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Backward, Context, Layer, Namespace, Params, Shape
 
-__all__ = ["Comparison", "check_gradients", "compare_backends"]
+__all__ = ["Comparison", "check_gradients", "check_loss", "compare_backends"]
 
 _STEPS = (1e-5, 1e-6, 1e-7)  # relative; the best of them counts, as a kink may lie within one
 
@@ -65,6 +66,56 @@ def check_gradients(
         f"{where}: the gradient of {what} differs from central differences by {error:.2g} "
         f"(relative; allowed: {tolerance:.2g})"
     )
+
+
+def check_loss(
+    loss: str | Loss,
+    prediction: Any,
+    target: Any,
+    sample_weight: Any = None,
+    *,
+    backend: str | Backend = "numpy",
+    tolerance: float = 1e-5,
+    seed: int = 0,
+) -> float:
+    """Check the gradient that a loss gives against central differences of its value, in float64.
+
+    Args:
+        loss: a name or a function; one of your own, for instance.
+        prediction: array-like of shape (batch, outputs), a few rows, away from kinks.
+        target: array-like, as the loss takes it; whole numbers stay such.
+        sample_weight: how much each row counts, or None.
+        backend: where it is checked.
+        tolerance: the largest relative error allowed.
+        seed: of the random directions.
+
+    Returns:
+        the largest relative error.
+
+    Raises:
+        GradientError: it exceeds ``tolerance``, or the gradient has another shape.
+        BackendUnavailableError: the backend has no float64.
+    """
+    function, engine = losses.get(loss), get_backend(backend, dtype="float64")
+    with engine.scope():
+        at = engine.asarray(prediction)
+        whole = np.issubdtype(np.asarray(target).dtype, np.integer)
+        labels = whole and np.ndim(target) == len(at.shape) - 1
+        target = engine.asarray(target, engine.xp.int32 if labels else None)
+        extra = () if sample_weight is None else (engine.asarray(sample_weight),)
+        _, dy = function(at, target, *extra)
+
+        def value(moved: Array) -> float:
+            return float(function(moved, target, *extra)[0])
+
+        error = _error(value, at, dy, engine, Generator.of(seed, "check_loss"))
+    if error > tolerance:
+        name = losses.LOSSES.name_of(function) or getattr(function, "__name__", repr(function))
+        raise GradientError(
+            f"the loss {name}: its gradient differs from central differences by {error:.2g} (relative; "
+            f"allowed: {tolerance:.2g})"
+        )
+    return error
 
 
 def _errors(layer: Layer, params: Params, x: Array, ctx: Context, seed: int) -> dict[str, float]:

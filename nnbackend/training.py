@@ -67,26 +67,42 @@ class Objective:
 
 @dataclass(frozen=True)
 class Samples:
-    """Rows of inputs and targets on a backend, with an optional weight each."""
+    """Rows of inputs and targets on a backend, with an optional weight each.
+
+    Attributes:
+        x: the inputs.
+        y: the targets.
+        weight: how much each row counts.
+        class_weight: how much more it counts by its class, in the loss of training and nowhere else.
+    """
 
     x: Array
     y: Array
     weight: Array | None = None
+    class_weight: Array | None = None
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
     def take(self, rows: Any, backend: Backend) -> Samples:
         """Return the given rows, in that order."""
-        xp = backend.xp
-        index = backend.asarray(rows, dtype=xp.int32)
-        weight = None if self.weight is None else xp.take(self.weight, index, axis=0)
-        return Samples(xp.take(self.x, index, axis=0), xp.take(self.y, index, axis=0), weight)
+        index = backend.asarray(rows, dtype=backend.xp.int32)
+        return self._each(lambda array: backend.xp.take(array, index, axis=0))
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
-        weight = None if self.weight is None else self.weight[start:stop]
-        return Samples(self.x[start:stop, ...], self.y[start:stop, ...], weight)
+        return self._each(lambda array: array[start:stop, ...])
+
+    def learned(self) -> Samples:
+        """Return the samples with the weights that the loss of training takes."""
+        if self.class_weight is None:
+            return self
+        weight = self.class_weight if self.weight is None else self.weight * self.class_weight
+        return Samples(self.x, self.y, weight)
+
+    def _each(self, change: Callable[[Array], Array]) -> Samples:
+        arrays = (self.x, self.y, self.weight, self.class_weight)
+        return Samples(*(None if array is None else change(array) for array in arrays))
 
 
 @dataclass(frozen=True)
@@ -159,10 +175,9 @@ def _training_step(
 
 
 def _is_own(optimizer: Optimizer) -> bool:
-    """Return whether an optimiser, and what it wraps, is this library's."""
-    inner = getattr(optimizer, "optimizer", None)
+    """Return whether an optimiser, and all that it wraps, is this library's."""
     own = type(optimizer).__module__.startswith("nnbackend.")
-    return own and (inner is None or _is_own(inner))
+    return own and all(map(_is_own, optimizer.wrapped))
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
@@ -274,6 +289,11 @@ class Trainer:
     @params.setter
     def params(self, params: Params) -> None:
         self.carry = self.layout.with_params(self.carry, params)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the optimiser keeps an average of the parameters."""
+        return self._rule.averages
 
     @property
     def result(self) -> Params:
@@ -449,9 +469,9 @@ class Trainer:
     ) -> _Block:
         """Run the steps of a block of rows."""
         rows = len(samples)
-        padded = samples
+        padded = samples.learned()
         if self.backend.static_shapes:
-            padded = _padded(samples, -(-rows // size) * size, self.backend)
+            padded = _padded(padded, -(-rows // size) * size, self.backend)
         scheduled = self._scheduled()
         scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
         self.updates += steps

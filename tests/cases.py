@@ -62,6 +62,7 @@ ACTIVATIONS = [
     Case("gelu-tanh", activations.GELU("tanh")),
     Case("silu", activations.SiLU()),
     Case("softplus", activations.Softplus()),
+    Case("exponential", activations.Exponential()),
     Case("mish", activations.Mish()),
     Case("softmax", activations.Softmax()),
 ]
@@ -78,6 +79,10 @@ LAYERS = [
     Case("activation", nnb.Activation("gelu"), (2, 3)),
     Case("dropout", nnb.Dropout(0.4)),
     Case("dropout-none", nnb.Dropout(0.0)),
+    Case("gaussian_noise", nnb.GaussianNoise(0.3), (3, 2)),
+    Case("gaussian_noise-none", nnb.GaussianNoise(0.0)),
+    Case("alpha_dropout", nnb.AlphaDropout(0.3)),
+    Case("alpha_dropout-none", nnb.AlphaDropout(0.0)),
     Case("flatten", nnb.Flatten(), (2, 3)),
     Case("residual", nnb.Residual([nnb.Dense(5, activation="tanh"), nnb.Dense(4)])),
     Case("residual-empty", nnb.Residual([])),
@@ -112,17 +117,53 @@ def _labels(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.integers(shape[-1], size=shape[:-1]).astype(np.int32)
 
 
+def _one_hot(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return np.eye(shape[-1])[rng.integers(shape[-1], size=shape[:-1])]
+
+
+def _counts(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.poisson(2.0, size=shape).astype(float)
+
+
+def _yes_or_no(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return rng.integers(2, size=shape).astype(float)
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return 2.0 * _yes_or_no(rng, shape) - 1.0
+
+
 LOSSES = [
     Case("mse", losses.mse, target=_numbers),
     Case("mse-axes", losses.mse, (2, 3), target=_numbers),
     Case("mae", losses.mae, target=_numbers),
     Case("huber", losses.huber, target=_numbers),
     Case("huber-0.3", losses.Huber(0.3), target=_numbers),
+    Case("log_cosh", losses.log_cosh, target=_numbers),
+    Case("quantile", losses.quantile, target=_numbers),
+    Case("quantile-0.9", losses.Quantile(0.9), target=_numbers),
+    Case("poisson", losses.poisson, target=_counts),
+    Case("cosine_similarity", losses.cosine_similarity, target=_numbers),
+    Case("cosine_similarity-axes", losses.cosine_similarity, (2, 3), target=_numbers),
+    Case("hinge", losses.hinge, target=_signs),
+    Case("squared_hinge", losses.squared_hinge, target=_signs),
+    Case("categorical_hinge", losses.categorical_hinge, target=_labels),
+    Case("categorical_hinge-axes", losses.categorical_hinge, (2, 3), target=_one_hot),
+    Case("binary_focal", losses.binary_focal, target=_yes_or_no),
+    Case("binary_focal-soft", losses.BinaryFocal(1.5, alpha=0.25), target=_probabilities),
+    Case("softmax_focal", losses.softmax_focal, target=_labels),
+    Case("softmax_focal-0.5", losses.SoftmaxFocal(0.5), (2, 3), target=_soft_labels),
+    Case("kl_divergence", losses.kl_divergence, target=_soft_labels),
+    Case("kl_divergence-labels", losses.kl_divergence, target=_labels),
+    Case("binary_cross_entropy-smooth", losses.BinaryCrossEntropy(0.1), target=_probabilities),
+    Case("softmax_cross_entropy-smooth", losses.SoftmaxCrossEntropy(0.1), target=_soft_labels),
+    Case("softmax_cross_entropy-smooth-labels", losses.SoftmaxCrossEntropy(label_smoothing=0.2),
+         target=_labels),
     Case("binary_cross_entropy", losses.binary_cross_entropy, target=_probabilities),
     Case("softmax_cross_entropy", losses.softmax_cross_entropy, target=_soft_labels),
     Case("softmax_cross_entropy-labels", losses.softmax_cross_entropy, target=_labels),
     Case("softmax_cross_entropy-axes", losses.softmax_cross_entropy, (2, 3), target=_labels),
-]
+]  # fmt: skip
 
 OPTIMIZERS = [
     Case("sgd", optimizers.SGD(0.1)),
@@ -254,21 +295,86 @@ INITIALIZERS = {
 }
 
 
-def _r2(p: np.ndarray, t: np.ndarray, w: np.ndarray) -> float:
-    mean = np.average(t, axis=0, weights=w)
-    return float(np.mean(1 - w @ (p - t) ** 2 / (w @ (t - mean) ** 2)))
+@dataclass(frozen=True)
+class Measured:
+    """A metric under test.
+
+    Attributes:
+        thing: the metric.
+        reference: ``reference(sklearn.metrics, prediction, target, weight) -> number``.
+        kind: what it is shown: ``numbers``; ``classes``, probabilities of four classes and class
+            numbers; ``yes_or_no``, probabilities of one output; or ``tags``, three on their own.
+    """
+
+    thing: Any
+    reference: Callable[..., float]
+    kind: str = "numbers"
+
+
+def _averaged(name: str, average: str) -> Callable[..., float]:
+    return lambda sk, p, t, w: getattr(sk, name)(
+        t, p.argmax(1), average=average, sample_weight=w, zero_division=0.0
+    )
+
+
+def _plain(name: str) -> Callable[..., float]:
+    return lambda sk, p, t, w: getattr(sk, name)(t, p > 0.5, sample_weight=w)
 
 
 METRICS = {
-    "accuracy": (metrics.Accuracy(),
-                 lambda p, t, w: np.average(p.argmax(1) == t.argmax(1), weights=w)),
-    "accuracy-threshold": (metrics.Accuracy(0.5),
-                           lambda p, t, w: np.average(((p > 0.5) == (t > 0.5)).mean(1), weights=w)),
-    "mse": (metrics.MeanSquaredError(),
-            lambda p, t, w: np.average(((p - t) ** 2).mean(1), weights=w)),
-    "rmse": (metrics.RootMeanSquaredError(),
-             lambda p, t, w: np.average(((p - t) ** 2).mean(1), weights=w) ** 0.5),
-    "mae": (metrics.MeanAbsoluteError(),
-            lambda p, t, w: np.average(np.abs(p - t).mean(1), weights=w)),
-    "r2": (metrics.R2(), _r2),
+    "accuracy": Measured(metrics.Accuracy(), lambda sk, p, t, w: sk.accuracy_score(
+        t, p.argmax(1), sample_weight=w), "classes"),
+    "accuracy-yes_or_no": Measured(metrics.Accuracy(), _plain("accuracy_score"), "yes_or_no"),
+    "accuracy-threshold": Measured(metrics.Accuracy(0.3), lambda sk, p, t, w: np.average(
+        ((p > 0.3) == t).mean(1), weights=w), "tags"),
+    "balanced_accuracy": Measured(metrics.BalancedAccuracy(), lambda sk, p, t, w:
+        sk.balanced_accuracy_score(t, p.argmax(1), sample_weight=w), "classes"),
+    "balanced_accuracy-yes_or_no": Measured(
+        metrics.BalancedAccuracy(), _plain("balanced_accuracy_score"), "yes_or_no"),
+    "top_k_accuracy": Measured(metrics.TopKAccuracy(2), lambda sk, p, t, w:
+        sk.top_k_accuracy_score(t, p, k=2, sample_weight=w, labels=range(4)), "classes"),
+    "precision": Measured(metrics.Precision(), _plain("precision_score"), "yes_or_no"),
+    "recall": Measured(metrics.Recall(), _plain("recall_score"), "yes_or_no"),
+    "f1": Measured(metrics.F1(), _plain("f1_score"), "yes_or_no"),
+    **{
+        f"{name}-{average}": Measured(cls(average), _averaged(f"{name}_score", average), "classes")
+        for name, cls in {
+            "precision": metrics.Precision, "recall": metrics.Recall, "f1": metrics.F1,
+        }.items()
+        for average in ("macro", "micro", "weighted")
+    },
+    **{
+        f"f1-{average}-tags": Measured(
+            metrics.F1(average, threshold=0.5), lambda sk, p, t, w, average=average:
+            sk.f1_score(t, p > 0.5, average=average, sample_weight=w), "tags")
+        for average in ("macro", "micro", "weighted")
+    },
+    "f1-macro-yes_or_no": Measured(metrics.F1("macro"), lambda sk, p, t, w: sk.f1_score(
+        t, p > 0.5, average="macro", sample_weight=w), "yes_or_no"),
+    "roc_auc": Measured(metrics.ROCAUC(), lambda sk, p, t, w: sk.roc_auc_score(
+        t, p, sample_weight=w), "yes_or_no"),
+    "roc_auc-classes": Measured(metrics.ROCAUC(), lambda sk, p, t, w: sk.roc_auc_score(
+        t, p, multi_class="ovr", sample_weight=w), "classes"),
+    "roc_auc-tags": Measured(metrics.ROCAUC(outputs="sigmoid"), lambda sk, p, t, w:
+        sk.roc_auc_score(t, p, sample_weight=w), "tags"),
+    "average_precision": Measured(metrics.AveragePrecision(), lambda sk, p, t, w:
+        sk.average_precision_score(t, p, sample_weight=w), "yes_or_no"),
+    "average_precision-classes": Measured(metrics.AveragePrecision(), lambda sk, p, t, w:
+        sk.average_precision_score(t, p, sample_weight=w), "classes"),
+    "average_precision-tags": Measured(
+        metrics.AveragePrecision(outputs="sigmoid"), lambda sk, p, t, w:
+        sk.average_precision_score(t, p, sample_weight=w), "tags"),
+    "log_loss": Measured(metrics.LogLoss(), lambda sk, p, t, w: sk.log_loss(
+        t, p, sample_weight=w), "yes_or_no"),
+    "log_loss-classes": Measured(metrics.LogLoss(), lambda sk, p, t, w: sk.log_loss(
+        t, p, sample_weight=w), "classes"),
+    "mse": Measured(metrics.MeanSquaredError(), lambda sk, p, t, w: sk.mean_squared_error(
+        t, p, sample_weight=w)),
+    "rmse": Measured(metrics.RootMeanSquaredError(), lambda sk, p, t, w:
+        sk.mean_squared_error(t, p, sample_weight=w) ** 0.5),
+    "mae": Measured(metrics.MeanAbsoluteError(), lambda sk, p, t, w: sk.mean_absolute_error(
+        t, p, sample_weight=w)),
+    "mape": Measured(metrics.MeanAbsolutePercentageError(), lambda sk, p, t, w:
+        sk.mean_absolute_percentage_error(t, p, sample_weight=w)),
+    "r2": Measured(metrics.R2(), lambda sk, p, t, w: sk.r2_score(t, p, sample_weight=w)),
 }  # fmt: skip

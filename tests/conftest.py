@@ -10,6 +10,7 @@ from typing import Any
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("SCIPY_ARRAY_API", "1")  # for scikit-learn's checks of array libraries
 
 import hypothesis
 import pytest

@@ -234,6 +234,118 @@ def test_every_way_to_tell_two_classes_apart(options):
     )
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--loss", "binary_focal"],
+        ["--loss", "binary_focal", "--output-activation", "sigmoid"],
+        ["--loss", "softmax_focal", "--output-activation", "softmax"],
+        ["--loss", "binary_cross_entropy", "--label-smoothing", "0.1"],
+        ["--label-smoothing", "0.1", "--class-weight", "balanced"],
+        ["--loss", "hinge"],
+        ["--loss", "squared_hinge", "--class-weight", "balanced"],
+        ["--loss", "categorical_hinge"],
+    ],
+)
+def test_every_loss_of_classes(options):
+    """The figures of train, those of evaluate and the report's say the same of the same rows."""
+    columns = ["--target", "sex", "--validation", "0", "--epochs", "40"]
+    result = train_json(PENGUINS, *columns, *options, "--report")
+    assert result["train"]["accuracy"] > 0.8 > result["baseline"]["accuracy"]
+    assert result["train"]["loss"] < result["baseline"]["loss"]
+    figures = json.loads(
+        done("evaluate", "model.safetensors", PENGUINS, "--report", "--json").stdout
+    )
+    assert figures["loss"] == pytest.approx(result["train"]["loss"], rel=1e-6)
+    assert figures["report"]["classes"] == result["report"]["classes"]
+    assert figures["report"]["metrics"] == pytest.approx(result["report"]["metrics"], rel=1e-5)
+    assert figures["report"]["metrics"]["accuracy"] == pytest.approx(figures["accuracy"])
+    said = answers(done("predict", "model.safetensors", PENGUINS).stdout)["sex"]
+    counts = np.array(result["report"]["confusion_matrix"])
+    assert counts.sum() == 333
+    truth = answers(Path(PENGUINS).read_text())["sex"]
+    pairs = [(t, s) for t, s in zip(truth, said, strict=True) if t in ("female", "male")]
+    for i, t in enumerate(("female", "male")):
+        assert counts[i].tolist() == [pairs.count((t, s)) for s in ("female", "male")]
+    if "hinge" in str(options):
+        message = fails(2, "predict", "model.safetensors", PENGUINS, "--probabilities")
+        assert "gives no probabilities" in message
+        assert "log_loss" not in result["report"]["metrics"]
+
+
+def test_a_report_agrees_with_scikit_learn():
+    sk = pytest.importorskip("sklearn.metrics")
+    columns = ["--target", "species", "--features", "bill_length_mm,year", "--epochs", "30"]
+    train_json(PENGUINS, *columns, "--validation", "0")
+    report = json.loads(
+        done("evaluate", "model.safetensors", PENGUINS, "--report", "--json").stdout
+    )
+    report = report["report"]
+    columns = answers(done("predict", "model.safetensors", PENGUINS, "--probabilities").stdout)
+    names = ["Adelie", "Chinstrap", "Gentoo"]
+    said, p = columns["species"], np.array([columns[f"probability_{n}"] for n in names], float).T
+    p /= p.sum(axis=1, keepdims=True)
+    truth = answers(Path(PENGUINS).read_text())["species"]
+    expected = {
+        "accuracy": sk.accuracy_score(truth, said),
+        "balanced_accuracy": sk.balanced_accuracy_score(truth, said),
+        "f1_macro": sk.f1_score(truth, said, average="macro"),
+        "recall_weighted": sk.recall_score(truth, said, average="weighted"),
+        "log_loss": sk.log_loss(truth, p),
+        "roc_auc": sk.roc_auc_score(truth, p, multi_class="ovr"),
+        "average_precision": sk.average_precision_score(truth, p),
+    }
+    for name, value in expected.items():
+        assert report["metrics"][name] == pytest.approx(value, rel=1e-5), name
+    assert 0.6 < report["metrics"]["accuracy"] < 1
+    assert report["confusion_matrix"] == sk.confusion_matrix(truth, said).tolist()
+    by_class = sk.classification_report(truth, said, output_dict=True)
+    for line in report["classes"]:
+        own = by_class[line["class"]]
+        assert line["rows"] == own["support"]
+        assert line["f1"] == pytest.approx(own["f1-score"])
+        assert line["precision"] == pytest.approx(own["precision"])
+        assert line["recall"] == pytest.approx(own["recall"])
+
+
+def test_a_report_for_people():
+    result = done("train", PENGUINS, "--target", "species", "--report", "--epochs", "5")
+    for words in ("Report on 69 rows that validate", "balanced_accuracy", "precision", "Gentoo"):
+        assert words in result.stdout
+    assert r"true \ predicted  Adelie  Chinstrap  Gentoo" in result.stdout
+    result = done("evaluate", "model.safetensors", PENGUINS, "--report")
+    assert "Report on 344 rows" in result.stdout
+
+
+def test_a_report_of_numbers_is_in_the_units_of_the_data():
+    result = train_json(PENGUINS, "--target", "body_mass_g", "--loss", "log_cosh", "--report")
+    assert result["report"].keys() == {"rows", "metrics"}
+    figures = result["report"]["metrics"]
+    assert figures.keys() == {"mae", "mse", "rmse", "r2", "mape"}
+    assert figures["rmse"] == pytest.approx(result["validation"]["rmse"])
+    assert figures["mse"] == pytest.approx(figures["rmse"] ** 2)
+    assert 0.02 < figures["mape"] < 0.2
+
+
+def test_what_is_not_defined_is_said_so():
+    """There is no area under a curve where all rows are of one class."""
+    done("train", PENGUINS, "--target", "sex", "--quiet", "--epochs", "2")
+    lines = Path(PENGUINS).read_text().splitlines()
+    only = table("\n".join([lines[0], *(line for line in lines if ",male," in line)]) + "\n")
+    result = json.loads(done("evaluate", "model.safetensors", only, "--report", "--json").stdout)
+    assert result["report"]["metrics"]["roc_auc"] is None
+    assert result["report"]["classes"][0]["rows"] == 0
+    assert "not defined here" in done("evaluate", "model.safetensors", only, "--report").stdout
+
+
+def test_a_report_of_many_classes():
+    lines = "".join(f"{i % 25},{i % 25:02d}x\n" for i in range(250))
+    done("train", table("x,y\n" + lines), "--target", "y", "--quiet", "--epochs", "2")
+    text = done("evaluate", "model.safetensors", "table.csv", "--report").stdout
+    assert "top_5_accuracy" in text
+    assert "matrix of 25 classes is too wide: see it with --json" in text
+
+
 def test_numbers_are_classes_when_asked():
     data = table("x,digit\n" + "".join(f"{i % 3},{[7, 9, 10][i % 3]}\n" for i in range(60)))
     result = train_json(data, "--target", "digit", "--task", "classification")
@@ -485,6 +597,14 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--seed", "-1"], "seed"),
         (["--loss", "mse"], "loss mse does not suit a classification"),
         (["--loss", "binary_cross_entropy"], "for two classes, and 'species' has 3"),
+        (["--loss", "hinge"], "hinge is for two classes, and 'species' has 3"),
+        (["--loss", "hinge", "--output-activation", "sigmoid"], "for two classes"),
+        (["--loss", "categorical_hinge", "--output-activation", "softmax"], "is none, not softmax"),
+        (["--label-smoothing", "1"], "label_smoothing must be a number, from 0 to below 1"),
+        (["--loss", "softmax_focal", "--label-smoothing", "0.1"], "has no label smoothing"),
+        (["--target", "year", "--label-smoothing", "0.1"], "the loss mse has no label smoothing"),
+        (["--class-weight", "balance"], "unknown class weight 'balance'; did you mean 'balanced'"),
+        (["--target", "year", "--class-weight", "balanced"], "--class-weight needs classes"),
         (["--output-activation", "tanh"], "the output activation is softmax or none, not tanh"),
         (["--target", "year", "--output-activation", "softmax"], "always 1"),
         (["--output", PENGUINS], "would overwrite what is read"),
@@ -651,6 +771,8 @@ def test_the_model_that_the_hostile_ones_are_made_from_is_fine():
         ({"loss": "mse"}, "names a loss that does not belong to classification"),
         ({"loss": ["softmax_cross_entropy"]}, "names a loss that does not belong"),
         ({"loss": "binary_cross_entropy"}, "do not belong together"),
+        ({"label_smoothing": 2}, "a loss that cannot be"),
+        ({"label_smoothing": [0.1]}, "a loss that cannot be"),
         (
             {
                 "table": TableEncoder(

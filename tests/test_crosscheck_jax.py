@@ -29,6 +29,7 @@ VALUES = {
     "gelu-tanh": lambda x: jax.nn.gelu(x, approximate=True),
     "silu": jax.nn.silu,
     "softplus": jax.nn.softplus,
+    "exponential": jnp.exp,
     "mish": jax.nn.mish,
     "softmax": jax.nn.softmax,
 }
@@ -81,6 +82,32 @@ def test_losses(case, weighted):
     x = JAX.asarray(rows(shape) * 2)
     _, dy = jax.jit(lambda x: case.thing(x, target, *extra))(x)
     assert_close(host(JAX, dy), host(JAX, jax.jit(jax.grad(value))(x)), 1e-13)
+
+
+OPTAX_LOSSES = {
+    "log_cosh": lambda optax, x, t: optax.log_cosh(x, t),
+    "cosine_similarity": lambda optax, x, t: optax.cosine_distance(x, t),
+    "cosine_similarity-axes": lambda optax, x, t: optax.cosine_distance(x, t),
+    "hinge": lambda optax, x, t: optax.hinge_loss(x, t),
+    "squared_hinge": lambda optax, x, t: optax.hinge_loss(x, t) ** 2,
+    "categorical_hinge": lambda optax, x, t: optax.losses.multiclass_hinge_loss(x, t),
+    "binary_focal": lambda optax, x, t: optax.sigmoid_focal_loss(x, t, gamma=2.0),
+    "kl_divergence": lambda optax, x, t: optax.kl_divergence(jax.nn.log_softmax(x), t),
+    "softmax_cross_entropy-smooth": lambda optax, x, t: optax.softmax_cross_entropy(
+        x, optax.smooth_labels(t, 0.1)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OPTAX_LOSSES)
+def test_values_of_losses_against_optax(name):
+    optax = pytest.importorskip("optax")
+    case = next(case for case in LOSSES if case.id == name)
+    shape = (6, *case.shape)
+    x = JAX.asarray(rows(shape) * 2)
+    target = jnp.asarray(case.target(np.random.default_rng(0), shape))
+    twin = jax.jit(lambda x, t: jnp.mean(OPTAX_LOSSES[name](optax, x, t)))
+    assert float(case.thing(x, target)[0]) == pytest.approx(float(twin(x, target)), rel=1e-12)
 
 
 def twin_optimizers():

@@ -34,10 +34,81 @@ ACTIVATION_TWINS = {
     "gelu-tanh": lambda x: F.gelu(x, approximate="tanh"),
     "silu": F.silu,
     "softplus": lambda x: F.softplus(x, threshold=1e9),
+    "exponential": torch.exp,
     "mish": F.mish,
     "softmax": lambda x: F.softmax(x, -1),
 }
+
+
+def softened(t, amount, classes):
+    return (1 - amount) * t + amount / classes
+
+
+def binary_focal(z, t, gamma, alpha):
+    """torchvision's sigmoid_focal_loss for hard targets, mixed by the target for soft ones."""
+
+    def of(label):
+        p = torch.sigmoid(z)
+        ce = F.binary_cross_entropy_with_logits(z, torch.full_like(z, label), reduction="none")
+        p_t = p * label + (1 - p) * (1 - label)
+        weight = 1.0 if alpha is None else alpha * label + (1 - alpha) * (1 - label)
+        return weight * ce * (1 - p_t) ** gamma
+
+    return (t * of(1.0) + (1 - t) * of(0.0)).mean()
+
+
+def softmax_focal(z, t, gamma):
+    """Keras's categorical_focal_crossentropy without its alpha."""
+    p = torch.softmax(z, -1)
+    t = F.one_hot(t.long(), z.shape[-1]) if t.ndim < z.ndim else t
+    return -(t * (1 - p) ** gamma * torch.log(p)).sum(-1).mean()
+
+
+def pinball(x, t, q):
+    return torch.maximum(q * (t - x), (q - 1) * (t - x)).mean()
+
+
+def crammer_singer(z, t):
+    """torch's multi_margin_loss adds the classes up; this takes the largest of them."""
+    t = t.argmax(-1) if t.ndim == z.ndim else t.long()
+    own = z.gather(-1, t[..., None])
+    rival = z.masked_fill(F.one_hot(t, z.shape[-1]) > 0, -torch.inf).amax(-1, keepdim=True)
+    return F.relu(1 + rival - own).mean()
+
+
+def kl_divergence(z, t):
+    t = F.one_hot(t.long(), z.shape[-1]).to(z.dtype) if t.ndim < z.ndim else t
+    return F.kl_div(F.log_softmax(z, -1), t, reduction="batchmean")
+
+
+def cosine_distance(x, t):
+    return (1 - F.cosine_similarity(x, t, dim=-1)).mean()
+
+
 LOSS_TWINS = {
+    "log_cosh": lambda x, t: torch.log(torch.cosh(x - t)).mean(),
+    "quantile": lambda x, t: pinball(x, t, 0.5),
+    "quantile-0.9": lambda x, t: pinball(x, t, 0.9),
+    "poisson": lambda x, t: F.poisson_nll_loss(x, t, log_input=True),
+    "cosine_similarity": cosine_distance,
+    "cosine_similarity-axes": cosine_distance,
+    "hinge": lambda x, t: F.relu(1 - t * x).mean(),
+    "squared_hinge": lambda x, t: (F.relu(1 - t * x) ** 2).mean(),
+    "categorical_hinge": crammer_singer,
+    "categorical_hinge-axes": crammer_singer,
+    "binary_focal": lambda x, t: binary_focal(x, t, 2.0, None),
+    "binary_focal-soft": lambda x, t: binary_focal(x, t, 1.5, 0.25),
+    "softmax_focal": lambda x, t: softmax_focal(x, t, 2.0),
+    "softmax_focal-0.5": lambda x, t: softmax_focal(x, t, 0.5),
+    "kl_divergence": kl_divergence,
+    "kl_divergence-labels": kl_divergence,
+    "binary_cross_entropy-smooth": lambda x, t: F.binary_cross_entropy_with_logits(
+        x, softened(t, 0.1, 2)
+    ),
+    "softmax_cross_entropy-smooth": lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1),
+    "softmax_cross_entropy-smooth-labels": lambda x, t: F.cross_entropy(
+        x, t.long(), label_smoothing=0.2
+    ),
     "mse": F.mse_loss,
     "mse-axes": F.mse_loss,
     "mae": F.l1_loss,
@@ -137,7 +208,7 @@ def layer_twin(layer: Any, params: Any, x: Any) -> Any:
             for i, inner in enumerate(layer.layers):
                 x = layer_twin(inner, params[str(i)], x)
             return x
-        case nnb.Dropout():  # outside training
+        case nnb.Dropout() | nnb.AlphaDropout() | nnb.GaussianNoise():  # outside training
             return x
     raise AssertionError(f"no twin for {layer}")
 
@@ -171,6 +242,24 @@ def test_layers(case):
     assert_close(grads, tree_map(lambda p: p.grad.numpy(), twin_params), 1e-13)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+def test_alpha_dropout_has_torchs_two_values(rate):
+    """Where it keeps a number and where not is chance; what becomes of it is not."""
+    x = rows((400, 50))
+    y, backward = nnb.AlphaDropout(rate).forward({}, x, Context(NUMPY, True, (1, 2), 0))
+    torch.manual_seed(0)
+    twin_x = leaf(x)
+    twin = F.alpha_dropout(twin_x, rate, training=True)
+    twin.sum().backward()
+    dx, _ = backward(np.ones_like(x))
+    kept, twin_kept = dx != 0, twin_x.grad.numpy() != 0
+    both, neither = kept & twin_kept, ~kept & ~twin_kept
+    for part in (both, neither):
+        assert_close(y[part], twin.detach().numpy()[part], 1e-12)
+    assert_close(dx[both], twin_x.grad.numpy()[both], 1e-12)
+    assert abs(kept.mean() - twin_kept.mean()) < 0.02
+
+
 @each(LOSSES)
 def test_losses(case):
     shape = (6, *case.shape)
@@ -179,7 +268,7 @@ def test_losses(case):
     twin_x = leaf(x)
     twin = LOSS_TWINS[case.id](twin_x, torch.tensor(target))
     twin.backward()
-    assert float(value) == pytest.approx(twin.item(), rel=1e-13)
+    assert float(value) == pytest.approx(twin.item(), rel=1e-12)
     assert_close(dy, twin_x.grad.numpy(), 1e-13)
 
 

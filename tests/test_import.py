@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "jax", "cupy", "scipy", "sklearn", "pandas", "polars", "typer", "rich",
+HEAVY = ["torch", "jax", "cupy", "scipy", "sklearn", "pandas", "polars", "pyarrow", "typer",
+         "rich",
          "array_api_strict", "hypothesis", "pytest"]  # fmt: skip
 
 
@@ -61,11 +62,24 @@ print("done")
     assert run(code) == "done\n"
 
 
+@pytest.mark.parametrize("missing", ["scipy", "sklearn"])
+def test_the_estimators_say_what_they_need(missing):
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+try:
+    import nnbackend.estimators
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert "pip install 'nnbackend[sklearn]'" in run(code)
+
+
 def test_all_public_names_exist():
     code = """
 import importlib, pkgutil, nnbackend
 for module in pkgutil.iter_modules(nnbackend.__path__):
-    if module.name in ("cli", "__main__", "tables"):
+    if module.name in ("cli", "__main__", "tables", "estimators"):
         continue
     found = importlib.import_module(f"nnbackend.{module.name}")
     for name in getattr(found, "__all__", ()):

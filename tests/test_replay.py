@@ -116,6 +116,28 @@ def test_a_full_batch_and_metrics(recordings):
     assert all(map(used, [recordings, recordings[1:]]))
 
 
+@dataclass(frozen=True)
+class Counted(nnb.SGD):
+    """A rule of a user's that does more than compute."""
+
+    def rule(self, p, g, slots, scalars, xp):
+        COUNT.append(1)
+        return super().rule(p, g, slots, scalars, xp)
+
+
+COUNT: list[int] = []
+
+
+@pytest.mark.parametrize("wrapped", [lambda o: nnb.optimizers.EMA(o, decay=0.9),
+                                     lambda o: nnb.optimizers.Grouped("sgd", {"*.bias": o}),
+                                     lambda o: nnb.optimizers.Frozen(o, "0.*")])  # fmt: skip
+def test_a_rule_of_a_users_is_not_recorded_inside_another_either(wrapped, recordings):
+    COUNT.clear()
+    fitted(NumPyBackend, [nnb.Dense(3), nnb.Dense(2)], optimizer=wrapped(Counted(0.1)))
+    assert not recordings
+    assert len(COUNT) >= EPOCHS * 5
+
+
 def test_gradients_in_parts(recordings):
     layers = [nnb.Dense(5, activation="tanh", regularizer="l2"), nnb.Dropout(0.2), nnb.Dense(2)]
     assert_identical(layers, accumulate=3, weighted=True, metrics=["mae"])
@@ -142,6 +164,36 @@ def test_partial_fit(recordings):
         losses = [net.partial_fit(a, b) for net in nets]
         assert losses[0] == losses[1]
     assert used(recordings)
+
+
+def test_another_carry_is_not_trained_in_the_place_of_the_old_one(recordings):
+    """Epochs that are done together and diverge are undone, by going on from a copy."""
+    x, y = rows((4, 3)), rows((4, 2))
+    histories, params = [], []
+    for backend in (Plain, NumPyBackend):
+        net = nnb.Network([nnb.Dense(2)], backend=backend(), input_shape=3)
+        # A rate that lets the loss grow from some step on, long after the step was recorded.
+        rate = nnb.schedules.Exponential(0.01, factor=1.05)
+        with pytest.raises(nnb.errors.DivergenceError) as caught:
+            net.fit(x, y, optimizer=nnb.SGD(rate), epochs=5000, batch_size=None, verbose=0)
+        histories.append(caught.value.history["loss"])
+        params.append(net.state_dict())
+    assert used(recordings)
+    assert histories[0] == histories[1]
+    np.testing.assert_array_equal(params[0]["0.weight"], params[1]["0.weight"])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_data_in_either_order_give_the_same_bits(order, recordings):
+    x, y = np.asarray(rows((60, 40)), "f4", order=order), rows((60, 2))
+    states = []
+    for backend in (Plain, NumPyBackend):
+        net = nnb.Network([nnb.Dense(30, activation="tanh"), nnb.Dense(2)], backend=backend())
+        net.fit(x, y, epochs=40, batch_size=10, shuffle=False)
+        states.append(net.state_dict())
+    assert used(recordings)
+    for name in states[0]:
+        np.testing.assert_array_equal(states[0][name], states[1][name])
 
 
 @nnb.register_layer

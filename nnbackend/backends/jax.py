@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy
 
-from nnbackend.backend import Backend, import_library
+from nnbackend.backend import Backend, finite_on_host, import_library
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
 
-_REPEATS = 1024  # steps on one batch that one compiled program has room for
+_REPEATS = 8192  # steps on one batch that one compiled program has room for
 
 
 class JAXBackend(Backend):
@@ -122,6 +122,14 @@ class JAXBackend(Backend):
     def read(self, numbers: Any) -> Any:
         """Return numbers of a scan on the host."""
         return numpy.asarray(numbers, dtype=numpy.float64)
+
+    def all_finite(self, x: Array) -> bool:
+        """Return whether no number is NaN or infinite."""
+        if (
+            self.device.platform == "cpu"
+        ):  # NumPy looks at the same memory, in a fraction of the time
+            return finite_on_host(numpy.asarray(x))
+        return super().all_finite(x)
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by XLA's own."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, ClassVar
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
-from nnbackend.backend import Backend, register_namespace
+from nnbackend.backend import Backend, finite_on_host, register_namespace
 from nnbackend.backends.recording import Watched
 from nnbackend.backends.replay import ForwardPass, See, TrainingStep
 from nnbackend.errors import BackendUnavailableError
@@ -99,8 +98,7 @@ class NumPyBackend(Backend):
 
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""
-        # A finite sum of squares proves it in one fast pass; an infinite one may be an overflow.
-        return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
+        return finite_on_host(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context without NumPy's warnings: overflow shows in results, and fit says so."""

@@ -48,7 +48,9 @@ class TrainingStep:
         self, carry: Any, batch: Sequence[Array | None], scalars: tuple[float, ...], number: int
     ) -> tuple[Any, Any]:
         """Do a step."""
-        if self._program is not None and carry is self._carry:
+        if carry is not self._carry:  # a recording is of the arrays of one carry
+            self._carry, self._first, self._program = carry, None, None
+        if self._program is not None:
             return carry, self._replayed(batch, scalars, number)
         if self.refused is not None or self._waiting(batch):
             return self._step(carry, *batch, scalars, number)  # type: ignore[no-any-return]
@@ -67,7 +69,8 @@ class TrainingStep:
         inputs: list[Array | None] = []
         for which, array in enumerate(batch):
             self._bound[which] &= array is not None and array.nbytes > _COPIED
-            inputs.append(array if array is None or self._bound[which] else array.copy())
+            copied = array is not None and not self._bound[which]
+            inputs.append(np.array(array, order="K") if copied else array)
         watched = [None if a is None else recorder.watch(a, own=True) for a in inputs]
         rates = [np.asarray(scalar, dtype=self._dtype) for scalar in scalars]
         counter = np.asarray(number, dtype=np.int32)
@@ -82,7 +85,7 @@ class TrainingStep:
         holes = self._holes(
             calls, [None if a is None else recorder.token(a) for a in watched], inputs
         )
-        if self.refused is None and holes is not None and carry is self._carry:
+        if self.refused is None and holes is not None:
             if self._first is not None and same_calls(self._first, calls):
                 uses_number = any(
                     r.token == recorder.token(own_number) for call in calls for r in call.reads
@@ -90,7 +93,7 @@ class TrainingStep:
                 self._use(calls, holes, inputs, rates, counter if uses_number else None, values)
             elif self._first is not None:
                 self.refused = "it is not the same on another batch"
-        self._first, self._carry = calls if holes is not None else None, carry
+        self._first = calls if holes is not None else None
         return carry, _results(values)
 
     def _holes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -29,11 +30,13 @@ __all__ = [
     "Dtype",
     "Json",
     "ModelFile",
+    "Reported",
     "WrongCall",
     "check_output",
     "print_facts",
     "print_figures",
     "print_json",
+    "print_table",
     "printable",
     "reporting",
     "say",
@@ -59,7 +62,7 @@ DataFile = Annotated[
         metavar="DATA",
         callback=_tables,
         help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz; or a folder or a quoted "
-        "pattern, 'folder/*.parquet', of tables with the same columns. All rows are read into memory.",
+        "pattern, 'folder/*.parquet', of tables with the same columns.",
         show_default=False,
     ),
 ]
@@ -85,6 +88,14 @@ Json = Annotated[
     bool,
     typer.Option(
         "--json", help="Print one JSON object and nothing else.", rich_help_panel="The result"
+    ),
+]
+Reported = Annotated[
+    bool,
+    typer.Option(
+        "--report",
+        help="Show all metrics of the task, class by class, and the confusion matrix.",
+        rich_help_panel="The result",
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
@@ -113,8 +124,14 @@ def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
         the notes so far.
     """
     notes: list[str] = []
+    said: set[str] = set()
 
     def note(message: Warning | str, *_: Any) -> None:
+        # What streams is read in many parts, of which each has the same to say about its rows.
+        kind = re.sub(r"\d+", "", str(message))
+        if kind in said:
+            return
+        said.add(kind)
         notes.append(str(message))
         if not quiet:
             _err.print(f"note: {printable(message)}", soft_wrap=True)
@@ -222,6 +239,11 @@ def print_figures(rows: dict[str, dict[str, float] | None], remarks: dict[str, s
     for name, figures in rows.items():
         cells = [_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (figures or {}).items()]
         table.add_row(name, *cells, printable(remarks.get(name, "")))
+    _out.print(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table for people."""
     _out.print(table)
 
 

@@ -9,11 +9,13 @@ from nnbackend.cli.common import (
     DeviceName,
     Json,
     ModelFile,
+    Reported,
     print_figures,
     print_json,
     reporting,
 )
 from nnbackend.cli.model import TableModel
+from nnbackend.cli.report import print_report, report
 from nnbackend.tables import known_target, read_table
 
 __all__ = ["evaluate"]
@@ -24,6 +26,7 @@ def evaluate(
     data: DataFile,
     backend: BackendName = "numpy",
     device: DeviceName = None,
+    in_full: Reported = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -34,8 +37,13 @@ def evaluate(
         kinds = encoder.feature_kinds | {encoder.target.name: encoder.target.kind}
         table = known_target(read_table(data, kinds, kinds), encoder.target.name)
         y = encoder.encode_target(table)
-        figures = trained.figures(encoder.encode_features(table), y)
+        x = encoder.encode_features(table)
+        figures = trained.figures(x, y)
+        full = report(trained, x, y) if in_full else None
         if as_json:
-            print_json({"task": trained.task, "rows": len(y), **figures, "notes": notes})
-        else:
-            print_figures({f"{len(y)} rows": figures}, {})
+            extra = {} if full is None else {"report": full.to_dict()}
+            print_json({"task": trained.task, "rows": len(y), **figures, **extra, "notes": notes})
+            return
+        print_figures({f"{len(y)} rows": figures}, {})
+        if full is not None:
+            print_report(full, "rows")

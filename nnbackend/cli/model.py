@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 import nnbackend as nnb
 from nnbackend import losses, metrics
-from nnbackend.cli.settings import LOSSES, OUTPUT_ACTIVATION, output_width, task_of
+from nnbackend.cli.settings import (
+    LOSSES,
+    build_loss,
+    output_activation,
+    output_width,
+    task_of,
+)
 from nnbackend.encoding import Classes, TableEncoder
 from nnbackend.errors import ModelFileError
 from nnbackend.functional import sigmoid, softmax
@@ -28,12 +34,14 @@ class TableModel:
         encoder: between the table's columns and the network's arrays.
         loss: the name of the loss it is trained with.
         output_activation: the name of the activation that it ends in, or None.
+        label_smoothing: of the loss.
     """
 
     network: nnb.Network
     encoder: TableEncoder
     loss: str
     output_activation: str | None = None
+    label_smoothing: float = 0.0
 
     @classmethod
     def load(cls, path: Path, backend: str, device: str | None) -> TableModel:
@@ -49,9 +57,14 @@ class TableModel:
                 f"{path} does not describe a table: it was not written by 'nnbackend train'"
             )
         encoder = TableEncoder.from_dict(saved["table"])
-        model = cls(network, encoder, str(saved.get("loss")), saved.get("output_activation"))
+        loss, ending = str(saved.get("loss")), saved.get("output_activation")
+        model = cls(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))
         if model.loss not in LOSSES[model.task]:
             raise ModelFileError(f"{path} names a loss that does not belong to {model.task}")
+        try:
+            build_loss(model.loss, model.label_smoothing)
+        except ValueError as error:
+            raise ModelFileError(f"{path} describes a loss that cannot be: {error}") from error
         expected = (encoder.width,), (model.output_width,)
         if (network.input_shape, network.output_shape) != expected:
             raise ModelFileError(f"{path} holds a network and a table that do not belong together")
@@ -64,7 +77,23 @@ class TableModel:
             "task": self.task,
             "loss": self.loss,
             "output_activation": self.output_activation,
+            "label_smoothing": self.label_smoothing,
         }
+
+    @property
+    def loss_function(self) -> losses.Loss:
+        """The loss it is trained with."""
+        return build_loss(self.loss, self.label_smoothing)
+
+    @property
+    def meaning(self) -> str | None:
+        """What the outputs mean to metrics of classes."""
+        return metrics.outputs_of(self.loss_function, self.output_activation)
+
+    @property
+    def has_probabilities(self) -> bool:
+        """Whether the outputs can be turned into probabilities of classes."""
+        return self.classes is not None and output_activation(self.loss) is not None
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -89,7 +118,7 @@ class TableModel:
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probability of each class, shape (rows, classes)."""
         p = outputs
-        if self.output_activation != OUTPUT_ACTIVATION[self.loss]:
+        if self.output_activation != output_activation(self.loss):
             p = (sigmoid if self.output_width == 1 else softmax)(outputs, np)
         return np.concatenate([1 - p, p], axis=1) if self.output_width == 1 else p
 
@@ -97,11 +126,13 @@ class TableModel:
         """Return the predicted values of the target column."""
         if self.classes is None:
             return self.encoder.target.decode(outputs)
-        return self.encoder.target.decode(self.probabilities(outputs).argmax(axis=1))
+        threshold = metrics.OUTPUTS[self.meaning or "softmax"]
+        chosen = outputs.argmax(axis=1) if threshold is None else outputs[:, 0] > threshold
+        return self.encoder.target.decode(chosen.astype(np.int64))
 
     def figures(self, x: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
         """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
-        loss = self.network.evaluate(x, y, loss=self.loss)["loss"]
+        loss = self.network.evaluate(x, y, loss=self.loss_function)["loss"]
         return {"loss": float(loss), **self._quality(self.outputs(x), y)}
 
     def baseline(self, training: NDArray[Any], y: NDArray[Any]) -> tuple[dict[str, float], str]:
@@ -111,18 +142,26 @@ class TableModel:
             training: the encoded targets of training, from which the answer comes.
             y: the encoded targets it is compared with.
         """
-        if self.classes is None:
-            constant = training.mean(axis=0)
-        else:
-            shares = np.log(np.bincount(training, minlength=len(self.classes)) / len(training))
-            constant = shares if self.output_width > 1 else shares[1:] - shares[:1]
-        outputs = np.tile(constant, (len(y), 1))
+        outputs = np.tile(self._constant(training), (len(y), 1))
         target = y if self.output_width > 1 else y.reshape(outputs.shape).astype(float)
-        loss, _ = losses.get(self.loss)(outputs, target)
-        logits = TableModel(self.network, self.encoder, self.loss)
+        if losses.trait(self.loss_function, "targets") == "signs":
+            target = 2.0 * target - 1.0
+        loss, _ = self.loss_function(outputs, target)
+        logits = replace(self, output_activation=None)
         answer = logits.answers(outputs[:1])[0]
         words = f"always {answer if self.classes else f'the mean, {answer:.5g}'}"
         return {"loss": float(loss), **logits._quality(outputs, y)}, words
+
+    def _constant(self, training: NDArray[Any]) -> NDArray[Any]:
+        """Return the outputs that fit the targets of training best if they are always the same."""
+        if self.classes is None:
+            mean: NDArray[Any] = training.mean(axis=0)
+            return mean
+        shares = np.bincount(training, minlength=len(self.classes)) / len(training)
+        # A hinge loss asks of the most frequent class to lead by 1.
+        leading = np.eye(len(shares))[shares.argmax()]
+        scores: NDArray[Any] = np.log(shares) if self.has_probabilities else leading
+        return scores if self.output_width > 1 else scores[1:] - scores[:1]
 
     def _quality(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
         answers, truth = self.answers(outputs), self.encoder.target.decode(y)

@@ -53,6 +53,8 @@ def predict(
         trained = TableModel.load(model, backend, device)
         if probabilities and trained.classes is None:
             raise WrongCall("--probabilities needs classes, and this model predicts numbers")
+        if probabilities and not trained.has_probabilities:
+            raise WrongCall(f"a model trained with the loss {trained.loss} gives no probabilities")
         kinds = trained.encoder.feature_kinds
         outputs = trained.outputs(trained.encoder.encode_features(read_table(data, kinds, kinds)))
         text = _as_csv(_columns(trained, outputs, probabilities))

@@ -8,24 +8,67 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import nnbackend as nnb
-from nnbackend import optimizers
+from nnbackend import losses, optimizers
 from nnbackend.callbacks import Callback, ReduceOnPlateau
 from nnbackend.cli import schedule
 from nnbackend.encoding import SCALES, Classes, Scale, TableEncoder
-from nnbackend.errors import unknown_name
+from nnbackend.errors import UnknownNameError, unknown_name
+from nnbackend.losses import Loss
 from nnbackend.optimizers import Optimizer
 from nnbackend.tables import Kind
 from nnbackend.types import Layer
 
-__all__ = ["LOSSES", "OUTPUT_ACTIVATION", "Settings", "output_width", "task_of"]
+__all__ = [
+    "LOSSES",
+    "Settings",
+    "build_loss",
+    "of_two_classes",
+    "output_activation",
+    "output_width",
+    "task_of",
+]
 
 # The losses of each task, the default first.
 LOSSES = {
-    "regression": ("mse", "mae", "huber"),
-    "classification": ("softmax_cross_entropy", "binary_cross_entropy"),
+    "regression": ("mse", "mae", "huber", "log_cosh"),
+    "classification": (
+        "softmax_cross_entropy",
+        "binary_cross_entropy",
+        "softmax_focal",
+        "binary_focal",
+        "categorical_hinge",
+        "hinge",
+        "squared_hinge",
+    ),
 }
-# The activation that turns outputs, trained with such a loss, into probabilities.
-OUTPUT_ACTIVATION = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}
+
+
+def output_activation(loss: str) -> str | None:
+    """Return the activation that turns outputs, trained with a loss, into probabilities, if any."""
+    return losses.absorbed_activation(losses.get(loss))
+
+
+def of_two_classes(loss: str) -> bool:
+    """Return whether a loss of classes takes one output that says yes or no."""
+    return losses.trait(losses.get(loss), "targets") in ("fractions", "signs")
+
+
+def build_loss(loss: str, label_smoothing: float) -> Loss:
+    """Return the loss.
+
+    Raises:
+        ValueError: it has no label smoothing, or the amount is out of range.
+    """
+    if label_smoothing == 0.0:
+        return losses.get(loss)
+    try:
+        smoothed: Loss = losses.LOSSES.create(loss, label_smoothing=label_smoothing)
+    except UnknownNameError:
+        raise ValueError(
+            f"the loss {loss} has no label smoothing; cross-entropies have it: "
+            "softmax_cross_entropy, binary_cross_entropy"
+        ) from None
+    return smoothed
 
 
 @dataclass(frozen=True)
@@ -62,13 +105,18 @@ class Settings:
     validation: float
     scale: Scale
     seed: int
+    label_smoothing: float = 0.0
+    class_weight: str | None = None
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *LOSSES):
             raise unknown_name("task", self.task, ["auto", *LOSSES])
-        losses = [loss for group in LOSSES.values() for loss in group]
-        if self.loss is not None and self.loss not in losses:
-            raise unknown_name("loss", self.loss, losses)
+        known = [loss for group in LOSSES.values() for loss in group]
+        if self.loss is not None and self.loss not in known:
+            raise unknown_name("loss", self.loss, known)
+        if self.class_weight not in (None, "balanced"):
+            raise unknown_name("class weight", self.class_weight, ["balanced"])
+        build_loss(self.loss or LOSSES["classification"][0], self.label_smoothing)
         if self.scale not in SCALES:
             raise unknown_name("scale", self.scale, SCALES)
         if not 0 <= self.validation < 1:
@@ -160,11 +208,14 @@ class Settings:
             raise ValueError(
                 f"the loss {loss} does not suit a {task}; choose from {', '.join(LOSSES[task])}"
             )
-        if loss == "binary_cross_entropy" and len(_classes(encoder)) != 2:
+        if task == "classification" and of_two_classes(loss) and len(_classes(encoder)) != 2:
             raise ValueError(
-                f"binary_cross_entropy is for two classes, and {encoder.target.name!r} has "
+                f"{loss} is for two classes, and {encoder.target.name!r} has "
                 f"{len(_classes(encoder))}; softmax_cross_entropy takes any number"
             )
+        if task == "regression" and self.class_weight is not None:
+            raise ValueError("--class-weight needs classes, and the target holds numbers")
+        build_loss(loss, self.label_smoothing)
         _check_output_activation(self.output_activation, loss)
         rule = self.build_rule()
         full_batch = isinstance(rule, nnb.LBFGS)
@@ -190,7 +241,7 @@ def task_of(encoder: TableEncoder) -> str:
 
 def output_width(encoder: TableEncoder, loss: str) -> int:
     """Return the number of outputs that a network needs for a target and a loss."""
-    return len(_classes(encoder)) if loss == "softmax_cross_entropy" else 1
+    return 1 if not _classes(encoder) or of_two_classes(loss) else len(_classes(encoder))
 
 
 def _classes(encoder: TableEncoder) -> Sequence[str]:
@@ -198,12 +249,11 @@ def _classes(encoder: TableEncoder) -> Sequence[str]:
 
 
 def _check_output_activation(activation: str | None, loss: str) -> None:
-    if loss in OUTPUT_ACTIVATION:
-        if activation not in (None, "identity", OUTPUT_ACTIVATION[loss]):
-            raise ValueError(
-                f"with {loss} the output activation is {OUTPUT_ACTIVATION[loss]} or none, "
-                f"not {activation}"
-            )
+    if loss in LOSSES["classification"]:
+        suits = output_activation(loss)
+        if activation not in (None, "identity", suits):
+            wanted = f"{suits} or none" if suits else "none"
+            raise ValueError(f"with {loss} the output activation is {wanted}, not {activation}")
     elif activation == "softmax":
         raise ValueError("the softmax of a single output is always 1; it cannot predict numbers")
 

@@ -19,6 +19,7 @@ from nnbackend.cli.common import (
     DeviceName,
     Dtype,
     Json,
+    Reported,
     check_output,
     print_facts,
     print_figures,
@@ -29,9 +30,10 @@ from nnbackend.cli.common import (
     wrong_call,
 )
 from nnbackend.cli.model import TableModel
+from nnbackend.cli.report import print_report, report
 from nnbackend.cli.running import Running, seconds
 from nnbackend.cli.schedule import NAMES as SCHEDULES
-from nnbackend.cli.settings import Settings
+from nnbackend.cli.settings import LOSSES, Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
 from nnbackend.initializers import INITIALIZERS
@@ -66,6 +68,14 @@ Task = Annotated[
 ]
 Scaling = Annotated[str, data_option(help="Of numbers: standard, max or none.")]
 Validation = Annotated[float, data_option(help="Share of the rows that validates.")]
+Stream = Annotated[
+    bool,
+    data_option(
+        "--stream",
+        help="For tables larger than memory: read them anew in each epoch, a part at a time. Scales, "
+        "categories and the validation rows come from a sample of 100,000 rows.",
+    ),
+]
 Hidden = Annotated[
     str, network_option(help="Widths of the hidden layers, 64,32; none: a linear model.")
 ]
@@ -84,8 +94,19 @@ DropoutRate = Annotated[float, network_option(help="Share dropped after each hid
 LossName = Annotated[
     str | None,
     training_option(
-        help="mse, mae, huber; softmax_cross_entropy, binary_cross_entropy.",
+        help="; ".join(", ".join(names) for names in LOSSES.values()) + ".",
         show_default="the first that suits",
+    ),
+]
+LabelSmoothing = Annotated[
+    float, training_option(help="Share of a target spread over all classes, for cross-entropies.")
+]
+ClassWeight = Annotated[
+    str | None,
+    training_option(
+        metavar="balanced",
+        help="Let rare classes count as much as frequent ones.",
+        show_default="none",
     ),
 ]
 OptimizerName = Annotated[str, training_option(help=f"{', '.join(OPTIMIZERS)}.")]
@@ -197,6 +218,7 @@ def train(
     task: Task = "auto",
     scale: Scaling = "standard",
     validation: Validation = 0.2,
+    stream: Stream = False,
     hidden: Hidden = "64",
     activation: Activation = "relu",
     output_activation: OutputActivation = None,
@@ -204,6 +226,8 @@ def train(
     init: Init = None,
     dropout: DropoutRate = 0.0,
     loss: LossName = None,
+    label_smoothing: LabelSmoothing = 0.0,
+    class_weight: ClassWeight = None,
     optimizer: OptimizerName = "adamw",
     learning_rate: LearningRate = None,
     momentum: Momentum = None,
@@ -229,6 +253,7 @@ def train(
     threads: Threads = None,
     output: OutputFile = Path("model.safetensors"),
     profile: Profiled = False,
+    in_full: Reported = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -252,6 +277,8 @@ def train(
                 init=init,
                 dropout=dropout,
                 loss=loss,
+                label_smoothing=label_smoothing,
+                class_weight=class_weight,
                 optimizer=optimizer,
                 learning_rate=learning_rate,
                 momentum=momentum,
@@ -272,9 +299,9 @@ def train(
             limit = None if max_time is None else seconds(max_time)
             running = Running(checkpoint, resume, patience, log, limit, data)
             engine = get_backend(backend, device, dtype)
-        rows = read_rows(data, target, settings)
+        rows = read_rows(data, target, settings, stream)
         with wrong_call():
-            settings = settings.resolved(rows.encoder, len(rows.y))
+            settings = settings.resolved(rows.encoder, rows.trained)
             running.callbacks(rows.validation is not None)
         model = build_model(rows.encoder, settings, engine)
         model.network.metadata |= model.metadata()  # a checkpoint can predict, too
@@ -291,10 +318,14 @@ def train(
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
         model.network.metadata |= {"training": training}
         model.network.save(output)
+        full = report(model, *(rows.validation or (rows.x, rows.y))) if in_full else None
         if as_json:
-            print_json(_result(model, rows, settings, history, figures, output) | {"notes": notes})
+            extra = {"notes": notes} if full is None else {"report": full.to_dict(), "notes": notes}
+            print_json(_result(model, rows, settings, history, figures, output) | extra)
         elif not quiet:
             _report(figures, baseline, history, output)
+            if full is not None:
+                print_report(full, "rows that validate" if rows.validation else "rows that trained")
             if history.stopped and checkpoint is not None:
                 say(f"Go on with the same command and --resume {shlex.quote(str(checkpoint))}")
         if interrupted:
@@ -327,12 +358,13 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
     """Say what is about to be trained, on what and how."""
     network, encoder = model.network, model.encoder
     target = f"{model.task} of {encoder.target.name!r}"
-    held_out = len(rows.validation[1]) if rows.validation else 0
+    held_out = rows.validated
     layers = network.summary_rows()
     parameters = sum(count for *_, count in layers)
     return {
         "task": f"{target}: {few(model.classes, 10)}" if model.classes else target,
-        "rows": f"{len(rows.y) + held_out}: {len(rows.y)} train, {held_out} validate",
+        "rows": f"{rows.trained + held_out}: {rows.trained} train, {held_out} validate"
+        + (f"; {len(rows.y)} of those that train are the sample" if rows.stream else ""),
         "features": f"{few(settings.features or [], 10)} ({encoder.width} inputs)",
         "network": f"{', '.join(layer for _, layer, _, _ in layers)}; {parameters:,} parameters",
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
@@ -363,7 +395,7 @@ def _result(
     output: Path,
 ) -> dict[str, Any]:
     """Return all there is to know about a run, for programs."""
-    backend, held_out = model.network.backend, len(rows.validation[1]) if rows.validation else 0
+    backend, held_out = model.network.backend, rows.validated
     return {
         "task": model.task,
         "target": model.encoder.target.name,
@@ -371,7 +403,7 @@ def _result(
         "backend": backend.name,
         "device": backend.device_name(),
         "dtype": backend.dtype_name,
-        "rows": len(rows.y) + held_out,
+        "rows": rows.trained + held_out,
         "validation_rows": held_out,
         "epochs": len(history),
         "seconds": sum(history["seconds"]),

@@ -9,7 +9,7 @@ import numpy as np
 
 from nnbackend import functional
 from nnbackend.backend import Backend, host_numbers
-from nnbackend.losses import Loss, absorbed_activation
+from nnbackend.losses import Loss, trait
 from nnbackend.types import Array, Shape
 
 __all__ = ["brought", "check_finite", "check_some_weight", "host", "inputs", "targets", "weights"]
@@ -61,17 +61,18 @@ def targets(
 
     It gets the network's dtype and output shape; a column may be given as (rows,) or (rows, 1).
     Class numbers become one-hot rows, once instead of in each step, unless there are very many
-    classes (more than features); then they stay whole numbers, of shape (rows,).
+    classes (more than features); then they stay whole numbers, of shape (rows,). Where a loss wants -1
+    and 1, so they become of 0 and 1.
 
     Raises:
         TypeError: ``y`` does not hold numbers.
         ValueError: lengths or shapes do not match, or values are outside what the loss allows.
     """
-    absorbed, rows = absorbed_activation(loss), int(x.shape[0])
+    kind, rows = trait(loss, "targets"), int(x.shape[0])
     try:
         array = brought(y, backend, name)
     except TypeError as error:
-        if absorbed is not None:
+        if kind not in ("numbers", "counts"):
             hint = (
                 "; number the classes from 0, for instance with np.unique(y, return_inverse=True)"
             )
@@ -81,15 +82,20 @@ def targets(
         got = "a single number" if len(array.shape) == 0 else f"{array.shape[0]} rows"
         raise ValueError(f"X and {name} must have the same length, got {rows} rows and {got}")
     check_finite(array, backend, name, first)
-    if absorbed == "softmax":
-        target = _class_targets(array, backend, (rows, *output_shape), name)
+    if kind in ("classes", "distributions", "one_hot"):
+        target = _class_targets(array, backend, (rows, *output_shape), name, kind)
         if len(target.shape) == 1 and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
             target = functional.one_hot(target, output_shape[-1], backend.dtype, backend.xp)
         return target
     if tuple(array.shape) != (rows, *output_shape):
         array = _reshaped(array, (rows, *output_shape), name, backend)
-    if absorbed == "sigmoid":
+    if kind == "fractions":
         _check_range(array, 0.0, 1.0, backend, f"{name} must be between 0 and 1 for this loss")
+    elif kind == "counts":
+        message = f"{name} must not be negative for this loss, which is for counts"
+        _check_range(array, 0.0, math.inf, backend, message)
+    elif kind == "signs":
+        array = _signs(array, backend, name)
     return array
 
 
@@ -171,7 +177,7 @@ def host(values: Any) -> np.ndarray[Any, Any]:
         return np.asarray(values)
 
 
-def _class_targets(array: Array, backend: Backend, shape: Shape, name: str) -> Array:
+def _class_targets(array: Array, backend: Backend, shape: Shape, name: str, kind: str) -> Array:
     """Return class numbers as integers of shape (rows,), or rows of probabilities as they are."""
     xp = backend.xp
     classes = shape[-1]
@@ -179,6 +185,10 @@ def _class_targets(array: Array, backend: Backend, shape: Shape, name: str) -> A
         _check_range(
             array, 0.0, math.inf, backend, f"{name} must hold probabilities, or be one-hot"
         )
+        if kind != "classes" and float(xp.max(xp.abs(xp.sum(array, axis=-1) - 1.0))) > 1e-3:
+            raise ValueError(f"{name} must have rows that sum to 1 for this loss")
+        if kind == "one_hot" and not bool(xp.all((array == 0.0) | (array == 1.0))):
+            raise ValueError(f"{name} must be class numbers or one-hot for this loss")
         return array
     labels = _reshaped(array, shape[:-1], name, backend, f" (class numbers) or {shape} (one-hot)")
     if not bool(xp.all(labels == xp.floor(labels))):
@@ -186,6 +196,17 @@ def _class_targets(array: Array, backend: Backend, shape: Shape, name: str) -> A
     message = f"{name} has labels outside 0 ... {classes - 1}, the network's {classes} classes"
     _check_range(labels, 0.0, classes - 1.0, backend, message)
     return xp.astype(labels, xp.int32)
+
+
+def _signs(array: Array, backend: Backend, name: str) -> Array:
+    """Return -1 and 1 for 0 and 1, or as they are."""
+    xp = backend.xp
+    positive = array == 1.0
+    if not bool(xp.all(positive | (array == -1.0))):
+        if not bool(xp.all(positive | (array == 0.0))):
+            raise ValueError(f"{name} must hold -1 and 1, or 0 and 1, for this loss")
+        array = 2.0 * array - 1.0
+    return array
 
 
 def _reshaped(array: Array, shape: Shape, name: str, backend: Backend, also: str = "") -> Array:

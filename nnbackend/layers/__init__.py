@@ -1,19 +1,23 @@
 """Layers: one concept per file, the backward pass beside the forward."""
 
 from nnbackend.layers.activation import Activation
+from nnbackend.layers.alpha_dropout import AlphaDropout
 from nnbackend.layers.base import LAYERS, register_layer
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
+from nnbackend.layers.gaussian_noise import GaussianNoise
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
 
 __all__ = [
     "LAYERS",
     "Activation",
+    "AlphaDropout",
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
     "Residual",
     "Sequential",
     "register_layer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from nnbackend import random
@@ -45,8 +44,6 @@ class Dropout:
         """Apply a new mask in training; return ``x`` itself otherwise."""
         if not ctx.training or self.rate == 0.0:
             return x, lambda dy, input_grad=True: (dy, {})
-        words = random.uniform_words(ctx.key, ctx.step, math.prod(x.shape), ctx.backend)
-        kept = words >= round(self.rate * (1 << random.WORD_BITS))
-        mask = ctx.xp.reshape(ctx.xp.astype(kept, x.dtype), x.shape)
+        mask = random.kept(ctx.key, ctx.step, x, self.rate, ctx.backend)
         mask *= 1.0 / (1.0 - self.rate)
         return x * mask, lambda dy, input_grad=True: (dy * mask, {})

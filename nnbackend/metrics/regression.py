@@ -1,109 +1,21 @@
-"""Metrics: how good predictions are, in numbers people read.
-
-A metric is a function ``metric(prediction, target, sample_weight=None)`` of all predictions at once,
-so that its value is that of the whole and not a mean over batches. It returns one number, a float or
-an array without axes.
-"""
+"""Metrics of numbers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 from nnbackend import functional
 from nnbackend.backend import namespace
-from nnbackend.registry import Registry
+from nnbackend.metrics.base import METRICS
 from nnbackend.types import Array
 
 __all__ = [
-    "METRICS",
     "R2",
-    "Accuracy",
     "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
     "MeanSquaredError",
-    "Metric",
     "RootMeanSquaredError",
-    "get",
-    "resolve",
 ]
-
-Metric: TypeAlias = Callable[..., Any]
-
-METRICS = Registry("metric")
-
-
-def get(spec: str | Metric) -> Metric:
-    """Return the metric that ``spec`` names.
-
-    Raises:
-        UnknownNameError: no metric has that name.
-        TypeError: ``spec`` is neither a name nor a function.
-    """
-    metric = METRICS.get(spec)
-    if isinstance(metric, type) or not callable(metric):
-        raise TypeError(f"a metric is a name or a function, got {spec!r}")
-    return metric  # type: ignore[no-any-return]
-
-
-def resolve(
-    specs: Iterable[str | Metric] | Mapping[str, Metric], threshold: float | None
-) -> dict[str, Metric]:
-    """Return metrics by name, as columns of a history are called.
-
-    Args:
-        specs: names and functions, or functions by name.
-        threshold: what ``"accuracy"`` compares outputs with; None: it compares the largest output.
-
-    Raises:
-        UnknownNameError: no metric has that name.
-        ValueError: a name is given twice, or is one of the history's own.
-    """
-    if isinstance(specs, str):
-        specs = [specs]
-    pairs = specs.items() if isinstance(specs, Mapping) else ((_name(s), s) for s in specs)
-    metrics: dict[str, Metric] = {}
-    for name, spec in pairs:
-        if name in metrics or name in ("loss", "epoch", "seconds", "learning_rate"):
-            raise ValueError(
-                f"the metric name {name!r} is taken; give the metrics as {{name: metric}}"
-            )
-        metrics[name] = Accuracy(threshold) if spec == "accuracy" else get(spec)
-    return metrics
-
-
-def _name(spec: Any) -> str:
-    if isinstance(spec, str):
-        return spec
-    return METRICS.name_of(spec) or str(getattr(spec, "__name__", type(spec).__name__))
-
-
-@METRICS.register("accuracy")
-@dataclass(frozen=True)
-class Accuracy:
-    """The fraction of samples whose predicted class is the true one.
-
-    Args:
-        threshold: None: the predicted class is the index of the largest output, and the target a
-            class number or one-hot. A number: each output on its own is 1 above the threshold (0.5
-            for probabilities, 0 for logits) and 0 otherwise, and the target likewise 1 or 0.
-    """
-
-    threshold: float | None = None
-
-    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Any:
-        xp = namespace(prediction)
-        if self.threshold is not None:
-            right = (prediction > self.threshold) == (target > 0.5)
-        else:
-            if len(target.shape) == len(prediction.shape):
-                target = xp.argmax(target, axis=-1)
-            predicted = xp.argmax(prediction, axis=-1)
-            right = predicted == xp.astype(target, predicted.dtype)
-        if sample_weight is None:  # a count is exact in any dtype
-            return int(xp.sum(xp.astype(right, xp.int32))) / math.prod(right.shape)
-        return _mean(xp.astype(right, prediction.dtype), sample_weight)
 
 
 @METRICS.register("mse")
@@ -139,6 +51,24 @@ class MeanAbsoluteError:
     ) -> Array:
         error = prediction - _like(prediction, target)
         return _mean(namespace(prediction).abs(error), sample_weight)
+
+
+@METRICS.register("mape")
+@dataclass(frozen=True)
+class MeanAbsolutePercentageError:
+    """``mean(|prediction - target| / max(|target|, eps))``, as a fraction: 0.1 is ten per cent.
+
+    ``eps`` is the spacing of the dtype's numbers at 1 (2.2e-16 in float64); a target of 0 so gives a
+    very large number and not an infinite one, as in scikit-learn.
+    """
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> Array:
+        xp = namespace(prediction)
+        target = _like(prediction, target)
+        floor = xp.maximum(xp.abs(target), float(xp.finfo(target.dtype).eps))
+        return _mean(xp.abs(prediction - target) / floor, sample_weight)
 
 
 @METRICS.register("r2")

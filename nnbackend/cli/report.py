@@ -1,0 +1,133 @@
+"""The report of ``--report``: every metric of a task, class by class, and the confusion matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from nnbackend import metrics
+from nnbackend.cli.common import print_table, printable, say
+from nnbackend.cli.model import TableModel
+
+__all__ = ["Report", "print_report", "report"]
+
+_WIDEST = 20  # classes whose confusion matrix fits a terminal
+_PLAIN = ("accuracy", "balanced_accuracy")
+_AVERAGED = ("precision", "recall", "f1")
+_SCORES = ("log_loss", "roc_auc", "average_precision")
+_NUMBERS = ("mae", "mse", "rmse", "r2", "mape")
+
+
+@dataclass(frozen=True)
+class Report:
+    """How good the answers of a model are, in full.
+
+    Attributes:
+        rows: how many were compared.
+        metrics: by name; None where a metric is not defined, as an area under a curve of one class.
+        classes: for each class its name, precision, recall, f1 and how many rows are of it.
+        confusion_matrix: the number of rows by true class (rows) and predicted class (columns).
+    """
+
+    rows: int
+    metrics: dict[str, float | None]
+    classes: list[dict[str, Any]] | None = None
+    confusion_matrix: list[list[int]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold; without the parts that a regression does not have."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> Report:
+    """Return the report for encoded features and targets."""
+    outputs = model.outputs(x)
+    if model.classes is None:
+        answers, truth = model.answers(outputs), model.encoder.target.decode(y)
+        figures = {name: metrics.get(name)(answers, truth) for name in _NUMBERS}
+        return Report(len(y), _numbers(figures))
+    target = y if model.output_width > 1 else y[:, None].astype(outputs.dtype)
+    watched: dict[str, Any] = {name: metrics.get(name) for name in _PLAIN}
+    for name in _AVERAGED:
+        watched |= {f"{name}_{a}": metrics.METRICS[name](a) for a in ("macro", "weighted")}
+    if model.has_probabilities:
+        watched |= {name: metrics.get(name) for name in _SCORES}
+    else:  # a hinge loss ranks and gives no probabilities
+        watched |= {name: metrics.get(name) for name in _SCORES[1:]}
+    if model.output_width > 5:
+        watched["top_5_accuracy"] = metrics.TopKAccuracy(5)
+    told = metrics.resolve(watched, model.meaning, outputs.shape[1:])
+    figures = {name: metric(outputs, target) for name, metric in told.items()}
+    matrix = metrics.confusion_matrix(outputs, target, outputs=model.meaning)
+    counts = np.asarray(matrix, dtype=np.int64)
+    return Report(len(y), _numbers(figures), _by_class(counts, model.classes), counts.tolist())
+
+
+def print_report(result: Report, rows: str) -> None:
+    """Print a report for people.
+
+    Args:
+        result: what to print.
+        rows: what the rows are, in words.
+    """
+    say()
+    say(f"Report on {result.rows} {rows}")
+    figures = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for name, value in result.metrics.items():
+        figures.add_row(name, "not defined here" if value is None else f"{value:.4g}")
+    print_table(figures)
+    if result.classes is None or result.confusion_matrix is None:
+        return
+    say()
+    by_class = Table(box=None, padding=(0, 2, 0, 0))
+    by_class.add_column("class")
+    for name in (*_AVERAGED, "rows"):
+        by_class.add_column(name, justify="right")
+    for line in result.classes:
+        shares = [f"{line[name]:.4f}" for name in _AVERAGED]
+        by_class.add_row(printable(line["class"]), *shares, str(line["rows"]))
+    print_table(by_class)
+    say()
+    if len(result.classes) > _WIDEST:
+        say(
+            f"The confusion matrix of {len(result.classes)} classes is too wide: see it with --json"
+        )
+        return
+    matrix = Table(box=None, padding=(0, 2, 0, 0))
+    matrix.add_column("true \\ predicted")
+    names = [printable(line["class"]) for line in result.classes]
+    for name in names:
+        matrix.add_column(name, justify="right")
+    for name, counts in zip(names, result.confusion_matrix, strict=True):
+        matrix.add_row(name, *map(str, counts))
+    print_table(matrix)
+
+
+def _by_class(counts: NDArray[np.int64], names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return precision, recall and F1 of each class; 0 where there are no rows, as in metrics."""
+    right, said, true = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
+    return [
+        {
+            "class": name,
+            "precision": _ratio(right[i], said[i]),
+            "recall": _ratio(right[i], true[i]),
+            "f1": _ratio(2 * right[i], said[i] + true[i]),
+            "rows": int(true[i]),
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def _ratio(part: Any, whole: Any) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def _numbers(figures: dict[str, Any]) -> dict[str, float | None]:
+    """Return plain numbers; None for what is not defined, as JSON has no NaN."""
+    values = {name: float(value) for name, value in figures.items()}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

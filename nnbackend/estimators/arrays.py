@@ -1,0 +1,98 @@
+"""Arrays in and out: from the namespace of X to the backend, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from array_api_compat import array_namespace, device
+from sklearn import get_config
+
+from nnbackend.backend import Backend, get_backend
+from nnbackend.training import Samples
+from nnbackend.types import Array
+
+__all__ = ["HOST", "Home", "SparseSamples", "home_of", "to_host"]
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where results live: the namespace and the device of the ``X`` that was fitted.
+
+    Attributes:
+        xp: the namespace; None: NumPy.
+        device: of that namespace.
+    """
+
+    xp: Any = None
+    device: Any = None
+
+    def backend(self, dtype: str) -> Backend:
+        """Return the backend that computes there."""
+        if self.xp is None:
+            return get_backend("numpy", None, dtype)
+        return get_backend(self.xp, self.device, dtype)
+
+    def bring(self, x: Array, backend: Backend) -> Array:
+        """Return an array of a backend here."""
+        if self.xp is None:
+            return backend.to_numpy(x)
+        if backend.xp is self.xp and backend.device == self.device:
+            return x
+        return self.xp.asarray(backend.to_numpy(x), device=self.device)
+
+    def from_host(self, x: Any) -> Array:
+        """Return a NumPy array here; one of texts stays NumPy's."""
+        if self.xp is None or x.dtype.kind not in "biuf":
+            return x
+        return self.xp.asarray(x, device=self.device)
+
+
+HOST = Home()
+
+
+def home_of(x: Any) -> Home:
+    """Return where ``x`` is, if scikit-learn dispatches to array libraries; else NumPy."""
+    if isinstance(x, np.ndarray) or not get_config()["array_api_dispatch"]:
+        return HOST
+    if hasattr(x, "detach") or hasattr(x, "__array_namespace__"):
+        xp = array_namespace(x)
+        return (
+            HOST
+            if xp.__name__.endswith("numpy") and "jax" not in xp.__name__
+            else Home(xp, device(x))
+        )
+    return HOST
+
+
+def to_host(x: Any) -> Any:
+    """Return an array of any library as NumPy's; what is no array, as it is."""
+    if isinstance(x, np.ndarray) or not get_config()["array_api_dispatch"]:
+        return x
+    home = home_of(x)
+    return x if home.xp is None else home.backend("float32").to_numpy(x)
+
+
+@dataclass(frozen=True)
+class SparseSamples(Samples):
+    """Samples whose ``x`` is a sparse matrix of SciPy's; only the rows taken become dense.
+
+    They are always taken in an order, so that no block is asked for as it is.
+    """
+
+    def take(self, rows: Any, backend: Backend) -> Samples:
+        """Return the given rows, dense."""
+        index = backend.asarray(rows, dtype=backend.xp.int32)
+        weight = None if self.weight is None else backend.xp.take(self.weight, index, axis=0)
+        return Samples(
+            dense(self.x[np.asarray(rows)], backend),
+            backend.xp.take(self.y, index, axis=0),
+            weight,
+        )
+
+
+def dense(x: Any, backend: Backend) -> Array:
+    """Return rows, sparse or not, on a backend."""
+    return backend.asarray(x.toarray() if scipy.sparse.issparse(x) else x)

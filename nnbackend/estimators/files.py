@@ -1,0 +1,177 @@
+"""Estimators in files: the network's own file, with the estimator in its metadata."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_is_fitted
+
+from nnbackend import serialization
+from nnbackend.errors import ModelFileError
+from nnbackend.estimators.base import NeuralEstimator
+from nnbackend.estimators.mlp import MLPClassifier, MLPRegressor
+from nnbackend.estimators.network import NetworkClassifier, NetworkRegressor
+from nnbackend.layers import Dense, Sequential
+from nnbackend.registry import describe, rebuild
+from nnbackend.tree import tree_map
+
+__all__ = ["load", "save"]
+
+_CLASSES = {
+    cls.__name__: cls for cls in (MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor)
+}
+_NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
+_LEARNED = (
+    "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "out_activation_", "loss_",
+    "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
+    "_no_improvement_count", "_seed", "_dtype",
+)  # fmt: skip
+_KINDS = ("binary", "multiclass", "multilabel-indicator")
+
+
+def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
+    """Write an estimator; see :meth:`NeuralEstimator.save`."""
+    check_is_fitted(estimator)
+    name = type(estimator).__name__
+    if _CLASSES.get(name) is not type(estimator):
+        raise TypeError(f"only the estimators of this library can be saved so, not {name}")
+    parameters = {
+        key: _plain(value, key)
+        for key, value in estimator.get_params(deep=False).items()
+        if key not in _NOT_KEPT
+    }
+    if not isinstance(estimator.random_state, int | None):
+        parameters["random_state"] = None
+    learned = {key: _plain(vars(estimator)[key], key) for key in _LEARNED if key in vars(estimator)}
+    description: dict[str, Any] = {"class": name, "parameters": parameters, "learned": learned}
+    if "feature_names_in_" in vars(estimator):
+        description["feature_names"] = [str(text) for text in estimator.feature_names_in_]
+    if hasattr(estimator, "_label_binarizer"):
+        binarizer = estimator._label_binarizer
+        classes = binarizer.classes_
+        description["classes"] = {
+            "kind": binarizer.y_type_,
+            "sparse": bool(binarizer.sparse_input_),
+            "dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
+            "values": [_plain(value, "classes_") for value in classes.tolist()],
+        }
+    network = estimator.network_
+    network.metadata = {"estimator": description}
+    return network.save(path)
+
+
+def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = None) -> Any:
+    """Read an estimator that its ``save`` wrote. Nothing in the file is executed.
+
+    Args:
+        path: the file.
+        backend: the estimator's ``backend``; None: NumPy.
+        device: the estimator's ``device``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: it is not an estimator's file, or is damaged.
+    """
+    network = serialization.load(path)
+    try:
+        description = network.metadata["estimator"]
+        cls = _CLASSES[description["class"]]
+        parameters = {key: _rebuilt(value) for key, value in description["parameters"].items()}
+        estimator = cls(**parameters, backend=backend, device=device)
+        estimator._validate_params()
+        learned = {key: _rebuilt(value) for key, value in description["learned"].items()}
+        if learned.keys() - set(_LEARNED):
+            raise ValueError("it says that something was learned which is not known")
+        for key, value in learned.items():
+            setattr(estimator, key, value)
+        estimator._session = []
+        if "feature_names" in description:
+            estimator.feature_names_in_ = np.array(
+                [str(text) for text in description["feature_names"]], dtype=object
+            )
+        if issubclass(cls, MLPClassifier | NetworkClassifier):
+            estimator._label_binarizer = _binarizer(description["classes"])
+            estimator.classes_ = estimator._label_binarizer.classes_
+            known = len(estimator.classes_)
+            fitting = (1, known) if estimator._label_binarizer.y_type_ == "binary" else (known,)
+            if estimator.n_outputs_ not in fitting or known > max(2, estimator.n_outputs_):
+                raise ModelFileError("its classes are not as many as its outputs")
+        _take_network(estimator, network)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path} cannot be loaded: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(
+            f"{path} holds no estimator of this version: {type(error).__name__}: {error}"
+        ) from error
+    return estimator
+
+
+def _take_network(estimator: Any, network: Any) -> None:
+    """Take layers and parameters of a network, if they are those of the estimator."""
+    layers = network.layers.layers
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ModelFileError("its network does not end in a Dense layer")
+    if list(layers[:-1]) != estimator._hidden_layers():
+        raise ModelFileError("its network is not the one that its parameters describe")
+    features, outputs = estimator.n_features_in_, estimator.n_outputs_
+    if (math.prod(network.input_shape), network.output_shape) != (features, (outputs,)):
+        raise ModelFileError("its network does not have the inputs and outputs of the estimator")
+    if network.backend.dtype_name != estimator._dtype:
+        raise ModelFileError("its network has another dtype than the estimator")
+    estimator._layers = Sequential([*layers[:-1], Dense(outputs)])
+    estimator._output_activation()  # refuses a name that is not one
+    estimator._keep_params(tree_map(network.to_numpy, network.params))
+
+
+def _binarizer(description: dict[str, Any]) -> LabelBinarizer:
+    """Return scikit-learn's binariser as it was when the estimator was fitted."""
+    if description["kind"] not in _KINDS:
+        raise ModelFileError(f"its classes are of an unknown kind {description['kind']!r}")
+    dtype = np.dtype(description["dtype"])
+    if dtype.kind not in "biufUO":
+        raise ModelFileError(f"its classes have the dtype {dtype}")
+    binarizer = LabelBinarizer()
+    binarizer.y_type_ = description["kind"]
+    binarizer.sparse_input_ = description["sparse"] is True
+    binarizer.classes_ = np.array([_rebuilt(v) for v in description["values"]], dtype=dtype)
+    return binarizer
+
+
+def _plain(value: Any, name: str) -> Any:
+    """Return a value as JSON can hold it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {"pairs": [[_plain(k, name), _plain(v, name)] for k, v in value.items()]}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(item, name) for item in value]}
+    if isinstance(value, list):
+        return [_plain(item, name) for item in value]
+    try:
+        return describe(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from error
+
+
+def _rebuilt(value: Any) -> Any:
+    """Return what :func:`_plain` described."""
+    if isinstance(value, list):
+        return [_rebuilt(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"number"}:
+        return float(value["number"])
+    if value.keys() == {"pairs"}:
+        return {_rebuilt(k): _rebuilt(v) for k, v in value["pairs"]}
+    if value.keys() == {"tuple"}:
+        return tuple(_rebuilt(item) for item in value["tuple"])
+    return rebuild(value)

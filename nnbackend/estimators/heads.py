@@ -1,0 +1,394 @@
+"""Classification and regression: targets in, losses to go with them, predictions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import validate_data
+
+from nnbackend import functional, losses
+from nnbackend.activations import Exponential, Identity, Sigmoid, Softmax
+from nnbackend.backend import Backend
+from nnbackend.estimators.arrays import home_of
+from nnbackend.estimators.losses import BinaryLogLoss, HalfPoisson, HalfSquaredError, LogLoss
+from nnbackend.losses import Loss
+from nnbackend.training import Objective
+from nnbackend.types import Array, Context
+
+__all__ = ["ClassifierHead", "RegressorHead"]
+
+_OUTPUTS = {
+    "identity": Identity(),
+    "exp": Exponential(),
+    "logistic": Sigmoid(),
+    "softmax": Softmax(),
+}
+_MANY_CLASSES = 64  # up to so many, or as many as features, targets are one-hot rows
+
+
+class _Head:
+    """What both kinds share."""
+
+    def _output_activation(self: Any) -> Any:
+        return _OUTPUTS[self.out_activation_]
+
+    def _activated(self: Any, z: Array, backend: Backend) -> Array:
+        """Return the network's output for the numbers before its activation."""
+        with backend.scope():
+            return self._output_activation()(z, Context(backend))[0]
+
+    def _dtypes(self, X: Any) -> Any:
+        """Return the dtypes that X may keep."""
+        xp = home_of(X).xp or np
+        wide = getattr(xp, "float64", None)
+        return (wide, xp.float32) if wide is not None else (xp.float32,)
+
+
+class ClassifierHead(ClassifierMixin, _Head):
+    """Labels of two classes (one logistic output), of more (softmax), or several at a time."""
+
+    def _validate_input(
+        self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
+    ) -> Any:
+        """Return X and the targets: columns of 0 and 1, or class numbers of more than two classes.
+
+        ``some``: also in a warm start, y need not have each of the classes.
+        """
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=self._dtypes(X),
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = home_of(X).from_host(self._label_binarizer.classes_)
+        else:
+            self._check_classes(unique_labels(y), self.warm_start and not some)
+        binarizer = self._label_binarizer
+        kind, classes = binarizer.y_type_, binarizer.classes_
+        if y.ndim > 1 or scipy.sparse.issparse(y) or kind.startswith("multilabel"):
+            target = binarizer.transform(y)
+            self.n_outputs_ = target.shape[1]
+            return X, target
+        codes = np.searchsorted(classes, y)
+        if kind == "multiclass" or self._softmax_loss():
+            self.n_outputs_ = len(classes)
+            return X, codes
+        self.n_outputs_ = 1
+        return X, codes[:, None]
+
+    def _check_classes(self: Any, found: Any, every: bool) -> None:
+        """Refuse classes that were not there in the first fit."""
+        known = self._label_binarizer.classes_
+        if every:
+            if set(found) != set(known):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {known}, `y` has {found}"
+                )
+        elif len(np.setdiff1d(found, known, assume_unique=True)):
+            raise ValueError(
+                "`y` has classes not in `self.classes_`. "
+                f"`self.classes_` has {known}. 'y' has {found}."
+            )
+
+    def _softmax_loss(self: Any) -> bool:
+        """Return whether the loss of the user's choice takes an output for each class."""
+        return (
+            self.loss != "log_loss"
+            and losses.absorbed_activation(losses.get(self.loss)) == "softmax"
+        )
+
+    def _multilabel(self: Any) -> bool:
+        return bool(self._label_binarizer.y_type_.startswith("multilabel"))
+
+    def _meaning(self: Any) -> str | None:
+        return {"softmax": "softmax", "logistic": "sigmoid"}.get(self.out_activation_)
+
+    def _scores(self: Any) -> bool:
+        """Return whether the loss takes scores of which no probabilities can be made: a hinge loss."""
+        return (
+            self.loss != "log_loss" and losses.trait(losses.get(self.loss), "outputs") is not None
+        )
+
+    def _check_probabilities(self) -> bool:
+        if self._scores():
+            raise AttributeError(
+                f"the loss {self.loss!r} makes scores of classes, no probabilities"
+            )
+        return True
+
+    def _loss_and_output(self: Any, target: Any) -> tuple[Loss, Any]:
+        """Return the loss, and the output activation as an object."""
+        several = target.ndim == 1
+        self.out_activation_ = "softmax" if several else "logistic"
+        if self._scores():
+            self.out_activation_ = "identity"
+            return self._margin_loss(several), self._output_activation()
+        if self.loss == "log_loss":
+            return LogLoss() if several else BinaryLogLoss(), self._output_activation()
+        loss = losses.get(self.loss)
+        absorbed = losses.absorbed_activation(loss)
+        fitting = "softmax" if several else "sigmoid"
+        if absorbed not in (None, fitting):
+            raise ValueError(
+                f"the loss {self.loss!r} takes the numbers before a {absorbed}, but the targets "
+                f"({self._label_binarizer.y_type_}) need a {fitting} output"
+            )
+        return loss, self._output_activation()
+
+    def _margin_loss(self: Any, several: bool) -> Loss:
+        """Return the loss of scores, if it is for as many classes as there are."""
+        loss = losses.get(self.loss)
+        if several != (losses.trait(loss, "outputs") == "scores"):
+            raise ValueError(
+                f"the loss {self.loss!r} is not for {self._label_binarizer.y_type_} targets"
+            )
+        return loss
+
+    def _network_target(self: Any, target: Any, backend: Backend) -> Array:
+        """Return targets on the backend: columns, one-hot rows, or class numbers if very many."""
+        if target.ndim == 2:
+            signs = self.loss != "log_loss" and (
+                losses.trait(losses.get(self.loss), "targets") == "signs"
+            )
+            return backend.asarray(2 * target - 1 if signs else target)
+        many = max(int(self.n_features_in_), _MANY_CLASSES)
+        numbers = backend.asarray(target, dtype=backend.xp.int32)
+        if self.n_outputs_ > many and self.loss == "log_loss":
+            return numbers
+        return functional.one_hot(numbers, self.n_outputs_, backend.dtype, backend.xp)
+
+    def _stratify(self, target: Any) -> Any:
+        """Return the classes of the rows, if there are two of them; scikit-learn splits no others so."""
+        return target.astype(bool) if target.ndim == 2 and target.shape[1] == 1 else None
+
+    def _weights(self: Any, target: Any, sample_weight: Any, incremental: bool) -> Any:
+        """Return the weights of samples times those of their classes."""
+        if self.class_weight is None:
+            return sample_weight
+        if incremental and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' counts the classes of all data, which partial_fit does not "
+                "see; give the weight of each class"
+            )
+        weight = compute_sample_weight(self.class_weight, self._labels(target))
+        return weight if sample_weight is None else weight * sample_weight
+
+    def _labels(self: Any, target: Any) -> Any:
+        """Return targets as the user's labels."""
+        if self._multilabel():
+            return target
+        return self._label_binarizer.classes_[np.ravel(target)]
+
+    def _score_outputs(
+        self, z: Array, y: Array, weight: Array | None, objective: Objective, backend: Backend
+    ) -> float:
+        """Return the accuracy, of several labels at a time only where all are right."""
+        xp = backend.xp
+        if len(y.shape) == 1 or (self.n_outputs_ > 1 and not self._multilabel()):
+            truth = y if len(y.shape) == 1 else xp.argmax(y, axis=1)
+            predicted = xp.argmax(z, axis=1)
+            right = predicted == xp.astype(truth, predicted.dtype)
+        else:
+            logits = losses.absorbed_activation(objective.loss) or self._scores()
+            threshold = 0.0 if logits else 0.5
+            right = xp.all((z > threshold) == (y > 0.5), axis=1)
+        host = backend.to_numpy(right)
+        kept = None if weight is None else backend.to_numpy(weight)
+        return float(accuracy_score(np.ones_like(host), host, sample_weight=kept))
+
+    # Outputs
+
+    def predict(self: Any, X: Any) -> Any:
+        """Return the predicted classes.
+
+        Args:
+            X: array-like, frame or sparse matrix of shape (samples, features).
+
+        Returns:
+            labels of shape (samples,), or 0 and 1 of shape (samples, labels).
+        """
+        z, backend = self._output(X, "predict")
+        with backend.scope():
+            return self._decoded(z, backend)
+
+    def _decoded(self: Any, z: Array, backend: Backend) -> Any:
+        xp, binarizer, home = backend.xp, self._label_binarizer, self._result_home()
+        if self._multilabel():
+            labels = home.bring(xp.astype(z > 0.0, xp.int64), backend)
+            return _sparse_like_sklearn(labels) if binarizer.sparse_input_ else labels
+        classes = binarizer.classes_
+        if self.n_outputs_ > 1:
+            places = xp.argmax(z, axis=1)
+        elif len(classes) == 1:
+            places = xp.zeros(z.shape[0], dtype=xp.int64, device=backend.device)
+        else:
+            places = xp.astype(z[:, 0] > 0.0, xp.int64)
+        if home.xp is None or classes.dtype.kind not in "biuf":
+            return classes[backend.to_numpy(places)]
+        return home.xp.take(self.classes_, home.bring(places, backend))
+
+    @available_if(lambda estimator: estimator._check_probabilities())
+    def predict_proba(self: Any, X: Any) -> Any:
+        """Return the probability of each class, in the order of ``classes_``.
+
+        Args:
+            X: array-like, frame or sparse matrix of shape (samples, features).
+
+        Returns:
+            shape (samples, classes); of several labels at a time, that of each label.
+        """
+        return self._result_home().bring(*self._probabilities(X, "predict_proba"))
+
+    def _probabilities(self: Any, X: Any, method: str) -> tuple[Array, Backend]:
+        z, backend = self._output(X, method)
+        p = self._activated(z, backend)
+        if self.n_outputs_ == 1:
+            p = backend.xp.concat([1.0 - p, p], axis=1)
+        return p, backend
+
+    @available_if(lambda estimator: estimator._check_probabilities())
+    def predict_log_proba(self: Any, X: Any) -> Any:
+        """Return the logarithms of :meth:`predict_proba`; minus infinity for 0.
+
+        Args:
+            X: array-like, frame or sparse matrix of shape (samples, features).
+        """
+        p, backend = self._probabilities(X, "predict_log_proba")
+        with backend.scope():
+            return self._result_home().bring(backend.xp.log(p), backend)
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self: Any, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+    ) -> Any:
+        """Go once through the data.
+
+        Args:
+            X: array-like, frame or sparse matrix of shape (samples, features).
+            y: labels.
+            sample_weight: how much each sample counts.
+            classes: all classes; needed in the first call, as y need not have each of them.
+
+        Returns:
+            the estimator.
+        """
+        if _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+        return self._fit(X, y, sample_weight=sample_weight, incremental=True)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class RegressorHead(RegressorMixin, _Head):
+    """Numbers, one or several for each sample."""
+
+    def _validate_input(
+        self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
+    ) -> Any:
+        """Return X and the targets as columns."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=True,
+            dtype=self._dtypes(X),
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        y = y[:, None] if y.ndim == 1 else y
+        self.n_outputs_ = y.shape[1]
+        return X, y
+
+    def _loss_and_output(self: Any, target: Any) -> tuple[Loss, Any]:
+        """Return the loss, and the output activation as an object."""
+        loss: Loss
+        if self.loss == "squared_error":
+            loss, self.out_activation_ = HalfSquaredError(), "identity"
+        elif self.loss == "poisson":
+            loss, self.out_activation_ = HalfPoisson(), "exp"
+        else:
+            loss = losses.get(self.loss)
+            absorbed = losses.absorbed_activation(loss)
+            names = {None: "identity", "sigmoid": "logistic", "exponential": "exp"}
+            self.out_activation_ = names.get(absorbed, absorbed)
+        return loss, self._output_activation()
+
+    def _network_target(self, target: Any, backend: Backend) -> Array:
+        return backend.asarray(target)
+
+    def _stratify(self, target: Any) -> Any:
+        return None
+
+    def _score_outputs(
+        self, z: Array, y: Array, weight: Array | None, objective: Objective, backend: Backend
+    ) -> float:
+        """Return the coefficient of determination."""
+        absorbed = losses.absorbed_activation(objective.loss)
+        output = z if absorbed is None else self._activated(z, backend)
+        predicted = backend.to_numpy(output)
+        if not np.isfinite(predicted).all():
+            return float("nan")
+        kept = None if weight is None else backend.to_numpy(weight)
+        return float(r2_score(backend.to_numpy(y), predicted, sample_weight=kept))
+
+    def predict(self: Any, X: Any) -> Any:
+        """Return the predicted numbers.
+
+        Args:
+            X: array-like, frame or sparse matrix of shape (samples, features).
+
+        Returns:
+            shape (samples,), or (samples, outputs) for several.
+        """
+        z, backend = self._output(X, "predict")
+        y = z if self.out_activation_ == "identity" else self._activated(z, backend)
+        return self._result_home().bring(y[:, 0] if y.shape[1] == 1 else y, backend)
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Go once through the data.
+
+        Args:
+            X: array-like, frame or sparse matrix of shape (samples, features).
+            y: numbers.
+            sample_weight: how much each sample counts.
+
+        Returns:
+            the estimator.
+        """
+        return self._fit(X, y, sample_weight=sample_weight, incremental=True)
+
+
+def _sparse_like_sklearn(labels: Any) -> Any:
+    """Return labels as a sparse matrix, as the targets were."""
+    return scipy.sparse.csr_matrix(labels)

@@ -1,0 +1,278 @@
+"""scikit-learn's multilayer perceptrons, with every option of theirs and more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from nnbackend import activations
+from nnbackend.activations import ACTIVATIONS
+from nnbackend.backend import Backend
+from nnbackend.estimators.base import NeuralEstimator, keep_arguments
+from nnbackend.estimators.heads import ClassifierHead, RegressorHead
+from nnbackend.layers import Dense, Dropout, Sequential
+from nnbackend.losses import LOSSES, Loss
+from nnbackend.optimizers import Optimizer
+from nnbackend.types import Layer, Params
+
+__all__ = ["MLPClassifier", "MLPRegressor"]
+
+_ACTIVATIONS = {"logistic", *ACTIVATIONS}
+
+
+class MultilayerPerceptron(NeuralEstimator):
+    """Hidden layers of given sizes, as scikit-learn initialises them."""
+
+    _array_attributes = ("coefs_", "intercepts_", "classes_")
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **NeuralEstimator._parameter_constraints,
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(_ACTIVATIONS), callable, "array-like"],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    }
+
+    hidden_layer_sizes: Any
+    activation: Any
+    dropout: Any
+
+    def _hidden_layers(self) -> list[Layer]:
+        sizes = self.hidden_layer_sizes
+        sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
+        if np.any(np.array(sizes) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        functions = _for_each(self.activation, len(sizes), "activation")
+        rates = _for_each(self.dropout, len(sizes), "dropout")
+        layers: list[Layer] = []
+        for size, function, rate in zip(sizes, functions, rates, strict=True):
+            name = "sigmoid" if _is(function, "logistic") else function
+            layers.append(Dense(size, activation=activations.get(name)))
+            if rate:
+                layers.append(Dropout(rate))
+        return layers
+
+    def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:
+        """Draw weights and biases, both uniform: Glorot, Bengio (2010), and a third for logistic."""
+        count = sum(isinstance(layer, Dense) for layer in layers.layers)
+        functions = _for_each(self.activation, count - 1, "activation")
+        functions.append(functions[-1] if functions else self.activation)
+        params: Params = {}
+        (fan_in,) = shape
+        for i, layer in enumerate(layers.layers):
+            params[str(i)] = {}
+            if not isinstance(layer, Dense):
+                continue
+            factor = 2.0 if _is(functions.pop(0), "logistic") else 6.0
+            fan_out = layer.out_features
+            bound = math.sqrt(factor / (fan_in + fan_out))
+            weight = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
+            bias = self._random_state.uniform(-bound, bound, fan_out)
+            params[str(i)] = {"weight": weight.astype(dtype), "bias": bias.astype(dtype)}
+            fan_in = fan_out
+        self.n_layers_ = count + 1
+        return params
+
+    def _is_built(self) -> bool:
+        return hasattr(self, "coefs_")
+
+    def _keep_params(self, params: Params) -> None:
+        layers = [layer for layer in params.values() if layer]
+        self.coefs_ = [layer["weight"] for layer in layers]
+        self.intercepts_ = [layer["bias"] for layer in layers]
+
+    def _kept_params(self) -> Params:
+        pairs = iter(zip(self.coefs_, self.intercepts_, strict=True))
+        params: Params = {}
+        for i, layer in enumerate(self._layers.layers):
+            params[str(i)] = {}
+            if isinstance(layer, Dense):
+                params[str(i)] = dict(zip(("weight", "bias"), next(pairs), strict=True))
+        return params
+
+    def _packing(self, params: Params) -> list[tuple[str, ...]]:
+        """Return weights first, then biases, as scikit-learn gives them to SciPy."""
+        layers = [name for name, layer in params.items() if layer]
+        return [(name, kind) for kind in ("weight", "bias") for name in layers]
+
+
+class MLPClassifier(ClassifierHead, MultilayerPerceptron):
+    """A multilayer perceptron for classes: scikit-learn's ``MLPClassifier``, and more.
+
+    Arguments up to ``max_fun`` are scikit-learn's: the same names, defaults and meaning, and with the
+    same ``random_state`` the same numbers are drawn for weights, splits and batches. What is new has
+    defaults that change nothing. docs/scikit-learn.md has all of them in a table.
+
+    Args:
+        hidden_layer_sizes: units of each hidden layer.
+        activation: of the hidden layers: a name, an activation of this library, or one for each.
+        solver: ``"adam"``, ``"sgd"``, ``"lbfgs"``, or an optimiser of this library, by name or as
+            an object (which has its own learning rate).
+        alpha: strength of the penalty ``alpha / 2 * sum(w**2)``, divided by the rows of a batch.
+        batch_size: rows of a step; ``"auto"``: 200, or all if they are fewer.
+        learning_rate: of sgd: ``"constant"``, ``"invscaling"`` or ``"adaptive"``; for all solvers
+            but lbfgs also a schedule, a function of the step, which counts from 0.
+        learning_rate_init: the rate to start with.
+        power_t: the exponent of inverse scaling.
+        max_iter: epochs at most; iterations of lbfgs.
+        shuffle: whether each epoch has an order of its own.
+        random_state: a number, a generator of NumPy's legacy kind, or None.
+        tol: how much loss or score must improve to count.
+        verbose: whether to print the progress.
+        warm_start: whether ``fit`` goes on from the last one.
+        momentum: of sgd.
+        nesterovs_momentum: whether it is Nesterov's.
+        early_stopping: whether to keep rows aside, stop when their score no longer improves, and go
+            back to the best epoch.
+        validation_fraction: how many rows.
+        beta_1: of adam.
+        beta_2: of adam.
+        epsilon: of adam.
+        n_iter_no_change: how many epochs without improvement are borne.
+        max_fun: evaluations of lbfgs at most.
+        loss: ``"log_loss"``, or a loss of this library by name or as an object.
+        dropout: the fraction dropped after each hidden layer, or one for each.
+        class_weight: ``"balanced"``, or weights by class; they multiply sample weights.
+        validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to score after each epoch; with
+            ``early_stopping`` it takes the place of the rows kept aside.
+        metrics: names or functions of :mod:`nnbackend.metrics`, computed in each epoch's training.
+        callbacks: see :mod:`nnbackend.callbacks`.
+        max_time: seconds after which training ends with the epoch.
+        backend: where to compute: a name, ``"auto"`` or a :class:`~nnbackend.Backend`. None: NumPy,
+            or the library of X where scikit-learn dispatches to array libraries.
+        device: of the backend.
+        precision: ``"float32"`` or ``"float64"``. None: that of X, float64 for whole numbers.
+
+    Attributes:
+        coefs_: the weights of each layer, of shape (in, out).
+        intercepts_: the biases of each layer.
+        classes_: the classes, in the order of probabilities.
+        loss_, best_loss_, loss_curve_: the loss, of the last epoch, the smallest, of each.
+        validation_scores_, best_validation_score_: the score of each epoch, and the best.
+        n_iter_, t_: epochs of the last fit; samples seen.
+        n_layers_, n_outputs_, out_activation_: of the network.
+        n_features_in_, feature_names_in_: of X.
+        history_: what happened in each epoch; see :class:`~nnbackend.History`.
+        network_: the fitted network, as a :class:`~nnbackend.Network`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **MultilayerPerceptron._parameter_constraints,
+        "loss": [StrOptions({"log_loss", *LOSSES}), callable],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Callable[[int], float] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        loss: str | Loss = "log_loss",
+        dropout: float | Sequence[float] = 0.0,
+        class_weight: Any = None,
+        validation_data: tuple[Any, ...] | None = None,
+        metrics: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        max_time: float | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        precision: str | None = None,
+    ) -> None:
+        keep_arguments(self, locals())
+
+
+class MLPRegressor(RegressorHead, MultilayerPerceptron):
+    """A multilayer perceptron for numbers: scikit-learn's ``MLPRegressor``, and more.
+
+    Arguments and attributes are those of :class:`MLPClassifier`, without ``classes_`` and
+    ``class_weight``; scores are coefficients of determination.
+
+    Args:
+        loss: ``"squared_error"``, ``"poisson"`` (the output is an exponential), or a loss of this
+            library by name or as an object.
+        hidden_layer_sizes: units of each hidden layer; the rest as in :class:`MLPClassifier`.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **MultilayerPerceptron._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson", *LOSSES}), callable],
+    }
+
+    def __init__(
+        self,
+        loss: str | Loss = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: Any = "relu",
+        *,
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str | Callable[[int], float] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: float | Sequence[float] = 0.0,
+        validation_data: tuple[Any, ...] | None = None,
+        metrics: Any = None,
+        callbacks: Sequence[Any] | None = None,
+        max_time: float | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        precision: str | None = None,
+    ) -> None:
+        keep_arguments(self, locals())
+
+
+def _for_each(value: Any, count: int, name: str) -> list[Any]:
+    """Return one value for each hidden layer."""
+    if isinstance(value, str | Real) or callable(value):
+        return [value] * count
+    values = list(value)
+    if len(values) != count:
+        raise ValueError(
+            f"{name} has {len(values)} entries, but there are {count} hidden layers; give one value, "
+            "or one for each hidden layer"
+        )
+    return values
+
+
+def _is(value: Any, name: str) -> bool:
+    return isinstance(value, str) and value == name

@@ -1,0 +1,98 @@
+"""scikit-learn's Adam and SGD, and the learning rates that go with its SGD."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nnbackend.optimizers import Adam, Optimizer
+from nnbackend.optimizers.base import Bounds
+from nnbackend.types import Array, Namespace
+
+__all__ = ["Rate", "ScikitLearnAdam", "ScikitLearnSGD"]
+
+_SMALLEST = 1e-6  # a rate at or below it is not divided any more
+_DIVISOR = 5.0
+
+
+class Rate:
+    """A learning rate that changes between epochs: the schedules of scikit-learn's SGD.
+
+    Args:
+        initial: the rate of the first epoch.
+        kind: ``"constant"``, ``"invscaling"`` or ``"adaptive"``.
+        power: of inverse scaling.
+    """
+
+    def __init__(self, initial: float, kind: str = "constant", power: float = 0.5) -> None:
+        self.initial = self.now = float(initial)
+        self.kind = kind
+        self.power = float(power)
+
+    def __call__(self, step: int) -> float:
+        """Return the rate, the same for all steps of an epoch."""
+        return self.now
+
+    def epoch_ends(self, samples_seen: int) -> None:
+        """Inverse scaling: the rate becomes ``initial / (samples_seen + 1)**power``."""
+        if self.kind == "invscaling":
+            self.now = self.initial / (samples_seen + 1) ** self.power
+
+    def shrink(self) -> str | None:
+        """Divide an adaptive rate by 5; return the words that end training if that cannot be."""
+        if self.kind != "adaptive":
+            return "Stopping."
+        if self.now <= _SMALLEST:
+            return "Learning rate too small. Stopping."
+        self.now /= _DIVISOR
+        return None
+
+
+@dataclass(frozen=True)
+class ScikitLearnAdam(Adam):
+    """Adam with epsilon added before the correction of the mean square.
+
+    ``p -= learning_rate * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + epsilon)``: the form
+    of Kingma and Ba at the end of their section 2, where :class:`~nnbackend.optimizers.Adam` has
+    that of their algorithm 1. Only what depends on the step is different.
+    """
+
+    def varying(self, step: int) -> tuple[Any, ...]:
+        """Return the factor and the epsilon for the arrays as they are kept, divided by 1 - beta."""
+        now: Any = self
+        root = math.sqrt(1.0 - now.beta2)
+        correction = math.sqrt(1.0 - now.beta2**step) / (1.0 - now.beta1**step)
+        return now.learning_rate * correction * (1.0 - now.beta1) / root, now.epsilon / root
+
+
+@dataclass(frozen=True)
+class ScikitLearnSGD(Optimizer):
+    """Gradient descent whose velocity contains the learning rate.
+
+    ``v = momentum * v - learning_rate * g`` and ``p += v``; Nesterov's form adds
+    ``momentum * v - learning_rate * g`` in place of ``v``. :class:`~nnbackend.optimizers.SGD`
+    multiplies by the rate last, which is the same only as long as the rate is constant.
+    """
+
+    slots: ClassVar[int] = 1
+
+    bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf), "momentum": (0.0, math.inf)}
+
+    momentum: float = 0.9
+    nesterov: bool = True
+
+    def rule(
+        self, p: Array, g: Array, slots: tuple[Array, ...], scalars: tuple[Any, ...], xp: Namespace
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """See the class."""
+        (v,) = slots
+        step = scalars[0] * g
+        v *= self.momentum
+        v -= step
+        if self.nesterov:
+            p += self.momentum * v
+            p -= step
+        else:
+            p += v
+        return p, (v,)

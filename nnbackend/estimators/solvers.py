@@ -1,0 +1,188 @@
+"""How an estimator learns: batches for the stochastic solvers, SciPy's L-BFGS for ``lbfgs``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy
+import scipy.optimize
+
+from nnbackend import random, regularizers
+from nnbackend.accumulation import gradients
+from nnbackend.backend import Backend
+from nnbackend.registry import is_built_in
+from nnbackend.training import Objective, Samples, Trainer, _is_own
+from nnbackend.tree import at, paths, tree_map, unflatten
+from nnbackend.types import Array, Context, Namespace, Params
+
+__all__ = ["PenalizedTrainer", "minimize"]
+
+Path = tuple[str, ...]
+
+_PRINTS = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)  # no option of later ones
+
+
+def weights_of(params: Params) -> list[Path]:
+    """Return the paths of what is penalised: weights, and no biases."""
+    return [path for path in paths(params) if path[-1] == "weight"]
+
+
+def penalized(
+    value: Array,
+    grads: Params,
+    params: Params,
+    weights: list[Path],
+    strength: Any,
+    xp: Namespace,
+) -> Array:
+    """Return the loss with ``strength / 2 * sum(w**2)`` added; add its gradient to ``grads``."""
+    for path in weights:
+        w, tree = at(params, path), at(grads, path[:-1])
+        tree[path[-1]] += strength * w  # an array that the backward pass made
+        flat = xp.reshape(w, (-1,))
+        value = value + (0.5 * strength) * xp.vecdot(flat, flat)
+    return value
+
+
+class PenalizedTrainer(Trainer):
+    """A trainer whose loss has scikit-learn's penalty: ``alpha / 2 * sum(w**2) / (rows of the batch)``.
+
+    With sample weights their sum takes the place of the number of rows. The mean loss of an epoch
+    counts batches by their rows either way.
+
+    Args:
+        alpha: the strength of the penalty.
+        args, kwargs: those of :class:`~nnbackend.training.Trainer`.
+    """
+
+    def __init__(self, alpha: float, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._step = self._penalized_step(alpha)
+
+    def _run(self, size: int) -> Callable[..., Any]:
+        return self._step
+
+    def _penalized_step(self, alpha: float) -> Callable[..., Any]:
+        """Return the training step of :mod:`nnbackend.training` with the penalty in it."""
+        objective, backend, layout = self._objective, self.backend, self.layout
+        layers, loss, penalties = objective.layers, objective.loss, objective.penalties
+        watched, weights, key = bool(objective.metrics), weights_of(self.params), self._key()
+        shared = None if backend.static_shapes else Context(backend, True, key)
+
+        def step(
+            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
+        ) -> tuple[Any, tuple[Array, None, Array | None]]:
+            ctx = shared or Context(backend, True, key)
+            ctx.step = number
+            params = layout.params(carry)
+            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+            if penalties:
+                value, grads = regularizers.penalized(penalties, params, value, grads)
+            if alpha:
+                total = x.shape[0] if weight is None else backend.xp.sum(weight)
+                value = penalized(value, grads, params, weights, alpha / total, backend.xp)
+            carry = layout.update(carry, grads, scalars)
+            return carry, (value, None, prediction if watched else None)
+
+        pure = _is_own(self._rule) and is_built_in(layers) and is_built_in(loss)
+        return backend.scan(step, layout.see if pure else None)
+
+    def _key(self) -> tuple[int, int]:
+        return random.pass_key(self.seed)
+
+
+def minimize(
+    objective: Objective,
+    backend: Backend,
+    params: Params,
+    samples: Samples,
+    order: list[Path],
+    *,
+    alpha: float,
+    tol: float,
+    max_iter: int,
+    max_fun: int,
+    verbose: bool,
+    seed: int,
+) -> Any:
+    """Return what SciPy says of its minimum.
+
+    SciPy's L-BFGS-B works on the host; loss and gradient are the backend's, in its dtype.
+
+    Args:
+        objective: what to minimise.
+        backend: where.
+        params: to start from.
+        samples: to learn from, all in each evaluation.
+        order: the paths of the parameters in SciPy's vector.
+        alpha: strength of the penalty.
+        tol: SciPy's ``gtol``.
+        max_iter: SciPy's ``maxiter``.
+        max_fun: SciPy's ``maxfun``.
+        verbose: whether SciPy prints.
+        seed: of what is random in the layers.
+    """
+    xp, weights = backend.xp, weights_of(params)
+    total = len(samples) if samples.weight is None else float(xp.sum(samples.weight))
+
+    def evaluate(current: Params, x: Array, y: Array) -> tuple[Array, Params]:
+        ctx = Context(backend, True, random.pass_key(seed), 0)
+        value, _, grads = gradients(
+            objective.layers, objective.loss, current, x, y, samples.weight, ctx
+        )
+        if objective.penalties:
+            value, grads = regularizers.penalized(objective.penalties, current, value, grads)
+        return penalized(value, grads, current, weights, alpha / total, xp), grads
+
+    def loss_and_gradient(vector: Any) -> tuple[float, Any]:
+        current = tree_map(backend.asarray, unpacked(vector, params, order))
+        value, grads = evaluate(current, samples.x, samples.y)
+        gradient = [np.ravel(backend.to_numpy(at(grads, path))) for path in order]
+        return float(value), np.concatenate(gradient).astype(np.float64, copy=False)
+
+    start = np.concatenate([np.ravel(backend.to_numpy(at(params, path))) for path in order])
+    return scipy.optimize.minimize(
+        loss_and_gradient,
+        start,
+        method="L-BFGS-B",
+        jac=True,
+        options={
+            "maxfun": max_fun,
+            "maxiter": max_iter,
+            "gtol": tol,
+            **({"iprint": 1 if verbose else -1} if _PRINTS else {}),
+        },
+    )
+
+
+def check_same_each_time(
+    objective: Objective, backend: Backend, params: Params, samples: Samples, seed: int
+) -> None:
+    """Refuse layers that make the loss another one in each step, which a line search cannot minimise.
+
+    Raises:
+        ValueError: two steps have different outputs.
+    """
+    outputs = []
+    for step in (0, 1):
+        ctx = Context(backend, True, random.pass_key(seed), step)
+        outputs.append(objective.layers.forward(params, samples.x, ctx)[0])
+    if not bool(backend.xp.all(outputs[0] == outputs[1])):
+        raise ValueError(
+            "solver='lbfgs' minimises a function that is the same each time, so layers such as "
+            "dropout cannot be trained by it; take solver='adam' or 'sgd'"
+        )
+
+
+def unpacked(vector: Any, params: Params, order: list[Path]) -> Params:
+    """Return copies of the parameters in a vector, shaped and nested as ``params`` are."""
+    flat, start = {}, 0
+    for path in order:
+        shape = tuple(at(params, path).shape)
+        stop = start + math.prod(shape)
+        flat[".".join(path)] = vector[start:stop].reshape(shape).copy()
+        start = stop
+    return unflatten(flat, params)

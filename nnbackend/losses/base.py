@@ -1,0 +1,105 @@
+"""What all losses share: their names, their traits, and the weighted mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from nnbackend import functional
+from nnbackend.backend import namespace
+from nnbackend.registry import Registry
+from nnbackend.types import Array, Namespace
+
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "absorbed_activation",
+    "check",
+    "check_classes",
+    "get",
+    "mean",
+    "per_row",
+    "trait",
+]
+
+Loss: TypeAlias = Callable[..., tuple[Array, Array]]
+"""``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function will do."""
+
+LOSSES = Registry("loss")
+
+_TRAITS: dict[str, Any] = {
+    "absorbs": None,  # the output activation that the loss contains
+    "refuses": (),  # output activations that make no sense before it
+    "targets": "numbers",  # what targets are; see nnbackend.data.targets
+    "outputs": None,  # what outputs mean, where it is not plain from the activation; see metrics
+    "fewest_outputs": 1,
+}
+
+
+def get(spec: str | Loss) -> Loss:
+    """Return the loss that ``spec`` names.
+
+    Raises:
+        UnknownNameError: no loss has that name.
+        TypeError: ``spec`` is neither a name nor a function.
+    """
+    loss = LOSSES.get(spec)
+    if isinstance(loss, type) or not callable(loss):
+        raise TypeError(f"a loss is a name or a function, got {spec!r}")
+    return loss  # type: ignore[no-any-return]
+
+
+def trait(loss: Loss, name: str) -> Any:
+    """Return what a loss says of itself, or what goes for a plain function.
+
+    ``"absorbs"``: the name of the output activation that the loss contains, or None. ``"refuses"``: the
+    names of those that make no sense before it. ``"targets"``: ``"numbers"``, ``"counts"`` (0 or more),
+    ``"fractions"`` (0 to 1), ``"classes"`` (class numbers, or rows of probabilities),
+    ``"distributions"`` (the same, and rows sum to 1), ``"one_hot"`` (the same, and a row is zeros and a
+    one) or ``"signs"`` (-1 and 1). ``"outputs"``: what outputs
+    mean to a metric, or None. ``"fewest_outputs"``: how many there have to be.
+    """
+    return getattr(loss, name, _TRAITS[name])
+
+
+def absorbed_activation(loss: Loss) -> str | None:
+    """Return the name of the output activation that the loss contains, if any."""
+    return trait(loss, "absorbs")  # type: ignore[no-any-return]
+
+
+def check(prediction: Array, target: Array) -> Namespace:
+    """Return the namespace; refuse shapes that differ, which broadcasting would hide."""
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction and target must have the same shape, got {tuple(prediction.shape)} "
+            f"and {tuple(target.shape)}"
+        )
+    return namespace(prediction)
+
+
+def check_classes(prediction: Array, target: Array) -> tuple[Array, Namespace]:
+    """Return the target as rows like the prediction's, and the namespace; numbers become one-hot."""
+    xp = namespace(prediction)
+    if target.ndim == prediction.ndim - 1:
+        target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
+    check(prediction, target)
+    return target, xp
+
+
+def mean(per_output: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
+    """Return the (weighted) mean, and the factor of each number in it, for the gradient."""
+    shape = per_output.shape
+    if sample_weight is None:
+        scale = 1.0 / math.prod(shape)
+        return xp.sum(per_output) * scale, scale
+    weight = xp.reshape(sample_weight, (shape[0],) + (1,) * (len(shape) - 1))
+    total = xp.sum(weight)
+    # A batch of zero weights has loss zero and no gradient, not NaN.
+    weight = weight / (xp.where(total > 0.0, total, 1.0) * math.prod(shape[1:]))
+    return xp.sum(per_output * weight), weight
+
+
+def per_row(scale: Any) -> Any:
+    """Return the factor of each sample's loss as that of each number in its row."""
+    return scale if isinstance(scale, float) else scale[..., None]

@@ -1,0 +1,140 @@
+"""Cross-entropies, from logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nnbackend import functional
+from nnbackend.checks import set_number
+from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
+from nnbackend.types import Array
+
+__all__ = [
+    "BinaryCrossEntropy",
+    "KLDivergence",
+    "SoftmaxCrossEntropy",
+    "binary_cross_entropy",
+    "kl_divergence",
+    "softmax_cross_entropy",
+]
+
+
+@LOSSES.register("binary_cross_entropy")
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """Cross-entropy of a sigmoid, from its logits ``z`` and targets ``t`` in [0, 1].
+
+    ``mean(softplus(z) - t * z)``, which is ``-t log(s) - (1 - t) log(1 - s)`` with
+    ``s = sigmoid(z)``; ``dy = (s - t) / n``.
+
+    Args:
+        label_smoothing: ``a``, at least 0 and below 1: the target becomes ``(1 - a) t + a / 2``. It is
+            part of the loss, so of the validation loss too.
+
+    Source of label smoothing: Szegedy et al. (2016), CVPR, section 7.
+    """
+
+    label_smoothing: float = 0.0
+    absorbs: ClassVar[str] = "sigmoid"
+    refuses: ClassVar[tuple[str, ...]] = ("softmax",)
+    targets: ClassVar[str] = "fractions"
+
+    def __post_init__(self) -> None:
+        set_number(self, "label_smoothing", 0.0, 1.0)
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        target = _smoothed(target, self.label_smoothing, 2)
+        per_output = functional.softplus(prediction, xp)
+        per_output -= target * prediction
+        value, scale = mean(per_output, sample_weight, xp)
+        dy = functional.sigmoid(prediction, xp)
+        dy -= target
+        dy *= scale
+        return value, dy
+
+
+@LOSSES.register("softmax_cross_entropy")
+@dataclass(frozen=True)
+class SoftmaxCrossEntropy:
+    """Cross-entropy of a softmax, from its logits ``z`` of shape (batch, classes).
+
+    ``mean(logsumexp(z) - sum(t * z))`` over the samples, which is ``-sum(t * log(softmax(z)))`` for
+    a row of probabilities ``t``; ``dy = (softmax(z) - t) / batch``. The target is a number from 0 to
+    classes - 1 for each sample, or a row of probabilities that sum to 1 (one-hot, or soft).
+
+    Args:
+        label_smoothing: ``a``, at least 0 and below 1: the target becomes ``(1 - a) t + a / classes``.
+            It is part of the loss, so of the validation loss too.
+
+    Source of label smoothing: Szegedy et al. (2016), CVPR, section 7.
+    """
+
+    label_smoothing: float = 0.0
+    absorbs: ClassVar[str] = "softmax"
+    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
+    targets: ClassVar[str] = "classes"
+    fewest_outputs: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        set_number(self, "label_smoothing", 0.0, 1.0)
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        target, xp = check_classes(prediction, target)
+        target = _smoothed(target, self.label_smoothing, target.shape[-1])
+        # Shifted by the largest logit, so that nothing overflows; one exponential for both uses.
+        shifted = prediction - xp.max(prediction, axis=-1, keepdims=True)
+        dy = xp.exp(shifted)
+        total = xp.sum(dy, axis=-1, keepdims=True)
+        per_sample = xp.log(total[..., 0]) - xp.vecdot(target, shifted)
+        value, scale = mean(per_sample, sample_weight, xp)
+        dy /= total
+        dy -= target
+        dy *= per_row(scale)
+        return value, dy
+
+
+@LOSSES.register("kl_divergence")
+@dataclass(frozen=True)
+class KLDivergence:
+    """How far a softmax is from a distribution, from its logits ``z`` of shape (batch, classes).
+
+    ``mean(sum(t * (log(t) - log(softmax(z)))))`` over the samples, with ``0 log 0 = 0``; it is the
+    cross-entropy less the entropy of ``t``, and 0 where the two agree;
+    ``dy = (softmax(z) - t) / batch``. The target is a row of probabilities that sum to 1, or a class
+    number.
+
+    Source: Kullback, Leibler (1951), Annals of Mathematical Statistics 22.
+    """
+
+    absorbs: ClassVar[str] = "softmax"
+    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
+    targets: ClassVar[str] = "distributions"
+    fewest_outputs: ClassVar[int] = 2
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        target, xp = check_classes(prediction, target)
+        log_p = functional.log_softmax(prediction, xp)
+        log_t = xp.log(xp.where(target > 0.0, target, 1.0))
+        value, scale = mean(xp.vecdot(target, log_t - log_p), sample_weight, xp)
+        dy = xp.exp(log_p)
+        dy -= target
+        dy *= per_row(scale)
+        return value, dy
+
+
+binary_cross_entropy = BinaryCrossEntropy()
+softmax_cross_entropy = SoftmaxCrossEntropy()
+kl_divergence = KLDivergence()
+
+
+def _smoothed(target: Array, amount: float, classes: int) -> Array:
+    """Return the target mixed with the uniform distribution."""
+    return target if amount == 0.0 else (1.0 - amount) * target + amount / classes

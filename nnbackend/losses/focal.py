@@ -1,0 +1,111 @@
+"""Focal losses: cross-entropies that look away from what is easy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nnbackend import functional
+from nnbackend.checks import set_number
+from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
+from nnbackend.types import Array
+
+__all__ = ["BinaryFocal", "SoftmaxFocal", "binary_focal", "softmax_focal"]
+
+
+@LOSSES.register("binary_focal")
+@dataclass(frozen=True)
+class BinaryFocal:
+    """Focal loss of a sigmoid, from its logits ``z`` and targets ``t`` in [0, 1].
+
+    With ``s = sigmoid(z)`` and ``g = gamma`` it is the mean of
+    ``-t a (1 - s)**g log(s) - (1 - t) b s**g log(1 - s)``, and ``dy`` is
+    ``t a (1 - s)**g (g s log(s) - 1 + s) + (1 - t) b s**g (s - g (1 - s) log(1 - s))`` divided by
+    ``n``. A soft target is a mixture of the two answers.
+
+    Args:
+        gamma: how much less an answer counts that is nearly right; 0: the cross-entropy.
+        alpha: ``a = alpha`` and ``b = 1 - alpha`` weigh the answers 1 and 0; None: both count 1. The
+            paper's detector has 0.25.
+
+    Raises:
+        ValueError: ``gamma`` is negative, or ``alpha`` not from 0 to below 1.
+
+    Source: Lin, Goyal, Girshick, He, Dollár (2017), ICCV: Focal Loss for Dense Object Detection.
+    """
+
+    gamma: float = 2.0
+    alpha: float | None = None
+    absorbs: ClassVar[str] = "sigmoid"
+    refuses: ClassVar[tuple[str, ...]] = ("softmax",)
+    targets: ClassVar[str] = "fractions"
+
+    def __post_init__(self) -> None:
+        set_number(self, "gamma", 0.0)
+        if self.alpha is not None:
+            set_number(self, "alpha", 0.0, 1.0)
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        a, b = (1.0, 1.0) if self.alpha is None else (self.alpha, 1.0 - self.alpha)
+        g = self.gamma
+        log_yes = -functional.softplus(-prediction, xp)
+        log_no = -functional.softplus(prediction, xp)
+        yes, no = xp.exp(log_yes), xp.exp(log_no)
+        weight_yes = a * target * xp.exp(g * log_no)
+        weight_no = b * (1.0 - target) * xp.exp(g * log_yes)
+        value, scale = mean(-weight_yes * log_yes - weight_no * log_no, sample_weight, xp)
+        dy = weight_yes * (g * yes * log_yes - no)
+        dy += weight_no * (yes - g * no * log_no)
+        dy *= scale
+        return value, dy
+
+
+@LOSSES.register("softmax_focal")
+@dataclass(frozen=True)
+class SoftmaxFocal:
+    """Focal loss of a softmax, from its logits ``z`` of shape (batch, classes).
+
+    With ``p = softmax(z)`` and ``g = gamma``: ``mean(-sum(t (1 - p)**g log(p)))`` over the samples;
+    ``dy = (u - p sum(u)) / batch`` with ``u = t (1 - p)**g (g p log(p) / (1 - p) - 1)``. Targets as for
+    :class:`SoftmaxCrossEntropy`.
+
+    Args:
+        gamma: how much less an answer counts that is nearly right; 0: the cross-entropy.
+
+    Raises:
+        ValueError: ``gamma`` is negative.
+
+    Source: Lin, Goyal, Girshick, He, Dollár (2017), ICCV: Focal Loss for Dense Object Detection.
+    """
+
+    gamma: float = 2.0
+    absorbs: ClassVar[str] = "softmax"
+    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
+    targets: ClassVar[str] = "classes"
+    fewest_outputs: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        set_number(self, "gamma", 0.0)
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        target, xp = check_classes(prediction, target)
+        log_p = functional.log_softmax(prediction, xp)
+        p, rest = xp.exp(log_p), -xp.expm1(log_p)
+        focus = target * rest**self.gamma
+        value, scale = mean(-xp.vecdot(focus, log_p), sample_weight, xp)
+        # log(p) / (1 - p) tends to -1 where p is 1; and where p is 0, p log(p) to 0.
+        sure = rest > 0.0
+        ratio = xp.where(sure, p * log_p / xp.where(sure, rest, 1.0), -1.0)
+        u = focus * (self.gamma * ratio - 1.0)
+        dy = u - p * xp.sum(u, axis=-1, keepdims=True)
+        dy *= per_row(scale)
+        return value, dy
+
+
+binary_focal = BinaryFocal()
+softmax_focal = SoftmaxFocal()

@@ -1,0 +1,107 @@
+"""Hinge losses: zero once an answer is right by a margin of 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from array_api_compat import device
+
+from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
+from nnbackend.types import Array
+
+__all__ = [
+    "CategoricalHinge",
+    "Hinge",
+    "SquaredHinge",
+    "categorical_hinge",
+    "hinge",
+    "squared_hinge",
+]
+
+
+@LOSSES.register("hinge")
+@dataclass(frozen=True)
+class Hinge:
+    """The loss of a linear support vector machine, for targets ``t`` of -1 and 1.
+
+    ``mean(max(0, 1 - t * z))`` of the outputs ``z``; ``dy`` is ``-t / n`` where that is positive, and 0
+    elsewhere. ``Network.fit`` takes targets of 0 and 1 as well. The answer is yes where ``z > 0``.
+
+    Source: Cortes, Vapnik (1995), Machine Learning 20.
+    """
+
+    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
+    targets: ClassVar[str] = "signs"
+    outputs: ClassVar[str] = "margins"
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        short = 1.0 - target * prediction
+        value, scale = mean(xp.maximum(short, 0.0), sample_weight, xp)
+        return value, -target * xp.astype(short > 0.0, target.dtype) * scale
+
+
+@LOSSES.register("squared_hinge")
+@dataclass(frozen=True)
+class SquaredHinge:
+    """The hinge loss squared, and so without a kink, for targets ``t`` of -1 and 1.
+
+    ``mean(max(0, 1 - t * z)**2)`` of the outputs ``z``; ``dy = -2 t max(0, 1 - t * z) / n``. The rest is
+    as for :class:`Hinge`.
+
+    Source: Lee, Mangasarian (2001), Computational Optimization and Applications 20.
+    """
+
+    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
+    targets: ClassVar[str] = "signs"
+    outputs: ClassVar[str] = "margins"
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        short = xp.maximum(1.0 - target * prediction, 0.0)
+        value, scale = mean(short * short, sample_weight, xp)
+        return value, -2.0 * target * short * scale
+
+
+@LOSSES.register("categorical_hinge")
+@dataclass(frozen=True)
+class CategoricalHinge:
+    """The hinge loss of several classes: the true one has to lead every other by 1.
+
+    ``mean(max(0, 1 + max(z of the others) - z of the true class))`` over the samples, for outputs ``z``
+    of shape (batch, classes); where that is positive, ``dy`` is ``1 / batch`` at the largest of the
+    others (the first of them in a tie) and ``-1 / batch`` at the true class. The target is a class
+    number or a one-hot row. The answer is the class of the largest output.
+
+    Source: Crammer, Singer (2001), JMLR 2.
+    """
+
+    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
+    targets: ClassVar[str] = "one_hot"
+    outputs: ClassVar[str] = "scores"
+    fewest_outputs: ClassVar[int] = 2
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        target, xp = check_classes(prediction, target)
+        lowest = xp.finfo(prediction.dtype).min
+        others = xp.where(target > 0.5, lowest, prediction)
+        short = 1.0 + xp.max(others, axis=-1) - xp.vecdot(target, prediction)
+        value, scale = mean(xp.maximum(short, 0.0), sample_weight, xp)
+        numbers = xp.arange(prediction.shape[-1], device=device(prediction))
+        rival = numbers == xp.argmax(others, axis=-1, keepdims=True)
+        dy = xp.astype(rival, prediction.dtype) - target
+        dy *= xp.astype(short > 0.0, prediction.dtype)[..., None]
+        dy *= per_row(scale)
+        return value, dy
+
+
+hinge = Hinge()
+squared_hinge = SquaredHinge()
+categorical_hinge = CategoricalHinge()

@@ -1,0 +1,197 @@
+"""Losses of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nnbackend.checks import check_flag, set_number
+from nnbackend.losses.base import LOSSES, check, mean
+from nnbackend.types import Array
+
+__all__ = [
+    "Huber",
+    "LogCosh",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "Poisson",
+    "Quantile",
+    "huber",
+    "log_cosh",
+    "mae",
+    "mse",
+    "poisson",
+    "quantile",
+]
+
+
+@LOSSES.register("mse")
+@dataclass(frozen=True)
+class MeanSquaredError:
+    """Mean squared error: ``mean((prediction - target)**2)``; ``dy = 2/n * (prediction - target)``.
+
+    ``n`` counts all the numbers in the prediction. This is the mean sum squared loss.
+    """
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        error = prediction - target
+        value, scale = mean(error * error, sample_weight, xp)
+        error *= 2.0 * scale
+        return value, error
+
+
+@LOSSES.register("mae")
+@dataclass(frozen=True)
+class MeanAbsoluteError:
+    """Mean absolute error: ``mean(|prediction - target|)``; ``dy = sign(prediction - target) / n``."""
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        error = prediction - target
+        value, scale = mean(xp.abs(error), sample_weight, xp)
+        return value, xp.sign(error) * scale
+
+
+@LOSSES.register("huber")
+@dataclass(frozen=True)
+class Huber:
+    """Squared near zero, absolute further out: less drawn to outliers than the squared error.
+
+    With the error ``e``: ``e**2 / 2`` up to ``|e| = delta``, ``delta * (|e| - delta / 2)`` beyond;
+    ``dy = clip(e, -delta, delta) / n``.
+
+    Args:
+        delta: where the two meet.
+
+    Source: Huber (1964), Annals of Mathematical Statistics 35.
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        set_number(self, "delta", 0.0)
+        if self.delta == 0.0:
+            raise ValueError(f"delta must be positive, got {self.delta!r}")
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        error = prediction - target
+        clipped = xp.maximum(xp.minimum(error, self.delta), -self.delta)
+        value, scale = mean(clipped * (error - 0.5 * clipped), sample_weight, xp)
+        return value, clipped * scale
+
+
+@LOSSES.register("log_cosh")
+@dataclass(frozen=True)
+class LogCosh:
+    """A smooth absolute error: ``mean(log(cosh(e)))`` of the error ``e``; ``dy = tanh(e) / n``.
+
+    About ``e**2 / 2`` near zero and ``|e| - log 2`` further out. It is computed as
+    ``|e| + log1p(expm1(-2 |e|) / 2)``, which neither overflows nor cancels near zero.
+    """
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        error = prediction - target
+        size = xp.abs(error)
+        value, scale = mean(size + xp.log1p(0.5 * xp.expm1(-2.0 * size)), sample_weight, xp)
+        return value, xp.tanh(error) * scale
+
+
+@LOSSES.register("quantile")
+@dataclass(frozen=True)
+class Quantile:
+    """The pinball loss, whose best prediction is a quantile of the target.
+
+    ``mean(max(q * e, (q - 1) * e))`` with ``e = target - prediction``; ``dy`` is ``-q / n`` where the
+    prediction is too low, ``(1 - q) / n`` where it is too high, and 0 where it is right.
+
+    Args:
+        quantile: ``q``, above 0 and below 1: 0.5 learns the median, 0.9 what nine of ten do not exceed.
+
+    Source: Koenker, Bassett (1978), Econometrica 46.
+    """
+
+    quantile: float = 0.5
+
+    def __post_init__(self) -> None:
+        set_number(self, "quantile", 0.0, 1.0)
+        if self.quantile == 0.0:
+            raise ValueError("quantile must be above 0 and below 1, got 0")
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        error = prediction - target
+        high = xp.maximum(error, 0.0)
+        # One of the two parts of the error, above and below, is zero.
+        value, scale = mean(high - self.quantile * error, sample_weight, xp)
+        sign = xp.sign(error)
+        return value, (0.5 * (xp.abs(sign) + sign) - self.quantile * sign * sign) * scale
+
+
+@LOSSES.register("poisson")
+@dataclass(frozen=True)
+class Poisson:
+    """The negative log-likelihood of counts under a Poisson distribution, without ``log(target!)``.
+
+    From the logarithm ``z`` of the rate: ``mean(exp(z) - t * z)``; ``dy = (exp(z) - t) / n``. The
+    targets ``t`` are 0 or more. A network ends in nothing, and predicts ``z``, or in
+    ``"exponential"``, and predicts the rate; it is trained through ``z`` either way.
+
+    Args:
+        log_input: False: the prediction is the rate ``r`` itself, which has to be positive (an output
+            of softplus): ``mean(r - t * log(r + epsilon))``; ``dy = (1 - t / (r + epsilon)) / n``.
+        epsilon: keeps the logarithm of a rate finite.
+
+    Raises:
+        ValueError: ``epsilon`` is negative.
+    """
+
+    log_input: bool = True
+    epsilon: float = 1e-8
+    targets: ClassVar[str] = "counts"
+
+    def __post_init__(self) -> None:
+        check_flag("log_input", self.log_input)
+        set_number(self, "epsilon", 0.0)
+
+    @property
+    def absorbs(self) -> str | None:
+        """The exponential belongs to the loss of a logarithm."""
+        return "exponential" if self.log_input else None
+
+    @property
+    def refuses(self) -> tuple[str, ...]:
+        """Outputs that cannot be negative are rates and no logarithms of rates."""
+        return ("relu", "softplus", "sigmoid", "softmax") if self.log_input else ()
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        if self.log_input:
+            rate = xp.exp(prediction)
+            value, scale = mean(rate - target * prediction, sample_weight, xp)
+            return value, (rate - target) * scale
+        rate = prediction + self.epsilon
+        value, scale = mean(prediction - target * xp.log(rate), sample_weight, xp)
+        return value, (1.0 - target / rate) * scale
+
+
+mse = MeanSquaredError()
+mae = MeanAbsoluteError()
+huber = Huber()
+log_cosh = LogCosh()
+quantile = Quantile()
+poisson = Poisson()

@@ -1,0 +1,50 @@
+"""The loss of directions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nnbackend.losses.base import LOSSES, check, mean, per_row
+from nnbackend.types import Array, Namespace
+
+__all__ = ["CosineSimilarity", "cosine_similarity"]
+
+
+@LOSSES.register("cosine_similarity")
+@dataclass(frozen=True)
+class CosineSimilarity:
+    """One less the cosine of the angle between prediction ``p`` and target ``t``, rows of numbers.
+
+    ``mean(1 - c)`` over the samples, with ``c = sum(p * t) / (|p| |t|)``: 0 for the same direction, 2
+    for the opposite one, whatever the lengths; ``dy = (c p/|p| - t/|t|) / (|p| batch)``. A row of zeros
+    has no direction: ``c`` is 0 there, and so is the gradient.
+    """
+
+    fewest_outputs: ClassVar[int] = 2
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = check(prediction, target)
+        p, inverse = _direction(prediction, xp)
+        t, _ = _direction(target, xp)
+        cosine = xp.vecdot(p, t)
+        value, scale = mean(1.0 - cosine, sample_weight, xp)
+        dy = cosine[..., None] * p - t
+        dy *= inverse
+        dy *= per_row(scale)
+        return value, dy
+
+
+cosine_similarity = CosineSimilarity()
+
+
+def _direction(x: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return rows of length 1 and one by their lengths before; zeros for both where a row is zero."""
+    largest = xp.max(xp.abs(x), axis=-1, keepdims=True)  # squares of what is divided by it are safe
+    zero = largest == 0.0
+    x = x / xp.where(zero, 1.0, largest)
+    length = xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))
+    inverse = xp.where(zero, 0.0, 1.0 / xp.where(zero, 1.0, length))
+    return x * inverse, inverse / xp.where(zero, 1.0, largest)

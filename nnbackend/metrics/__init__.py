@@ -1,0 +1,53 @@
+"""Metrics: how good predictions are, in numbers people read.
+
+A metric is a function ``metric(prediction, target, sample_weight=None)`` of all predictions at once,
+so that its value is that of the whole and not a mean over batches. It returns one number, a float or
+an array without axes. It computes where the predictions are.
+
+Metrics of classes have to know what outputs mean: see :mod:`nnbackend.metrics.outputs`. ``fit`` and
+``evaluate`` tell them, from the loss and the last activation.
+"""
+
+from nnbackend.metrics.base import METRICS, Metric, get, resolve
+from nnbackend.metrics.classes import (
+    F1,
+    Accuracy,
+    BalancedAccuracy,
+    Precision,
+    Recall,
+    TopKAccuracy,
+    confusion_matrix,
+)
+from nnbackend.metrics.outputs import OUTPUTS, outputs_of
+from nnbackend.metrics.regression import (
+    R2,
+    MeanAbsoluteError,
+    MeanAbsolutePercentageError,
+    MeanSquaredError,
+    RootMeanSquaredError,
+)
+from nnbackend.metrics.scores import ROCAUC, AveragePrecision, LogLoss
+
+__all__ = [
+    "F1",
+    "METRICS",
+    "OUTPUTS",
+    "R2",
+    "ROCAUC",
+    "Accuracy",
+    "AveragePrecision",
+    "BalancedAccuracy",
+    "LogLoss",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "Metric",
+    "Precision",
+    "Recall",
+    "RootMeanSquaredError",
+    "TopKAccuracy",
+    "confusion_matrix",
+    "get",
+    "outputs_of",
+    "resolve",
+]

@@ -1,0 +1,68 @@
+"""The names of metrics, and metrics as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+from nnbackend.registry import Registry
+from nnbackend.types import Shape
+
+__all__ = ["METRICS", "Metric", "get", "resolve"]
+
+Metric: TypeAlias = Callable[..., Any]
+"""``metric(prediction, target, sample_weight=None) -> number``; any such function will do."""
+
+METRICS = Registry("metric")
+
+
+def get(spec: str | Metric) -> Metric:
+    """Return the metric that ``spec`` names.
+
+    Raises:
+        UnknownNameError: no metric has that name.
+        TypeError: ``spec`` is neither a name nor a function.
+    """
+    metric = METRICS.get(spec)
+    if isinstance(metric, type) or not callable(metric):
+        raise TypeError(f"a metric is a name or a function, got {spec!r}")
+    return metric  # type: ignore[no-any-return]
+
+
+def resolve(
+    specs: Iterable[str | Metric] | Mapping[str, Metric],
+    outputs: str | None = None,
+    shape: Shape = (),
+) -> dict[str, Metric]:
+    """Return metrics by name, as columns of a history are called.
+
+    Args:
+        specs: names and functions, or functions by name.
+        outputs: what the outputs of the network mean; it goes to the metrics that ask for it and were
+            not told otherwise. See :mod:`nnbackend.metrics.outputs`.
+        shape: of one row of outputs.
+
+    Raises:
+        UnknownNameError: no metric has that name.
+        ValueError: a name is given twice, or is one of the history's own; or a metric makes no sense
+            for such outputs.
+    """
+    if isinstance(specs, str):
+        specs = [specs]
+    pairs = specs.items() if isinstance(specs, Mapping) else ((_name(s), s) for s in specs)
+    metrics: dict[str, Metric] = {}
+    for name, spec in pairs:
+        if name in metrics or name in ("loss", "epoch", "seconds", "learning_rate"):
+            raise ValueError(
+                f"the metric name {name!r} is taken; give the metrics as {{name: metric}}"
+            )
+        metric = get(spec)
+        suited = getattr(metric, "suited", None)
+        metrics[name] = metric if suited is None else suited(outputs, shape)
+    return metrics
+
+
+def _name(spec: Any) -> str:
+    if isinstance(spec, str):
+        return spec
+    return METRICS.name_of(spec) or str(getattr(spec, "__name__", type(spec).__name__))

@@ -1,0 +1,250 @@
+"""What the outputs of a network mean to a metric of classes.
+
+========================  ======================================  ==========================
+``outputs``               one number is                           the answer is
+========================  ======================================  ==========================
+``"sigmoid"``             the probability of a yes                yes above 0.5
+``"sigmoid_logits"``      the same, before the sigmoid            yes above 0
+``"margins"``             a yes or no of a hinge loss             yes above 0
+``"softmax"``             the probability of one of the classes   the class of the largest
+``"softmax_logits"``      the same, before the softmax            the class of the largest
+``"scores"``              of one of the classes, on any scale     the class of the largest
+========================  ======================================  ==========================
+
+In the first three each output stands on its own; in the others a row chooses one of several classes.
+None means ``"sigmoid"`` for a single output and ``"softmax"`` for several.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from nnbackend import functional
+from nnbackend.backend import namespace
+from nnbackend.errors import unknown_name
+from nnbackend.losses import Loss, trait
+from nnbackend.types import Array, Namespace, Shape
+
+__all__ = ["OUTPUTS", "Answers", "ClassMetric", "outputs_of", "read"]
+
+OUTPUTS = {
+    "sigmoid": 0.5,
+    "sigmoid_logits": 0.0,
+    "margins": 0.0,
+    "softmax": None,
+    "softmax_logits": None,
+    "scores": None,
+}
+"""The meanings, each with the threshold of a yes; None where the largest of several is the answer."""
+
+Self = TypeVar("Self", bound="ClassMetric")
+
+
+def outputs_of(loss: Loss, activation: str | None) -> str | None:
+    """Return what outputs mean that are trained with a loss and end in an activation of that name.
+
+    Losses that are not made for classes, such as the squared error, say nothing: None.
+    """
+    absorbed: str | None = trait(loss, "absorbs")
+    if absorbed in ("sigmoid", "softmax"):
+        return absorbed if activation == absorbed else f"{absorbed}_logits"
+    said: str | None = trait(loss, "outputs")
+    return said
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Outputs and targets as rows.
+
+    Attributes:
+        scores: the outputs, shape (rows, outputs).
+        target: numbers from 0 to 1 (or -1 and 1) of that shape where each output stands on its own, or
+            where a row of probabilities is given; else class numbers of shape (rows,).
+        weight: of each row, or None.
+        outputs: what an output means, one of :data:`OUTPUTS`.
+        threshold: of a yes; None where the largest of several is the answer.
+    """
+
+    scores: Array
+    target: Array
+    weight: Array | None
+    outputs: str
+    threshold: float | None
+
+    @property
+    def xp(self) -> Namespace:
+        """The namespace of the arrays."""
+        return namespace(self.scores)
+
+    @property
+    def width(self) -> int:
+        """The number of outputs."""
+        return int(self.scores.shape[-1])
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether a row chooses one of several classes."""
+        return self.threshold is None
+
+    @property
+    def yes_or_no(self) -> bool:
+        """Whether there is one question, of a single output or of two classes."""
+        return self.width == (2 if self.exclusive else 1)
+
+    def labels(self) -> Array:
+        """Return the class number of each row, shape (rows,)."""
+        xp = self.xp
+        if not self.exclusive:
+            return xp.astype(self.target[:, 0] > 0.5, xp.int32)
+        if len(self.target.shape) == 2:
+            return xp.astype(xp.argmax(self.target, axis=-1), xp.int32)
+        return self.target
+
+    def predicted_labels(self) -> Array:
+        """Return the predicted class number of each row, shape (rows,)."""
+        xp = self.xp
+        if not self.exclusive:
+            return xp.astype(self.scores[:, 0] > self.threshold, xp.int32)
+        return xp.astype(xp.argmax(self.scores, axis=-1), xp.int32)
+
+    def indicators(self, every_class: bool = True) -> tuple[Array, Array]:
+        """Return what is predicted and what is true, each as booleans of shape (rows, classes).
+
+        Args:
+            every_class: whether a single output has a column for no, and one for yes; else one for
+                yes only, and two classes likewise.
+        """
+        if not self.exclusive and not (every_class and self.width == 1):
+            return self.scores > self.threshold, self.target > 0.5
+        xp, classes = self.xp, max(self.width, 2)
+        columns = [
+            functional.one_hot(labels, classes, xp.bool, xp)
+            for labels in (self.predicted_labels(), self.labels())
+        ]
+        if not every_class and self.yes_or_no:
+            columns = [column[:, 1:] for column in columns]
+        return columns[0], columns[1]
+
+    def count(self, which: Array, axis: int | None = 0) -> Array:
+        """Return how many rows there are of each kind, or their weight; counts are exact."""
+        xp = self.xp
+        if self.weight is None:
+            return xp.sum(xp.astype(which, xp.int32), axis=axis, dtype=xp.int32)
+        weight = xp.reshape(self.weight, (-1,) + (1,) * (len(which.shape) - 1))
+        return xp.sum(xp.astype(which, self.scores.dtype) * weight, axis=axis)
+
+
+def read(
+    prediction: Array,
+    target: Array,
+    sample_weight: Array | None = None,
+    outputs: str | None = None,
+    threshold: float | None = None,
+) -> Answers:
+    """Return predictions and targets as rows.
+
+    Args:
+        prediction: shape (rows, ..., outputs), or (rows,) for a single output.
+        target: of the same shape, or class numbers of shape (rows, ...).
+        sample_weight: shape (rows,).
+        outputs: what an output means; None: by their number.
+        threshold: of a yes; a number makes each output stand on its own.
+
+    Raises:
+        ValueError: shapes that differ, which broadcasting would hide; labels that are no class; or
+            class numbers instead of outputs.
+        UnknownNameError: no such meaning.
+    """
+    xp = namespace(prediction)
+    if not xp.isdtype(prediction.dtype, "real floating"):
+        raise ValueError(
+            f"prediction must hold the outputs of a network, and not class numbers (got "
+            f"{prediction.dtype}); as outputs these are one-hot rows"
+        )
+    rows = int(prediction.shape[0])
+    width = 1 if len(prediction.shape) == 1 else int(prediction.shape[-1])
+    outputs = outputs or ("sigmoid" if width == 1 else "softmax")
+    if outputs not in OUTPUTS:
+        raise unknown_name("meaning of outputs", outputs, OUTPUTS)
+    threshold = OUTPUTS[outputs] if threshold is None else threshold
+    if threshold is None and width == 1:
+        raise ValueError(
+            f"outputs={outputs!r} means one of several classes, but there is one output"
+        )
+    scores = xp.reshape(prediction, (-1, width))
+    count = int(scores.shape[0])
+    if math.prod(target.shape) == count * width and (
+        tuple(target.shape) == tuple(prediction.shape) or width == 1
+    ):
+        target = xp.reshape(target, (count, width))
+        if threshold is not None and bool(xp.any((target > 1) | (target < -1))):
+            raise ValueError("target must hold yes and no, as 1 and 0 (or -1), for each output")
+    elif threshold is None and tuple(target.shape) == tuple(prediction.shape[:-1]):
+        target = _class_numbers(xp.reshape(target, (count,)), width, xp)
+    else:
+        raise ValueError(
+            "prediction and target must have the same shape, or the target be class numbers of shape "
+            f"{tuple(prediction.shape[:-1])}; got {tuple(prediction.shape)} and {tuple(target.shape)}"
+        )
+    if sample_weight is not None and count != rows:
+        sample_weight = xp.reshape(
+            xp.broadcast_to(sample_weight[:, None], (rows, count // rows)), (count,)
+        )
+    return Answers(scores, target, sample_weight, outputs, threshold)
+
+
+def _class_numbers(target: Array, classes: int, xp: Namespace) -> Array:
+    labels = xp.astype(target, xp.int32)
+    wrong = (labels < 0) | (labels >= classes)
+    if not xp.isdtype(target.dtype, "integral"):
+        wrong = wrong | (xp.astype(labels, target.dtype) != target)
+    if bool(xp.any(wrong)):
+        raise ValueError(f"target must hold class numbers from 0 to {classes - 1}")
+    return labels
+
+
+@dataclass(frozen=True)
+class ClassMetric:
+    """What metrics of classes share: they read outputs by their meaning.
+
+    Args:
+        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`. None: ``fit`` and
+            ``evaluate`` say, and a call by hand goes by the number of outputs.
+    """
+
+    outputs: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.outputs is not None and self.outputs not in OUTPUTS:
+            raise unknown_name("meaning of outputs", self.outputs, OUTPUTS)
+
+    def suited(self: Self, outputs: str | None, shape: Shape) -> Self:
+        """Return the metric that knows what outputs mean, unless it was told already.
+
+        Raises:
+            ValueError: the metric makes no sense for such outputs.
+        """
+        metric = self
+        if self.outputs is None and outputs is not None:
+            metric = dataclasses.replace(self, outputs=outputs)
+        metric.check(shape[-1] if shape else 1)
+        return metric
+
+    def check(self, width: int) -> None:
+        """Raise a ValueError if the metric makes no sense for that many outputs."""
+
+    def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Any:
+        xp = namespace(prediction)
+        threshold = getattr(self, "threshold", None)
+        answers = read(prediction, target, sample_weight, self.outputs, threshold)
+        self.check(answers.width)
+        if bool(xp.any(xp.isnan(prediction))):
+            return math.nan
+        return self.value(answers)
+
+    def value(self, answers: Answers) -> Any:
+        """Return the number; each metric has its own way."""
+        raise NotImplementedError

@@ -1,0 +1,182 @@
+"""Metrics of scores and probabilities, which know more than the predicted class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import device
+
+from nnbackend import functional
+from nnbackend.metrics.base import METRICS
+from nnbackend.metrics.outputs import Answers, ClassMetric
+from nnbackend.types import Array, Namespace
+
+__all__ = ["ROCAUC", "AveragePrecision", "LogLoss"]
+
+
+@METRICS.register("roc_auc")
+@dataclass(frozen=True)
+class ROCAUC(ClassMetric):
+    """The area under the ROC curve: how often a yes has a higher score than a no, ties counting half.
+
+    For several classes it is the mean of the areas of each class against the rest; for several outputs
+    that stand on their own, the mean over them. NaN where a class has no yes or no no.
+
+    Args:
+        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+
+    Source: Hanley, McNeil (1982), Radiology 143; for several classes Provost, Domingos (2000).
+    """
+
+    def value(self, answers: Answers) -> Array:
+        """Return the area, or the mean of the areas."""
+        return _mean_over_classes(_area, answers)
+
+
+@METRICS.register("average_precision")
+@dataclass(frozen=True)
+class AveragePrecision(ClassMetric):
+    """The precision at each threshold, averaged over the gains in recall: ``sum((R_n - R_n-1) P_n)``.
+
+    Thresholds are the distinct scores, from the highest down. For several classes it is the mean of each
+    class against the rest; for several outputs that stand on their own, the mean over them. 0 where a
+    class has no yes.
+
+    Args:
+        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+    """
+
+    def value(self, answers: Answers) -> Array:
+        """Return the average precision, or the mean over classes."""
+        return _mean_over_classes(_average_precision, answers)
+
+
+@METRICS.register("log_loss")
+@dataclass(frozen=True)
+class LogLoss(ClassMetric):
+    """The cross-entropy of the probabilities: ``-mean(log(p of the true class))``.
+
+    From probabilities, these are kept between ``eps`` and ``1 - eps`` of their dtype, as in
+    scikit-learn; from logits the logarithm is exact. For outputs that each stand on their own it is the
+    mean over them. It is without label smoothing and class weights, whatever the loss has.
+
+    Args:
+        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+
+    Raises:
+        ValueError: the outputs are no probabilities and no logits.
+    """
+
+    def check(self, width: int) -> None:
+        """Refuse margins and scores."""
+        if self.outputs in ("margins", "scores"):
+            raise ValueError(
+                "log_loss needs probabilities or logits, which a hinge loss does not give"
+            )
+
+    def value(self, answers: Answers) -> Any:
+        """Return the mean over rows and independent outputs."""
+        xp, scores, target = answers.xp, answers.scores, answers.target
+        if answers.outputs in ("sigmoid", "softmax"):
+            _check_probabilities(answers)
+            eps = float(xp.finfo(scores.dtype).eps)
+            scores = xp.minimum(xp.maximum(scores, eps), 1.0 - eps)
+        if not answers.exclusive:
+            target = xp.astype(xp.maximum(target, 0.0), scores.dtype)
+            if answers.outputs == "sigmoid":
+                each = -target * xp.log(scores) - (1.0 - target) * xp.log1p(-scores)
+            else:
+                each = functional.softplus(scores, xp) - target * scores
+        else:
+            logs = (
+                functional.log_softmax(scores, xp)
+                if answers.outputs == "softmax_logits"
+                else xp.log(scores)
+            )
+            if len(target.shape) == 1:
+                target = functional.one_hot(target, answers.width, scores.dtype, xp)
+            each = -xp.vecdot(xp.astype(target, scores.dtype), logs)[:, None]
+        if answers.weight is None:
+            return xp.mean(each)
+        weight = answers.weight[:, None]
+        return xp.sum(each * weight) / (xp.sum(weight) * each.shape[1])
+
+
+def _mean_over_classes(figure: Any, answers: Answers) -> Array:
+    """Return the mean of the figures of each class, or the one of a yes or no."""
+    xp, scores = answers.xp, _comparable(answers)
+    _, actual = answers.indicators(every_class=False)
+    weight = answers.weight
+    if weight is None:  # whole numbers add up exactly
+        weight = xp.ones(scores.shape[0], dtype=xp.int32, device=device(scores))
+    figures = [
+        figure(scores[:, i], xp.astype(actual[:, i], weight.dtype) * weight, weight, xp)
+        for i in range(scores.shape[1])
+    ]
+    return xp.mean(xp.stack(figures))
+
+
+def _comparable(answers: Answers) -> Array:
+    """Return scores, a column for each class, that can be compared between rows."""
+    scores = answers.scores
+    if answers.exclusive and answers.yes_or_no:
+        if answers.outputs == "softmax":
+            return scores[:, 1:]
+        return scores[:, 1:] - scores[:, :1]
+    if answers.outputs == "softmax_logits":
+        return functional.softmax(scores, answers.xp)
+    return scores
+
+
+def _area(score: Array, yes: Array, weight: Array, xp: Namespace) -> Array:
+    """Return the area of one class; ``yes`` has the weights of its rows, and 0 for the others."""
+    dtype, order = score.dtype, xp.argsort(score)
+    score, yes, weight = (xp.take(a, order, axis=0) for a in (score, yes, weight))
+    below = _running(weight - yes, xp)
+    lower = xp.take(below, xp.searchsorted(score, score, side="left"), axis=0)
+    upper = xp.take(below, xp.searchsorted(score, score, side="right"), axis=0)
+    beaten = (xp.astype(lower, dtype) + xp.astype(upper, dtype)) / 2.0
+    area = _share(_share(xp.sum(xp.astype(yes, dtype) * beaten), xp.sum(yes), xp), below[-1], xp)
+    return xp.where((xp.sum(yes) > 0) & (below[-1] > 0), area, xp.nan)
+
+
+def _average_precision(score: Array, yes: Array, weight: Array, xp: Namespace) -> Array:
+    """Return the average precision of one class."""
+    dtype, order = score.dtype, xp.argsort(-score)
+    fallen, yes, weight = (xp.take(a, order, axis=0) for a in (-score, yes, weight))
+    # Rows of the same score are at the same threshold: all of them are among those said to be yes.
+    last = xp.searchsorted(fallen, fallen, side="right")
+    right = xp.take(_running(yes, xp), last, axis=0)
+    said = xp.take(_running(weight, xp), last, axis=0)
+    precision = _share(xp.astype(right, dtype), said, xp)
+    return _share(xp.sum(xp.astype(yes, dtype) * precision), xp.sum(yes), xp)
+
+
+def _running(values: Array, xp: Namespace) -> Array:
+    """Return the sums of the first 0, 1, 2 ... values, in their dtype."""
+    return xp.cumulative_sum(values, dtype=values.dtype, include_initial=True)
+
+
+def _share(part: Array, whole: Array, xp: Namespace) -> Array:
+    """Return ``part / whole`` in the dtype of the part, and 0 where the whole is 0."""
+    whole = xp.astype(whole, part.dtype)
+    return part / xp.where(whole > 0.0, whole, 1.0)
+
+
+def _check_probabilities(answers: Answers) -> None:
+    """Raise a ValueError for outputs that cannot be probabilities."""
+    xp, scores = answers.xp, answers.scores
+    least, most = float(xp.min(scores)), float(xp.max(scores))
+    if least < 0.0 or most > 1.0:
+        raise ValueError(
+            f"log_loss needs probabilities, and outputs go from {least:g} to {most:g}; for logits say "
+            "LogLoss(outputs='softmax_logits') or 'sigmoid_logits'"
+        )
+    if answers.exclusive:
+        worst = float(xp.max(xp.abs(xp.sum(scores, axis=-1) - 1.0)))
+        if worst > float(xp.finfo(scores.dtype).eps) ** 0.5:
+            raise ValueError(
+                f"log_loss needs rows of probabilities that sum to 1 (one is off by {worst:g}); if each "
+                "output stands on its own, say LogLoss(outputs='sigmoid')"
+            )

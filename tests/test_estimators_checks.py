@@ -1,0 +1,34 @@
+"""scikit-learn's own checks of estimators, all of them."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import nnbackend as nnb
+from nnbackend.estimators import (
+    MLPClassifier,
+    MLPRegressor,
+    NetworkClassifier,
+    NetworkRegressor,
+)
+
+_SHORT = {"max_iter": 100}  # what scikit-learn takes for its own class in these checks
+_LAYERS = [nnb.Dense(20, activation="gelu"), nnb.Dense(10, activation="tanh")]
+
+
+@parametrize_with_checks([
+    MLPClassifier(**_SHORT),
+    MLPRegressor(**_SHORT),
+    NetworkClassifier(_LAYERS, **_SHORT),
+    NetworkRegressor(_LAYERS, **_SHORT),
+])  # fmt: skip
+def test_scikit_learns_checks(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # training ends before it has converged
+        check(estimator)
