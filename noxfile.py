@@ -55,6 +55,9 @@ def install_package(session: nox.Session, *extras: str) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
     extras = ["cli", "data", "scipy", *BACKENDS[backend]]
+    if backend == "numpy":  # what does not depend on the backend is tested once
+        extras += ["notebook", "tensorboard"]
+        session.install("tensorboard")  # reads what is written for it
     if backend == "cupy":
         cuda = cuda_extra(session)
         if cuda is None:

@@ -137,6 +137,7 @@ def profiled(objective: Objective, backend: Backend) -> tuple[Objective, Profile
         profile.loss += time.perf_counter() - started
         return result
 
+    loss.__wrapped__ = objective.loss  # type: ignore[attr-defined]  # what a checkpoint goes by
     return dataclasses.replace(objective, layers=Sequential(timed), loss=loss), profile
 
 

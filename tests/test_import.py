@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = ["torch", "jax", "cupy", "scipy", "sklearn", "pandas", "polars", "pyarrow", "typer",
-         "rich",
+         "rich", "tqdm", "IPython", "tensorboardX",
          "array_api_strict", "hypothesis", "pytest"]  # fmt: skip
 
 

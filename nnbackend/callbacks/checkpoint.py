@@ -77,7 +77,7 @@ class Checkpoint(Callback):
     def _forget(self) -> None:
         self._kept: list[str] = []
         self._position: tuple[int, int] | None = None  # of what was written last
-        self._warned = False
+        self._warned = self._gave_up = False
         if self.monitor is not None:
             self.monitor.best = None
 
@@ -111,7 +111,8 @@ class Checkpoint(Callback):
     def batch_end(self, run: Run) -> None:
         """Write a checkpoint within an epoch."""
         due = self.every_steps is not None and run.step % self.every_steps == 0
-        if run.at_once or (due and run.step != run.steps_per_epoch):
+        left = run.at_once and self.monitor is None
+        if left or (due and run.step != run.steps_per_epoch):
             self._save(run)
 
     def epoch_end(self, run: Run) -> None:
@@ -124,18 +125,20 @@ class Checkpoint(Callback):
 
     def stop(self, run: Run) -> None:
         """Write the state in which another callback failed."""
-        if run.failure is not None and self.monitor is None:
-            written = self._save(run)
-            if written is not None:
-                run.failure.add_note(f"the run can be resumed from {written}")
+        if run.failure is None:
+            return
+        if self.monitor is None and not self._gave_up:
+            self._save(run)
+        if self.latest is not None:
+            run.failure.add_note(f"the run can be resumed from {self.latest}")
 
-    def _save(self, run: Run) -> Path | None:
+    def _save(self, run: Run) -> None:
         """Write a checkpoint, unless there is nothing new; remove the oldest one."""
         from nnbackend import checkpoints
 
         position = run.position
         if position == self._position or not run.finite():
-            return None
+            return
         path = checkpoints.next_path(self.directory, *position)
         before = self._kept
         self._kept = [*before, path.name]  # the file knows itself, too
@@ -144,7 +147,7 @@ class Checkpoint(Callback):
         except OSError as error:
             self._kept = before
             self._failed(error)
-            return None
+            return
         self._position = position
         while self.keep is not None and len(self._kept) > self.keep:
             oldest = self.directory / self._kept.pop(0)
@@ -152,11 +155,11 @@ class Checkpoint(Callback):
                 oldest.unlink(missing_ok=True)
             except OSError as error:
                 warnings.warn(f"{oldest} cannot be removed: {error}", UserWarning, stacklevel=2)
-        return path
 
     def _failed(self, error: OSError) -> None:
         """Raise the error, or say so once."""
         if self.on_error == "raise":
+            self._gave_up = True
             raise error
         if not self._warned:
             self._warned = True
