@@ -54,7 +54,7 @@ def install_package(session: nox.Session, *extras: str) -> None:
 @nox.parametrize("backend", list(BACKENDS))
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
-    extras = ["cli", "scipy", *BACKENDS[backend]]
+    extras = ["cli", "data", "scipy", *BACKENDS[backend]]
     if backend == "cupy":
         cuda = cuda_extra(session)
         if cuda is None:
@@ -116,9 +116,10 @@ def examples(session: nox.Session) -> None:
 @nox.session
 def minimums(session: nox.Session) -> None:
     """Run the tests on NumPy with the lowest supported version of each dependency."""
-    session.install("-e", ".[cli]", *group("test"))
+    extras = PROJECT["project"]["optional-dependencies"]
+    session.install("-e", ".[cli,data]", *group("test"))
     session.install(*lowest(PROJECT["project"]["dependencies"]))
-    session.install(*lowest(PROJECT["project"]["optional-dependencies"]["cli"]))
+    session.install(*lowest(extras["cli"]), *lowest(extras["data"]))
     session.run("pytest", "--backend", "numpy", *session.posargs)
 
 

@@ -16,7 +16,7 @@ from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.history import History
 from nnbackend.sameness import check_same, identity, sample
 from nnbackend.training import Begun, Samples, Trainer
-from nnbackend.tree import unflatten
+from nnbackend.tree import flatten, unflatten
 
 if TYPE_CHECKING:
     from nnbackend.checkpoints import Checkpoint
@@ -239,6 +239,7 @@ class Loop:
         return {
             "loss": identity(objective.loss),
             "optimizer": identity(self._trainer.optimizer),
+            "accumulate": self._trainer.accumulate,
             "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
             "validation rows": len(v) if isinstance(v, Samples) else v and v.described(),
         } | (self._lying() if s is None else s.described())
@@ -249,7 +250,6 @@ class Loop:
         return {
             "rows": self._count,
             "batch_size": self._size,
-            "accumulate": self._trainer.accumulate,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
             "data (a checksum)": sample((s.x, s.y, s.weight), self._trainer.backend.to_numpy),
@@ -304,8 +304,8 @@ class _FitRun(Run):
         return self._trainer.finite()
 
     def parameters(self) -> Any:
-        """Return the parameters in training."""
-        return self._trainer.params
+        """Return the parameters to predict with: those in training, or their average."""
+        return self._trainer.result
 
     def epoch_begins(self) -> None:
         """Say that an epoch starts, or goes on."""
@@ -349,13 +349,15 @@ class _FitRun(Run):
         if begun is not None:
             so_far = {"losses": begun.losses, "masses": begun.masses, "outputs": begun.outputs}
         optimizer = self._trainer.optimizer_state()
-        return super().state() | {"optimizer": optimizer, "so_far": so_far}
+        raw = self._trainer.params if self._trainer.optimizer.averages else None
+        return super().state() | {"optimizer": optimizer, "so_far": so_far, "raw": raw}
 
     def restore_all(self, found: Checkpoint) -> None:
         """Go on from a checkpoint, with its parameters and optimiser."""
         trainer, state = self._trainer, found.state
         trainer.restore_optimizer(state["optimizer"])
-        on_device = {n: trainer.backend.asarray(p) for n, p in found.params.items()}
+        raw = found.params if state.get("raw") is None else flatten(state["raw"])
+        on_device = {n: trainer.backend.asarray(p) for n, p in raw.items()}
         trainer.params = unflatten(on_device, trainer.params)
         trainer.steps = state["trained"][0]
         trainer.rate_factor = state["learning_rate_factor"]

@@ -171,6 +171,8 @@ class Network:
         Raises:
             ValueError: a pattern matches none; the message lists the names. Or the network is not built.
         """
+        if not patterns:
+            raise ValueError("freeze what? Give patterns of names: freeze('0.*'), or freeze('*')")
         return self._freeze(patterns, True)
 
     def unfreeze(self, *patterns: str) -> Network:
@@ -281,7 +283,8 @@ class Network:
         Args:
             x: array-like of shape (rows, *input_shape); or, without ``y``, what streams: an iterable
                 of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
-                or a source of :mod:`nnbackend.data` such as a dataset of files.
+                or a source of :mod:`nnbackend.data` such as a dataset of files. A memory map, with
+                ``y``, is read a part at a time.
             y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
             loss: a name or a function of :mod:`nnbackend.losses`.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
@@ -787,7 +790,7 @@ class Network:
         """Take over what a trainer learned."""
         like = self.params
         self._params = unflatten(flatten(trainer.result), like)
-        self._raw = unflatten(flatten(trainer.params), like)
+        self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 

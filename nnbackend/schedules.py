@@ -369,9 +369,13 @@ class Scaled(Schedule):
 
 def _set_schedule(owner: Warmup | Scaled) -> None:
     """Check the schedule inside a schedule; a number becomes a float."""
-    if not is_schedule(owner.schedule):
-        number = check_number("schedule", owner.schedule)
-        object.__setattr__(owner, "schedule", number)
+    if is_schedule(owner.schedule):
+        return
+    if isinstance(owner.schedule, type | str):
+        raise ValueError(
+            f"schedule must be a schedule, such as Cosine(...), or a number; got {owner.schedule!r}"
+        )
+    object.__setattr__(owner, "schedule", check_number("schedule", owner.schedule))
 
 
 def _value(schedule: Scheduled, step: int) -> float:

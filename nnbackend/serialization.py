@@ -120,7 +120,7 @@ def load(
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
     network.restore(input_shape, params, kept)
-    return network.freeze(*frozen)
+    return network.freeze(*frozen) if frozen else network
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -46,6 +46,7 @@ __all__ = [
     "read_table",
     "row_count",
     "split_rows",
+    "table_of",
     "take_rows",
     "warn",
 ]
@@ -99,6 +100,11 @@ def read_table(
             raise unknown_name("column", name, _named(frame.columns))
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
+    return table_of(frame, names, kinds)
+
+
+def table_of(frame: pl.DataFrame, names: Iterable[str], kinds: Mapping[str, Kind | None]) -> Table:
+    """Return columns of a frame as a table; see :func:`read_table`."""
     return {name: _column(frame[name], kinds.get(name)) for name in names}
 
 

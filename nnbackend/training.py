@@ -175,10 +175,9 @@ def _training_step(
 
 
 def _is_own(optimizer: Optimizer) -> bool:
-    """Return whether an optimiser, and what it wraps, is this library's."""
-    inner = getattr(optimizer, "optimizer", None)
+    """Return whether an optimiser, and all that it wraps, is this library's."""
     own = type(optimizer).__module__.startswith("nnbackend.")
-    return own and (inner is None or _is_own(inner))
+    return own and all(map(_is_own, optimizer.wrapped))
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
@@ -290,6 +289,11 @@ class Trainer:
     @params.setter
     def params(self, params: Params) -> None:
         self.carry = self.layout.with_params(self.carry, params)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the optimiser keeps an average of the parameters."""
+        return self._rule.averages
 
     @property
     def result(self) -> Params:

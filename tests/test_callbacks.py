@@ -537,12 +537,15 @@ def test_figures_that_come_later_make_a_column(tmp_path):
 
 @pytest.mark.parametrize("kind", [JSONLines, CSVLog])
 def test_a_log_that_cannot_be_written_is_found_before_training(kind, tmp_path):
-    steps = []
-    with pytest.raises(OSError, match="missing") as caught:
-        network().fit(X, Y, callbacks=[kind(tmp_path / "missing" / "log"),
-                                       Lambda(batch_end=steps.append)])  # fmt: skip
+    (tmp_path / "file").write_text("")
+    steps, log = [], kind(tmp_path / "file" / "log")
+    with pytest.raises(OSError, match="file") as caught:
+        network().fit(X, Y, callbacks=[log, Lambda(batch_end=steps.append)])
     assert caught.value.__notes__ == [f"raised by the callback {kind.__name__} at the start"]
     assert not steps
+    new = kind(tmp_path / "new" / "folder" / "log")
+    network().fit(X, Y, callbacks=[new])
+    assert new.path.read_text()
 
 
 def test_tensorboard_reads_what_is_written_for_it(tmp_path):

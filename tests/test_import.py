@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "jax", "cupy", "scipy", "sklearn", "pandas", "polars", "typer", "rich",
+HEAVY = ["torch", "jax", "cupy", "scipy", "sklearn", "pandas", "polars", "pyarrow", "typer",
+         "rich",
          "array_api_strict", "hypothesis", "pytest"]  # fmt: skip
 
 

@@ -252,11 +252,20 @@ def test_log_loss_of_soft_targets_is_the_cross_entropy(backend64):
         (metrics.Accuracy(), [[0.2, 0.8]] * 3, [0, 1], "same shape"),
         (metrics.Accuracy(), [[0.2, 0.8]] * 2, [[0.0], [1.0]], "same shape"),
         (metrics.ROCAUC(), [[0.2]] * 3, [[0, 1, 1.0]] * 3, "same shape"),
+        (metrics.F1(), [0.0, 2.0], [0.0, 2.0], "target must hold yes and no"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(metric, prediction, target, words, backend):
     with pytest.raises(ValueError, match=words):
         measured(metric, backend, prediction, target)
+
+
+def test_class_numbers_are_no_outputs(backend):
+    """They are what other libraries' metrics take, and must not be taken for probabilities."""
+    labels = backend.asarray([0, 2, 1], backend.xp.int32)
+    for metric in (metrics.F1("macro"), metrics.Accuracy(), metrics.confusion_matrix):
+        with pytest.raises(ValueError, match="outputs of a network, and not class numbers"):
+            metric(labels, labels)
 
 
 @pytest.mark.parametrize(

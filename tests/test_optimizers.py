@@ -62,7 +62,8 @@ def test_a_step_goes_downhill(case, backend):
 
 
 @each(OPTIMIZERS)
-def test_a_quadratic_is_minimised(case, backend):
+def test_a_quadratic_is_minimised(case):
+    backend = nnb.get_backend("numpy")  # the others take the same steps: test_parity.py
     params = brought(backend, tree(0))
     optimizer = case.thing
     state = optimizer.init(params)

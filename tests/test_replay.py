@@ -116,6 +116,28 @@ def test_a_full_batch_and_metrics(recordings):
     assert all(map(used, [recordings, recordings[1:]]))
 
 
+@dataclass(frozen=True)
+class Counted(nnb.SGD):
+    """A rule of a user's that does more than compute."""
+
+    def rule(self, p, g, slots, scalars, xp):
+        COUNT.append(1)
+        return super().rule(p, g, slots, scalars, xp)
+
+
+COUNT: list[int] = []
+
+
+@pytest.mark.parametrize("wrapped", [lambda o: nnb.optimizers.EMA(o, decay=0.9),
+                                     lambda o: nnb.optimizers.Grouped("sgd", {"*.bias": o}),
+                                     lambda o: nnb.optimizers.Frozen(o, "0.*")])  # fmt: skip
+def test_a_rule_of_a_users_is_not_recorded_inside_another_either(wrapped, recordings):
+    COUNT.clear()
+    fitted(NumPyBackend, [nnb.Dense(3), nnb.Dense(2)], optimizer=wrapped(Counted(0.1)))
+    assert not recordings
+    assert len(COUNT) >= EPOCHS * 5
+
+
 def test_gradients_in_parts(recordings):
     layers = [nnb.Dense(5, activation="tanh", regularizer="l2"), nnb.Dropout(0.2), nnb.Dense(2)]
     assert_identical(layers, accumulate=3, weighted=True, metrics=["mae"])

@@ -167,6 +167,7 @@ def test_one_cycle_ends_where_it_says():
         (lambda: schedules.Warmup(0.1, steps=0), "steps"),
         (lambda: schedules.Scaled(0.1, factor=None), "factor"),
         (lambda: nnb.Adam(schedules.Cosine), "learning_rate"),
+        (lambda: nnb.Adam("cosine"), r"learning_rate .*schedules\.Cosine"),
     ],
 )
 def test_a_value_out_of_range_is_named(make, words):
@@ -213,7 +214,8 @@ def test_a_constant_schedule_is_the_number_for_every_hyperparameter(name, field,
 
 
 @pytest.mark.parametrize(("name", "field"), SCHEDULABLE)
-def test_every_hyperparameter_follows_its_schedule(name, field, backend64):
+def test_every_hyperparameter_follows_its_schedule(name, field):
+    backend64 = nnb.get_backend("numpy", dtype="float64")
     cls, given = OPTIMIZERS[name], {"weight_decay": 0.1} | BASE.get(name, {})
     value = given.get(field, getattr(cls(**given), field)) or 0.01
     fixed = trajectory(cls(**given | {field: value}), backend64)
@@ -285,6 +287,15 @@ def test_a_schedule_in_fit_is_the_same_in_one_program(name):
         by_hand.params = params
     for own, other in zip(net.state_dict().values(), by_hand.state_dict().values(), strict=True):
         assert_close(host(net.backend, own), host(net.backend, other), 1e-10)
+
+
+@pytest.mark.parametrize("wrong", ["a", None, [0.1, 0.2]])
+def test_a_schedule_that_returns_no_number_is_named(wrong):
+    def broken(step):
+        return wrong
+
+    with pytest.raises(ValueError, match=r"broken.* at step 4: "):
+        nnb.SGD(broken).scalars(5)
 
 
 def test_a_schedule_of_a_callers_own_may_return_any_number():

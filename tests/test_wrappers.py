@@ -102,6 +102,8 @@ def test_the_gradients_are_left_alone(case, backend):
 @each(WRAPPERS)
 def test_fitting_is_what_a_loop_of_ones_own_does(case, backend64):
     """So the vector of all parameters, and a compiled step, do as single arrays do."""
+    if backend64.name == "jax" and case.id != "nested":
+        pytest.skip("test_parity compares the compiled step of each; one is enough here")
     fitted, looped = network(backend64), network(backend64)
     fitted.fit(X, Y, optimizer=case.thing, epochs=2, batch_size=8, shuffle=False)
     raw, averages = descend(looped, case.thing)
@@ -167,10 +169,14 @@ def test_a_name_stands_for_an_optimiser():
         (lambda: Grouped("sgd", {"*": {"momentum": 2.0}}), ValueError, "momentum"),
         (lambda: Grouped("sgd", {"*": {"learning_rate_factor": -1}}), ValueError, "rate_factor"),
         (lambda: Grouped("sgd", {"*": 0.1}), TypeError, r"\{pattern: \{hyperparameter: value\}\}"),
-        (lambda: Grouped("sgd", {3: {}}), TypeError, "pattern"),
+        (lambda: Grouped("sgd", {3: {}}), TypeError, "a pattern is a text"),
+        (lambda: Grouped("sgd", "*.bias"), TypeError, "groups are"),
         (lambda: Grouped("sgd", {"*": {}}, decay="biases"), ValueError, "'all' or 'weights'"),
         (lambda: Grouped(Clipped("sgd", norm=1.0), {}), ValueError, "put Clipped around it"),
         (lambda: Frozen("sgd", [3]), TypeError, "pattern"),
+        (lambda: Frozen("sgd"), ValueError, "patterns of names to freeze"),
+        (lambda: network("numpy").freeze(), ValueError, "freeze what"),
+        (lambda: network("numpy").freeze(["0.*"]), TypeError, "a pattern is a text"),
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_by_name(make, error, words):
@@ -261,7 +267,7 @@ def test_averaging_does_not_change_what_is_learned(backend64):
     plain.fit(X, Y, optimizer=Adam(0.02), epochs=3, batch_size=8)
     averaged.fit(X, Y, optimizer=EMA(Adam(0.02), decay=0.9), epochs=3, batch_size=8)
     assert_close(raw_weights(averaged), weights(plain), 1e-12)
-    assert_close(raw_weights(plain), weights(plain), 0.0)
+    assert plain.raw_params is plain.params
     assert not np.allclose(weights(averaged)["0.weight"], weights(plain)["0.weight"], rtol=1e-3)
 
 

@@ -60,6 +60,7 @@ class _FileLog(Callback):
     def _begin(self, run: Run) -> None:
         self.stop(run)
         self._names, self._epochs = list(run.history), len(run.history)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         header = self._header(self._names) if self._epochs else ""
         write_atomically(self.path, (header + self._text(run.history.rows())).encode())
         self._file = self.path.open("a", encoding="utf-8", newline="")
@@ -79,7 +80,7 @@ class JSONLines(_FileLog):
     A figure that is not finite is ``null``, as JSON has no such numbers.
 
     Args:
-        path: the file; one of that name is replaced.
+        path: the file; one of that name is replaced, and a folder made if need be.
 
     Raises:
         OSError: the file cannot be written.
@@ -94,7 +95,7 @@ class CSVLog(_FileLog):
     """Writes a line for each epoch to a CSV file, under the names of the history.
 
     Args:
-        path: the file; one of that name is replaced.
+        path: the file; one of that name is replaced, and a folder made if need be.
 
     Raises:
         OSError: the file cannot be written.

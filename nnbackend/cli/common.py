@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -61,7 +62,7 @@ DataFile = Annotated[
         metavar="DATA",
         callback=_tables,
         help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz; or a folder or a quoted "
-        "pattern, 'folder/*.parquet', of tables with the same columns. All rows are read into memory.",
+        "pattern, 'folder/*.parquet', of tables with the same columns.",
         show_default=False,
     ),
 ]
@@ -123,8 +124,14 @@ def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
         the notes so far.
     """
     notes: list[str] = []
+    said: set[str] = set()
 
     def note(message: Warning | str, *_: Any) -> None:
+        # What streams is read in many parts, of which each has the same to say about its rows.
+        kind = re.sub(r"\d+", "", str(message))
+        if kind in said:
+            return
+        said.add(kind)
         notes.append(str(message))
         if not quiet:
             _err.print(f"note: {printable(message)}", soft_wrap=True)

@@ -68,6 +68,14 @@ Task = Annotated[
 ]
 Scaling = Annotated[str, data_option(help="Of numbers: standard, max or none.")]
 Validation = Annotated[float, data_option(help="Share of the rows that validates.")]
+Stream = Annotated[
+    bool,
+    data_option(
+        "--stream",
+        help="For tables larger than memory: read them anew in each epoch, a part at a time. Scales, "
+        "categories and the validation rows come from a sample of 100,000 rows.",
+    ),
+]
 Hidden = Annotated[
     str, network_option(help="Widths of the hidden layers, 64,32; none: a linear model.")
 ]
@@ -210,6 +218,7 @@ def train(
     task: Task = "auto",
     scale: Scaling = "standard",
     validation: Validation = 0.2,
+    stream: Stream = False,
     hidden: Hidden = "64",
     activation: Activation = "relu",
     output_activation: OutputActivation = None,
@@ -290,9 +299,9 @@ def train(
             limit = None if max_time is None else seconds(max_time)
             running = Running(checkpoint, resume, patience, log, limit, data)
             engine = get_backend(backend, device, dtype)
-        rows = read_rows(data, target, settings)
+        rows = read_rows(data, target, settings, stream)
         with wrong_call():
-            settings = settings.resolved(rows.encoder, len(rows.y))
+            settings = settings.resolved(rows.encoder, rows.trained)
             running.callbacks(rows.validation is not None)
         model = build_model(rows.encoder, settings, engine)
         model.network.metadata |= model.metadata()  # a checkpoint can predict, too
@@ -349,12 +358,13 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
     """Say what is about to be trained, on what and how."""
     network, encoder = model.network, model.encoder
     target = f"{model.task} of {encoder.target.name!r}"
-    held_out = len(rows.validation[1]) if rows.validation else 0
+    held_out = rows.validated
     layers = network.summary_rows()
     parameters = sum(count for *_, count in layers)
     return {
         "task": f"{target}: {few(model.classes, 10)}" if model.classes else target,
-        "rows": f"{len(rows.y) + held_out}: {len(rows.y)} train, {held_out} validate",
+        "rows": f"{rows.trained + held_out}: {rows.trained} train, {held_out} validate"
+        + (f"; {len(rows.y)} of those that train are the sample" if rows.stream else ""),
         "features": f"{few(settings.features or [], 10)} ({encoder.width} inputs)",
         "network": f"{', '.join(layer for _, layer, _, _ in layers)}; {parameters:,} parameters",
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
@@ -385,7 +395,7 @@ def _result(
     output: Path,
 ) -> dict[str, Any]:
     """Return all there is to know about a run, for programs."""
-    backend, held_out = model.network.backend, len(rows.validation[1]) if rows.validation else 0
+    backend, held_out = model.network.backend, rows.validated
     return {
         "task": model.task,
         "target": model.encoder.target.name,
@@ -393,7 +403,7 @@ def _result(
         "backend": backend.name,
         "device": backend.device_name(),
         "dtype": backend.dtype_name,
-        "rows": len(rows.y) + held_out,
+        "rows": rows.trained + held_out,
         "validation_rows": held_out,
         "epochs": len(history),
         "seconds": sum(history["seconds"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from nnbackend.backend import Backend
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.running import Running
 from nnbackend.cli.settings import Settings, output_width
+from nnbackend.cli.streaming import TableStream
 from nnbackend.encoding import TableEncoder
 from nnbackend.history import History
 from nnbackend.tables import (
@@ -46,18 +47,48 @@ class Rows:
         x: the features of the training rows.
         y: their targets.
         validation: features and targets of the validation rows, or None.
+        stream: where the training rows come from, if ``x`` and ``y`` are a sample of them.
     """
 
     encoder: TableEncoder
     x: NDArray[Any]
     y: NDArray[Any]
     validation: tuple[NDArray[Any], NDArray[Any]] | None
+    stream: TableStream | None = None
+
+    @property
+    def trained(self) -> int:
+        """How many rows train."""
+        return len(self.y) if self.stream is None else self.stream.rows
+
+    @property
+    def validated(self) -> int:
+        """How many rows validate."""
+        return 0 if self.validation is None else len(self.validation[1])
 
 
-def read_rows(data: Path, target: str, settings: Settings) -> Rows:
-    """Read a table, choose its columns, split its rows and learn how to encode them."""
+def read_rows(data: Path, target: str, settings: Settings, stream: bool = False) -> Rows:
+    """Read a table, choose its columns, split its rows and learn how to encode them.
+
+    Args:
+        data: the file, folder or pattern.
+        target: the column to predict.
+        settings: of the training.
+        stream: whether to read no more than a sample now, and the rest during training.
+    """
     columns = None if settings.features is None else [*settings.features, target]
-    table = known_target(read_table(data, columns, {target: settings.target_kind}), target)
+    kinds = {target: settings.target_kind}
+    if not stream:
+        return _encoded(read_table(data, columns, kinds), target, settings)
+    source = TableStream(data, columns, settings.seed)
+    table = source.sample(kinds)
+    rows = _encoded(table, target, settings)
+    source.encode(rows.encoder, rows.x, rows.y, row_count(table))
+    return replace(rows, stream=source)
+
+
+def _encoded(table: Table, target: str, settings: Settings) -> Rows:
+    table = known_target(table, target)
     check_target(table, target)
     features = choose_features(table, target, settings.features)
     training, others = _split(table, target, settings)
@@ -99,12 +130,12 @@ def fit(
 ) -> History:
     """Train the network of a model."""
     validates = rows.validation is not None
+    given = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
     return model.network.fit(
-        rows.x,
-        rows.y,
+        *given,
         loss=model.loss_function,
         class_weight=settings.class_weight,
-        optimizer=settings.build_optimizer(len(rows.y)),
+        optimizer=settings.build_optimizer(rows.trained),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
@@ -120,7 +151,8 @@ def fit(
 def final_figures(model: TableModel, rows: Rows) -> tuple[Figures, str]:
     """Return the final figures on both parts of the rows, the baseline's, and its answer.
 
-    The baseline is compared with the validation rows, or the training rows where there are none.
+    The baseline is compared with the validation rows, or the training rows where there are none. Of
+    rows that stream the figures are those of the sample.
     """
     validation = model.figures(*rows.validation) if rows.validation else None
     compared = rows.validation[1] if rows.validation else rows.y

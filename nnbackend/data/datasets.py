@@ -6,12 +6,8 @@ of a Parquet file and reads a CSV file a megabyte at a time.
 
 from __future__ import annotations
 
-import glob
 import os
-from collections.abc import Generator as Generated
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,51 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.checks import check_size
+from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
 from nnbackend.data.sources import PREFETCH, SHUFFLE_BUFFER, Chunk, Chunks, Source, checked_prefetch
 from nnbackend.errors import DataError, unknown_name
 from nnbackend.random import Generator
 from nnbackend.types import Shape
 
 __all__ = ["Dataset"]
-
-_ENDINGS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "csv",
-    ".tsv.gz": "csv",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-}
-_CHUNK_ROWS = 4096  # rows that are decoded together
-_CSV_BYTES = 1 << 20  # of a CSV file that are parsed together
-_BUFFER_BYTES = 1 << 16  # read ahead in a column of a Parquet file
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """What is read from front to end: a row group, a record batch, or a whole file.
-
-    Attributes:
-        path: of the file.
-        number: of the row group or record batch; None: the whole file.
-        first: the number of its first row in the file.
-        rows: how many it has; None: not known before.
-    """
-
-    path: Path
-    number: int | None = None
-    first: int = 0
-    rows: int | None = None
-
-    @property
-    def where(self) -> str:
-        """The place of the rows, for messages."""
-        if self.number is None or self.rows is not None:
-            return str(self.path)
-        return f"record batch {self.number} of {self.path}"
 
 
 class Dataset(Source):
@@ -105,11 +63,11 @@ class Dataset(Source):
         shuffle_buffer: int = SHUFFLE_BUFFER,
         prefetch: int = PREFETCH,
     ) -> None:
-        _pyarrow()
-        self.files = _found(files)
+        pyarrow_module()
+        self.files = found(files)
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
         self.prefetch = checked_prefetch(prefetch)
-        columns = _columns(self.files[0])
+        columns = columns_of(self.files[0])
         self._one_target = isinstance(target, str)
         self.target = [target] if isinstance(target, str) else list(target)
         self.weight = weight
@@ -139,17 +97,8 @@ class Dataset(Source):
         count = len(self._pieces)
         for i in range(count) if order is None else order.permutation(count):
             piece = self._pieces[int(i)]
-            first, seen = piece.first, 0
-            with _reading(piece.path), closing(_batches(piece, self._names)) as batches:
-                for batch in batches:
-                    if batch.num_rows:
-                        yield self._chunk(batch, piece.where, first + seen)
-                        seen += batch.num_rows
-            if piece.rows not in (None, seen):
-                raise DataError(
-                    f"{piece.path} has changed since it was first looked at: {seen} rows where "
-                    f"there were {piece.rows}"
-                )
+            for first, batch in batches_of(piece, self._names):
+                yield self._chunk(batch, piece.where, first)
 
     def feature_shape(self) -> Shape:
         """Return the shape of a row's features."""
@@ -159,9 +108,8 @@ class Dataset(Source):
         rows = "rows not counted" if self.rows is None else f"{self.rows} rows"
         return f"Dataset({len(self.files)} files, {rows}, {len(self.features)} features)"
 
-    def _pieces_of(self, path: Path) -> list[_Piece]:
-        with _reading(path):
-            counts, types = _described(path)
+    def _pieces_of(self, path: Path) -> list[Piece]:
+        pieces, types = pieces_of(path)
         missing = [name for name in self._names if name not in types]
         if missing:
             raise DataError(
@@ -169,11 +117,7 @@ class Dataset(Source):
             )
         for name in self._names:
             _check_numeric(path, name, types[name])
-        pieces, first = [], 0
-        for i, count in enumerate(counts):
-            pieces.append(_Piece(path, i, first, count))
-            first += count or 0
-        return pieces or [_Piece(path)]
+        return pieces
 
     def _chunk(self, batch: Any, where: str, first: int) -> Chunk:
         """Return a record batch as arrays; refuse one with a gap, and say where."""
@@ -195,146 +139,9 @@ class Dataset(Source):
         return Chunk(numbers[:, :inputs], y, weight, where, first)
 
 
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ModuleNotFoundError as error:
-        message = "datasets of files need pyarrow: pip install 'nnbackend[data]'"
-        raise ModuleNotFoundError(message, name="pyarrow") from error
-    return pyarrow
-
-
-def _found(files: Any) -> list[Path]:
-    """Return the files that paths, folders and patterns stand for."""
-    several = [files] if isinstance(files, str | os.PathLike) else list(files)
-    found: list[Path] = []
-    for entry in several:
-        given = os.fspath(entry)
-        if os.path.isdir(given):
-            inside = sorted(p for p in Path(given).iterdir() if p.is_file() and _format(p, False))
-        elif os.path.exists(given):
-            inside = [Path(given)]
-        else:
-            inside = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
-        if not inside:
-            raise FileNotFoundError(f"there is no file of a known format in {given}")
-        found += inside
-    if not found:
-        raise FileNotFoundError("no files were given")
-    for path in found:
-        _format(path)
-    return found
-
-
-def _format(path: Path, required: bool = True) -> str | None:
-    """Return the format that a file's ending names."""
-    name = path.name.lower()
-    known = next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), None)
-    if known is None and required:
-        raise ValueError(
-            f"cannot tell what {path} holds by its ending; known: {', '.join(_ENDINGS)}"
-        )
-    return known
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Let what goes wrong with a file name the file."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is not there any more") from error
-    except (OSError, UnicodeDecodeError, _pyarrow().ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{path} cannot be read: {reason}") from error
-
-
-def _columns(path: Path) -> list[str]:
-    with _reading(path):
-        return list(_described(path)[1])
-
-
-def _described(path: Path) -> tuple[list[int] | list[None], dict[str, Any]]:
-    """Return the rows of each piece (None: not said; no piece: the file is one), and column types."""
-    kind = _format(path)
-    if kind == "parquet":
-        from pyarrow import parquet
-
-        with parquet.ParquetFile(path) as file:
-            groups = file.metadata.num_row_groups
-            counts = [file.metadata.row_group(i).num_rows for i in range(groups)]
-            return counts, _types(file.schema_arrow)
-    if kind == "csv":
-        with _csv(path, None) as file:
-            return [], _types(file.schema)
-    with _arrow(path) as file:
-        return [None] * getattr(file, "num_record_batches", 0), _types(file.schema)
-
-
-def _types(schema: Any) -> dict[str, Any]:
-    repeated = {name for name in schema.names if schema.names.count(name) > 1}
-    if repeated:
-        raise DataError(f"more than one column is named {', '.join(map(repr, sorted(repeated)))}")
-    return dict(zip(schema.names, schema.types, strict=True))
-
-
-def _batches(piece: _Piece, names: list[str]) -> Generated[Any, None, None]:
-    """Return the record batches of a piece."""
-    kind = _format(piece.path)
-    if kind == "parquet":
-        from pyarrow import parquet
-
-        with parquet.ParquetFile(piece.path, buffer_size=_BUFFER_BYTES) as file:
-            yield from file.iter_batches(
-                _CHUNK_ROWS, row_groups=[piece.number], columns=names, use_threads=False
-            )
-    elif kind == "csv":
-        with _csv(piece.path, names) as file:
-            yield from file
-    else:
-        with _arrow(piece.path) as file:
-            if piece.number is None:
-                for batch in file:
-                    yield from _cut(batch)
-            else:
-                yield from _cut(file.get_batch(piece.number))
-
-
-def _cut(batch: Any) -> Iterator[Any]:
-    return (batch.slice(i, _CHUNK_ROWS) for i in range(0, batch.num_rows, _CHUNK_ROWS))
-
-
-def _csv(path: Path, names: list[str] | None) -> Any:
-    """Open a CSV file, or a compressed one, that is parsed a piece at a time."""
-    from pyarrow import csv
-
-    pyarrow = _pyarrow()
-    # All columns that are wanted are numbers: a file does not start with whole numbers only to have
-    # others later on.
-    types = dict.fromkeys(names or (), pyarrow.float64())
-    return csv.open_csv(
-        pyarrow.input_stream(str(path), compression="detect"),
-        csv.ReadOptions(use_threads=False, block_size=_CSV_BYTES),
-        csv.ParseOptions(delimiter="\t" if ".tsv" in path.name.lower() else ","),
-        csv.ConvertOptions(include_columns=names, column_types=types),
-    )
-
-
-@contextmanager
-def _arrow(path: Path) -> Iterator[Any]:
-    """Open an Arrow file, or one of the streaming format."""
-    pyarrow = _pyarrow()
-    with pyarrow.OSFile(str(path)) as source:
-        magic = source.read(6)
-        source.seek(0)
-        opened = pyarrow.ipc.open_file if magic == b"ARROW1" else pyarrow.ipc.open_stream
-        with opened(source) as file:
-            yield file
-
-
 def _check_numeric(path: Path, name: str, kind: Any) -> None:
     """Refuse a column that does not hold numbers."""
-    types = _pyarrow().types
+    types = pyarrow_module().types
     numeric = (
         types.is_integer,
         types.is_floating,
@@ -351,7 +158,7 @@ def _check_numeric(path: Path, name: str, kind: Any) -> None:
 
 def _numbers(batch: Any, name: str) -> NDArray[Any]:
     """Return a column as numbers, NaN where there is no value."""
-    pyarrow = _pyarrow()
+    pyarrow = pyarrow_module()
     column = batch.column(name)
     floating = pyarrow.types.is_floating(column.type)
     if not floating and (not pyarrow.types.is_integer(column.type) or column.null_count):

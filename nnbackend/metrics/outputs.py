@@ -154,10 +154,16 @@ def read(
         threshold: of a yes; a number makes each output stand on its own.
 
     Raises:
-        ValueError: shapes that differ, which broadcasting would hide; or labels that are no class.
+        ValueError: shapes that differ, which broadcasting would hide; labels that are no class; or
+            class numbers instead of outputs.
         UnknownNameError: no such meaning.
     """
     xp = namespace(prediction)
+    if not xp.isdtype(prediction.dtype, "real floating"):
+        raise ValueError(
+            f"prediction must hold the outputs of a network, and not class numbers (got "
+            f"{prediction.dtype}); as outputs these are one-hot rows"
+        )
     rows = int(prediction.shape[0])
     width = 1 if len(prediction.shape) == 1 else int(prediction.shape[-1])
     outputs = outputs or ("sigmoid" if width == 1 else "softmax")
@@ -174,6 +180,8 @@ def read(
         tuple(target.shape) == tuple(prediction.shape) or width == 1
     ):
         target = xp.reshape(target, (count, width))
+        if threshold is not None and bool(xp.any((target > 1) | (target < -1))):
+            raise ValueError("target must hold yes and no, as 1 and 0 (or -1), for each output")
     elif threshold is None and tuple(target.shape) == tuple(prediction.shape[:-1]):
         target = _class_numbers(xp.reshape(target, (count,)), width, xp)
     else:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -84,6 +84,11 @@ class Optimizer(ABC):
 
     def __post_init__(self) -> None:
         for name, (low, high) in self.bounds.items():
+            if isinstance(getattr(self, name), str):
+                raise ValueError(
+                    f"{name} must be a number, or a schedule such as nnbackend.schedules.Cosine(...); "
+                    f"got {getattr(self, name)!r}"
+                )
             if not is_schedule(getattr(self, name)):
                 set_number(self, name, low, high)
         scheduled = tuple(name for name in self.bounds if is_schedule(getattr(self, name)))
@@ -111,12 +116,12 @@ class Optimizer(ABC):
         value = getattr(self, name)
         if not callable(value):
             return value  # type: ignore[no-any-return]
-        number, (low, high) = float(value(step - 1)), self.bounds[name]
-        if low <= number < high:  # so it is no NaN either
-            return number
+        given, (low, high) = value(step - 1), self.bounds[name]
         try:
-            return check_number(name, number, low, high)
-        except ValueError as error:
+            number = float(given)
+            # One that is in range is no NaN either.
+            return number if low <= number < high else check_number(name, number, low, high)
+        except (TypeError, ValueError) as error:
             raise ValueError(f"the schedule {value!r} at step {step - 1}: {error}") from None
 
     def scaled(self, factor: float) -> Optimizer:
@@ -188,6 +193,11 @@ class Optimizer(ABC):
         return unflatten(new_params, params), nested
 
     # What optimisers that wrap another one do differently; see ``wrapper.py``.
+
+    @property
+    def wrapped(self) -> Sequence[Optimizer]:
+        """The optimisers inside this one."""
+        return ()
 
     def gradients(self, grads: Params) -> Params:
         """Return the gradients that ``rule`` is given, all together. ``grads`` is not consumed."""

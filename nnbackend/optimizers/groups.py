@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -54,7 +54,7 @@ class Grouped(Wrapper):
                 f"{type(self.inner).__name__} around it"
             )
         pairs = self.groups.items() if isinstance(self.groups, Mapping) else self.groups
-        object.__setattr__(self, "groups", tuple(_group(*pair) for pair in pairs))
+        object.__setattr__(self, "groups", tuple(map(_group, pairs)))
         if self.decay not in ("all", "weights"):
             raise ValueError(f"decay must be 'all' or 'weights', got {self.decay!r}")
         for _, change in self.groups:  # wrong names and values show here
@@ -123,7 +123,7 @@ class Frozen(Wrapper):
 
     Raises:
         TypeError: a pattern is not a text.
-        ValueError: on the first use, if a pattern matches no parameter, or all are frozen.
+        ValueError: there is none; on the first use, if one matches no parameter, or all are frozen.
     """
 
     outermost: ClassVar[bool] = True
@@ -133,6 +133,10 @@ class Frozen(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         given = (self.patterns,) if isinstance(self.patterns, str) else tuple(self.patterns)
+        if not given:
+            raise ValueError(
+                "Frozen needs the patterns of names to freeze: Frozen(optimizer, '0.*')"
+            )
         for pattern in given:
             if not isinstance(pattern, str):
                 raise TypeError(f"a pattern is a text such as '0.*', got {pattern!r}")
@@ -179,6 +183,11 @@ class Partition(Optimizer):
         object.__setattr__(self, "learning_rate", self.main.learning_rate)
         counts = [len(member.scalars(1)) for member, _ in self.members]
         object.__setattr__(self, "_counts", counts)  # of the scalars of each
+
+    @property
+    def wrapped(self) -> Sequence[Optimizer]:
+        """The optimisers of all groups."""
+        return tuple(member for member, _ in self.members)
 
     @property
     def slots(self) -> int:  # type: ignore[override]
@@ -241,19 +250,20 @@ class Partition(Optimizer):
         return unflatten(flat, params)
 
 
-def _group(pattern: Any, change: Any) -> tuple[str, Any]:
+def _group(pair: Any) -> tuple[str, Any]:
     """Return a pattern and what it changes, checked, in a form that is hashable."""
-    if not isinstance(pattern, str):
-        raise TypeError(f"a pattern is a text such as '*.bias', got {pattern!r}")
-    if isinstance(change, Optimizer):
-        return pattern, change
     try:
-        return pattern, tuple((str(name), value) for name, value in dict(change).items())
+        pattern, change = pair
+        if not isinstance(change, Optimizer):
+            change = tuple((str(name), value) for name, value in dict(change).items())
     except (TypeError, ValueError):
         raise TypeError(
-            f"a group is {{pattern: {{hyperparameter: value}}}} or {{pattern: optimizer}}; "
-            f"for {pattern!r} got {change!r}"
+            "groups are {pattern: {hyperparameter: value}} or {pattern: optimizer}; "
+            f"for one of them got {pair!r}"
         ) from None
+    if not isinstance(pattern, str):
+        raise TypeError(f"a pattern is a text such as '*.bias', got {pattern!r}")
+    return pattern, change
 
 
 def _part(flat: Mapping[str, Array], names: Iterable[str]) -> Params:

@@ -25,12 +25,12 @@ class Muon(Optimizer):
 
     For a matrix of shape (in, out): ``b = momentum * b + (1 - momentum) * g``;
     ``u = momentum * b + (1 - momentum) * g``, or ``b`` without ``nesterov``;
-    ``p *= 1 - learning_rate * weight_decay``; ``p -= learning_rate * a * orthogonal(u)``, with
-    ``a = sqrt(max(1, out / in))``, or ``0.2 * sqrt(max(in, out))`` for ``"match_rms_adamw"``.
+    ``p *= 1 - learning_rate * weight_decay``; ``p -= learning_rate * scale * orthogonal(u)``, with
+    ``scale = sqrt(max(1, out / in))``, or ``0.2 * sqrt(max(in, out))`` for ``"match_rms_adamw"``.
 
-    ``orthogonal`` is a Newton-Schulz iteration, ``x = a * x + (b * A + c * A @ A) @ x`` with
-    ``A = x @ x.T`` from ``u / norm(u)``: it brings all singular values near one. It is done in the
-    network's dtype, PyTorch's in bfloat16.
+    ``orthogonal`` is a Newton-Schulz iteration from ``x = u / norm(u)``, with ``A = x @ x.T``:
+    ``x = 3.4445 * x + (-4.775 * A + 2.0315 * A @ A) @ x``. It brings all singular values near one.
+    It is done in the network's dtype, PyTorch's in bfloat16.
 
     Args:
         learning_rate: of the matrices.

@@ -7,7 +7,7 @@ one's own, a compiled step. Wrappers nest: ``EMA(Clipped(Adam(1e-3), norm=1.0), 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -60,6 +60,11 @@ class Wrapper(Optimizer):
         """The optimiser that is wrapped."""
         assert isinstance(self.optimizer, Optimizer)
         return self.optimizer
+
+    @property
+    def wrapped(self) -> Sequence[Optimizer]:
+        """The optimiser that is wrapped."""
+        return (self.inner,)
 
     @property
     def slots(self) -> int:  # type: ignore[override]
@@ -141,8 +146,11 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
     ['0.weight', '0.bias']
 
     Raises:
+        TypeError: the pattern is not a text.
         ValueError: it matches none; the message lists the names.
     """
+    if not isinstance(pattern, str):
+        raise TypeError(f"a pattern is a text such as '*.bias', got {pattern!r}")
     names = list(names)
     found = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
     if not found:

@@ -1,0 +1,157 @@
+"""``nnbackend train --stream``: tables that are read anew in each epoch, a part at a time.
+
+What has to be known before training (medians, scales, categories, classes) is learned from a sample, of
+which a share validates; all other rows of the files, and the rest of the sample, train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from nnbackend.data import Chunk, Source
+from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
+from nnbackend.data.sources import Chunks
+from nnbackend.encoding import TableEncoder
+from nnbackend.errors import DataError, unknown_name
+from nnbackend.random import Generator
+from nnbackend.tables import Kind, Table, missing, table_of, take_rows
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["SAMPLE_ROWS", "TableStream"]
+
+SAMPLE_ROWS = 100_000
+_CHUNK_ROWS = 4096
+
+
+class TableStream(Source):
+    """The rows of tables in many files, encoded as they are read.
+
+    Args:
+        files: a file, a folder or a pattern.
+        columns: those to read; None: all of the first file.
+        seed: fixes the sample.
+        sample_rows: how many rows the sample has, at most.
+
+    Attributes:
+        rows: how many train; all of them, until ``encode`` says which of the sample do.
+
+    Raises:
+        FileNotFoundError, UnknownNameError, DataError: see :class:`nnbackend.data.Dataset`.
+        ModuleNotFoundError: pyarrow is not installed.
+    """
+
+    rows: int
+
+    def __init__(
+        self,
+        files: Path,
+        columns: list[str] | None = None,
+        seed: int = 0,
+        sample_rows: int = SAMPLE_ROWS,
+    ) -> None:
+        pyarrow_module()
+        paths = found(files)
+        there = columns_of(paths[0])
+        self._names = [name for name in there if name] if columns is None else columns
+        for name in self._names:
+            if name not in there:
+                raise unknown_name("column", name, there)
+        self._pieces = [piece for path in paths for piece in self._pieces_of(path)]
+        self._sampled: dict[int, int] = {}  # rows at the beginning of a piece
+        self._order = Generator.of(seed, "sample").permutation(len(self._pieces))
+        self._sample_rows = sample_rows
+        self._encoder: TableEncoder | None = None
+        self._kept: tuple[NDArray[Any], NDArray[Any]] | None = None
+        self.rows = sum(self._count(piece) for piece in self._pieces)
+
+    def _pieces_of(self, path: Path) -> list[Piece]:
+        pieces, types = pieces_of(path)
+        absent = [name for name in self._names if name not in types]
+        if absent:
+            raise DataError(f"{path} has no column {', '.join(map(repr, absent))}")
+        return pieces
+
+    def _count(self, piece: Piece) -> int:
+        if piece.rows is not None:
+            return piece.rows
+        return sum(batch.num_rows for _, batch in batches_of(piece, self._names[:1], text=True))
+
+    def sample(self, kinds: Mapping[str, Kind | None]) -> Table:
+        """Return the first rows of the pieces in random order, until there are enough."""
+        import polars
+
+        frames, wanted = [], self._sample_rows
+        for number in map(int, self._order):
+            for _, batch in batches_of(self._pieces[number], self._names, text=True):
+                part = _frame(batch.slice(0, wanted))
+                frames.append(part)
+                wanted -= part.height
+                self._sampled[number] = self._sampled.get(number, 0) + part.height
+                if not wanted:
+                    break
+            if not wanted:
+                break
+        if not frames:
+            raise DataError("the files hold no rows")
+        return table_of(polars.concat(frames, how="vertical_relaxed"), self._names, kinds)
+
+    def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any], sampled: int) -> None:
+        """Say how to encode rows, and which of the sample train, encoded already.
+
+        Args:
+            encoder: learned from the sample.
+            x: features of the sample's training rows.
+            y: their targets.
+            sampled: how many rows the sample has.
+        """
+        self._encoder, self._kept = encoder, (x, y)
+        self.rows += len(y) - sampled
+
+    def chunks(self, epoch: int, order: Generator | None) -> Chunks:
+        """Return the rows that train, the sample's among them; see :meth:`Source.chunks`."""
+        assert self._kept is not None
+        count = len(self._pieces) + 1
+        for number in map(int, range(count) if order is None else order.permutation(count)):
+            if number == len(self._pieces):
+                x, y = self._kept
+                for i in range(0, len(y), _CHUNK_ROWS):
+                    part = slice(i, i + _CHUNK_ROWS)
+                    yield Chunk(x[part], y[part], None, "the sample", i)
+                continue
+            piece, skip = self._pieces[number], self._sampled.get(number, 0)
+            for first, batch in batches_of(piece, self._names, text=True):
+                left = max(skip - (first - piece.first), 0)
+                chunk = self._encoded(batch.slice(left), piece.where, first + left)
+                if chunk is not None:
+                    yield chunk
+
+    def _encoded(self, batch: Any, where: str, first: int) -> Chunk | None:
+        """Return rows as the network takes them; those without a target are left out."""
+        assert self._encoder is not None
+        encoder = self._encoder
+        kinds = encoder.feature_kinds | {encoder.target.name: encoder.target.kind}
+        try:
+            table = table_of(_frame(batch), kinds, kinds)
+            known = ~missing(table[encoder.target.name])
+            if not known.any():
+                return None
+            table = take_rows(table, known)
+            return Chunk(
+                encoder.encode_features(table), encoder.encode_target(table), None, where, first
+            )
+        except ValueError as error:
+            raise DataError(f"{where}, rows from {first}: {error}") from error
+
+
+def _frame(batch: Any) -> pl.DataFrame:
+    import polars
+
+    frame = polars.from_arrow(batch)
+    assert isinstance(frame, polars.DataFrame)
+    return frame
