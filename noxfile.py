@@ -24,7 +24,6 @@ nox.options.sessions = [
     "tests(backend='numpy')",
     "tests(backend='strict')",
     "tests(backend='cupy')",
-    "estimators",
 ]
 
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -34,6 +33,12 @@ BACKENDS = {
     "torch": ["torch"],
     "jax": ["jax"],
     "cupy": [],
+}
+# What results are compared with: metrics and splits, event files that are read back, optimisers.
+REFERENCES = {
+    "numpy": ["scikit-learn", "tensorboard", "pandas"],
+    "strict": ["scikit-learn"],
+    "jax": ["optax"],
 }
 CPU_TORCH = "torch==2.13.0"  # the newest that the tests have run with; a plain "torch" brings CUDA
 
@@ -55,9 +60,9 @@ def install_package(session: nox.Session, *extras: str) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
     extras = ["cli", "data", "scipy", *BACKENDS[backend]]
+    session.install(*REFERENCES.get(backend, []))
     if backend == "numpy":  # what does not depend on the backend is tested once
         extras += ["notebook", "tensorboard"]
-        session.install("tensorboard")  # reads what is written for it
     if backend == "cupy":
         cuda = cuda_extra(session)
         if cuda is None:
@@ -66,15 +71,6 @@ def tests(session: nox.Session, backend: str) -> None:
     install_package(session, *extras)
     session.install(*group("test"))
     session.run("pytest", "--backend", backend, *session.posargs)
-
-
-@nox.session
-def estimators(session: nox.Session) -> None:
-    """Run the tests of the scikit-learn estimators, its own checks among them."""
-    install_package(session, "sklearn")
-    session.install(*group("test"), "pandas", "polars")
-    files = ("tests/test_estimators.py", "tests/test_estimators_checks.py")
-    session.run("pytest", *files, "--backend", "numpy", "--backend", "strict", *session.posargs)
 
 
 def cuda_extra(session: nox.Session) -> str | None:

@@ -112,6 +112,8 @@ VARIANTS = [
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
+ONCE = {"test_cli", "test_cli_streaming", "test_docs", "test_estimators", "test_estimators_checks",
+        "test_tables"}  # fmt: skip
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
 
 
@@ -148,6 +150,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if "backend64" in metafunc.fixturenames:
             usable = [v for v in usable if v.float64]  # test_backend.py says which have none
         metafunc.parametrize("variant", usable, ids=lambda v: v.name, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run in the session of NumPy alone what is the same on all backends and takes long."""
+    if "numpy" in chosen(config):
+        return
+    kept, dropped = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        per_backend = {"variant", "library"} & set(getattr(item, "fixturenames", ()))
+        once = item.path.stem in ONCE and not per_backend
+        (dropped if once else kept).append(item)
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = kept
 
 
 def require(library: str) -> None:

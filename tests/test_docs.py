@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import chosen
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -20,15 +19,8 @@ PAGES = sorted(
 NEEDS = {"sklearn": "sklearn", "import torch": "torch", "pyarrow": "pyarrow", "LBFGS": "scipy"}
 
 
-@pytest.fixture
-def once(request):
-    """Run a test in the session of one backend, not in each."""
-    if "numpy" not in chosen(request.config):
-        pytest.skip("runs in the session of numpy")
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_examples_run(page, once, tmp_path):
+def test_the_examples_run(page, tmp_path):
     """All of a page is one script, in a process of its own."""
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     code = "\n".join(block for block in blocks if ": ..." not in block)  # signatures only
