@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import pickle
 import subprocess
 import sys
 
@@ -359,3 +361,13 @@ def test_scans_join_numbers_and_batches(backend):
     assert np.asarray(backend.read(sums)).tolist() == [6, 22]
     assert nothing is None
     assert_equal(host(backend, same), host(backend, x))
+
+
+def test_a_backend_is_copied_as_itself_and_pickled_as_its_description(backend64):
+    assert copy.deepcopy(backend64) is backend64
+    assert copy.copy(backend64) is backend64
+    if backend64.name == "jax":
+        pytest.skip("a device of JAX cannot be pickled")
+    assert pickle.loads(pickle.dumps(backend64)) == backend64
+    own = Backend(xp=np)
+    assert pickle.loads(pickle.dumps(own)) == own

@@ -16,6 +16,8 @@ X = rows((ROWS, 3))
 LABELS = np.random.default_rng(1).choice(3, ROWS, p=[0.6, 0.3, 0.1])
 WEIGHT = np.random.default_rng(2).uniform(0.5, 2, ROWS)
 FACTORS = np.array([1.0, 2.5, 0.25])
+# Weights by class are made on the host, the same for every backend: not all is tried on each.
+NUMPY = nnb.get_backend("numpy", dtype="float64")
 
 
 def network(backend, outputs=3, seed=4):
@@ -49,10 +51,10 @@ def test_weights_of_classes_are_weights_of_their_rows(backend64):
     )
 
 
-def test_a_class_left_out_has_weight_one(backend64):
+def test_a_class_left_out_has_weight_one():
     assert_same(
-        fitted(backend64, X, LABELS, class_weight={1: 2.5}),
-        fitted(backend64, X, LABELS, sample_weight=np.array([1, 2.5, 1])[LABELS]),
+        fitted(NUMPY, X, LABELS, class_weight={1: 2.5}),
+        fitted(NUMPY, X, LABELS, sample_weight=np.array([1, 2.5, 1])[LABELS]),
     )
 
 
@@ -80,19 +82,19 @@ def test_balanced_is_scikit_learns_formula(weighted, backend64):
         ("softmax_cross_entropy", 2, np.eye(2)[np.arange(ROWS) % 2], (0, 1)),
     ],
 )
-def test_every_loss_of_classes_takes_them(loss, outputs, y, keys, backend64):
+def test_every_loss_of_classes_takes_them(loss, outputs, y, keys):
     weights = dict(zip(keys, (0.5, 3.0), strict=True))
     rows_ = np.where(np.arange(ROWS) % 2, 3.0, 0.5)
     assert_same(
-        fitted(backend64, X, y, outputs, loss=loss, class_weight=weights),
-        fitted(backend64, X, y, outputs, loss=loss, sample_weight=rows_),
+        fitted(NUMPY, X, y, outputs, loss=loss, class_weight=weights),
+        fitted(NUMPY, X, y, outputs, loss=loss, sample_weight=rows_),
     )
 
 
-def test_very_many_classes(backend64):
+def test_very_many_classes():
     labels = LABELS * 40
-    found = fitted(backend64, X, labels, 81, class_weight={80: 4.0})
-    expected = fitted(backend64, X, labels, 81, sample_weight=np.where(labels == 80, 4.0, 1.0))
+    found = fitted(NUMPY, X, labels, 81, class_weight={80: 4.0})
+    expected = fitted(NUMPY, X, labels, 81, sample_weight=np.where(labels == 80, 4.0, 1.0))
     assert_same(found, expected)
 
 
@@ -118,13 +120,11 @@ def test_only_the_loss_of_training_has_them(backend64):
     assert abs(found["loss"][0] - expected["loss"][0]) > 1e-3
 
 
-def test_balanced_goes_by_the_rows_that_are_learned_from(backend64):
+def test_balanced_goes_by_the_rows_that_are_learned_from():
     kept, held_out = data.split(ROWS, 0.4, 4)
-    found = fitted(
-        backend64, X, LABELS, class_weight="balanced", validation_split=0.4, batch_size=None
-    )
+    found = fitted(NUMPY, X, LABELS, class_weight="balanced", validation_split=0.4, batch_size=None)
     expected = fitted(
-        backend64, X[kept], LABELS[kept], class_weight="balanced", batch_size=None,
+        NUMPY, X[kept], LABELS[kept], class_weight="balanced", batch_size=None,
         validation_data=(X[held_out], LABELS[held_out]),
     )  # fmt: skip
     assert_same(found, expected, ("loss", "validation_loss"))
@@ -148,8 +148,8 @@ def test_balanced_goes_by_the_rows_that_are_learned_from(backend64):
         ([1.0, 2.0, 3.0], TypeError, "'balanced'"),
     ],
 )
-def test_weights_that_do_not_fit_are_named(weights, error, words, backend):
-    net = network(backend)
+def test_weights_that_do_not_fit_are_named(weights, error, words):
+    net = network(NUMPY)
     with pytest.raises(error, match=words):
         net.fit(X, LABELS, loss="softmax_cross_entropy", class_weight=weights)
 
@@ -163,14 +163,14 @@ def test_weights_that_do_not_fit_are_named(weights, error, words, backend):
         ("softmax_cross_entropy", np.full((ROWS, 3), 1 / 3), "y holds probabilities"),
     ],
 )
-def test_targets_that_are_no_classes_are_refused(loss, y, words, backend):
+def test_targets_that_are_no_classes_are_refused(loss, y, words):
     with pytest.raises(ValueError, match=words):
-        network(backend).fit(X, y, loss=loss, class_weight="balanced")
+        network(NUMPY).fit(X, y, loss=loss, class_weight="balanced")
 
 
-def test_streams_do_not_show_all_classes(backend):
+def test_streams_do_not_show_all_classes():
     with pytest.raises(ValueError, match="class_weight needs all classes at hand"):
-        network(backend).fit([(X, LABELS)], loss="softmax_cross_entropy", class_weight="balanced")
+        network(NUMPY).fit([(X, LABELS)], loss="softmax_cross_entropy", class_weight="balanced")
 
 
 def test_a_full_batch_optimiser_has_them_too(backend64):
@@ -243,11 +243,11 @@ def test_an_evaluation_with_weights_is_one_with_copies(backend64):
     assert found == pytest.approx(net.evaluate(X[EXPANDED], LABELS[EXPANDED], **task), rel=1e-12)
 
 
-def test_weights_of_validation_data_count_there_only(backend64):
+def test_weights_of_validation_data_count_there_only():
     validation = X[:9], LABELS[:9]
     copies = np.repeat(np.arange(9), COPIES[:9])
-    found = fitted(backend64, X, LABELS, validation_data=(*validation, COPIES[:9]), metrics=WATCHED)
+    found = fitted(NUMPY, X, LABELS, validation_data=(*validation, COPIES[:9]), metrics=WATCHED)
     expected = fitted(
-        backend64, X, LABELS, validation_data=(X[copies], LABELS[copies]), metrics=WATCHED
+        NUMPY, X, LABELS, validation_data=(X[copies], LABELS[copies]), metrics=WATCHED
     )
     assert_same(found, expected, ["loss", "validation_loss", "validation_f1", "validation_roc_auc"])

@@ -605,6 +605,7 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--target", "year", "--label-smoothing", "0.1"], "the loss mse has no label smoothing"),
         (["--class-weight", "balance"], "unknown class weight 'balance'; did you mean 'balanced'"),
         (["--target", "year", "--class-weight", "balanced"], "--class-weight needs classes"),
+        (["--class-weight", "balanced", "--stream"], "--stream does not see them"),
         (["--output-activation", "tanh"], "the output activation is softmax or none, not tanh"),
         (["--target", "year", "--output-activation", "softmax"], "always 1"),
         (["--output", PENGUINS], "would overwrite what is read"),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -439,10 +437,3 @@ def test_dropout_in_parts_is_the_same_on_every_backend(backend64):
     assert_close(found, expected, 1e-10)
     for name in ("loss", "mae"):
         np.testing.assert_allclose(history[name], reference[name], rtol=1e-10)
-
-
-def test_the_examples_of_the_guide_run():
-    guide = Path(__file__).parent.parent / "docs" / "regularization.md"
-    examples = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(examples) > 8
-    exec("\n".join(examples), {})

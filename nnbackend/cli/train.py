@@ -267,6 +267,10 @@ def train(
         # What can be wrong with the call comes first: it costs no reading and no training.
         check_output(output, data)
         with wrong_call():
+            if stream and class_weight is not None:
+                raise ValueError(
+                    "--class-weight counts all rows first, and --stream does not see them"
+                )
             settings = Settings(
                 features=None if features is None else _names(features, target),
                 task=task,
