@@ -160,7 +160,7 @@ def find(path: str | os.PathLike[str]) -> Checkpoint | None:
         FileNotFoundError, ModelFileError: as ``load``; also if all in a folder are damaged.
     """
     path = Path(path)
-    if path.is_dir() or (not path.exists() and not path.suffix):
+    if path.is_dir() or (not path.exists() and path.suffix != ".safetensors"):
         return _newest(path)
     return load(path)
 

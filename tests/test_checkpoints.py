@@ -448,7 +448,8 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
 
 
 def test_a_runs_own_folder_may_still_be_empty(tmp_path):
-    task = {"callbacks": [Checkpoint(tmp_path / "own")], "resume": tmp_path / "own", "epochs": 2}
+    own = tmp_path / "version-1.2"
+    task = {"callbacks": [Checkpoint(own)], "resume": own, "epochs": 2}
     with pytest.warns(UserWarning, match="the run starts at the beginning"):
         network().fit(X, Y, **task)
     assert len(network().fit(X, Y, **task)) == 2
