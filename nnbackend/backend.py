@@ -142,6 +142,10 @@ class Backend:
         """Return a function that does the same, compiled where the library can."""
         return function
 
+    def recorded(self, forward: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
+        """Return ``forward(params, x) -> y``, that does nothing but compute, with less around it."""
+        return forward
+
     def scan(
         self, step: Callable[..., Any], see: Callable[..., Any] | None = None
     ) -> Callable[..., Any]:

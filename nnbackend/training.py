@@ -187,7 +187,9 @@ def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], 
     def forward(params: Params, x: Array) -> Array:
         return layers.forward(params, x, ctx)[0]
 
-    return backend.compile(forward)
+    # See _training_step for what may be recorded.
+    program = backend.compile(forward)
+    return backend.recorded(program) if is_built_in(layers) else program
 
 
 # Compiled programs depend on descriptions alone, not on parameters: what is compiled once serves every

@@ -26,8 +26,8 @@ class Plain(NumPyBackend):
     def scan(self, step: Any, see: Any = None) -> Any:
         return Backend.scan(self, step)
 
-    def compile(self, function: Any) -> Any:
-        return function
+    def recorded(self, forward: Any) -> Any:
+        return forward
 
 
 @pytest.fixture
@@ -219,6 +219,9 @@ def test_what_users_write_runs_in_every_step(layers, recordings):
     net.fit(rows((60, 4)), rows((60, 2)), epochs=10, batch_size=6)
     assert len(passes) == 100
     assert recordings == []
+    for _ in range(10):
+        net.predict(rows((1, 4)))
+    assert len(passes) == 110
 
 
 def test_predictions_follow_the_parameters():

@@ -92,9 +92,9 @@ class NumPyBackend(Backend):
 
         return super().scan(one)
 
-    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def recorded(self, forward: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""
-        return ForwardPass(function)
+        return ForwardPass(forward)
 
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""

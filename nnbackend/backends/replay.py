@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,29 @@ _COPIED = 1 << 13  # bytes of an input that are copied in less time than calls a
 
 See = Callable[[Any, Callable[[Array], Array]], Any]
 """``see(carry, function)``: the carry with every array seen through a function."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A training step that was recorded.
+
+    Attributes:
+        calls: that it made.
+        inputs: the arrays of the batch that it read: inputs, targets, weights.
+        tokens: the number of the memory of each in the recording.
+        rates: an array for each of the scalars.
+        counter: an array for the number of the step, if it is read.
+        values: the arrays of loss, mass and output.
+        refused: why the recording must not be used, or None.
+    """
+
+    calls: list[Call]
+    inputs: list[Array | None]
+    tokens: list[int | None]
+    rates: list[Array]
+    counter: Array | None
+    values: list[Array | None]
+    refused: str | None
 
 
 class TrainingStep:
@@ -65,6 +89,23 @@ class TrainingStep:
         self, carry: Any, batch: Sequence[Array | None], scalars: tuple[float, ...], number: int
     ) -> tuple[Any, Any]:
         """Do a step and record it; if it is the second recording, take it into use."""
+        new = self._record(carry, batch, scalars, number)
+        holes, first, self._first = self._holes(new), self._first, None
+        if new.refused is not None:
+            self.refused = new.refused
+        elif holes is not None:  # else what was read where it lies is copied, from the next step on
+            if first is None:
+                self._first = new.calls
+            elif same_calls(first, new.calls):
+                self._use(new, holes)
+            else:
+                self.refused = "it is not the same on another batch"
+        return carry, _results(new.values)
+
+    def _record(
+        self, carry: Any, batch: Sequence[Array | None], scalars: tuple[float, ...], number: int
+    ) -> _Recording:
+        """Do a step and return the recording of it."""
         recorder = Recorder()
         inputs: list[Array | None] = []
         for which, array in enumerate(batch):
@@ -73,45 +114,38 @@ class TrainingStep:
             inputs.append(np.array(array, order="K") if copied else array)
         watched = [None if a is None else recorder.watch(a, own=True) for a in inputs]
         rates = [np.asarray(scalar, dtype=self._dtype) for scalar in scalars]
-        counter = np.asarray(number, dtype=np.int32)
+        counter = recorder.watch(np.asarray(number, dtype=np.int32))
         seen = self._see(carry, recorder.watch)
-        own_number = recorder.watch(counter)
-        _, results = self._step(seen, *watched, tuple(map(recorder.watch, rates)), own_number)
-        values = [None if r is None else np.asarray(r) for r in results]
+        _, results = self._step(seen, *watched, tuple(map(recorder.watch, rates)), counter)
         calls = recorder.finished(results)
         if not all(r is None or isinstance(r, Watched) for r in results):
             recorder.refuse("a result does not depend on the data")
-        self.refused = recorder.refused
-        holes = self._holes(
-            calls, [None if a is None else recorder.token(a) for a in watched], inputs
+        token = recorder.token(counter)
+        counts = any(r.token == token for call in calls for r in call.reads)
+        return _Recording(
+            calls,
+            inputs,
+            [None if a is None else recorder.token(a) for a in watched],
+            rates,
+            counter.view(np.ndarray) if counts else None,
+            [None if r is None else np.asarray(r) for r in results],
+            recorder.refused,
         )
-        if self.refused is None and holes is not None:
-            if self._first is not None and same_calls(self._first, calls):
-                uses_number = any(
-                    r.token == recorder.token(own_number) for call in calls for r in call.reads
-                )
-                self._use(calls, holes, inputs, rates, counter if uses_number else None, values)
-            elif self._first is not None:
-                self.refused = "it is not the same on another batch"
-        self._first = calls if holes is not None else None
-        return carry, _results(values)
 
-    def _holes(
-        self, calls: list[Call], tokens: list[int | None], inputs: list[Array | None]
-    ) -> list[tuple[int, int, int, bool]] | None:
+    def _holes(self, new: _Recording) -> list[tuple[int, int, int, bool]] | None:
         """Return where a batch goes into the calls: call, argument, input, whether transposed.
 
         None if an input is read in another way too: then it has to be copied into memory of its own.
         """
         holes = []
-        for i, call in enumerate(calls):
+        for i, call in enumerate(new.calls):
             for operand in call.reads:
-                if operand.token is None or operand.token not in tokens:
+                if operand.token is None or operand.token not in new.tokens:
                     continue
-                which = tokens.index(operand.token)
+                which = new.tokens.index(operand.token)
                 if not self._bound[which]:
                     continue
-                original: Any = inputs[which]
+                original: Any = new.inputs[which]
                 straight = _lies_as(operand.array, original)
                 places = [
                     j
@@ -124,23 +158,18 @@ class TrainingStep:
                 holes += [(i, place, which, not straight) for place in places]
         return holes
 
-    def _use(
-        self,
-        calls: list[Call],
-        holes: list[tuple[int, int, int, bool]],
-        inputs: list[Array | None],
-        rates: list[Array],
-        counter: Array | None,
-        values: list[Array | None],
-    ) -> None:
-        self._program = [call.bound() for call in calls]
-        self._places = [(calls[i], i, place, which, turned) for i, place, which, turned in holes]
+    def _use(self, new: _Recording, holes: list[tuple[int, int, int, bool]]) -> None:
+        """Run further steps from a recording."""
+        self._program = [call.bound() for call in new.calls]
+        self._places = [
+            (new.calls[i], i, place, which, turned) for i, place, which, turned in holes
+        ]
         self._copied = [
             (which, array)
-            for which, array in enumerate(inputs)
+            for which, array in enumerate(new.inputs)
             if array is not None and not self._bound[which]
         ]
-        self._rates, self._counter, self._values = rates, counter, values
+        self._rates, self._counter, self._values = new.rates, new.counter, new.values
         self._last: Any = ((None, None, None), None)
 
     def _replayed(
@@ -174,26 +203,23 @@ class ForwardPass:
         function: ``function(params, x) -> y``.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[[Params, Array], Array]) -> None:
         self._function = function
         self._lock = threading.Lock()
         self._places: list[tuple[Params, str, Any]] = []
         self._x: Any = np.empty(0)
-        self._first: list[Call] | None = None
         self._program: list[Callable[[], Any]] | None = None
         self._refused = False
 
-    def __call__(self, params: Params, x: Array, *more: Any) -> Any:
-        """Return the output. A function of more than the two is called as it is."""
-        if more:
-            return self._function(params, x, *more)
+    def __call__(self, params: Params, x: Array) -> Array:
+        """Return the output."""
         # One recording has one piece of memory: a second thread goes without.
         if self._refused or x.size > _SMALL or not self._lock.acquire(blocking=False):
             return self._function(params, x)
         try:
             if not self._known(params, x):
                 self._places, self._x = list(_places({"": params}, "")), x.copy()
-                self._first = self._program = None
+                self._program = None
                 return self._function(params, x)
             if self._program is None:
                 return self._recorded(params, x)
@@ -216,18 +242,23 @@ class ForwardPass:
         return True
 
     def _recorded(self, params: Params, x: Array) -> Array:
+        """Return the output and record the pass twice, on two inputs; see :class:`TrainingStep`."""
+        first, _ = self._record(params, x + 1.0)
+        calls, y = self._record(params, x)
+        if first is None or calls is None or not same_calls(first, calls):
+            self._refused = True
+            return self._function(params, x)
+        self._program, self._y = [call.bound() for call in calls], y
+        return y.copy()
+
+    def _record(self, params: Params, x: Array) -> tuple[list[Call] | None, Array]:
+        """Return the calls, or None if they must not be used, and the output."""
         recorder = Recorder()
         self._x[...] = x
         y = self._function(_seen(params, recorder.watch), recorder.watch(self._x))
-        value = np.array(y)
         calls = recorder.finished([y])
-        if recorder.refused is not None or not isinstance(y, Watched):
-            self._refused = True
-        elif self._first is not None:
-            self._refused = not same_calls(self._first, calls)
-            self._program, self._y = [call.bound() for call in calls], y.view(np.ndarray)
-        self._first = calls
-        return value
+        usable = recorder.refused is None and isinstance(y, Watched)
+        return (calls if usable else None), np.asarray(y)
 
 
 def _results(values: Sequence[Array | None]) -> tuple[Any, ...]:
