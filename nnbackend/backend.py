@@ -24,7 +24,7 @@ from nnbackend import functional, random
 from nnbackend.errors import BackendUnavailableError, unknown_name
 from nnbackend.types import Array, Namespace
 
-__all__ = ["Backend", "BackendStatus", "available_backends", "get_backend", "namespace"]
+__all__ = ["BACKENDS", "Backend", "BackendStatus", "available_backends", "get_backend", "namespace"]
 
 _CLASSES = {
     "numpy": "nnbackend.backends.numpy:NumPyBackend",
@@ -33,6 +33,9 @@ _CLASSES = {
     "jax": "nnbackend.backends.jax:JAXBackend",
     "array-api-strict": "nnbackend.backends.strict:StrictBackend",
 }
+BACKENDS = tuple(_CLASSES)
+"""The names of the backends."""
+
 _DTYPES = ("float32", "float64")
 _namespaces: dict[type, Namespace] = {}
 

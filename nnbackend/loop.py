@@ -21,7 +21,7 @@ from nnbackend.tree import flatten, unflatten
 if TYPE_CHECKING:
     from nnbackend.checkpoints import Checkpoint
 
-__all__ = ["Loop", "raise_divergence"]
+__all__ = ["FitRun", "Loop", "raise_divergence"]
 
 _BRIEF = 0.02  # seconds; while epochs of one step take less, more of them are run together
 _MOST_TOGETHER = 8192
@@ -72,7 +72,7 @@ class Loop:
         else:
             self._feed, steps = samples, samples.steps
         self._validation = validation
-        self._run = run = _FitRun(network, epochs, callbacks, steps, trainer, publish, self._task)
+        self._run = run = FitRun(network, epochs, callbacks, steps, trainer, publish, self._task)
         # After how many steps callbacks are to be called; None: as suits the backend.
         intervals = [n for n in (c.batch_interval for c in run.listening) if n is not None]
         self._interval = math.gcd(*intervals) if intervals else None
@@ -266,7 +266,7 @@ class Loop:
         return None
 
 
-class _FitRun(Run):
+class FitRun(Run):
     """The run of a loop: what is in training is a trainer's.
 
     Args:

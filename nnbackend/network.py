@@ -613,7 +613,7 @@ class Network:
                 text = str(tuple(shape))
             params = {} if self._params is None else self._params[str(i)]
             count = sum(math.prod(p.shape) for p in flatten(params).values())
-            rows.append((str(i), _short(layer), text, count))
+            rows.append((str(i), layer_line(layer), text, count))
         return rows
 
     def summary(self) -> str:
@@ -632,7 +632,7 @@ class Network:
         return "\n".join([*lines, f"{total:,} parameters, {shape}, {where}"])
 
     def __repr__(self) -> str:
-        layers = ", ".join(_short(layer) for layer in self.layers.layers)
+        layers = ", ".join(layer_line(layer) for layer in self.layers.layers)
         return f"Network([{layers}], backend={self.backend.name!r}, input_shape={self.input_shape})"
 
     # Inside
@@ -811,7 +811,7 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr)
 
 
-def _short(layer: Layer) -> str:
+def layer_line(layer: Layer) -> str:
     """Return a layer as a line of a table: ``Dense(64, relu)``."""
     name = type(layer).__name__
     if isinstance(layer, Dense):
@@ -821,7 +821,7 @@ def _short(layer: Layer) -> str:
     if isinstance(layer, Activation):
         return f"{name}({activations.ACTIVATIONS.name_of(layer.function) or layer.function!r})"
     if hasattr(layer, "layers"):
-        return f"{name}({', '.join(_short(inner) for inner in layer.layers)})"
+        return f"{name}({', '.join(layer_line(inner) for inner in layer.layers)})"
     return repr(layer)
 
 

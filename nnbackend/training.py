@@ -170,14 +170,14 @@ def _training_step(
         return carry, (value, total, prediction if watched else None)
 
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
-    pure = _is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
+    pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
     return backend.scan(step, layout.see if pure else None)
 
 
-def _is_own(optimizer: Optimizer) -> bool:
+def is_own(optimizer: Optimizer) -> bool:
     """Return whether an optimiser, and all that it wraps, is this library's."""
     own = type(optimizer).__module__.startswith("nnbackend.")
-    return own and all(map(_is_own, optimizer.wrapped))
+    return own and all(map(is_own, optimizer.wrapped))
 
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:

@@ -24,7 +24,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnbackend import losses, metrics, optimizers, training
 from nnbackend.activations import ACTIVATIONS, Identity
-from nnbackend.backend import _CLASSES, Backend, get_backend, namespace
+from nnbackend.backend import BACKENDS, Backend, get_backend, namespace
 from nnbackend.composition import weights_with
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
@@ -37,7 +37,7 @@ from nnbackend.estimators.solvers import (
 )
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
-from nnbackend.loop import _FitRun as FitRun
+from nnbackend.loop import FitRun
 from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
@@ -87,7 +87,7 @@ class NeuralEstimator(BaseEstimator):
             Options(Real, {np.inf}),
         ],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "backend": [StrOptions({*_CLASSES, "auto"}), Backend, None],
+        "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
         "device": "no_validation",
         "precision": [StrOptions({"float32", "float64"}), None],
         "validation_data": [tuple, list, None],

@@ -14,7 +14,7 @@ from nnbackend import random, regularizers
 from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
 from nnbackend.registry import is_built_in
-from nnbackend.training import Objective, Samples, Trainer, _is_own
+from nnbackend.training import Objective, Samples, Trainer, is_own
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Context, Namespace, Params
 
@@ -87,7 +87,7 @@ class PenalizedTrainer(Trainer):
             carry = layout.update(carry, grads, scalars)
             return carry, (value, None, prediction if watched else None)
 
-        pure = _is_own(self._rule) and is_built_in(layers) and is_built_in(loss)
+        pure = is_own(self._rule) and is_built_in(layers) and is_built_in(loss)
         return backend.scan(step, layout.see if pure else None)
 
     def _key(self) -> tuple[int, int]:
