@@ -326,11 +326,12 @@ class Watched(np.ndarray):
         self._block = getattr(parent, "_block", None)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        recorder = _recorder_of((inputs, kwargs))
-        return recorder.ufunc(ufunc, method, inputs, kwargs)
+        watched = next(x for x in (*inputs, *kwargs.get("out", ())) if isinstance(x, Watched))
+        return watched._recorder.ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _recorder_of((args, kwargs)).function(function, args, kwargs)
+        watched = next(x for x in _arrays((args, kwargs)) if isinstance(x, Watched))
+        return watched._recorder.function(function, args, kwargs)
 
     def astype(  # type: ignore[override]
         self, dtype: Any, *_: Any, copy: bool = True, **__: Any
@@ -455,15 +456,11 @@ def _arrays(x: Any) -> Iterator[Array]:
     """Yield the arrays among arguments."""
     if isinstance(x, np.ndarray):
         yield x
-    elif isinstance(x, list | tuple):
+    elif isinstance(x, (list, tuple)):  # called so often that a union's time shows
         for item in x:
             yield from _arrays(item)
     elif isinstance(x, dict):
         yield from _arrays(list(x.values()))
-
-
-def _recorder_of(arguments: Any) -> Recorder:
-    return next(a._recorder for a in _arrays(arguments) if isinstance(a, Watched))  # type: ignore[no-any-return]
 
 
 def _prepared(ufunc: np.ufunc, args: list[Any]) -> tuple[list[Any], Any]:
