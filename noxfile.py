@@ -60,7 +60,6 @@ def install_package(session: nox.Session, *extras: str) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
     extras = ["cli", "data", "scipy", *BACKENDS[backend]]
-    session.install(*REFERENCES.get(backend, []))
     if backend == "numpy":  # what does not depend on the backend is tested once
         extras += ["notebook", "tensorboard"]
     if backend == "cupy":
@@ -69,7 +68,7 @@ def tests(session: nox.Session, backend: str) -> None:
             return
         extras.append(cuda)
     install_package(session, *extras)
-    session.install(*group("test"))
+    session.install(*group("test"), *REFERENCES.get(backend, []))
     session.run("pytest", "--backend", backend, *session.posargs)
 
 

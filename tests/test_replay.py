@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ import nnbackend as nnb
 from nnbackend import Backend
 from nnbackend.backends import replay
 from nnbackend.backends.numpy import NumPyBackend
-from nnbackend.backends.recording import Recorder, same_calls
+from nnbackend.backends.recording import Call, Recorder, essence
 
 EPOCHS, BATCH, ROWS = 30, 6, 28  # four batches of 6 rows an epoch and one of 4
 
@@ -276,22 +278,21 @@ def test_threads_predict_with_one_network():
 # What may go into a recording.
 
 
-def record(function: Any, *arrays: np.ndarray) -> tuple[Recorder, Any]:
+def record(function: Any, *arrays: np.ndarray) -> tuple[Recorder, Any, list[Call]]:
     recorder = Recorder()
     result = function(*(recorder.watch(a) for a in arrays))
-    recorder.finished([result])
-    return recorder, result
+    return recorder, result, recorder.finished([result])
 
 
 def replayed(function: Any, x: np.ndarray, other: np.ndarray) -> None:
     """Assert that a recording made on ``x`` gives the function's value for ``other``."""
     expected = function(other.copy())
     own = x.copy()
-    recorder, result = record(function, own)
+    recorder, result, calls = record(function, own)
     assert recorder.refused is None
     np.testing.assert_array_equal(np.asarray(result), function(x.copy()))
     own[...] = other
-    for call in recorder.calls:
+    for call in calls:
         call.bound()()
     np.testing.assert_array_equal(np.asarray(result), expected)
 
@@ -362,7 +363,7 @@ def scattered(x: Any) -> Any:
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name):
     x = rows((3, 4))
-    recorder, result = record(REFUSED[name], x.copy())
+    recorder, result, _ = record(REFUSED[name], x.copy())
     assert recorder.refused is not None
     np.testing.assert_array_equal(np.asarray(result), REFUSED[name](x.copy()))  # right all the same
 
@@ -373,14 +374,16 @@ def test_what_was_not_recorded_shows_as_a_constant_that_differs():
         hidden[...] = x  # not seen: the array that is assigned to is a plain one
         return hidden + x
 
-    x, other = rows((2, 3, 4))
-    first, second = (record(leaking, a)[0].calls for a in (x, other))
-    assert not same_calls(first, second)
+    def differ(function: Any) -> bool:
+        first, second = (essence(record(function, x)[2]) for x in rows((2, 3, 4)))
+        return first != second
+
     chance = np.random.default_rng(0)
-    first, second = (record(lambda x: x + chance.normal(), a)[0].calls for a in (x, other))
-    assert not same_calls(first, second)
-    first, second = (record(FUNCTIONS["ufuncs"], a)[0].calls for a in (x, other))
-    assert same_calls(first, second)
+    assert differ(leaking)
+    assert differ(lambda x: x + chance.normal())
+    assert differ(lambda x: x + chance.normal(size=4))
+    assert not differ(FUNCTIONS["ufuncs"])
+    assert not differ(made_on_the_way)
 
 
 def test_memory_is_used_again():
@@ -389,7 +392,26 @@ def test_memory_is_used_again():
             x = np.tanh(x) * 0.5
         return x
 
-    recorder, _ = record(chain, rows((100, 100)))
-    places = {call.target.ctypes.data for call in recorder.calls}
-    assert len(recorder.calls) == 100
-    assert len(places) <= 3
+    _, _, calls = record(chain, rows((100, 100)))
+    assert len(calls) == 100
+    assert len({call.target.ctypes.data for call in calls}) <= 3
+
+    def transposed(x: Any) -> Any:
+        for _ in range(50):
+            x = np.tanh(x.T) * 0.5
+        return x
+
+    _, _, calls = record(transposed, rows((100, 100)))
+    assert len({call.target.ctypes.data for call in calls}) <= 3
+
+
+def test_a_recording_goes_when_it_is_not_needed():
+    recorder, result, calls = record(FUNCTIONS["products"], rows((3, 4)))
+    gone = weakref.ref(recorder)
+    del recorder, result
+    gc.disable()
+    try:
+        del calls
+        assert gone() is None
+    finally:
+        gc.enable()

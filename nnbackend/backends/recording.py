@@ -25,7 +25,7 @@ import numpy as np
 
 from nnbackend.types import Array
 
-__all__ = ["Call", "Recorder", "Watched", "same_calls"]
+__all__ = ["Call", "Recorder", "Watched", "essence"]
 
 _ALIGNMENT = 64  # bytes; a line of the cache
 _assign: Any = np.ndarray.__setitem__
@@ -92,7 +92,6 @@ class Recorder:
         self._free: list[np.ndarray[Any, Any]] = []
         self._numbers = itertools.count()
         self._known: list[tuple[np.ndarray[Any, Any], int]] = []
-        self._results: set[int] = set()
 
     def watch(self, array: Array, own: bool = False) -> Watched:
         """Return a view of an array that exists before and after the calls.
@@ -122,10 +121,12 @@ class Recorder:
         Args:
             results: the arrays that will be looked at when the calls have been made.
         """
-        calls, self._results = self.calls, {r._token for r in results if isinstance(r, Watched)}
+        # Watched arrays know their recorder: what they are recorded in must not be kept by it.
+        calls, self.calls = self.calls, []
+        kept = {r._token for r in results if isinstance(r, Watched)}
         for i in range(len(calls) - 1, -1, -1):
             if calls[i].function is _assign:
-                source = self._producer(i)
+                source = _producer(calls, i, kept)
                 if source is not None:
                     calls[source].args[calls[source].out] = calls[i].target
                     calls[source].token = calls[i].token
@@ -143,7 +144,9 @@ class Recorder:
         target = None if out is None else self._writable(out)
         reads = [self._operand(x) for x in inputs if isinstance(x, np.ndarray)]
         if method == "__call__" and ufunc.nout == 1 and not kwargs:
+            numbers = [i for i, x in enumerate(plain) if not isinstance(x, np.ndarray)]
             plain, dtype = _prepared(ufunc, plain)
+            reads += [_Operand(plain[i], None) for i in numbers]
             if target is None:
                 target = self._new(_shape(ufunc, plain), dtype)
             self._write(ufunc, [*plain, _plain(target)], len(plain), reads, target)
@@ -260,8 +263,8 @@ class Recorder:
 
     def _watched(self, array: Array, token: int, block: _Block | None = None) -> Watched:
         watched: Watched = array.view(Watched)
-        watched._recorder, watched._token = self, token
-        watched._block = _Block(array, []) if block is None else block
+        watched._recorder, watched._token, watched._plain = self, token, array
+        watched._block = _Block(array, None) if block is None else block
         return watched
 
     def _new(self, shape: tuple[int, ...], dtype: Any) -> Watched:
@@ -278,38 +281,31 @@ class Recorder:
         array = raw[: count * dtype.itemsize].view(dtype).reshape(shape)
         return self._watched(array, next(self._numbers), _Block(raw, self._free))
 
-    def _producer(self, copy: int) -> int | None:
-        """Return the call whose result is only copied by call ``copy``, and may go there at once.
-
-        Nobody else may read or change that result, nor touch its new place before the copy is made.
-        """
-        calls, call = self.calls, self.calls[copy]
-        if len(call.reads) != 1 or call.reads[0].token in (None, *self._results):
-            return None
-        source, token, target = call.reads[0].array, call.reads[0].token, call.target
-        users = [i for i, c in enumerate(calls) if token in (c.token, *(r.token for r in c.reads))]
-        if len(users) != 2 or source.shape != target.shape:
-            return None
-        first = calls[users[0]]
-        if first.function is _assign or not _same_memory(first.target, source):
-            return None
-        if source.dtype != target.dtype:  # one call that converts is slower than two that do not
-            return None
-        between = [r.array for c in calls[users[0] : copy] for r in c.reads]
-        between += [c.target for c in calls[users[0] + 1 : copy]]
-        return None if any(_shares(array, target) for array in between) else users[0]
-
 
 class _Block:
-    """A piece of memory in use; it is free again when the last array that lies in it is gone."""
+    """A piece of memory in use; it is free again when the last watched array in it is gone.
+
+    Args:
+        raw: the memory.
+        free: where free memory is kept; None for memory that is there before and after.
+    """
 
     __slots__ = ("free", "raw")
 
-    def __init__(self, raw: np.ndarray[Any, Any], free: list[np.ndarray[Any, Any]]) -> None:
+    def __init__(self, raw: np.ndarray[Any, Any], free: list[np.ndarray[Any, Any]] | None) -> None:
         self.raw, self.free = raw, free
 
+    def view(self, array: Watched) -> Array:
+        """Return the plain array that lies where a watched one does, and does not keep that alive."""
+        plain = array.view(np.ndarray)
+        if self.free is None or not np.may_share_memory(plain, self.raw):
+            return plain
+        start = _address(plain) - _address(self.raw)
+        return np.ndarray(array.shape, array.dtype, self.raw, start, array.strides)
+
     def __del__(self) -> None:
-        self.free.append(self.raw)
+        if self.free is not None:
+            self.free.append(self.raw)
 
 
 class Watched(np.ndarray):
@@ -318,12 +314,14 @@ class Watched(np.ndarray):
     _recorder: Any
     _token: Any
     _block: Any
+    _plain: Any
 
     def __array_finalize__(self, parent: Any) -> None:
         # A view lies in its parent's memory, and keeps it from being used for something else.
         self._recorder = getattr(parent, "_recorder", None)
         self._token = getattr(parent, "_token", None)
         self._block = getattr(parent, "_block", None)
+        self._plain = None
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         watched = next(x for x in (*inputs, *kwargs.get("out", ())) if isinstance(x, Watched))
@@ -390,47 +388,60 @@ class Watched(np.ndarray):
         return self._value(lambda plain: plain.tolist())
 
 
-def same_calls(first: list[Call], second: list[Call]) -> bool:
-    """Return whether two recordings are of the same calls, also in what they take as constant.
+def essence(calls: list[Call]) -> list[Any]:
+    """Return what makes a recording, without its memory: two recordings of the same calls are equal.
 
-    What depends on data in a way that was not recorded shows as a constant that differs.
+    Constants are compared by their contents: what depends on data in a way that was not recorded shows
+    as a constant that differs.
     """
-    return len(first) == len(second) and all(
-        a.function == b.function
-        and a.out == b.out
-        and a.token == b.token
-        and [r.token for r in a.reads] == [r.token for r in b.reads]
-        and len(a.args) == len(b.args)
-        and all(_same(x, y) for x, y in zip(a.args, b.args, strict=True))
-        and all(
-            r.token is not None or _same_constant(r.array, s.array)
-            for r, s in zip(a.reads, b.reads, strict=True)
+    return [
+        (
+            call.function,
+            call.out,
+            call.token,
+            [_essence(arg) for arg in call.args],
+            [r.array.tobytes() if r.token is None else r.token for r in call.reads],
         )
-        for a, b in zip(first, second, strict=True)
-    )
+        for call in calls
+    ]
 
 
-def _same(a: Any, b: Any) -> bool:
-    """Return whether two arguments are alike; the contents of arrays are compared elsewhere."""
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        zero_dimensional = a.ndim == 0 and a.base is None and b.base is None
-        alike = (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
-        return alike and (not zero_dimensional or _same_constant(a, b))
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
-    return type(a) is type(b) and bool(a == b)
-
-
-def _same_constant(a: Array, b: Array) -> bool:
-    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
+def _essence(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        return x.shape, x.strides, x.dtype
+    if isinstance(x, (list, tuple)):
+        return [_essence(item) for item in x]
+    if isinstance(x, dict):
+        return {name: _essence(item) for name, item in x.items()}
+    return type(x), x
 
 
 def _suits_dot(args: Sequence[Array]) -> bool:
     """Return whether ``a @ b`` into ``c`` is a product of matrices that ``a.dot(b, c)`` does as well."""
     a, _, c = args
     return all(x.ndim == 2 and x.dtype == a.dtype for x in args) and bool(c.flags.c_contiguous)
+
+
+def _producer(calls: list[Call], copy: int, results: set[int]) -> int | None:
+    """Return the call whose result is only copied by call ``copy``, and may go there at once.
+
+    Nobody else may read or change that result, nor touch its new place before the copy is made.
+    """
+    call = calls[copy]
+    if len(call.reads) != 1 or call.reads[0].token in (None, *results):
+        return None
+    source, token, target = call.reads[0].array, call.reads[0].token, call.target
+    users = [i for i, c in enumerate(calls) if token in (c.token, *(r.token for r in c.reads))]
+    if len(users) != 2 or source.shape != target.shape:
+        return None
+    first = calls[users[0]]
+    if first.function is _assign or not _same_memory(first.target, source):
+        return None
+    if source.dtype != target.dtype:  # one call that converts is slower than two that do not
+        return None
+    between = [r.array for c in calls[users[0] : copy] for r in c.reads]
+    between += [c.target for c in calls[users[0] + 1 : copy]]
+    return None if any(_shares(array, target) for array in between) else users[0]
 
 
 def _into(target: Array, function: Any, kwargs: dict[str, Any], *args: Any) -> None:
@@ -444,7 +455,7 @@ def _item(array: Array, key: Any) -> Any:
 def _plain(x: Any) -> Any:
     """Return ``x`` with plain arrays in place of watched ones."""
     if isinstance(x, Watched):
-        return x.view(np.ndarray)
+        return x._block.view(x) if x._plain is None else x._plain
     if type(x) in (list, tuple):
         return type(x)(_plain(item) for item in x)
     if type(x) is dict:
@@ -502,6 +513,10 @@ def _aligned(size: int) -> np.ndarray[Any, Any]:
 
 def _shares(a: Array, b: Array) -> bool:
     return bool(np.may_share_memory(_plain(a), _plain(b)))
+
+
+def _address(array: Array) -> int:
+    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def _same_memory(a: Array, b: Array) -> bool:

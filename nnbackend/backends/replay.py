@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.recording import Call, Recorder, Watched, same_calls
+from nnbackend.backends.recording import Call, Recorder, Watched, essence
 from nnbackend.types import Array, Params
 
 __all__ = ["ForwardPass", "TrainingStep"]
@@ -62,7 +62,7 @@ class TrainingStep:
     def __init__(self, step: Callable[..., Any], see: See, dtype: Any) -> None:
         self._step, self._see, self._dtype = step, see, dtype
         self._waited = 0
-        self._first: list[Call] | None = None
+        self._first: list[Any] | None = None  # the essence of the first recording
         self._bound = [True, True, True]  # whether an input is read where it lies
         self._program: list[Callable[[], Any]] | None = None
         self._carry: Any = None
@@ -83,7 +83,7 @@ class TrainingStep:
     def _waiting(self, batch: Sequence[Array | None]) -> bool:
         x: Any = batch[0]
         self._waited += 1
-        return self._waited <= max(1, _EARLY * _FEW // (_FEW + int(x.size)))
+        return self._waited <= _EARLY * _FEW // (_FEW + int(x.size))
 
     def _recorded(
         self, carry: Any, batch: Sequence[Array | None], scalars: tuple[float, ...], number: int
@@ -94,9 +94,10 @@ class TrainingStep:
         if new.refused is not None:
             self.refused = new.refused
         elif holes is not None:  # else what was read where it lies is copied, from the next step on
+            found = essence(new.calls)
             if first is None:
-                self._first = new.calls
-            elif same_calls(first, new.calls):
+                self._first = found
+            elif first == found:
                 self._use(new, holes)
             else:
                 self.refused = "it is not the same on another batch"
@@ -245,7 +246,7 @@ class ForwardPass:
         """Return the output and record the pass twice, on two inputs; see :class:`TrainingStep`."""
         first, _ = self._record(params, x + 1.0)
         calls, y = self._record(params, x)
-        if first is None or calls is None or not same_calls(first, calls):
+        if first is None or calls is None or essence(first) != essence(calls):
             self._refused = True
             return self._function(params, x)
         self._program, self._y = [call.bound() for call in calls], y
