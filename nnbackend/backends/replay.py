@@ -14,8 +14,8 @@ from nnbackend.types import Array, Params
 
 __all__ = ["ForwardPass", "TrainingStep"]
 
-_EARLY = 64  # steps of a small network that take about as long as recording one
-_FEW = 1 << 10  # numbers in a batch; a step with more is recorded earlier
+_EARLY = 64  # steps of a small batch, in which less is gained than recordings take
+_LARGE = 1 << 16  # numbers in a batch whose steps are recorded at once, for the memory
 _SMALL = 1 << 14  # numbers in the input of a forward pass that is worth recording
 _COPIED = 1 << 13  # bytes of an input that are copied in less time than calls are given a new one
 
@@ -81,9 +81,10 @@ class TrainingStep:
         return self._recorded(carry, batch, scalars, number)
 
     def _waiting(self, batch: Sequence[Array | None]) -> bool:
+        """Return whether it is too early to record."""
         x: Any = batch[0]
         self._waited += 1
-        return self._waited <= _EARLY * _FEW // (_FEW + int(x.size))
+        return self._waited <= _EARLY and x.size < _LARGE
 
     def _recorded(
         self, carry: Any, batch: Sequence[Array | None], scalars: tuple[float, ...], number: int
