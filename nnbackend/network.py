@@ -340,57 +340,28 @@ class Network:
             chosen = optimizers.get(optimizer)
             source = data.source_of(x, y, sample_weight)
             objective = self._objective(loss, metrics, x if source is None else source)
-            rows: Any = None
-            samples: Samples | data.Feed
             validation: Samples | data.Feed | None = None
             if validation_data is not None:
                 validation = self._validation(validation_data, objective.loss, epochs)
-            if source is not None:
-                if validation_split is not None:
-                    raise ValueError("what streams cannot be split; give validation_data")
-                if source.whole_batches and batch_size not in (_BATCH_SIZE, None):
-                    raise ValueError(
-                        "batches are steps as they are given: leave batch_size out, or have their rows "
-                        "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
-                    )
-                seed = self.seed if shuffle else None
-                samples = self._feed(source, objective.loss, batch_size, seed, epochs)
-            else:
+            samples: Samples | data.Feed
+            if source is None:
                 samples = self._samples(x, y, objective.loss, sample_weight)
-            if validation_split is not None and isinstance(samples, Samples):
-                rows, held_out = data.split(
-                    len(samples),
-                    validation_split,
-                    self.seed,
-                    classes=data.host(y) if stratify else None,
-                    groups=groups,
-                )
-                validation = samples.take(held_out, self.backend)
-                if samples.weight is not None:
-                    for part in (rows, held_out):
-                        index = self.backend.asarray(part, dtype=self.backend.xp.int32)
-                        weight = self.backend.xp.take(samples.weight, index, axis=0)
-                        data.check_some_weight(weight, self.backend, " of either part of the split")
+            else:
+                seed = self.seed if shuffle else None
+                samples = self._streamed(source, objective.loss, batch_size, seed, epochs)
+            rows = None
+            if validation_split is not None:
+                rows, validation = self._split(samples, y, validation_split, stratify, groups)
             elif stratify or groups is not None:
                 raise ValueError(
                     "stratify and groups belong to validation_split, which is not given"
                 )
             if class_weight is not None:
-                if not isinstance(samples, Samples):
-                    raise ValueError(
-                        "class_weight needs all classes at hand, and what streams does not show them: "
-                        "give a weight for each row with the batches"
-                    )
                 samples = self._weighted_by_class(samples, class_weight, objective.loss, rows)
             fitted, measured = objective, None
             if profile:
                 fitted, measured = profiled(objective, self.backend)
-            steps: int | None
-            if isinstance(samples, Samples):
-                count = len(samples if rows is None else rows)
-                steps = math.ceil(count / min(batch_size or count, count))
-            else:
-                steps = samples.steps
+            steps = _steps_per_epoch(samples, rows, batch_size)
             trainer = self._new_trainer(fitted, chosen, accumulate, steps)
             loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
                 trainer,
@@ -661,10 +632,48 @@ class Network:
         target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
         return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
 
+    def _streamed(
+        self,
+        source: data.Source,
+        loss: Loss,
+        batch_size: int | None,
+        seed: int | None,
+        epochs: int,
+    ) -> data.Feed:
+        """Return the feed of a source to learn from."""
+        if source.whole_batches and batch_size not in (_BATCH_SIZE, None):
+            raise ValueError(
+                "batches are steps as they are given: leave batch_size out, or have their rows "
+                "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
+            )
+        return self._feed(source, loss, batch_size, seed, epochs)
+
+    def _split(
+        self, samples: Samples | data.Feed, y: Any, fraction: float, stratify: bool, groups: Any
+    ) -> tuple[np.ndarray[Any, Any], Samples]:
+        """Return the numbers of the rows to learn from, and the others as samples."""
+        if not isinstance(samples, Samples):
+            raise ValueError("what streams cannot be split; give validation_data")
+        classes = data.host(y) if stratify else None
+        kept, held_out = data.split(
+            len(samples), fraction, self.seed, classes=classes, groups=groups
+        )
+        if samples.weight is not None:
+            for part in (kept, held_out):
+                index = self.backend.asarray(part, dtype=self.backend.xp.int32)
+                weight = self.backend.xp.take(samples.weight, index, axis=0)
+                data.check_some_weight(weight, self.backend, " of either part of the split")
+        return kept, samples.take(held_out, self.backend)
+
     def _weighted_by_class(
-        self, samples: Samples, class_weight: ClassWeight, loss: Loss, rows: Any
+        self, samples: Samples | data.Feed, class_weight: ClassWeight, loss: Loss, rows: Any
     ) -> Samples:
         """Return the samples with weights by class, of which ``rows`` are learned from."""
+        if not isinstance(samples, Samples):
+            raise ValueError(
+                "class_weight needs all classes at hand, and what streams does not show them: "
+                "give a weight for each row with the batches"
+            )
         classes = (self.output_shape or (1,))[-1]
         given = {"weight": samples.weight, "rows": rows}
         by = by_class(class_weight, samples.y, loss, self.backend, classes, **given)
@@ -793,6 +802,14 @@ class Network:
         self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
+
+
+def _steps_per_epoch(samples: Samples | data.Feed, rows: Any, batch_size: int | None) -> int | None:
+    """Return how many steps an epoch has; None if a stream does not say."""
+    if not isinstance(samples, Samples):
+        return samples.steps
+    count = len(samples if rows is None else rows)
+    return math.ceil(count / min(batch_size or count, count))
 
 
 def _without_output_activation(layers: Sequential) -> tuple[Sequential, Any]:
