@@ -88,6 +88,7 @@ def step_task(sizes: tuple[int, ...], batch: int, seconds: float) -> Task:
     work = 6 * batch * sum(n * m for n, m in itertools.pairwise(sizes))
     wanted = seconds / (60e-6 + work / 2e11)
     room = (1 << 28) / (4 * batch * sizes[0])
-    steps = int(max(4, min(wanted, room, 2000)))
+    # At least so many that what a fit does once does not count for much.
+    steps = int(max(8, min(wanted, room, 2000)))
     x, y = images(steps * batch, sizes[0], sizes[-1])
     return Task(sizes, batch, x, y, initial(sizes))

@@ -81,15 +81,20 @@ class _Operand:
 class Recorder:
     """Writes down the calls of a function.
 
+    Args:
+        memory: of an earlier recording that is not needed any more.
+
     Attributes:
         calls: so far.
         refused: why the recording must not be used, or None.
+        memory: all that results were given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Iterable[np.ndarray[Any, Any]] = ()) -> None:
         self.calls: list[Call] = []
         self.refused: str | None = None
-        self._free: list[np.ndarray[Any, Any]] = []
+        self.memory = list(memory)
+        self._free = list(self.memory)
         self._numbers = itertools.count()
         self._known: list[tuple[np.ndarray[Any, Any], int]] = []
 
@@ -278,6 +283,7 @@ class Recorder:
             del self._free[next(i for i, free in enumerate(self._free) if free is raw)]
         else:
             raw = _aligned(size)
+            self.memory.append(raw)
         array = raw[: count * dtype.itemsize].view(dtype).reshape(shape)
         return self._watched(array, next(self._numbers), _Block(raw, self._free))
 

@@ -63,6 +63,7 @@ class TrainingStep:
         self._step, self._see, self._dtype = step, see, dtype
         self._waited = 0
         self._first: list[Any] | None = None  # the essence of the first recording
+        self._memory: list[Any] = []  # of the first recording, for the second
         self._bound = [True, True, True]  # whether an input is read where it lies
         self._program: list[Callable[[], Any]] | None = None
         self._carry: Any = None
@@ -93,7 +94,7 @@ class TrainingStep:
         new = self._record(carry, batch, scalars, number)
         holes, first, self._first = self._holes(new), self._first, None
         if new.refused is not None:
-            self.refused = new.refused
+            self.refused, self._memory = new.refused, []
         elif holes is not None:  # else what was read where it lies is copied, from the next step on
             found = essence(new.calls)
             if first is None:
@@ -101,14 +102,15 @@ class TrainingStep:
             elif first == found:
                 self._use(new, holes)
             else:
-                self.refused = "it is not the same on another batch"
+                self.refused, self._memory = "it is not the same on another batch", []
         return carry, _results(new.values)
 
     def _record(
         self, carry: Any, batch: Sequence[Array | None], scalars: tuple[float, ...], number: int
     ) -> _Recording:
         """Do a step and return the recording of it."""
-        recorder = Recorder()
+        recorder = Recorder(self._memory)
+        self._memory = recorder.memory
         inputs: list[Array | None] = []
         for which, array in enumerate(batch):
             self._bound[which] &= array is not None and array.nbytes > _COPIED
@@ -172,6 +174,7 @@ class TrainingStep:
             if array is not None and not self._bound[which]
         ]
         self._rates, self._counter, self._values = new.rates, new.counter, new.values
+        self._memory = []
         self._last: Any = ((None, None, None), None)
 
     def _replayed(
