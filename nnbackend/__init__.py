@@ -1,5 +1,7 @@
 """Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
 
+from typing import TYPE_CHECKING
+
 from nnbackend import (
     activations,
     callbacks,
@@ -26,6 +28,7 @@ from nnbackend.layers import (
     Sequential,
     register_layer,
 )
+from nnbackend.lazy import lazily
 from nnbackend.network import Network
 from nnbackend.optimizers import (
     LAMB,
@@ -44,7 +47,8 @@ from nnbackend.optimizers import (
 from nnbackend.serialization import load
 from nnbackend.types import Context, Layer
 
-from nnbackend import checkpoints, testing  # isort: skip  # need the names above
+if TYPE_CHECKING:
+    from nnbackend import checkpoints, testing
 
 __version__ = "0.1.0"
 
@@ -94,3 +98,5 @@ __all__ = [
     "schedules",
     "testing",
 ]
+
+__getattr__, __dir__ = lazily(__name__, {"checkpoints": "checkpoints", "testing": "testing"})

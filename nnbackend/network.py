@@ -29,14 +29,12 @@ from nnbackend.checks import check_size
 from nnbackend.class_weight import ClassWeight, by_class
 from nnbackend.composition import weights_with
 from nnbackend.errors import nearest
-from nnbackend.full_batch import FullBatchLoop
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
-from nnbackend.profiling import profiled
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
@@ -360,10 +358,12 @@ class Network:
                 samples = self._weighted_by_class(samples, class_weight, objective.loss, rows)
             fitted, measured = objective, None
             if profile:
+                from nnbackend.profiling import profiled
+
                 fitted, measured = profiled(objective, self.backend)
             steps = _steps_per_epoch(samples, rows, batch_size)
             trainer = self._new_trainer(fitted, chosen, accumulate, steps)
-            loop = (FullBatchLoop if isinstance(chosen, LBFGS) else Loop)(
+            loop = _loop_for(chosen)(
                 trainer,
                 samples,
                 rows,
@@ -802,6 +802,15 @@ class Network:
         self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
+
+
+def _loop_for(optimizer: Optimizer) -> type[Loop]:
+    """Return the loop that trains with an optimiser."""
+    if not isinstance(optimizer, LBFGS):
+        return Loop
+    from nnbackend.full_batch import FullBatchLoop
+
+    return FullBatchLoop
 
 
 def _steps_per_epoch(samples: Samples | data.Feed, rows: Any, batch_size: int | None) -> int | None:

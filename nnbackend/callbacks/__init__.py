@@ -6,17 +6,22 @@ plain function of the run will do too: it is called at the end of each epoch. Wh
 ``run.network.params`` is trained further, or stays if it is set at the end.
 """
 
-from nnbackend.callbacks.base import Callback
-from nnbackend.callbacks.checkpoint import Checkpoint
-from nnbackend.callbacks.early_stopping import EarlyStopping
-from nnbackend.callbacks.endings import TerminateOnNaN, TimeBudget
-from nnbackend.callbacks.function import Lambda
-from nnbackend.callbacks.learning_rate_log import LearningRateLog
-from nnbackend.callbacks.logs import CSVLog, JSONLines
-from nnbackend.callbacks.progress import Progress
-from nnbackend.callbacks.reduce_on_plateau import ReduceOnPlateau
-from nnbackend.callbacks.run import Run, resolve
-from nnbackend.callbacks.tensorboard import TensorBoard
+from typing import TYPE_CHECKING
+
+from nnbackend.lazy import lazily
+
+if TYPE_CHECKING:
+    from nnbackend.callbacks.base import Callback
+    from nnbackend.callbacks.checkpoint import Checkpoint
+    from nnbackend.callbacks.early_stopping import EarlyStopping
+    from nnbackend.callbacks.endings import TerminateOnNaN, TimeBudget
+    from nnbackend.callbacks.function import Lambda
+    from nnbackend.callbacks.learning_rate_log import LearningRateLog
+    from nnbackend.callbacks.logs import CSVLog, JSONLines
+    from nnbackend.callbacks.progress import Progress
+    from nnbackend.callbacks.reduce_on_plateau import ReduceOnPlateau
+    from nnbackend.callbacks.run import Run, resolve
+    from nnbackend.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "CSVLog",
@@ -34,3 +39,23 @@ __all__ = [
     "TimeBudget",
     "resolve",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Callback": "base",
+        "Checkpoint": "checkpoint",
+        "EarlyStopping": "early_stopping",
+        "TerminateOnNaN": "endings",
+        "TimeBudget": "endings",
+        "Lambda": "function",
+        "LearningRateLog": "learning_rate_log",
+        "CSVLog": "logs",
+        "JSONLines": "logs",
+        "Progress": "progress",
+        "ReduceOnPlateau": "reduce_on_plateau",
+        "Run": "run",
+        "resolve": "run",
+        "TensorBoard": "tensorboard",
+    },
+)

@@ -5,6 +5,8 @@ iterable or a callable, from memory-mapped arrays or from the files of a dataset
 :class:`Batches`, :class:`MemoryMap` and :class:`Dataset`.
 """
 
+from typing import TYPE_CHECKING
+
 from nnbackend.data.border import (
     brought,
     check_finite,
@@ -14,11 +16,14 @@ from nnbackend.data.border import (
     targets,
     weights,
 )
-from nnbackend.data.datasets import Dataset
 from nnbackend.data.feed import Feed
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
-from nnbackend.data.splits import folds, split
-from nnbackend.data.validation import CrossValidation, cross_validate
+from nnbackend.lazy import lazily
+
+if TYPE_CHECKING:
+    from nnbackend.data.datasets import Dataset
+    from nnbackend.data.splits import folds, split
+    from nnbackend.data.validation import CrossValidation, cross_validate
 
 __all__ = [
     "Batches",
@@ -40,3 +45,14 @@ __all__ = [
     "targets",
     "weights",
 ]
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Dataset": "datasets",
+        "folds": "splits",
+        "split": "splits",
+        "CrossValidation": "validation",
+        "cross_validate": "validation",
+    },
+)
