@@ -69,7 +69,10 @@ def tests(session: nox.Session, backend: str) -> None:
         extras.append(cuda)
     install_package(session, *extras)
     session.install(*group("test"), *REFERENCES.get(backend, []))
-    session.run("pytest", "--backend", backend, *session.posargs)
+    # A process for each core, each with one thread: threads of tiny products wait for each other.
+    workers = ["-n", "0" if backend == "cupy" else "auto"]
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    session.run("pytest", "--backend", backend, *workers, *session.posargs, env=threads)
 
 
 def cuda_extra(session: nox.Session) -> str | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Programs of tests run for a moment, and are compiled for longer.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ.setdefault("SCIPY_ARRAY_API", "1")  # for scikit-learn's checks of array libraries
 
 import hypothesis
