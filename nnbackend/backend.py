@@ -171,9 +171,12 @@ class Backend:
         """Return a function that does the same, compiled where the library can."""
         return function
 
-    def recorded(self, forward: Callable[[Any, Array], Array]) -> Forward:
-        """Return ``forward(params, x) -> y``, that does nothing but compute, with less around it."""
-        return Forward(forward)
+    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+        """Return a forward pass that does nothing but compute, with less around it.
+
+        ``forward_on(backend)`` is ``forward(params, x) -> y`` on this backend, or on one that traces.
+        """
+        return Forward(self.compile(forward_on(self)))
 
     def joined(self, parts: Iterable[Array], rows: int) -> Array:
         """Return arrays of successive rows, ``rows`` in all, as one."""

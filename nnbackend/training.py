@@ -188,14 +188,19 @@ def is_own(optimizer: Optimizer) -> bool:
 
 def _forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the forward pass outside training."""
-    ctx = Context(backend)
 
-    def forward(params: Params, x: Array) -> Array:
-        return layers.forward(params, x, ctx)[0]
+    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
+        ctx = Context(backend)
+
+        def forward(params: Params, x: Array) -> Array:
+            return layers.forward(params, x, ctx)[0]
+
+        return forward
 
     # See _training_step for what may be recorded.
-    program = backend.compile(forward)
-    return backend.recorded(program) if is_built_in(layers) else Forward(program)
+    if is_built_in(layers):
+        return backend.recorded(forward_on)
+    return Forward(backend.compile(forward_on(backend)))
 
 
 # Compiled programs depend on descriptions alone, not on parameters: what is compiled once serves every
