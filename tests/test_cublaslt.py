@@ -90,6 +90,9 @@ def test_the_stride_along_an_axis_of_length_one_means_nothing(cupy):
 
     np.testing.assert_allclose(out, row @ column)
     np.testing.assert_allclose(outer, column @ row)
+    one = cupy.asarray(numbers((1, 1)))[::-1, ::-1]
+    Product(cupy, one, one, out, bias=one[0, ::-1]).launch(0)
+    np.testing.assert_allclose(out, one @ one + one)
 
 
 @pytest.mark.parametrize("orders", list(itertools.product(ORDERS, repeat=3)), ids="-".join)
