@@ -93,10 +93,9 @@ def assert_used(programs):
     assert programs[0].programs
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @each(LAYERS)
-def test_layers(case, weighted, programs):
-    assert_same([case.thing, nnb.Flatten(), nnb.Dense(2)], shape=case.shape, weighted=weighted)
+def test_layers(case, programs):
+    assert_same([case.thing, nnb.Flatten(), nnb.Dense(2)], shape=case.shape)
     assert_used(programs)
 
 
@@ -182,6 +181,21 @@ def test_another_carry_gets_programs_of_its_own(programs):
     assert len(programs) == 3
 
 
+@pytest.mark.parametrize("epilogues", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh", None])
+def test_a_product_adds_the_bias_and_cuts_off_below_zero_if_it_can(
+    epilogues, activation, monkeypatch, programs
+):
+    monkeypatch.setattr(HostDevice, "epilogues", epilogues)
+    assert_same([nnb.Dense(8, activation=activation), nnb.Dense(3, "relu"), nnb.Dense(2)])
+    (program,) = programs[0].programs.values()
+    products = [launch for launch in program.plan.launches if isinstance(launch, plan.Product)]
+    fused = [p.activation for p in products if p.bias is not None]
+    # The first layer's bias is added where its output goes; tanh is not what a product can do.
+    first = {"relu": ["relu"], "tanh": [], None: [None]}[activation]
+    assert fused == ([*first, "relu"] if epilogues else [])
+
+
 def test_a_step_takes_few_launches(programs):
     """What is in one kernel: an activation with the bias, its gradient, the loss, the optimiser."""
     layers = [nnb.Dense(8, activation="gelu"), nnb.Dropout(0.1), nnb.Dense(8, "relu"), nnb.Dense(3)]
@@ -190,8 +204,16 @@ def test_a_step_takes_few_launches(programs):
     (program,) = programs[0].programs.values()
     products = [launch for launch in program.plan.launches if isinstance(launch, plan.Product)]
     assert len(products) == 3 + 5
-    # The input and two activations, two gradients, three biases, the loss (3), the optimiser, the count.
-    assert len(program.plan.launches) - len(products) <= 3 + 2 + 3 + 3 + 1
+    # The input, an activation, two gradients, three biases, the loss (2), the optimiser, the count.
+    assert len(program.plan.launches) - len(products) <= 1 + 1 + 2 + 3 + 2 + 1 + 1
+
+
+def test_the_same_step_has_the_same_text(programs):
+    """What was compiled is found again, also by another process."""
+    for _ in range(2):
+        fitted(Programs, [nnb.Dense(5, activation="softmax"), nnb.Dense(2)])
+    first, second = (steps.device.sources for steps in programs)
+    assert first == second
 
 
 def test_memory_between_launches_is_used_again(programs):
@@ -207,8 +229,8 @@ def test_memory_between_launches_is_used_again(programs):
 class Wrong(HostDevice):
     """A device whose products are wrong."""
 
-    def product(self, a, b, out):
-        launch = super().product(a, b, out)
+    def product(self, a, b, out, bias, activation):
+        launch = super().product(a, b, out, bias, activation)
 
         def wrong():
             launch()

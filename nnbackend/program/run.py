@@ -38,7 +38,13 @@ Launch = Callable[[], Any]
 
 
 class Device(Protocol):
-    """What runs kernels and products."""
+    """What runs kernels and products.
+
+    Attributes:
+        epilogues: whether products can add a bias and apply a ReLU.
+    """
+
+    epilogues: bool
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return new memory."""
@@ -49,8 +55,10 @@ class Device(Protocol):
     def kernels(self, source: str, names: Sequence[str]) -> list[Callable[..., Any]]:
         """Return the kernels of a source: ``kernel(blocks, threads, arrays)``."""
 
-    def product(self, a: Array, b: Array, out: Array) -> Launch:
-        """Return the launch of ``out[...] = a @ b``."""
+    def product(
+        self, a: Array, b: Array, out: Array, bias: Array | None, activation: str | None
+    ) -> Launch:
+        """Return the launch of ``out[...] = activation(a @ b + bias)``, each None if there is none."""
 
     def captured(self, launches: Sequence[Launch]) -> Launch:
         """Return one launch that does them all, if the device can; else one after the other."""
@@ -210,7 +218,7 @@ class Program:
         self._losses = empty((most,), dtype)
         self._masses = None if rows[2] is None else empty((most,), dtype)
         self._outputs: Array | None = None
-        self.plan = plan(self._trace())
+        self.plan = plan(self._trace(), self._device.epilogues)
         self._launches = _launches(self.plan, self._device)
         self._launch = self._device.captured(self._launches)
 
@@ -368,12 +376,18 @@ def _launches(plan: Plan, device: Device) -> list[Launch]:
         node = place.memory
         return memory[plan.pieces[node]][place.start * node.dtype.itemsize :]
 
+    def array(place: Place, shape: tuple[int, ...], dtype: Any) -> Array:
+        flat = whole(place)
+        if isinstance(place.memory, Node):
+            flat = flat[: math.prod(shape) * dtype.itemsize].view(dtype)
+        return flat.reshape(shape)
+
     def matrix(matrix: Matrix) -> Array:
-        flat = whole(matrix.place)
-        if isinstance(matrix.place.memory, Node):
-            flat = flat[: math.prod(matrix.shape) * matrix.dtype.itemsize].view(matrix.dtype)
-        array = flat.reshape(matrix.shape)
-        return array.T if matrix.transposed else array
+        lying = array(matrix.place, matrix.shape, matrix.dtype)
+        return lying.T if matrix.transposed else lying
+
+    def row(place: Place, out: Matrix) -> Array:
+        return array(place, out.shape[1:], out.dtype)
 
     kernels = [launch for launch in plan.launches if isinstance(launch, Kernel)]
     functions = iter(device.kernels(*program(kernels)))
@@ -383,5 +397,7 @@ def _launches(plan: Plan, device: Device) -> list[Launch]:
             arrays = [whole(place) for place in launch.places]
             launches.append(partial(next(functions), launch.blocks, launch.threads, arrays))
         else:
-            launches.append(device.product(*map(matrix, (launch.a, launch.b, launch.out))))
+            a, b, out = map(matrix, (launch.a, launch.b, launch.out))
+            bias = None if launch.bias is None else row(launch.bias, launch.out)
+            launches.append(device.product(a, b, out, bias, launch.activation))
     return launches
