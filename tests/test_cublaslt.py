@@ -453,3 +453,12 @@ def test_epilogues_and_tuning_on_a_card(card, activation):
         inner = np.sqrt(2.0 / np.pi) * (expected + 0.044715 * expected**3)
         expected *= 0.5 * (1.0 + np.tanh(inner))
     np.testing.assert_allclose(card.asnumpy(out), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_a_number_that_is_none_stays_so_on_a_card(card):
+    a, out = card.asarray(numbers((64, 64), np.float32)), card.zeros((64, 64), np.float32)
+    a[3] = np.nan
+
+    Product(card, a, a, out, bias=a[0], activation="relu").launch()
+
+    assert np.isnan(card.asnumpy(out[3])).all()  # else a loss that diverged would look sound
