@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -41,10 +41,10 @@ class Device(Protocol):
     """What runs kernels and products.
 
     Attributes:
-        epilogues: whether products can add a bias and apply a ReLU.
+        epilogues: what products can do after adding a bias: ``"relu"``, or nothing more (None).
     """
 
-    epilogues: bool
+    epilogues: Collection[str | None]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return new memory."""
