@@ -47,7 +47,7 @@ def _is_of_short_rows(call: Call) -> bool:
     x, axis, dtype, out, _ = call.args
     if x.ndim != 2 or axis not in (-1, 1) or dtype is not None or not out.flags.c_contiguous:
         return False
-    return x.shape[1] <= _NARROW and x.shape[0] >= _FEW
+    return bool(x.shape[1] <= _NARROW and x.shape[0] >= _FEW)
 
 
 def _row_maxima(x: Any, columns: Any, out: Any) -> None:

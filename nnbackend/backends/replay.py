@@ -14,7 +14,7 @@ from nnbackend.types import Array, Params
 
 __all__ = ["ForwardPass", "TrainingStep"]
 
-_EARLY = 64  # steps of a small batch, in which less is gained than recordings take
+_EARLY = 32  # steps of a small batch, in which less is gained than recordings take
 _LARGE = 1 << 16  # numbers in a batch whose steps are recorded at once, for the memory
 _SMALL = 1 << 14  # numbers in the input of a forward pass that is worth recording
 _COPIED = 1 << 13  # bytes of an input that are copied in less time than calls are given a new one
