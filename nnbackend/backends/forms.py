@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["reformed"]
 
+_SMALL = 512  # numbers of a result for which it makes no difference
 _SPREAD = 1 << 19  # bytes of a constant that is written out; more would not stay in the cache
 _NARROW = 32  # columns of rows whose maxima are found column by column
 _FEW = 16  # rows that are not worth it
@@ -34,7 +35,7 @@ def _spread(call: Call) -> None:
     """Write a constant out: of an array and a number, NumPy finds the larger one number at a time."""
     target = call.target
     constants = [r.array for r in call.reads if r.token is None]
-    if target.nbytes > _SPREAD:
+    if target.size < _SMALL or target.nbytes > _SPREAD:
         return
     for i in (0, 1):
         number = call.args[i]
