@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -81,28 +82,60 @@ class Samples:
     weight: Array | None = None
     class_weight: Array | None = None
 
+    on_host: ClassVar[bool] = False
+    """Whether they lie on the host, as NumPy arrays; see :class:`nnbackend.data.held.HostSamples`."""
+
     def __len__(self) -> int:
         return int(self.x.shape[0])
+
+    def home(self, backend: Backend) -> Backend:
+        """Return the backend whose arrays these are, in a network that computes on ``backend``."""
+        return backend
+
+    def blocks(
+        self, batch_size: int, order: Any, block_rows: int, backend: Backend
+    ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
+        """Return blocks of whole batches, with the rows of a step in each, for a ``with`` statement.
+
+        Args:
+            batch_size: rows of a step.
+            order: the rows to take, in their order; None: all as they are.
+            block_rows: rows of a block.
+            backend: where the blocks are wanted.
+        """
+        return nullcontext(_parts(self, batch_size, order, block_rows, backend))
+
+    def outputs(
+        self, forward: Callable[[Params, Array], Array], params: Params, backend: Backend, size: int
+    ) -> Array:
+        """Return the outputs for all rows, computed ``size`` at a time."""
+        return forward_in_batches(forward, params, self.x, backend, size)
+
+    def targets(self, backend: Backend) -> tuple[Array, Array | None]:
+        """Return targets and weights on the backend."""
+        return self.y, self.weight
 
     def take(self, rows: Any, backend: Backend) -> Samples:
         """Return the given rows, in that order."""
         index = backend.asarray(rows, dtype=backend.xp.int32)
-        return self._each(lambda array: backend.xp.take(array, index, axis=0))
+        taken: Samples = self._each(lambda array: backend.xp.take(array, index, axis=0))
+        return taken
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
-        return self._each(lambda array: array[start:stop, ...])
+        part: Samples = self._each(lambda array: array[start:stop, ...])
+        return part
 
     def learned(self) -> Samples:
         """Return the samples with the weights that the loss of training takes."""
         if self.class_weight is None:
             return self
         weight = self.class_weight if self.weight is None else self.weight * self.class_weight
-        return Samples(self.x, self.y, weight)
+        return type(self)(self.x, self.y, weight)
 
-    def _each(self, change: Callable[[Array], Array]) -> Samples:
+    def _each(self, change: Callable[[Array], Array]) -> Any:
         arrays = (self.x, self.y, self.weight, self.class_weight)
-        return Samples(*(None if array is None else change(array) for array in arrays))
+        return type(self)(*(None if array is None else change(array) for array in arrays))
 
 
 @dataclass(frozen=True)
@@ -355,8 +388,8 @@ class Trainer:
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        parts = _parts(samples, batch_size, order, block_rows, self.backend)
-        return self.learn(parts, each_block, batch_size)
+        with samples.blocks(batch_size, order, block_rows, self.backend) as parts:
+            return self.learn(parts, each_block, batch_size)
 
     def learn(
         self,
@@ -531,11 +564,12 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the loss and the metrics over all samples."""
     forward = forward_pass(objective.layers, backend)
-    z = forward_in_batches(forward, params, samples.x, backend)
-    extra = () if samples.weight is None else (samples.weight,)
-    value, _ = objective.loss(z, samples.y, *extra)
+    z = samples.outputs(forward, params, backend, _BATCH_ROWS)
+    y, weight = samples.targets(backend)
+    extra = () if weight is None else (weight,)
+    value, _ = objective.loss(z, y, *extra)
     value = value + regularizers.penalty(objective.penalties, params)
-    return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
+    return {"loss": float(value)} | measure(objective, z, y, weight, backend)
 
 
 def evaluate_parts(

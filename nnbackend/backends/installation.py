@@ -16,7 +16,15 @@ from typing import Any
 
 from nnbackend.errors import BackendUnavailableError
 
-__all__ = ["check_devices", "check_libraries", "cuda_version", "explained", "hiding", "no_banner", "warn_of_two"]
+__all__ = [
+    "check_devices",
+    "check_libraries",
+    "cuda_version",
+    "explained",
+    "hiding",
+    "no_banner",
+    "warn_of_two",
+]
 
 # Of a CuPy for CUDA: its extra here, and the driver that came with that CUDA.
 _WHEELS = {"cupy-cuda12x": ("cuda12", 12, "525"), "cupy-cuda13x": ("cuda13", 13, "580")}
@@ -60,7 +68,9 @@ def explained(error: BaseException) -> BackendUnavailableError:
     names, text = installed(), str(error)
     missing = _missing(text)
     if missing:
-        reason = f"CuPy is installed, but the library {missing} is not found; {_with_libraries(names)}"
+        reason = (
+            f"CuPy is installed, but the library {missing} is not found; {_with_libraries(names)}"
+        )
     else:
         # CuPy wraps the error in a banner of '=' and general advice.
         _, _, original = text.partition("Original error:")

@@ -17,6 +17,7 @@ from nnbackend.data.border import (
     weights,
 )
 from nnbackend.data.feed import Feed
+from nnbackend.data.held import HostSamples, fit_on, home, host_backend, on_device, staged
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
 from nnbackend.lazy import lazily
 
@@ -31,17 +32,23 @@ __all__ = [
     "CrossValidation",
     "Dataset",
     "Feed",
+    "HostSamples",
     "MemoryMap",
     "Source",
     "brought",
     "check_finite",
     "check_some_weight",
     "cross_validate",
+    "fit_on",
     "folds",
+    "home",
     "host",
+    "host_backend",
     "inputs",
+    "on_device",
     "source_of",
     "split",
+    "staged",
     "targets",
     "weights",
 ]
