@@ -110,6 +110,7 @@ class Loop:
         finally:
             run.publish()  # for good: parameters that a callback sets at the end, stay
             run.end(error)
+            run.let_go()
         return run.history
 
     def check(self, found: Checkpoint) -> None:
@@ -344,6 +345,10 @@ class FitRun(Run):
     def task(self) -> dict[str, Any]:
         """Return what must be the same for a run to go on."""
         return super().task() | self._given()
+
+    def let_go(self) -> None:
+        """Part from the loop, which refers to this: else the trainer's memory would wait for the collector."""
+        self._given = dict
 
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint keeps beside the parameters."""

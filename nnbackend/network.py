@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import gc
 import math
 import os
 import sys
@@ -209,6 +210,7 @@ class Network:
         self._params = self._raw = self._last = self._forward = None
         self._let_go()
         self._closed = True
+        gc.collect()  # what refers to itself in a circle would keep its arrays for now
         self.backend.free_memory()
 
     def __enter__(self) -> Network:
@@ -638,6 +640,7 @@ class Network:
             device: see :class:`Network`.
             dtype: None: that of the ``Backend`` given, or else the network's own.
         """
+        self._check_open()
         spec = self.backend if backend is None else backend
         if dtype is None and not isinstance(spec, Backend):
             dtype = self.backend.dtype_name

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import math
 import re
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
 
 from nnbackend.errors import OutOfMemoryError
 from nnbackend.memory import Memory, in_words
@@ -47,8 +46,8 @@ def guarded(doing: str) -> Callable[[F], F]:
             try:
                 return method(network, *args, **kwargs)
             except Exception as error:
-                rows = math.prod(np.shape(args[0])[:1]) if args and hasattr(args[0], "shape") else 0
-                problem = explained(error, network, doing, {**defaults, **kwargs, "rows": rows})
+                given = {**defaults, **kwargs, "arrays": args[:2]}
+                problem = explained(error, network, doing, given)
                 if problem is None:
                     raise
                 raise problem from error
@@ -61,7 +60,7 @@ def guarded(doing: str) -> Callable[[F], F]:
 def explained(
     error: Exception, network: Network, doing: str, given: dict[str, Any] | None = None
 ) -> OutOfMemoryError | None:
-    """Return the error to raise if memory ran out, which is given back; None if it is another error.
+    """Return the error to raise if memory ran out, which is given back; None to raise what there is.
 
     Args:
         error: what was raised.
@@ -75,9 +74,10 @@ def explained(
     before = _figures(network)
     _let_go(error)
     network._let_go()
+    gc.collect()
     backend.free_memory()
     if isinstance(error, OutOfMemoryError):  # explained by what was called in between
-        return error
+        return None
     batch, advice = _advice(network, doing, given or {}, _figures(network))
     where = backend.device_name()
     batch_size = (given or {}).get("batch_size")
@@ -96,11 +96,16 @@ def _figures(network: Network) -> Memory | None:
 
 
 def _let_go(error: BaseException | None) -> None:
-    """Clear the variables of all calls that an error came through, which would keep their arrays."""
+    """Let go of the calls that an error came through: as long as it is at hand they keep their arrays.
+
+    Their variables are cleared, and the traceback goes, for a call keeps its function, and a backward
+    pass is one that holds arrays.
+    """
     seen = set[int]()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__
 
 
@@ -132,7 +137,7 @@ def _advice(
         return None, []
     fixed, row = _taken(network, doing, given)
     accumulate = given.get("accumulate", 1)
-    batch = given["batch_size"] or given.get("rows", 0)
+    batch = given["batch_size"] or max(map(len, given["arrays"]), default=0)
     best, lines = None, list[str]()
     if row is not None and memory is not None:
         # An estimate that says it should have fitted is wrong: then less is tried all the same.
@@ -162,5 +167,10 @@ def _taken(network: Network, doing: str, given: dict[str, Any]) -> tuple[int, in
     if doing == "predict":
         return 0, footprint.row_bytes(layers, *shapes, dtype)
     fixed = footprint.training_bytes(network.params, optimizers.get(given["optimizer"]))
+    if given.get("data_on") != "host":
+        numbers = sum(math.prod(getattr(array, "shape", ())) for array in given["arrays"])
+        size = numbers * (8 if dtype == "float64" else 4)
+        # Beside the data lie the rows of a block, gathered in the order of the epoch.
+        fixed += size + min(size, network.backend.block_bytes)
     row = footprint.row_bytes(layers, *shapes, dtype, losses.get(given["loss"]))
     return fixed - footprint.parameter_bytes(network.params), row

@@ -164,8 +164,7 @@ def _missing(text: str) -> str:
     """Return the name of the shared library that a message misses; "" if it misses none."""
     if not re.search(r"cannot open|not found|No such file|Failure finding|could not be", text):
         return ""
-    found = _LIBRARY.search(text)
-    return found[0] if found else ""
+    return " or ".join(dict.fromkeys(_LIBRARY.findall(text)))
 
 
 def _with_libraries(names: list[str]) -> str:
