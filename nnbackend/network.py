@@ -317,8 +317,9 @@ class Network:
             reading = data.staged(lambda: self._host_rows(x, batch_size), backend)
         else:
             rows = self._rows(x)
-            starts = range(0, int(rows.shape[0]), batch_size)
-            reading = contextlib.nullcontext((rows[i : i + batch_size, ...],) for i in starts)
+            count = int(rows.shape[0])
+            ends = [(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
+            reading = contextlib.nullcontext((rows[i:j, ...],) for i, j in ends)
         if self._forward is None:
             self._forward = training.forward_pass(self.layers, backend)
         with reading as batches:

@@ -168,7 +168,7 @@ def _taken(network: Network, doing: str, given: dict[str, Any]) -> tuple[int, in
         return 0, footprint.row_bytes(layers, *shapes, dtype)
     fixed = footprint.training_bytes(network.params, optimizers.get(given["optimizer"]))
     if given.get("data_on") != "host":
-        numbers = sum(math.prod(getattr(array, "shape", ())) for array in given["arrays"])
+        numbers = sum(math.prod(getattr(array, "shape", (0,))) for array in given["arrays"])
         size = numbers * (8 if dtype == "float64" else 4)
         # Beside the data lie the rows of a block, gathered in the order of the epoch.
         fixed += size + min(size, network.backend.block_bytes)

@@ -66,7 +66,7 @@ def home(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
 def fit_on(backend: Backend, arrays: tuple[Any, ...]) -> bool:
     """Return whether there is room for arrays on the device of a backend."""
     itemsize = 8 if backend.dtype_name == "float64" else 4
-    size = itemsize * sum(math.prod(getattr(array, "shape", ())) for array in arrays)
+    size = itemsize * sum(math.prod(getattr(array, "shape", (0,))) for array in arrays)
     if size <= _SMALL:
         return True
     memory = backend.memory()
