@@ -59,6 +59,31 @@ class BackendStatus:
     device: str = ""
 
 
+class Forward:
+    """A forward pass outside training.
+
+    Args:
+        function: ``function(params, x) -> y``.
+    """
+
+    def __init__(self, function: Callable[[Any, Array], Array]) -> None:
+        self._function = function
+
+    def __call__(self, params: Any, x: Array) -> Array:
+        """Return the output for rows on the backend."""
+        return self._function(params, x)
+
+    def again(self, params: Any, x: Any) -> Array | None:
+        """Return the output for rows like the last ones, without what surrounds a pass, or None.
+
+        Args:
+            params: the parameters.
+            x: anything. None comes back unless it is real, finite numbers in the shape of the last rows,
+                and the pass was recorded for these parameters.
+        """
+        return None
+
+
 class Backend:
     """An array library, a device and a floating-point dtype.
 
@@ -87,6 +112,8 @@ class Backend:
     """Whether a new batch shape costs a compilation; then the last, smaller batch is padded."""
     block_bytes: ClassVar[int] = 1 << 26
     """How much data is gathered at a time for batches in random order."""
+    forward_bytes: ClassVar[int | None] = None
+    """How large a layer's input may be outside training, to stay in the cache; None: any size."""
     chunk: ClassVar[int | None] = None
     """How many numbers the optimiser updates at a time, so that they stay in the cache."""
 
@@ -145,15 +172,20 @@ class Backend:
         """Return a function that does the same, compiled where the library can."""
         return function
 
-    def recorded(self, forward: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
+    def recorded(self, forward: Callable[[Any, Array], Array]) -> Forward:
         """Return ``forward(params, x) -> y``, that does nothing but compute, with less around it."""
-        return forward
+        return Forward(forward)
+
+    def joined(self, parts: Iterable[Array], rows: int) -> Array:
+        """Return arrays of successive rows, ``rows`` in all, as one."""
+        return self.xp.concat(list(parts))
 
     def scan(
-        self, step: Callable[..., Any], see: Callable[..., Any] | None = None
+        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
     ) -> Callable[..., Any]:
         """Return a function that runs a training step on one batch of rows after the other.
 
+        ``step_on(backend)`` is the step on a backend: this one, or one that traces what a step does.
         ``step(carry, *batches, scalars, number) -> (carry, (loss, mass, output))``. The function is
         ``run(carry, rows, size, scalars, numbers) -> (carry, losses, masses, outputs)``: ``rows``
         are arrays (or None) that are cut into batches of ``size``; ``scalars`` and ``numbers`` have
@@ -163,8 +195,9 @@ class Backend:
 
         ``see(carry, function)`` is the carry with every array in it seen through a function. It is given
         for steps that change the carry's arrays in place and do nothing but compute: such a step may be
-        recorded and run from the recording.
+        recorded or traced, and run from that.
         """
+        step = step_on(self)
 
         def run(
             carry: Any,

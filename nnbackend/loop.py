@@ -347,7 +347,7 @@ class FitRun(Run):
         return super().task() | self._given()
 
     def let_go(self) -> None:
-        """Part from the loop, which refers to this: else the trainer's memory would wait for the collector."""
+        """Part from the loop, which refers to this: else the memory would wait for the collector."""
         self._given = dict
 
     def state(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 from nnbackend import activations, data, losses, metrics, optimizers, random, training
 from nnbackend import backend as backends
 from nnbackend.activations import Identity
-from nnbackend.backend import Backend
+from nnbackend.backend import Backend, Forward
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
@@ -101,7 +102,7 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
-        self._forward: Callable[[Params, Array], Array] | None = None
+        self._forward: Forward | None = None
         self._closed = False
         if input_shape is not None:
             self.build(input_shape)
@@ -269,73 +270,103 @@ class Network:
 
     __call__ = forward
 
-    def predict(self, x: Any, *, batch_size: int = 4096, on_host: bool = False) -> Array:
+    def predict(
+        self, x: Any, *, batch_size: int = training.BATCH_ROWS, on_host: bool = False
+    ) -> Array:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
             x: array-like of shape (rows, *input_shape). Of a memory map, and of an array on the host
                 that takes more than half of the device's free memory, so many rows are brought to the
                 device at a time.
-            batch_size: rows computed at a time; bounds the memory.
+            batch_size: rows computed at a time, or fewer where that is faster; bounds the memory.
             on_host: whether to return a NumPy array, to which each batch is copied when it is done: for
                 outputs that do not fit on the device together.
 
         Raises:
             OutOfMemoryError: the device has too little memory; the message says what would fit.
         """
-        batch_size = check_size("batch_size", batch_size)
+        if self._forward is None:
+            self._forward = training.forward_pass(self.layers, self.backend)
+        if batch_size is training.BATCH_ROWS and not on_host:  # none is given
+            y = self._forward.again(self._params, x)
+            if y is not None:
+                return y
+        size = check_size("batch_size", batch_size)
+        bring = None
         try:
             with self.backend.scope():
-                if on_host or self._comes_in_parts(x, batch_size):
-                    return self._predicted_in_parts(x, batch_size, on_host)
-                x = self._rows(x)
-                if self._forward is None:
-                    self._forward = training.forward_pass(self.layers, self.backend)
+                if on_host or self._stays_on_host(x, size):
+                    return self._predicted_in_parts(self._forward, x, size, on_host)
+                if self._read_in_parts(x, size):
+                    bring = partial(self._part, x)
+                else:
+                    x = self._rows(x)
                 return training.forward_in_batches(
-                    self._forward, self.params, x, self.backend, batch_size
+                    self._forward, self.params, x, self.backend, size, bring
                 )
         except Exception as error:
-            del x  # let go of, with all that is in the calls below
-            problem = explained(error, self, "predict", {"batch_size": batch_size})
+            x = bring = None  # let go of, with all that is in the calls below
+            problem = explained(error, self, "predict", {"batch_size": size, "arrays": ()})
             if problem is None:
                 raise
             raise problem from error
 
-    def _comes_in_parts(self, x: Any, batch_size: int) -> bool:
-        """Return whether rows are brought to the device a batch at a time: they do not fit on it."""
-        if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[0] <= batch_size:
+    def _stays_on_host(self, x: Any, size: int) -> bool:
+        """Return whether rows are to come to the device in parts, for it has no room for all of them."""
+        if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[0] <= size:
             return False
-        return isinstance(x, np.memmap) or not data.fit_on(self.backend, (x,))
+        return not isinstance(x, np.memmap) and not data.fit_on(self.backend, (x,))
 
-    def _predicted_in_parts(self, x: Any, batch_size: int, on_host: bool) -> Array:
-        """Return the output for rows that come a batch at a time, and may leave so."""
+    def _predicted_in_parts(self, forward: Forward, x: Any, size: int, on_host: bool) -> Array:
+        """Return the output for rows that come in parts, and may leave so."""
         backend = self.backend
-        reading: contextlib.AbstractContextManager[Iterable[Any]]
-        if self._comes_in_parts(x, batch_size):
+        if isinstance(x, np.memmap) or self._stays_on_host(x, size):
+            data.check_rows(x.shape, self.input_shape)
             if self._params is None:
                 self.build(x.shape[1:])
-            reading = data.staged(lambda: self._host_rows(x, batch_size), backend)
+            check = partial(self._checked, data.host_backend(backend))
+            outputs = data.outputs_of(x, forward, self.params, backend, size, check)
         else:
-            rows = self._rows(x)
-            count = int(rows.shape[0])
-            ends = [(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]
-            reading = contextlib.nullcontext((rows[i:j, ...],) for i, j in ends)
-        if self._forward is None:
-            self._forward = training.forward_pass(self.layers, backend)
-        with reading as batches:
-            outputs = (self._forward(self.params, rows) for (rows,) in batches)
-            if on_host:
-                return np.concatenate([backend.to_numpy(y) for y in outputs])
-            return backend.xp.concat(list(outputs))
+            x = self._rows(x)
+            outputs = training.outputs_of(forward, self.params, x, backend, size)
+        if on_host:
+            return np.concatenate([backend.to_numpy(y) for y in outputs])
+        return backend.joined(outputs, int(x.shape[0]))
 
-    def _host_rows(self, x: np.ndarray[Any, Any], size: int) -> Iterator[tuple[Any]]:
-        """Yield checked rows of an array on the host, ``size`` at a time."""
-        host = data.host_backend(self.backend)
-        for first in range(0, len(x), size):
-            rows = x[first : first + size]
-            # What has been read of a file does not change any more, nor fail.
-            rows = np.array(rows) if isinstance(x, np.memmap) else rows
-            yield (data.inputs(rows, host, self.input_shape, "X", first),)
+    def _checked(self, home: Backend, rows: np.ndarray[Any, Any], first: int) -> Array:
+        """Return rows on the host, checked; ``first`` is the number of the first."""
+        # What has been read of a file does not change any more, nor fail.
+        rows = np.array(rows) if isinstance(rows, np.memmap) else rows
+        return data.inputs(rows, home, self.input_shape, first=first)
+
+    def _read_in_parts(self, x: Any, size: int) -> bool:
+        """Return whether rows are brought to the backend as they are needed, and not all at once.
+
+        Of a memory map, for the memory; of other arrays on the host for the time: what is converted and
+        checked just before it is used is still in the cache then.
+        """
+        if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf" or self._params is None:
+            return False
+        mapped = isinstance(x, np.memmap) and x.ndim > 0 and len(x) > size
+        if not mapped and self.backend.name != "numpy":
+            return False
+        data.check_rows(x.shape, self.input_shape)
+        return True
+
+    def _part(self, x: np.ndarray[Any, Any], part: np.ndarray[Any, Any], first: int) -> Array:
+        """Return some rows of ``x`` on the backend.
+
+        Raises:
+            ValueError: a number is not finite; the message counts those of ``x``, or of a memory map
+                those of the part.
+        """
+        if isinstance(x, np.memmap):
+            return data.inputs(np.array(part), self.backend, self.input_shape, first=first)
+        rows = self.backend.asarray(part)
+        if not self.backend.all_finite(rows):
+            self._rows(x)  # which counts all that are not
+        return rows
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return an array of this network's backend as a NumPy array."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from nnbackend import random, regularizers
 from nnbackend.accumulation import Parts, gradients, gradients_in_parts
-from nnbackend.backend import Backend
+from nnbackend.backend import Backend, Forward
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
@@ -26,22 +26,26 @@ from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.registry import is_built_in
-from nnbackend.tree import flatten, unflatten
-from nnbackend.types import Array, Context, Layer, Params
+from nnbackend.tree import flatten, leaves, unflatten
+from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = [
+    "BATCH_ROWS",
     "Begun",
     "Objective",
     "Samples",
     "Trainer",
+    "batch_rows",
     "evaluate",
     "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
+    "outputs_of",
     "training_step",
 ]
 
-_BATCH_ROWS = 4096  # rows of a forward pass outside training
+BATCH_ROWS = 4096  # rows of a forward pass outside training
+_FEWEST_ROWS = 512  # products of fewer rows than that are slower
 _UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
@@ -106,7 +110,7 @@ class Samples:
         return nullcontext(_parts(self, batch_size, order, block_rows, backend))
 
     def outputs(
-        self, forward: Callable[[Params, Array], Array], params: Params, backend: Backend, size: int
+        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
     ) -> Array:
         """Return the outputs for all rows, computed ``size`` at a time."""
         return forward_in_batches(forward, params, self.x, backend, size)
@@ -179,32 +183,36 @@ def _training_step(
     parts: Parts | None,
 ) -> Callable[..., Any]:
     """Return the training step, run over batches: forward, loss, backward, update."""
-    layout = layout_for(backend, optimizer)
-    # One context for all steps of a loop. A compiled program is shared, also between threads, and
-    # makes its own when it is traced.
-    shared = None if backend.static_shapes else Context(backend, True, key)
 
-    def step(
-        carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
-    ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
-        ctx = shared or Context(backend, True, key)
-        ctx.step = number
-        params = layout.params(carry)
-        if parts is None:
-            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
-        else:
-            value, prediction, grads = gradients_in_parts(
-                parts, watched, layers, loss, params, x, y, weight, ctx
-            )
-        if penalties:
-            value, grads = regularizers.penalized(penalties, params, value, grads)
-        total = None if weight is None else backend.xp.sum(weight)
-        carry = layout.update(carry, grads, scalars)
-        return carry, (value, total, prediction if watched else None)
+    def step_on(backend: Backend) -> Callable[..., Any]:
+        layout = layout_for(backend, optimizer)
+        # One context for all steps of a loop. A compiled program is shared, also between threads, and
+        # makes its own when it is traced.
+        shared = None if backend.static_shapes else Context(backend, True, key)
+
+        def step(
+            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
+        ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
+            ctx = shared or Context(backend, True, key)
+            ctx.step = number
+            params = layout.params(carry)
+            if parts is None:
+                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+            else:
+                value, prediction, grads = gradients_in_parts(
+                    parts, watched, layers, loss, params, x, y, weight, ctx
+                )
+            if penalties:
+                value, grads = regularizers.penalized(penalties, params, value, grads)
+            total = None if weight is None else backend.xp.sum(weight)
+            carry = layout.update(carry, grads, scalars)
+            return carry, (value, total, prediction if watched else None)
+
+        return step
 
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
-    return backend.scan(step, layout.see if pure else None)
+    return backend.scan(step_on, layout_for(backend, optimizer).see if pure else None)
 
 
 def is_own(optimizer: Optimizer) -> bool:
@@ -213,7 +221,7 @@ def is_own(optimizer: Optimizer) -> bool:
     return own and all(map(is_own, optimizer.wrapped))
 
 
-def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
+def _forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the forward pass outside training."""
     ctx = Context(backend)
 
@@ -222,7 +230,7 @@ def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], 
 
     # See _training_step for what may be recorded.
     program = backend.compile(forward)
-    return backend.recorded(program) if is_built_in(layers) else program
+    return backend.recorded(program) if is_built_in(layers) else Forward(program)
 
 
 # Compiled programs depend on descriptions alone, not on parameters: what is compiled once serves every
@@ -247,7 +255,7 @@ def training_step(
     return _training_step(*description)
 
 
-def forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
+def forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
     description: Any = (layers, backend)
     if backend.static_shapes and _hashable(description):
@@ -564,7 +572,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the loss and the metrics over all samples."""
     forward = forward_pass(objective.layers, backend)
-    z = samples.outputs(forward, params, backend, _BATCH_ROWS)
+    z = samples.outputs(forward, params, backend)
     y, weight = samples.targets(backend)
     extra = () if weight is None else (weight,)
     value, _ = objective.loss(z, y, *extra)
@@ -613,21 +621,62 @@ def measure(
 
 
 def forward_in_batches(
-    forward: Callable[[Params, Array], Array],
+    forward: Forward,
     params: Params,
     x: Array,
     backend: Backend,
-    batch_size: int = _BATCH_ROWS,
+    batch_size: int = BATCH_ROWS,
+    bring: Callable[[Any, int], Array] | None = None,
 ) -> Array:
-    """Return the outputs for all rows, computed a batch at a time to bound the memory."""
+    """Return the outputs for all rows, computed a batch at a time to bound the memory.
+
+    Args:
+        forward: the pass.
+        params: the parameters.
+        x: the rows.
+        backend: that computes.
+        batch_size: rows computed at a time, or fewer where that is faster.
+        bring: from rows of ``x``, and the number of their first, to rows on the backend; None: they are
+            there.
+    """
     rows = x.shape[0]
-    if rows <= batch_size:
-        return forward(params, x)
-    parts = [
-        forward(params, x[start : min(start + batch_size, rows), ...])
-        for start in range(0, rows, batch_size)
-    ]
-    return backend.xp.concat(parts)
+    size = batch_rows(params, x.shape, backend, batch_size)
+    if rows <= size:
+        return forward(params, x if bring is None else bring(x, 0))
+    return backend.joined(outputs_of(forward, params, x, backend, size, bring), rows)
+
+
+def outputs_of(
+    forward: Forward,
+    params: Params,
+    x: Array,
+    backend: Backend,
+    batch_size: int,
+    bring: Callable[[Any, int], Array] | None = None,
+) -> Iterator[Array]:
+    """Yield the outputs of a batch at a time; see :func:`forward_in_batches`."""
+    rows = x.shape[0]
+    size = batch_rows(params, x.shape, backend, batch_size)
+    for start in range(0, rows, size):
+        part = x[start : min(start + size, rows), ...]
+        yield forward(params, part if bring is None else bring(part, start))
+
+
+def batch_rows(params: Params, shape: Shape, backend: Backend, most: int) -> int:
+    """Return how many rows of an array to compute at a time: ``most``, or fewer where that is faster."""
+    size = min(most, shape[0])
+    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
+        size = min(size, _cached_rows(params, shape, backend))
+    return size
+
+
+def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
+    """Return how many rows to compute at a time, so that the widest layer's input stays in the cache."""
+    assert backend.forward_bytes is not None
+    widths = [n for p in leaves(params) for n in p.shape[-1:]]
+    numbers: int = math.prod(shape[1:-1]) * max(shape[-1], *widths, 1)
+    row_bytes: int = numbers * backend.xp.finfo(backend.dtype).bits // 8
+    return max(_FEWEST_ROWS, backend.forward_bytes // row_bytes)
 
 
 def _parts(

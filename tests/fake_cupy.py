@@ -174,7 +174,7 @@ def _module(machine: Machine) -> Any:
         def synchronize(self) -> None:
             pass
 
-    class ndarray:  # noqa: N801
+    class ndarray:
         """An array on the device that was current when its memory was taken; views share that."""
 
         __array_ufunc__ = None

@@ -116,7 +116,9 @@ def test_what_nobody_counts_is_on_the_device(backend, places, monkeypatch):
 
 
 def test_evaluating_from_the_host_is_the_same(backend, monkeypatch):
-    monkeypatch.setattr(nnb.training, "_BATCH_ROWS", 16)
+    rows = nnb.training.batch_rows
+    for module in (nnb.training, held):
+        monkeypatch.setattr(module, "batch_rows", lambda *given: min(rows(*given), 16))
     net = network(backend).build(6)
     ask = {"loss": "softmax_cross_entropy", "metrics": ["accuracy", "f1"], "sample_weight": WEIGHTS}
     expected = net.evaluate(X, LABELS, **ask)
@@ -145,7 +147,9 @@ def test_bad_rows_of_large_data_are_named_as_elsewhere(backend, monkeypatch):
     net = network(backend).build(6)
     bad = X.copy()
     bad[70, 2] = np.nan
-    with pytest.raises(ValueError, match=r"X has 1 number that is not finite, the first \(nan\) at X\[70, 2\]"):
+    with pytest.raises(
+        ValueError, match=r"X has 1 number that is not finite, the first \(nan\) at X\[70, 2\]"
+    ):
         net.predict(bad, batch_size=16)
     task = {"loss": "softmax_cross_entropy", "batch_size": 8, "verbose": 0}
     with pytest.raises(ValueError, match=r"X\[70, 2\]"):
@@ -155,7 +159,9 @@ def test_bad_rows_of_large_data_are_named_as_elsewhere(backend, monkeypatch):
     with pytest.raises(ValueError, match="same length"):
         net.fit(X, LABELS[:-1], **task)
     for strange in (X[:, :5], X[0], X[:0]):
-        with pytest.raises(ValueError, match=r"X (has rows of shape|must have one row|has no rows)"):
+        with pytest.raises(
+            ValueError, match=r"X (has rows of shape|must have one row|has no rows)"
+        ):
             net.fit(strange, LABELS[: len(strange)], **task)
     with pytest.raises(ValueError, match="X has no rows"):
         net.predict(X[:0], on_host=True)

@@ -42,7 +42,9 @@ class JAXBackend(Backend):
         if isinstance(device, self._jax.Device):
             return device
         platform, number = None, 0
-        if isinstance(device, str):
+        if isinstance(device, str) and device.isdecimal():
+            number = int(device)
+        elif isinstance(device, str):
             match = re.fullmatch(r"([^:]*)(?::(\d+))?", device)
             if match is None:
                 raise BackendUnavailableError(
@@ -70,10 +72,10 @@ class JAXBackend(Backend):
         return self._jax.jit(function)  # type: ignore[no-any-return]
 
     def scan(
-        self, step: Callable[..., Any], see: Callable[..., Any] | None = None
+        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
     ) -> Callable[..., Any]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
-        jax, np = self._jax, self.xp
+        jax, np, step = self._jax, self.xp, step_on(self)
 
         def over_batches(carry: Any, rows: Any, size: int, scalars: Array, numbers: Array) -> Any:
             steps = numbers.shape[0]
@@ -155,7 +157,7 @@ class JAXBackend(Backend):
         return _name(self.device, self._jax)
 
     def devices(self) -> list[Device]:
-        """Return the devices of all platforms that JAX finds."""
+        """Return the devices of JAX's default platform: the cards, or else the CPU."""
         found = []
         for device in self._jax.devices():
             memory = self._memory(device)

@@ -24,6 +24,8 @@ class TorchBackend(Backend):
         return import_library(type(self), "array_api_compat.torch")
 
     def _device(self, device: Any) -> Any:
+        if isinstance(device, str) and device.isdecimal():
+            device = int(device)
         try:
             chosen = self._torch.device("cpu" if device is None else device)
             # As its arrays will name it: "cuda" is "cuda:0".

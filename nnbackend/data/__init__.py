@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nnbackend.data.border import (
     brought,
     check_finite,
+    check_rows,
     check_some_weight,
     host,
     inputs,
@@ -17,7 +18,15 @@ from nnbackend.data.border import (
     weights,
 )
 from nnbackend.data.feed import Feed
-from nnbackend.data.held import HostSamples, fit_on, home, host_backend, on_device, staged
+from nnbackend.data.held import (
+    HostSamples,
+    fit_on,
+    home,
+    host_backend,
+    on_device,
+    outputs_of,
+    staged,
+)
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
 from nnbackend.lazy import lazily
 
@@ -37,6 +46,7 @@ __all__ = [
     "Source",
     "brought",
     "check_finite",
+    "check_rows",
     "check_some_weight",
     "cross_validate",
     "fit_on",
@@ -46,6 +56,7 @@ __all__ = [
     "host_backend",
     "inputs",
     "on_device",
+    "outputs_of",
     "source_of",
     "split",
     "staged",

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nnbackend.backend import Backend, get_backend
+from nnbackend.backend import Backend, Forward, get_backend
 from nnbackend.data.prefetch import ReadAhead
-from nnbackend.training import Samples
+from nnbackend.training import BATCH_ROWS, Samples, batch_rows
 from nnbackend.types import Array, Params
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "home",
     "host_backend",
     "on_device",
+    "outputs_of",
     "staged",
 ]
 
@@ -92,6 +93,35 @@ def staged(
     return ReadAhead(brought, _AHEAD)
 
 
+def outputs_of(
+    x: np.ndarray[Any, Any],
+    forward: Forward,
+    params: Params,
+    backend: Backend,
+    size: int,
+    check: Callable[[np.ndarray[Any, Any], int], np.ndarray[Any, Any]],
+) -> Iterator[Array]:
+    """Yield the outputs for rows on the host, ``size`` at a time; the next are read ahead.
+
+    Args:
+        x: the rows.
+        forward: the pass.
+        params: the parameters.
+        backend: that computes.
+        size: rows computed at a time, or fewer where that is faster.
+        check: from rows, and the number of the first, to what is brought to the device.
+    """
+    size = batch_rows(params, x.shape, backend, size)
+
+    def parts() -> Iterator[tuple[Any, ...]]:
+        for first in range(0, len(x), size):
+            yield (check(x[first : first + size], first),)
+
+    with staged(parts, backend) as batches:
+        for (rows,) in batches:
+            yield forward(params, rows)
+
+
 @dataclass(frozen=True)
 class HostSamples(Samples):
     """Samples as NumPy arrays, in the network's dtype; what is learned from comes to the device."""
@@ -125,13 +155,11 @@ class HostSamples(Samples):
         return _Blocks(staged(gathered, backend), sizes)
 
     def outputs(
-        self, forward: Callable[[Params, Array], Array], params: Params, backend: Backend, size: int
+        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
     ) -> Array:
         """Return the outputs for all rows, which come to the device ``size`` at a time."""
-        parts = lambda: ((self.x[i : i + size],) for i in range(0, len(self), size))  # noqa: E731
-        with staged(parts, backend) as batches:
-            found = [forward(params, x) for (x,) in batches]
-        return found[0] if len(found) == 1 else backend.xp.concat(found)
+        found = outputs_of(self.x, forward, params, backend, size, lambda rows, first: rows)
+        return backend.joined(found, len(self))
 
     def targets(self, backend: Backend) -> tuple[Array, Array | None]:
         """Return targets and weights, on the device."""
