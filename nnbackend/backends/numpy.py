@@ -97,9 +97,9 @@ class NumPyBackend(Backend):
 
         return super().scan(lambda backend: one)
 
-    def recorded(self, forward: Callable[[Any, Array], Array]) -> Forward:
+    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""
-        return RecordedForward(forward)
+        return RecordedForward(forward_on(self))
 
     def joined(self, parts: Iterable[Array], rows: int) -> Array:
         """Return arrays of successive rows, put where they go as they come."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +23,7 @@ from nnbackend.program.source import Kernel, Place, program
 from nnbackend.program.trace import External, Node, Trace, Traced, Untraceable
 from nnbackend.types import Array
 
-__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend"]
+__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend", "launches"]
 
 EARLY = 32
 """Steps before a program is made, which takes as long as some hundred of them."""
@@ -41,10 +41,10 @@ class Device(Protocol):
     """What runs kernels and products.
 
     Attributes:
-        epilogues: whether products can add a bias and apply a ReLU.
+        epilogues: what products can do after adding a bias: ``"relu"``, or nothing more (None).
     """
 
-    epilogues: bool
+    epilogues: Collection[str | None]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return new memory."""
@@ -92,7 +92,7 @@ class Steps:
         traced: the same step, on a :class:`TracedBackend`.
         see: ``see(carry, function)``: the carry with every array seen through a function.
         backend: where the steps run.
-        device: runs programs there.
+        make_device: returns what runs programs there; it is called when the first one is made.
 
     Attributes:
         refused: why no program is used, or None.
@@ -106,10 +106,10 @@ class Steps:
         traced: Callable[..., Any],
         see: See,
         backend: Backend,
-        device: Device,
+        make_device: Callable[[], Device],
     ) -> None:
         self._plain, self.step, self.traced, self.see = plain, step, traced, see
-        self.backend, self.device = backend, device
+        self.backend, self._make_device = backend, make_device
         self._carry: Any = None
         self._seen: dict[Any, int] = {}
         self.refused: str | None = None
@@ -139,6 +139,11 @@ class Steps:
             _, *more = self(carry, rest, size, scalars[whole:], numbers[whole:])
             results = [self._joined(parts) for parts in zip(results, more, strict=True)]
         return carry, *results
+
+    @cached_property
+    def device(self) -> Device:
+        """What runs programs."""
+        return self._make_device()
 
     def _joined(self, parts: Sequence[Any]) -> Array | None:
         """Return what came of successive steps as one array; that of plain steps is a sequence."""
@@ -219,7 +224,7 @@ class Program:
         self._masses = None if rows[2] is None else empty((most,), dtype)
         self._outputs: Array | None = None
         self.plan = plan(self._trace(), self._device.epilogues)
-        self._launches = _launches(self.plan, self._device)
+        self._launches = launches(self.plan, self._device)
         self._launch = self._device.captured(self._launches)
 
     def run(
@@ -365,7 +370,7 @@ def _apart(old: Any, right: Any, found: Any) -> float:
     return float(difference / max(step, rounding)) if difference > 0.0 else 0.0
 
 
-def _launches(plan: Plan, device: Device) -> list[Launch]:
+def launches(plan: Plan, device: Device) -> list[Launch]:
     """Return the launches of a plan, with memory for what is between them."""
     memory = [device.empty((size,), np.uint8) for size in plan.buffers]
 
@@ -391,13 +396,13 @@ def _launches(plan: Plan, device: Device) -> list[Launch]:
 
     kernels = [launch for launch in plan.launches if isinstance(launch, Kernel)]
     functions = iter(device.kernels(*program(kernels)))
-    launches: list[Launch] = []
+    made: list[Launch] = []
     for launch in plan.launches:
         if isinstance(launch, Kernel):
             arrays = [whole(place) for place in launch.places]
-            launches.append(partial(next(functions), launch.blocks, launch.threads, arrays))
+            made.append(partial(next(functions), launch.blocks, launch.threads, arrays))
         else:
             a, b, out = map(matrix, (launch.a, launch.b, launch.out))
             bias = None if launch.bias is None else row(launch.bias, launch.out)
-            launches.append(device.product(a, b, out, bias, launch.activation))
-    return launches
+            made.append(device.product(a, b, out, bias, launch.activation))
+    return made
