@@ -16,6 +16,7 @@ from nnbackend.memory import Device, Memory
 from nnbackend.types import Array, Namespace
 
 _HOW = ("graph", "fused", "plain")
+_copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and stream of the steps
 
 
 class CuPyBackend(Backend):
@@ -79,10 +80,11 @@ class CuPyBackend(Backend):
         return isinstance(x, self._cupy.ndarray) and bool(x.device == self.device)
 
     def _import(self, x: Any, dtype: str | None) -> Array:
-        if isinstance(x, self._cupy.ndarray):  # on another card, which copies only what it has done
+        if not isinstance(x, self._cupy.ndarray):
+            x = super()._import(x, dtype)
+        if x.device != self.device:  # what the other card is still at comes first
             x.device.synchronize()
-            return x
-        return super()._import(x, dtype)
+        return x
 
     def _from_host(self, x: Any) -> Array:
         with self.device:
@@ -95,8 +97,10 @@ class CuPyBackend(Backend):
         let go of by steps that are still under way on the stream of this thread: those come first.
         """
         cupy, steps = self._cupy, self._cupy.cuda.get_current_stream()
+        # The pool keeps memory for the stream that asked for it: the next epoch asks on the same one.
+        key = self.device.id, steps.ptr
         with self.device:
-            copies = cupy.cuda.Stream(non_blocking=True)
+            copies = _copies.setdefault(key, cupy.cuda.Stream(non_blocking=True))
 
         def stage(arrays: Sequence[Any]) -> list[Array | None]:
             from cupyx import empty_pinned
