@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 BATCH_ROWS = 4096  # rows of a forward pass outside training
-_FEWEST_ROWS = 512  # products of fewer rows than that are slower
+_FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 _UNREAD = 256  # blocks of steps whose losses are on the device only
 
 

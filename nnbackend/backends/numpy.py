@@ -78,7 +78,7 @@ class NumPyBackend(Backend):
     install = "pip install numpy"
     slices_are_views = True
     block_bytes: ClassVar[int] = 1 << 21  # stays in the cache until it is used
-    forward_bytes: ClassVar[int | None] = 1 << 21
+    forward_bytes: ClassVar[int | None] = 1 << 23
     # 64 Ki numbers of a parameter, its gradient and the optimiser's averages fit in a 2 MB L2 cache.
     chunk: ClassVar[int | None] = 1 << 16
 
