@@ -9,13 +9,49 @@ from array_api_compat import device
 
 from nnbackend.types import Array, Namespace
 
-__all__ = ["erf", "exp", "log_softmax", "one_hot", "sigmoid", "softmax", "softplus"]
+__all__ = [
+    "erf",
+    "exp",
+    "is_half",
+    "log_softmax",
+    "one_hot",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "total",
+]
 
 
 @cache
 def _largest_exponent(xp: Namespace, dtype: object) -> float:
-    """Return an x for which exp(x) is finite and 1 / exp(x) not yet denormal, which is slow."""
+    """Return an x for which exp(x) is finite and 1 / exp(x) not yet denormal, which is slow.
+
+    In float16 the latter would be early, and 1 / exp(x) may be denormal.
+    """
+    if is_half(dtype):
+        return 11.0 if _name(type(dtype), dtype) == "float16" else 87.0
     return 87.0 if xp.finfo(dtype).bits == 32 else 708.0
+
+
+def is_half(dtype: object) -> bool:
+    """Return whether a floating-point dtype of any library has 16 bits."""
+    return _name(type(dtype), dtype) in ("float16", "bfloat16")
+
+
+@cache
+def _name(kind: type, dtype: object) -> str:
+    """Return the name of a dtype of a kind, without that of its library.
+
+    The kind keeps dtypes of different libraries from being compared in the cache. ``finfo`` does not
+    know all dtypes everywhere.
+    """
+    return str(dtype).rpartition(".")[2]
+
+
+def total(x: Array, xp: Namespace, axis: int, wide: object, keepdims: bool = False) -> Array:
+    """Return the sum along an axis; of a type with 16 bits, in the dtype ``wide``."""
+    dtype = wide if is_half(x.dtype) else None
+    return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 def exp(x: Array, xp: Namespace) -> Array:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from nnbackend.backend import Backend
+from nnbackend.loss_scaling import LossScaled, Skipping
 from nnbackend.optimizers import Optimizer
 from nnbackend.tree import at, leaves, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
@@ -68,6 +69,8 @@ class Layout(Protocol):
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
     """Return the layout that suits a backend and an optimiser."""
+    if backend.scales_loss and not isinstance(optimizer, Skipping):
+        return LossScaled(layout_for(backend, Skipping(optimizer)), backend)
     if not backend.slices_are_views:
         return Leaves(backend, optimizer)
     # A rule that is not elementwise needs to know where a parameter begins and ends.

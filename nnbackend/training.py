@@ -21,8 +21,10 @@ from nnbackend.backend import Backend
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
+from nnbackend.loss_scaling import LossScaled
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
+from nnbackend.mixed import computed
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, unflatten
@@ -147,6 +149,7 @@ def _training_step(
 ) -> Callable[..., Any]:
     """Return the training step, run over batches: forward, loss, backward, update."""
     layout = layout_for(backend, optimizer)
+    network: Any = computed(layers, backend)
     # One context for all steps of a loop. A compiled program is shared, also between threads, and
     # makes its own when it is traced.
     shared = None if backend.static_shapes else Context(backend, True, key)
@@ -157,11 +160,12 @@ def _training_step(
         ctx = shared or Context(backend, True, key)
         ctx.step = number
         params = layout.params(carry)
+        net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
         if parts is None:
-            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+            value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
         else:
             value, prediction, grads = gradients_in_parts(
-                parts, watched, layers, loss, params, x, y, weight, ctx
+                parts, watched, net, loss, params, x, y, weight, ctx
             )
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
@@ -182,10 +186,10 @@ def is_own(optimizer: Optimizer) -> bool:
 
 def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
     """Return the forward pass outside training."""
-    ctx = Context(backend)
+    ctx, network = Context(backend), computed(layers, backend)
 
     def forward(params: Params, x: Array) -> Array:
-        return layers.forward(params, x, ctx)[0]
+        return network.forward(params, x, ctx)[0]
 
     # See _training_step for what may be recorded.
     program = backend.compile(forward)

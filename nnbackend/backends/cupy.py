@@ -8,8 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnbackend.backend import Backend, import_library
+from nnbackend.backends.tf32 import Both, CuPyProducts
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
+
+_AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
 
 
 class CuPyBackend(Backend):
@@ -56,6 +60,30 @@ class CuPyBackend(Backend):
             )
         return cuda.Device(number)
 
+    def lacks(self, precision: Precision) -> str:
+        """Return why this device, or this installation, does not have a precision."""
+        needs = precision.name if precision.tf32 or precision.half == "bfloat16" else None
+        if needs is None:
+            return super().lacks(precision)
+        if precision.half is not None and self._half(precision.half) is None:
+            return "CuPy has bfloat16 from the package ml_dtypes; run: pip install ml_dtypes"
+        capability = int(self.device.compute_capability)
+        if capability < _AMPERE:
+            return (
+                f"{needs} needs a GPU of compute capability 8.0 (Ampere) or higher, and "
+                f"{self.device_name()} has {capability // 10}.{capability % 10}"
+            )
+        return ""
+
+    def _half(self, name: str) -> Any:
+        if name != "bfloat16":
+            return super()._half(name)
+        try:
+            ml_dtypes = import_library(type(self), "ml_dtypes")
+        except BackendUnavailableError:
+            return None
+        return self._cupy.dtype(ml_dtypes.bfloat16)
+
     def _owns(self, x: Any) -> bool:
         return isinstance(x, self._cupy.ndarray) and bool(x.device == self.device)
 
@@ -95,8 +123,8 @@ class CuPyBackend(Backend):
         return self._cupy.asnumpy(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context that makes this backend's device the current one."""
-        return self.device  # type: ignore[no-any-return]  # a Device is a context manager
+        """Return the context of this backend's device, with products as precise as asked for."""
+        return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by CUDA's own."""
