@@ -20,7 +20,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from nnbackend import functional, random
-from nnbackend.errors import BackendUnavailableError, unknown_name
+from nnbackend.errors import BackendUnavailableError, PrecisionError, unknown_name
 from nnbackend.precision import PRECISIONS, Precision, resolve
 from nnbackend.types import Array, Namespace
 
@@ -79,8 +79,8 @@ class Backend:
 
     Raises:
         BackendUnavailableError: the library or the device cannot be used here.
-        ValueError: ``dtype`` or ``precision`` is not known, they contradict each other, or this library
-            or device does not have the precision; the message says why.
+        ValueError: ``dtype`` or ``precision`` is not known, or they contradict each other.
+        PrecisionError: this library or device does not have the precision; the message says why.
     """
 
     name: ClassVar[str] = "array-api"
@@ -111,7 +111,9 @@ class Backend:
         self.device = self._device(device)
         reason = self.lacks(chosen)
         if reason:
-            raise ValueError(f"precision={chosen.name!r} is not possible on {self.name}: {reason}")
+            raise PrecisionError(
+                f"precision={chosen.name!r} is not possible on {self.name}: {reason}"
+            )
         self.product_dtype = self.dtype if chosen.half is None else self._half(chosen.half)
 
     # What a library may do in its own way.
@@ -374,7 +376,8 @@ def get_backend(
     Raises:
         UnknownNameError: no backend has that name.
         BackendUnavailableError: it cannot be used here; the message says why and which ones can.
-        ValueError: dtype and precision contradict each other, or the backend lacks the precision.
+        PrecisionError: the backend does not have the precision; the message says why.
+        ValueError: a name is not known, or dtype and precision contradict each other.
     """
     if isinstance(spec, Backend):
         wanted = None if dtype is None and precision is None else resolve(dtype, precision).name
@@ -466,6 +469,8 @@ def _create(name: str, device: Any, dtype: str | None, precision: str | None = N
     cls = _class(name)
     try:
         return _made(cls, device, dtype, None, precision)
+    except PrecisionError:
+        raise
     except BackendUnavailableError as error:
         usable = ", ".join(s.name for s in available_backends() if s.usable)
         raise BackendUnavailableError(

@@ -15,6 +15,7 @@ __all__ = [
     "DivergenceError",
     "GradientError",
     "ModelFileError",
+    "PrecisionError",
     "ResumeError",
     "UnknownNameError",
     "nearest",
@@ -24,6 +25,10 @@ __all__ = [
 
 class BackendUnavailableError(RuntimeError):
     """The backend asked for cannot be used here; the message says why and which ones can."""
+
+
+class PrecisionError(BackendUnavailableError, ValueError):
+    """The backend, or its device, does not have the precision asked for; the message says why."""
 
 
 class DataError(ValueError):

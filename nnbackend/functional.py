@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from array_api_compat import device
 
@@ -33,13 +34,13 @@ def _largest_exponent(xp: Namespace, dtype: object) -> float:
     return 87.0 if xp.finfo(dtype).bits == 32 else 708.0
 
 
-def is_half(dtype: object) -> bool:
+def is_half(dtype: Any) -> bool:
     """Return whether a floating-point dtype of any library has 16 bits."""
     return _name(type(dtype), dtype) in ("float16", "bfloat16")
 
 
 @cache
-def _name(kind: type, dtype: object) -> str:
+def _name(kind: type, dtype: Any) -> str:
     """Return the name of a dtype of a kind, without that of its library.
 
     The kind keeps dtypes of different libraries from being compared in the cache. ``finfo`` does not
@@ -48,7 +49,7 @@ def _name(kind: type, dtype: object) -> str:
     return str(dtype).rpartition(".")[2]
 
 
-def total(x: Array, xp: Namespace, axis: int, wide: object, keepdims: bool = False) -> Array:
+def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:
     """Return the sum along an axis; of a type with 16 bits, in the dtype ``wide``."""
     dtype = wide if is_half(x.dtype) else None
     return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
