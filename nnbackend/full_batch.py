@@ -46,11 +46,6 @@ class FullBatchLoop(Loop):
             )
         if trainer.accumulate > 1:
             raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
-        if trainer.backend.mixed:
-            raise ValueError(
-                "L-BFGS compares losses that differ by less than 16 bits can show: give "
-                f"precision='float32' or 'float64' (it is {trainer.backend.precision!r})"
-            )
         scipy_minimize()
         self._function = _Function(trainer, self._samples)
         self._function.check_same_each_time()

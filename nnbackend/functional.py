@@ -29,24 +29,22 @@ def _largest_exponent(xp: Namespace, dtype: object) -> float:
 
     In float16 the latter would be early, and 1 / exp(x) may be denormal.
     """
-    if is_half(dtype):
-        return 11.0 if _name(type(dtype), dtype) == "float16" else 87.0
-    return 87.0 if xp.finfo(dtype).bits == 32 else 708.0
+    name = str(dtype).rpartition(".")[2]  # not every library has finfo for all
+    if name == "float16":
+        return 11.0
+    return 87.0 if name == "bfloat16" or xp.finfo(dtype).bits == 32 else 708.0
 
 
 def is_half(dtype: Any) -> bool:
     """Return whether a floating-point dtype of any library has 16 bits."""
-    return _name(type(dtype), dtype) in ("float16", "bfloat16")
+    kind: Any = type(dtype)
+    return _is_half(kind, dtype)
 
 
 @cache
-def _name(kind: type, dtype: Any) -> str:
-    """Return the name of a dtype of a kind, without that of its library.
-
-    The kind keeps dtypes of different libraries from being compared in the cache. ``finfo`` does not
-    know all dtypes everywhere.
-    """
-    return str(dtype).rpartition(".")[2]
+def _is_half(kind: Any, dtype: Any) -> bool:
+    """Return it; the kind keeps dtypes of different libraries from being compared in the cache."""
+    return str(dtype).rpartition(".")[2] in ("float16", "bfloat16")
 
 
 def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:

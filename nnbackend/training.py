@@ -25,7 +25,7 @@ from nnbackend.loss_scaling import LossScaled
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.mixed import computed
-from nnbackend.optimizers import Constrained, Optimizer
+from nnbackend.optimizers import LBFGS, Constrained, Optimizer
 from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
@@ -260,6 +260,11 @@ class Trainer:
         accumulate: int = 1,
         steps_per_epoch: int | None = None,
     ) -> None:
+        if backend.mixed and isinstance(optimizer, LBFGS):
+            raise ValueError(
+                "L-BFGS compares losses that differ by less than 16 bits can show: give "
+                f"precision='float32' or 'float64' (it is {backend.precision!r})"
+            )
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend

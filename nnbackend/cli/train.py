@@ -322,8 +322,7 @@ def train(
             raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
         figures, baseline = final_figures(model, rows)
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
-        training["precision"] = engine.precision
-        model.network.metadata |= {"training": training}
+        model.network.metadata |= {"training": {"precision": engine.precision, **training}}
         model.network.save(output)
         full = report(model, *(rows.validation or (rows.x, rows.y))) if in_full else None
         if as_json:
