@@ -114,8 +114,8 @@ VARIANTS = [
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
-ONCE = {"test_cli", "test_cli_streaming", "test_docs", "test_estimators", "test_estimators_checks",
-        "test_replay", "test_tables"}  # fmt: skip
+ONCE = {"test_cli", "test_cli_streaming", "test_cuda", "test_docs", "test_estimators",
+        "test_estimators_checks", "test_program", "test_replay", "test_tables"}  # fmt: skip
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
 
 

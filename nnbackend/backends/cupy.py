@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 _AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+_HOW = ("graph", "fused", "plain")
 
 
 class CuPyBackend(Backend):
@@ -126,6 +128,32 @@ class CuPyBackend(Backend):
         """Return the context of this backend's device, with products as precise as asked for."""
         return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
 
+    def scan(
+        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
+    ) -> Callable[..., Any]:
+        """Return the loop over steps. A step that may be traced is run as a program, after some steps.
+
+        A program is a few fused kernels and the products, launched together as a CUDA graph. The
+        environment variable ``NNBACKEND_CUPY_STEP`` says how much of that is wanted: ``graph`` (the
+        default), ``fused`` (kernels, but no graph), or ``plain``.
+        """
+        how = _how()
+        plain = super().scan(step_on)
+        if see is None or how == "plain" or self.mixed:  # programs are of one dtype
+            return plain
+        from nnbackend.backends.cuda import CudaDevice
+        from nnbackend.program.run import Steps, TracedBackend
+
+        device = CudaDevice(self._cupy, graphs=how == "graph", tf32=self.tf32)
+        traced = step_on(TracedBackend(self.dtype_name))
+        return Steps(plain, step_on(self), traced, see, self, device)
+
+    def read(self, numbers: Any) -> Any:
+        """Return the numbers of many steps on the host in float64."""
+        if isinstance(numbers, self._cupy.ndarray):  # a program's losses
+            return self.to_numpy(numbers).astype("float64")
+        return super().read(numbers)
+
     def erf(self, x: Array) -> Array:
         """Return the error function, by CUDA's own."""
         from cupyx.scipy.special import erf
@@ -140,3 +168,11 @@ class CuPyBackend(Backend):
         """Return the name of the card and its number."""
         properties = self._cupy.cuda.runtime.getDeviceProperties(self.device.id)
         return f"{properties['name'].decode()} (cuda:{self.device.id})"
+
+
+def _how() -> str:
+    """Return how training steps are run."""
+    how = os.environ.get("NNBACKEND_CUPY_STEP", "graph")
+    if how not in _HOW:
+        raise ValueError(f"NNBACKEND_CUPY_STEP must be one of {', '.join(_HOW)}; got {how!r}")
+    return how
