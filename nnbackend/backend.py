@@ -129,7 +129,10 @@ class Backend:
     def lacks(self, precision: Precision) -> str:
         """Return why this library or device does not have a precision, or an empty text if it does."""
         if precision.tf32:
-            return "tf32 is a mode of NVIDIA GPUs, from cupy, torch and jax. float32 is more exact"
+            return (
+                "tf32 is a mode of NVIDIA GPUs, for cupy, and for torch and jax on such a device; "
+                "precision='float32' is more exact"
+            )
         if precision.half is not None and self._half(precision.half) is None:
             return f"it has no {precision.half}"
         return ""
