@@ -23,7 +23,7 @@ from nnbackend.program.source import Kernel, Place, program
 from nnbackend.program.trace import External, Node, Trace, Traced, Untraceable
 from nnbackend.types import Array
 
-__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend"]
+__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend", "launches"]
 
 EARLY = 32
 """Steps before a program is made, which takes as long as some hundred of them."""
@@ -219,7 +219,7 @@ class Program:
         self._masses = None if rows[2] is None else empty((most,), dtype)
         self._outputs: Array | None = None
         self.plan = plan(self._trace(), self._device.epilogues)
-        self._launches = _launches(self.plan, self._device)
+        self._launches = launches(self.plan, self._device)
         self._launch = self._device.captured(self._launches)
 
     def run(
@@ -365,7 +365,7 @@ def _apart(old: Any, right: Any, found: Any) -> float:
     return float(difference / max(step, rounding)) if difference > 0.0 else 0.0
 
 
-def _launches(plan: Plan, device: Device) -> list[Launch]:
+def launches(plan: Plan, device: Device) -> list[Launch]:
     """Return the launches of a plan, with memory for what is between them."""
     memory = [device.empty((size,), np.uint8) for size in plan.buffers]
 
@@ -391,13 +391,13 @@ def _launches(plan: Plan, device: Device) -> list[Launch]:
 
     kernels = [launch for launch in plan.launches if isinstance(launch, Kernel)]
     functions = iter(device.kernels(*program(kernels)))
-    launches: list[Launch] = []
+    made: list[Launch] = []
     for launch in plan.launches:
         if isinstance(launch, Kernel):
             arrays = [whole(place) for place in launch.places]
-            launches.append(partial(next(functions), launch.blocks, launch.threads, arrays))
+            made.append(partial(next(functions), launch.blocks, launch.threads, arrays))
         else:
             a, b, out = map(matrix, (launch.a, launch.b, launch.out))
             bias = None if launch.bias is None else row(launch.bias, launch.out)
-            launches.append(device.product(a, b, out, bias, launch.activation))
-    return launches
+            made.append(device.product(a, b, out, bias, launch.activation))
+    return made
