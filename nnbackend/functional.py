@@ -97,8 +97,11 @@ def erf(x: Array, xp: Namespace) -> Array:
     """Return the error function, to about 1e-16.
 
     Rational approximations of Cephes (Moshier: Methods and Programs for Mathematical Functions,
-    1989), in ``x**2`` up to 1 and of ``erfc(x) * exp(x**2)`` beyond.
+    1989), in ``x**2`` up to 1 and of ``erfc(x) * exp(x**2)`` beyond. Of a type with 16 bits, which
+    does not hold their coefficients, it is computed in float32 and rounded.
     """
+    if is_half(x.dtype):
+        return xp.astype(erf(xp.astype(x, xp.float32), xp), x.dtype)
     magnitude = xp.minimum(xp.abs(x), 8.0)  # erf(8) is 1 to far more digits than there are
     square = magnitude * magnitude
     near = x * _polynomial(square, _ERF_T) / _polynomial(square, (1.0, *_ERF_U))

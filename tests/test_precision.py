@@ -615,13 +615,14 @@ def test_cupys_products_are_what_was_asked_for_and_only_inside(before, tf32, wit
     assert core.value == before
 
 
-def cupy_on(capability, **given):
+def cupy_on(capability, compiler=(12, 9)):
     """Return CuPy's backend as it would be on a card, as far as it says what it lacks."""
     backend = object.__new__(CuPyBackend)
     properties = lambda number: {"name": b"A card"}  # noqa: E731
     runtime = SimpleNamespace(getDeviceProperties=properties)
     backend._cupy = SimpleNamespace(
-        dtype=np.dtype, cuda=SimpleNamespace(runtime=runtime), _core=Core(1)
+        dtype=np.dtype,
+        cuda=SimpleNamespace(runtime=runtime, nvrtc=SimpleNamespace(getVersion=lambda: compiler)),
     )
     backend.xp = np
     backend.device = SimpleNamespace(id=0, compute_capability=capability)
@@ -637,6 +638,9 @@ def test_older_cards_are_told_what_they_lack(name, monkeypatch):
     assert reason.endswith("A card (cuda:0) has 7.5")
     assert cupy_on("90").lacks(PRECISIONS[name]) == ""
     assert cupy_on("75").lacks(PRECISIONS["float16"]) == ""
+    reason = cupy_on("90", (12, 1)).lacks(PRECISIONS[name])
+    assert reason == ("" if name == "tf32" else
+                      "CuPy compiles bfloat16 with CUDA 12.2 or newer; here it is 12.1")  # fmt: skip
 
 
 def test_cupy_without_ml_dtypes_has_no_bfloat16(monkeypatch):
@@ -767,6 +771,15 @@ def test_the_pieces_say_what_they_are(half):
     layout = layout_for(half, nnb.Adam())
     assert isinstance(layout, loss_scaling.LossScaled)
     assert (layout.see is None) == (not half.slices_are_views)
+
+
+def test_the_error_function_of_16_bits_is_that_of_float32(mixed):
+    xp, x = mixed.xp, mixed.asarray(np.linspace(-4.0, 4.0, 33))
+    with mixed.scope():
+        narrow = mixed.erf(xp.astype(x, mixed.product_dtype))
+        assert_half(narrow, mixed)
+        found, exact = host(mixed, xp.astype(narrow, mixed.dtype)), host(mixed, mixed.erf(x))
+    np.testing.assert_allclose(found, exact, atol=EPS[mixed.precision])
 
 
 @pytest.mark.parametrize("name", ["float16", "float32", "float64"])

@@ -11,10 +11,12 @@ from typing import Any
 from nnbackend.backend import Backend, Forward, import_library
 from nnbackend.backends.tf32 import Both, CuPyProducts
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.functional import is_half
 from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 _AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+_BFLOAT16 = (12, 2)  # the CUDA whose compiler takes CuPy's kernels of it
 _HOW = ("graph", "fused", "plain")
 
 
@@ -69,6 +71,11 @@ class CuPyBackend(Backend):
             return super().lacks(precision)
         if precision.half is not None and self._half(precision.half) is None:
             return "CuPy has bfloat16 from the package ml_dtypes; run: pip install ml_dtypes"
+        compiler = self._cupy.cuda.nvrtc.getVersion()
+        if precision.half is not None and compiler < _BFLOAT16:
+            return "CuPy compiles bfloat16 with CUDA 12.2 or newer; here it is {}.{}".format(
+                *compiler
+            )
         capability = int(self.device.compute_capability)
         if capability < _AMPERE:
             return (
@@ -173,6 +180,8 @@ class CuPyBackend(Backend):
         """Return the error function, by CUDA's own."""
         from cupyx.scipy.special import erf
 
+        if is_half(x.dtype):  # it gives float64 for float16, and does not know bfloat16
+            return self.xp.astype(erf(self.xp.astype(x, self.dtype)), x.dtype)
         return erf(x)
 
     def synchronize(self) -> None:
