@@ -103,7 +103,7 @@ class LossScaled:
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of a carry."""
-        return self._inner.copy(carry[0]), self._copied(carry[1])
+        return self._inner.copy(carry[0]), self._backend.copied(carry[1])
 
     def slots(self, carry: Any) -> Params:
         """Return the optimiser's arrays, and the state of the scale."""
@@ -112,7 +112,7 @@ class LossScaled:
     def with_slots(self, carry: Any, slots: Params) -> Any:
         """Return the carry with copies of other arrays of the optimiser, and of another scale."""
         own = {name: tree for name, tree in slots.items() if name != _NAME}
-        return self._inner.with_slots(carry[0], own), self._copied(slots[_NAME])
+        return self._inner.with_slots(carry[0], own), self._backend.copied(slots[_NAME])
 
     @property
     def see(self) -> Callable[[Any, Callable[[Array], Array]], Any] | None:
@@ -121,9 +121,6 @@ class LossScaled:
         if inner is None:
             return None
         return lambda carry, function: (inner(carry[0], function), tree_map(function, carry[1]))
-
-    def _copied(self, state: Params) -> Params:
-        return tree_map(lambda array: self._xp.asarray(array, copy=True), state)
 
 
 @dataclass(frozen=True)
