@@ -15,6 +15,7 @@ from nnbackend.backends.prediction import RecordedForward
 from nnbackend.backends.recording import Watched
 from nnbackend.backends.replay import See, TrainingStep
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 _add: Any = np.add
@@ -89,6 +90,12 @@ class NumPyBackend(Backend):
         if device not in (None, "cpu"):
             raise BackendUnavailableError(f"NumPy computes on the CPU only, not on {device!r}")
         return "cpu"
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why NumPy does not have a precision. It has float16, though slowly, without BLAS."""
+        if precision.half == "bfloat16":
+            return "it has no bfloat16; torch and jax do, also on the CPU"
+        return super().lacks(precision)
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
