@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +67,10 @@ class Loop:
             self._size = min(batch_size or self._count, self._count)
             if rows is not None and self._size == self._count:  # every step takes them all
                 samples, rows = samples.take(rows, trainer.backend), None
-            self._samples, self._rows = samples, rows
             self._shuffle = shuffle and self._size < self._count
+            if self._shuffle or rows is not None:
+                samples = replace(samples, x=trainer.backend.packed(samples.x))
+            self._samples, self._rows = samples, rows
             steps = math.ceil(self._count / self._size)
         else:
             self._feed, steps = samples, samples.steps
@@ -379,10 +382,12 @@ class FitRun(Run):
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.rates(1)[0]
+    rate, other = trainer.rates(1)[0], "dtype='float64'"
+    if trainer.backend.precision == "float16":
+        other = "since float16 ends at 65504, precision='bfloat16' or 'float32'"
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
-        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "
-        "or dtype='float64'",
+        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or "
+        f"{other}",
         history,
     )

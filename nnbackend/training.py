@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -23,9 +23,11 @@ from nnbackend.checks import is_hashable
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
+from nnbackend.loss_scaling import LossScaled
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Constrained, Optimizer
+from nnbackend.mixed import computed
+from nnbackend.optimizers import LBFGS, Constrained, Optimizer
 from nnbackend.optimizers.base import is_own
 from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, leaves, unflatten
@@ -34,6 +36,7 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 __all__ = [
     "BATCH_ROWS",
     "Begun",
+    "Gather",
     "Objective",
     "Samples",
     "Trainer",
@@ -43,11 +46,12 @@ __all__ = [
     "forward_in_batches",
     "forward_pass",
     "outputs_of",
+    "taking",
     "training_step",
 ]
 
 BATCH_ROWS = 4096  # rows of a forward pass outside training
-_FEWEST_ROWS = 512  # products of fewer rows than that are slower
+_FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 _UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
@@ -70,6 +74,15 @@ class Objective:
     metrics: Mapping[str, Metric]
     penalties: regularizers.Terms = ()
     constraints: tuple[tuple[str, Any], ...] = ()
+
+
+Gather: TypeAlias = Callable[[Array, Array], Array]
+"""``gather(x, rows)``: the rows with the given numbers, in that order."""
+
+
+def taking(backend: Backend) -> Gather:
+    """Return what gathers rows in memory of their own."""
+    return lambda x, rows: backend.xp.take(x, rows, axis=0)
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,12 @@ class Samples:
         return backend
 
     def blocks(
-        self, batch_size: int, order: Any, block_rows: int, backend: Backend
+        self,
+        batch_size: int,
+        order: Any,
+        block_rows: int,
+        backend: Backend,
+        gather: Sequence[Gather] | None = None,
     ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
         """Return blocks of whole batches, with the rows of a step in each, for a ``with`` statement.
 
@@ -108,8 +126,9 @@ class Samples:
             order: the rows to take, in their order; None: all as they are.
             block_rows: rows of a block.
             backend: where the blocks are wanted.
+            gather: see :meth:`take`.
         """
-        return nullcontext(_parts(self, batch_size, order, block_rows, backend))
+        return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
 
     def outputs(
         self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
@@ -121,11 +140,22 @@ class Samples:
         """Return targets and weights on the backend."""
         return self.y, self.weight
 
-    def take(self, rows: Any, backend: Backend) -> Samples:
-        """Return the given rows, in that order."""
+    def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
+        """Return the given rows, in that order.
+
+        Args:
+            rows: their numbers.
+            backend: where they are.
+            gather: what takes them from each array; None: rows get memory of their own.
+        """
         index = backend.asarray(rows, dtype=backend.xp.int32)
-        taken: Samples = self._each(lambda array: backend.xp.take(array, index, axis=0))
-        return taken
+        each = gather or [taking(backend)] * len(self.arrays)
+        return Samples(
+            *(
+                None if a is None else take(a, index)
+                for a, take in zip(self.arrays, each, strict=True)
+            )
+        )
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
@@ -139,9 +169,13 @@ class Samples:
         weight = self.class_weight if self.weight is None else self.weight * self.class_weight
         return type(self)(self.x, self.y, weight)
 
+    @property
+    def arrays(self) -> tuple[Array, Array, Array | None, Array | None]:
+        """The arrays, which have a row for each sample."""
+        return self.x, self.y, self.weight, self.class_weight
+
     def _each(self, change: Callable[[Array], Array]) -> Any:
-        arrays = (self.x, self.y, self.weight, self.class_weight)
-        return type(self)(*(None if array is None else change(array) for array in arrays))
+        return type(self)(*(None if array is None else change(array) for array in self.arrays))
 
 
 @dataclass(frozen=True)
@@ -188,6 +222,7 @@ def _training_step(
 
     def step_on(backend: Backend) -> Callable[..., Any]:
         layout = layout_for(backend, optimizer)
+        network: Any = computed(layers, backend)
         # One context for all steps of a loop. A compiled program is shared, also between threads, and
         # makes its own when it is traced.
         shared = None if backend.static_shapes else Context(backend, True, key)
@@ -198,11 +233,12 @@ def _training_step(
             ctx = shared or Context(backend, True, key)
             ctx.step = number
             params = layout.params(carry)
+            net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
             if parts is None:
-                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+                value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
             else:
                 value, prediction, grads = gradients_in_parts(
-                    parts, watched, layers, loss, params, x, y, weight, ctx
+                    parts, watched, net, loss, params, x, y, weight, ctx
                 )
             if penalties:
                 value, grads = regularizers.penalized(penalties, params, value, grads)
@@ -221,10 +257,10 @@ def _forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the forward pass outside training."""
 
     def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
-        ctx = Context(backend)
+        ctx, network = Context(backend), computed(layers, backend)
 
         def forward(params: Params, x: Array) -> Array:
-            return layers.forward(params, x, ctx)[0]
+            return network.forward(params, x, ctx)[0]
 
         return forward
 
@@ -289,6 +325,11 @@ class Trainer:
         accumulate: int = 1,
         steps_per_epoch: int | None = None,
     ) -> None:
+        if backend.mixed and isinstance(optimizer, LBFGS):
+            raise ValueError(
+                "L-BFGS compares losses that differ by less than 16 bits can show: give "
+                f"precision='float32' or 'float64' (it is {backend.precision!r})"
+            )
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend
@@ -304,9 +345,21 @@ class Trainer:
         self._objective = replace(objective, layers=layers)
         self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
+        self._gather = self._gatherers()
         self._blocks: list[_Block] = []  # of this epoch so far
         self._begun: Begun | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+
+    def _gatherers(self) -> list[Gather]:
+        """Return what gathers inputs, targets and weights: in the same memory for each block.
+
+        Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
+        layers make them.
+        """
+        again, own = self.backend.gatherer, taking(self.backend)
+        if not self.objective.metrics:
+            return [again() for _ in range(4)]
+        return [again() if is_built_in(self.objective.layers) else own, own, own, own]
 
     def _run(self, size: int) -> Callable[..., Any]:
         """Return the program for batches of a size."""
@@ -388,7 +441,7 @@ class Trainer:
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        with samples.blocks(batch_size, order, block_rows, self.backend) as parts:
+        with samples.blocks(batch_size, order, block_rows, self.backend, self._gather) as parts:
             return self.learn(parts, each_block, batch_size)
 
     def learn(
@@ -676,15 +729,20 @@ def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
 
 
 def _parts(
-    samples: Samples, batch_size: int, order: Any, block_rows: int, backend: Backend
+    samples: Samples,
+    batch_size: int,
+    order: Any,
+    block_rows: int,
+    backend: Backend,
+    gather: Sequence[Gather] | None,
 ) -> Iterator[tuple[Samples, int]]:
-    """Yield the samples in blocks of whole batches, in the order given."""
+    """Yield the samples in blocks of whole batches, in the order given; each until the next."""
     rows = len(samples if order is None else order)
     for start in range(0, rows, block_rows):
         stop = min(start + block_rows, rows)
         part = samples
         if order is not None:
-            part = samples.take(order[start:stop], backend)
+            part = samples.take(order[start:stop], backend, gather)
         elif (start, stop) != (0, rows):
             part = samples.slice(start, stop)
         yield part, min(batch_size, stop - start)

@@ -132,12 +132,14 @@ class HostSamples(Samples):
         """Return NumPy."""
         return host_backend(backend)
 
-    def take(self, rows: Any, backend: Backend) -> HostSamples:
+    def take(self, rows: Any, backend: Backend, gather: Any = None) -> HostSamples:
         """Return the given rows, on the host as well."""
         taken: HostSamples = self._each(lambda array: np.take(array, rows, axis=0))
         return taken
 
-    def blocks(self, batch_size: int, order: Any, block_rows: int, backend: Backend) -> _Blocks:
+    def blocks(
+        self, batch_size: int, order: Any, block_rows: int, backend: Backend, gather: Any = None
+    ) -> _Blocks:
         """Return blocks on the device, see :meth:`Samples.blocks`; a thread gathers and copies them."""
         rows = len(self if order is None else order)
         starts = range(0, rows, block_rows)
