@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import nnbackend
-from benchmarks import estimators, machine, streams, training, use
+from benchmarks import estimators, gpu, machine, streams, training, use
 from benchmarks.timing import Options
 
 SECTIONS = {
@@ -30,22 +32,44 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Measure what the command line asks for and store it after every section."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    names = ",".join(SECTIONS)
-    parser.add_argument("--only", default=names, help=f"sections, by commas; all: {names}")
-    parser.add_argument("--backend", help="backends, by commas; default: all that are usable")
+    names, on_gpu = ",".join(SECTIONS), ",".join(gpu.SECTIONS)
+    parser.add_argument(
+        "--only", help=f"sections, by commas. On the CPU, all: {names}; on a GPU: {on_gpu}"
+    )
+    parser.add_argument(
+        "--backend", help="backends, by commas; default: all that are usable on the CPU"
+    )
+    parser.add_argument(
+        "--device",
+        choices=["cpu", "cuda"],
+        help="where the sections for a GPU compute, peers too; default: cuda with --backend cupy. "
+        "On cpu they do less: to try them out without a GPU",
+    )
     parser.add_argument("--quick", action="store_true", help="less of everything, to try it out")
     parser.add_argument("--rounds", type=int, help="how often each contestant runs")
     parser.add_argument("--output", type=Path, help="the JSON file; sections in it are replaced")
     arguments = parser.parse_args()
-    sections = arguments.only.split(",")
-    if unknown := set(sections) - set(SECTIONS):
-        parser.error(f"unknown sections: {', '.join(sorted(unknown))}; there are {names}")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes most of the card
+    chosen = backends(arguments.backend)
     options = Options(
-        backends(arguments.backend),
+        chosen,
         arguments.quick,
         arguments.rounds or (3 if arguments.quick else 11),
+        arguments.device or ("cuda" if "cupy" in chosen else "cpu"),
     )
-    device = nnbackend.backend.get_backend("cupy").device_name() if options.on_gpu else None
+    there = gpu.SECTIONS if options.device == "cuda" else SECTIONS
+    sections = arguments.only.split(",") if arguments.only else list(there)
+    if unknown := sorted(set(sections) - set(SECTIONS) - set(gpu.SECTIONS)):
+        parser.error(f"unknown sections: {', '.join(unknown)}; there are {names},{on_gpu}")
+    if misplaced := sorted(set(sections) & set(SECTIONS)) if there is gpu.SECTIONS else []:
+        parser.error(f"measured on the CPU: {', '.join(misplaced)}; on a GPU there are {on_gpu}")
+    device = None
+    if options.device == "cuda":
+        try:
+            on_card = next((name for name in chosen if name in ("cupy", "torch")), "torch")
+            device = nnbackend.get_backend(on_card, "cuda").device_name()
+        except nnbackend.errors.BackendUnavailableError as error:
+            parser.error(str(error))
     today = datetime.date.today().isoformat()
     path = arguments.output
     if path is None and not arguments.quick:
@@ -57,22 +81,26 @@ def main() -> None:
     if path is not None and path.exists():
         results = json.loads(path.read_text())
     for section in sections:
-        tables = SECTIONS[section](options)
-        results["sections"][section] = {"measured": today, "tables": tables}
-        results |= {"schema": 1, "date": today, "quick": arguments.quick}
-        facts["pools"] = machine.pools()  # libraries are loaded as they are needed
-        results |= {"backends": options.backends, "machine": facts}
-        results["left_out"] = options.left_out
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(results, indent=1) + "\n")
+        tables: list[dict[str, Any]] = []
+        for table in (SECTIONS | gpu.SECTIONS)[section](options):
+            tables.append(table)
+            results["sections"][section] = {"measured": today, "tables": tables}
+            results |= {"schema": 1, "date": today, "quick": arguments.quick}
+            facts |= machine.loaded(device)  # libraries are loaded as they are needed
+            results |= {"backends": options.backends, "machine": facts}
+            results["left_out"] = options.left_out
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(results, indent=1) + "\n")
     for name, reason in options.left_out.items():
         print(f"left out: {name}: {reason}")
     print(f"\nresults: {path}" if path else "\nquick results are not kept without --output")
+    if options.failed:
+        sys.exit(f"nnbackend failed: {'; '.join(options.failed)}")
 
 
 def backends(wanted: str | None) -> list[str]:
-    """Return the backends to measure: those named, or all that are usable here.
+    """Return the backends to measure: those named, or all that are usable here on the CPU.
 
     array-api-strict is left out unless it is named: it is there to check code, not to be fast.
     """
@@ -82,7 +110,7 @@ def backends(wanted: str | None) -> list[str]:
             nnbackend.backend.get_backend(name)  # says why, if it cannot be used
         return names
     usable = [status.name for status in nnbackend.available_backends() if status.usable]
-    return [name for name in usable if name != "array-api-strict"]
+    return [name for name in usable if name not in ("array-api-strict", "cupy")]
 
 
 if __name__ == "__main__":
