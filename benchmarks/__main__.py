@@ -51,12 +51,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes most of the card
     chosen = backends(arguments.backend)
-    options = Options(
-        chosen,
-        arguments.quick,
-        arguments.rounds or (3 if arguments.quick else 11),
-        arguments.device or ("cuda" if "cupy" in chosen else "cpu"),
-    )
+    place = arguments.device or ("cuda" if "cupy" in chosen else "cpu")
+    usual = 3 if arguments.quick else 7 if place == "cuda" else 11
+    options = Options(chosen, arguments.quick, arguments.rounds or usual, place)
     there = gpu.SECTIONS if options.device == "cuda" else SECTIONS
     sections = arguments.only.split(",") if arguments.only else list(there)
     if unknown := sorted(set(sections) - set(SECTIONS) - set(gpu.SECTIONS)):
