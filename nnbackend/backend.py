@@ -149,10 +149,11 @@ class Backend:
         return forward
 
     def scan(
-        self, step: Callable[..., Any], see: Callable[..., Any] | None = None
+        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
     ) -> Callable[..., Any]:
         """Return a function that runs a training step on one batch of rows after the other.
 
+        ``step_on(backend)`` is the step on a backend: this one, or one that traces what a step does.
         ``step(carry, *batches, scalars, number) -> (carry, (loss, mass, output))``. The function is
         ``run(carry, rows, size, scalars, numbers) -> (carry, losses, masses, outputs)``: ``rows``
         are arrays (or None) that are cut into batches of ``size``; ``scalars`` and ``numbers`` have
@@ -162,8 +163,9 @@ class Backend:
 
         ``see(carry, function)`` is the carry with every array in it seen through a function. It is given
         for steps that change the carry's arrays in place and do nothing but compute: such a step may be
-        recorded and run from the recording.
+        recorded or traced, and run from that.
         """
+        step = step_on(self)
 
         def run(
             carry: Any,

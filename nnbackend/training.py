@@ -146,32 +146,36 @@ def _training_step(
     parts: Parts | None,
 ) -> Callable[..., Any]:
     """Return the training step, run over batches: forward, loss, backward, update."""
-    layout = layout_for(backend, optimizer)
-    # One context for all steps of a loop. A compiled program is shared, also between threads, and
-    # makes its own when it is traced.
-    shared = None if backend.static_shapes else Context(backend, True, key)
 
-    def step(
-        carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
-    ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
-        ctx = shared or Context(backend, True, key)
-        ctx.step = number
-        params = layout.params(carry)
-        if parts is None:
-            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
-        else:
-            value, prediction, grads = gradients_in_parts(
-                parts, watched, layers, loss, params, x, y, weight, ctx
-            )
-        if penalties:
-            value, grads = regularizers.penalized(penalties, params, value, grads)
-        total = None if weight is None else backend.xp.sum(weight)
-        carry = layout.update(carry, grads, scalars)
-        return carry, (value, total, prediction if watched else None)
+    def step_on(backend: Backend) -> Callable[..., Any]:
+        layout = layout_for(backend, optimizer)
+        # One context for all steps of a loop. A compiled program is shared, also between threads, and
+        # makes its own when it is traced.
+        shared = None if backend.static_shapes else Context(backend, True, key)
+
+        def step(
+            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
+        ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
+            ctx = shared or Context(backend, True, key)
+            ctx.step = number
+            params = layout.params(carry)
+            if parts is None:
+                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+            else:
+                value, prediction, grads = gradients_in_parts(
+                    parts, watched, layers, loss, params, x, y, weight, ctx
+                )
+            if penalties:
+                value, grads = regularizers.penalized(penalties, params, value, grads)
+            total = None if weight is None else backend.xp.sum(weight)
+            carry = layout.update(carry, grads, scalars)
+            return carry, (value, total, prediction if watched else None)
+
+        return step
 
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
-    return backend.scan(step, layout.see if pure else None)
+    return backend.scan(step_on, layout_for(backend, optimizer).see if pure else None)
 
 
 def is_own(optimizer: Optimizer) -> bool:

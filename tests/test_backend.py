@@ -353,7 +353,7 @@ def test_scans_join_numbers_and_batches(backend):
     def body(carry, x, y, weight, scalars, number):
         return carry + xp.sum(x) * scalars[0], (xp.sum(x), None, x + 0.0)
 
-    run = backend.scan(body)
+    run = backend.scan(lambda backend: body)
     x = backend.asarray(np.arange(8.0).reshape(4, 2))
     start = xp.zeros((), dtype=backend.dtype, device=backend.device)
     carry, sums, nothing, same = run(start, (x, x, None), 2, [(1.0,), (10.0,)], range(2))

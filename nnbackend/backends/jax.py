@@ -59,10 +59,10 @@ class JAXBackend(Backend):
         return self._jax.jit(function)  # type: ignore[no-any-return]
 
     def scan(
-        self, step: Callable[..., Any], see: Callable[..., Any] | None = None
+        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
     ) -> Callable[..., Any]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
-        jax, np = self._jax, self.xp
+        jax, np, step = self._jax, self.xp, step_on(self)
 
         def over_batches(carry: Any, rows: Any, size: int, scalars: Array, numbers: Array) -> Any:
             steps = numbers.shape[0]

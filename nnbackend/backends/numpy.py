@@ -73,10 +73,13 @@ class NumPyBackend(Backend):
             return x
         return super().asarray(x, dtype)
 
-    def scan(self, step: Callable[..., Any], see: See | None = None) -> Callable[..., Any]:
+    def scan(
+        self, step_on: Callable[[Any], Callable[..., Any]], see: See | None = None
+    ) -> Callable[..., Any]:
         """Return the loop over steps. A step that ``see`` says may be recorded is, after some steps."""
         if see is None:
-            return super().scan(step)
+            return super().scan(step_on)
+        step = step_on(self)
         recordings: dict[Any, TrainingStep] = {}
 
         def one(
@@ -90,7 +93,7 @@ class NumPyBackend(Backend):
                 recording = recordings[key] = TrainingStep(step, see, self.dtype)
             return recording(carry, (x, y, weight), scalars, number)
 
-        return super().scan(one)
+        return super().scan(lambda backend: one)
 
     def recorded(self, forward: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""

@@ -13,6 +13,7 @@ import scipy.optimize
 from nnbackend import random, regularizers
 from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
+from nnbackend.layout import layout_for
 from nnbackend.registry import is_built_in
 from nnbackend.training import Objective, Samples, Trainer, is_own
 from nnbackend.tree import at, paths, tree_map, unflatten
@@ -67,28 +68,33 @@ class PenalizedTrainer(Trainer):
 
     def _penalized_step(self, alpha: float) -> Callable[..., Any]:
         """Return the training step of :mod:`nnbackend.training` with the penalty in it."""
-        objective, backend, layout = self._objective, self.backend, self.layout
+        objective, rule, params = self._objective, self._rule, self.params
         layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-        watched, weights, key = bool(objective.metrics), weights_of(self.params), self._key()
-        shared = None if backend.static_shapes else Context(backend, True, key)
+        watched, weights, key = bool(objective.metrics), weights_of(params), self._key()
 
-        def step(
-            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
-        ) -> tuple[Any, tuple[Array, None, Array | None]]:
-            ctx = shared or Context(backend, True, key)
-            ctx.step = number
-            params = layout.params(carry)
-            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
-            if penalties:
-                value, grads = regularizers.penalized(penalties, params, value, grads)
-            if alpha:
-                total = x.shape[0] if weight is None else backend.xp.sum(weight)
-                value = penalized(value, grads, params, weights, alpha / total, backend.xp)
-            carry = layout.update(carry, grads, scalars)
-            return carry, (value, None, prediction if watched else None)
+        def step_on(backend: Backend) -> Callable[..., Any]:
+            layout = layout_for(backend, rule)
+            shared = None if backend.static_shapes else Context(backend, True, key)
 
-        pure = is_own(self._rule) and is_built_in(layers) and is_built_in(loss)
-        return backend.scan(step, layout.see if pure else None)
+            def step(
+                carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
+            ) -> tuple[Any, tuple[Array, None, Array | None]]:
+                ctx = shared or Context(backend, True, key)
+                ctx.step = number
+                params = layout.params(carry)
+                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+                if penalties:
+                    value, grads = regularizers.penalized(penalties, params, value, grads)
+                if alpha:
+                    total = x.shape[0] if weight is None else backend.xp.sum(weight)
+                    value = penalized(value, grads, params, weights, alpha / total, backend.xp)
+                carry = layout.update(carry, grads, scalars)
+                return carry, (value, None, prediction if watched else None)
+
+            return step
+
+        pure = is_own(rule) and is_built_in(layers) and is_built_in(loss)
+        return self.backend.scan(step_on, self.layout.see if pure else None)
 
     def _key(self) -> tuple[int, int]:
         return random.pass_key(self.seed)

@@ -1,0 +1,372 @@
+"""Run training steps as programs: trace, plan, check, repeat.
+
+A program is made for batches of one shape, once enough of them have come. It is run for one step
+beside the step as it is, and used only if both do the same. Data, scalars and losses of many steps lie
+in arrays of the program, and a counter in memory says which of them a step takes: so a step is the same
+launches on the same memory each time, and a device that can record launches (a CUDA graph) may do so.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from nnbackend.backend import Backend
+from nnbackend.program import namespace
+from nnbackend.program.plan import Matrix, Plan, plan
+from nnbackend.program.source import HEAD, Kernel, Place
+from nnbackend.program.trace import External, Node, Trace, Traced, Untraceable
+from nnbackend.types import Array
+
+__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend"]
+
+EARLY = 32
+"""Steps before a program is made, which takes as long as some hundred of them."""
+_PROGRAMS = 4  # shapes of batches that get one; each has memory of its own
+_MOST_STEPS = 8192  # of one block
+_TOLERANCE = 0.05  # of a step: Adam's first steps go by the sign even of gradients that are rounding
+
+See = Callable[[Any, Callable[[Array], Array]], Any]
+Launch = Callable[[], Any]
+
+
+class Device(Protocol):
+    """What runs kernels and products."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return new memory."""
+
+    def put(self, target: Array, values: np.ndarray[Any, Any]) -> None:
+        """Copy values of the host into an array."""
+
+    def kernels(self, source: str, names: Sequence[str]) -> list[Callable[..., Any]]:
+        """Return the kernels of a source: ``kernel(blocks, threads, arrays)``."""
+
+    def product(self, a: Array, b: Array, out: Array) -> Launch:
+        """Return the launch of ``out[...] = a @ b``."""
+
+    def captured(self, launches: Sequence[Launch]) -> Launch:
+        """Return one launch that does them all, if the device can; else one after the other."""
+
+
+class TracedBackend(Backend):
+    """The backend on which a step is run that is traced."""
+
+    name = "traced"
+    slices_are_views = True
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(None, dtype, namespace)
+
+    def random_bits(self, key: tuple[int, int], step: Any, count: int) -> Array:
+        """Return words of random bits, as one operation of a kernel."""
+        step = step if isinstance(step, Traced) else namespace.asarray(step, dtype=np.int32)
+        return Traced(Node("random_bits", (step.node,), (count,), np.dtype(np.int32), key))
+
+    def erf(self, x: Array) -> Array:
+        """Return the error function, by CUDA's own."""
+        return namespace.erf(x)  # type: ignore[attr-defined]
+
+
+class Steps:
+    """Training steps, run as they are at first and as programs later.
+
+    Args:
+        plain: runs steps as they are; see ``Backend.scan``.
+        step: one of them, on the backend.
+        traced: the same step, on a :class:`TracedBackend`.
+        see: ``see(carry, function)``: the carry with every array seen through a function.
+        backend: where the steps run.
+        device: runs programs there.
+
+    Attributes:
+        refused: why no program is used, or None.
+        programs: by what batches look like.
+    """
+
+    def __init__(
+        self,
+        plain: Callable[..., Any],
+        step: Callable[..., Any],
+        traced: Callable[..., Any],
+        see: See,
+        backend: Backend,
+        device: Device,
+    ) -> None:
+        self._plain, self.step, self.traced, self.see = plain, step, traced, see
+        self.backend, self.device = backend, device
+        self._carry: Any = None
+        self._seen: dict[Any, int] = {}
+        self.refused: str | None = None
+        self.programs: dict[Any, Program] = {}
+
+    def __call__(
+        self,
+        carry: Any,
+        rows: Sequence[Array | None],
+        size: int,
+        scalars: Sequence[tuple[float, ...]],
+        numbers: Sequence[int],
+    ) -> tuple[Any, Any, Any, Array | None]:
+        """Run steps; see ``Backend.scan``."""
+        if carry is not self._carry:  # programs are of the arrays of one carry
+            self._carry, self.programs, self._seen = carry, {}, {}
+        total = next(r.shape[0] for r in rows if r is not None)
+        repeated = size >= total
+        whole = len(numbers) if repeated else total // size
+        program = self._program(carry, rows, min(size, total), repeated, scalars, whole)
+        if program is None:
+            return self._plain(carry, rows, size, scalars, numbers)  # type: ignore[no-any-return]
+        results = program.run(rows, scalars[:whole], numbers[:whole])
+        if whole < len(numbers):
+            rest = [None if r is None else r[whole * size :, ...] for r in rows]
+            _, *more = self(carry, rest, size, scalars[whole:], numbers[whole:])
+            results = [self._joined(parts) for parts in zip(results, more, strict=True)]
+        return carry, *results  # type: ignore[return-value]
+
+    def _joined(self, parts: Sequence[Any]) -> Array | None:
+        """Return what came of successive steps as one array; that of plain steps is a sequence."""
+        if parts[0] is None:
+            return None
+        xp = self.backend.xp
+        return xp.concat([xp.stack(list(p)) if isinstance(p, tuple) else p for p in parts])
+
+    def _program(
+        self,
+        carry: Any,
+        rows: Sequence[Array | None],
+        size: int,
+        repeated: bool,
+        scalars: Sequence[tuple[float, ...]],
+        steps: int,
+    ) -> Program | None:
+        """Return the program for batches like these; None if there is none (yet)."""
+        if self.refused is not None or steps == 0:
+            return None
+        looks = tuple(None if r is None else (tuple(r.shape[1:]), str(r.dtype)) for r in rows)
+        key = looks, size, repeated
+        if key in self.programs:
+            return self.programs[key]
+        self._seen[key] = self._seen.get(key, 0) + steps
+        if self._seen[key] <= EARLY or len(self.programs) == _PROGRAMS:
+            return None
+        try:
+            self.programs[key] = Program(self, carry, rows, size, repeated, len(scalars[0]), steps)
+        except Untraceable as reason:
+            self.refused = str(reason)
+        except Exception as error:  # a compiler, a library or a card that is not as expected
+            self.refused = f"{type(error).__name__}: {error}"
+            warnings.warn(
+                "the training step cannot be run as a program, and is run operation by operation: "
+                f"{self.refused}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return self.programs.get(key)
+
+
+class Program:
+    """A training step on batches of one shape, with memory for a block of steps.
+
+    Args:
+        steps: what is run.
+        carry: what it changes in place.
+        rows: of a block: inputs, targets, weights or None.
+        size: rows of a batch.
+        repeated: whether there is one batch only, which all steps take.
+        scalars: how many a step is given.
+        most: steps of a block; more are run a block at a time.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        carry: Any,
+        rows: Sequence[Array | None],
+        size: int,
+        repeated: bool,
+        scalars: int,
+        most: int,
+    ) -> None:
+        self._steps, self._carry, self._size, self._repeated = steps, carry, size, repeated
+        self._device, dtype = steps.device, steps.backend.dtype
+        self._most = most = min(most, _MOST_STEPS)
+        empty = self._device.empty
+        kept = size if repeated else size * most
+        self._rows = [None if r is None else empty((kept, *r.shape[1:]), r.dtype) for r in rows]
+        self._scalars = empty((scalars, most), dtype)
+        self._numbers, self._counter = empty((most,), np.int32), empty((), np.int32)
+        self._losses = empty((most,), dtype)
+        self._masses = None if rows[2] is None else empty((most,), dtype)
+        self._outputs: Array | None = None
+        self.plan = plan(self._trace())
+        self._launches = _launches(self.plan, self._device)
+        self._launch: Launch | None = None  # all of them, once they have been checked
+
+    def run(
+        self,
+        rows: Sequence[Array | None],
+        scalars: Sequence[tuple[float, ...]],
+        numbers: Sequence[int],
+    ) -> list[Array | None]:
+        """Run steps; return losses, masses and outputs."""
+        results = [
+            self._block(self._part(rows, start), scalars[start : start + self._most],
+                        numbers[start : start + self._most])
+            for start in range(0, len(numbers), self._most)
+        ]  # fmt: skip
+        return [self._steps._joined(parts) for parts in zip(*results, strict=True)]
+
+    def _part(self, rows: Sequence[Array | None], start: int) -> Sequence[Array | None]:
+        """Return the rows of the steps from ``start`` on that fit."""
+        if self._repeated:
+            return rows
+        part = slice(start * self._size, (start + self._most) * self._size)
+        return [None if r is None else r[part, ...] for r in rows]
+
+    def _block(
+        self,
+        rows: Sequence[Array | None],
+        scalars: Sequence[tuple[float, ...]],
+        numbers: Sequence[int],
+    ) -> list[Array | None]:
+        count = len(numbers)
+        self._fill(rows, scalars, numbers)
+        done = 0
+        if self._launch is None:
+            self._check(rows, scalars[0], numbers[0])
+            self._launch = self._device.captured(self._launches)
+            done = 1
+        for _ in range(done, count):
+            self._launch()
+        xp = self._steps.backend.xp
+        outputs = None if self._outputs is None else self._outputs[: count * self._size, ...]
+        made = (
+            self._losses[:count],
+            None if self._masses is None else self._masses[:count],
+            outputs,
+        )
+        return [None if array is None else xp.asarray(array, copy=True) for array in made]
+
+    def _fill(
+        self,
+        rows: Sequence[Array | None],
+        scalars: Sequence[tuple[float, ...]],
+        numbers: Sequence[int],
+    ) -> None:
+        """Put what steps take where they take it from."""
+        put = self._device.put
+        for own, given in zip(self._rows, rows, strict=True):
+            if own is not None:
+                steps = 1 if self._repeated else len(numbers)
+                own[: steps * self._size, ...] = given[: steps * self._size, ...]  # type: ignore[index]
+        table = np.zeros(self._scalars.shape, dtype=self._scalars.dtype)
+        table[:, : len(scalars)] = np.asarray(scalars, dtype=table.dtype).T
+        order = np.zeros(self._most, dtype=np.int32)
+        order[: len(numbers)] = np.asarray(numbers, dtype=np.int32)
+        put(self._scalars, table)
+        put(self._numbers, order)
+        put(self._counter, np.zeros((), dtype=np.int32))
+
+    def _trace(self) -> list[Any]:
+        """Return the stores of a step."""
+        trace, size = Trace(), self._size
+        count = trace.array(self._counter)
+
+        def one(array: Array) -> Traced:
+            return namespace.reshape(trace.rows(array, count, 1), ())
+
+        batch = [
+            None if r is None else trace.array(r) if self._repeated else trace.rows(r, count, size)
+            for r in self._rows
+        ]
+        scalars = tuple(one(self._scalars[i, ...]) for i in range(self._scalars.shape[0]))
+        seen = self._steps.see(self._carry, trace.array)
+        _, (loss, mass, output) = self._steps.traced(seen, *batch, scalars, one(self._numbers))
+        if not isinstance(loss, Traced):
+            raise Untraceable("its loss does not depend on the data")
+        trace.store(self._losses, loss, count)
+        if mass is not None:
+            trace.store(self._masses, mass, count)
+        if output is not None:
+            shape = (self._most * size, *output.shape[1:])
+            self._outputs = self._device.empty(shape, output.dtype)
+            trace.store(self._outputs, output, count)
+        trace.store(self._counter, count + 1)
+        return trace.stores
+
+    def _check(
+        self, rows: Sequence[Array | None], scalars: tuple[float, ...], number: int
+    ) -> None:
+        """Run the first step as a program, and again as it is, from where it began.
+
+        Raises:
+            ValueError: the two differ by more than rounding explains.
+        """
+        xp = self._steps.backend.xp
+        changed: list[Array] = []
+        self._steps.see(self._carry, lambda array: changed.append(array) or array)  # type: ignore[func-returns-value]
+        before = [xp.asarray(array, copy=True) for array in changed]
+        for launch in self._launches:
+            launch()
+        after = [xp.asarray(array, copy=True) for array in changed]
+        for array, old in zip(changed, before, strict=True):
+            array[...] = old
+        batch = [None if r is None else r[: self._size, ...] for r in rows]
+        _, (loss, _, _) = self._steps.step(self._carry, *batch, scalars, number)
+        read = self._steps.backend.to_numpy
+        found, right = float(read(self._losses[0, ...])), float(read(loss))
+        if not math.isfinite(right):  # the steps have diverged, which fit says; nothing can be told
+            return
+        worst = abs(found - right) / max(abs(right), 1e-6)
+        for array, old, new in zip(changed, before, after, strict=True):
+            worst = max(worst, _apart(*(read(a) for a in (old, array, new))))
+        if not worst <= _TOLERANCE:
+            raise ValueError(
+                f"run as a program, the first step moves parameters elsewhere (by {worst:.2g} of the step)"
+            )
+
+
+def _apart(old: Any, right: Any, found: Any) -> float:
+    """Return how far two results of a step are apart, relative to the step."""
+    old, right, found = (np.asarray(a, dtype=np.float64).ravel() for a in (old, right, found))
+    step, difference = np.linalg.norm(right - old), np.linalg.norm(found - right)
+    rounding = 1e-6 * np.linalg.norm(right)
+    return float(difference / max(step, rounding)) if difference > 0.0 else 0.0
+
+
+def _launches(plan: Plan, device: Device) -> list[Launch]:
+    """Return the launches of a plan, with memory for what is between them."""
+    memory = [device.empty((size,), np.uint8) for size in plan.buffers]
+
+    def whole(place: Place) -> Array:
+        """Return what lies at a place, as bytes or as the array that it is."""
+        if isinstance(place.memory, External):
+            return place.memory.array
+        node = place.memory
+        return memory[plan.pieces[node]][place.start * node.dtype.itemsize :]
+
+    def matrix(matrix: Matrix) -> Array:
+        flat = whole(matrix.place)
+        if isinstance(matrix.place.memory, Node):
+            flat = flat[: math.prod(matrix.shape) * matrix.dtype.itemsize].view(matrix.dtype)
+        array = flat.reshape(matrix.shape)
+        return array.T if matrix.transposed else array
+
+    kernels = [launch for launch in plan.launches if isinstance(launch, Kernel)]
+    names = [f"nnb_{i}" for i in range(len(kernels))]
+    source = HEAD + "".join(k.text.format(name=n) for k, n in zip(kernels, names, strict=True))
+    functions = iter(device.kernels(source, names))
+    launches: list[Launch] = []
+    for launch in plan.launches:
+        if isinstance(launch, Kernel):
+            arrays = [whole(place) for place in launch.places]
+            launches.append(partial(next(functions), launch.blocks, launch.threads, arrays))
+        else:
+            launches.append(device.product(*map(matrix, (launch.a, launch.b, launch.out))))
+    return launches
