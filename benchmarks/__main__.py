@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ SECTIONS = {
 RESULTS = Path(__file__).parent / "results"
 
 
-def main() -> None:
-    """Measure what the command line asks for and store it after every section."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure what the command line asks for and store it after every table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names, on_gpu = ",".join(SECTIONS), ",".join(gpu.SECTIONS)
     parser.add_argument(
@@ -48,9 +49,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="less of everything, to try it out")
     parser.add_argument("--rounds", type=int, help="how often each contestant runs")
     parser.add_argument("--output", type=Path, help="the JSON file; sections in it are replaced")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # or JAX takes most of the card
-    chosen = backends(arguments.backend)
+    try:
+        chosen = backends(arguments.backend)
+    except (nnbackend.errors.UnknownNameError, nnbackend.errors.BackendUnavailableError) as error:
+        parser.error(str(error))
     place = arguments.device or ("cuda" if "cupy" in chosen else "cpu")
     usual = 3 if arguments.quick else 7 if place == "cuda" else 11
     options = Options(chosen, arguments.quick, arguments.rounds or usual, place)

@@ -68,7 +68,8 @@ def large(options: Options, precision: str) -> Tables:
         device=options.device, precision=precision, rate=1e-5,
     )  # fmt: skip
     rounds = min(options.rounds, 5)
-    yield _steps(options, task, f"gpu-{precision}", f"Training step in {precision}", rounds)
+    what = f"Training step in {precision}"
+    yield _steps(options, task, f"gpu-{precision}", what, rounds, at=precision)
 
 
 @lru_cache(maxsize=1)
@@ -86,7 +87,12 @@ def _step_task(
 
 
 def _steps(
-    options: Options, task: Task, section: str, what: str, rounds: int | None = None
+    options: Options,
+    task: Task,
+    section: str,
+    what: str,
+    rounds: int | None = None,
+    **settings: Any,
 ) -> dict[str, Any]:
     network = called(task.sizes)
     title = f"{what}, {network}, batch {task.batch}"
@@ -101,7 +107,7 @@ def _steps(
     )
     done = table(
         f"{section}/{network}", title, "step", rows,
-        steps=task.steps, batch=task.batch, precision=task.precision,
+        steps=task.steps, batch=task.batch, precision=task.precision, **settings,
     )  # fmt: skip
     task.kept.clear()
     release()
@@ -176,7 +182,7 @@ def _crossing(
         found = {f"nnbackend {backend}": partial(nnb.Going, task, backend)}
         warm = 1 if backend == "numpy" else _warm(task.steps)
         rows += race(found, options, task.steps, 3, work=title, warm=warm)
-    key = f"crossover/{depth}x{width}/{batch}"
+    key = f"crossover/{depth} layers of {width}/{batch}"
     done = table(key, title, "step", rows, width=width, depth=depth, batch=batch)
     release()
     return done

@@ -21,6 +21,30 @@ def matrix(tables: list[dict[str, Any]], cell: Callable[[dict[str, Any]], str]) 
     return markdown(("", *heads), lines)
 
 
+def listing(table: dict[str, Any]) -> str:
+    """Return a table with a line for each contestant, and its ratio to the first of nnbackend's."""
+    rows = table["rows"]
+    base = next((r["median"] for r in rows if r["name"].startswith("nnbackend")), None)
+    named = {"value": "loss", "validation_accuracy": "accuracy", "building": "while building"}
+    if "predict" in table["key"]:
+        named["value"] = "mean output"
+    extra = [key for key in named if any(row.get(key) is not None for row in rows)]
+    lines = []
+    for row in rows:
+        size = table["unit"] == "B"
+        own = [f"{row['median'] / 1e6:.1f} MB" if size else spread(row)]
+        own.append("" if base is None else f"{row['median'] / base:.2f}")
+        for key in extra:
+            number = row.get(key)
+            if number is None:
+                own.append("")
+            else:
+                own.append(f"{number / 1e6:.1f} MB" if key == "building" else f"{number:.5g}")
+        lines.append((row["name"], *own))
+    heads = [named[key] for key in extra]
+    return markdown(("", "median (quartiles)", "to nnbackend", *heads), lines)
+
+
 def markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
     """Return a table in Markdown."""
     rule = "|".join(["---", *["---:"] * (len(head) - 1)])
@@ -63,3 +87,49 @@ def value(row: dict[str, Any]) -> str:
 def first_run(row: dict[str, Any]) -> str:
     """Return what the first run took beyond the others, where that is long."""
     return f"{row['first_run']:.1f} s" if row["first_run"] >= 0.2 else ""
+
+
+def ratio(
+    table: dict[str, Any] | None, ours: str, peers: Iterable[str]
+) -> tuple[float | None, str]:
+    """Return the ratio of medians to the fastest of some peers, and its name.
+
+    Who computed something else is none of them.
+    """
+    rows = {
+        row["name"]: row["median"]
+        for row in (table or {}).get("rows", [])
+        if not row.get("differs")
+    }
+    present = [peer for peer in peers if peer in rows]
+    if ours not in rows or not present:
+        return None, ""
+    fastest = min(present, key=rows.__getitem__)
+    return rows[ours] / rows[fastest], fastest
+
+
+def described(results: dict[str, Any]) -> str:
+    """Return the machine, the versions and what was left out, as a list."""
+    machine = results["machine"]
+    pools = "; ".join(
+        f"{p.get('internal_api', p.get('user_api'))} {p.get('version', '')} "
+        f"({p['num_threads']} threads)"
+        for p in machine["pools"]
+    )
+    lines = [
+        f"- {results['date']}: {machine['cpu']}, {machine['cores']} cores"
+        + (f", {machine['device']}" if machine["device"] else ""),
+        f"- {machine['system']}, Python {machine['python']}, "
+        + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
+        f"- thread pools: {pools or 'not known'}",
+    ]
+    for what in ("card", "cuda"):
+        if machine.get(what):
+            facts = ", ".join(f"{name} {fact}" for name, fact in machine[what].items())
+            lines.append(f"- {'CUDA' if what == 'cuda' else what}: {facts}")
+    lines += [f"- left out: {name} ({reason})" for name, reason in results["left_out"].items()]
+    if (machine.get("load") or 0) > 0.5:
+        lines.append(f"- **the machine was busy (load {machine['load']}): rough figures**")
+    if results["quick"]:
+        lines.append("- **a quick run: these figures are rough**")
+    return "\n".join(lines)

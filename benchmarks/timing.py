@@ -48,12 +48,17 @@ class Options:
     def leave_out(self, name: str, error: Exception, work: str = "") -> None:
         """Remember that a contestant failed, and why, so that the others can go on."""
         first_line = str(error).strip().partition("\n")[0][:200]
-        where = f"{name}, {work}" if work else name
-        self.left_out[where] = f"{type(error).__name__}: {first_line}"
-        print(f"  left out: {where}: {self.left_out[where]}", file=sys.stderr, flush=True)
+        reason = f"{type(error).__name__}: {first_line}"
+        print(f"  left out: {name}: {reason}", file=sys.stderr, flush=True)
         if name.startswith("nnbackend"):
-            self.failed.append(where)
+            self.failed.append(f"{name} ({work})" if work else name)
             traceback.print_exception(error)
+        told, before = f"{reason}, in: {work}" if work else reason, self.left_out.get(name)
+        if before and before.startswith(reason):
+            told = f"{before}; {work}"
+        elif before:
+            told = f"{before}; {told}"
+        self.left_out[name] = told
 
 
 # Idle threads of OpenBLAS and OpenMP wait actively for work, up to about 30 ms, and would take the

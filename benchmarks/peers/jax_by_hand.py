@@ -84,7 +84,7 @@ class Steps:
         m, v = (
             jax.tree.map(lambda p: jnp.zeros_like(p, device=p.sharding), params) for _ in range(2)
         )
-        self.carry = jax.block_until_ready((params, m, v, jnp.zeros(())))
+        self.carry = jax.block_until_ready((params, m, v, jnp.zeros((), jnp.float32)))
 
     def run(self) -> float:
         """Train for an epoch."""
