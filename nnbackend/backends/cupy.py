@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from nnbackend.backend import Backend, import_library
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
+
+_HOW = ("graph", "fused", "plain")
 
 
 class CuPyBackend(Backend):
@@ -98,6 +101,32 @@ class CuPyBackend(Backend):
         """Return the context that makes this backend's device the current one."""
         return self.device  # type: ignore[no-any-return]  # a Device is a context manager
 
+    def scan(
+        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
+    ) -> Callable[..., Any]:
+        """Return the loop over steps. A step that may be traced is run as a program, after some steps.
+
+        A program is a few fused kernels and the products, launched together as a CUDA graph. The
+        environment variable ``NNBACKEND_CUPY_STEP`` says how much of that is wanted: ``graph`` (the
+        default), ``fused`` (kernels, but no graph), or ``plain``.
+        """
+        how = _how()
+        plain = super().scan(step_on)
+        if see is None or how == "plain":
+            return plain
+        from nnbackend.backends.cuda import CudaDevice
+        from nnbackend.program.run import Steps, TracedBackend
+
+        device = CudaDevice(self._cupy, graphs=how == "graph")
+        traced = step_on(TracedBackend(self.dtype_name))
+        return Steps(plain, step_on(self), traced, see, self, device)
+
+    def read(self, numbers: Any) -> Any:
+        """Return the numbers of many steps on the host in float64."""
+        if isinstance(numbers, self._cupy.ndarray):  # a program's losses
+            return self.to_numpy(numbers).astype("float64")
+        return super().read(numbers)
+
     def erf(self, x: Array) -> Array:
         """Return the error function, by CUDA's own."""
         from cupyx.scipy.special import erf
@@ -112,3 +141,11 @@ class CuPyBackend(Backend):
         """Return the name of the card and its number."""
         properties = self._cupy.cuda.runtime.getDeviceProperties(self.device.id)
         return f"{properties['name'].decode()} (cuda:{self.device.id})"
+
+
+def _how() -> str:
+    """Return how training steps are run."""
+    how = os.environ.get("NNBACKEND_CUPY_STEP", "graph")
+    if how not in _HOW:
+        raise ValueError(f"NNBACKEND_CUPY_STEP must be one of {', '.join(_HOW)}; got {how!r}")
+    return how

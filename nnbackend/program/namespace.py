@@ -40,7 +40,9 @@ def _elementwise(operation: str) -> Callable[..., Traced]:
 
 
 def _reduction(operation: str) -> Callable[..., Traced]:
-    def function(x: Traced, /, *, axis: Any = None, dtype: Any = None, keepdims: Any = False) -> Any:
+    def function(
+        x: Traced, /, *, axis: Any = None, dtype: Any = None, keepdims: Any = False
+    ) -> Any:
         if dtype is not None:
             x = astype(x, dtype)
         return _reduced(operation, x, axis, keepdims)
@@ -184,7 +186,7 @@ def mean(x: Traced, /, *, axis: Any = None, keepdims: Any = False) -> Traced:
     count = 1
     for i in axes:
         count *= x.shape[i]
-    return _reduced("sum", x, axis, keepdims) * (1.0 / count)
+    return _reduced("sum", x, axis, keepdims) * (1.0 / count)  # type: ignore[no-any-return]
 
 
 def _reduced(operation: str, x: Traced, axis: Any, keepdims: Any) -> Traced:

@@ -215,6 +215,10 @@ class _Builder:
             start += arg.size
         return roots
 
+    def _is_at(self, root: Root, node: Node) -> bool:
+        """Return whether a root is what puts a node into memory."""
+        return root.value is node and self._places[node] == root.place
+
     def _read(self, root: Root) -> _Reads:
         """Return what a root reads."""
         reads = _Reads(set(), [])
@@ -230,7 +234,7 @@ class _Builder:
                 for arg in node.args:
                     visit(arg, node.number)
 
-        made_here = self._places.get(root.value) == root.place
+        made_here = root.value in self._places and self._is_at(root, root.value)
         visit(root.value, root.number, top=made_here)
         if root.at is not None:
             visit(root.at, root.number)
@@ -240,8 +244,8 @@ class _Builder:
         """Return for each root those that have to come before it."""
         makers: dict[Node, list[int]] = {}
         for root in self._roots:
-            for node in {root.value, root.place.memory} & self._places.keys():
-                if _makes(root, node, self._places):
+            for node in self._materials:
+                if root.place.memory is node or self._is_at(root, node):
                     makers.setdefault(node, []).append(id(root))
         waiting: dict[int, set[int]] = {id(root): set() for root in self._roots}
         for root in self._roots:
@@ -302,11 +306,6 @@ def _units(roots: Sequence[Root], waiting: dict[int, set[int]]) -> list[list[Roo
             units.remove(unit)
         units.append([r for unit in bound for r in unit] + [root])
     return units
-
-
-def _makes(root: Root, node: Node, places: dict[Node, Place]) -> bool:
-    """Return whether a root computes (a part of) a node."""
-    return root.place.memory is node or (root.value is node and places[node] == root.place)
 
 
 def _stays(root: Root) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from nnbackend.backend import Backend
 from nnbackend.program import namespace
 from nnbackend.program.plan import Matrix, Plan, plan
-from nnbackend.program.source import HEAD, Kernel, Place
+from nnbackend.program.source import Kernel, Place, program
 from nnbackend.program.trace import External, Node, Trace, Traced, Untraceable
 from nnbackend.types import Array
 
@@ -29,7 +29,9 @@ EARLY = 32
 """Steps before a program is made, which takes as long as some hundred of them."""
 _PROGRAMS = 4  # shapes of batches that get one; each has memory of its own
 _MOST_STEPS = 8192  # of one block
-_TOLERANCE = 0.05  # of a step: Adam's first steps go by the sign even of gradients that are rounding
+_TOLERANCE = (
+    0.05  # of a step: Adam's first steps go by the sign even of gradients that are rounding
+)
 
 See = Callable[[Any, Callable[[Array], Array]], Any]
 Launch = Callable[[], Any]
@@ -70,7 +72,7 @@ class TracedBackend(Backend):
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by CUDA's own."""
-        return namespace.erf(x)  # type: ignore[attr-defined]
+        return namespace.erf(x)
 
 
 class Steps:
@@ -119,15 +121,16 @@ class Steps:
         total = next(r.shape[0] for r in rows if r is not None)
         repeated = size >= total
         whole = len(numbers) if repeated else total // size
-        program = self._program(carry, rows, min(size, total), repeated, scalars, whole)
+        steps = scalars[:whole], numbers[:whole]
+        program = self._program(carry, rows, min(size, total), repeated, *steps)
         if program is None:
             return self._plain(carry, rows, size, scalars, numbers)  # type: ignore[no-any-return]
-        results = program.run(rows, scalars[:whole], numbers[:whole])
+        results = program.run(rows, *steps)
         if whole < len(numbers):
             rest = [None if r is None else r[whole * size :, ...] for r in rows]
             _, *more = self(carry, rest, size, scalars[whole:], numbers[whole:])
             results = [self._joined(parts) for parts in zip(results, more, strict=True)]
-        return carry, *results  # type: ignore[return-value]
+        return carry, *results
 
     def _joined(self, parts: Sequence[Any]) -> Array | None:
         """Return what came of successive steps as one array; that of plain steps is a sequence."""
@@ -143,9 +146,10 @@ class Steps:
         size: int,
         repeated: bool,
         scalars: Sequence[tuple[float, ...]],
-        steps: int,
+        numbers: Sequence[int],
     ) -> Program | None:
         """Return the program for batches like these; None if there is none (yet)."""
+        steps = len(numbers)
         if self.refused is not None or steps == 0:
             return None
         looks = tuple(None if r is None else (tuple(r.shape[1:]), str(r.dtype)) for r in rows)
@@ -156,7 +160,9 @@ class Steps:
         if self._seen[key] <= EARLY or len(self.programs) == _PROGRAMS:
             return None
         try:
-            self.programs[key] = Program(self, carry, rows, size, repeated, len(scalars[0]), steps)
+            program = Program(self, carry, rows, size, repeated, len(scalars[0]), steps)
+            program.check(rows, scalars[0], numbers[0])
+            self.programs[key] = program
         except Untraceable as reason:
             self.refused = str(reason)
         except Exception as error:  # a compiler, a library or a card that is not as expected
@@ -206,7 +212,7 @@ class Program:
         self._outputs: Array | None = None
         self.plan = plan(self._trace())
         self._launches = _launches(self.plan, self._device)
-        self._launch: Launch | None = None  # all of them, once they have been checked
+        self._launch = self._device.captured(self._launches)
 
     def run(
         self,
@@ -237,12 +243,7 @@ class Program:
     ) -> list[Array | None]:
         count = len(numbers)
         self._fill(rows, scalars, numbers)
-        done = 0
-        if self._launch is None:
-            self._check(rows, scalars[0], numbers[0])
-            self._launch = self._device.captured(self._launches)
-            done = 1
-        for _ in range(done, count):
+        for _ in range(count):
             self._launch()
         xp = self._steps.backend.xp
         outputs = None if self._outputs is None else self._outputs[: count * self._size, ...]
@@ -300,36 +301,52 @@ class Program:
         trace.store(self._counter, count + 1)
         return trace.stores
 
-    def _check(
-        self, rows: Sequence[Array | None], scalars: tuple[float, ...], number: int
-    ) -> None:
-        """Run the first step as a program, and again as it is, from where it began.
+    def check(self, rows: Sequence[Array | None], scalars: tuple[float, ...], number: int) -> None:
+        """Run a step as a program, and as it is, from where the carry is, and put the carry back.
 
         Raises:
             ValueError: the two differ by more than rounding explains.
         """
-        xp = self._steps.backend.xp
-        changed: list[Array] = []
-        self._steps.see(self._carry, lambda array: changed.append(array) or array)  # type: ignore[func-returns-value]
-        before = [xp.asarray(array, copy=True) for array in changed]
-        for launch in self._launches:
-            launch()
-        after = [xp.asarray(array, copy=True) for array in changed]
-        for array, old in zip(changed, before, strict=True):
-            array[...] = old
-        batch = [None if r is None else r[: self._size, ...] for r in rows]
-        _, (loss, _, _) = self._steps.step(self._carry, *batch, scalars, number)
+        copy = partial(self._steps.backend.xp.asarray, copy=True)
+        changed = _arrays(self._steps.see, self._carry)
+        before = [copy(array) for array in changed]
+        try:
+            self._fill(rows, [scalars], [number])
+            for launch in self._launches:
+                launch()
+            found = [copy(array) for array in (*changed, self._losses[0, ...])]
+            _restore(changed, before)
+            batch = [None if r is None else r[: self._size, ...] for r in rows]
+            _, (loss, _, _) = self._steps.step(self._carry, *batch, scalars, number)
+            right = [copy(array) for array in (*changed, loss)]
+        finally:
+            _restore(changed, before)
         read = self._steps.backend.to_numpy
-        found, right = float(read(self._losses[0, ...])), float(read(loss))
-        if not math.isfinite(right):  # the steps have diverged, which fit says; nothing can be told
-            return
-        worst = abs(found - right) / max(abs(right), 1e-6)
-        for array, old, new in zip(changed, before, after, strict=True):
-            worst = max(worst, _apart(*(read(a) for a in (old, array, new))))
-        if not worst <= _TOLERANCE:
+        if not math.isfinite(float(read(right[-1]))):
+            return  # the steps have diverged, which fit says; nothing can be told
+        start = [*map(read, before), np.zeros(())]
+        far = max(map(_apart, start, map(read, right), map(read, found)))
+        if not far <= _TOLERANCE:
             raise ValueError(
-                f"run as a program, the first step moves parameters elsewhere (by {worst:.2g} of the step)"
+                f"as a program, a step moves parameters elsewhere (by {far:.2g} of the step)"
             )
+
+
+def _arrays(see: See, carry: Any) -> list[Array]:
+    """Return all arrays of a carry."""
+    arrays: list[Array] = []
+
+    def note(array: Array) -> Array:
+        arrays.append(array)
+        return array
+
+    see(carry, note)
+    return arrays
+
+
+def _restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:
+    for array, value in zip(arrays, values, strict=True):
+        array[...] = value
 
 
 def _apart(old: Any, right: Any, found: Any) -> float:
@@ -359,9 +376,7 @@ def _launches(plan: Plan, device: Device) -> list[Launch]:
         return array.T if matrix.transposed else array
 
     kernels = [launch for launch in plan.launches if isinstance(launch, Kernel)]
-    names = [f"nnb_{i}" for i in range(len(kernels))]
-    source = HEAD + "".join(k.text.format(name=n) for k, n in zip(kernels, names, strict=True))
-    functions = iter(device.kernels(source, names))
+    functions = iter(device.kernels(*program(kernels)))
     launches: list[Launch] = []
     for launch in plan.launches:
         if isinstance(launch, Kernel):

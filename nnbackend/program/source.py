@@ -2,7 +2,7 @@
 
 A kernel computes the values of its roots where they are needed: every elementwise operation and every
 change of place between memory and root becomes an expression of the index, so nothing in between is ever
-stored. ``HEAD`` stands once before the kernels of a program.
+stored. ``head.cu`` stands once before the kernels of a program.
 
 All loops go in strides of the grid: any number of blocks and threads gives the same numbers, and the
 order of additions depends on the number of threads only, never on chance.
@@ -21,14 +21,20 @@ import numpy as np
 from nnbackend.program.operations import OPERATIONS, REDUCTIONS
 from nnbackend.program.trace import External, Node, Untraceable
 
-__all__ = ["HEAD", "Kernel", "Place", "Root", "Unfusible", "kernel"]
+__all__ = ["Kernel", "Place", "Root", "Unfusible", "kernel", "program"]
 
-HEAD = resources.files("nnbackend.program").joinpath("head.cu").read_text("utf-8")
+_HEAD = resources.files("nnbackend.program").joinpath("head.cu").read_text("utf-8")
 
 _TYPES = {
     "bool": "bool", "int32": "int", "int64": "long long", "float32": "float", "float64": "double",
     "float16": "float", "bfloat16": "float",
 }  # fmt: skip
+_HALVES = {
+    "__half": "#include <cuda_fp16.h>\n"
+    "__device__ inline float nnb_load(__half x) { return __half2float(x); }\n",
+    "__nv_bfloat16": "#include <cuda_bf16.h>\n"
+    "__device__ inline float nnb_load(__nv_bfloat16 x) { return __bfloat162float(x); }\n",
+}
 _STORED = _TYPES | {"float16": "__half", "bfloat16": "__nv_bfloat16"}
 _SPLIT = 1 << 16  # numbers above which one block of threads does not add up all
 _PARTS = 256  # blocks that do it then
@@ -83,6 +89,14 @@ class Kernel:
     places: tuple[Place, ...]
     blocks: int
     threads: tuple[int, int]
+
+
+def program(kernels: Sequence[Kernel]) -> tuple[str, list[str]]:
+    """Return the text of a program with these kernels, and their names."""
+    names = [f"nnb_{i}" for i in range(len(kernels))]
+    body = "".join(k.text.format(name=name) for k, name in zip(kernels, names, strict=True))
+    halves = "".join(text for kind, text in _HALVES.items() if kind in body)
+    return halves + _HEAD + body, names
 
 
 def kernel(roots: Sequence[Root], places: Callable[[Node], Place | None]) -> list[Kernel]:
@@ -247,7 +261,9 @@ class _Emitter:
     def _astype(self, node: Node, index: Index) -> str:
         name = self.value(node.args[0], index)
         if node.dtype.name in ("float16", "bfloat16"):
-            return f"nnb_load(({_STORED[node.dtype.name]})((float)({name})))"  # rounded as it is asked
+            return (
+                f"nnb_load(({_STORED[node.dtype.name]})((float)({name})))"  # rounded as it is asked
+            )
         if node.dtype == np.bool_:
             return f"({name} != 0)"
         return f"({_type(node.dtype)})({name})"
@@ -442,7 +458,11 @@ def _one_number(root: Root, places: Callable[[Node], Place | None], blocks: int)
 
 
 def _kernel(
-    emitter: _Emitter, roots: Sequence[Root], lines: list[str], blocks: int, threads: tuple[int, int]
+    emitter: _Emitter,
+    roots: Sequence[Root],
+    lines: list[str],
+    blocks: int,
+    threads: tuple[int, int],
 ) -> Kernel:
     parameters, places = emitter.arguments([root.place for root in roots])
     body = "\n".join(_indented(lines))
@@ -455,7 +475,9 @@ def _stored(emitter: _Emitter, root: Root, name: str, flat: str) -> str:
     """Return the statement that puts a value where it goes."""
     dtype = root.value.dtype
     pointer = emitter.pointer(root.place, dtype)
-    where = flat if root.at is None else f"{emitter.value(root.at, ())} * {root.value.size} + {flat}"
+    where = (
+        flat if root.at is None else f"{emitter.value(root.at, ())} * {root.value.size} + {flat}"
+    )
     value = name if _type(dtype) == _STORED[dtype.name] else f"({_STORED[dtype.name]})({name})"
     return f"{pointer}[{where}] = {value};"
 

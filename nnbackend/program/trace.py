@@ -131,6 +131,18 @@ class Trace:
         self.stores.append(Store(external, value.node, None if at is None else at.node))
 
 
+def _both(operation: str) -> tuple[Any, Any]:
+    """Return the methods ``self o other`` and ``other o self`` for an operation."""
+
+    def forward(self: Traced, other: Any) -> Any:
+        return elementwise(operation, self, other) if _fits(other) else NotImplemented
+
+    def backward(self: Traced, other: Any) -> Any:
+        return elementwise(operation, other, self) if _fits(other) else NotImplemented
+
+    return forward, backward
+
+
 class Traced:
     """An array of which only shape and dtype are known; see the module."""
 
@@ -173,12 +185,12 @@ class Traced:
         return "traced"
 
     @property
-    def T(self) -> Traced:  # noqa: N802  # the standard's name
+    def T(self) -> Traced:
         """The transposed matrix."""
         return self.mT
 
     @property
-    def mT(self) -> Traced:  # noqa: N802  # the standard's name
+    def mT(self) -> Traced:
         """The array with its last two axes exchanged."""
         axes = (*range(self.ndim - 2), self.ndim - 1, self.ndim - 2)
         return transposed(self, axes)
@@ -206,6 +218,21 @@ class Traced:
     def __iter__(self) -> Any:
         return (self[i, ...] for i in range(self.shape[0]))
 
+    __add__, __radd__ = _both("add")
+    __sub__, __rsub__ = _both("subtract")
+    __mul__, __rmul__ = _both("multiply")
+    __truediv__, __rtruediv__ = _both("divide")
+    __pow__, __rpow__ = _both("pow")
+    __and__, __rand__ = _both("bitwise_and")
+    __or__, __ror__ = _both("bitwise_or")
+    __xor__, __rxor__ = _both("bitwise_xor")
+    __lshift__, __rlshift__ = _both("bitwise_left_shift")
+    __rshift__, __rrshift__ = _both("bitwise_right_shift")
+    __eq__, _ = _both("equal")
+    __ne__, _ = _both("not_equal")
+    __lt__, __gt__ = _both("less")
+    __le__, __ge__ = _both("less_equal")
+
     def __neg__(self) -> Traced:
         return elementwise("negative", self)
 
@@ -222,34 +249,6 @@ class Traced:
         if not isinstance(other, Traced):
             return NotImplemented
         return product(self, other)
-
-
-def _operators() -> None:
-    """Give :class:`Traced` the operators that are elementwise operations."""
-    names = {
-        "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "pow": "pow",
-        "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
-        "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
-    }  # fmt: skip
-    compared = {
-        "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal",
-        "gt": "greater", "ge": "greater_equal",
-    }  # fmt: skip
-    for short, operation in (names | compared).items():
-
-        def forward(self: Traced, other: Any, operation: str = operation) -> Any:
-            return elementwise(operation, self, other) if _fits(other) else NotImplemented
-
-        setattr(Traced, f"__{short}__", forward)
-    for short, operation in names.items():
-
-        def backward(self: Traced, other: Any, operation: str = operation) -> Any:
-            return elementwise(operation, other, self) if _fits(other) else NotImplemented
-
-        setattr(Traced, f"__r{short}__", backward)
-
-
-_operators()
 
 
 def elementwise(operation: str, *operands: Any) -> Traced:
