@@ -64,18 +64,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"unknown sections: {', '.join(unknown)}; there are {names},{on_gpu}")
     if misplaced := sorted(set(sections) & set(SECTIONS)) if there is gpu.SECTIONS else []:
         parser.error(f"measured on the CPU: {', '.join(misplaced)}; on a GPU there are {on_gpu}")
-    device = None
+    device = cuda = None
     if options.device == "cuda":
         try:
-            on_card = next((name for name in chosen if name in ("cupy", "torch")), "torch")
-            device = nnbackend.get_backend(on_card, "cuda").device_name()
+            name = next((name for name in chosen if name in ("cupy", "torch")), "torch")
+            on_card = nnbackend.get_backend(name, "cuda")
+            device, cuda = on_card.device_name(), on_card.versions()
         except nnbackend.errors.BackendUnavailableError as error:
             parser.error(str(error))
     today = datetime.date.today().isoformat()
     path = arguments.output
     if path is None and not arguments.quick:
         path = RESULTS / f"{today}-{machine.slug(device)}.json"
-    facts = machine.describe(device)
+    facts = machine.describe(device, cuda)
     if (facts["load"] or 0) > 0.5:
         print(f"this machine is busy (load {facts['load']}): the figures will be rough")
     results: dict[str, Any] = {"sections": {}}
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             tables.append(table)
             results["sections"][section] = {"measured": today, "tables": tables}
             results |= {"schema": 1, "date": today, "quick": arguments.quick}
-            facts |= machine.loaded(device)  # libraries are loaded as they are needed
+            facts |= machine.loaded(cuda)  # libraries are loaded as they are needed
             results |= {"backends": options.backends, "machine": facts}
             results["left_out"] = options.left_out
             if path is not None:

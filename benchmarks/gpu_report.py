@@ -43,6 +43,12 @@ TARGETS: list[tuple[str, tuple[str, ...], float]] = [
     ("gpu-predict/one/784-256-10", ("PyTorch",), 1.00),
 ]
 
+HOW = """
+All contestants compute on the card, in turns, in one process. A run is of many steps, and ends with
+waiting for the card. What is made once, as programs and graphs, is made before the runs that are
+timed: so nnbackend trains with `partial_fit`, which goes on with the program that it has, while
+each `fit` makes its own.
+"""
 STEPS = """
 A training step in float32, products too, over fresh batches; the number after the network is that
 of the rows in a batch. "nnbackend cupy" is what one gets without asking: the step as a CUDA graph
@@ -85,7 +91,7 @@ def block(results: dict[str, Any]) -> str:
     """Return the text: machine, targets, and a part for each section there are results for."""
     sections = {name: section["tables"] for name, section in results["sections"].items()}
     by_key = {table["key"]: table for tables in sections.values() for table in tables}
-    return _joined(described(results), targets(by_key), *_parts(sections))
+    return _joined(described(results), HOW, targets(by_key), *_parts(sections))
 
 
 def _joined(*parts: str) -> str:

@@ -20,8 +20,13 @@ _PACKAGES = (
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
-def describe(device: str | None = None) -> dict[str, Any]:
-    """Return the machine without anything that names its owner. ``device``: a GPU in words."""
+def describe(device: str | None = None, cuda: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the machine without anything that names its owner.
+
+    Args:
+        device: a GPU in words.
+        cuda: versions of what is below the library that it is used with.
+    """
     return {
         "slug": slug(device),
         "cpu": processor(),
@@ -31,15 +36,18 @@ def describe(device: str | None = None) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions(),
-        **loaded(device),
+        **loaded(cuda),
         "load": load(),
         "environment": {name: os.environ[name] for name in _THREADS if name in os.environ},
     }
 
 
-def loaded(device: str | None = None) -> dict[str, Any]:
+def loaded(cuda: dict[str, str] | None = None) -> dict[str, Any]:
     """Return what is known once libraries are loaded: their threads, and on a GPU their CUDA."""
-    return {"pools": pools()} | ({"cuda": cuda()} if device else {})
+    torch = sys.modules.get("torch")
+    if cuda is not None and torch is not None and torch.version.cuda:
+        cuda = cuda | {"PyTorch": f"CUDA {torch.version.cuda}"}
+    return {"pools": pools()} | ({} if cuda is None else {"cuda": cuda})
 
 
 _ASKED = {
@@ -70,22 +78,6 @@ def card() -> dict[str, str]:
     if done.returncode or len(answers) != len(_ASKED):
         return {}
     return dict(zip(_ASKED, answers, strict=True))
-
-
-def cuda() -> dict[str, str]:
-    """Return the versions of CUDA that the driver and the loaded libraries have."""
-    found: dict[str, str] = {}
-    cupy, torch = sys.modules.get("cupy"), sys.modules.get("torch")
-    if cupy is not None:
-        runtime = cupy.cuda.runtime
-        for name, version in (
-            ("driver", runtime.driverGetVersion()),
-            ("CuPy", runtime.runtimeGetVersion()),
-        ):
-            found[name] = f"{version // 1000}.{version % 1000 // 10}"
-    if torch is not None and torch.version.cuda:
-        found["PyTorch"] = torch.version.cuda
-    return found
 
 
 def load() -> float | None:
