@@ -58,6 +58,31 @@ class BackendStatus:
     device: str = ""
 
 
+class Forward:
+    """A forward pass outside training.
+
+    Args:
+        function: ``function(params, x) -> y``.
+    """
+
+    def __init__(self, function: Callable[[Any, Array], Array]) -> None:
+        self._function = function
+
+    def __call__(self, params: Any, x: Array) -> Array:
+        """Return the output for rows on the backend."""
+        return self._function(params, x)
+
+    def again(self, params: Any, x: Any) -> Array | None:
+        """Return the output for rows like the last ones, without what surrounds a pass, or None.
+
+        Args:
+            params: the parameters.
+            x: anything. None comes back unless it is real, finite numbers in the shape of the last rows,
+                and the pass was recorded for these parameters.
+        """
+        return None
+
+
 class Backend:
     """An array library, a device and a floating-point dtype.
 
@@ -86,6 +111,8 @@ class Backend:
     """Whether a new batch shape costs a compilation; then the last, smaller batch is padded."""
     block_bytes: ClassVar[int] = 1 << 26
     """How much data is gathered at a time for batches in random order."""
+    forward_bytes: ClassVar[int | None] = None
+    """How large a layer's input may be outside training, to stay in the cache; None: any size."""
     chunk: ClassVar[int | None] = None
     """How many numbers the optimiser updates at a time, so that they stay in the cache."""
 
@@ -144,9 +171,16 @@ class Backend:
         """Return a function that does the same, compiled where the library can."""
         return function
 
-    def recorded(self, forward: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
-        """Return ``forward(params, x) -> y``, that does nothing but compute, with less around it."""
-        return forward
+    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+        """Return a forward pass that does nothing but compute, with less around it.
+
+        ``forward_on(backend)`` is ``forward(params, x) -> y`` on this backend, or on one that traces.
+        """
+        return Forward(self.compile(forward_on(self)))
+
+    def joined(self, parts: Iterable[Array], rows: int) -> Array:
+        """Return arrays of successive rows, ``rows`` in all, as one."""
+        return self.xp.concat(list(parts))
 
     def scan(
         self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 from nnbackend import activations, data, losses, metrics, optimizers, random, training
 from nnbackend import backend as backends
 from nnbackend.activations import Identity
-from nnbackend.backend import Backend
+from nnbackend.backend import Backend, Forward
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
@@ -97,7 +98,7 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
-        self._forward: Callable[[Params, Array], Array] | None = None
+        self._forward: Forward | None = None
         if input_shape is not None:
             self.build(input_shape)
 
@@ -226,26 +227,58 @@ class Network:
 
     __call__ = forward
 
-    def predict(self, x: Any, *, batch_size: int = 4096) -> Array:
+    def predict(self, x: Any, *, batch_size: int = training.BATCH_ROWS) -> Array:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
             x: array-like of shape (rows, *input_shape). Of a memory map, so many rows are read at a
                 time.
-            batch_size: rows computed at a time; bounds the memory.
+            batch_size: rows computed at a time, or fewer where that is faster; bounds the memory.
         """
-        batch_size = check_size("batch_size", batch_size)
+        if self._forward is None:
+            self._forward = training.forward_pass(self.layers, self.backend)
+        if batch_size is training.BATCH_ROWS:  # none is given
+            y = self._forward.again(self._params, x)
+            if y is not None:
+                return y
+        size = check_size("batch_size", batch_size)
+        bring = None
         with self.backend.scope():
-            if isinstance(x, np.memmap) and len(x) > batch_size:
-                starts = range(0, len(x), batch_size)
-                parts = [self.predict(np.array(x[i : i + batch_size])) for i in starts]
-                return self.backend.xp.concat(parts)
-            x = self._rows(x)
-            if self._forward is None:
-                self._forward = training.forward_pass(self.layers, self.backend)
+            if self._read_in_parts(x, size):
+                bring = partial(self._part, x)
+            else:
+                x = self._rows(x)
             return training.forward_in_batches(
-                self._forward, self.params, x, self.backend, batch_size
+                self._forward, self.params, x, self.backend, size, bring
             )
+
+    def _read_in_parts(self, x: Any, size: int) -> bool:
+        """Return whether rows are brought to the backend as they are needed, and not all at once.
+
+        Of a memory map, for the memory; of other arrays on the host for the time: what is converted and
+        checked just before it is used is still in the cache then.
+        """
+        if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf" or self._params is None:
+            return False
+        mapped = isinstance(x, np.memmap) and x.ndim > 0 and len(x) > size
+        if not mapped and self.backend.name != "numpy":
+            return False
+        data.check_rows(x.shape, self.input_shape)
+        return True
+
+    def _part(self, x: np.ndarray[Any, Any], part: np.ndarray[Any, Any], first: int) -> Array:
+        """Return some rows of ``x`` on the backend.
+
+        Raises:
+            ValueError: a number is not finite; the message counts those of ``x``, or of a memory map
+                those of the part.
+        """
+        if isinstance(x, np.memmap):
+            return data.inputs(np.array(part), self.backend, self.input_shape, first=first)
+        rows = self.backend.asarray(part)
+        if not self.backend.all_finite(rows):
+            self._rows(x)  # which counts all that are not
+        return rows
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return an array of this network's backend as a NumPy array."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from nnbackend import random, regularizers
 from nnbackend.accumulation import Parts, gradients, gradients_in_parts
-from nnbackend.backend import Backend
+from nnbackend.backend import Backend, Forward
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
@@ -25,10 +25,11 @@ from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.registry import is_built_in
-from nnbackend.tree import flatten, unflatten
-from nnbackend.types import Array, Context, Layer, Params
+from nnbackend.tree import flatten, leaves, unflatten
+from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = [
+    "BATCH_ROWS",
     "Begun",
     "Objective",
     "Samples",
@@ -40,7 +41,8 @@ __all__ = [
     "training_step",
 ]
 
-_BATCH_ROWS = 4096  # rows of a forward pass outside training
+BATCH_ROWS = 4096  # rows of a forward pass outside training
+_FEWEST_ROWS = 512  # products of fewer rows than that are slower
 _UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
@@ -184,16 +186,21 @@ def is_own(optimizer: Optimizer) -> bool:
     return own and all(map(is_own, optimizer.wrapped))
 
 
-def _forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
+def _forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the forward pass outside training."""
-    ctx = Context(backend)
 
-    def forward(params: Params, x: Array) -> Array:
-        return layers.forward(params, x, ctx)[0]
+    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
+        ctx = Context(backend)
+
+        def forward(params: Params, x: Array) -> Array:
+            return layers.forward(params, x, ctx)[0]
+
+        return forward
 
     # See _training_step for what may be recorded.
-    program = backend.compile(forward)
-    return backend.recorded(program) if is_built_in(layers) else program
+    if is_built_in(layers):
+        return backend.recorded(forward_on)
+    return Forward(backend.compile(forward_on(backend)))
 
 
 # Compiled programs depend on descriptions alone, not on parameters: what is compiled once serves every
@@ -218,7 +225,7 @@ def training_step(
     return _training_step(*description)
 
 
-def forward_pass(layers: Layer, backend: Backend) -> Callable[[Params, Array], Array]:
+def forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
     description: Any = (layers, backend)
     if backend.static_shapes and _hashable(description):
@@ -583,21 +590,46 @@ def measure(
 
 
 def forward_in_batches(
-    forward: Callable[[Params, Array], Array],
+    forward: Forward,
     params: Params,
     x: Array,
     backend: Backend,
-    batch_size: int = _BATCH_ROWS,
+    batch_size: int = BATCH_ROWS,
+    bring: Callable[[Any, int], Array] | None = None,
 ) -> Array:
-    """Return the outputs for all rows, computed a batch at a time to bound the memory."""
+    """Return the outputs for all rows, computed a batch at a time to bound the memory.
+
+    Args:
+        forward: the pass.
+        params: the parameters.
+        x: the rows.
+        backend: that computes.
+        batch_size: rows computed at a time, or fewer where that is faster.
+        bring: from rows of ``x``, and the number of their first, to rows on the backend; None: they are
+            there.
+    """
     rows = x.shape[0]
-    if rows <= batch_size:
-        return forward(params, x)
-    parts = [
-        forward(params, x[start : min(start + batch_size, rows), ...])
-        for start in range(0, rows, batch_size)
-    ]
-    return backend.xp.concat(parts)
+    size = min(batch_size, rows)
+    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
+        size = min(size, _cached_rows(params, x.shape, backend))
+    if rows <= size:
+        return forward(params, x if bring is None else bring(x, 0))
+
+    def outputs() -> Iterator[Array]:
+        for start in range(0, rows, size):
+            part = x[start : min(start + size, rows), ...]
+            yield forward(params, part if bring is None else bring(part, start))
+
+    return backend.joined(outputs(), rows)
+
+
+def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
+    """Return how many rows to compute at a time, so that the widest layer's input stays in the cache."""
+    assert backend.forward_bytes is not None
+    widths = [n for p in leaves(params) for n in p.shape[-1:]]
+    numbers: int = math.prod(shape[1:-1]) * max(shape[-1], *widths, 1)
+    row_bytes: int = numbers * backend.xp.finfo(backend.dtype).bits // 8
+    return max(_FEWEST_ROWS, backend.forward_bytes // row_bytes)
 
 
 def _parts(

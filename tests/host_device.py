@@ -67,10 +67,14 @@ void nnb_launch(int blocks, int width, int height, bool together, void (*run)(vo
 class HostDevice:
     """Runs programs on NumPy arrays.
 
+    ``epilogues``: whether it tells programs that products can add a bias and apply a ReLU.
+
     Attributes:
         sources: what was compiled.
         launched: how many launches there were.
     """
+
+    epilogues = True
 
     def __init__(self):
         self.sources = []
@@ -97,10 +101,14 @@ class HostDevice:
         height = min(height, 4)
         function(min(blocks, _BLOCKS), min(width, _THREADS // height), height, pointers)
 
-    def product(self, a, b, out):
+    def product(self, a, b, out, bias, activation):
         def launch():
             self.launched += 1
             np.matmul(a, b, out=out)
+            if bias is not None:
+                out[...] += bias
+            if activation == "relu":
+                np.maximum(out, 0.0, out=out)
 
         return launch
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ["torch", "jax", "cupy", "scipy", "sklearn", "pandas", "polars", "pyarrow", "typer",
+HEAVY = ["torch", "jax", "cupy", "nvmath", "scipy", "sklearn", "pandas", "polars", "pyarrow", "typer",
          "rich", "tqdm", "IPython", "tensorboardX",
          "array_api_strict", "hypothesis", "pytest"]  # fmt: skip
 

@@ -23,6 +23,7 @@ from nnbackend import Backend, random
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.optimizers import Clipped
 from nnbackend.program import namespace, plan, run, source
+from nnbackend.program.forward import ProgramForward
 from nnbackend.program.run import Steps, TracedBackend
 from nnbackend.program.trace import Trace, Untraceable
 
@@ -52,6 +53,10 @@ class Programs(Plain):
         traced = step_on(TracedBackend(self.dtype_name))
         self.made.append(Steps(plain, step_on(self), traced, see, self, HostDevice()))
         return self.made[-1]
+
+    def recorded(self, forward_on):
+        traced = forward_on(TracedBackend(self.dtype_name))
+        return ProgramForward(forward_on(self), traced, self, HostDevice())
 
 
 @pytest.fixture(autouse=True)
@@ -93,10 +98,9 @@ def assert_used(programs):
     assert programs[0].programs
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @each(LAYERS)
-def test_layers(case, weighted, programs):
-    assert_same([case.thing, nnb.Flatten(), nnb.Dense(2)], shape=case.shape, weighted=weighted)
+def test_layers(case, programs):
+    assert_same([case.thing, nnb.Flatten(), nnb.Dense(2)], shape=case.shape)
     assert_used(programs)
 
 
@@ -182,6 +186,21 @@ def test_another_carry_gets_programs_of_its_own(programs):
     assert len(programs) == 3
 
 
+@pytest.mark.parametrize("epilogues", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "tanh", None])
+def test_a_product_adds_the_bias_and_cuts_off_below_zero_if_it_can(
+    epilogues, activation, monkeypatch, programs
+):
+    monkeypatch.setattr(HostDevice, "epilogues", epilogues)
+    assert_same([nnb.Dense(8, activation=activation), nnb.Dense(3, "relu"), nnb.Dense(2)])
+    (program,) = programs[0].programs.values()
+    products = [launch for launch in program.plan.launches if isinstance(launch, plan.Product)]
+    fused = [p.activation for p in products if p.bias is not None]
+    # The first layer's bias is added where its output goes; tanh is not what a product can do.
+    first = {"relu": ["relu"], "tanh": [], None: [None]}[activation]
+    assert fused == ([*first, "relu"] if epilogues else [])
+
+
 def test_a_step_takes_few_launches(programs):
     """What is in one kernel: an activation with the bias, its gradient, the loss, the optimiser."""
     layers = [nnb.Dense(8, activation="gelu"), nnb.Dropout(0.1), nnb.Dense(8, "relu"), nnb.Dense(3)]
@@ -190,8 +209,16 @@ def test_a_step_takes_few_launches(programs):
     (program,) = programs[0].programs.values()
     products = [launch for launch in program.plan.launches if isinstance(launch, plan.Product)]
     assert len(products) == 3 + 5
-    # The input and two activations, two gradients, three biases, the loss (3), the optimiser, the count.
-    assert len(program.plan.launches) - len(products) <= 3 + 2 + 3 + 3 + 1
+    # The input, an activation, two gradients, three biases, the loss (2), the optimiser, the count.
+    assert len(program.plan.launches) - len(products) <= 1 + 1 + 2 + 3 + 2 + 1 + 1
+
+
+def test_the_same_step_has_the_same_text(programs):
+    """What was compiled is found again, also by another process."""
+    for _ in range(2):
+        fitted(Programs, [nnb.Dense(5, activation="softmax"), nnb.Dense(2)])
+    first, second = (steps.device.sources for steps in programs)
+    assert first == second
 
 
 def test_memory_between_launches_is_used_again(programs):
@@ -207,8 +234,8 @@ def test_memory_between_launches_is_used_again(programs):
 class Wrong(HostDevice):
     """A device whose products are wrong."""
 
-    def product(self, a, b, out):
-        launch = super().product(a, b, out)
+    def product(self, a, b, out, bias, activation):
+        launch = super().product(a, b, out, bias, activation)
 
         def wrong():
             launch()
@@ -265,7 +292,7 @@ def traced(function, *arrays):
     value = function(*map(trace.array, inputs))
     out = np.zeros(value.shape, value.dtype)
     trace.store(out, value)
-    for launch in run._launches(plan.plan(trace.stores), HostDevice()):
+    for launch in run.launches(plan.plan(trace.stores), HostDevice()):
         launch()
     return out
 
@@ -342,7 +369,7 @@ def test_stores_keep_their_order(change):
     expected = (b * 2.0, a + 1.0) if change is swapped else (a * 2.0, b + a * 2.0)
     trace = Trace()
     change(trace, trace.array(a), trace.array(b))
-    for launch in run._launches(plan.plan(trace.stores), HostDevice()):
+    for launch in run.launches(plan.plan(trace.stores), HostDevice()):
         launch()
     assert_array_equal([a, b], expected)
 
@@ -393,3 +420,55 @@ def test_kernels_are_valid_cuda(programs, tmp_path):
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# Predictions.
+
+
+@each(ACTIVATIONS)
+def test_predictions(case):
+    layers = [nnb.Dense(5, activation=case.thing), nnb.Dropout(0.2), nnb.Dense(2, "softmax")]
+    net = nnb.Network(layers, backend=Programs(None, "float64"), input_shape=4)
+    for i in range(6):
+        x = rows((3, 4), seed=i)
+        assert_allclose(net.predict(x), net.to(Plain(None, "float64")).predict(x), rtol=1e-12)
+    assert net._forward.refused is None
+    assert net._forward._launch is not None
+    launched = net._forward._device.launched
+    net.predict(rows((3, 4)).astype("f4"))  # another dtype, from the host
+    assert net._forward._device.launched > launched
+
+
+def test_predictions_follow_rows_and_parameters():
+    net = nnb.Network([nnb.Dense(3, "relu"), nnb.Dense(2)], backend=Programs(), input_shape=4)
+    x, y = rows((3, 4)), rows((3, 2))
+
+    def assert_right():
+        expected = net.to(Plain()).predict(x)
+        found = [net.predict(x) for _ in range(5)]
+        assert_allclose(found[0], expected, rtol=1e-6)
+        for again in found[1:]:
+            assert_allclose(again, expected, rtol=1e-6)
+        assert_allclose(net.predict(x[:2]), expected[:2], rtol=1e-6)
+
+    assert_right()
+    net.load_state_dict({name: 2.0 * p for name, p in net.state_dict().items()})
+    assert_right()
+    net.params["0"]["bias"] += 1.0
+    assert_right()
+    net.fit(x, y, epochs=3, verbose=0)
+    assert_right()
+    for bad in (np.full((3, 4), np.nan), np.full((3, 4), 1e300)):
+        with pytest.raises(ValueError, match="finite"):
+            net.predict(bad)
+
+
+def test_predictions_that_go_wrong_are_made_as_they_are(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "HostDevice", Wrong)
+    net = nnb.Network([nnb.Dense(2)], backend=Programs(), input_shape=4)
+    x = rows((3, 4))
+    expected = net.predict(x)
+    net.predict(x)
+    with pytest.warns(RuntimeWarning, match="outputs are others"):
+        assert_array_equal(net.predict(x), expected)
+    assert_array_equal(net.predict(x), expected)

@@ -83,9 +83,8 @@ class Captured:
                     raise
                 graph = stream.end_capture()
             graph.upload(stream)  # now, rather than with the first launch
-        except (
-            Exception
-        ) as error:  # if it is not the capture's fault, the run that follows will show
+        except Exception as error:
+            # Whatever it is: if it was not the capture's fault, the run that follows raises it.
             self.refused = f"{type(error).__name__}: {error}"
         else:
             self._graph = graph

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,15 +185,15 @@ class _Matrix:
         rows, columns = self.array.shape
         return (columns, rows) if self.by_rows else (rows, columns)
 
-    @property
-    def alignment(self) -> int:
-        """The largest power of two that divides the address, up to 256, which is all that matters."""
-        return _alignment(self.array)
+
+def _address(array: Array) -> int:
+    """Return where an array's first element lies on the device."""
+    return int(array.data.ptr)
 
 
 def _alignment(array: Array) -> int:
-    address = int(array.data.ptr)
-    return min(256, address & -address)
+    """Return the largest power of two that divides the address, up to 256: more is of no use."""
+    return min(256, _address(array) & -_address(array))
 
 
 class Product:
@@ -217,7 +218,8 @@ class Product:
         workspace: from :func:`new_workspace`. Default: one of its own.
 
     Raises:
-        ProductError: the arrays do not fit together, or cuBLASLt has no algorithm for them.
+        ProductError: the arrays do not fit together, or cuBLASLt has no algorithm for them. It need not
+            have bias and activation in each precision.
     """
 
     def __init__(
@@ -248,11 +250,11 @@ class Product:
         epilogue = _EPILOGUES[activation, bias is not None]
         self._description = _describe(self._lt, made, arithmetic, first, second, epilogue, bias)
         self._layouts = [_layout(self._lt, made, matrix) for matrix in (first, second, result)]
-        self._addresses = [int(matrix.array.data.ptr) for matrix in (first, second, result)]
+        self._addresses = [_address(matrix.array) for matrix in (first, second, result)]
+        alignments = [_alignment(matrix.array) for matrix in (first, second, result)]
+        # A bias is read as the result is written: as many elements at a time.
+        alignments.append(min(_alignment(array) for array in (out, bias) if array is not None))
         half = arithmetic.inputs in ("float16", "bfloat16")
-        alignments = [matrix.alignment for matrix in (first, second, result)]
-        # A bias is read as the result is written, so many elements at a time.
-        alignments.append(min(alignments[-1], 256 if bias is None else _alignment(bias)))
         self._algorithms = self._candidates(alignments, half)
         self._choose(0)
 
@@ -306,10 +308,8 @@ class Product:
         try:
             for name, value in wanted.items():
                 attribute = lt.MatmulPreferenceAttribute[name]
-                number = np.array(value, lt.get_matmul_preference_attribute_dtype(attribute))
-                lt.matmul_preference_set_attribute(
-                    preference, attribute, number.ctypes.data, number.nbytes
-                )
+                dtype = lt.get_matmul_preference_attribute_dtype(attribute)
+                _set(lt.matmul_preference_set_attribute, preference, attribute, value, dtype)
             a, b, out = self._layouts
             lt.matmul_algo_get_heuristic(
                 self._device_handle,
@@ -343,7 +343,7 @@ class Product:
             *(out, out_layout),  # what beta is multiplied with
             *(out, out_layout),  # where the result goes
             self._algorithms[index : index + 1].ctypes.data,  # the first field is the algorithm
-            int(self._workspace.data.ptr),
+            _address(self._workspace),
             int(self._workspace.nbytes),
         )
 
@@ -413,7 +413,7 @@ def _column_major(
     first, second, result = _Matrix.of(a, "a"), _Matrix.of(b, "b"), _Matrix.of(out, "out")
     if result.by_rows:
         return second.transposed, first.transposed, result.transposed
-    if bias is not None:  # it would be added to the rows of cuBLASLt's result: to columns' elements
+    if bias is not None:  # the epilogue would add it to each column of out
         raise ProductError("a bias needs an out that is contiguous along its rows")
     return first, second, result
 
@@ -440,12 +440,18 @@ def _describe(
         "EPILOGUE": lt.Epilogue[epilogue],
     }
     if bias is not None:
-        values["BIAS_POINTER"] = int(bias.data.ptr)
+        values["BIAS_POINTER"] = _address(bias)
     for name, value in values.items():
         attribute = lt.MatmulDescAttribute[name]
-        number = np.array(value, lt.get_matmul_desc_attribute_dtype(attribute))
-        lt.matmul_desc_set_attribute(description, attribute, number.ctypes.data, number.nbytes)
+        dtype = lt.get_matmul_desc_attribute_dtype(attribute)
+        _set(lt.matmul_desc_set_attribute, description, attribute, value, dtype)
     return int(description)
+
+
+def _set(setter: Callable[..., None], thing: int, attribute: int, value: int, dtype: Any) -> None:
+    """Set an attribute of a descriptor, which is read from memory on the host."""
+    number = np.array(value, dtype)
+    setter(thing, attribute, number.ctypes.data, number.nbytes)
 
 
 def _layout(lt: Any, made: list[tuple[Any, int]], matrix: _Matrix) -> int:

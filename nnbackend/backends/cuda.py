@@ -27,11 +27,13 @@ class CudaDevice:
 
     Attributes:
         refused: why launches are not captured; "" if they are.
+        epilogues: whether products can add a bias and apply a ReLU.
     """
 
     def __init__(self, cupy: Any, graphs: bool = True, tf32: bool = False) -> None:
         self._cupy, self._tf32 = cupy, tf32
         self.refused = cublaslt.available() if graphs else "it was not asked for"
+        self.epilogues = not self.refused
         self._workspace: Array | None = None
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -47,7 +49,14 @@ class CudaDevice:
         module = self._cupy.RawModule(code=source, options=_OPTIONS)
         return [_launcher(module.get_function(name)) for name in names]
 
-    def product(self, a: Array, b: Array, out: Array) -> Callable[[], Any]:
+    def product(
+        self,
+        a: Array,
+        b: Array,
+        out: Array,
+        bias: Array | None = None,
+        activation: str | None = None,
+    ) -> Callable[[], Any]:
         """Return the launch of a product: cuBLASLt's where launches are captured, else CuPy's."""
         if self.refused:
             return lambda: self._cupy.matmul(a, b, out=out)
@@ -55,7 +64,14 @@ class CudaDevice:
             self._workspace = cublaslt.new_workspace(self._cupy)
         compute = "tf32" if self._tf32 and a.dtype == np.float32 else None
         product = cublaslt.Product(
-            self._cupy, a, b, out, compute=compute, workspace=self._workspace
+            self._cupy,
+            a,
+            b,
+            out,
+            compute=compute,
+            bias=bias,
+            activation=activation,
+            workspace=self._workspace,
         )
         return product.launch
 

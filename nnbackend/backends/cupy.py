@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nnbackend.backend import Backend, import_library
+from nnbackend.backend import Backend, Forward, import_library
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
 
@@ -114,12 +114,27 @@ class CuPyBackend(Backend):
         plain = super().scan(step_on)
         if see is None or how == "plain":
             return plain
-        from nnbackend.backends.cuda import CudaDevice
         from nnbackend.program.run import Steps, TracedBackend
 
-        device = CudaDevice(self._cupy, graphs=how == "graph")
         traced = step_on(TracedBackend(self.dtype_name))
-        return Steps(plain, step_on(self), traced, see, self, device)
+        return Steps(plain, step_on(self), traced, see, self, self._runner(how))
+
+    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+        """Return the forward pass; on few rows, again and again, it runs as a program."""
+        how = _how()
+        if how == "plain":
+            return super().recorded(forward_on)
+        from nnbackend.program.forward import ProgramForward
+        from nnbackend.program.run import TracedBackend
+
+        traced = forward_on(TracedBackend(self.dtype_name))
+        return ProgramForward(forward_on(self), traced, self, self._runner(how))
+
+    def _runner(self, how: str) -> Any:
+        """Return what runs programs."""
+        from nnbackend.backends.cuda import CudaDevice
+
+        return CudaDevice(self._cupy, graphs=how == "graph")
 
     def read(self, numbers: Any) -> Any:
         """Return the numbers of many steps on the host in float64."""

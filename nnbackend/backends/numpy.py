@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, ClassVar
 
 import array_api_compat.numpy
 import numpy as np
 
-from nnbackend.backend import Backend, finite_on_host, register_namespace
+from nnbackend.backend import Backend, Forward, finite_on_host, register_namespace
+from nnbackend.backends.prediction import RecordedForward
 from nnbackend.backends.recording import Watched
-from nnbackend.backends.replay import ForwardPass, See, TrainingStep
+from nnbackend.backends.replay import See, TrainingStep
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.types import Array, Namespace
 
@@ -53,6 +54,7 @@ class NumPyBackend(Backend):
     install = "pip install numpy"
     slices_are_views = True
     block_bytes: ClassVar[int] = 1 << 21  # stays in the cache until it is used
+    forward_bytes: ClassVar[int | None] = 1 << 21
     # 64 Ki numbers of a parameter, its gradient and the optimiser's averages fit in a 2 MB L2 cache.
     chunk: ClassVar[int | None] = 1 << 16
 
@@ -95,9 +97,20 @@ class NumPyBackend(Backend):
 
         return super().scan(lambda backend: one)
 
-    def recorded(self, forward: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Array]:
+    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""
-        return ForwardPass(forward)
+        return RecordedForward(forward_on(self))
+
+    def joined(self, parts: Iterable[Array], rows: int) -> Array:
+        """Return arrays of successive rows, put where they go as they come."""
+        result: Any = None
+        done = 0
+        for part in parts:
+            if result is None:
+                result = np.empty((rows, *part.shape[1:]), dtype=part.dtype)
+            result[done : done + len(part)] = part
+            done += len(part)
+        return result
 
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""
@@ -105,7 +118,7 @@ class NumPyBackend(Backend):
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context without NumPy's warnings: overflow shows in results, and fit says so."""
-        return np.errstate(over="ignore", invalid="ignore", divide="ignore")
+        return np.errstate(all="ignore")
 
     def read(self, numbers: Any) -> np.ndarray[Any, Any]:
         """Return the numbers of many steps as an array."""

@@ -1,22 +1,20 @@
-"""Run a training step, or a forward pass, from a recording of the NumPy calls it makes."""
+"""Run a training step from a recording of the NumPy calls it makes."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nnbackend.backends.recording import Call, Recorder, Watched, essence
-from nnbackend.types import Array, Params
+from nnbackend.types import Array
 
-__all__ = ["ForwardPass", "TrainingStep"]
+__all__ = ["TrainingStep"]
 
 _EARLY = 64  # steps of a small batch, in which less is gained than recordings take
 _LARGE = 1 << 16  # numbers in a batch whose steps are recorded at once, for the memory
-_SMALL = 1 << 14  # numbers in the input of a forward pass that is worth recording
 _COPIED = 1 << 13  # bytes of an input that are copied in less time than calls are given a new one
 
 See = Callable[[Any, Callable[[Array], Array]], Any]
@@ -201,71 +199,6 @@ class TrainingStep:
         return _results(self._values)
 
 
-class ForwardPass:
-    """A forward pass outside training, from a recording where it is small and repeated.
-
-    Args:
-        function: ``function(params, x) -> y``.
-    """
-
-    def __init__(self, function: Callable[[Params, Array], Array]) -> None:
-        self._function = function
-        self._lock = threading.Lock()
-        self._places: list[tuple[Params, str, Any]] = []
-        self._x: Any = np.empty(0)
-        self._program: list[Callable[[], Any]] | None = None
-        self._refused = False
-
-    def __call__(self, params: Params, x: Array) -> Array:
-        """Return the output."""
-        # One recording has one piece of memory: a second thread goes without.
-        if self._refused or x.size > _SMALL or not self._lock.acquire(blocking=False):
-            return self._function(params, x)
-        try:
-            if not self._known(params, x):
-                self._places, self._x = list(_places({"": params}, "")), x.copy()
-                self._program = None
-                return self._function(params, x)
-            if self._program is None:
-                return self._recorded(params, x)
-            self._x[...] = x
-            for call in self._program:
-                call()
-            return self._y.copy()
-        finally:
-            self._lock.release()
-
-    def _known(self, params: Params, x: Array) -> bool:
-        """Return whether the arrays are those of the last call, and the input is of its shape."""
-        own = self._x
-        if x.shape != own.shape or x.dtype != own.dtype or self._places[0][2] is not params:
-            return False
-        # A loop, for `all` with a generator takes twice as long.
-        for branch, name, value in self._places:  # noqa: SIM110
-            if branch[name] is not value:
-                return False
-        return True
-
-    def _recorded(self, params: Params, x: Array) -> Array:
-        """Return the output and record the pass twice, on two inputs; see :class:`TrainingStep`."""
-        first, _ = self._record(params, x + 1.0)
-        calls, y = self._record(params, x)
-        if first is None or calls is None or essence(first) != essence(calls):
-            self._refused = True
-            return self._function(params, x)
-        self._program, self._y = [call.bound() for call in calls], y
-        return y.copy()
-
-    def _record(self, params: Params, x: Array) -> tuple[list[Call] | None, Array]:
-        """Return the calls, or None if they must not be used, and the output."""
-        recorder = Recorder()
-        self._x[...] = x
-        y = self._function(_seen(params, recorder.watch), recorder.watch(self._x))
-        calls = recorder.finished([y])
-        usable = recorder.refused is None and isinstance(y, Watched)
-        return (calls if usable else None), np.asarray(y)
-
-
 def _results(values: Sequence[Array | None]) -> tuple[Any, ...]:
     """Return loss, mass and output: what lies in the recording's memory is copied out of it."""
     loss, mass, output = values
@@ -278,18 +211,3 @@ def _results(values: Sequence[Array | None]) -> tuple[Any, ...]:
 
 def _lies_as(a: Array, b: Array) -> bool:
     return (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
-
-
-def _places(branch: Params, name: str) -> Iterator[tuple[Params, str, Any]]:
-    """Yield every branch and leaf below a place, with the place itself: dictionary, name, value."""
-    value = branch[name]
-    yield branch, name, value
-    if isinstance(value, dict):
-        for inner in value:
-            yield from _places(value, inner)
-
-
-def _seen(params: Params, function: Callable[[Array], Array]) -> Params:
-    return {
-        n: _seen(v, function) if isinstance(v, dict) else function(v) for n, v in params.items()
-    }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nnbackend.data.border import (
     brought,
     check_finite,
+    check_rows,
     check_some_weight,
     host,
     inputs,
@@ -35,6 +36,7 @@ __all__ = [
     "Source",
     "brought",
     "check_finite",
+    "check_rows",
     "check_some_weight",
     "cross_validate",
     "folds",

@@ -12,7 +12,16 @@ from nnbackend.backend import Backend, host_numbers
 from nnbackend.losses import Loss, trait
 from nnbackend.types import Array, Shape
 
-__all__ = ["brought", "check_finite", "check_some_weight", "host", "inputs", "targets", "weights"]
+__all__ = [
+    "brought",
+    "check_finite",
+    "check_rows",
+    "check_some_weight",
+    "host",
+    "inputs",
+    "targets",
+    "weights",
+]
 
 
 def inputs(
@@ -32,7 +41,13 @@ def inputs(
         ValueError: it has no rows, another shape, or numbers that are not finite.
     """
     array = brought(x, backend, name)
-    shape = tuple(array.shape)
+    check_rows(tuple(array.shape), input_shape, name)
+    check_finite(array, backend, name, first)
+    return array
+
+
+def check_rows(shape: Shape, input_shape: Shape | None, name: str = "X") -> None:
+    """Raise a ValueError if an array of that shape does not hold rows of the expected shape."""
     if len(shape) < 2:
         raise ValueError(
             f"{name} must have one row for each sample, as shape (rows, features); got shape {shape}. "
@@ -44,8 +59,6 @@ def inputs(
         raise ValueError(
             f"{name} has rows of shape {shape[1:]}, but the network was built for {input_shape}"
         )
-    check_finite(array, backend, name, first)
-    return array
 
 
 def targets(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path as FilePath
 from types import MappingProxyType
@@ -24,7 +26,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnbackend import losses, metrics, optimizers, training
 from nnbackend.activations import ACTIVATIONS, Identity
-from nnbackend.backend import BACKENDS, Backend, get_backend, namespace
+from nnbackend.backend import BACKENDS, Backend, Forward, get_backend, namespace
 from nnbackend.composition import weights_with
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
@@ -128,6 +130,10 @@ class NeuralEstimator(BaseEstimator):
     def _kept_params(self) -> Params:
         """Return the public attributes as parameters."""
         raise NotImplementedError
+
+    def _kept_arrays(self) -> list[Array]:
+        """Return the arrays of the public attributes, in any order."""
+        return leaves(self._kept_params())
 
     def _packing(self, params: Params) -> list[tuple[str, ...]]:
         """Return the order of the parameters in the vector of L-BFGS."""
@@ -577,26 +583,41 @@ class NeuralEstimator(BaseEstimator):
 
     def _output(self, X: Any, method: str) -> tuple[Array, Backend]:
         """Return the numbers before the output activation, for rows of X."""
-        plain = self._plain(X)
-        if not plain:
-            check_is_fitted(self)
-            self._check_home(X, method)
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        if self._plain(X):
+            backend, forward, params = self._prediction()
+            z = forward.again(params, X)
+            if z is None:
+                with backend.scope():
+                    bring = partial(self._part, X, backend)
+                    z = training.forward_in_batches(forward, params, X, backend, bring=bring)
+            return z, backend
+        check_is_fitted(self)
+        self._check_home(X, method)
+        X = self._validated(X)
         backend, forward, params = self._prediction()
         with backend.scope():
             if not scipy.sparse.issparse(X):
                 x = self._shaped(backend.asarray(X))
                 return training.forward_in_batches(forward, params, x, backend), backend
             X, rows = X.tocsr(), X.shape[0]
-            starts = range(0, rows, _BATCH_ROWS)
-            parts = [
+            parts = (
                 forward(params, self._shaped(dense(X[i : i + _BATCH_ROWS], backend)))
-                for i in starts
-            ]
-            return backend.xp.concat(parts), backend
+                for i in range(0, rows, _BATCH_ROWS)
+            )
+            return backend.joined(parts, rows), backend
+
+    def _validated(self, X: Any) -> Any:
+        """Return X, or raise what scikit-learn raises."""
+        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+
+    def _part(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
+        """Return some rows of X on the backend, looked at just before they are used."""
+        if not _finite(part):
+            self._validated(X)
+        return self._shaped(backend.asarray(part))
 
     def _plain(self, X: Any) -> bool:
-        """Return whether X needs no validation beyond this: finite numbers in a NumPy matrix.
+        """Return whether X needs no validation but for finite numbers: it is a fitting NumPy matrix.
 
         scikit-learn's own takes longer than the prediction of a single row.
         """
@@ -609,7 +630,6 @@ class NeuralEstimator(BaseEstimator):
             and self.__dict__.get("_home", HOST) is HOST
             and "feature_names_in_" not in self.__dict__
             and "_layers" in self.__dict__
-            and _finite(X)
         )
 
     def _check_home(self, X: Any, method: str) -> None:
@@ -638,23 +658,22 @@ class NeuralEstimator(BaseEstimator):
         home: Home = self.__dict__.get("_home", HOST)
         return home
 
-    def _prediction(self) -> tuple[Backend, Callable[[Params, Array], Array], Params]:
-        """Return backend, program and parameters; other libraries' parameters are placed once."""
-        kept = self._kept_params()
+    def _prediction(self) -> tuple[Backend, Forward, Params]:
+        """Return backend, program and parameters, which are kept while the attributes are the same."""
+        sources = self._kept_arrays()
         if self._session and self._session[0] is self._layers:
-            _, backend, forward, placed, sources = self._session
-            if placed is None:
-                return backend, forward, kept
-            if all(a is b for a, b in zip(leaves(kept), sources, strict=True)):
+            _, backend, forward, placed, known = self._session
+            if len(known) == len(sources) and all(map(operator.is_, known, sources)):
                 return backend, forward, placed
         backend = self._fitted_backend()
         forward = training.forward_pass(self._layers, backend)
+        placed = self._kept_params()
         # NumPy's parameters are used where they are, so that changes made to them count.
-        own = backend.name == "numpy" and self._result_home() is HOST
-        placed = None if own else tree_map(backend.asarray, kept)
+        if backend.name != "numpy" or self._result_home() is not HOST:
+            placed = tree_map(backend.asarray, placed)
         # Changed in place: a prediction sets no attribute.
-        self._session[:] = [self._layers, backend, forward, placed, leaves(kept)]
-        return backend, forward, kept if placed is None else placed
+        self._session[:] = [self._layers, backend, forward, placed, sources]
+        return backend, forward, placed
 
     def _fitted_backend(self) -> Backend:
         """Return the backend of the fitted network; NumPy, and a warning, where it cannot be used."""

@@ -18,7 +18,7 @@ from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Dropout, Sequential
 from nnbackend.losses import LOSSES, Loss
 from nnbackend.optimizers import Optimizer
-from nnbackend.types import Layer, Params
+from nnbackend.types import Array, Layer, Params
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -92,6 +92,9 @@ class MultilayerPerceptron(NeuralEstimator):
             if isinstance(layer, Dense):
                 params[str(i)] = dict(zip(("weight", "bias"), next(pairs), strict=True))
         return params
+
+    def _kept_arrays(self) -> list[Array]:
+        return [*self.coefs_, *self.intercepts_]
 
     def _packing(self, params: Params) -> list[tuple[str, ...]]:
         """Return weights first, then biases, as scikit-learn gives them to SciPy."""

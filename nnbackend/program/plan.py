@@ -43,16 +43,27 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Product:
-    """The product of two matrices, into a third."""
+    """The product of two matrices, into a third.
+
+    Attributes:
+        a: the first.
+        b: the second.
+        out: what it is put into.
+        bias: where a row lies that is added to each of its rows, or None.
+        activation: what is then done to it: ``"relu"`` or None.
+    """
 
     a: Matrix
     b: Matrix
     out: Matrix
+    bias: Place | None = None
+    activation: str | None = None
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where its matrices lie."""
-        return self.a.place, self.b.place, self.out.place
+        """Where its matrices lie, and its bias."""
+        bias = () if self.bias is None else (self.bias,)
+        return self.a.place, self.b.place, self.out.place, *bias
 
 
 @dataclass(frozen=True)
@@ -70,13 +81,26 @@ class Plan:
     pieces: dict[Node, int]
 
 
-def plan(stores: Sequence[Store]) -> Plan:
+@dataclass(frozen=True)
+class _Epilogue:
+    """What a product does to its result before it puts it into memory."""
+
+    product: Node
+    bias: Node
+    activation: str | None
+
+
+def plan(stores: Sequence[Store], epilogues: bool = False) -> Plan:
     """Return the plan that makes the stores.
+
+    Args:
+        stores: all that a step stores.
+        epilogues: whether products can add a bias and apply an activation.
 
     Raises:
         Untraceable: they cannot be made in an order that keeps to what is read and written.
     """
-    builder = _Builder(stores)
+    builder = _Builder(stores, epilogues)
     launches = builder.launches()
     return Plan(launches, *_memory(launches))
 
@@ -97,11 +121,19 @@ class _Reads:
 class _Builder:
     """Finds the roots of a program and puts them into an order and into kernels."""
 
-    def __init__(self, stores: Sequence[Store]) -> None:
+    def __init__(self, stores: Sequence[Store], epilogues: bool) -> None:
         self._places: dict[Node, Place] = {}
-        self._materials: dict[Node, None] = {}  # in the order of their numbers
-        self._find(stores)
         users = self._users(stores)
+        found = self._find(stores)
+        self._epilogues: dict[Node, _Epilogue] = {}
+        if epilogues:
+            self._epilogues = {n: e for n in found if (e := _epilogue(n, users)) is not None}
+        for epilogue in self._epilogues.values():
+            found.remove(epilogue.product)
+            if epilogue.bias.operation != "array":
+                found.add(epilogue.bias)
+        # In the order of their numbers.
+        self._materials = dict.fromkeys(sorted(found, key=lambda node: node.number))
         direct = {}  # what is computed right where it is stored
         for store in stores:
             source = _same_numbers(store.value)
@@ -164,8 +196,8 @@ class _Builder:
             return Place(node.detail)
         return self._places.get(node)
 
-    def _find(self, stores: Sequence[Store]) -> None:
-        """Find the nodes that have to be in memory."""
+    def _find(self, stores: Sequence[Store]) -> set[Node]:
+        """Return the nodes that have to be in memory."""
         found: set[Node] = set()
         for node in _reachable(stores):
             if node.size >= _MOST:
@@ -174,8 +206,7 @@ class _Builder:
                 found |= {node, *(_lying(arg)[0] for arg in node.args)}
             elif node.operation in REDUCTIONS or node.operation == "concat":
                 found.add(node)
-        found = {node for node in found if node.operation != "array"}
-        self._materials = dict.fromkeys(sorted(found, key=lambda node: node.number))
+        return {node for node in found if node.operation != "array"}
 
     def _users(self, stores: Sequence[Store]) -> dict[Node, int]:
         """Return how often each node is used."""
@@ -202,7 +233,7 @@ class _Builder:
         if node.operation == "concat":
             return self._parts(node)
         kind = "map"
-        if node.operation == "matmul":
+        if node.operation == "matmul" or node in self._epilogues:
             kind = "product"
         elif node.operation in REDUCTIONS:
             kind = node.detail
@@ -277,9 +308,13 @@ class _Builder:
         )
 
     def _product(self, root: Root) -> Product:
-        (m, n), dtype = root.value.shape, root.value.dtype
-        a, b = (self._matrix(arg) for arg in root.value.args)
-        return Product(a, b, Matrix(root.place, (m, n), False, dtype))
+        node, epilogue = root.value, self._epilogues.get(root.value)
+        out = Matrix(root.place, (node.shape[0], node.shape[1]), False, node.dtype)
+        if epilogue is None:
+            a, b = map(self._matrix, node.args)
+            return Product(a, b, out)
+        a, b = map(self._matrix, epilogue.product.args)
+        return Product(a, b, out, self._place(epilogue.bias), epilogue.activation)
 
     def _matrix(self, operand: Node) -> Matrix:
         lying, transposed = _lying(operand)
@@ -306,6 +341,19 @@ def _units(roots: Sequence[Root], waiting: dict[int, set[int]]) -> list[list[Roo
             units.remove(unit)
         units.append([r for unit in bound for r in unit] + [root])
     return units
+
+
+def _epilogue(node: Node, users: dict[Node, int]) -> _Epilogue | None:
+    """Return what is to be done to a product for a node: ``a @ b + bias``, or the ReLU of that."""
+    activation, total = None, node
+    if node.operation == "maximum" and node.args[1].detail == 0.0:
+        activation, total = "relu", node.args[0]
+    if total.operation != "add" or (activation and users[total] > 1):
+        return None
+    product, bias = total.args
+    if product.operation != "matmul" or users[product] > 1 or bias.shape != product.shape[1:]:
+        return None
+    return _Epilogue(product, bias, activation)
 
 
 def _stays(root: Root) -> bool:

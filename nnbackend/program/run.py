@@ -23,7 +23,7 @@ from nnbackend.program.source import Kernel, Place, program
 from nnbackend.program.trace import External, Node, Trace, Traced, Untraceable
 from nnbackend.types import Array
 
-__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend"]
+__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend", "launches"]
 
 EARLY = 32
 """Steps before a program is made, which takes as long as some hundred of them."""
@@ -38,7 +38,13 @@ Launch = Callable[[], Any]
 
 
 class Device(Protocol):
-    """What runs kernels and products."""
+    """What runs kernels and products.
+
+    Attributes:
+        epilogues: whether products can add a bias and apply a ReLU.
+    """
+
+    epilogues: bool
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return new memory."""
@@ -49,8 +55,10 @@ class Device(Protocol):
     def kernels(self, source: str, names: Sequence[str]) -> list[Callable[..., Any]]:
         """Return the kernels of a source: ``kernel(blocks, threads, arrays)``."""
 
-    def product(self, a: Array, b: Array, out: Array) -> Launch:
-        """Return the launch of ``out[...] = a @ b``."""
+    def product(
+        self, a: Array, b: Array, out: Array, bias: Array | None, activation: str | None
+    ) -> Launch:
+        """Return the launch of ``out[...] = activation(a @ b + bias)``, each None if there is none."""
 
     def captured(self, launches: Sequence[Launch]) -> Launch:
         """Return one launch that does them all, if the device can; else one after the other."""
@@ -210,8 +218,8 @@ class Program:
         self._losses = empty((most,), dtype)
         self._masses = None if rows[2] is None else empty((most,), dtype)
         self._outputs: Array | None = None
-        self.plan = plan(self._trace())
-        self._launches = _launches(self.plan, self._device)
+        self.plan = plan(self._trace(), self._device.epilogues)
+        self._launches = launches(self.plan, self._device)
         self._launch = self._device.captured(self._launches)
 
     def run(
@@ -357,7 +365,7 @@ def _apart(old: Any, right: Any, found: Any) -> float:
     return float(difference / max(step, rounding)) if difference > 0.0 else 0.0
 
 
-def _launches(plan: Plan, device: Device) -> list[Launch]:
+def launches(plan: Plan, device: Device) -> list[Launch]:
     """Return the launches of a plan, with memory for what is between them."""
     memory = [device.empty((size,), np.uint8) for size in plan.buffers]
 
@@ -368,20 +376,28 @@ def _launches(plan: Plan, device: Device) -> list[Launch]:
         node = place.memory
         return memory[plan.pieces[node]][place.start * node.dtype.itemsize :]
 
+    def array(place: Place, shape: tuple[int, ...], dtype: Any) -> Array:
+        flat = whole(place)
+        if isinstance(place.memory, Node):
+            flat = flat[: math.prod(shape) * dtype.itemsize].view(dtype)
+        return flat.reshape(shape)
+
     def matrix(matrix: Matrix) -> Array:
-        flat = whole(matrix.place)
-        if isinstance(matrix.place.memory, Node):
-            flat = flat[: math.prod(matrix.shape) * matrix.dtype.itemsize].view(matrix.dtype)
-        array = flat.reshape(matrix.shape)
-        return array.T if matrix.transposed else array
+        lying = array(matrix.place, matrix.shape, matrix.dtype)
+        return lying.T if matrix.transposed else lying
+
+    def row(place: Place, out: Matrix) -> Array:
+        return array(place, out.shape[1:], out.dtype)
 
     kernels = [launch for launch in plan.launches if isinstance(launch, Kernel)]
     functions = iter(device.kernels(*program(kernels)))
-    launches: list[Launch] = []
+    made: list[Launch] = []
     for launch in plan.launches:
         if isinstance(launch, Kernel):
             arrays = [whole(place) for place in launch.places]
-            launches.append(partial(next(functions), launch.blocks, launch.threads, arrays))
+            made.append(partial(next(functions), launch.blocks, launch.threads, arrays))
         else:
-            launches.append(device.product(*map(matrix, (launch.a, launch.b, launch.out))))
-    return launches
+            a, b, out = map(matrix, (launch.a, launch.b, launch.out))
+            bias = None if launch.bias is None else row(launch.bias, launch.out)
+            made.append(device.product(a, b, out, bias, launch.activation))
+    return made

@@ -345,10 +345,11 @@ def _rows(roots: Sequence[Root], places: Callable[[Node], Place | None]) -> Kern
         if root.kind == "last":
             if root.value.args[0].shape != shape:
                 raise Unfusible
-            lines += _reduced_row(emitter, root, (*row, "c"), columns)
+            total = f"r{len(emitter.registers)}"
+            lines += _reduced_row(emitter, root, (*row, "c"), columns, total)
             emitter.leave(scope)
-            emitter.registers[root.value] = f"r{root.value.number}", row
-            store = _stored(emitter, root, f"r{root.value.number}", "r")
+            emitter.registers[root.value] = total, row
+            store = _stored(emitter, root, total, "r")
             lines += [*emitter.taken(), f"if (threadIdx.x == 0) {store}"]
         elif root.value.shape == shape:
             value = emitter.value(root.value, (*row, "c"))
@@ -372,19 +373,21 @@ def _columns_loop(columns: int) -> str:
     return f"for (int c = threadIdx.x; c < {columns}; c += blockDim.x) {{"
 
 
-def _reduced_row(emitter: _Emitter, root: Root, index: Index, columns: int) -> list[str]:
+def _reduced_row(
+    emitter: _Emitter, root: Root, index: Index, columns: int, total: str
+) -> list[str]:
     """Return the statements that reduce a row, into a variable that all threads know."""
-    node, number = root.value, root.value.number
+    node = root.value
     kind, start, function = _reduction(node)
     value = emitter.value(node.args[0], index)
-    inner = [*emitter.taken(), _joined(node, function, f"a{number}", value, "c")]
-    total = _finished(node, f"nnb_over_block<{function}>(a{number})")
+    inner = [*emitter.taken(), _joined(node, function, f"{total}_own", value, "c")]
+    over_block = _finished(node, f"nnb_over_block<{function}>({total}_own)")
     return [
-        f"{kind} a{number} = {start};",
+        f"{kind} {total}_own = {start};",
         _columns_loop(columns),
         *_indented(inner),
         "}",
-        f"const {_type(node.dtype)} r{number} = {total};",
+        f"const {_type(node.dtype)} {total} = {over_block};",
     ]
 
 
