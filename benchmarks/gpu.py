@@ -32,9 +32,9 @@ from benchmarks.work import (
 Tables = Iterator[dict[str, Any]]
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
-# How many operations a large card does in a second, roughly, to choose how many steps to time.
-_SPEED = {"float32": 4e13, "tf32": 2.5e14, "bfloat16": 4e14}
-_ROOM = 1 << 29
+# To choose how many steps to time: roughly what a large card does in a second in float32, and how many
+# bytes the rows may take.
+_ON_CARD = {"speed": 4e13, "room": 1 << 29}
 # How far the mean losses of contestants may be apart. bfloat16 has eight bits.
 TOLERANCE = {"float32": 2e-3, "tf32": 1e-2, "bfloat16": 2e-2}
 
@@ -82,7 +82,7 @@ def _step_task(
     options: Options, sizes: tuple[int, ...], batch: int, seconds: float, **settings: Any
 ) -> Task:
     """Return a task of many batches on the options' device."""
-    on_card = {"speed": _SPEED["float32"], "room": _ROOM} if options.device == "cuda" else {}
+    on_card = _ON_CARD if options.device == "cuda" else {}
     return step_task(sizes, batch, seconds, device=options.device, **on_card, **settings)
 
 
@@ -193,19 +193,21 @@ def memory(options: Options) -> Tables:
     if options.device == "cpu":
         options.left_out["gpu-memory"] = "there is no card whose memory could be counted"
         return
-    networks = [((784, 2048, 2048, 10), 1024), ((4096,) * 9 + (10,), 8192)]
+    # tf32 takes the memory of float32 and a fraction of its time.
+    networks = [((784, 2048, 2048, 10), 1024, "float32"), ((4096,) * 9 + (10,), 8192, "tf32")]
     if options.quick:
-        networks = [((784, 256, 256, 10), 256)]
+        networks = [((784, 256, 256, 10), 256, "float32")]
     skip = ("matrix products", "torch.compile")
     peaks: dict[int, list[dict[str, Any]]] = {i: [] for i in range(len(networks))}
     for name in contestants("GPU_STEPS", options):
         if name.startswith(skip):
             continue
-        for i, (sizes, batch) in enumerate(networks):
+        for i, (sizes, batch, precision) in enumerate(networks):
             arguments = (
                 name,
                 ",".join(options.backends),
                 options.device,
+                precision,
                 name_of(sizes),
                 str(batch),
             )
@@ -217,11 +219,11 @@ def memory(options: Options) -> Tables:
                 options.leave_out(name, error, f"memory of {called(sizes)}")
                 continue
             peaks[i].append({"name": name, **summary([printed.pop("peak")]), **printed})
-    for i, (sizes, batch) in enumerate(networks):
+    for i, (sizes, batch, precision) in enumerate(networks):
         numbers = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
         counted = 16 * numbers + 4 * batch * sum(sizes[1:])
         rows = [{"name": "counted", **summary([counted])}, *peaks[i]]
-        title = f"Peak memory of training {called(sizes)}, batch {batch}"
+        title = f"Peak memory of training {called(sizes)} in {precision}, batch {batch}"
         yield table(f"gpu-memory/{called(sizes)}", title, "B", rows, batch=batch)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import statistics
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -100,17 +101,18 @@ def race(
             options.leave_out(name, error, work)
     seconds: dict[str, list[float]] = {name: [] for name in trials}
     names = list(trials)
-    for i in range((rounds or options.rounds) if names else 0):
-        turn = i % len(names)
-        order = names[turn:] + names[:turn]
-        for name in order if i % 2 == 0 else reversed(order):
-            if name not in trials:
-                continue
-            try:
-                seconds[name].append(_timed(trials[name])[0])
-            except Exception as error:
-                del trials[name]
-                options.leave_out(name, error, work)
+    with _settled() if options.device == "cuda" else contextlib.nullcontext():
+        for i in range((rounds or options.rounds) if names else 0):
+            turn = i % len(names)
+            order = names[turn:] + names[:turn]
+            for name in order if i % 2 == 0 else reversed(order):
+                if name not in trials:
+                    continue
+                try:
+                    seconds[name].append(_timed(trials[name])[0])
+                except Exception as error:
+                    del trials[name]
+                    options.leave_out(name, error, work)
     rows = []
     for name, trial in trials.items():
         row = {"name": name, **summary([s / count for s in seconds[name]])}
@@ -120,6 +122,17 @@ def race(
     if tolerance is not None:
         compare(rows, tolerance)
     return rows
+
+
+@contextlib.contextmanager
+def _settled() -> Iterator[None]:
+    """Let garbage be looked for among new objects only: compilers leave half a million of them."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def compare(rows: list[Row], tolerance: float) -> None:

@@ -32,7 +32,7 @@ def _at_once(monkeypatch):
     """What happens before each run for the sake of its timing takes longer than all else here."""
     monkeypatch.setattr("benchmarks.timing.PAUSE", 0.0)
     for module in ("benchmarks.timing", "benchmarks.peers"):
-        monkeypatch.setattr(f"{module}.gc", SimpleNamespace(collect=lambda: None))
+        monkeypatch.setattr(f"{module}.gc", SimpleNamespace(collect=int))
 
 
 def small(batch=16, steps=5, **settings):
@@ -244,6 +244,12 @@ def test_the_sections_run_on_a_cpu_and_make_a_page(monkeypatch, tmp_path, capsys
     assert [t["key"] for t in found["gpu-steps"]] == ["gpu-steps/6-8-8-3"]
     assert [t["key"] for t in found["gpu-float32"]] == ["gpu-float32/8 layers of 64"]
     assert len(found["crossover"]) == 2 * 2 * 2
+    # NumPy has no bfloat16, which ends that contest and no more.
+    assert "has no bfloat16" in options.left_out["nnbackend numpy"]
+    assert [
+        failed.startswith("nnbackend numpy (Training step in bf") for failed in options.failed
+    ] == [True]
+    assert not any(t["rows"] for t in found.pop("gpu-bfloat16"))
     assert all(t["rows"] for tables in found.values() for t in tables)
     machine = {"cpu": "CPU", "cores": 1, "device": "A card (cuda:0)", "system": "OS", "python": "3"}
     machine |= {"versions": {"numpy": "2"}, "pools": [], "load": 0.0}
@@ -356,7 +362,7 @@ def test_without_a_result_the_page_says_so_and_how_to_make_one():
 
 
 def test_memory_is_counted_in_a_process_of_its_own(capsys):
-    gpu_memory.main("nnbackend numpy", "numpy", "cpu", "6-8-3", "4")
+    gpu_memory.main("nnbackend numpy", "numpy", "cpu", "float32", "6-8-3", "4")
     assert json.loads(capsys.readouterr().out) == {"peak": 0}  # there is no card
 
 

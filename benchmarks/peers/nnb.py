@@ -38,7 +38,7 @@ _used: set[nnb.Backend] = set()
 def backend_for(task: Task, name: str) -> nnb.Backend:
     """Return the backend of that name as the task wants it."""
     device = task.device if name == "torch" else None
-    backend = nnb.get_backend(name, device)
+    backend = nnb.get_backend(name, device, precision=task.precision)
     _used.add(backend)
     return backend
 
@@ -46,8 +46,7 @@ def backend_for(task: Task, name: str) -> nnb.Backend:
 def release() -> None:
     """Give back the memory that backends keep of arrays that are gone."""
     for backend in _used:
-        if hasattr(backend, "free_memory"):  # TEMPORARY
-            backend.free_memory()
+        backend.free_memory()
 
 
 def network(task: Task, backend: str, output: str | None = None) -> nnb.Network:

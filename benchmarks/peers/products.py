@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from benchmarks.peers.nnb import backend_for
 from benchmarks.timing import Options
 from benchmarks.work import Task
@@ -30,15 +28,21 @@ class Products:
         self.backend = own = backend_for(task, backend)
         self.steps = task.steps
         forward, reverse = [], []
+
+        def rounded(array: Any) -> Any:
+            """Return an array in what products are computed in."""
+            return own.xp.astype(array, own.product_dtype, copy=False)
+
         with own.scope():
-            x = self._brought(task.x[: task.batch])
+            x = own.asarray(task.x[: task.batch].copy())
             for weight, _ in task.weights:
-                w = self._brought(weight)
-                z, dw = x @ w, x.T @ (x @ w)
-                forward.append((x, w, z))
-                back = [(x.T, z, dw)]
+                w = own.asarray(weight.copy())
+                z = x @ w
+                left, right, out = rounded(x), rounded(w), rounded(z)
+                forward.append((left, right, out))
+                back = [(left.T, out, rounded(x.T @ z))]
                 if forward[:-1]:  # not the first layer
-                    back.append((z, w.T, z @ w.T))
+                    back.append((out, right.T, rounded(z @ w.T)))
                 reverse = back + reverse
                 x = z * (1.0 / math.sqrt(float((z * z).mean())))  # numbers of an ordinary size
         self.products = forward + reverse
@@ -47,10 +51,6 @@ class Products:
             import torch
 
             self.matmul = torch.mm
-
-    def _brought(self, array: np.ndarray[Any, Any]) -> Any:
-        """Return a copy where the products are computed, in what they are computed in."""
-        return self.backend.asarray(array.copy())
 
     def reset(self) -> None:
         """Nothing to do."""
