@@ -21,7 +21,8 @@ from array_api_compat import array_namespace
 
 from nnbackend import functional, random
 from nnbackend.errors import BackendUnavailableError, unknown_name
-from nnbackend.types import Array, Namespace
+from nnbackend.tree import tree_map
+from nnbackend.types import Array, Namespace, Params
 
 __all__ = ["BACKENDS", "Backend", "BackendStatus", "available_backends", "get_backend", "namespace"]
 
@@ -171,6 +172,10 @@ class Backend:
         """Return a function that does the same, compiled where the library can."""
         return function
 
+    def copied(self, tree: Params) -> Params:
+        """Return nested dictionaries with a copy of each array."""
+        return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
+
     def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return a forward pass that does nothing but compute, with less around it.
 
@@ -243,6 +248,33 @@ class Backend:
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""
         return bool(self.xp.all(self.xp.isfinite(x)))
+
+    @property
+    def examiner(self) -> Backend:
+        """The backend to examine data with before they are used: this one, or NumPy's.
+
+        What is examined is read back at once. Where that is in the host's memory anyway, NumPy looks
+        at it there, and its functions may start sooner than the library's.
+        """
+        return self
+
+    def examined(self, x: Any) -> Array:
+        """Return numbers from anywhere as the examiner's array.
+
+        Raises:
+            TypeError: ``x`` does not hold real numbers.
+        """
+        return self.asarray(x)
+
+    def handed_over(self, x: np.ndarray[Any, Any]) -> Array:
+        """Return what the examiner made: a NumPy array that nobody else holds, where it is NumPy."""
+        return x
+
+    def one_hot(self, labels: Array, classes: int) -> Array:
+        """Return a row of 0 and a 1 for each of the examiner's labels, of shape (rows,)."""
+        # Rows of the identity matrix are sooner taken than compared.
+        rows = self.xp.eye(classes, dtype=self.dtype, device=self.device)
+        return self.xp.take(rows, labels, axis=0)
 
     def erf(self, x: Array) -> Array:
         """Return the error function of each element."""

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from nnbackend.backend import Backend
+from nnbackend.checks import is_hashable
 from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers.base import is_own
 from nnbackend.tree import at, leaves, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
 
@@ -69,7 +72,7 @@ class Layout(Protocol):
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
     """Return the layout that suits a backend and an optimiser."""
     if not backend.slices_are_views:
-        return Leaves(backend, optimizer)
+        return (_shared_leaves if is_hashable(optimizer) else Leaves)(backend, optimizer)
     # A rule that is not elementwise needs to know where a parameter begins and ends.
     return (Vector if optimizer.elementwise else InPlace)(backend, optimizer)
 
@@ -81,13 +84,17 @@ class Leaves:
 
     def __init__(self, backend: Backend, optimizer: Optimizer) -> None:
         self._backend = backend
-        self._xp = backend.xp
         self._optimizer = optimizer
+        # An optimiser that users wrote may begin with more than a program can hold.
+        self._begun = backend.compile(self._carry) if is_own(optimizer) else self._carry
 
     def init(self, params: Params) -> Any:
         """Return the carry."""
-        params = _copy(params, self._xp)
-        return params, self._optimizer.init(params)["slots"]
+        return self._begun(params)
+
+    def _carry(self, params: Params) -> Any:
+        """Return copies of the parameters, and new slots."""
+        return self._backend.copied(params), self._optimizer.init(params)["slots"]
 
     def params(self, carry: Any) -> Params:
         """Return the named parameters."""
@@ -104,17 +111,17 @@ class Leaves:
 
     def snapshot(self, carry: Any, old: Any = None) -> Any:
         """Return a copy of the parameters, and of all that goes with an average of them."""
-        return self.copy(carry) if self._optimizer.averages else _copy(carry[0], self._xp)
+        return self.copy(carry) if self._optimizer.averages else self._backend.copied(carry[0])
 
     def restored(self, carry: Any, snapshot: Any) -> Any:
         """Return the carry with what is in a snapshot."""
         if self._optimizer.averages:
             return self.copy(snapshot)
-        return _copy(snapshot, self._xp), carry[1]
+        return self._backend.copied(snapshot), carry[1]
 
     def with_params(self, carry: Any, params: Params) -> Any:
         """Return the carry with copies of other parameters."""
-        return _copy(params, self._xp), carry[1]
+        return self._backend.copied(params), carry[1]
 
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
@@ -122,7 +129,7 @@ class Leaves:
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of parameters and slots."""
-        return tuple(_copy(tree, self._xp) for tree in carry)
+        return tuple(map(self._backend.copied, carry))
 
     def slots(self, carry: Any) -> Params:
         """Return the optimiser's arrays."""
@@ -130,7 +137,11 @@ class Leaves:
 
     def with_slots(self, carry: Any, slots: Params) -> Any:
         """Return the carry with copies of other slots."""
-        return carry[0], _copy(slots, self._xp)
+        return carry[0], self._backend.copied(slots)
+
+
+# A layout has no arrays, but a compiled one has a program.
+_shared_leaves = lru_cache(maxsize=64)(Leaves)
 
 
 class InPlace(Leaves):
@@ -338,7 +349,3 @@ def _filled(carry: _Vectors, own: Params, other: Params) -> _Vectors:
     for path in paths(own):
         at(own, path)[...] = at(other, path)
     return carry
-
-
-def _copy(tree: Params, xp: Namespace) -> Params:
-    return tree_map(lambda leaf: xp.asarray(leaf, copy=True), tree)

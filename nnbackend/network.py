@@ -795,7 +795,8 @@ class Network:
 
     def _for_weights(self, attribute: str) -> tuple[tuple[str, Any], ...]:
         """Return the regularisers or constraints of the layers, with the weights they are for."""
-        found, names = weights_with(attribute, self.layers), flatten(self.params)
+        found = weights_with(attribute, self.layers)
+        names = flatten(self.params) if found else {}
         for name, _ in found:
             if name not in names:
                 raise ValueError(

@@ -18,12 +18,14 @@ import numpy as np
 from nnbackend import random, regularizers
 from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend, Forward
+from nnbackend.checks import is_hashable
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import Constrained, Optimizer
+from nnbackend.optimizers.base import is_own
 from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, leaves, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
@@ -180,12 +182,6 @@ def _training_step(
     return backend.scan(step_on, layout_for(backend, optimizer).see if pure else None)
 
 
-def is_own(optimizer: Optimizer) -> bool:
-    """Return whether an optimiser, and all that it wraps, is this library's."""
-    own = type(optimizer).__module__.startswith("nnbackend.")
-    return own and all(map(is_own, optimizer.wrapped))
-
-
 def _forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the forward pass outside training."""
 
@@ -220,7 +216,7 @@ def training_step(
     key, watched = random.pass_key(seed), bool(objective.metrics)
     layers, loss, penalties = objective.layers, objective.loss, objective.penalties
     description: Any = (layers, loss, penalties, optimizer, backend, key, watched, parts)
-    if backend.static_shapes and _hashable(description):
+    if backend.static_shapes and is_hashable(description):
         return _shared_training_step(*description)
     return _training_step(*description)
 
@@ -228,18 +224,9 @@ def training_step(
 def forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
     description: Any = (layers, backend)
-    if backend.static_shapes and _hashable(description):
+    if backend.static_shapes and is_hashable(description):
         return _shared_forward_pass(*description)
     return _forward_pass(*description)
-
-
-def _hashable(description: Any) -> bool:
-    """Return whether a description is hashable; one with a custom layer of odd fields is not."""
-    try:
-        hash(description)
-    except TypeError:
-        return False
-    return True
 
 
 class Trainer:
@@ -486,7 +473,9 @@ class Trainer:
         if self.backend.static_shapes:
             padded = _padded(padded, -(-rows // size) * size, self.backend)
         scheduled = self._scheduled()
-        scalars = [scheduled.scalars(self.updates + i + 1) for i in range(steps)]
+        scalars = scheduled.scalars_of(range(self.updates + 1, self.updates + 1 + steps))
+        if not self.backend.static_shapes and isinstance(scalars, np.ndarray):
+            scalars = list(map(tuple, scalars.tolist()))  # a loop takes one row after the other
         self.updates += steps
         # Each part draws random numbers of its own: a step counts as many as it may have.
         start = -(-self.steps // self.accumulate)
@@ -511,8 +500,10 @@ class Trainer:
             return block.masses
         if block.masses is not None:
             return self.backend.read(block.masses)
-        starts = range(0, block.rows, block.size)
-        return np.asarray([min(block.size, block.rows - start) for start in starts], float)
+        steps = math.ceil(block.rows / block.size)
+        masses = np.full(steps, block.size, dtype=np.float64)
+        masses[steps - 1 :] = block.rows - (steps - 1) * block.size  # the last one may be smaller
+        return masses
 
     def _watched(self, blocks: list[_Block]) -> dict[str, float]:
         """Return the metrics over the outputs of an epoch."""

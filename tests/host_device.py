@@ -67,14 +67,14 @@ void nnb_launch(int blocks, int width, int height, bool together, void (*run)(vo
 class HostDevice:
     """Runs programs on NumPy arrays.
 
-    ``epilogues``: whether it tells programs that products can add a bias and apply a ReLU.
+    ``epilogues``: what it tells programs that products can do after adding a bias.
 
     Attributes:
         sources: what was compiled.
         launched: how many launches there were.
     """
 
-    epilogues = True
+    epilogues = (None, "relu")
 
     def __init__(self):
         self.sources = []

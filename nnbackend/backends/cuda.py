@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,14 +29,16 @@ class CudaDevice:
 
     Attributes:
         refused: why launches are not captured; "" if they are.
-        epilogues: whether products can add a bias and apply a ReLU.
+        epilogues: what products can do to their result after adding a bias.
     """
 
     def __init__(self, cupy: Any, graphs: bool = True, tf32: bool = False) -> None:
         self._cupy, self._tf32 = cupy, tf32
         self.refused = cublaslt.available() if graphs else "it was not asked for"
-        self.epilogues = not self.refused
         self._workspace: Array | None = None
+        self.epilogues: tuple[str | None, ...] = ()
+        if not self.refused:
+            self.epilogues = (None, "relu") if self._relu_keeps_nan() else (None,)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return new memory on the device."""
@@ -63,17 +67,33 @@ class CudaDevice:
         if self._workspace is None:  # one for all: they run one after the other
             self._workspace = cublaslt.new_workspace(self._cupy)
         compute = "tf32" if self._tf32 and a.dtype == np.float32 else None
-        product = cublaslt.Product(
-            self._cupy,
-            a,
-            b,
-            out,
-            compute=compute,
-            bias=bias,
-            activation=activation,
-            workspace=self._workspace,
-        )
+        shared = {"compute": compute, "workspace": self._workspace}
+        try:
+            product = cublaslt.Product(
+                self._cupy, a, b, out, bias=bias, activation=activation, **shared
+            )
+        except cublaslt.ProductError:
+            if bias is None:
+                raise
+            # There is no algorithm that does all of it: what comes after the product is done apart.
+            product = cublaslt.Product(self._cupy, a, b, out, **shared)
+            return partial(self._apart, product.launch, out, bias, activation)
         return product.launch
+
+    def _apart(
+        self, product: Callable[[], Any], out: Array, bias: Array, activation: str | None
+    ) -> None:
+        product()
+        self._cupy.add(out, bias, out=out)
+        if activation == "relu":
+            self._cupy.maximum(out, 0.0, out=out)
+
+    def _relu_keeps_nan(self) -> bool:
+        """Return whether a product's ReLU lets NaN through: else a diverged loss would look sound."""
+        cupy = self._cupy
+        nan, out = cupy.full((16, 16), np.nan, np.float32), cupy.empty((16, 16), np.float32)
+        self.product(nan, nan, out, nan[0], "relu")()
+        return bool(cupy.isnan(out).all())
 
     def captured(self, launches: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
         """Return one launch for all, by a CUDA graph where that is possible."""
@@ -84,7 +104,19 @@ class CudaDevice:
 
         if self.refused:
             return one_by_one
-        return Captured(self._cupy, one_by_one).replay
+        graph = Captured(self._cupy, one_by_one)
+
+        def run() -> None:
+            graph.replay()
+            if graph.refused and not self.refused:
+                self.refused = graph.refused
+                warnings.warn(
+                    f"launches cannot be captured, and are made one by one: {graph.refused}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+        return run
 
 
 def _launcher(function: Any) -> Callable[..., Any]:

@@ -130,11 +130,15 @@ class CuPyBackend(Backend):
         traced = forward_on(TracedBackend(self.dtype_name))
         return ProgramForward(forward_on(self), traced, self, self._runner(how))
 
-    def _runner(self, how: str) -> Any:
-        """Return what runs programs."""
-        from nnbackend.backends.cuda import CudaDevice
+    def _runner(self, how: str) -> Callable[[], Any]:
+        """Return the function that returns what runs programs."""
 
-        return CudaDevice(self._cupy, graphs=how == "graph")
+        def make() -> Any:
+            from nnbackend.backends.cuda import CudaDevice
+
+            return CudaDevice(self._cupy, graphs=how == "graph")
+
+        return make
 
     def read(self, numbers: Any) -> Any:
         """Return the numbers of many steps on the host in float64."""

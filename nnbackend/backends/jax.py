@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import numpy
 
-from nnbackend.backend import Backend, finite_on_host, import_library
+from nnbackend import functional
+from nnbackend.backend import Backend, finite_on_host, get_backend, import_library
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.types import Array, Namespace
+from nnbackend.types import Array, Namespace, Params
 
 _REPEATS = 8192  # steps on one batch that one compiled program has room for
 
@@ -53,6 +55,50 @@ class JAXBackend(Backend):
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, self._jax.Array)
+
+    @property
+    def _in_host_memory(self) -> bool:
+        return self.device.platform == "cpu"  # type: ignore[no-any-return]
+
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """Bring numbers here; what is here already goes through unchanged."""
+        if self._owns(x) and not isinstance(x, self._jax.core.Tracer):
+            # A program is compiled anew for arrays that are not bound to a device, so all are.
+            here = getattr(x, "committed", False) and x.device == self.device
+            if here and x.dtype == (self.dtype if dtype is None else dtype):
+                return x
+        return super().asarray(x, dtype)
+
+    def _from_host(self, x: numpy.ndarray[Any, Any]) -> Array:
+        """Return a NumPy array as one of JAX."""
+        if not self._in_host_memory:
+            return super()._from_host(x)
+        x = numpy.asarray(x)  # without what a subclass adds
+        array = self.handed_over(x)
+        if array.unsafe_buffer_pointer() == x.ctypes.data:  # the user may change it yet
+            return self.handed_over(x.copy())
+        return array.block_until_ready()
+
+    def examined(self, x: Any) -> Array:
+        """Return numbers from anywhere as the examiner's array."""
+        return self.examiner.asarray(numpy.asarray(x) if self._owns(x) else x)
+
+    def handed_over(self, x: numpy.ndarray[Any, Any]) -> Array:
+        """Return a NumPy array that nobody will change; the result may share its memory."""
+        return self._jax.device_put(x, self.device)
+
+    @cached_property
+    def examiner(self) -> Backend:
+        """NumPy's backend on the CPU: it sees the same memory."""
+        return get_backend("numpy", dtype=self.dtype_name) if self._in_host_memory else self
+
+    def one_hot(self, labels: Array, classes: int) -> Array:
+        """Return a row of 0 and a 1 for each label, by one program."""
+        return _encoder(self.device, self.dtype)(labels, classes)
+
+    def copied(self, tree: Params) -> Params:
+        """Return a copy of each array, all of them by one program."""
+        return _copies()(tree)  # type: ignore[no-any-return]
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function compiled by XLA, once for each set of shapes."""
@@ -101,8 +147,9 @@ class JAXBackend(Backend):
             # Scalars are data, not constants: a new learning rate compiles nothing.
             table = numpy.asarray(scalars, dtype=self.dtype)
             if steps > 1 and size >= rows[0].shape[0]:  # type: ignore[union-attr]
-                table = numpy.resize(table, (_REPEATS, table.shape[1]))
-                carry, losses = repeat(carry, rows, table, numbers[0], steps)
+                padded = numpy.zeros((_REPEATS, table.shape[1]), dtype=self.dtype)
+                padded[:steps] = table
+                carry, losses = repeat(carry, rows, padded, numbers[0], steps)
                 # Cut on the host: on the device each length would be a program of its own.
                 return carry, numpy.asarray(losses)[:steps], None, None
             order = numpy.asarray(numbers, dtype=numpy.int32)
@@ -125,9 +172,7 @@ class JAXBackend(Backend):
 
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""
-        if (
-            self.device.platform == "cpu"
-        ):  # NumPy looks at the same memory, in a fraction of the time
+        if self._in_host_memory:  # NumPy looks at the same memory, in a fraction of the time
             return finite_on_host(numpy.asarray(x))
         return super().all_finite(x)
 
@@ -138,4 +183,24 @@ class JAXBackend(Backend):
     def synchronize(self) -> None:
         """Wait for the device."""
         self._jax.effects_barrier()
-        self._jax.device_put(0.0, self.device).block_until_ready()
+        self._jax.block_until_ready(self._jax.live_arrays())
+
+
+@cache
+def _encoder(device: Any, dtype: Any) -> Callable[[Any, int], Any]:
+    """Return the program that makes rows of 0 and a 1 of labels, on a device."""
+    import jax
+
+    return jax.jit(  # type: ignore[no-any-return]
+        lambda labels, classes: functional.one_hot(labels, classes, dtype, jax.numpy),
+        static_argnums=1,
+        out_shardings=jax.sharding.SingleDeviceSharding(device),
+    )
+
+
+@cache
+def _copies() -> Callable[[Any], Any]:
+    """Return the program that copies arrays, compiled once for each set of shapes."""
+    import jax
+
+    return jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))  # type: ignore[no-any-return]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nnbackend import functional
 from nnbackend.backend import Backend, host_numbers
 from nnbackend.losses import Loss, trait
 from nnbackend.types import Array, Shape
@@ -81,9 +81,9 @@ def targets(
         TypeError: ``y`` does not hold numbers.
         ValueError: lengths or shapes do not match, or values are outside what the loss allows.
     """
-    kind, rows = trait(loss, "targets"), int(x.shape[0])
+    kind, rows, near = trait(loss, "targets"), int(x.shape[0]), backend.examiner
     try:
-        array = brought(y, backend, name)
+        given = array = _named(backend.examined, y, name)
     except TypeError as error:
         if kind not in ("numbers", "counts"):
             hint = (
@@ -94,22 +94,21 @@ def targets(
     if len(array.shape) == 0 or array.shape[0] != rows:
         got = "a single number" if len(array.shape) == 0 else f"{array.shape[0]} rows"
         raise ValueError(f"X and {name} must have the same length, got {rows} rows and {got}")
-    check_finite(array, backend, name, first)
+    check_finite(array, near, name, first)
     if kind in ("classes", "distributions", "one_hot"):
-        target = _class_targets(array, backend, (rows, *output_shape), name, kind)
-        if len(target.shape) == 1 and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
-            target = functional.one_hot(target, output_shape[-1], backend.dtype, backend.xp)
-        return target
-    if tuple(array.shape) != (rows, *output_shape):
-        array = _reshaped(array, (rows, *output_shape), name, backend)
+        array = _class_targets(array, near, (rows, *output_shape), name, kind)
+        if len(array.shape) == 1 and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
+            return backend.one_hot(array, output_shape[-1])
+    elif tuple(array.shape) != (rows, *output_shape):
+        array = _reshaped(array, (rows, *output_shape), name, near)
     if kind == "fractions":
-        _check_range(array, 0.0, 1.0, backend, f"{name} must be between 0 and 1 for this loss")
+        _check_range(array, 0.0, 1.0, near, f"{name} must be between 0 and 1 for this loss")
     elif kind == "counts":
         message = f"{name} must not be negative for this loss, which is for counts"
-        _check_range(array, 0.0, math.inf, backend, message)
+        _check_range(array, 0.0, math.inf, near, message)
     elif kind == "signs":
-        array = _signs(array, backend, name)
-    return array
+        array = _signs(array, near, name)
+    return _handed_over(array, given, y, backend)
 
 
 def weights(
@@ -129,17 +128,18 @@ def weights(
     """
     if w is None:
         return None
-    array = brought(w, backend, "sample_weight")
+    near = backend.examiner
+    array = _named(backend.examined, w, "sample_weight")
     if tuple(array.shape) != (rows,):
         raise ValueError(
             f"sample_weight must have one number for each of the {rows} rows, "
             f"got shape {tuple(array.shape)}"
         )
-    check_finite(array, backend, "sample_weight", first)
-    _check_range(array, 0.0, math.inf, backend, "sample_weight must not be negative")
+    check_finite(array, near, "sample_weight", first)
+    _check_range(array, 0.0, math.inf, near, "sample_weight must not be negative")
     if whole:
-        check_some_weight(array, backend)
-    return array
+        check_some_weight(array, near)
+    return _handed_over(array, array, w, backend)
 
 
 def check_some_weight(weight: Array | None, backend: Backend, where: str = "") -> None:
@@ -176,8 +176,13 @@ def brought(x: Any, backend: Backend, name: str) -> Array:
     Raises:
         TypeError: it does not hold numbers; the message calls it ``name``.
     """
+    return _named(backend.asarray, x, name)
+
+
+def _named(bring: Callable[[Any], Array], x: Any, name: str) -> Array:
+    """Return ``bring(x)``; errors say what ``x`` is called."""
     try:
-        return backend.asarray(x)
+        return bring(x)
     except TypeError as error:
         raise TypeError(f"{name}: {error}") from error
 
@@ -188,6 +193,13 @@ def host(values: Any) -> np.ndarray[Any, Any]:
         return host_numbers(values)
     except TypeError:
         return np.asarray(values)
+
+
+def _handed_over(array: Array, given: Array, x: Any, backend: Backend) -> Array:
+    """Return on the backend what its examiner made of ``x``, which it saw as ``given``."""
+    if array is given:  # nothing: then it is not copied there and back
+        return backend.asarray(x)
+    return backend.handed_over(array)
 
 
 def _class_targets(array: Array, backend: Backend, shape: Shape, name: str, kind: str) -> Array:

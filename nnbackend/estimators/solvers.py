@@ -14,8 +14,9 @@ from nnbackend import random, regularizers
 from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
 from nnbackend.layout import layout_for
+from nnbackend.optimizers.base import is_own
 from nnbackend.registry import is_built_in
-from nnbackend.training import Objective, Samples, Trainer, is_own
+from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Context, Namespace, Params
 

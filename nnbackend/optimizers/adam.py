@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nnbackend.checks import check_flag
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.optimizers.tables import powers, sqrt, table
 from nnbackend.schedules import Scheduled
 from nnbackend.types import Array, Namespace
 
 __all__ = ["Adam", "AdamW", "Moments", "advance"]
+
+_FEW = 16  # steps whose numbers are computed sooner one by one
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,22 @@ class Adam(Moments):
     def varying(self, step: int) -> tuple[Any, ...]:
         """Return the factor and the epsilon for the arrays as they are kept."""
         now: Any = self
-        correction = self.correction(step)
-        factor = now.learning_rate * correction * (1.0 - now.beta1) / (1.0 - now.beta1**step)
+        return self._numbers(now.beta1**step, now.beta2**step, math.sqrt)
+
+    def scalars_of(self, steps: range) -> Any:
+        """Return the scalars of successive steps, a row for each."""
+        kind = type(self)
+        as_here = kind.varying is Adam.varying and kind.scalars is Optimizer.scalars
+        if self._scheduled or not as_here or len(steps) < _FEW:
+            return super().scalars_of(steps)
+        beta1, beta2 = (powers(beta, steps) for beta in (self.beta1, self.beta2))  # type: ignore[arg-type]
+        return table(self._numbers(beta1, beta2, sqrt), steps)
+
+    def _numbers(self, beta1_t: Any, beta2_t: Any, sqrt: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """Return what varies, given the powers of the betas at a step, or at many."""
+        now: Any = self
+        correction = sqrt((1.0 - beta2_t) / (1.0 - now.beta2))
+        factor = now.learning_rate * correction * (1.0 - now.beta1) / (1.0 - beta1_t)
         return factor, now.epsilon * correction
 
     def rule(
@@ -141,10 +159,11 @@ class AdamW(Adam):
 
     weight_decay: Scheduled = 1e-2
 
-    def varying(self, step: int) -> tuple[Any, ...]:
+    def _numbers(self, beta1_t: Any, beta2_t: Any, sqrt: Callable[[Any], Any]) -> tuple[Any, ...]:
         """Return those of Adam, and what is left of a parameter after its decay."""
         now: Any = self
-        return *super().varying(step), 1.0 - now.learning_rate * now.weight_decay
+        left = 1.0 - now.learning_rate * now.weight_decay
+        return *super()._numbers(beta1_t, beta2_t, sqrt), left
 
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace

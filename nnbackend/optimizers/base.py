@@ -24,7 +24,7 @@ from nnbackend.schedules import Scaled, Scheduled, is_schedule
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
 
-__all__ = ["OPTIMIZERS", "Bounds", "Optimizer", "Slots", "decayed", "get", "norm"]
+__all__ = ["OPTIMIZERS", "Bounds", "Optimizer", "Slots", "decayed", "get", "is_own", "norm"]
 
 Slots: TypeAlias = tuple[Array, ...]
 Bounds: TypeAlias = Mapping[str, tuple[float, float]]
@@ -46,6 +46,12 @@ def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
     if not isinstance(spec, Optimizer):
         raise TypeError(f"an optimizer is a name or an optimizer object, got {spec!r}")
     return spec
+
+
+def is_own(optimizer: Optimizer) -> bool:
+    """Return whether an optimiser, and all that it wraps, is this library's."""
+    own = type(optimizer).__module__.startswith("nnbackend.")
+    return own and all(map(is_own, optimizer.wrapped))
 
 
 @dataclass(frozen=True)
@@ -137,6 +143,14 @@ class Optimizer(ABC):
             return self.varying(step)
         now = self.at(step)
         return (*now.varying(step), *self.moved(step, now))
+
+    def scalars_of(self, steps: range) -> Any:
+        """Return the scalars of successive steps: a row for each, or a NumPy array of such rows."""
+        kind = type(self)
+        as_here = kind.scalars is Optimizer.scalars and kind.varying is Optimizer.varying
+        if as_here and not self._scheduled:  # they are the same at every step
+            return [self.scalars(1)] * len(steps)
+        return [self.scalars(step) for step in steps]
 
     def varying(self, step: int) -> tuple[Any, ...]:
         """Return the numbers that depend on the step or the learning rate; no schedule is left here."""

@@ -93,6 +93,11 @@ class Wrapper(Optimizer):
         """Return those of the optimiser inside."""
         return self.inner.scalars(step)
 
+    def scalars_of(self, steps: range) -> Any:
+        """Return those of the optimiser inside."""
+        as_here = type(self).scalars is Wrapper.scalars
+        return self.inner.scalars_of(steps) if as_here else super().scalars_of(steps)
+
     def rule(
         self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
     ) -> tuple[Array, Slots]:

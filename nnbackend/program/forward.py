@@ -6,6 +6,7 @@ import math
 import threading
 import warnings
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class ProgramForward(Forward):
         function: ``function(params, x) -> y``, on the backend.
         traced: the same, on a :class:`~nnbackend.program.run.TracedBackend`.
         backend: where it runs.
-        device: runs the program there.
+        make_device: returns what runs the program there; it is called when one is made.
 
     Attributes:
         refused: why no program is used, or None.
@@ -42,10 +43,10 @@ class ProgramForward(Forward):
         function: Callable[[Params, Array], Array],
         traced: Callable[[Params, Any], Any],
         backend: Backend,
-        device: Device,
+        make_device: Callable[[], Device],
     ) -> None:
         super().__init__(function)
-        self._traced, self._backend, self._device = traced, backend, device
+        self._traced, self._backend, self._make_device = traced, backend, make_device
         self._lock = threading.Lock()
         self._same = Unchanged()
         self._shape: tuple[int, ...] = ()
@@ -87,10 +88,15 @@ class ProgramForward(Forward):
                 rows = np.ascontiguousarray(x, dtype=self._backend.dtype_name)
                 if not np.isfinite(rows).all():  # too large for the dtype
                     return None
-                self._device.put(self._x, rows)
+                self.device.put(self._x, rows)
                 return self._run()
         finally:
             self._lock.release()
+
+    @cached_property
+    def device(self) -> Device:
+        """What runs the program."""
+        return self._make_device()
 
     def _run(self) -> Array:
         assert self._launch is not None
@@ -101,19 +107,19 @@ class ProgramForward(Forward):
         """Return the output of the pass as it is, and take a program into use that gives the same."""
         expected = self._function(params, x)
         try:
-            self._x = self._device.empty(tuple(x.shape), x.dtype)
+            self._x = self.device.empty(tuple(x.shape), x.dtype)
             self._x[...] = x
             trace = Trace()
             y = self._traced(tree_map(trace.array, params), trace.array(self._x))
             if not isinstance(y, Traced) or y.node.operation == "array":
                 raise Untraceable("its output is its input")
-            self._y = self._device.empty(y.shape, y.dtype)
+            self._y = self.device.empty(y.shape, y.dtype)
             trace.store(self._y, y)
-            made = launches(plan(trace.stores, self._device.epilogues), self._device)
+            made = launches(plan(trace.stores, self.device.epilogues), self.device)
             for launch in made:
                 launch()
             self._check(expected)
-            self._launch = self._device.captured(made)
+            self._launch = self.device.captured(made)
         except Untraceable as reason:
             self.refused = str(reason)
         except Exception as error:  # a compiler, a library or a card that is not as expected

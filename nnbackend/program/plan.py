@@ -9,7 +9,7 @@ has been written over.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,12 +90,12 @@ class _Epilogue:
     activation: str | None
 
 
-def plan(stores: Sequence[Store], epilogues: bool = False) -> Plan:
+def plan(stores: Sequence[Store], epilogues: Collection[str | None] = ()) -> Plan:
     """Return the plan that makes the stores.
 
     Args:
         stores: all that a step stores.
-        epilogues: whether products can add a bias and apply an activation.
+        epilogues: what products can do after adding a bias: ``"relu"``, or nothing more (None).
 
     Raises:
         Untraceable: they cannot be made in an order that keeps to what is read and written.
@@ -121,13 +121,16 @@ class _Reads:
 class _Builder:
     """Finds the roots of a program and puts them into an order and into kernels."""
 
-    def __init__(self, stores: Sequence[Store], epilogues: bool) -> None:
+    def __init__(self, stores: Sequence[Store], epilogues: Collection[str | None]) -> None:
         self._places: dict[Node, Place] = {}
         users = self._users(stores)
         found = self._find(stores)
-        self._epilogues: dict[Node, _Epilogue] = {}
-        if epilogues:
-            self._epilogues = {n: e for n in found if (e := _epilogue(n, users)) is not None}
+        possible = {node: _epilogue(node, users) for node in found}
+        self._epilogues = {
+            node: epilogue
+            for node, epilogue in possible.items()
+            if epilogue is not None and epilogue.activation in epilogues
+        }
         for epilogue in self._epilogues.values():
             found.remove(epilogue.product)
             if epilogue.bias.operation != "array":

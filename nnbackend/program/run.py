@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Sequence
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,10 +41,10 @@ class Device(Protocol):
     """What runs kernels and products.
 
     Attributes:
-        epilogues: whether products can add a bias and apply a ReLU.
+        epilogues: what products can do after adding a bias: ``"relu"``, or nothing more (None).
     """
 
-    epilogues: bool
+    epilogues: Collection[str | None]
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return new memory."""
@@ -92,7 +92,7 @@ class Steps:
         traced: the same step, on a :class:`TracedBackend`.
         see: ``see(carry, function)``: the carry with every array seen through a function.
         backend: where the steps run.
-        device: runs programs there.
+        make_device: returns what runs programs there; it is called when the first one is made.
 
     Attributes:
         refused: why no program is used, or None.
@@ -106,10 +106,10 @@ class Steps:
         traced: Callable[..., Any],
         see: See,
         backend: Backend,
-        device: Device,
+        make_device: Callable[[], Device],
     ) -> None:
         self._plain, self.step, self.traced, self.see = plain, step, traced, see
-        self.backend, self.device = backend, device
+        self.backend, self._make_device = backend, make_device
         self._carry: Any = None
         self._seen: dict[Any, int] = {}
         self.refused: str | None = None
@@ -139,6 +139,11 @@ class Steps:
             _, *more = self(carry, rest, size, scalars[whole:], numbers[whole:])
             results = [self._joined(parts) for parts in zip(results, more, strict=True)]
         return carry, *results
+
+    @cached_property
+    def device(self) -> Device:
+        """What runs programs."""
+        return self._make_device()
 
     def _joined(self, parts: Sequence[Any]) -> Array | None:
         """Return what came of successive steps as one array; that of plain steps is a sequence."""
