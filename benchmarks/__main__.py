@@ -84,21 +84,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         results = json.loads(path.read_text())
     for section in sections:
         tables: list[dict[str, Any]] = []
+        options.left_out = {}
         for table in (SECTIONS | gpu.SECTIONS)[section](options):
             tables.append(table)
-            results["sections"][section] = {"measured": today, "tables": tables}
+            results["sections"][section] = {
+                "measured": today,
+                "tables": tables,
+                "left_out": options.left_out,
+            }
             results |= {"schema": 1, "date": today, "quick": arguments.quick}
             facts |= machine.loaded(cuda)  # libraries are loaded as they are needed
             results |= {"backends": options.backends, "machine": facts}
-            results["left_out"] = options.left_out
+            results["left_out"] = left_out(results["sections"])
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps(results, indent=1) + "\n")
-    for name, reason in options.left_out.items():
+    for name, reason in results.get("left_out", {}).items():
         print(f"left out: {name}: {reason}")
     print(f"\nresults: {path}" if path else "\nquick results are not kept without --output")
     if options.failed:
         sys.exit(f"nnbackend failed: {'; '.join(options.failed)}")
+
+
+def left_out(sections: dict[str, Any]) -> dict[str, str]:
+    """Return what was left out in any section, and why."""
+    reasons: dict[str, list[str]] = {}
+    for section in sections.values():
+        for name, reason in section.get("left_out", {}).items():
+            if reason not in reasons.setdefault(name, []):
+                reasons[name].append(reason)
+    return {name: "; ".join(found) for name, found in reasons.items()}
 
 
 def backends(wanted: str | None) -> list[str]:

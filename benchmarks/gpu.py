@@ -212,13 +212,12 @@ def memory(options: Options) -> Tables:
                 str(batch),
             )
             try:
-                printed = json.loads(
-                    python("-m", "benchmarks.gpu_memory", *arguments).splitlines()[-1]
-                )
+                printed = python("-m", "benchmarks.gpu_memory", *arguments)
             except Exception as error:
                 options.leave_out(name, error, f"memory of {called(sizes)}")
                 continue
-            peaks[i].append({"name": name, **summary([printed.pop("peak")]), **printed})
+            peak = json.loads(printed.splitlines()[-1])["peak"]
+            peaks[i].append({"name": name, **summary([peak])})
     for i, (sizes, batch, precision) in enumerate(networks):
         numbers = sum((n + 1) * m for n, m in itertools.pairwise(sizes))
         counted = 16 * numbers + 4 * batch * sum(sizes[1:])

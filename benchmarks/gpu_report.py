@@ -108,6 +108,7 @@ def _parts(sections: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
         if tables:
             yield _joined(
                 f"### {head} on the GPU", text, matrix(tables, spread),
+                *_warnings(tables),
                 LOSSES, matrix(tables, _compared), FIRST, matrix(tables, first_run),
             )  # fmt: skip
     for name, head, text in (
@@ -120,6 +121,14 @@ def _parts(sections: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
             yield _joined(f"### {head} on the GPU", text, *listings)
     if tables := sections.get("crossover", []):
         yield _joined("### When a GPU pays", CROSSOVER, crossover(tables))
+
+
+def _warnings(tables: list[dict[str, Any]]) -> Iterator[str]:
+    """Return what was said while contestants ran, as that a step is no program after all."""
+    for table in tables:
+        for row in table["rows"]:
+            if row.get("warned"):
+                yield f"**{row['name']}**, {table['title']}, warned: {row['warned']}"
 
 
 def _compared(row: dict[str, Any]) -> str:
@@ -157,7 +166,7 @@ def crossover(tables: list[dict[str, Any]]) -> str:
 
 def _cell(rows: list[dict[str, Any]]) -> str:
     """Return both times, the shorter one in bold."""
-    times = {row["name"] == "nnbackend numpy": row["median"] for row in rows}
+    times = {row["name"] == "nnbackend numpy": row["median"] for row in rows[:2]}
     fastest = min(times.values(), default=0.0)
     shown = [
         "" if (t := times.get(on_cpu)) is None else f"**{human(t)}**" if t == fastest else human(t)

@@ -181,4 +181,6 @@ def table(key: str, title: str, unit: str, rows: list[Row], **settings: Any) -> 
             f"  ({low * scale:.2f} to {high * scale:.2f}){value}{first}",
             flush=True,
         )
+        if "warned" in row:
+            print(f"    warned: {row['warned']}", flush=True)
     return {"key": key, "title": title, "unit": unit, **settings, "rows": rows}

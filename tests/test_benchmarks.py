@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+import warnings
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # the benchmark is no part of the package
 
 from benchmarks import gpu, gpu_memory, gpu_report, report  # noqa: E402
-from benchmarks.__main__ import main  # noqa: E402
+from benchmarks.__main__ import left_out, main  # noqa: E402
 from benchmarks.peers import nnb  # noqa: E402
 from benchmarks.timing import Options, race, table  # noqa: E402
 from benchmarks.work import Task, images, initial, step_task  # noqa: E402
@@ -237,6 +238,11 @@ def sections(monkeypatch, backend):
     return found, options
 
 
+MACHINE = {"cpu": "CPU", "cores": 1, "device": "A card (cuda:0)", "system": "OS", "python": "3",
+           "versions": {"numpy": "2"}, "pools": [], "load": 0.0,
+           "card": {"driver": "1.2"}, "cuda": {"CuPy": "12.9"}}  # fmt: skip
+
+
 def test_the_sections_run_on_a_cpu_and_make_a_page(monkeypatch, tmp_path, capsys):
     found, options = sections(monkeypatch, "numpy")
     assert "TF32" in options.left_out["gpu-tf32"]
@@ -251,11 +257,8 @@ def test_the_sections_run_on_a_cpu_and_make_a_page(monkeypatch, tmp_path, capsys
     ] == [True]
     assert not any(t["rows"] for t in found.pop("gpu-bfloat16"))
     assert all(t["rows"] for tables in found.values() for t in tables)
-    machine = {"cpu": "CPU", "cores": 1, "device": "A card (cuda:0)", "system": "OS", "python": "3"}
-    machine |= {"versions": {"numpy": "2"}, "pools": [], "load": 0.0}
-    machine |= {"card": {"driver": "1.2"}, "cuda": {"CuPy": "12.9"}}
     results = {
-        "machine": machine, "date": "2000-01-01", "quick": True, "left_out": {"thinc": "why"},
+        "machine": MACHINE, "date": "2000-01-01", "quick": True, "left_out": {"thinc": "why"},
         "sections": {name: {"tables": tables} for name, tables in found.items() if tables},
     }  # fmt: skip
     page, file = tmp_path / "page.md", tmp_path / "gpu.json"
@@ -281,6 +284,29 @@ def test_the_sections_run_on_a_cpu_and_make_a_page(monkeypatch, tmp_path, capsys
     report.write(file, page)
     assert page.read_text() == text
     assert not page.with_suffix(".png").exists()  # the figure is of a CPU
+
+
+def test_a_warning_while_training_is_told(monkeypatch, capsys):
+    """As that a training step cannot be run as a program: then its time is another."""
+    trial = nnb.Going(small(), "numpy")
+    real = trial.net.partial_fit
+
+    def warning(*arguments, **settings):
+        warnings.warn("no program", RuntimeWarning, stacklevel=1)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(trial.net, "partial_fit", warning)
+    rows = race({"nnbackend numpy": lambda: trial}, Options([]), rounds=1)
+    made = table("gpu-steps/x", "Step", "step", rows, batch=1)
+    assert "warned: no program" in capsys.readouterr().out
+    results = {"machine": MACHINE, "date": "2000-01-01", "quick": False, "left_out": {}}
+    text = gpu_report.block(results | {"sections": {"gpu-steps": {"tables": [made]}}})
+    assert "**nnbackend numpy**, Step, warned: no program" in text
+
+
+def test_what_was_left_out_of_each_section_is_joined():
+    sections = {"a": {"left_out": {"x": "1", "y": "2"}}, "b": {"left_out": {"x": "3"}}, "c": {}}
+    assert left_out(sections) == {"x": "1; 3", "y": "2"}
 
 
 def row(name, median, value=1.0, **more):

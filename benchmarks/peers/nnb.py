@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -120,16 +121,21 @@ class Going(Steps):
     def __init__(self, task: Task, backend: str) -> None:
         super().__init__(task, backend)
         super().reset()
+        self.notes: dict[str, str] = {}
 
     def reset(self) -> None:
         """Stay."""
 
     def run(self) -> float:
-        """Train for an epoch."""
-        loss = self.net.partial_fit(
-            self.x, self.y, loss=LOSS, optimizer=nnb.Adam(self.rate), batch_size=self.batch
-        )
+        """Train for an epoch; a warning, as that a program cannot be made, is noted."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            loss = self.net.partial_fit(
+                self.x, self.y, loss=LOSS, optimizer=nnb.Adam(self.rate), batch_size=self.batch
+            )
         self.net.backend.synchronize()
+        if caught:
+            self.notes["warned"] = str(caught[0].message)
         return loss
 
 
