@@ -106,6 +106,9 @@ class Report:
                 yield "streams", streamed(tables)
             else:
                 yield name, "\n\n".join(f"{t['title']}:\n\n{listing(t)}" for t in tables)
+        for name in ("estimators", "streams"):
+            if name not in self.sections:
+                yield name, f"Not measured yet: `python -m benchmarks --only {name}` does it."
 
     def _targets(self) -> str:
         lines = []

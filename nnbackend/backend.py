@@ -227,6 +227,14 @@ class Backend:
 
         return run
 
+    def packed(self, x: Array) -> Array:
+        """Return ``x`` as it lies best where rows are gathered from it again and again."""
+        return x
+
+    def gatherer(self) -> Callable[[Array, Array], Array]:
+        """Return ``gather(x, rows)``: rows of an array, which are good until it is called again."""
+        return lambda x, rows: self.xp.take(x, rows, axis=0)
+
     def loop(
         self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
     ) -> tuple[Any, Array | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +67,10 @@ class Loop:
             self._size = min(batch_size or self._count, self._count)
             if rows is not None and self._size == self._count:  # every step takes them all
                 samples, rows = samples.take(rows, trainer.backend), None
-            self._samples, self._rows = samples, rows
             self._shuffle = shuffle and self._size < self._count
+            if self._shuffle or rows is not None:
+                samples = replace(samples, x=trainer.backend.packed(samples.x))
+            self._samples, self._rows = samples, rows
             steps = math.ceil(self._count / self._size)
         else:
             self._feed, steps = samples, samples.steps

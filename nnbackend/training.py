@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 __all__ = [
     "BATCH_ROWS",
     "Begun",
+    "Gather",
     "Objective",
     "Samples",
     "Trainer",
@@ -40,6 +41,7 @@ __all__ = [
     "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
+    "taking",
     "training_step",
 ]
 
@@ -69,6 +71,15 @@ class Objective:
     constraints: tuple[tuple[str, Any], ...] = ()
 
 
+Gather: TypeAlias = Callable[[Array, Array], Array]
+"""``gather(x, rows)``: the rows with the given numbers, in that order."""
+
+
+def taking(backend: Backend) -> Gather:
+    """Return what gathers rows in memory of their own."""
+    return lambda x, rows: backend.xp.take(x, rows, axis=0)
+
+
 @dataclass(frozen=True)
 class Samples:
     """Rows of inputs and targets on a backend, with an optional weight each.
@@ -88,14 +99,26 @@ class Samples:
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
-    def take(self, rows: Any, backend: Backend) -> Samples:
-        """Return the given rows, in that order."""
+    def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
+        """Return the given rows, in that order.
+
+        Args:
+            rows: their numbers.
+            backend: where they are.
+            gather: what takes them from each array; None: rows get memory of their own.
+        """
         index = backend.asarray(rows, dtype=backend.xp.int32)
-        return self._each(lambda array: backend.xp.take(array, index, axis=0))
+        each = gather or [taking(backend)] * len(self.arrays)
+        return Samples(
+            *(
+                None if a is None else take(a, index)
+                for a, take in zip(self.arrays, each, strict=True)
+            )
+        )
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
-        return self._each(lambda array: array[start:stop, ...])
+        return Samples(*(None if a is None else a[start:stop, ...] for a in self.arrays))
 
     def learned(self) -> Samples:
         """Return the samples with the weights that the loss of training takes."""
@@ -104,9 +127,10 @@ class Samples:
         weight = self.class_weight if self.weight is None else self.weight * self.class_weight
         return Samples(self.x, self.y, weight)
 
-    def _each(self, change: Callable[[Array], Array]) -> Samples:
-        arrays = (self.x, self.y, self.weight, self.class_weight)
-        return Samples(*(None if array is None else change(array) for array in arrays))
+    @property
+    def arrays(self) -> tuple[Array, Array, Array | None, Array | None]:
+        """The arrays, which have a row for each sample."""
+        return self.x, self.y, self.weight, self.class_weight
 
 
 @dataclass(frozen=True)
@@ -269,9 +293,21 @@ class Trainer:
         self._objective = replace(objective, layers=layers)
         self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
+        self._gather = self._gatherers()
         self._blocks: list[_Block] = []  # of this epoch so far
         self._begun: Begun | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+
+    def _gatherers(self) -> list[Gather]:
+        """Return what gathers inputs, targets and weights: in the same memory for each block.
+
+        Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
+        layers make them.
+        """
+        again, own = self.backend.gatherer, taking(self.backend)
+        if not self.objective.metrics:
+            return [again() for _ in range(4)]
+        return [again() if is_built_in(self.objective.layers) else own, own, own, own]
 
     def _run(self, size: int) -> Callable[..., Any]:
         """Return the program for batches of a size."""
@@ -353,8 +389,22 @@ class Trainer:
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        parts = _parts(samples, batch_size, order, block_rows, self.backend)
+        parts = self._parts(samples, batch_size, order, block_rows)
         return self.learn(parts, each_block, batch_size)
+
+    def _parts(
+        self, samples: Samples, batch_size: int, order: Any, block_rows: int
+    ) -> Iterator[tuple[Samples, int]]:
+        """Yield the samples in blocks of whole batches, in the order given; each until the next."""
+        rows = len(samples if order is None else order)
+        for start in range(0, rows, block_rows):
+            stop = min(start + block_rows, rows)
+            part = samples
+            if order is not None:
+                part = samples.take(order[start:stop], self.backend, self._gather)
+            elif (start, stop) != (0, rows):
+                part = samples.slice(start, stop)
+            yield part, min(batch_size, stop - start)
 
     def learn(
         self,
@@ -621,21 +671,6 @@ def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
     numbers: int = math.prod(shape[1:-1]) * max(shape[-1], *widths, 1)
     row_bytes: int = numbers * backend.xp.finfo(backend.dtype).bits // 8
     return max(_FEWEST_ROWS, backend.forward_bytes // row_bytes)
-
-
-def _parts(
-    samples: Samples, batch_size: int, order: Any, block_rows: int, backend: Backend
-) -> Iterator[tuple[Samples, int]]:
-    """Yield the samples in blocks of whole batches, in the order given."""
-    rows = len(samples if order is None else order)
-    for start in range(0, rows, block_rows):
-        stop = min(start + block_rows, rows)
-        part = samples
-        if order is not None:
-            part = samples.take(order[start:stop], backend)
-        elif (start, stop) != (0, rows):
-            part = samples.slice(start, stop)
-        yield part, min(batch_size, stop - start)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:

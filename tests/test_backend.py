@@ -371,3 +371,40 @@ def test_a_backend_is_copied_as_itself_and_pickled_as_its_description(backend64)
     assert pickle.loads(pickle.dumps(backend64)) == backend64
     own = Backend(xp=np)
     assert pickle.loads(pickle.dumps(own)) == own
+
+
+def test_jax_shares_no_memory_that_may_change():
+    require("jax")
+    backend = get_backend("jax")
+    wide = np.zeros(1000 + 16, dtype=np.float32)
+    for first in range(16):  # one of these starts where JAX would share what it is given
+        given = wide[first : first + 1000]
+        given[...] = 1.0
+        x = backend.asarray(given)
+        given[...] = 2.0
+        assert (host(backend, x) == 1.0).all()
+
+
+def test_what_jax_has_goes_through_unless_something_is_to_change():
+    require("jax")
+    backend = get_backend("jax")
+    x = backend.asarray(VALUES)
+    assert backend.asarray(x) is x
+    assert backend.asarray(x, dtype=backend.xp.int32).dtype == backend.xp.int32
+
+
+def test_copies_are_arrays_of_their_own(backend):
+    tree = {"a": {"b": backend.asarray(VALUES.copy())}, "c": {}, "0": backend.asarray([1.0])}
+    copy = backend.copied(tree)
+    assert copy.keys() == tree.keys()
+    assert copy["a"]["b"] is not tree["a"]["b"]
+    assert copy["a"]["b"].dtype == backend.dtype
+    assert_equal(host(backend, copy), host(backend, tree))
+
+
+def test_labels_become_rows_of_a_unit_matrix(backend):
+    labels = backend.examined([2.0, 0.0, 1.0, 2.0])
+    rows = backend.one_hot(backend.examiner.xp.astype(labels, backend.examiner.xp.int32), 3)
+    assert rows.dtype == backend.dtype
+    assert str(rows.device) == str(backend.device)
+    assert_equal(host(backend, rows), np.eye(3)[[2, 0, 1, 2]])

@@ -205,6 +205,18 @@ def test_what_a_user_does_to_the_weights_counts():
     np.testing.assert_allclose(a.coefs_[1], b.coefs_[1])
 
 
+def test_rows_are_shuffled_as_scikit_learn_shuffles_them():
+    estimator, places = ours.MLPClassifier(), np.arange(50)
+    estimator._random_state = np.random.RandomState(3)
+    expected = np.random.RandomState(3)
+    for _ in range(3):
+        shuffled = estimator._shuffled(places)
+        np.testing.assert_array_equal(
+            shuffled, sklearn.utils.shuffle(places, random_state=expected)
+        )
+        places = shuffled
+
+
 @pytest.mark.parametrize("container", [scipy.sparse.csr_matrix, scipy.sparse.csc_matrix,
                                        scipy.sparse.csr_array])  # fmt: skip
 @pytest.mark.parametrize("settings", [{}, {"shuffle": False}, {"early_stopping": True},

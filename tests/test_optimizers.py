@@ -165,3 +165,38 @@ def test_a_name_takes_hyperparameters():
 def test_a_hyperparameter_out_of_range_is_named(make, word):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+class Halving(Adam):
+    """Someone's own rule: numbers that its base does not know."""
+
+    def varying(self, step):
+        factor, epsilon = super().varying(step)
+        return factor / step, epsilon
+
+
+class Doubled(nnb.optimizers.Wrapper):
+    def scalars(self, step):
+        return tuple(2 * s for s in super().scalars(step))
+
+
+FURTHER = [
+    Halving(),
+    Doubled(Adam()),
+    Adam(nnb.schedules.Exponential(0.1, 0.9), beta2=0.99),
+    AdamW(0.02, beta1=0.0, beta2=0.99999),
+    nnb.optimizers.EMA(nnb.optimizers.Clipped(AdamW(0.1), norm=1.0)),
+]
+
+
+@pytest.mark.parametrize(
+    "steps", [range(1, 3), range(1, 1000), range(511, 541), range(90_000, 90_050)]
+)
+@pytest.mark.parametrize(
+    "optimizer", [*(case.thing for case in OPTIMIZERS), *FURTHER], ids=lambda o: type(o).__name__
+)
+def test_the_numbers_of_many_steps_are_those_of_each(optimizer, steps):
+    if isinstance(optimizer, nnb.optimizers.LBFGS):
+        pytest.skip("it has no single steps")
+    together = np.asarray(optimizer.scalars_of(steps))
+    np.testing.assert_array_equal(together, [optimizer.scalars(step) for step in steps])

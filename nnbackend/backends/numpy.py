@@ -43,6 +43,30 @@ xp = _lean(array_api_compat.numpy)
 register_namespace(np.ndarray, xp)
 register_namespace(Watched, xp)
 
+
+class Gatherer:
+    """Gathers rows of an array, again and again in the same memory.
+
+    New memory for each block would cost as much as the rows: the system clears it, page by page.
+    """
+
+    def __init__(self) -> None:
+        self._memory: np.ndarray[Any, Any] = np.empty(0)
+
+    def __call__(self, x: Array, rows: Array) -> Array:
+        """Return the rows, in an array that is another one each time."""
+        count, memory = len(rows), self._memory
+        if len(memory) < count or (memory.shape[1:], memory.dtype) != (x.shape[1:], x.dtype):
+            memory = self._memory = np.empty((count, *x.shape[1:]), x.dtype)
+        out = memory[:count]
+        if x.flags.c_contiguous:
+            # Told to raise an error, it would not write where the result goes.
+            return np.take(x, rows, axis=0, out=out, mode="clip")
+        out[...] = x[rows]  # `take` would copy all of x first, see `packed`
+        return out
+
+
+_PACKED = 1 << 30  # bytes of an array that lies column by column, up to which it is copied
 _PROGRAMS = 4  # shapes of batches whose steps are recorded: each recording has memory of its own
 
 
@@ -96,6 +120,14 @@ class NumPyBackend(Backend):
             return recording(carry, (x, y, weight), scalars, number)
 
         return super().scan(lambda backend: one)
+
+    def packed(self, x: Array) -> Array:
+        """Return ``x`` row by row, unless it is very large: rows are gathered several times as fast."""
+        return x if x.nbytes > _PACKED else np.ascontiguousarray(x)
+
+    def gatherer(self) -> Callable[[Array, Array], Array]:
+        """Return what gathers rows in memory that it keeps."""
+        return Gatherer()
 
     def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""

@@ -19,7 +19,7 @@ import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, shuffle
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -278,7 +278,8 @@ class NeuralEstimator(BaseEstimator):
             weight = backend.asarray(weight)
         if scipy.sparse.issparse(X):
             return SparseSamples(X.tocsr(), y, weight)
-        return Samples(self._shaped(backend.asarray(X)), y, weight)
+        x = backend.asarray(X)
+        return Samples(self._shaped(backend.packed(x) if self.shuffle else x), y, weight)
 
     def _shaped(self, x: Array) -> Array:
         return x
@@ -319,7 +320,7 @@ class NeuralEstimator(BaseEstimator):
                     run.epoch_begins()
                 order = rows
                 if self.shuffle:
-                    places = shuffle(places, random_state=self._random_state)
+                    places = self._shuffled(places)
                     order = places if rows is None else rows[places]
                 figures = trainer.epoch(samples, size, order, *_blocks(run, size))
                 self.loss_ = figures["loss"]
@@ -363,6 +364,12 @@ class NeuralEstimator(BaseEstimator):
                 run.publish()
                 run.reason = self.history_.stopped
                 run.end(error)
+
+    def _shuffled(self, places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return what ``sklearn.utils.shuffle`` does, from the same random numbers."""
+        order = np.arange(len(places))
+        self._random_state.shuffle(order)
+        return places[order]
 
     def _ready_trainer(
         self, objective: Objective, backend: Backend, params: Params, incremental: bool

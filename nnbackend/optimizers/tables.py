@@ -12,7 +12,7 @@ __all__ = ["powers", "sqrt", "table"]
 
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
 
-_TOGETHER = 256  # powers that are computed and kept together
+_TOGETHER = 1024  # powers that are computed and kept together
 
 sqrt = np.sqrt
 
@@ -33,7 +33,7 @@ def powers(base: float, steps: range) -> Numbers:
     return found[start : start + len(steps)]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _powers(base: float, number: int) -> Numbers:
     """Return a stretch of powers. By Python, whose power differs from NumPy's in the last bit."""
     start = number * _TOGETHER
