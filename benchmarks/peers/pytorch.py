@@ -193,7 +193,8 @@ def captured(step: Callable[[], None]) -> Callable[[], None]:
             step()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # What other libraries' threads may be doing does not matter.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         step()
     replay: Callable[[], None] = graph.replay
     return replay
