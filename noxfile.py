@@ -152,19 +152,9 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Measure against the peers that can be installed. Arguments after -- go to the benchmark.
-
-    With ``--backend cupy`` it measures on a GPU, where the peers are PyTorch and JAX for its CUDA.
-    """
-    if any("cupy" in argument for argument in session.posargs):
-        cuda = cuda_extra(session)
-        if cuda is None:
-            return
-        # In one go: PyTorch and JAX have to agree on NVIDIA's libraries.
-        session.install("-e", f".[cli,{cuda}]", "torch", f"jax[{cuda}]", "threadpoolctl")
-    else:
-        install_package(session, "cli", "torch", "jax")
-        session.install("scikit-learn", "threadpoolctl", "packaging", "thinc", "matplotlib")
+    """Measure against the peers that can be installed. Arguments after -- go to the benchmark."""
+    install_package(session, "cli", "torch", "jax")
+    session.install("scikit-learn", "threadpoolctl", "packaging", "thinc", "matplotlib")
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 

@@ -1,4 +1,4 @@
-"""Run the benchmark: ``python -m benchmarks --help``."""
+"""Run the benchmark, on the CPU or, with --backend cupy, on a GPU."""
 
 from __future__ import annotations
 
@@ -28,11 +28,24 @@ SECTIONS = {
     "streams": streams.streams,
 }
 RESULTS = Path(__file__).parent / "results"
+PARTS = """
+On a GPU all of it takes some quarter of an hour, most of that for PyTorch's compiler. Where a job may run for
+ten minutes only, do it in parts, which add to the result of the same day:
+  --backend cupy --only gpu-steps
+  --backend cupy --only gpu-float32,gpu-tf32,gpu-bfloat16
+  --backend cupy --only gpu-fit,gpu-predict,crossover,gpu-memory
+Without a GPU, --backend torch --quick --only gpu-steps,crossover does the same with less work.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for and store it after every table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog=PARTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     names, on_gpu = ",".join(SECTIONS), ",".join(gpu.SECTIONS)
     parser.add_argument(
         "--only", help=f"sections, by commas. On the CPU, all: {names}; on a GPU: {on_gpu}"
