@@ -29,8 +29,8 @@ SECTIONS = {
 }
 RESULTS = Path(__file__).parent / "results"
 PARTS = """
-On a GPU all of it takes some quarter of an hour, most of that for PyTorch's compiler. Where a job may run for
-ten minutes only, do it in parts, which add to the result of the same day:
+On a GPU all of it takes some quarter of an hour, most of that for PyTorch's compiler. Where a job may
+run for ten minutes only, do it in parts, which add to the result of the same day:
   --backend cupy --only gpu-steps
   --backend cupy --only gpu-float32,gpu-tf32,gpu-bfloat16
   --backend cupy --only gpu-fit,gpu-predict,crossover,gpu-memory
