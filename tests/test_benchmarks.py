@@ -409,6 +409,38 @@ def test_what_cannot_be_measured_is_refused(arguments, says, capsys):
     assert says in capsys.readouterr().err
 
 
+def test_memory_of_each_contestant_stands_beside_what_is_counted(monkeypatch):
+    def python(*arguments):
+        _, module, name, backends, device, _, _, batch = arguments
+        assert (module, backends, device) == ("benchmarks.gpu_memory", "numpy", "cuda")
+        if name == "JAX":
+            raise RuntimeError("out of memory")
+        return f"a line that is no JSON\n{json.dumps({'peak': int(batch)})}"
+
+    names = ("nnbackend numpy", "torch.compile, max-autotune", "JAX", "matrix products, numpy")
+    monkeypatch.setattr(gpu, "contestants", lambda kind, options: dict.fromkeys(names))
+    monkeypatch.setattr(gpu, "python", python)
+    options = Options(["numpy"], device="cuda")
+    shallow, deep = gpu.memory(options)
+    assert shallow["key"] == "gpu-memory/784-2048-2048-10"
+    assert deep["key"] == f"gpu-memory/{gpu_report.DEEP}"
+    numbers = 785 * 2048 + 2049 * 2048 + 2049 * 10
+    counted = 4 * (4 * numbers + 1024 * (2048 + 2048 + 10))
+    assert [(r["name"], r["median"]) for r in shallow["rows"]] == [
+        ("counted", counted), ("nnbackend numpy", 1024)]  # fmt: skip
+    assert deep["rows"][1]["median"] == 8192
+    assert list(options.left_out) == ["JAX"]
+
+
+def test_weights_are_set_back_from_the_device():
+    task = small(device="cuda")
+    trial = nnb.Going(task, "numpy")  # which computes on the CPU whatever the task says
+    assert trial.run() == pytest.approx(by_hand(task), rel=1e-4)
+    again = nnb.Going(task, "numpy")
+    assert again.start is trial.start
+    assert again.run() == pytest.approx(by_hand(task), rel=1e-4)
+
+
 def test_no_gpu_is_an_error_that_says_why(capsys):
     if get_backend("auto").name == "cupy":
         pytest.skip("there is a GPU here")
