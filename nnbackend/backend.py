@@ -21,6 +21,7 @@ from array_api_compat import array_namespace
 
 from nnbackend import functional, random
 from nnbackend.errors import BackendUnavailableError, unknown_name
+from nnbackend.memory import Device, Memory
 from nnbackend.tree import tree_map
 from nnbackend.types import Array, Namespace, Params
 
@@ -299,6 +300,25 @@ class Backend:
         """Return the device in words."""
         return str(self.device)
 
+    def devices(self) -> list[Device]:
+        """Return the devices that this library can compute on, with their memory."""
+        return [Device(str(self.device), self.device_name())]
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what lies below the library: of the driver, of CUDA."""
+        return {}
+
+    def memory(self) -> Memory | None:
+        """Return how much of the device's memory is used and free; None where nobody counts it."""
+        return None
+
+    def free_memory(self) -> None:
+        """Give memory that no array uses back to the device; other programs can have it then."""
+
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether an error says that there is too little memory."""
+        return isinstance(error, MemoryError)
+
     # The same for every library.
 
     def described(self) -> str:
@@ -323,6 +343,8 @@ class Backend:
     def _import(self, x: Any, dtype: str | None) -> Array:
         """Return ``x`` as an array of this library; what comes from the host, in ``dtype``."""
         if hasattr(x, "__dlpack__") and hasattr(x, "shape") and not isinstance(x, np.ndarray):
+            if hasattr(x, "detach"):
+                x = x.detach()  # a tensor on torch's tape does not give its memory away
             # Other libraries refuse with errors of many classes; then it goes through the host.
             with contextlib.suppress(Exception):
                 return self.xp.from_dlpack(x)
@@ -347,7 +369,11 @@ class Backend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = self.xp.__name__ if type(self) is Backend else None
-        return _unpickled, (type(self), self.device, self.dtype_name, name)
+        return _unpickled, (type(self), self._portable_device(), self.dtype_name, name)
+
+    def _portable_device(self) -> Any:
+        """Return the device as it can be pickled and named again."""
+        return self.device
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Backend) and self._identity() == other._identity()
@@ -473,6 +499,11 @@ def _library(xp: ModuleType) -> str:
     """Return the backend name for a namespace: ``array_api_compat.torch`` is ``torch``."""
     parts = xp.__name__.removeprefix("array_api_compat.").split(".")
     return parts[0].replace("_", "-")
+
+
+def not_a_device(device: Any, wanted: str) -> TypeError:
+    """Return the error for a ``device`` that is nothing a device could be called."""
+    return TypeError(f"device must be {wanted}; got {device!r}, of type {type(device).__name__}")
 
 
 def import_library(cls: type[Backend], module: str) -> Any:

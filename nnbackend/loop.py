@@ -107,10 +107,13 @@ class Loop:
             run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         except BaseException as problem:
             error = problem
+            if self._trainer.backend.ran_out(problem):  # perhaps in the middle of an update
+                self._trainer.restore(self._good)
             raise
         finally:
             run.publish()  # for good: parameters that a callback sets at the end, stay
             run.end(error)
+            run.let_go()
         return run.history
 
     def check(self, found: Checkpoint) -> None:
@@ -174,6 +177,7 @@ class Loop:
             self._feed is not None
             or self._size < self._count
             or self._validation is not None
+            or self._samples.on_host
             or bool(self._trainer.objective.metrics)
             or self._interval is not None
             or any(callback.every_epoch for callback in self._run.callbacks)
@@ -249,13 +253,13 @@ class Loop:
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
-        s = self._samples.learned()
+        s, home = self._samples.learned(), self._samples.home(self._trainer.backend)
         return {
             "rows": self._count,
             "batch_size": self._size,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "data (a checksum)": sample((s.x, s.y, s.weight), self._trainer.backend.to_numpy),
+            "data (a checksum)": sample((s.x, s.y, s.weight), home.to_numpy),
         }
 
     def _many(self, count: int) -> dict[str, list[float]] | None:
@@ -344,6 +348,10 @@ class FitRun(Run):
     def task(self) -> dict[str, Any]:
         """Return what must be the same for a run to go on."""
         return super().task() | self._given()
+
+    def let_go(self) -> None:
+        """Part from the loop, which refers to this: else the memory would wait for the collector."""
+        self._given = dict
 
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint keeps beside the parameters."""

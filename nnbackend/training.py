@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -37,10 +38,12 @@ __all__ = [
     "Objective",
     "Samples",
     "Trainer",
+    "batch_rows",
     "evaluate",
     "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
+    "outputs_of",
     "taking",
     "training_step",
 ]
@@ -96,8 +99,44 @@ class Samples:
     weight: Array | None = None
     class_weight: Array | None = None
 
+    on_host: ClassVar[bool] = False
+    """Whether they lie on the host, as NumPy arrays; see :class:`nnbackend.data.held.HostSamples`."""
+
     def __len__(self) -> int:
         return int(self.x.shape[0])
+
+    def home(self, backend: Backend) -> Backend:
+        """Return the backend whose arrays these are, in a network that computes on ``backend``."""
+        return backend
+
+    def blocks(
+        self,
+        batch_size: int,
+        order: Any,
+        block_rows: int,
+        backend: Backend,
+        gather: Sequence[Gather] | None = None,
+    ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
+        """Return blocks of whole batches, with the rows of a step in each, for a ``with`` statement.
+
+        Args:
+            batch_size: rows of a step.
+            order: the rows to take, in their order; None: all as they are.
+            block_rows: rows of a block.
+            backend: where the blocks are wanted.
+            gather: see :meth:`take`.
+        """
+        return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
+
+    def outputs(
+        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
+    ) -> Array:
+        """Return the outputs for all rows, computed ``size`` at a time."""
+        return forward_in_batches(forward, params, self.x, backend, size)
+
+    def targets(self, backend: Backend) -> tuple[Array, Array | None]:
+        """Return targets and weights on the backend."""
+        return self.y, self.weight
 
     def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
         """Return the given rows, in that order.
@@ -118,19 +157,23 @@ class Samples:
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
-        return Samples(*(None if a is None else a[start:stop, ...] for a in self.arrays))
+        part: Samples = self._each(lambda array: array[start:stop, ...])
+        return part
 
     def learned(self) -> Samples:
         """Return the samples with the weights that the loss of training takes."""
         if self.class_weight is None:
             return self
         weight = self.class_weight if self.weight is None else self.weight * self.class_weight
-        return Samples(self.x, self.y, weight)
+        return type(self)(self.x, self.y, weight)
 
     @property
     def arrays(self) -> tuple[Array, Array, Array | None, Array | None]:
         """The arrays, which have a row for each sample."""
         return self.x, self.y, self.weight, self.class_weight
+
+    def _each(self, change: Callable[[Array], Array]) -> Any:
+        return type(self)(*(None if array is None else change(array) for array in self.arrays))
 
 
 @dataclass(frozen=True)
@@ -389,22 +432,8 @@ class Trainer:
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        parts = self._parts(samples, batch_size, order, block_rows)
-        return self.learn(parts, each_block, batch_size)
-
-    def _parts(
-        self, samples: Samples, batch_size: int, order: Any, block_rows: int
-    ) -> Iterator[tuple[Samples, int]]:
-        """Yield the samples in blocks of whole batches, in the order given; each until the next."""
-        rows = len(samples if order is None else order)
-        for start in range(0, rows, block_rows):
-            stop = min(start + block_rows, rows)
-            part = samples
-            if order is not None:
-                part = samples.take(order[start:stop], self.backend, self._gather)
-            elif (start, stop) != (0, rows):
-                part = samples.slice(start, stop)
-            yield part, min(batch_size, stop - start)
+        with samples.blocks(batch_size, order, block_rows, self.backend, self._gather) as parts:
+            return self.learn(parts, each_block, batch_size)
 
     def learn(
         self,
@@ -583,11 +612,12 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the loss and the metrics over all samples."""
     forward = forward_pass(objective.layers, backend)
-    z = forward_in_batches(forward, params, samples.x, backend)
-    extra = () if samples.weight is None else (samples.weight,)
-    value, _ = objective.loss(z, samples.y, *extra)
+    z = samples.outputs(forward, params, backend)
+    y, weight = samples.targets(backend)
+    extra = () if weight is None else (weight,)
+    value, _ = objective.loss(z, y, *extra)
     value = value + regularizers.penalty(objective.penalties, params)
-    return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
+    return {"loss": float(value)} | measure(objective, z, y, weight, backend)
 
 
 def evaluate_parts(
@@ -650,18 +680,34 @@ def forward_in_batches(
             there.
     """
     rows = x.shape[0]
-    size = min(batch_size, rows)
-    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
-        size = min(size, _cached_rows(params, x.shape, backend))
+    size = batch_rows(params, x.shape, backend, batch_size)
     if rows <= size:
         return forward(params, x if bring is None else bring(x, 0))
+    return backend.joined(outputs_of(forward, params, x, backend, size, bring), rows)
 
-    def outputs() -> Iterator[Array]:
-        for start in range(0, rows, size):
-            part = x[start : min(start + size, rows), ...]
-            yield forward(params, part if bring is None else bring(part, start))
 
-    return backend.joined(outputs(), rows)
+def outputs_of(
+    forward: Forward,
+    params: Params,
+    x: Array,
+    backend: Backend,
+    batch_size: int,
+    bring: Callable[[Any, int], Array] | None = None,
+) -> Iterator[Array]:
+    """Yield the outputs of a batch at a time; see :func:`forward_in_batches`."""
+    rows = x.shape[0]
+    size = batch_rows(params, x.shape, backend, batch_size)
+    for start in range(0, rows, size):
+        part = x[start : min(start + size, rows), ...]
+        yield forward(params, part if bring is None else bring(part, start))
+
+
+def batch_rows(params: Params, shape: Shape, backend: Backend, most: int) -> int:
+    """Return how many rows of an array to compute at a time: ``most``, or fewer where that is faster."""
+    size = min(most, shape[0])
+    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
+        size = min(size, _cached_rows(params, shape, backend))
+    return size
 
 
 def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
@@ -671,6 +717,26 @@ def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
     numbers: int = math.prod(shape[1:-1]) * max(shape[-1], *widths, 1)
     row_bytes: int = numbers * backend.xp.finfo(backend.dtype).bits // 8
     return max(_FEWEST_ROWS, backend.forward_bytes // row_bytes)
+
+
+def _parts(
+    samples: Samples,
+    batch_size: int,
+    order: Any,
+    block_rows: int,
+    backend: Backend,
+    gather: Sequence[Gather] | None,
+) -> Iterator[tuple[Samples, int]]:
+    """Yield the samples in blocks of whole batches, in the order given; each until the next."""
+    rows = len(samples if order is None else order)
+    for start in range(0, rows, block_rows):
+        stop = min(start + block_rows, rows)
+        part = samples
+        if order is not None:
+            part = samples.take(order[start:stop], backend, gather)
+        elif (start, stop) != (0, rows):
+            part = samples.slice(start, stop)
+        yield part, min(batch_size, stop - start)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy
 
 from nnbackend import functional
-from nnbackend.backend import Backend, finite_on_host, get_backend, import_library
+from nnbackend.backend import Backend, finite_on_host, get_backend, import_library, not_a_device
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.memory import Device, Memory
 from nnbackend.types import Array, Namespace, Params
 
 _REPEATS = 8192  # steps on one batch that one compiled program has room for
@@ -41,13 +43,24 @@ class JAXBackend(Backend):
     def _device(self, device: Any) -> Any:
         if isinstance(device, self._jax.Device):
             return device
-        if isinstance(device, int):
-            platform, number = None, device
-        else:
-            platform, _, text = (device or "").partition(":")
-            number = int(text) if text.isdecimal() else 0
+        platform, number = None, 0
+        if isinstance(device, str) and device.isdecimal():
+            number = int(device)
+        elif isinstance(device, str):
+            match = re.fullmatch(r"([^:]*)(?::(\d+))?", device)
+            if match is None:
+                raise BackendUnavailableError(
+                    f"no device of JAX is called {device!r}; say 0, 'cpu' or 'cuda:1'"
+                )
+            platform, number = match[1] or None, int(match[2] or 0)
+        elif isinstance(device, int) and not isinstance(device, bool):
+            number = device
+        elif device is not None:
+            raise not_a_device(device, "a number, a name like 'cuda:1' or a jax.Device")
         try:
-            return self._jax.devices(platform or None)[number]
+            if number < 0:
+                raise IndexError("devices are numbered from 0")
+            return self._jax.devices(platform)[number]
         except (RuntimeError, IndexError) as error:
             raise BackendUnavailableError(
                 f"the device {device!r} is not usable: {error}"
@@ -184,6 +197,38 @@ class JAXBackend(Backend):
         self._jax.effects_barrier()
         self._jax.block_until_ready(self._jax.live_arrays())
 
+    def _portable_device(self) -> str:
+        return _name(self.device, self._jax)
+
+    def devices(self) -> list[Device]:
+        """Return the devices of JAX's default platform: the cards, or else the CPU."""
+        found = []
+        for device in self._jax.devices():
+            memory = self._memory(device)
+            total, free = (None, None) if memory is None else (memory.total, memory.free)
+            found.append(Device(_name(device, self._jax), device.device_kind, total, free))
+        return found
+
+    def memory(self) -> Memory | None:
+        """Return the figures of XLA's allocator; None on the CPU, where it has none.
+
+        XLA takes three quarters of a GPU's memory at the start, unless XLA_PYTHON_CLIENT_PREALLOCATE
+        is false: that is the total here.
+        """
+        return self._memory(self.device)
+
+    def _memory(self, device: Any) -> Memory | None:
+        figures = device.memory_stats()
+        if not figures or "bytes_limit" not in figures:
+            return None
+        used, limit = figures["bytes_in_use"], figures["bytes_limit"]
+        peak = figures.get("peak_bytes_in_use", used)
+        return Memory(used, figures.get("pool_bytes", used), limit - used, limit, peak)
+
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether XLA had too little memory."""
+        return super().ran_out(error) or "RESOURCE_EXHAUSTED" in str(error)
+
 
 @cache
 def _encoder(device: Any, dtype: Any) -> Callable[[Any, int], Any]:
@@ -203,3 +248,8 @@ def _copies() -> Callable[[Any], Any]:
     import jax
 
     return jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))  # type: ignore[no-any-return]
+
+
+def _name(device: Any, jax: Any) -> str:
+    """Return the name by which a device is found again: its platform and its number there."""
+    return f"{device.platform}:{jax.devices(device.platform).index(device)}"

@@ -19,7 +19,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnbackend.errors import BackendUnavailableError, DivergenceError, UnknownNameError
+from nnbackend.backend import Backend
+from nnbackend.errors import (
+    BackendUnavailableError,
+    DivergenceError,
+    OutOfMemoryError,
+    UnknownNameError,
+)
 from nnbackend.tables import files_of
 
 __all__ = [
@@ -33,6 +39,7 @@ __all__ = [
     "Reported",
     "WrongCall",
     "check_output",
+    "peak_memory",
     "print_facts",
     "print_figures",
     "print_json",
@@ -81,7 +88,10 @@ BackendName = Annotated[
     str, where_option(help="numpy, cupy, torch, jax, array-api-strict or auto.")
 ]
 DeviceName = Annotated[
-    str | None, where_option(help="A device of the backend.", show_default="the backend's")
+    str | None,
+    where_option(
+        help="A device as 'nnbackend backends' lists it: cuda:1, or 1.", show_default="the first"
+    ),
 ]
 Dtype = Annotated[str, where_option(help="float32 or float64.")]
 Json = Annotated[
@@ -109,7 +119,14 @@ class WrongCall(Exception):
 
 
 # Failures of the work itself, whose messages are written for users.
-_EXPECTED = (ValueError, OSError, ImportError, BackendUnavailableError, DivergenceError)
+_EXPECTED = (
+    ValueError,
+    OSError,
+    ImportError,
+    BackendUnavailableError,
+    DivergenceError,
+    OutOfMemoryError,
+)
 
 
 @contextmanager
@@ -196,6 +213,19 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WrongCall(f"{option} {output} cannot be written: {reason}") from error
+
+
+def peak_memory(backend: Backend) -> int | None:
+    """Return the most memory that was used: of the device, or on the CPU of this process; or None."""
+    memory = backend.memory()
+    if memory is not None:
+        return memory.peak
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def thread_limit(threads: int | None) -> AbstractContextManager[Any]:

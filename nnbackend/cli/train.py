@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from nnbackend.activations import ACTIVATIONS
-from nnbackend.backend import get_backend
+from nnbackend.backend import Backend, get_backend
 from nnbackend.cli.common import (
     BackendName,
     DataFile,
@@ -21,6 +21,7 @@ from nnbackend.cli.common import (
     Json,
     Reported,
     check_output,
+    peak_memory,
     print_facts,
     print_figures,
     print_json,
@@ -37,6 +38,7 @@ from nnbackend.cli.settings import LOSSES, Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
 from nnbackend.initializers import INITIALIZERS
+from nnbackend.memory import in_words
 from nnbackend.optimizers import OPTIMIZERS
 from nnbackend.tables import few
 
@@ -327,7 +329,7 @@ def train(
             extra = {"notes": notes} if full is None else {"report": full.to_dict(), "notes": notes}
             print_json(_result(model, rows, settings, history, figures, output) | extra)
         elif not quiet:
-            _report(figures, baseline, history, output)
+            _report(figures, baseline, history, output, engine)
             if full is not None:
                 print_report(full, "rows that validate" if rows.validation else "rows that trained")
             if history.stopped and checkpoint is not None:
@@ -406,6 +408,7 @@ def _result(
         "classes": model.classes,
         "backend": backend.name,
         "device": backend.device_name(),
+        "peak_memory": peak_memory(backend),
         "dtype": backend.dtype_name,
         "rows": rows.trained + held_out,
         "validation_rows": held_out,
@@ -419,12 +422,17 @@ def _result(
     } | ({} if history.profile is None else {"profile": history.profile.to_dict()})
 
 
-def _report(figures: Figures, baseline: str, history: History, output: Path) -> None:
+def _report(
+    figures: Figures, baseline: str, history: History, output: Path, backend: Backend
+) -> None:
     """Print what came of the training."""
     say()
     print_figures(figures, {"baseline": f"({baseline})"})
     say()
     if history.stopped:
         say(f"Stopped early: {history.stopped}")
-    say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s. Model written to {output}")
+    peak = peak_memory(backend)
+    where = backend.device_name() + ("" if peak is None else f", peak memory {in_words(peak)}")
+    say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s on {where}")
+    say(f"Model written to {output}")
     say(f"Predict with it: nnbackend predict {shlex.quote(str(output))} DATA")
