@@ -120,13 +120,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def left_out(sections: dict[str, Any]) -> dict[str, str]:
-    """Return what was left out in any section, and why."""
-    reasons: dict[str, list[str]] = {}
+    """Return what was left out in any section, and why: each reason once, as it was first told."""
+    joined: dict[str, str] = {}
     for section in sections.values():
-        for name, reason in section.get("left_out", {}).items():
-            if reason not in reasons.setdefault(name, []):
-                reasons[name].append(reason)
-    return {name: "; ".join(found) for name, found in reasons.items()}
+        for name, told in section.get("left_out", {}).items():
+            if name not in joined:
+                joined[name] = told
+            elif told.partition(" (in ")[0] not in joined[name]:
+                joined[name] += f"; {told}"
+    return joined
 
 
 def backends(wanted: str | None) -> list[str]:

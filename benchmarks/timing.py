@@ -54,12 +54,10 @@ class Options:
         if name.startswith("nnbackend"):
             self.failed.append(f"{name} ({work})" if work else name)
             traceback.print_exception(error)
-        told, before = f"{reason}, in: {work}" if work else reason, self.left_out.get(name)
-        if before and before.startswith(reason):
-            told = f"{before}; {work}"
-        elif before:
-            told = f"{before}; {told}"
-        self.left_out[name] = told
+        before = self.left_out.get(name, "")
+        if reason not in before:  # it is told once, with the first work
+            told = f"{reason} (in {work})" if work else reason
+            self.left_out[name] = f"{before}; {told}" if before else told
 
 
 # Idle threads of OpenBLAS and OpenMP wait actively for work, up to about 30 ms, and would take the

@@ -184,7 +184,7 @@ def test_a_contestant_that_fails_is_named_and_left_out(capsys):
         rows = race(entered, options, rounds=4, work=work)
         assert [row["name"] for row in rows] == ["good"]
         assert rows[0]["n"] == 4
-    reason = "MemoryError: out of memory, in: walking; running"
+    reason = "MemoryError: out of memory (in walking)"
     assert options.left_out == dict.fromkeys(list(entered)[1:], reason)
     assert options.failed == ["nnbackend fails (walking)", "nnbackend fails (running)"]
     assert "Traceback" in capsys.readouterr().err
@@ -305,8 +305,13 @@ def test_a_warning_while_training_is_told(monkeypatch, capsys):
 
 
 def test_what_was_left_out_of_each_section_is_joined():
-    sections = {"a": {"left_out": {"x": "1", "y": "2"}}, "b": {"left_out": {"x": "3"}}, "c": {}}
-    assert left_out(sections) == {"x": "1; 3", "y": "2"}
+    sections = {
+        "a": {"left_out": {"x": "1 (in a)", "y": "2"}},
+        "b": {"left_out": {"x": "3 (in b)", "y": "2"}},
+        "c": {"left_out": {"x": "1 (in c)"}},
+        "d": {},
+    }
+    assert left_out(sections) == {"x": "1 (in a); 3 (in b)", "y": "2"}
 
 
 def row(name, median, value=1.0, **more):

@@ -44,7 +44,7 @@ class Products:
                 if forward[:-1]:  # not the first layer
                     back.append((out, right.T, rounded(z @ w.T)))
                 reverse = back + reverse
-                x = z * (1.0 / math.sqrt(float((z * z).mean())))  # numbers of an ordinary size
+                x = z * (1.0 / math.sqrt(float(own.xp.mean(z * z))))  # numbers of an ordinary size
         self.products = forward + reverse
         self.matmul = own.xp.matmul
         if backend == "torch":
