@@ -16,6 +16,7 @@ __all__ = [
     "GradientError",
     "ModelFileError",
     "OutOfMemoryError",
+    "PrecisionError",
     "ResumeError",
     "UnknownNameError",
     "nearest",
@@ -25,6 +26,10 @@ __all__ = [
 
 class BackendUnavailableError(RuntimeError):
     """The backend asked for cannot be used here; the message says why and which ones can."""
+
+
+class PrecisionError(BackendUnavailableError, ValueError):
+    """The backend, or its device, does not have the precision asked for; the message says why."""
 
 
 class DataError(ValueError):

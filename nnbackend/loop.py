@@ -382,10 +382,12 @@ class FitRun(Run):
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.rates(1)[0]
+    rate, other = trainer.rates(1)[0], "dtype='float64'"
+    if trainer.backend.precision == "float16":
+        other = "since float16 ends at 65504, precision='bfloat16' or 'float32'"
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
-        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "
-        "or dtype='float64'",
+        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or "
+        f"{other}",
         history,
     )

@@ -33,9 +33,11 @@ from nnbackend.composition import weights_with
 from nnbackend.errors import nearest
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
+from nnbackend.layers.ending import without_output_activation
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
+from nnbackend.mixed import computed
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.shortage import explained, guarded
 from nnbackend.training import Objective, Samples, Trainer
@@ -58,7 +60,9 @@ class Network:
             (CuPy where a CUDA device is usable, NumPy otherwise), a
             :class:`~nnbackend.backend.Backend`, or an array namespace.
         device: where the backend computes; None: its default. Each backend says what it takes.
-        dtype: ``"float32"`` (the default) or ``"float64"``.
+        dtype: ``"float32"`` (the default) or ``"float64"``: what parameters are kept in.
+        precision: what is computed in: ``"float64"``, ``"float32"``, ``"tf32"``, or mixed precision,
+            ``"float16"`` or ``"bfloat16"``, whose parameters are float32; None: that of the dtype.
         seed: fixes initial weights, the order of batches and dropout masks, equally on all backends.
         input_shape: of one row, ``(784,)``; None: it is taken from the first data.
 
@@ -83,6 +87,7 @@ class Network:
         backend: str | Backend | ModuleType = "numpy",
         device: Any = None,
         dtype: str | None = None,
+        precision: str | None = None,
         seed: int = 0,
         input_shape: int | Sequence[int] | None = None,
     ) -> None:
@@ -91,7 +96,7 @@ class Network:
         self.layers = layers
         random.key_of(seed)  # refuses a seed that is not one
         self.seed = int(seed)
-        self.backend = backends.get_backend(backend, device, dtype)
+        self.backend = backends.get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
@@ -102,6 +107,7 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
+        self._body: tuple[Sequential, Sequential, Any] | None = None  # without the last activation
         self._forward: Forward | None = None
         self._closed = False
         if input_shape is not None:
@@ -255,7 +261,7 @@ class Network:
             if training and step is None:
                 step, self._steps = self._steps, self._steps + 1
             ctx = Context(backend, training, random.pass_key(self.seed), step or 0)
-            y, layers_backward = self.layers.forward(self.params, x, ctx)
+            y, layers_backward = computed(self.layers, backend).forward(self.params, x, ctx)
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
             with backend.scope():
@@ -664,25 +670,26 @@ class Network:
         *,
         device: Any = None,
         dtype: str | None = None,
+        precision: str | None = None,
     ) -> Network:
-        """Return a copy of the network on another backend, device or in another dtype.
+        """Return a copy of the network on another backend, device, or in another dtype or precision.
 
         Args:
             backend: see :class:`Network`; None: the network's own.
             device: see :class:`Network`.
             dtype: None: that of the ``Backend`` given, or else the network's own.
+            precision: None: that of the dtype if one is given, of the ``Backend`` given, or else the
+                network's own, where the backend has it; where it does not, that of the dtype.
         """
         self._check_open()
         spec = self.backend if backend is None else backend
-        if dtype is None and not isinstance(spec, Backend):
+        same = dtype is None and precision is None and not isinstance(spec, Backend)
+        if same:
             dtype = self.backend.dtype_name
-        other = Network(
-            self.layers,
-            backend=spec,
-            device=device,
-            dtype=dtype,
-            seed=self.seed,
-        )
+        engine = backends.get_backend(spec, device, dtype, precision)
+        if same:
+            engine = engine.preferring(self.backend.precision)
+        other = Network(self.layers, backend=engine, seed=self.seed)
         other._steps, other._epochs = self._steps, self._epochs
         other._frozen = self._frozen
         if self._params is None:
@@ -742,12 +749,18 @@ class Network:
             for a, b, c, d in [header, *rows]
         ]
         shape = "not built" if self.input_shape is None else f"input {self.input_shape}"
-        where = f"{self.backend.name} on {self.backend.device_name()}, {self.backend.dtype_name}"
+        where = f"{self.backend.name} on {self.backend.device_name()}, {self.backend.numbers()}"
         return "\n".join([*lines, f"{total:,} parameters, {shape}, {where}"])
 
     def __repr__(self) -> str:
         layers = ", ".join(layer_line(layer) for layer in self.layers.layers)
-        return f"Network([{layers}], backend={self.backend.name!r}, input_shape={self.input_shape})"
+        precision = ""
+        if self.backend.precision != self.backend.dtype_name:
+            precision = f"precision={self.backend.precision!r}, "
+        return (
+            f"Network([{layers}], backend={self.backend.name!r}, {precision}"
+            f"input_shape={self.input_shape})"
+        )
 
     # Inside
 
@@ -912,7 +925,9 @@ class Network:
                 self.build(x.feature_shape())
             else:
                 self._rows(x, home=home)
-        layers, last = _without_output_activation(self.layers)
+        if self._body is None or self._body[0] is not self.layers:
+            self._body = self.layers, *without_output_activation(self.layers)
+        _, layers, last = self._body
         ends_in = activations.ACTIVATIONS.name_of(last)
         name = losses.LOSSES.name_of(chosen)
         if ends_in in losses.trait(chosen, "refuses"):
@@ -1000,18 +1015,6 @@ def _steps_per_epoch(samples: Samples | data.Feed, rows: Any, batch_size: int | 
         return samples.steps
     count = len(samples if rows is None else rows)
     return math.ceil(count / min(batch_size or count, count))
-
-
-def _without_output_activation(layers: Sequential) -> tuple[Sequential, Any]:
-    """Return the layers without the activation at the very end, and that activation."""
-    if not layers.layers:
-        return layers, Identity()
-    *body, last = layers.layers
-    if isinstance(last, Activation):
-        return Sequential([*body, Activation(Identity())]), last.function
-    if isinstance(last, Dense):
-        return Sequential([*body, dataclasses.replace(last, activation=None)]), last.activation
-    return layers, Identity()
 
 
 def _say(message: str) -> None:

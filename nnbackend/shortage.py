@@ -137,9 +137,10 @@ def _advice(
         return None, []
     fixed, row = _taken(network, doing, given)
     accumulate = given.get("accumulate", 1)
-    batch = given["batch_size"] or max(map(len, given["arrays"]), default=0)
+    rows = [array.shape[0] for array in given["arrays"] if getattr(array, "shape", ())]
+    batch = given["batch_size"] or max(rows, default=0)
     best, lines = None, list[str]()
-    if row is not None and memory is not None:
+    if row is not None and memory is not None and batch:
         # An estimate that says it should have fitted is wrong: then less is tried all the same.
         most = min(int((_SHARE * memory.free - fixed) // row), -(-batch // accumulate) // 2)
         takes = (

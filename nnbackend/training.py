@@ -23,9 +23,11 @@ from nnbackend.checks import is_hashable
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
+from nnbackend.loss_scaling import LossScaled
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Constrained, Optimizer
+from nnbackend.mixed import computed
+from nnbackend.optimizers import LBFGS, Constrained, Optimizer
 from nnbackend.optimizers.base import is_own
 from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, leaves, unflatten
@@ -49,7 +51,7 @@ __all__ = [
 ]
 
 BATCH_ROWS = 4096  # rows of a forward pass outside training
-_FEWEST_ROWS = 512  # products of fewer rows than that are slower
+_FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 _UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
@@ -220,6 +222,7 @@ def _training_step(
 
     def step_on(backend: Backend) -> Callable[..., Any]:
         layout = layout_for(backend, optimizer)
+        network: Any = computed(layers, backend)
         # One context for all steps of a loop. A compiled program is shared, also between threads, and
         # makes its own when it is traced.
         shared = None if backend.static_shapes else Context(backend, True, key)
@@ -230,11 +233,12 @@ def _training_step(
             ctx = shared or Context(backend, True, key)
             ctx.step = number
             params = layout.params(carry)
+            net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
             if parts is None:
-                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+                value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
             else:
                 value, prediction, grads = gradients_in_parts(
-                    parts, watched, layers, loss, params, x, y, weight, ctx
+                    parts, watched, net, loss, params, x, y, weight, ctx
                 )
             if penalties:
                 value, grads = regularizers.penalized(penalties, params, value, grads)
@@ -253,10 +257,10 @@ def _forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the forward pass outside training."""
 
     def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
-        ctx = Context(backend)
+        ctx, network = Context(backend), computed(layers, backend)
 
         def forward(params: Params, x: Array) -> Array:
-            return layers.forward(params, x, ctx)[0]
+            return network.forward(params, x, ctx)[0]
 
         return forward
 
@@ -321,6 +325,11 @@ class Trainer:
         accumulate: int = 1,
         steps_per_epoch: int | None = None,
     ) -> None:
+        if backend.mixed and isinstance(optimizer, LBFGS):
+            raise ValueError(
+                "L-BFGS compares losses that differ by less than 16 bits can show: give "
+                f"precision='float32' or 'float64' (it is {backend.precision!r})"
+            )
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend
@@ -757,10 +766,19 @@ def _padded(block: Samples, rows: int, backend: Backend) -> Samples:
     missing = rows - len(block)
     if missing == 0:
         return block
+    return Samples(*_padding(backend, missing)(block.x, block.y, block.weight))
+
+
+@lru_cache(maxsize=64)
+def _padding(backend: Backend, missing: int) -> Callable[..., tuple[Array, Array, Array]]:
+    """Return the program that adds so many rows of weight 0."""
     xp, where = backend.xp, {"dtype": backend.dtype, "device": backend.device}
-    weight = xp.ones(len(block), **where) if block.weight is None else block.weight
-    x, y = (
-        xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))])
-        for a in (block.x, block.y)
-    )
-    return Samples(x, y, xp.concat([weight, xp.zeros(missing, **where)]))
+
+    def padded(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+        weight = xp.ones(x.shape[0], **where) if weight is None else weight
+        x, y = (
+            xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))]) for a in (x, y)
+        )
+        return x, y, xp.concat([weight, xp.zeros(missing, **where)])
+
+    return backend.compile(padded)

@@ -81,6 +81,7 @@ class Machine:
         for name in ("scan", "compile", "recorded", "erf", "loop", "random_bits"):
             if name in vars(module.CuPyBackend):
                 monkeypatch.setattr(module.CuPyBackend, name, getattr(Backend, name))
+        monkeypatch.setattr(module, "_copies", {})
         backends._status.cache_clear()
 
     def allocated(self, size: int) -> int:
@@ -156,6 +157,7 @@ def _module(machine: Machine) -> Any:
     class Stream:
         def __init__(self, non_blocking: bool = False) -> None:
             self.device_id = current.device
+            self.ptr = id(self) if non_blocking else 0
 
         def __enter__(self) -> Stream:
             if self.device_id != current.device:

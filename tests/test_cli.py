@@ -619,6 +619,9 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--scale", "maximum"], "unknown scale 'maximum'"),
         (["--backend", "nunpy"], "unknown backend 'nunpy'; did you mean 'numpy'"),
         (["--dtype", "float16"], "dtype must be one of 'float32', 'float64'"),
+        (["--precision", "half"], "precision must be one of 'float64', 'float32', 'tf32'"),
+        (["--precision", "bfloat16"], "'bfloat16' is not possible on numpy: it has no bfloat16"),
+        (["--precision", "float16", "--dtype", "float64"], "contradict each other"),
         (["--hidden", "64,x"], "--hidden takes whole numbers"),
         (["--hidden", "0"], "at least 1, got 0"),
         (["--hidden", "-5"], "at least 1, got -5"),
@@ -1086,3 +1089,19 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
     more = str(epochs + 2)
     history = train_json(*options[1:-1], more, "--resume", "saved")["history"]
     assert len(history["loss"]) == epochs + 2
+
+
+def test_precision_is_chosen_in_training_and_again_in_prediction():
+    few = ["--epochs", "3", "--hidden", "8", "--precision", "float16"]
+    told = json.loads(done("train", PENGUINS, "--target", "species", *few, "--json").stdout)
+    assert (told["dtype"], told["precision"]) == ("float32", "float16")
+    assert "mixed float16" in done("inspect", "model.safetensors").stdout
+    same = done("evaluate", "model.safetensors", PENGUINS, "--json").stdout
+    wide = ["--precision", "float64", "--json"]
+    exact = done("evaluate", "model.safetensors", PENGUINS, *wide).stdout
+    losses = [json.loads(text)["loss"] for text in (same, exact)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    done("predict", "model.safetensors", PENGUINS, "--precision", "float32")
+    message = fails(1, "predict", "model.safetensors", PENGUINS, "--precision", "tf32")
+    assert "tf32 is a mode of NVIDIA GPUs" in message

@@ -31,6 +31,7 @@ def machine(monkeypatch):
     packages(monkeypatch, "cupy-cuda12x")
     yield made
     backends._status.cache_clear()
+    installation.installed.cache_clear()
 
 
 def packages(monkeypatch, *names):
@@ -46,6 +47,7 @@ def packages(monkeypatch, *names):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(installation.importlib.metadata, "distribution", distribution)
+    installation.installed.cache_clear()
 
 
 def network(device=1, **given):
@@ -518,6 +520,34 @@ def test_a_network_that_does_not_fit_on_the_device(machine, tmp_path):
         with pytest.raises(OutOfMemoryError, match=words):
             work()
         assert machine.held[0] == 0
+
+
+def test_a_stream_of_batches_that_do_not_fit(machine):
+    machine.total = 6 << 20
+    net = nnb.Network([nnb.Dense(512), nnb.Dense(1)], backend="cupy", input_shape=64)
+    with pytest.raises(OutOfMemoryError, match="has too little memory for fit: ") as caught:
+        net.fit(lambda: [(WIDE, WIDE[:, 0])], batch_size=None, verbose=0)
+    assert caught.value.batch_size is None
+
+
+def test_data_that_do_not_fit_on_a_card_train_from_the_host(machine, monkeypatch):
+    """There is not room for them twice, nor for half of the memory."""
+    x = np.random.default_rng(2).normal(size=(20_000, 64)).astype("f4")  # 5 MB
+    machine.total = 8 << 20
+    nets = []
+    for data_on in ("auto", "host"):
+        net = nnb.Network([nnb.Dense(8, "tanh"), nnb.Dense(1)], backend="cupy", device=1)
+        monkeypatch.setattr(type(net.backend), "block_bytes", 1 << 18)
+        net.fit(x, x[:, 0], batch_size=256, epochs=2, data_on=data_on, verbose=0)
+        y = net.predict(x, batch_size=1000, on_host=True)
+        nets.append(net)
+    assert set(machine.made) == {1}
+    assert machine.held[1] < x.nbytes
+    twin = nnb.Network([nnb.Dense(8, "tanh"), nnb.Dense(1)])
+    twin.fit(x, x[:, 0], batch_size=256, epochs=2, verbose=0)
+    for net in nets:
+        assert_equal(host(net.backend, net.params), host(twin.backend, twin.params))
+    np.testing.assert_allclose(y, twin.predict(x), rtol=1e-5, atol=1e-6)
 
 
 def test_errors_of_cuda_itself_are_recognised(machine):

@@ -11,11 +11,17 @@ from typing import Any
 
 from nnbackend.backend import Backend, Forward, import_library, not_a_device
 from nnbackend.backends import installation
+from nnbackend.backends.tf32 import Both, CuPyProducts
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.functional import is_half
 from nnbackend.memory import Device, Memory
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
+_AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+_BFLOAT16 = (12, 2)  # the CUDA whose compiler takes CuPy's kernels of it
 _HOW = ("graph", "fused", "plain")
+_copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and stream of the steps
 
 
 class CuPyBackend(Backend):
@@ -75,14 +81,44 @@ class CuPyBackend(Backend):
     def _portable_device(self) -> Any:
         return int(self.device.id)
 
+    def lacks(self, precision: Precision) -> str:
+        """Return why this device, or this installation, does not have a precision."""
+        needs = precision.name if precision.tf32 or precision.half == "bfloat16" else None
+        if needs is None:
+            return super().lacks(precision)
+        if precision.half is not None and self._half(precision.half) is None:
+            return "CuPy has bfloat16 from the package ml_dtypes; run: pip install ml_dtypes"
+        compiler = self._cupy.cuda.nvrtc.getVersion()
+        if precision.half is not None and compiler < _BFLOAT16:
+            return "CuPy compiles bfloat16 with CUDA 12.2 or newer; here it is {}.{}".format(
+                *compiler
+            )
+        capability = int(self.device.compute_capability)
+        if capability < _AMPERE:
+            return (
+                f"{needs} needs a GPU of compute capability 8.0 (Ampere) or higher, and "
+                f"{self.device_name()} has {capability // 10}.{capability % 10}"
+            )
+        return ""
+
+    def _half(self, name: str) -> Any:
+        if name != "bfloat16":
+            return super()._half(name)
+        try:
+            ml_dtypes = import_library(type(self), "ml_dtypes")
+        except BackendUnavailableError:
+            return None
+        return self._cupy.dtype(ml_dtypes.bfloat16)
+
     def _owns(self, x: Any) -> bool:
         return isinstance(x, self._cupy.ndarray) and bool(x.device == self.device)
 
     def _import(self, x: Any, dtype: str | None) -> Array:
-        if isinstance(x, self._cupy.ndarray):  # on another card, which copies only what it has done
+        if not isinstance(x, self._cupy.ndarray):
+            x = super()._import(x, dtype)
+        if x.device != self.device:  # what the other card is still at comes first
             x.device.synchronize()
-            return x
-        return super()._import(x, dtype)
+        return x
 
     def _from_host(self, x: Any) -> Array:
         with self.device:
@@ -95,8 +131,10 @@ class CuPyBackend(Backend):
         let go of by steps that are still under way on the stream of this thread: those come first.
         """
         cupy, steps = self._cupy, self._cupy.cuda.get_current_stream()
+        # The pool keeps memory for the stream that asked for it: the next epoch asks on the same one.
+        key = self.device.id, steps.ptr
         with self.device:
-            copies = cupy.cuda.Stream(non_blocking=True)
+            copies = _copies.setdefault(key, cupy.cuda.Stream(non_blocking=True))
 
         def stage(arrays: Sequence[Any]) -> list[Array | None]:
             from cupyx import empty_pinned
@@ -120,8 +158,8 @@ class CuPyBackend(Backend):
         return self._cupy.asnumpy(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context that makes this backend's device the current one."""
-        return self.device  # type: ignore[no-any-return]  # a Device is a context manager
+        """Return the context of this backend's device, with products as precise as asked for."""
+        return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
 
     def scan(
         self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
@@ -134,7 +172,7 @@ class CuPyBackend(Backend):
         """
         how = _how()
         plain = super().scan(step_on)
-        if see is None or how == "plain":
+        if see is None or how == "plain" or self.mixed:  # programs are of one dtype
             return plain
         from nnbackend.program.run import Steps, TracedBackend
 
@@ -144,7 +182,7 @@ class CuPyBackend(Backend):
     def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs as a program."""
         how = _how()
-        if how == "plain":
+        if how == "plain" or self.mixed:
             return super().recorded(forward_on)
         from nnbackend.program.forward import ProgramForward
         from nnbackend.program.run import TracedBackend
@@ -158,7 +196,7 @@ class CuPyBackend(Backend):
         def make() -> Any:
             from nnbackend.backends.cuda import CudaDevice
 
-            return CudaDevice(self._cupy, graphs=how == "graph")
+            return CudaDevice(self._cupy, graphs=how == "graph", tf32=self.tf32)
 
         return make
 
@@ -172,6 +210,8 @@ class CuPyBackend(Backend):
         """Return the error function, by CUDA's own."""
         from cupyx.scipy.special import erf
 
+        if is_half(x.dtype):  # it gives float64 for float16, and does not know bfloat16
+            return self.xp.astype(erf(self.xp.astype(x, self.dtype)), x.dtype)
         return erf(x)
 
     def synchronize(self) -> None:

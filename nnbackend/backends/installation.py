@@ -12,6 +12,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from nnbackend.errors import BackendUnavailableError
@@ -33,6 +34,7 @@ _DISTRIBUTIONS = (*_WHEELS, "cupy", "cupy-cuda11x", "cupy-rocm-7-0", "amd-cupy")
 _LIBRARY = re.compile(r"\blib\w+\.so(?:\.\d+)*|\b\w+\.dll\b")
 
 
+@cache
 def installed() -> list[str]:
     """Return the distributions of CuPy that are installed."""
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
@@ -13,6 +14,7 @@ from nnbackend import functional
 from nnbackend.backend import Backend, finite_on_host, get_backend, import_library, not_a_device
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.memory import Device, Memory
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace, Params
 
 _REPEATS = 8192  # steps on one batch that one compiled program has room for
@@ -27,9 +29,15 @@ class JAXBackend(Backend):
     static_shapes = True
     block_bytes = 1 << 30  # the more steps in a program, the better
 
-    def __init__(self, device: Any = None, dtype: str = "float32") -> None:
-        super().__init__(device, dtype)
-        if dtype == "float64" and not self._jax.config.jax_enable_x64:
+    def __init__(
+        self,
+        device: Any = None,
+        dtype: str | None = None,
+        xp: Namespace | None = None,
+        precision: str | None = None,
+    ) -> None:
+        super().__init__(device, dtype, xp, precision)
+        if self.dtype_name == "float64" and not self._jax.config.jax_enable_x64:
             raise BackendUnavailableError(
                 "JAX computes in 32 bits until told otherwise; for float64 run "
                 "jax.config.update('jax_enable_x64', True) before the first array is made, "
@@ -68,6 +76,21 @@ class JAXBackend(Backend):
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, self._jax.Array)
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why this device does not have a precision; GPUs have all."""
+        if precision.tf32 and self.device.platform in ("gpu", "cuda"):
+            return ""
+        return super().lacks(precision)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which products are as precise as asked for, in this thread.
+
+        By itself JAX computes products of float32 on accelerators in less. A program keeps the
+        precision with which it was traced.
+        """
+        wanted = "tensorfloat32" if self.tf32 else "highest"
+        return self._jax.default_matmul_precision(wanted)  # type: ignore[no-any-return]
 
     @property
     def _in_host_memory(self) -> bool:

@@ -15,6 +15,7 @@ from nnbackend.backends.prediction import RecordedForward
 from nnbackend.backends.recording import Watched
 from nnbackend.backends.replay import See, TrainingStep
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 _add: Any = np.add
@@ -78,7 +79,7 @@ class NumPyBackend(Backend):
     install = "pip install numpy"
     slices_are_views = True
     block_bytes: ClassVar[int] = 1 << 21  # stays in the cache until it is used
-    forward_bytes: ClassVar[int | None] = 1 << 21
+    forward_bytes: ClassVar[int | None] = 1 << 23
     # 64 Ki numbers of a parameter, its gradient and the optimiser's averages fit in a 2 MB L2 cache.
     chunk: ClassVar[int | None] = 1 << 16
 
@@ -89,6 +90,12 @@ class NumPyBackend(Backend):
         if device not in (None, "cpu"):
             raise BackendUnavailableError(f"NumPy computes on the CPU only, not on {device!r}")
         return "cpu"
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why NumPy does not have a precision. It has float16, though slowly, without BLAS."""
+        if precision.half == "bfloat16":
+            return "it has no bfloat16; torch and jax do, also on the CPU"
+        return super().lacks(precision)
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"

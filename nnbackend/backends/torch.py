@@ -6,8 +6,10 @@ import contextlib
 from typing import Any
 
 from nnbackend.backend import Backend, import_library
+from nnbackend.backends.tf32 import Both, TorchProducts
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.memory import Device, Memory
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 
@@ -36,6 +38,12 @@ class TorchBackend(Backend):
                 f"the device {device!r} is not usable: {first}"
             ) from error
 
+    def lacks(self, precision: Precision) -> str:
+        """Return why this device does not have a precision."""
+        if precision.tf32 and self.device.type == "cuda":
+            return ""
+        return super().lacks(precision)
+
     def _owns(self, x: Any) -> bool:
         return False  # tensors pass through _import, which takes them off the tape
 
@@ -54,8 +62,8 @@ class TorchBackend(Backend):
         return x.detach().cpu().numpy()
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context without a tape."""
-        return self._torch.no_grad()  # type: ignore[no-any-return]
+        """Return the context without a tape, in which products are as precise as asked for."""
+        return Both(self._torch.no_grad(), TorchProducts(self._torch, self.tf32))
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by torch's own."""

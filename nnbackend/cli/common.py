@@ -35,7 +35,9 @@ __all__ = [
     "DeviceName",
     "Dtype",
     "Json",
+    "LoadedPrecision",
     "ModelFile",
+    "PrecisionName",
     "Reported",
     "WrongCall",
     "check_output",
@@ -93,7 +95,26 @@ DeviceName = Annotated[
         help="A device as 'nnbackend backends' lists it: cuda:1, or 1.", show_default="the first"
     ),
 ]
-Dtype = Annotated[str, where_option(help="float32 or float64.")]
+Dtype = Annotated[
+    str | None,
+    where_option(help="What parameters are kept in: float32 or float64.", show_default="float32"),
+]
+PrecisionName = Annotated[
+    str | None,
+    where_option(
+        "--precision",
+        help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
+        show_default="that of --dtype",
+    ),
+]
+LoadedPrecision = Annotated[
+    str | None,
+    where_option(
+        "--precision",
+        help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
+        show_default="the model's, where the backend has it",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option(

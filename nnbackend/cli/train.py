@@ -19,6 +19,7 @@ from nnbackend.cli.common import (
     DeviceName,
     Dtype,
     Json,
+    PrecisionName,
     Reported,
     check_output,
     peak_memory,
@@ -251,7 +252,8 @@ def train(
     max_time: MaxTime = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
+    precision: PrecisionName = None,
     threads: Threads = None,
     output: OutputFile = Path("model.safetensors"),
     profile: Profiled = False,
@@ -304,7 +306,7 @@ def train(
             )
             limit = None if max_time is None else seconds(max_time)
             running = Running(checkpoint, resume, patience, log, limit, data)
-            engine = get_backend(backend, device, dtype)
+            engine = get_backend(backend, device, dtype, precision)
         rows = read_rows(data, target, settings, stream)
         with wrong_call():
             settings = settings.resolved(rows.encoder, rows.trained)
@@ -322,7 +324,7 @@ def train(
             raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
         figures, baseline = final_figures(model, rows)
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
-        model.network.metadata |= {"training": training}
+        model.network.metadata |= {"training": {"precision": engine.precision, **training}}
         model.network.save(output)
         full = report(model, *(rows.validation or (rows.x, rows.y))) if in_full else None
         if as_json:
@@ -376,7 +378,7 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
         f"{settings.loss}, {settings.optimizer}{_rates(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "
-        f"{network.backend.dtype_name}, seed {settings.seed}",
+        f"{network.backend.numbers()}, seed {settings.seed}",
     }
 
 
@@ -410,6 +412,7 @@ def _result(
         "device": backend.device_name(),
         "peak_memory": peak_memory(backend),
         "dtype": backend.dtype_name,
+        "precision": backend.precision,
         "rows": rows.trained + held_out,
         "validation_rows": held_out,
         "epochs": len(history),

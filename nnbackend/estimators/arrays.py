@@ -30,11 +30,11 @@ class Home:
     xp: Any = None
     device: Any = None
 
-    def backend(self, dtype: str) -> Backend:
+    def backend(self, precision: str) -> Backend:
         """Return the backend that computes there."""
         if self.xp is None:
-            return get_backend("numpy", None, dtype)
-        return get_backend(self.xp, self.device, dtype)
+            return get_backend("numpy", precision=precision)
+        return get_backend(self.xp, self.device, precision=precision)
 
     def bring(self, x: Array, backend: Backend) -> Array:
         """Return an array of a backend here."""
