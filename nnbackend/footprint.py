@@ -31,7 +31,8 @@ _MOST = 1 << 28  # parameters; beyond, the gradients of the trial would fill the
 
 def parameter_bytes(params: Params, dtype: str) -> int:
     """Return the bytes of parameters."""
-    return sum(math.prod(p.shape) for p in leaves(params)) * (8 if dtype == "float64" else 4)
+    count: int = sum(math.prod(p.shape) for p in leaves(params))
+    return count * (8 if dtype == "float64" else 4)
 
 
 def training_bytes(params: Params, dtype: str, optimizer: Optimizer) -> int:
