@@ -35,7 +35,7 @@ class _Current(threading.local):
     def __init__(self) -> None:
         self.device = 0
         self.stack: list[int] = []
-        self.entered = 0
+        self.products = 0
 
 
 class Machine:
@@ -137,7 +137,6 @@ def _module(machine: Machine) -> Any:
         def __enter__(self) -> Device:
             current.stack.append(current.device)
             current.device = self.id
-            current.entered += 1
             return self
 
         def __exit__(self, *_: object) -> None:
@@ -345,11 +344,11 @@ def _module(machine: Machine) -> Any:
     module.__version__ = "14.2.0"
     module.cuda, module.ndarray, module.asarray, module.empty = cuda, ndarray, asarray, empty
     module.asnumpy = lambda x: x.get()
+    module.dtype = np.dtype
     module.generic = ()  # CuPy has no scalars of its own
-    module._core = (
-        types.SimpleNamespace(  # products are as exact as the dtype, unless tf32 is asked for
-            get_compute_type=lambda kind: 1, set_compute_type=lambda kind, how: None
-        )
+    module._core = types.SimpleNamespace(  # in what products are computed, in each thread
+        get_compute_type=lambda dtype: current.products,
+        set_compute_type=lambda dtype, kind: setattr(current, "products", kind),
     )
     pool, pinned = Pool(), PinnedPool()
     module.get_default_memory_pool = lambda: pool

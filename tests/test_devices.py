@@ -559,20 +559,26 @@ def test_errors_of_cuda_itself_are_recognised(machine):
     )
 
 
-def test_running_out_is_explained_on_every_backend(backend, monkeypatch):
+@pytest.mark.parametrize("doing", ["forward", "predict", "fit", "partial_fit", "evaluate"])
+def test_running_out_is_explained_on_every_backend(backend, doing, monkeypatch):
     """By the error that the library itself raises: of memory that no machine has."""
+    if backend.name == "jax" and doing != "forward":
+        pytest.skip("while a program is traced nothing is allocated")
     net = nnb.Network([nnb.Dense(2)], backend=backend, input_shape=3)
-    xp = backend.xp
+    before = host(backend, net.params)
+    xp, x, y = backend.xp, np.ones((4, 3)), np.ones((4, 2))
+    task = {"fit": {"verbose": 0}, "evaluate": {"loss": "mse"}}.get(doing, {})
 
     def greedy(*_):
         return xp.zeros((1 << 46,), dtype=backend.dtype, device=backend.device)
 
     monkeypatch.setattr(nnb.Dense, "forward", greedy)
     with pytest.raises(OutOfMemoryError) as caught:
-        net.forward(np.ones((2, 3)))
-    assert "has too little memory for forward" in str(caught.value)
+        getattr(net, doing)(x, *([] if doing in ("forward", "predict") else [y]), **task)
+    assert f"has too little memory for {doing}" in str(caught.value)
     assert "more was asked for" in str(caught.value)
     assert caught.value.__cause__ is not None
+    assert_equal(host(backend, net.params), before)
 
 
 def test_an_estimate_counts_what_a_pass_keeps():
