@@ -107,6 +107,7 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
+        self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
         self._forward: Forward | None = None
         self._closed = False
         if input_shape is not None:
@@ -924,7 +925,9 @@ class Network:
                 self.build(x.feature_shape())
             else:
                 self._rows(x, home=home)
-        layers, last = without_output_activation(self.layers)
+        if self._body is None or self._body[0] is not self.layers:
+            self._body = self.layers, *without_output_activation(self.layers)
+        _, layers, last = self._body
         ends_in = activations.ACTIVATIONS.name_of(last)
         name = losses.LOSSES.name_of(chosen)
         if ends_in in losses.trait(chosen, "refuses"):

@@ -766,10 +766,19 @@ def _padded(block: Samples, rows: int, backend: Backend) -> Samples:
     missing = rows - len(block)
     if missing == 0:
         return block
+    return Samples(*_padding(backend, missing)(block.x, block.y, block.weight))
+
+
+@lru_cache(maxsize=64)
+def _padding(backend: Backend, missing: int) -> Callable[..., tuple[Array, Array, Array]]:
+    """Return the program that adds so many rows of weight 0."""
     xp, where = backend.xp, {"dtype": backend.dtype, "device": backend.device}
-    weight = xp.ones(len(block), **where) if block.weight is None else block.weight
-    x, y = (
-        xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))])
-        for a in (block.x, block.y)
-    )
-    return Samples(x, y, xp.concat([weight, xp.zeros(missing, **where)]))
+
+    def padded(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+        weight = xp.ones(x.shape[0], **where) if weight is None else weight
+        x, y = (
+            xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))]) for a in (x, y)
+        )
+        return x, y, xp.concat([weight, xp.zeros(missing, **where)])
+
+    return backend.compile(padded)
