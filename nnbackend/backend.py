@@ -445,13 +445,8 @@ class Backend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = self.xp.__name__ if type(self) is Backend else None
-        return _unpickled, (
-            type(self),
-            self._portable_device(),
-            self.dtype_name,
-            name,
-            self.precision,
-        )
+        device = self._portable_device()
+        return _unpickled, (type(self), device, self.dtype_name, name, self.precision)
 
     def _portable_device(self) -> Any:
         """Return the device as it can be pickled and named again."""

@@ -384,7 +384,7 @@ def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) 
     trainer.restore(good)
     rate, other = trainer.rates(1)[0], "dtype='float64'"
     if trainer.backend.precision == "float16":
-        other = "since float16 ends at 65504, precision='bfloat16' or 'float32'"
+        other = "precision='bfloat16' or 'float32' (float16 ends at 65504)"
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
         f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or "

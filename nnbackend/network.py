@@ -107,7 +107,7 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
-        self._body: tuple[Sequential, Sequential, Any] | None = None  # without the last activation
+        self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
         self._forward: Forward | None = None
         self._closed = False
         if input_shape is not None:

@@ -117,7 +117,7 @@ def _asked(error: Exception) -> str:
         return ""
     if found[2] in (None, "bytes"):
         return f": {in_words(int(re.sub(r'[.,]', '', found[1])))} more was asked for"
-    return f": {found[1]} {found[2]} more was asked for"
+    return f": {found[1].rstrip('.')} {found[2]} more was asked for"
 
 
 def _state(memory: Memory | None) -> str:

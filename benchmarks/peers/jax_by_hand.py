@@ -68,7 +68,7 @@ class Steps:
 
     The clock runs for the steps and for reading the mean loss. Batches are cut and labels are whole
     numbers beforehand, and parameters and running means are made by ``reset``; a ``fit`` checks its
-    data, encodes labels, copies parameters and makes running means within its time, once for all steps.
+    data, encodes labels, copies parameters and makes running means in its time, once for all steps.
     """
 
     def __init__(self, task: Task, many: bool) -> None:
