@@ -346,6 +346,11 @@ def _module(machine: Machine) -> Any:
     module.cuda, module.ndarray, module.asarray, module.empty = cuda, ndarray, asarray, empty
     module.asnumpy = lambda x: x.get()
     module.generic = ()  # CuPy has no scalars of its own
+    module._core = (
+        types.SimpleNamespace(  # products are as exact as the dtype, unless tf32 is asked for
+            get_compute_type=lambda kind: 1, set_compute_type=lambda kind, how: None
+        )
+    )
     pool, pinned = Pool(), PinnedPool()
     module.get_default_memory_pool = lambda: pool
     module.get_default_pinned_memory_pool = lambda: pinned
