@@ -41,9 +41,9 @@ def step(carry: Any, batch: Any) -> tuple[Any, Any]:
 class Steps:
     """A training loop in Python around a compiled step, or one compiled program with all steps.
 
-    The clock runs for the steps and for reading the mean loss. Batches are cut and labels are whole
-    numbers beforehand, and parameters and running means are made by ``reset``; a ``fit`` checks its data,
-    encodes labels, copies parameters and makes running means within its time, once for all steps.
+    The clock runs for the steps and for reading the mean loss. Batches are cut, and parameters and
+    running means made, beforehand. A ``fit`` checks its data, encodes labels, copies parameters and
+    makes running means within its time, once for all steps.
     """
 
     def __init__(self, task: Task, many: bool) -> None:
