@@ -153,7 +153,14 @@ def build(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure against the peers that can be installed. Arguments after -- go to the benchmark."""
-    install_package(session, "cli", "torch", "jax")
+    extras = ["cli", "torch", "jax"]
+    if any("cupy" in argument for argument in session.posargs):
+        cuda = cuda_extra(session)
+        if cuda is None:
+            return
+        extras.append(cuda)
+        session.install(f"jax[{cuda}]")  # JAX calls its extras the same
+    install_package(session, *extras)
     session.install("scikit-learn", "threadpoolctl", "packaging", "thinc", "matplotlib")
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -37,7 +37,7 @@ def estimators(options: Options) -> Tables:
         data = make()
         makers = {n: partial(Fit, cls, data, epochs) for n, cls in classes.items()}
         rows = race(makers, options, rounds=min(options.rounds, 5))
-        title = f"MLPClassifier().fit, {name}, {epochs} epochs"
+        title = f"MLPClassifier().fit, {name}, {epochs} epoch{'s' if epochs > 1 else ''}"
         tables.append(table(f"estimators/fit/{name.replace(' ', '')}", title, "fit", rows))
     x, y = _images(10_000 if options.quick else 100_000, 784)
     for method in ("predict", "predict_proba"):

@@ -6,30 +6,78 @@ import importlib.metadata
 import os
 import platform
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
     "nnbackend", "numpy", "torch", "jax", "jaxlib", "scikit-learn", "scipy", "thinc", "optax",
-    "cupy-cuda12x", "cupy-cuda13x", "array-api-compat", "threadpoolctl",
+    "cupy-cuda12x", "cupy-cuda13x", "cupy", "nvmath-python", "triton", "jax-cuda12-plugin",
+    "jax-cuda13-plugin", "array-api-compat", "threadpoolctl",
 )  # fmt: skip
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY")
 
 
-def describe(device: str | None = None) -> dict[str, Any]:
-    """Return the machine without anything that names its owner. ``device``: a GPU in words."""
+def describe(device: str | None = None, cuda: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return the machine without anything that names its owner.
+
+    Args:
+        device: a GPU in words.
+        cuda: versions of what is below the library that it is used with.
+    """
     return {
         "slug": slug(device),
         "cpu": processor(),
         "cores": cores(),
         "device": device,
+        "card": card() if device else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions(),
-        "pools": pools(),
+        **loaded(cuda),
         "load": load(),
         "environment": {name: os.environ[name] for name in _THREADS if name in os.environ},
     }
+
+
+def loaded(cuda: dict[str, str] | None = None) -> dict[str, Any]:
+    """Return what is known once libraries are loaded: their threads, and on a GPU their CUDA."""
+    torch = sys.modules.get("torch")
+    if cuda is not None and torch is not None and torch.version.cuda:
+        cuda = cuda | {"PyTorch": f"CUDA {torch.version.cuda}"}
+    return {"pools": pools()} | ({} if cuda is None else {"cuda": cuda})
+
+
+_ASKED = {
+    "name": "name",
+    "driver": "driver_version",
+    "memory": "memory.total",
+    "memory used before": "memory.used",
+    "power limit": "power.limit",
+    "highest clock": "clocks.max.sm",
+    "busy before": "utilization.gpu",
+}
+
+
+def card() -> dict[str, str]:
+    """Return what ``nvidia-smi`` says of the first card that this process may use."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return {}
+    which = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0] or "0"
+    asked = [
+        smi,
+        f"--id={which}",
+        f"--query-gpu={','.join(_ASKED.values())}",
+        "--format=csv,noheader",
+    ]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    answers = [answer.strip() for answer in done.stdout.strip().split(",")]
+    if done.returncode or len(answers) != len(_ASKED):
+        return {}
+    return dict(zip(_ASKED, answers, strict=True))
 
 
 def load() -> float | None:

@@ -12,6 +12,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks import gpu_report
+from benchmarks.tables import (
+    described,
+    first_run,
+    listing,
+    markdown,
+    matrix,
+    middle,
+    ratio,
+    spread,
+    value,
+)
 from benchmarks.work import NETWORKS, name_of
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -73,7 +85,7 @@ class Report:
 
     def blocks(self) -> Iterator[tuple[str, str]]:
         """Return name and text of each block that there are results for."""
-        yield "machine", self._machine()
+        yield "machine", described(self.results)
         yield "targets", self._targets()
         for name, tables in self.sections.items():
             if name == "steps":
@@ -94,28 +106,9 @@ class Report:
                 yield "streams", streamed(tables)
             else:
                 yield name, "\n\n".join(f"{t['title']}:\n\n{listing(t)}" for t in tables)
-
-    def _machine(self) -> str:
-        machine = self.results["machine"]
-        pools = "; ".join(
-            f"{p.get('internal_api', p.get('user_api'))} {p.get('version', '')} "
-            f"({p['num_threads']} threads)"
-            for p in machine["pools"]
-        )
-        left_out = self.results["left_out"].items()
-        lines = [
-            f"- {self.results['date']}: {machine['cpu']}, {machine['cores']} cores"
-            + (f", {machine['device']}" if machine["device"] else ""),
-            f"- {machine['system']}, Python {machine['python']}, "
-            + ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
-            f"- thread pools: {pools or 'not known'}",
-            *(f"- left out: {name} ({reason})" for name, reason in left_out),
-        ]
-        if (machine.get("load") or 0) > 0.5:
-            lines.append(f"- **the machine was busy (load {machine['load']}): rough figures**")
-        if self.results["quick"]:
-            lines.append("- **a quick run: these figures are rough**")
-        return "\n".join(lines)
+        for name in ("estimators", "streams"):
+            if name not in self.sections:
+                yield name, f"Not measured yet: `python -m benchmarks --only {name}` does it."
 
     def _targets(self) -> str:
         lines = []
@@ -133,51 +126,7 @@ class Report:
 
     def ratio(self, key: str, ours: str, peers: Iterable[str]) -> tuple[float | None, str]:
         """Return the ratio of medians to the fastest of some peers, and its name."""
-        rows = {row["name"]: row["median"] for row in self.tables.get(key, {}).get("rows", [])}
-        present = [peer for peer in peers if peer in rows]
-        if ours not in rows or not present:
-            return None, ""
-        fastest = min(present, key=rows.__getitem__)
-        return rows[ours] / rows[fastest], fastest
-
-
-def matrix(tables: list[dict[str, Any]], cell: Any) -> str:
-    """Return a table with a line for each contestant and a column for each piece of work."""
-    names = dict.fromkeys(row["name"] for t in tables for row in t["rows"])
-    lines = []
-    for name in names:
-        found = [next((r for r in t["rows"] if r["name"] == name), None) for t in tables]
-        cells = ["" if row is None else cell(row) for row in found]
-        if any(cells):
-            lines.append((name, *cells))
-    heads = [
-        str(t["at"]) if "at" in t else f"{t['key'].partition('/')[2]}, {t['batch']}" for t in tables
-    ]
-    return markdown(("", *heads), lines)
-
-
-def listing(table: dict[str, Any]) -> str:
-    """Return a table with a line for each contestant."""
-    rows = table["rows"]
-    base = next((r["median"] for r in rows if r["name"] in (NUMPY, "nnbackend")), None)
-    named = {"value": "loss", "validation_accuracy": "accuracy", "building": "while building"}
-    if "predict" in table["key"]:
-        named["value"] = "mean output"
-    extra = [key for key in named if any(row.get(key) is not None for row in rows)]
-    lines = []
-    for row in rows:
-        size = table["unit"] == "B"
-        own = [f"{row['median'] / 1e6:.1f} MB" if size else spread(row)]
-        own.append("" if base is None else f"{row['median'] / base:.2f}")
-        for key in extra:
-            number = row.get(key)
-            if number is None:
-                own.append("")
-            else:
-                own.append(f"{number / 1e6:.1f} MB" if key == "building" else f"{number:.5g}")
-        lines.append((row["name"], *own))
-    heads = [named[key] for key in extra]
-    return markdown(("", "median (quartiles)", "to nnbackend", *heads), lines)
+        return ratio(self.tables.get(key), ours, peers)
 
 
 def streamed(tables: list[dict[str, Any]]) -> str:
@@ -202,64 +151,14 @@ def streamed(tables: list[dict[str, Any]]) -> str:
     return "\n\n".join(texts)
 
 
-def markdown(head: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> str:
-    """Return a table in Markdown."""
-    rule = "|".join(["---", *["---:"] * (len(head) - 1)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in [head, *lines]).replace(
-        "\n", f"\n|{rule}|\n", 1
-    )
-
-
-def human(seconds: float) -> str:
-    """Return a time with three digits and its unit."""
-    for factor, unit in ((1.0, "s"), (1e3, "ms")):
-        if seconds * factor >= 1.0:
-            return f"{digits(seconds * factor)} {unit}"
-    return f"{digits(seconds * 1e6)} µs"
-
-
-def digits(number: float) -> str:
-    """Return a number with three digits, or all before the point."""
-    return f"{number:.{max(0, 2 - len(str(int(number))) + 1)}f}"
-
-
-def spread(row: dict[str, Any]) -> str:
-    """Return the median and the quartiles, in one unit."""
-    text = human(row["median"])
-    factor = {"s": 1.0, "ms": 1e3, "µs": 1e6}[text.rpartition(" ")[2]]
-    low, high = (digits(q * factor) for q in row["quartiles"])
-    return f"{text} ({low} to {high})"
-
-
-def middle(row: dict[str, Any]) -> str:
-    """Return the median."""
-    return human(row["median"])
-
-
-def value(row: dict[str, Any]) -> str:
-    """Return the loss."""
-    return "" if row["value"] is None else f"{row['value']:.4f}"
-
-
-def first_run(row: dict[str, Any]) -> str:
-    """Return what the first run took beyond the others, where that is long."""
-    return f"{row['first_run']:.1f} s" if row["first_run"] >= 0.2 else ""
-
-
 def write(path: Path, page: Path) -> None:
-    """Replace the blocks of the page, and draw the figure beside it."""
-    report = Report(json.loads(path.read_text()))
-    text = page.read_text()
-    for name, block in report.blocks():
-        pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
-        body = f"\n{block}\n\n"
-        text, count = re.subn(
-            pattern, lambda m, body=body: m[1] + body + m[2], text, flags=re.DOTALL
-        )
-        if count == 0:
-            print(f"{page.name} has no block {name}")
-    page.write_text(text)
-    print(f"written: {page}")
+    """Replace the blocks of the page that a result is for, and draw the figure of those on a CPU."""
+    results = json.loads(path.read_text())
+    if on_gpu(results):
+        replace(page, [("gpu", gpu_report.block(results))])
+        return
+    report = Report(results)
+    replace(page, report.blocks())
     try:
         from benchmarks.figure import draw
     except ImportError as error:
@@ -270,14 +169,40 @@ def write(path: Path, page: Path) -> None:
     print(f"written: {figure}")
 
 
+def replace(page: Path, blocks: Iterable[tuple[str, str]]) -> None:
+    """Replace what is between the markers of blocks."""
+    text = page.read_text()
+    for name, block in blocks:
+        pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
+        body = f"\n{block}\n\n"
+        text, count = re.subn(
+            pattern, lambda m, body=body: m[1] + body + m[2], text, flags=re.DOTALL
+        )
+        if count == 0:
+            print(f"{page.name} has no block {name}")
+    page.write_text(text)
+    print(f"written: {page}")
+
+
+def on_gpu(results: dict[str, Any]) -> bool:
+    """Return whether results are of a GPU."""
+    return bool(results["machine"]["device"])
+
+
+def newest(folder: Path) -> list[Path]:
+    """Return the newest results on a CPU and the newest on a GPU, of those there are."""
+    found = {on_gpu(json.loads(path.read_text())): path for path in sorted(folder.glob("*.json"))}
+    return [found[kind] for kind in sorted(found)]
+
+
 def main() -> None:
-    """Report on the file that is named, or on the newest."""
-    found = sorted(RESULTS.glob("*.json"))
-    if len(sys.argv) < 2 and not found:
-        sys.exit("there are no results yet: run python -m benchmarks")
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else found[-1]
+    """Report on the file that is named, or on the newest of a CPU and of a GPU."""
     page = Path(sys.argv[2]) if len(sys.argv) > 2 else DOCS / "performance.md"
-    write(path, page)
+    paths = [Path(sys.argv[1])] if len(sys.argv) > 1 else newest(RESULTS)
+    if not paths:
+        sys.exit("there are no results yet: run python -m benchmarks")
+    for path in paths:
+        write(path, page)
 
 
 if __name__ == "__main__":

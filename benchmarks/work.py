@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ logistic output of two classes, which is other work."""
 
 @dataclass
 class Task:
-    """A network to train on rows, with ReLU, softmax cross-entropy and Adam at 1e-3, in float32.
+    """A network to train on rows, with ReLU, softmax cross-entropy and Adam.
 
     Attributes:
         sizes: of the layers, the input first.
@@ -32,6 +34,12 @@ class Task:
         weights: (in, out) and biases of each layer to start from.
         epochs: how often to go through the rows.
         calls: for predictions: how often to predict all rows.
+        device: where to compute: ``"cpu"`` or ``"cuda"``.
+        precision: of the arithmetic: ``"float32"``, or on a GPU ``"tf32"``, where products of float32
+            numbers are rounded to 10 bits, or ``"bfloat16"``: forward and backward in bfloat16, weights
+            and Adam in float32.
+        rate: Adam's learning rate.
+        kept: what contestants share; see :meth:`shared`.
     """
 
     sizes: tuple[int, ...]
@@ -41,6 +49,16 @@ class Task:
     weights: Weights
     epochs: int = 1
     calls: int = 1
+    device: str = "cpu"
+    precision: str = "float32"
+    rate: float = 1e-3
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def shared(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what contestants of one library have in common, as the rows on their device."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
 
     @property
     def steps(self) -> int:
@@ -83,12 +101,34 @@ def initial(sizes: tuple[int, ...], seed: int = 0) -> Weights:
     ]
 
 
-def step_task(sizes: tuple[int, ...], batch: int, seconds: float) -> Task:
-    """Return a task of as many different batches as take about ``seconds``."""
-    work = 6 * batch * sum(n * m for n, m in itertools.pairwise(sizes))
-    wanted = seconds / (60e-6 + work / 2e11)
-    room = (1 << 28) / (4 * batch * sizes[0])
-    # At least so many that what a fit does once does not count for much.
-    steps = int(max(8, min(wanted, room, 2000)))
+def operations(sizes: tuple[int, ...], batch: int) -> int:
+    """Return how many additions and multiplications the products of a training step have."""
+    return 6 * batch * sum(n * m for n, m in itertools.pairwise(sizes))
+
+
+def step_task(
+    sizes: tuple[int, ...],
+    batch: int,
+    seconds: float,
+    *,
+    speed: float = 2e11,
+    room: int = 1 << 28,
+    least: int = 8,
+    **settings: Any,
+) -> Task:
+    """Return a task of as many different batches as take about ``seconds``.
+
+    Args:
+        sizes: of the layers.
+        batch: rows of a step.
+        seconds: that an epoch should take.
+        speed: operations in a second.
+        room: bytes for the rows.
+        least: steps at least; so many that what a fit does once does not count for much.
+        settings: further attributes of the task.
+    """
+    wanted = seconds / (60e-6 + operations(sizes, batch) / speed)
+    fit = room / (4 * batch * sizes[0])
+    steps = int(max(least, min(wanted, fit, 2000)))
     x, y = images(steps * batch, sizes[0], sizes[-1])
-    return Task(sizes, batch, x, y, initial(sizes))
+    return Task(sizes, batch, x, y, initial(sizes), **settings)

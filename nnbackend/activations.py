@@ -240,6 +240,8 @@ class GELU:
             raise ValueError(f"approximate must be 'none' or 'tanh', got {self.approximate!r}")
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        if functional.is_half(x.dtype):  # the cube overflows, and libraries lack erf
+            return _widened(self, x, ctx)
         return self._tanh_form(x, ctx) if self.approximate == "tanh" else self._exact(x, ctx)
 
     def _exact(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
@@ -310,7 +312,8 @@ class Softplus:
 class Exponential:
     """``y = exp(x)``, for an output that is a rate; ``dx = dy * y``.
 
-    It is kept from overflowing: beyond x = 87 in float32 and 708 in float64 it rises no further.
+    It is kept from overflowing: beyond x = 87 in float32 and 708 in float64 it rises no further, and
+    beyond 11 in float16.
     """
 
     initializer: ClassVar[str] = "glorot_uniform"
@@ -353,6 +356,15 @@ class Softmax:
     initializer: ClassVar[str] = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        if functional.is_half(x.dtype):  # the sum is one of many terms
+            return _widened(self, x, ctx)
         xp = ctx.xp
         y = functional.softmax(x, xp)
         return y, lambda dy: y * (dy - xp.sum(dy * y, axis=-1, keepdims=True))
+
+
+def _widened(activation: ActivationFunction, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+    """Return an activation of numbers with 16 bits, computed in the backend's dtype and rounded."""
+    xp, half, wide = ctx.xp, x.dtype, ctx.backend.dtype
+    y, backward = activation(xp.astype(x, wide), ctx)
+    return xp.astype(y, half), lambda dy: xp.astype(backward(xp.astype(dy, wide)), half)

@@ -20,7 +20,9 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from nnbackend import functional, random
-from nnbackend.errors import BackendUnavailableError, unknown_name
+from nnbackend.errors import BackendUnavailableError, PrecisionError, unknown_name
+from nnbackend.memory import Device, Memory
+from nnbackend.precision import PRECISIONS, Precision, resolve
 from nnbackend.tree import tree_map
 from nnbackend.types import Array, Namespace, Params
 
@@ -36,7 +38,6 @@ _CLASSES = {
 BACKENDS = tuple(_CLASSES)
 """The names of the backends."""
 
-_DTYPES = ("float32", "float64")
 _namespaces: dict[type, Namespace] = {}
 
 
@@ -85,7 +86,7 @@ class Forward:
 
 
 class Backend:
-    """An array library, a device and a floating-point dtype.
+    """An array library, a device, a floating-point dtype and a precision.
 
     Subclasses set ``name``, ``distribution`` and ``install``, and override ``_namespace`` and
     whatever of the rest their library does better. An instance of this class itself serves any
@@ -93,12 +94,20 @@ class Backend:
 
     Args:
         device: a device of the library, or a string or number that names one; None: its default.
-        dtype: ``"float32"`` or ``"float64"``.
+        dtype: ``"float32"`` or ``"float64"``: what parameters are kept in; None: that of the precision,
+            or float32.
         xp: the namespace, for a library without a file of its own.
+        precision: what is computed in, a name in :data:`nnbackend.precision.PRECISIONS`; None: that of
+            the dtype.
+
+    Attributes:
+        dtype: of parameters, losses and gradients, the library's.
+        product_dtype: of matrix products and activations, the library's.
 
     Raises:
         BackendUnavailableError: the library or the device cannot be used here.
-        ValueError: ``dtype`` is not one of the two.
+        ValueError: ``dtype`` or ``precision`` is not known, or they contradict each other.
+        PrecisionError: this library or device does not have the precision; the message says why.
     """
 
     name: ClassVar[str] = "array-api"
@@ -118,14 +127,23 @@ class Backend:
     """How many numbers the optimiser updates at a time, so that they stay in the cache."""
 
     def __init__(
-        self, device: Any = None, dtype: str = "float32", xp: Namespace | None = None
+        self,
+        device: Any = None,
+        dtype: str | None = None,
+        xp: Namespace | None = None,
+        precision: str | None = None,
     ) -> None:
-        if dtype not in _DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(map(repr, _DTYPES))}; got {dtype!r}")
-        self.dtype_name = dtype
+        self._precision = chosen = resolve(dtype, precision)
+        self.dtype_name = chosen.dtype
         self.xp: Namespace = self._namespace() if xp is None else xp
-        self.dtype = getattr(self.xp, dtype)
+        self.dtype = getattr(self.xp, self.dtype_name)
         self.device = self._device(device)
+        reason = self.lacks(chosen)
+        if reason:
+            raise PrecisionError(
+                f"precision={chosen.name!r} is not possible on {self.name}: {reason}"
+            )
+        self.product_dtype = self.dtype if chosen.half is None else self._half(chosen.half)
 
     # What a library may do in its own way.
 
@@ -136,6 +154,21 @@ class Backend:
     def _device(self, device: Any) -> Any:
         """Return the library's device for what the user named."""
         return device
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why this library or device does not have a precision, or an empty text if it does."""
+        if precision.tf32:
+            return (
+                "tf32 is a mode of NVIDIA GPUs, for cupy, and for torch and jax on such a device; "
+                "precision='float32' is more exact"
+            )
+        if precision.half is not None and self._half(precision.half) is None:
+            return f"it has no {precision.half}"
+        return ""
+
+    def _half(self, name: str) -> Any:
+        """Return the library's dtype of 16 bits of that name, or None."""
+        return getattr(self.xp, name, None)
 
     def _owns(self, x: Any) -> bool:
         """Return whether ``x`` is an array of this library."""
@@ -227,6 +260,14 @@ class Backend:
 
         return run
 
+    def packed(self, x: Array) -> Array:
+        """Return ``x`` as it lies best where rows are gathered from it again and again."""
+        return x
+
+    def gatherer(self) -> Callable[[Array, Array], Array]:
+        """Return ``gather(x, rows)``: rows of an array, which are good until it is called again."""
+        return lambda x, rows: self.xp.take(x, rows, axis=0)
+
     def loop(
         self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
     ) -> tuple[Any, Array | None]:
@@ -291,6 +332,25 @@ class Backend:
         """Return the device in words."""
         return str(self.device)
 
+    def devices(self) -> list[Device]:
+        """Return the devices that this library can compute on, with their memory."""
+        return [Device(str(self.device), self.device_name())]
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what lies below the library: of the driver, of CUDA."""
+        return {}
+
+    def memory(self) -> Memory | None:
+        """Return how much of the device's memory is used and free; None where nobody counts it."""
+        return None
+
+    def free_memory(self) -> None:
+        """Give memory that no array uses back to the device; other programs can have it then."""
+
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether an error says that there is too little memory."""
+        return isinstance(error, MemoryError)
+
     # The same for every library.
 
     def described(self) -> str:
@@ -315,21 +375,67 @@ class Backend:
     def _import(self, x: Any, dtype: str | None) -> Array:
         """Return ``x`` as an array of this library; what comes from the host, in ``dtype``."""
         if hasattr(x, "__dlpack__") and hasattr(x, "shape") and not isinstance(x, np.ndarray):
+            if hasattr(x, "detach"):
+                x = x.detach()  # a tensor on torch's tape does not give its memory away
             # Other libraries refuse with errors of many classes; then it goes through the host.
             with contextlib.suppress(Exception):
                 return self.xp.from_dlpack(x)
         return self._from_host(host_numbers(x, dtype))
 
-    def like(self, device: Any = None, dtype: str | None = None) -> Backend:
-        """Return the same backend on another device, or with another floating-point dtype."""
+    @property
+    def precision(self) -> str:
+        """What is computed in, by name."""
+        return self._precision.name
+
+    @property
+    def mixed(self) -> bool:
+        """Whether products and activations are of a type with 16 bits, and parameters are not."""
+        return self._precision.half is not None
+
+    @property
+    def scales_loss(self) -> bool:
+        """Whether gradients need a factor on the loss, so as not to vanish."""
+        return self._precision.scales_loss
+
+    @property
+    def tf32(self) -> bool:
+        """Whether products of float32 numbers may be rounded to ten bits."""
+        return self._precision.tf32
+
+    def numbers(self) -> str:
+        """Return in words what is computed in: ``float32``, ``mixed float16`` ..."""
+        return str(self._precision)
+
+    def like(
+        self, device: Any = None, dtype: str | None = None, precision: str | None = None
+    ) -> Backend:
+        """Return the same backend on another device, or in another dtype or precision.
+
+        With a dtype and no precision, the precision is that of the dtype.
+        """
         device = self.device if device is None else device
-        dtype = self.dtype_name if dtype is None else dtype
-        if type(self) is Backend:
-            return Backend(device, dtype, self.xp)
-        return type(self)(device, dtype)
+        if dtype is None and precision is None:
+            precision = self.precision
+        xp = self.xp if type(self) is Backend else None
+        return _made(type(self), device, dtype, xp, precision)
+
+    def preferring(self, precision: str) -> Backend:
+        """Return the backend in a precision if it has that, else as it is.
+
+        For what was saved elsewhere: where the precision does not exist, numbers are more exact.
+        """
+        chosen = PRECISIONS[precision]
+        if precision == self.precision or self.lacks(chosen):
+            return self
+        return self.like(precision=precision)
 
     def __repr__(self) -> str:
-        return f"Backend({self.name!r}, device={str(self.device)!r}, dtype={self.dtype_name!r})"
+        plain = self.precision == self.dtype_name
+        precision = "" if plain else f", precision={self.precision!r}"
+        return (
+            f"Backend({self.name!r}, device={str(self.device)!r}, dtype={self.dtype_name!r}"
+            f"{precision})"
+        )
 
     def __copy__(self) -> Backend:
         return self  # nothing of it ever changes
@@ -339,7 +445,12 @@ class Backend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         name = self.xp.__name__ if type(self) is Backend else None
-        return _unpickled, (type(self), self.device, self.dtype_name, name)
+        device = self._portable_device()
+        return _unpickled, (type(self), device, self.dtype_name, name, self.precision)
+
+    def _portable_device(self) -> Any:
+        """Return the device as it can be pickled and named again."""
+        return self.device
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Backend) and self._identity() == other._identity()
@@ -348,11 +459,14 @@ class Backend:
         return hash(self._identity())
 
     def _identity(self) -> tuple[Any, ...]:
-        return type(self), self.xp.__name__, str(self.device), self.dtype_name
+        return type(self), self.xp.__name__, str(self.device), self._precision
 
 
 def get_backend(
-    spec: str | Backend | ModuleType = "auto", device: Any = None, dtype: str | None = None
+    spec: str | Backend | ModuleType = "auto",
+    device: Any = None,
+    dtype: str | None = None,
+    precision: str | None = None,
 ) -> Backend:
     """Return the backend that ``spec`` asks for.
 
@@ -360,23 +474,31 @@ def get_backend(
         spec: a name, ``"auto"`` (CuPy where a CUDA device is usable, NumPy otherwise), a backend,
             or an array namespace such as ``numpy`` or ``jax.numpy``.
         device: see :class:`Backend`; None keeps the device of a backend that was given.
-        dtype: ``"float32"`` or ``"float64"``; None: float32, or that of a backend that was given.
+        dtype: ``"float32"`` or ``"float64"``; None: that of a backend that was given, or of the
+            precision, or float32.
+        precision: ``"float64"``, ``"float32"``, ``"tf32"``, ``"float16"`` or ``"bfloat16"``; None: that
+            of the dtype, or of a backend that was given without another dtype.
 
     Raises:
         UnknownNameError: no backend has that name.
         BackendUnavailableError: it cannot be used here; the message says why and which ones can.
+        PrecisionError: the backend does not have the precision; the message says why.
+        ValueError: a name is not known, or dtype and precision contradict each other.
     """
     if isinstance(spec, Backend):
-        same = device is None and dtype in (None, spec.dtype_name)
-        return spec if same else spec.like(device, dtype)
-    dtype = "float32" if dtype is None else dtype
+        wanted = None if dtype is None and precision is None else resolve(dtype, precision).name
+        same = device is None and wanted in (None, spec.precision)
+        return spec if same else spec.like(device, dtype, precision)
+    resolve(dtype, precision)  # a contradiction is found before a library is imported
     if spec == "auto":
         spec = "cupy" if _status("cupy").usable else "numpy"
     if isinstance(spec, str):
-        return _create(spec, device, dtype)
+        return _create(spec, device, dtype, precision)
     if isinstance(spec, ModuleType):
         name = _library(spec)
-        return _create(name, device, dtype) if name in _CLASSES else Backend(device, dtype, spec)
+        if name in _CLASSES:
+            return _create(name, device, dtype, precision)
+        return Backend(device, dtype, spec, precision)
     raise TypeError(f"backend must be a name, a Backend or an array namespace; got {spec!r}")
 
 
@@ -401,11 +523,29 @@ def register_namespace(kind: type, xp: Namespace) -> None:
     _namespaces[kind] = xp
 
 
-def _unpickled(cls: type[Backend], device: Any, dtype: str, namespace: str | None) -> Backend:
+def _unpickled(
+    cls: type[Backend],
+    device: Any,
+    dtype: str,
+    namespace: str | None,
+    precision: str | None = None,
+) -> Backend:
     """Return a backend that was pickled, with its library imported again."""
-    if namespace is None:
-        return cls(device, dtype)
-    return cls(device, dtype, importlib.import_module(namespace))
+    xp = None if namespace is None else importlib.import_module(namespace)
+    return _made(cls, device, dtype, xp, precision)
+
+
+def _made(
+    cls: type[Backend],
+    device: Any,
+    dtype: str | None,
+    xp: Namespace | None,
+    precision: str | None,
+) -> Backend:
+    """Return a backend of a class, or of :class:`Backend` itself for a namespace."""
+    if xp is None:
+        return cls(device, dtype, precision=precision)
+    return cls(device, dtype, xp, precision)
 
 
 def _batches(
@@ -431,10 +571,12 @@ def _class(name: str) -> type[Backend]:
     return cls
 
 
-def _create(name: str, device: Any, dtype: str) -> Backend:
+def _create(name: str, device: Any, dtype: str | None, precision: str | None = None) -> Backend:
     cls = _class(name)
     try:
-        return cls(device, dtype)
+        return _made(cls, device, dtype, None, precision)
+    except PrecisionError:
+        raise
     except BackendUnavailableError as error:
         usable = ", ".join(s.name for s in available_backends() if s.usable)
         raise BackendUnavailableError(
@@ -465,6 +607,11 @@ def _library(xp: ModuleType) -> str:
     """Return the backend name for a namespace: ``array_api_compat.torch`` is ``torch``."""
     parts = xp.__name__.removeprefix("array_api_compat.").split(".")
     return parts[0].replace("_", "-")
+
+
+def not_a_device(device: Any, wanted: str) -> TypeError:
+    """Return the error for a ``device`` that is nothing a device could be called."""
+    return TypeError(f"device must be {wanted}; got {device!r}, of type {type(device).__name__}")
 
 
 def import_library(cls: type[Backend], module: str) -> Any:

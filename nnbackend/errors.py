@@ -15,6 +15,8 @@ __all__ = [
     "DivergenceError",
     "GradientError",
     "ModelFileError",
+    "OutOfMemoryError",
+    "PrecisionError",
     "ResumeError",
     "UnknownNameError",
     "nearest",
@@ -24,6 +26,10 @@ __all__ = [
 
 class BackendUnavailableError(RuntimeError):
     """The backend asked for cannot be used here; the message says why and which ones can."""
+
+
+class PrecisionError(BackendUnavailableError, ValueError):
+    """The backend, or its device, does not have the precision asked for; the message says why."""
 
 
 class DataError(ValueError):
@@ -51,6 +57,20 @@ class GradientError(AssertionError):
 
 class ModelFileError(ValueError):
     """A model file is truncated, foreign or describes something this library does not build."""
+
+
+class OutOfMemoryError(MemoryError):
+    """A device has too little memory; the message says what was asked, what is free, and what would fit.
+
+    The network keeps its weights; of a fit, those of the last whole epoch.
+
+    Attributes:
+        batch_size: rows that would fit at a time, by estimate; None where no estimate can be made.
+    """
+
+    def __init__(self, message: str, batch_size: int | None = None) -> None:
+        super().__init__(message)
+        self.batch_size = batch_size
 
 
 class ResumeError(ValueError):

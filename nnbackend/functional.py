@@ -4,18 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from array_api_compat import device
 
 from nnbackend.types import Array, Namespace
 
-__all__ = ["erf", "exp", "log_softmax", "one_hot", "sigmoid", "softmax", "softplus"]
+__all__ = [
+    "erf",
+    "exp",
+    "is_half",
+    "log_softmax",
+    "one_hot",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "total",
+]
 
 
 @cache
 def _largest_exponent(xp: Namespace, dtype: object) -> float:
-    """Return an x for which exp(x) is finite and 1 / exp(x) not yet denormal, which is slow."""
-    return 87.0 if xp.finfo(dtype).bits == 32 else 708.0
+    """Return an x for which exp(x) is finite and 1 / exp(x) not yet denormal, which is slow.
+
+    In float16 the latter would be early, and 1 / exp(x) may be denormal.
+    """
+    name = str(dtype).rpartition(".")[2]  # not every library has finfo for all
+    if name == "float16":
+        return 11.0
+    return 87.0 if name == "bfloat16" or xp.finfo(dtype).bits == 32 else 708.0
+
+
+def is_half(dtype: Any) -> bool:
+    """Return whether a floating-point dtype of any library has 16 bits."""
+    kind: Any = type(dtype)
+    return _is_half(kind, dtype)
+
+
+@cache
+def _is_half(kind: Any, dtype: Any) -> bool:
+    """Return it; the kind keeps dtypes of different libraries from being compared in the cache."""
+    return str(dtype).rpartition(".")[2] in ("float16", "bfloat16")
+
+
+def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:
+    """Return the sum along an axis; of a type with 16 bits, in the dtype ``wide``."""
+    dtype = wide if is_half(x.dtype) else None
+    return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
 
 def exp(x: Array, xp: Namespace) -> Array:
@@ -62,8 +97,11 @@ def erf(x: Array, xp: Namespace) -> Array:
     """Return the error function, to about 1e-16.
 
     Rational approximations of Cephes (Moshier: Methods and Programs for Mathematical Functions,
-    1989), in ``x**2`` up to 1 and of ``erfc(x) * exp(x**2)`` beyond.
+    1989), in ``x**2`` up to 1 and of ``erfc(x) * exp(x**2)`` beyond. Of a type with 16 bits, which
+    does not hold their coefficients, it is computed in float32 and rounded.
     """
+    if is_half(x.dtype):
+        return xp.astype(erf(xp.astype(x, xp.float32), xp), x.dtype)
     magnitude = xp.minimum(xp.abs(x), 8.0)  # erf(8) is 1 to far more digits than there are
     square = magnitude * magnitude
     near = x * _polynomial(square, _ERF_T) / _polynomial(square, (1.0, *_ERF_U))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from nnbackend.backend import Backend
 from nnbackend.checks import is_hashable
+from nnbackend.loss_scaling import LossScaled, Skipping
 from nnbackend.optimizers import Optimizer
 from nnbackend.optimizers.base import is_own
 from nnbackend.tree import at, leaves, paths, tree_map, unflatten
@@ -71,6 +72,8 @@ class Layout(Protocol):
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
     """Return the layout that suits a backend and an optimiser."""
+    if backend.scales_loss and not isinstance(optimizer, Skipping):
+        return LossScaled(layout_for(backend, Skipping(optimizer)), backend)
     if not backend.slices_are_views:
         return (_shared_leaves if is_hashable(optimizer) else Leaves)(backend, optimizer)
     # A rule that is not elementwise needs to know where a parameter begins and ends.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,8 +67,10 @@ class Loop:
             self._size = min(batch_size or self._count, self._count)
             if rows is not None and self._size == self._count:  # every step takes them all
                 samples, rows = samples.take(rows, trainer.backend), None
-            self._samples, self._rows = samples, rows
             self._shuffle = shuffle and self._size < self._count
+            if self._shuffle or rows is not None:
+                samples = replace(samples, x=trainer.backend.packed(samples.x))
+            self._samples, self._rows = samples, rows
             steps = math.ceil(self._count / self._size)
         else:
             self._feed, steps = samples, samples.steps
@@ -104,10 +107,13 @@ class Loop:
             run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         except BaseException as problem:
             error = problem
+            if self._trainer.backend.ran_out(problem):  # perhaps in the middle of an update
+                self._trainer.restore(self._good)
             raise
         finally:
             run.publish()  # for good: parameters that a callback sets at the end, stay
             run.end(error)
+            run.let_go()
         return run.history
 
     def check(self, found: Checkpoint) -> None:
@@ -171,6 +177,7 @@ class Loop:
             self._feed is not None
             or self._size < self._count
             or self._validation is not None
+            or self._samples.on_host
             or bool(self._trainer.objective.metrics)
             or self._interval is not None
             or any(callback.every_epoch for callback in self._run.callbacks)
@@ -246,13 +253,13 @@ class Loop:
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
-        s = self._samples.learned()
+        s, home = self._samples.learned(), self._samples.home(self._trainer.backend)
         return {
             "rows": self._count,
             "batch_size": self._size,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "data (a checksum)": sample((s.x, s.y, s.weight), self._trainer.backend.to_numpy),
+            "data (a checksum)": sample((s.x, s.y, s.weight), home.to_numpy),
         }
 
     def _many(self, count: int) -> dict[str, list[float]] | None:
@@ -342,6 +349,10 @@ class FitRun(Run):
         """Return what must be the same for a run to go on."""
         return super().task() | self._given()
 
+    def let_go(self) -> None:
+        """Part from the loop, which refers to this: else the memory would wait for the collector."""
+        self._given = dict
+
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint keeps beside the parameters."""
         begun = self._trainer.begun()
@@ -371,10 +382,12 @@ class FitRun(Run):
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate = trainer.rates(1)[0]
+    rate, other = trainer.rates(1)[0], "dtype='float64'"
+    if trainer.backend.precision == "float16":
+        other = "precision='bfloat16' or 'float32' (float16 ends at 65504)"
     raise DivergenceError(
         f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
-        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, "
-        "or dtype='float64'",
+        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or "
+        f"{other}",
         history,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import gc
 import math
 import os
 import sys
@@ -32,10 +33,13 @@ from nnbackend.composition import weights_with
 from nnbackend.errors import nearest
 from nnbackend.history import History
 from nnbackend.layers import Activation, Dense, Sequential
+from nnbackend.layers.ending import without_output_activation
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
+from nnbackend.mixed import computed
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.shortage import explained, guarded
 from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
@@ -48,13 +52,17 @@ _BATCH_SIZE = 32
 class Network:
     """A neural network on a backend.
 
+    It may be used in a ``with`` statement, which closes it at the end: see :meth:`close`.
+
     Args:
         layers: the layers, first to last.
         backend: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array-api-strict"``, ``"auto"``
             (CuPy where a CUDA device is usable, NumPy otherwise), a
             :class:`~nnbackend.backend.Backend`, or an array namespace.
         device: where the backend computes; None: its default. Each backend says what it takes.
-        dtype: ``"float32"`` (the default) or ``"float64"``.
+        dtype: ``"float32"`` (the default) or ``"float64"``: what parameters are kept in.
+        precision: what is computed in: ``"float64"``, ``"float32"``, ``"tf32"``, or mixed precision,
+            ``"float16"`` or ``"bfloat16"``, whose parameters are float32; None: that of the dtype.
         seed: fixes initial weights, the order of batches and dropout masks, equally on all backends.
         input_shape: of one row, ``(784,)``; None: it is taken from the first data.
 
@@ -79,6 +87,7 @@ class Network:
         backend: str | Backend | ModuleType = "numpy",
         device: Any = None,
         dtype: str | None = None,
+        precision: str | None = None,
         seed: int = 0,
         input_shape: int | Sequence[int] | None = None,
     ) -> None:
@@ -87,7 +96,7 @@ class Network:
         self.layers = layers
         random.key_of(seed)  # refuses a seed that is not one
         self.seed = int(seed)
-        self.backend = backends.get_backend(backend, device, dtype)
+        self.backend = backends.get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
@@ -98,17 +107,20 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
-        self._body: tuple[Sequential, Sequential, Any] | None = None  # without the last activation
+        self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
         self._forward: Forward | None = None
+        self._closed = False
         if input_shape is not None:
             self.build(input_shape)
 
+    @guarded("the parameters")
     def build(self, input_shape: int | Sequence[int]) -> Network:
         """Make the initial parameters for rows of a shape; return the network.
 
         Raises:
             ValueError: the shape does not fit the layers, or the network is built for another one.
         """
+        self._check_open()
         sizes = input_shape if isinstance(input_shape, Iterable) else (input_shape,)
         shape = tuple(check_size("input_shape", size) for size in sizes)
         if self._params is not None:
@@ -140,6 +152,7 @@ class Network:
         mutable arrays, may consume them. ``state_dict`` returns copies.
         """
         if self._params is None:
+            self._check_open()
             raise ValueError(
                 "the network has no parameters yet: give input_shape=, call build(input_shape), "
                 "or pass data through it"
@@ -148,6 +161,7 @@ class Network:
 
     @params.setter
     def params(self, params: Params) -> None:
+        self._check_open()
         self._params, self._raw = params, None
         self._trainer = None
 
@@ -191,8 +205,42 @@ class Network:
         self._frozen = tuple(name for name in names if name in new)
         return self
 
+    # Memory
+
+    def close(self) -> None:
+        """Let go of the network's arrays and give the memory back to the device.
+
+        A closed network cannot be used any more; ``layers``, ``metadata`` and the shapes can be read.
+        Arrays that came from it, such as outputs and ``state_dict()``, stay as they are, and so do
+        other networks. Closing twice does no harm.
+        """
+        self._params = self._raw = self._last = self._forward = None
+        self._let_go()
+        self._closed = True
+        gc.collect()  # what refers to itself in a circle would keep its arrays for now
+        self.backend.free_memory()
+
+    def __enter__(self) -> Network:
+        self._check_open()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _let_go(self) -> None:
+        """Let go of what the network keeps beside its parameters."""
+        self._trainer = None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(
+                "the network is closed: its arrays were let go of. Save it, or take state_dict(), "
+                "before it is closed"
+            )
+
     # Passes
 
+    @guarded("forward")
     def forward(
         self, x: Any, *, training: bool = False, step: int | None = None
     ) -> tuple[Array, Callable[..., tuple[Array | None, Params]]]:
@@ -213,7 +261,7 @@ class Network:
             if training and step is None:
                 step, self._steps = self._steps, self._steps + 1
             ctx = Context(backend, training, random.pass_key(self.seed), step or 0)
-            y, layers_backward = self.layers.forward(self.params, x, ctx)
+            y, layers_backward = computed(self.layers, backend).forward(self.params, x, ctx)
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
             with backend.scope():
@@ -228,30 +276,75 @@ class Network:
 
     __call__ = forward
 
-    def predict(self, x: Any, *, batch_size: int = training.BATCH_ROWS) -> Array:
+    def predict(
+        self, x: Any, *, batch_size: int = training.BATCH_ROWS, on_host: bool = False
+    ) -> Array:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape). Of a memory map, so many rows are read at a
-                time.
+            x: array-like of shape (rows, *input_shape). Of a memory map, and of an array on the host
+                that takes more than half of the device's free memory, so many rows are brought to the
+                device at a time.
             batch_size: rows computed at a time, or fewer where that is faster; bounds the memory.
+            on_host: whether to return a NumPy array, to which each batch is copied when it is done: for
+                outputs that do not fit on the device together.
+
+        Raises:
+            OutOfMemoryError: the device has too little memory; the message says what would fit.
         """
         if self._forward is None:
             self._forward = training.forward_pass(self.layers, self.backend)
-        if batch_size is training.BATCH_ROWS:  # none is given
+        if batch_size is training.BATCH_ROWS and not on_host:  # none is given
             y = self._forward.again(self._params, x)
             if y is not None:
                 return y
         size = check_size("batch_size", batch_size)
         bring = None
-        with self.backend.scope():
-            if self._read_in_parts(x, size):
-                bring = partial(self._part, x)
-            else:
-                x = self._rows(x)
-            return training.forward_in_batches(
-                self._forward, self.params, x, self.backend, size, bring
-            )
+        try:
+            with self.backend.scope():
+                if on_host or self._stays_on_host(x, size):
+                    return self._predicted_in_parts(self._forward, x, size, on_host)
+                if self._read_in_parts(x, size):
+                    bring = partial(self._part, x)
+                else:
+                    x = self._rows(x)
+                return training.forward_in_batches(
+                    self._forward, self.params, x, self.backend, size, bring
+                )
+        except Exception as error:
+            x = bring = None  # let go of, with all that is in the calls below
+            problem = explained(error, self, "predict", {"batch_size": size, "arrays": ()})
+            if problem is None:
+                raise
+            raise problem from error
+
+    def _stays_on_host(self, x: Any, size: int) -> bool:
+        """Return whether rows are to come to the device in parts, for it has no room for all of them."""
+        if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[0] <= size:
+            return False
+        return not isinstance(x, np.memmap) and not data.fit_on(self.backend, (x,))
+
+    def _predicted_in_parts(self, forward: Forward, x: Any, size: int, on_host: bool) -> Array:
+        """Return the output for rows that come in parts, and may leave so."""
+        backend = self.backend
+        if isinstance(x, np.memmap) or self._stays_on_host(x, size):
+            data.check_rows(x.shape, self.input_shape)
+            if self._params is None:
+                self.build(x.shape[1:])
+            check = partial(self._checked, data.host_backend(backend))
+            outputs = data.outputs_of(x, forward, self.params, backend, size, check)
+        else:
+            x = self._rows(x)
+            outputs = training.outputs_of(forward, self.params, x, backend, size)
+        if on_host:
+            return np.concatenate([backend.to_numpy(y) for y in outputs])
+        return backend.joined(outputs, int(x.shape[0]))
+
+    def _checked(self, home: Backend, rows: np.ndarray[Any, Any], first: int) -> Array:
+        """Return rows on the host, checked; ``first`` is the number of the first."""
+        # What has been read of a file does not change any more, nor fail.
+        rows = np.array(rows) if isinstance(rows, np.memmap) else rows
+        return data.inputs(rows, home, self.input_shape, first=first)
 
     def _read_in_parts(self, x: Any, size: int) -> bool:
         """Return whether rows are brought to the backend as they are needed, and not all at once.
@@ -287,6 +380,7 @@ class Network:
 
     # Learning
 
+    @guarded("fit")
     def fit(
         self,
         x: Any,
@@ -303,6 +397,7 @@ class Network:
         groups: Any = None,
         sample_weight: Any = None,
         class_weight: ClassWeight | None = None,
+        data_on: str = "auto",
         accumulate: int = 1,
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
@@ -334,6 +429,10 @@ class Network:
             class_weight: how much more a row counts by its class, in the loss of training only; not in
                 metrics and not in validation. ``{class: weight}``, where a class left out has 1, or
                 ``"balanced"``: every class counts the same, however rare it is in what is learned from.
+            data_on: where arrays lie that are learned from. ``"auto"``: on the device, or on the host if
+                they are there and larger than half of the device's free memory; then the rows come a
+                block at a time, read ahead, and the result is the same. ``"device"`` and ``"host"`` say
+                so. Metrics, and steps that take all rows, need outputs and targets on the device.
             accumulate: in how many parts to compute the gradient of a batch, one after the other. The
                 result is the same; it takes the memory of a batch that much smaller.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
@@ -356,6 +455,8 @@ class Network:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
             DataError: data that stream do not fit or cannot be read; the weights of the last whole
                 epoch are kept, as they are when an iterable raises an exception of its own.
+            OutOfMemoryError: the device has too little memory; the message says what would fit. The
+                weights of the last whole epoch are kept.
             ResumeError: the checkpoint is of another run; the message says what differs.
             ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
@@ -371,13 +472,14 @@ class Network:
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
             source = data.source_of(x, y, sample_weight)
-            objective = self._objective(loss, metrics, x if source is None else source)
+            home = self._home(x, y, sample_weight, data_on, batch_size, chosen)
+            objective = self._objective(loss, metrics, x if source is None else source, home)
             validation: Samples | data.Feed | None = None
             if validation_data is not None:
-                validation = self._validation(validation_data, objective.loss, epochs)
+                validation = self._validation(validation_data, objective.loss, epochs, data_on)
             samples: Samples | data.Feed
             if source is None:
-                samples = self._samples(x, y, objective.loss, sample_weight)
+                samples = self._samples(x, y, objective.loss, sample_weight, home=home)
             else:
                 seed = self.seed if shuffle else None
                 samples = self._streamed(source, objective.loss, batch_size, seed, epochs)
@@ -427,6 +529,7 @@ class Network:
             _say(f"training was {history.stopped}")
         return history
 
+    @guarded("partial_fit")
     def partial_fit(
         self,
         x: Any,
@@ -483,6 +586,7 @@ class Network:
             self._adopt(trainer)
         return value
 
+    @guarded("evaluate")
     def evaluate(
         self,
         x: Any,
@@ -501,8 +605,12 @@ class Network:
             metrics: names or functions; None: those of the last ``fit``.
             sample_weight: how much each row counts.
 
+        Arrays on the host that take more than half of the device's free memory come to it a part at a
+        time; their targets and outputs lie there as a whole.
+
         Raises:
             ValueError: there was no ``fit`` and no loss is given, or data do not fit.
+            OutOfMemoryError: the device has too little memory.
         """
         if loss is None:
             if self._last is None:
@@ -513,21 +621,26 @@ class Network:
             metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope(), self._unbuilt_if_refused():
             source = data.source_of(x, y, sample_weight)
-            objective = self._objective(loss, metrics, x if source is None else source)
+            home = self.backend
+            if source is None:
+                home = data.home((x, y, sample_weight), self.backend, "auto")
+            objective = self._objective(loss, metrics, x if source is None else source, home)
             if source is not None:
                 with self._feed(source, objective.loss).epoch(1) as parts:
                     return training.evaluate_parts(objective, self.params, parts, self.backend)
-            samples = self._samples(x, y, objective.loss, sample_weight)
+            samples = self._samples(x, y, objective.loss, sample_weight, home=home)
             return training.evaluate(objective, self.params, samples, self.backend)
 
     # Parameters and description
 
+    @guarded("a copy of the parameters")
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of the parameters by dotted name: ``{"0.weight": ..., "0.bias": ...}``."""
         xp = self.backend.xp
         with self.backend.scope():
             return flatten(tree_map(lambda p: xp.asarray(p, copy=True), self.params))
 
+    @guarded("the parameters")
     def load_state_dict(self, state: Mapping[str, Any]) -> Network:
         """Set the parameters to copies of ``state``, as from ``state_dict``; return the network.
 
@@ -557,24 +670,26 @@ class Network:
         *,
         device: Any = None,
         dtype: str | None = None,
+        precision: str | None = None,
     ) -> Network:
-        """Return a copy of the network on another backend, device or in another dtype.
+        """Return a copy of the network on another backend, device, or in another dtype or precision.
 
         Args:
             backend: see :class:`Network`; None: the network's own.
             device: see :class:`Network`.
             dtype: None: that of the ``Backend`` given, or else the network's own.
+            precision: None: that of the dtype if one is given, of the ``Backend`` given, or else the
+                network's own, where the backend has it; where it does not, that of the dtype.
         """
+        self._check_open()
         spec = self.backend if backend is None else backend
-        if dtype is None and not isinstance(spec, Backend):
+        same = dtype is None and precision is None and not isinstance(spec, Backend)
+        if same:
             dtype = self.backend.dtype_name
-        other = Network(
-            self.layers,
-            backend=spec,
-            device=device,
-            dtype=dtype,
-            seed=self.seed,
-        )
+        engine = backends.get_backend(spec, device, dtype, precision)
+        if same:
+            engine = engine.preferring(self.backend.precision)
+        other = Network(self.layers, backend=engine, seed=self.seed)
         other._steps, other._epochs = self._steps, self._epochs
         other._frozen = self._frozen
         if self._params is None:
@@ -584,6 +699,7 @@ class Network:
             host = tree_map(self.backend.to_numpy, self._params)
         return other.restore(self.input_shape or (), host, self.metadata)
 
+    @guarded("the parameters")
     def restore(self, input_shape: Shape, params: Params, metadata: Mapping[str, Any]) -> Network:
         """Set shape, parameters (copied) and metadata of a network that has none; return it."""
         _, output_shape = self.layers.init(input_shape, random.ShapesOnly((0, 0)))
@@ -633,14 +749,24 @@ class Network:
             for a, b, c, d in [header, *rows]
         ]
         shape = "not built" if self.input_shape is None else f"input {self.input_shape}"
-        where = f"{self.backend.name} on {self.backend.device_name()}, {self.backend.dtype_name}"
+        where = f"{self.backend.name} on {self.backend.device_name()}, {self.backend.numbers()}"
         return "\n".join([*lines, f"{total:,} parameters, {shape}, {where}"])
 
     def __repr__(self) -> str:
         layers = ", ".join(layer_line(layer) for layer in self.layers.layers)
-        return f"Network([{layers}], backend={self.backend.name!r}, input_shape={self.input_shape})"
+        precision = ""
+        if self.backend.precision != self.backend.dtype_name:
+            precision = f"precision={self.backend.precision!r}, "
+        return (
+            f"Network([{layers}], backend={self.backend.name!r}, {precision}"
+            f"input_shape={self.input_shape})"
+        )
 
     # Inside
+
+    def _shapes(self) -> tuple[Shape, Shape]:
+        """Return the shapes of a row of input and of output."""
+        return self.input_shape or (), self.output_shape or ()
 
     @contextlib.contextmanager
     def _unbuilt_if_refused(self) -> Iterator[None]:
@@ -653,18 +779,46 @@ class Network:
                 self._params = self.input_shape = self.output_shape = None
             raise
 
-    def _rows(self, x: Any, name: str = "X") -> Array:
-        """Return data on the backend; build the network from it if need be."""
-        x = data.inputs(x, self.backend, self.input_shape, name)
+    def _rows(self, x: Any, name: str = "X", home: Backend | None = None) -> Array:
+        """Return data on the backend, or on another ``home``; build the network from it if need be."""
+        x = data.inputs(x, home or self.backend, self.input_shape, name)
         if self._params is None:
             self.build(tuple(x.shape[1:]))
         return x
 
-    def _samples(self, x: Any, y: Any, loss: Loss, weight: Any, prefix: str = "") -> Samples:
-        rows = self._rows(x, f"{prefix}X")
+    def _samples(
+        self,
+        x: Any,
+        y: Any,
+        loss: Loss,
+        weight: Any,
+        prefix: str = "",
+        home: Backend | None = None,
+    ) -> Samples:
+        """Return checked samples on the backend, or on the host if that is their ``home``."""
+        backend = home or self.backend
+        rows = self._rows(x, f"{prefix}X", backend)
         assert self.output_shape is not None
-        target = data.targets(y, self.backend, loss, self.output_shape, rows, f"{prefix}y")
-        return Samples(rows, target, data.weights(weight, self.backend, int(rows.shape[0])))
+        target = data.targets(y, backend, loss, self.output_shape, rows, f"{prefix}y")
+        weight = data.weights(weight, backend, int(rows.shape[0]))
+        return (Samples if backend is self.backend else data.HostSamples)(rows, target, weight)
+
+    def _home(
+        self,
+        x: Any,
+        y: Any,
+        weight: Any,
+        data_on: str,
+        batch_size: int | None,
+        optimizer: Optimizer,
+    ) -> Backend:
+        """Return the backend on which the samples of a fit are to lie: see ``fit``'s ``data_on``."""
+        home = data.home((x, y, weight), self.backend, data_on)
+        if home is self.backend:
+            return home
+        # A step that takes all rows needs all of them there.
+        whole = batch_size is None or batch_size >= math.prod(np.shape(x)[:1])
+        return self.backend if whole or isinstance(optimizer, LBFGS) else home
 
     def _streamed(
         self,
@@ -693,10 +847,11 @@ class Network:
             len(samples), fraction, self.seed, classes=classes, groups=groups
         )
         if samples.weight is not None:
+            home = samples.home(self.backend)
             for part in (kept, held_out):
-                index = self.backend.asarray(part, dtype=self.backend.xp.int32)
-                weight = self.backend.xp.take(samples.weight, index, axis=0)
-                data.check_some_weight(weight, self.backend, " of either part of the split")
+                index = home.asarray(part, dtype=home.xp.int32)
+                weight = home.xp.take(samples.weight, index, axis=0)
+                data.check_some_weight(weight, home, " of either part of the split")
         return kept, samples.take(held_out, self.backend)
 
     def _weighted_by_class(
@@ -708,18 +863,17 @@ class Network:
                 "class_weight needs all classes at hand, and what streams does not show them: "
                 "give a weight for each row with the batches"
             )
-        classes = (self.output_shape or (1,))[-1]
+        classes, home = (self.output_shape or (1,))[-1], samples.home(self.backend)
         given = {"weight": samples.weight, "rows": rows}
-        by = by_class(class_weight, samples.y, loss, self.backend, classes, **given)
+        by = by_class(class_weight, samples.y, loss, home, classes, **given)
         samples = dataclasses.replace(samples, class_weight=by)
         weight = samples.learned().weight
         if rows is not None:
-            index = self.backend.asarray(rows, dtype=self.backend.xp.int32)
-            weight = self.backend.xp.take(weight, index, axis=0)
-        data.check_some_weight(weight, self.backend, " that are learned from, with class_weight")
+            weight = home.xp.take(weight, home.asarray(rows, dtype=home.xp.int32), axis=0)
+        data.check_some_weight(weight, home, " that are learned from, with class_weight")
         return samples
 
-    def _validation(self, given: Any, loss: Loss, epochs: int) -> Samples | data.Feed:
+    def _validation(self, given: Any, loss: Loss, epochs: int, data_on: str) -> Samples | data.Feed:
         batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
         if batches or not isinstance(given, tuple | list):
             given = (given,)
@@ -731,7 +885,8 @@ class Network:
         source = data.source_of(x, y, weight)
         if source is not None:
             return self._feed(source, loss, epochs=epochs, name="validation ")
-        return self._samples(x, y, loss, weight, "validation ")
+        home = data.home((x, y, weight), self.backend, data_on)
+        return self._samples(x, y, loss, weight, "validation ", home)
 
     def _feed(
         self,
@@ -755,7 +910,11 @@ class Network:
         return data.Feed(source, self.backend, loss, shapes, batch_size, seed, name)
 
     def _objective(
-        self, loss: str | Loss, watched: Iterable[str | Metric] | Mapping[str, Metric], x: Any
+        self,
+        loss: str | Loss,
+        watched: Iterable[str | Metric] | Mapping[str, Metric],
+        x: Any,
+        home: Backend | None = None,
     ) -> Objective:
         """Return what to minimise: a loss that contains the output activation gets it taken off."""
         chosen = losses.get(loss)
@@ -765,9 +924,9 @@ class Network:
             if isinstance(x, data.Source):
                 self.build(x.feature_shape())
             else:
-                self._rows(x)
+                self._rows(x, home=home)
         if self._body is None or self._body[0] is not self.layers:
-            self._body = self.layers, *_without_output_activation(self.layers)
+            self._body = self.layers, *without_output_activation(self.layers)
         _, layers, last = self._body
         ends_in = activations.ACTIVATIONS.name_of(last)
         name = losses.LOSSES.name_of(chosen)
@@ -856,18 +1015,6 @@ def _steps_per_epoch(samples: Samples | data.Feed, rows: Any, batch_size: int | 
         return samples.steps
     count = len(samples if rows is None else rows)
     return math.ceil(count / min(batch_size or count, count))
-
-
-def _without_output_activation(layers: Sequential) -> tuple[Sequential, Any]:
-    """Return the layers without the activation at the very end, and that activation."""
-    if not layers.layers:
-        return layers, Identity()
-    *body, last = layers.layers
-    if isinstance(last, Activation):
-        return Sequential([*body, Activation(Identity())]), last.function
-    if isinstance(last, Dense):
-        return Sequential([*body, dataclasses.replace(last, activation=None)]), last.activation
-    return layers, Identity()
 
 
 def _say(message: str) -> None:

@@ -181,7 +181,7 @@ def _floor(times: _Times, backend: Backend) -> float:
     rows = 1
     for size in batch:
         rows *= size
-    kind = {"dtype": backend.dtype, "device": backend.device}
+    kind = {"dtype": backend.product_dtype, "device": backend.device}
     x, w = xp.ones((rows, features), **kind), xp.ones((features, layer.out_features), **kind)
     dz = xp.ones((rows, layer.out_features), **kind)
     products: list[Callable[[], Any]] = [lambda: x @ w, lambda: x.T @ dz]

@@ -61,7 +61,8 @@ def check_same(found: Checkpoint, task: Mapping[str, Any]) -> None:
     Raises:
         ResumeError: it is not; the message says all that differs.
     """
-    theirs = found.state.get("task", {})
+    theirs = dict(found.state.get("task", {}))
+    theirs.setdefault("precision", theirs.get("dtype"))  # older ones had no choice
     wrong = differences(theirs, {name: v for name, v in task.items() if name != "where"})
     if wrong:
         raise ResumeError(

@@ -18,11 +18,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from nnbackend.backend import Backend
+from nnbackend.backend import Backend, get_backend
 from nnbackend.errors import ModelFileError
 from nnbackend.files import write_atomically
 from nnbackend.layers import Sequential
 from nnbackend.network import Network
+from nnbackend.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.random import ShapesOnly
 from nnbackend.registry import describe, rebuild
 from nnbackend.tree import flatten, unflatten
@@ -59,6 +60,7 @@ def described(network: Network) -> str:
         "format": _FORMAT,
         "version": __version__,
         "dtype": network.backend.dtype_name,
+        "precision": network.backend.precision,
         "seed": network.seed,
         "input_shape": network.input_shape,
         "network": describe(network.layers),
@@ -81,6 +83,7 @@ def load(
     backend: str | Backend | ModuleType = "numpy",
     device: Any = None,
     dtype: str | None = None,
+    precision: str | None = None,
 ) -> Network:
     """Read a network that ``Network.save`` wrote, on whatever backend it was trained.
 
@@ -90,7 +93,9 @@ def load(
         path: the file.
         backend: see :class:`~nnbackend.network.Network`.
         device: see :class:`~nnbackend.network.Network`.
-        dtype: ``"float32"`` or ``"float64"``; None: as saved.
+        dtype: ``"float32"`` or ``"float64"``; None: that of the precision given, or as saved.
+        precision: see :class:`~nnbackend.network.Network`; None: that of the dtype given, or as saved
+            where the backend has that, and where it does not, that of the dtype.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -109,13 +114,13 @@ def load(
         kept = description.get("metadata", {})
         if not isinstance(kept, dict):
             raise ModelFileError("its metadata is not a table")
-        network = Network(
-            layers,
-            backend=backend,
-            device=device,
-            dtype=dtype or _word(description, "dtype", ("float32", "float64")),
-            seed=_seed(description),
-        )
+        seed = _seed(description)
+        saved = _precision(description)
+        if dtype is None and precision is None:
+            engine = get_backend(backend, device, saved.dtype).preferring(saved.name)
+        else:
+            engine = get_backend(backend, device, dtype, precision)
+        network = Network(layers, backend=engine, seed=seed)
         frozen = _frozen(description, params)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
@@ -211,6 +216,15 @@ def _word(description: dict[str, Any], name: str, known: tuple[str, ...]) -> str
     if value not in known:
         raise ModelFileError(f"its {name} {value!r} is not one of {', '.join(known)}")
     return str(value)
+
+
+def _precision(description: dict[str, Any]) -> Precision:
+    """Return the precision that a file names; older files name the dtype alone."""
+    dtype = _word(description, "dtype", DTYPES)
+    name = description.get("precision", dtype)
+    if not isinstance(name, str) or name not in PRECISIONS or PRECISIONS[name].dtype != dtype:
+        raise ModelFileError(f"its precision {name!r} is not one of parameters in {dtype}")
+    return PRECISIONS[name]
 
 
 def _seed(description: dict[str, Any]) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -22,9 +23,11 @@ from nnbackend.checks import is_hashable
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
+from nnbackend.loss_scaling import LossScaled
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import Constrained, Optimizer
+from nnbackend.mixed import computed
+from nnbackend.optimizers import LBFGS, Constrained, Optimizer
 from nnbackend.optimizers.base import is_own
 from nnbackend.registry import is_built_in
 from nnbackend.tree import flatten, leaves, unflatten
@@ -33,18 +36,22 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 __all__ = [
     "BATCH_ROWS",
     "Begun",
+    "Gather",
     "Objective",
     "Samples",
     "Trainer",
+    "batch_rows",
     "evaluate",
     "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
+    "outputs_of",
+    "taking",
     "training_step",
 ]
 
 BATCH_ROWS = 4096  # rows of a forward pass outside training
-_FEWEST_ROWS = 512  # products of fewer rows than that are slower
+_FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 _UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
@@ -69,6 +76,15 @@ class Objective:
     constraints: tuple[tuple[str, Any], ...] = ()
 
 
+Gather: TypeAlias = Callable[[Array, Array], Array]
+"""``gather(x, rows)``: the rows with the given numbers, in that order."""
+
+
+def taking(backend: Backend) -> Gather:
+    """Return what gathers rows in memory of their own."""
+    return lambda x, rows: backend.xp.take(x, rows, axis=0)
+
+
 @dataclass(frozen=True)
 class Samples:
     """Rows of inputs and targets on a backend, with an optional weight each.
@@ -85,28 +101,81 @@ class Samples:
     weight: Array | None = None
     class_weight: Array | None = None
 
+    on_host: ClassVar[bool] = False
+    """Whether they lie on the host, as NumPy arrays; see :class:`nnbackend.data.held.HostSamples`."""
+
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
-    def take(self, rows: Any, backend: Backend) -> Samples:
-        """Return the given rows, in that order."""
+    def home(self, backend: Backend) -> Backend:
+        """Return the backend whose arrays these are, in a network that computes on ``backend``."""
+        return backend
+
+    def blocks(
+        self,
+        batch_size: int,
+        order: Any,
+        block_rows: int,
+        backend: Backend,
+        gather: Sequence[Gather] | None = None,
+    ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
+        """Return blocks of whole batches, with the rows of a step in each, for a ``with`` statement.
+
+        Args:
+            batch_size: rows of a step.
+            order: the rows to take, in their order; None: all as they are.
+            block_rows: rows of a block.
+            backend: where the blocks are wanted.
+            gather: see :meth:`take`.
+        """
+        return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
+
+    def outputs(
+        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
+    ) -> Array:
+        """Return the outputs for all rows, computed ``size`` at a time."""
+        return forward_in_batches(forward, params, self.x, backend, size)
+
+    def targets(self, backend: Backend) -> tuple[Array, Array | None]:
+        """Return targets and weights on the backend."""
+        return self.y, self.weight
+
+    def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
+        """Return the given rows, in that order.
+
+        Args:
+            rows: their numbers.
+            backend: where they are.
+            gather: what takes them from each array; None: rows get memory of their own.
+        """
         index = backend.asarray(rows, dtype=backend.xp.int32)
-        return self._each(lambda array: backend.xp.take(array, index, axis=0))
+        each = gather or [taking(backend)] * len(self.arrays)
+        return Samples(
+            *(
+                None if a is None else take(a, index)
+                for a, take in zip(self.arrays, each, strict=True)
+            )
+        )
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
-        return self._each(lambda array: array[start:stop, ...])
+        part: Samples = self._each(lambda array: array[start:stop, ...])
+        return part
 
     def learned(self) -> Samples:
         """Return the samples with the weights that the loss of training takes."""
         if self.class_weight is None:
             return self
         weight = self.class_weight if self.weight is None else self.weight * self.class_weight
-        return Samples(self.x, self.y, weight)
+        return type(self)(self.x, self.y, weight)
 
-    def _each(self, change: Callable[[Array], Array]) -> Samples:
-        arrays = (self.x, self.y, self.weight, self.class_weight)
-        return Samples(*(None if array is None else change(array) for array in arrays))
+    @property
+    def arrays(self) -> tuple[Array, Array, Array | None, Array | None]:
+        """The arrays, which have a row for each sample."""
+        return self.x, self.y, self.weight, self.class_weight
+
+    def _each(self, change: Callable[[Array], Array]) -> Any:
+        return type(self)(*(None if array is None else change(array) for array in self.arrays))
 
 
 @dataclass(frozen=True)
@@ -153,6 +222,7 @@ def _training_step(
 
     def step_on(backend: Backend) -> Callable[..., Any]:
         layout = layout_for(backend, optimizer)
+        network: Any = computed(layers, backend)
         # One context for all steps of a loop. A compiled program is shared, also between threads, and
         # makes its own when it is traced.
         shared = None if backend.static_shapes else Context(backend, True, key)
@@ -163,11 +233,12 @@ def _training_step(
             ctx = shared or Context(backend, True, key)
             ctx.step = number
             params = layout.params(carry)
+            net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
             if parts is None:
-                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+                value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
             else:
                 value, prediction, grads = gradients_in_parts(
-                    parts, watched, layers, loss, params, x, y, weight, ctx
+                    parts, watched, net, loss, params, x, y, weight, ctx
                 )
             if penalties:
                 value, grads = regularizers.penalized(penalties, params, value, grads)
@@ -186,10 +257,10 @@ def _forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the forward pass outside training."""
 
     def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
-        ctx = Context(backend)
+        ctx, network = Context(backend), computed(layers, backend)
 
         def forward(params: Params, x: Array) -> Array:
-            return layers.forward(params, x, ctx)[0]
+            return network.forward(params, x, ctx)[0]
 
         return forward
 
@@ -254,6 +325,11 @@ class Trainer:
         accumulate: int = 1,
         steps_per_epoch: int | None = None,
     ) -> None:
+        if backend.mixed and isinstance(optimizer, LBFGS):
+            raise ValueError(
+                "L-BFGS compares losses that differ by less than 16 bits can show: give "
+                f"precision='float32' or 'float64' (it is {backend.precision!r})"
+            )
         self.objective = objective
         self.optimizer = optimizer
         self.backend = backend
@@ -269,9 +345,21 @@ class Trainer:
         self._objective = replace(objective, layers=layers)
         self.layout = layout_for(backend, self._rule)
         self.carry = self.layout.init(params)
+        self._gather = self._gatherers()
         self._blocks: list[_Block] = []  # of this epoch so far
         self._begun: Begun | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+
+    def _gatherers(self) -> list[Gather]:
+        """Return what gathers inputs, targets and weights: in the same memory for each block.
+
+        Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
+        layers make them.
+        """
+        again, own = self.backend.gatherer, taking(self.backend)
+        if not self.objective.metrics:
+            return [again() for _ in range(4)]
+        return [again() if is_built_in(self.objective.layers) else own, own, own, own]
 
     def _run(self, size: int) -> Callable[..., Any]:
         """Return the program for batches of a size."""
@@ -353,8 +441,8 @@ class Trainer:
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
-        parts = _parts(samples, batch_size, order, block_rows, self.backend)
-        return self.learn(parts, each_block, batch_size)
+        with samples.blocks(batch_size, order, block_rows, self.backend, self._gather) as parts:
+            return self.learn(parts, each_block, batch_size)
 
     def learn(
         self,
@@ -533,11 +621,12 @@ def evaluate(
 ) -> dict[str, float]:
     """Return the loss and the metrics over all samples."""
     forward = forward_pass(objective.layers, backend)
-    z = forward_in_batches(forward, params, samples.x, backend)
-    extra = () if samples.weight is None else (samples.weight,)
-    value, _ = objective.loss(z, samples.y, *extra)
+    z = samples.outputs(forward, params, backend)
+    y, weight = samples.targets(backend)
+    extra = () if weight is None else (weight,)
+    value, _ = objective.loss(z, y, *extra)
     value = value + regularizers.penalty(objective.penalties, params)
-    return {"loss": float(value)} | measure(objective, z, samples.y, samples.weight, backend)
+    return {"loss": float(value)} | measure(objective, z, y, weight, backend)
 
 
 def evaluate_parts(
@@ -600,18 +689,34 @@ def forward_in_batches(
             there.
     """
     rows = x.shape[0]
-    size = min(batch_size, rows)
-    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
-        size = min(size, _cached_rows(params, x.shape, backend))
+    size = batch_rows(params, x.shape, backend, batch_size)
     if rows <= size:
         return forward(params, x if bring is None else bring(x, 0))
+    return backend.joined(outputs_of(forward, params, x, backend, size, bring), rows)
 
-    def outputs() -> Iterator[Array]:
-        for start in range(0, rows, size):
-            part = x[start : min(start + size, rows), ...]
-            yield forward(params, part if bring is None else bring(part, start))
 
-    return backend.joined(outputs(), rows)
+def outputs_of(
+    forward: Forward,
+    params: Params,
+    x: Array,
+    backend: Backend,
+    batch_size: int,
+    bring: Callable[[Any, int], Array] | None = None,
+) -> Iterator[Array]:
+    """Yield the outputs of a batch at a time; see :func:`forward_in_batches`."""
+    rows = x.shape[0]
+    size = batch_rows(params, x.shape, backend, batch_size)
+    for start in range(0, rows, size):
+        part = x[start : min(start + size, rows), ...]
+        yield forward(params, part if bring is None else bring(part, start))
+
+
+def batch_rows(params: Params, shape: Shape, backend: Backend, most: int) -> int:
+    """Return how many rows of an array to compute at a time: ``most``, or fewer where that is faster."""
+    size = min(most, shape[0])
+    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
+        size = min(size, _cached_rows(params, shape, backend))
+    return size
 
 
 def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
@@ -624,15 +729,20 @@ def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
 
 
 def _parts(
-    samples: Samples, batch_size: int, order: Any, block_rows: int, backend: Backend
+    samples: Samples,
+    batch_size: int,
+    order: Any,
+    block_rows: int,
+    backend: Backend,
+    gather: Sequence[Gather] | None,
 ) -> Iterator[tuple[Samples, int]]:
-    """Yield the samples in blocks of whole batches, in the order given."""
+    """Yield the samples in blocks of whole batches, in the order given; each until the next."""
     rows = len(samples if order is None else order)
     for start in range(0, rows, block_rows):
         stop = min(start + block_rows, rows)
         part = samples
         if order is not None:
-            part = samples.take(order[start:stop], backend)
+            part = samples.take(order[start:stop], backend, gather)
         elif (start, stop) != (0, rows):
             part = samples.slice(start, stop)
         yield part, min(batch_size, stop - start)

@@ -114,7 +114,7 @@ VARIANTS = [
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
-ONCE = {"test_cli", "test_cli_streaming", "test_cuda", "test_docs", "test_estimators",
+ONCE = {"test_cli", "test_cli_streaming", "test_cuda", "test_devices", "test_docs", "test_estimators",
         "test_estimators_checks", "test_estimators_prediction", "test_prediction", "test_program",
         "test_replay", "test_tables"}  # fmt: skip
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"

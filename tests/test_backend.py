@@ -143,6 +143,38 @@ def test_jax_in_32_bits_works_without_a_warning():
     assert done.stdout == "float32\n", done.stderr
 
 
+TWO_DEVICES = """
+import numpy as np
+import nnbackend as nnb
+
+x, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
+layers = [nnb.Dense(8, "relu"), nnb.Dropout(0.1), nnb.Dense(3)]
+nets = [nnb.Network(layers, backend="jax", device=device) for device in ("cpu:1", 0)]
+task = {"loss": "softmax_cross_entropy", "batch_size": 16, "verbose": 0}
+for net in nets:
+    net.fit(x, y, epochs=2, metrics=["accuracy"], validation_split=0.2, **task)
+    net.fit(x, y, data_on="host", class_weight="balanced", **task)
+    net.partial_fit(x, y, loss="softmax_cross_entropy")
+    net.evaluate(x, y)
+    y_hat, backward = net.forward(x, training=True)
+    dx, grads = backward(np.ones(y_hat.shape))
+    for array in (y_hat, dx, grads["0"]["weight"], net.predict(x), *net.state_dict().values()):
+        assert array.devices() == {net.backend.device}, array.devices()
+for a, b in zip(*(net.state_dict().values() for net in nets), strict=True):
+    assert np.array_equal(a, b)
+print([device.name for device in net.backend.devices()])
+"""
+
+
+def test_networks_of_jax_keep_to_their_devices():
+    pytest.importorskip("jax")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", TWO_DEVICES], capture_output=True,
+                          text=True, check=False,
+                          env={"PATH": "", "JAX_PLATFORMS": "cpu", "PYTHONPATH": ":".join(sys.path),
+                               "XLA_FLAGS": "--xla_force_host_platform_device_count=2"})  # fmt: skip
+    assert done.stdout == "['cpu:0', 'cpu:1']\n", done.stderr
+
+
 # ------------------------------------------------------------------------------------- as values
 
 
@@ -366,8 +398,6 @@ def test_scans_join_numbers_and_batches(backend):
 def test_a_backend_is_copied_as_itself_and_pickled_as_its_description(backend64):
     assert copy.deepcopy(backend64) is backend64
     assert copy.copy(backend64) is backend64
-    if backend64.name == "jax":
-        pytest.skip("a device of JAX cannot be pickled")
     assert pickle.loads(pickle.dumps(backend64)) == backend64
     own = Backend(xp=np)
     assert pickle.loads(pickle.dumps(own)) == own

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import require
+from fake_cupy import Machine
 
 import nnbackend as nnb
 from nnbackend.encoding import Classes, Number, TableEncoder
@@ -527,12 +529,57 @@ def test_inspect_shows_networks_without_a_table():
 
 
 def test_backends_are_listed_with_reasons():
-    text = done("backends").stdout
+    text = " ".join(done("backends").stdout.split())
     statuses = json.loads(done("backends", "--json").stdout)["backends"]
     assert statuses[0]["name"] == "numpy"
     assert statuses[0]["usable"]
     for status in statuses:
-        assert (status["device"] if status["usable"] else status["reason"]) in text
+        if status["usable"]:
+            assert f"{status['name']} {status['version']} {status['devices'][0]['name']}" in text
+        else:
+            assert f"{status['name']} is not usable: {status['reason']}" in text
+            assert status["devices"] == []
+
+
+def test_backends_show_the_cards_of_a_machine(monkeypatch):
+    machine = Machine(total=80_000_000_000)
+    machine.install(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "200")
+    machine.held[1] = 60_000_000_000
+    lines = [line.split() for line in done("backends").stdout.splitlines()]
+    card, size = ["Make-Believe", "9000"], ["of", "80", "GB"]
+    versions = ["9.0", "driver", "12.4,", "runtime", "12.9"]
+    assert ["cupy", "cuda:0", *card, "80", "GB", *size, *versions] in lines
+    assert ["cuda:1", *card, "20", "GB", *size, "9.0"] in lines
+    cupy = json.loads(done("backends", "--json").stdout)["backends"][1]
+    assert cupy["devices"][1] == {"name": "cuda:1", "model": "Make-Believe 9000", "total": 80 * 10**9,
+                                  "free": 20 * 10**9, "compute_capability": "9.0"}  # fmt: skip
+    assert cupy["versions"] == {"driver": "CUDA 12.4", "runtime": "CUDA 12.9"}
+    nnb.backend._status.cache_clear()
+
+
+def test_a_card_trains_predicts_and_evaluates(monkeypatch):
+    machine = Machine()
+    machine.install(monkeypatch)
+    where = ["--backend", "cupy", "--device", "cuda:1"]
+    task = [PENGUINS, "--target", "species", "--epochs", "3"]
+    text = done("train", *task, *where).stdout
+    assert "cupy on Make-Believe 9000 (cuda:1), float32" in text
+    assert re.search(r"3 epochs in .* s on Make-Believe 9000 \(cuda:1\), peak memory .* kB", text)
+    result = json.loads(done("train", *task, *where, "--json").stdout)
+    assert result["device"] == "Make-Believe 9000 (cuda:1)"
+    assert result["peak_memory"] == machine.held[1]
+    done("predict", "model.safetensors", PENGUINS, *where)
+    done("evaluate", "model.safetensors", PENGUINS, *where)
+    assert set(machine.made) == {1}
+    machine.total = 4096
+    failed = run("train", *task, *where)
+    assert failed.exit_code == 1
+    assert "error: Make-Believe 9000 (cuda:1) has too little memory for" in failed.stderr
+    failed = run("train", *task, "--backend", "cupy", "--device", "7")
+    assert failed.exit_code == 1
+    assert "there is no CUDA device 7: this machine has 2" in failed.stderr
+    nnb.backend._status.cache_clear()
 
 
 def test_version_and_help():
@@ -572,6 +619,9 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--scale", "maximum"], "unknown scale 'maximum'"),
         (["--backend", "nunpy"], "unknown backend 'nunpy'; did you mean 'numpy'"),
         (["--dtype", "float16"], "dtype must be one of 'float32', 'float64'"),
+        (["--precision", "half"], "precision must be one of 'float64', 'float32', 'tf32'"),
+        (["--precision", "bfloat16"], "'bfloat16' is not possible on numpy: it has no bfloat16"),
+        (["--precision", "float16", "--dtype", "float64"], "contradict each other"),
         (["--hidden", "64,x"], "--hidden takes whole numbers"),
         (["--hidden", "0"], "at least 1, got 0"),
         (["--hidden", "-5"], "at least 1, got -5"),
@@ -1039,3 +1089,19 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
     more = str(epochs + 2)
     history = train_json(*options[1:-1], more, "--resume", "saved")["history"]
     assert len(history["loss"]) == epochs + 2
+
+
+def test_precision_is_chosen_in_training_and_again_in_prediction():
+    few = ["--epochs", "3", "--hidden", "8", "--precision", "float16"]
+    told = json.loads(done("train", PENGUINS, "--target", "species", *few, "--json").stdout)
+    assert (told["dtype"], told["precision"]) == ("float32", "float16")
+    assert "mixed float16" in done("inspect", "model.safetensors").stdout
+    same = done("evaluate", "model.safetensors", PENGUINS, "--json").stdout
+    wide = ["--precision", "float64", "--json"]
+    exact = done("evaluate", "model.safetensors", PENGUINS, *wide).stdout
+    losses = [json.loads(text)["loss"] for text in (same, exact)]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-2)
+    done("predict", "model.safetensors", PENGUINS, "--precision", "float32")
+    message = fails(1, "predict", "model.safetensors", PENGUINS, "--precision", "tf32")
+    assert "tf32 is a mode of NVIDIA GPUs" in message

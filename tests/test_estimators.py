@@ -205,6 +205,18 @@ def test_what_a_user_does_to_the_weights_counts():
     np.testing.assert_allclose(a.coefs_[1], b.coefs_[1])
 
 
+def test_rows_are_shuffled_as_scikit_learn_shuffles_them():
+    estimator, places = ours.MLPClassifier(), np.arange(50)
+    estimator._random_state = np.random.RandomState(3)
+    expected = np.random.RandomState(3)
+    for _ in range(3):
+        shuffled = estimator._shuffled(places)
+        np.testing.assert_array_equal(
+            shuffled, sklearn.utils.shuffle(places, random_state=expected)
+        )
+        places = shuffled
+
+
 @pytest.mark.parametrize("container", [scipy.sparse.csr_matrix, scipy.sparse.csc_matrix,
                                        scipy.sparse.csr_array])  # fmt: skip
 @pytest.mark.parametrize("settings", [{}, {"shuffle": False}, {"early_stopping": True},
@@ -866,3 +878,22 @@ def test_many_labels_at_a_time():
     a.fit(x, y), b.fit(x, y)
     assert a.validation_scores_ == b.validation_scores_
     np.testing.assert_array_equal(a.predict(x), b.predict(x))
+
+
+def test_mixed_precision_of_one_s_choice(tmp_path):
+    given = {"max_iter": 5, "precision": "float16", "random_state": 0}
+    mlp = ours.MLPClassifier(**given).fit(X, TARGETS["multiclass"])
+    assert mlp.coefs_[0].dtype == np.float32
+    found = mlp.predict_proba(X)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found.sum(axis=1), 1.0, atol=1e-6)
+    exact = ours.MLPClassifier(**given | {"precision": "float64"}).fit(X, TARGETS["multiclass"])
+    apart = np.abs(found - exact.predict_proba(X)).max()
+    assert 0.0 < apart < 0.02
+    assert mlp.network_.backend.precision == "float16"
+    again = ours.load(mlp.save(tmp_path / "mlp.safetensors"))
+    np.testing.assert_array_equal(again.predict_proba(X), found)
+    with pytest.raises(ValueError, match=r"lbfgs.*precision='float16'"):
+        ours.MLPClassifier(solver="lbfgs", **given).fit(X, TARGETS["multiclass"])
+    with pytest.raises(ValueError, match="'bfloat16' is not possible on numpy"):
+        ours.MLPClassifier(precision="bfloat16").fit(X, TARGETS["multiclass"])

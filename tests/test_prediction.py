@@ -266,9 +266,9 @@ def test_many_rows(backend):
     ("shape", "width", "size", "most"),
     [
         ((5000, 4), 8, None, 4096),  # narrow
-        ((5000, 784), 8, None, 668),  # 2 MB of inputs
-        ((3000, 2), 1024, None, 512),  # 2 MB of what a hidden layer gives
-        ((600, 3, 400), 8, None, 512),  # not fewer
+        ((5000, 784), 8, None, 2674),  # 8 MB of inputs
+        ((3000, 2), 1024, None, 2048),  # 8 MB of what a hidden layer gives
+        ((1100, 3, 800), 8, None, 1024),  # not fewer
         ((5000, 4), 8, 10000, 10000),
         ((700, 784), 8, 100, 100),
     ],

@@ -16,14 +16,18 @@ from tools import host
 import nnbackend as nnb
 from nnbackend import Backend
 from nnbackend.backends import replay
-from nnbackend.backends.numpy import NumPyBackend
+from nnbackend.backends.forms import _row_maxima
+from nnbackend.backends.numpy import Gatherer, NumPyBackend
 from nnbackend.backends.recording import Call, Recorder, essence
 
 EPOCHS, BATCH, ROWS = 30, 6, 28  # four batches of 6 rows an epoch and one of 4
 
 
 class Plain(NumPyBackend):
-    """NumPy without recordings."""
+    """NumPy without recordings, and with new memory for the rows of each block."""
+
+    def gatherer(self) -> Any:
+        return Backend.gatherer(self)
 
     def scan(self, step: Any, see: Any = None) -> Any:
         return Backend.scan(self, step)
@@ -159,6 +163,34 @@ def test_parameters_larger_than_a_chunk(monkeypatch, recordings):
     assert used(recordings)
 
 
+@pytest.mark.parametrize("metrics", [[], ["mae"]], ids=["", "metrics"])
+def test_rows_gathered_in_the_same_memory_again(metrics, monkeypatch, recordings):
+    monkeypatch.setattr(NumPyBackend, "block_bytes", 1)  # a batch is a block
+    assert_identical([nnb.Dense(5, activation="relu"), nnb.Dense(2)], metrics=metrics,
+                     weighted=True, validation_split=0.25)  # fmt: skip
+    assert used(recordings)
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class Beside:
+    """A layer of a user's whose output is its input itself; its parameter has no effect."""
+
+    def init(self, input_shape, rng):
+        return {"unused": np.zeros(1)}, input_shape
+
+    def forward(self, params, x, ctx):
+        return x, lambda dy, input_grad=True: (dy, {"unused": 0.0 * params["unused"]})
+
+
+def test_metrics_of_outputs_that_are_the_inputs(monkeypatch):
+    monkeypatch.setattr(NumPyBackend, "block_bytes", 1)
+    x, y = rows((30, 2)).astype("f4"), rows((30, 2), seed=1)
+    net = nnb.Network([Beside()], input_shape=2)
+    history = net.fit(x, y, batch_size=10, metrics=["mae"], optimizer="sgd", verbose=0)
+    assert history["mae"][0] == pytest.approx(np.mean(np.abs(x - y)), rel=1e-5)
+
+
 def test_partial_fit(recordings):
     nets = [nnb.Network([nnb.Dense(3)], backend=b(), input_shape=4) for b in (Plain, NumPyBackend)]
     x, y = rows((40, 5, 4)), rows((40, 5, 3), seed=2)
@@ -196,6 +228,38 @@ def test_data_in_either_order_give_the_same_bits(order, recordings):
     assert used(recordings)
     for name in states[0]:
         np.testing.assert_array_equal(states[0][name], states[1][name])
+
+
+@pytest.mark.parametrize("order", ["columns", "part of wider rows"])
+@pytest.mark.parametrize("largest", [None, 0], ids=["packed", "as it is"])
+def test_rows_are_gathered_alike_however_they_lie(order, largest, monkeypatch):
+    if largest is not None:
+        monkeypatch.setattr("nnbackend.backends.numpy._PACKED", largest)
+    wide, y = rows((60, 41)).astype("f4"), rows((60, 2))
+    x = np.asfortranarray(wide[:, 1:]) if order == "columns" else wide[:, 1:]
+    assert not x.flags.c_contiguous
+    states = []
+    for given in (np.ascontiguousarray(x), x):
+        net = nnb.Network([nnb.Dense(30, activation="tanh"), nnb.Dense(2)])
+        net.fit(given, y, epochs=3, batch_size=16, verbose=0)
+        states.append(net.state_dict())
+    for name in states[0]:
+        np.testing.assert_array_equal(states[0][name], states[1][name])
+
+
+def test_a_gatherer():
+    gather, x = Gatherer(), rows((10, 3))
+    numbers = [np.asarray(n, dtype=np.int32) for n in ([3, 1, 9, 3], [0, 2], [5], [1] * 6)]
+    found = []
+    for n in numbers:
+        found.append(gather(x, n))
+        np.testing.assert_array_equal(found[-1], x[n])
+        assert not np.may_share_memory(found[-1], x)
+    # A step knows by the array whether it has seen a batch, so that it must be another one each time.
+    assert len(set(map(id, found))) == len(found)
+    assert np.may_share_memory(found[0], found[1])
+    for other in (x.astype("f4"), x[:, :2], x[:, 0], np.asfortranarray(x)):
+        np.testing.assert_array_equal(gather(other, numbers[0]), other[numbers[0]])
 
 
 @nnb.register_layer
@@ -339,6 +403,73 @@ def assigned(x: Any) -> Any:
 def test_recorded(name):
     x, other = rows((2, 3, 4))
     replayed(FUNCTIONS[name], x, other)
+
+
+FASTER = {
+    "maxima of short rows": lambda x: x - np.maximum.reduce(x, axis=-1, keepdims=True),
+    "maxima of short rows, flat": lambda x: np.exp(np.maximum.reduce(x * 2.0, axis=1)),
+    "the larger of an array and a number": lambda x: np.maximum(x, 0.5),
+    "the smaller of a number and an array": lambda x: (
+        np.minimum(0.25, x * x) + np.maximum(x, x * x)
+    ),
+    "one that is no constant": lambda x: np.maximum(x, x[0, 0]),
+}
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name", FASTER)
+def test_recorded_in_a_faster_form(name, dtype):
+    x, other = rows((2, 60, 12)).astype(dtype)
+    x[3, 4] = other[5, 6] = np.nan
+    replayed(FASTER[name], x, other)
+    _, _, calls = record(FASTER[name], x)
+    forms = [call.function for call in calls]
+    if "rows" in name:
+        assert _row_maxima in forms
+    elif "constant" not in name:
+        spread = [call for call in calls if call.function in (np.maximum, np.minimum)]
+        assert all(arg.shape == x.shape for arg in spread[0].args[:2])
+
+
+def test_what_is_only_copied_is_made_where_it_goes():
+    """Also if it is changed on the way: as a gradient is by a penalty."""
+
+    def update(x: Any, w: Any, place: Any) -> Any:
+        gradient = x.T @ x
+        gradient += 0.1 * w
+        place[...] = gradient
+        return place * 2.0
+
+    def also_used_later(x: Any, w: Any, place: Any) -> Any:
+        gradient = x.T @ x
+        place[...] = gradient
+        gradient += 0.1 * w
+        return place + gradient
+
+    def part(x: Any, w: Any, place: Any) -> Any:
+        gradient = x.T @ x
+        below = gradient[1:]
+        below += 0.1 * w[1:]
+        place[...] = gradient
+        return place * 2.0
+
+    def old_place_read(x: Any, w: Any, place: Any) -> Any:
+        gradient = x.T @ x
+        gradient += 0.1 * place
+        place[...] = gradient
+        return place * 2.0
+
+    for function, saved in ((update, 1), (also_used_later, 0), (part, 0), (old_place_read, 0)):
+        x, other, w, place = rows((5, 4)), rows((5, 4), seed=1), rows((4, 4), seed=2), rows((4, 4))
+        expected = function(other.copy(), w, place.copy())
+        own, own_place = x.copy(), place.copy()
+        _, result, calls = record(function, own, w, own_place)
+        copies = sum(call.function is np.ndarray.__setitem__ for call in calls)
+        assert copies == 1 - saved, function.__name__
+        own[...], own_place[...] = other, place
+        for call in calls:
+            call.bound()()
+        np.testing.assert_array_equal(np.asarray(result), expected)
 
 
 REFUSED = {

@@ -910,6 +910,8 @@ class MakeBelieve:
         self.streams = []
 
         class Stream:
+            id = ptr = 0
+
             def __init__(self, name="copies", non_blocking=False):
                 self.name, self.non_blocking = name, non_blocking
 
@@ -955,8 +957,10 @@ class MakeBelieve:
 def test_copies_to_a_gpu_come_after_the_steps_that_may_use_the_memory_and_are_waited_for(
     monkeypatch,
 ):
+    from nnbackend.backends import cupy as backends_cupy
     from nnbackend.backends.cupy import CuPyBackend
 
+    monkeypatch.setattr(backends_cupy, "_copies", {})
     cupy = MakeBelieve()
 
     def empty_pinned(shape, dtype):

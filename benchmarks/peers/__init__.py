@@ -1,12 +1,15 @@
 """The contestants, a file for each library.
 
-A peer's module has tables of factories by name, ``STEPS``, ``FIT`` and ``PREDICT``; each takes a
-:class:`~benchmarks.work.Task`. A library that is not installed is left out.
+A peer's module has tables of factories by name, ``STEPS``, ``FIT`` and ``PREDICT``, and those for a
+GPU, ``GPU_STEPS`` and so on; each takes a :class:`~benchmarks.work.Task`. A library that is not
+installed is left out.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -19,7 +22,7 @@ _PEERS = ("scikit_learn", "pytorch", "jax_by_hand", "thinc_peer", "numpy_by_hand
 
 
 def contestants(kind: str, options: Options) -> dict[str, Callable[[Task], Contestant]]:
-    """Return factories for ``"STEPS"``, ``"FIT"`` or ``"PREDICT"``, nnbackend's first."""
+    """Return factories for ``"STEPS"``, ``"FIT"``, ``"GPU_STEPS"`` ..., nnbackend's first."""
     found: dict[str, Any] = nnb.factories(kind, options)
     for peer in _PEERS:
         try:
@@ -27,10 +30,8 @@ def contestants(kind: str, options: Options) -> dict[str, Callable[[Task], Conte
         except ImportError as error:
             options.left_out[peer] = f"not installed ({error.name})"
             continue
-        if options.on_gpu and hasattr(module, "use_gpu"):
-            module.use_gpu()
         found |= getattr(module, kind, {})
-    if kind == "STEPS":
+    if kind.endswith("STEPS"):
         found |= products.factories(options)
     return found
 
@@ -38,3 +39,12 @@ def contestants(kind: str, options: Options) -> dict[str, Callable[[Task], Conte
 def entered(kind: str, task: Task, options: Options) -> dict[str, Callable[[], Contestant]]:
     """Return what :func:`benchmarks.timing.race` takes for a task."""
     return {name: partial(make, task) for name, make in contestants(kind, options).items()}
+
+
+def release() -> None:
+    """Give back the memory that libraries keep of contestants that are gone."""
+    gc.collect()
+    for name in ("nnb", *_PEERS):
+        module = sys.modules.get(f"benchmarks.peers.{name}")
+        if hasattr(module, "release"):
+            module.release()

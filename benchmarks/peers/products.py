@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from benchmarks.peers.nnb import backend_for
 from benchmarks.timing import Options
 from benchmarks.work import Task
-from nnbackend.backend import get_backend
 
 
 def factories(options: Options) -> dict[str, Callable[..., Any]]:
@@ -25,22 +25,28 @@ class Products:
     """For each layer ``x @ W``, ``x.T @ dz`` and, but for the first, ``dz @ W.T``."""
 
     def __init__(self, task: Task, backend: str) -> None:
-        self.backend = get_backend(backend)
+        self.backend = own = backend_for(task, backend)
         self.steps = task.steps
-        asarray = self.backend.asarray
-        x = asarray(task.x[: task.batch].copy())
         forward, reverse = [], []
-        for weight, _ in task.weights:
-            w = asarray(weight.copy())
-            z, dw = x @ w, x.T @ (x @ w)
-            forward.append((x, w, z))
-            back = [(x.T, z, dw)]
-            if forward[:-1]:  # not the first layer
-                back.append((z, w.T, z @ w.T))
-            reverse = back + reverse
-            x = z * (1.0 / math.sqrt(float((z * z).mean())))  # numbers of an ordinary size
+
+        def rounded(array: Any) -> Any:
+            """Return an array in what products are computed in."""
+            return own.xp.astype(array, own.product_dtype, copy=False)
+
+        with own.scope():
+            x = own.asarray(task.x[: task.batch].copy())
+            for weight, _ in task.weights:
+                w = own.asarray(weight.copy())
+                z = x @ w
+                left, right, out = rounded(x), rounded(w), rounded(z)
+                forward.append((left, right, out))
+                back = [(left.T, out, rounded(x.T @ z))]
+                if forward[:-1]:  # not the first layer
+                    back.append((out, right.T, rounded(z @ w.T)))
+                reverse = back + reverse
+                x = z * (1.0 / math.sqrt(float(own.xp.mean(z * z))))  # numbers of an ordinary size
         self.products = forward + reverse
-        self.matmul = self.backend.xp.matmul
+        self.matmul = own.xp.matmul
         if backend == "torch":
             import torch
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nnbackend.backend import Backend, Forward, import_library
+from nnbackend.backend import Backend, Forward, import_library, not_a_device
+from nnbackend.backends import installation
+from nnbackend.backends.tf32 import Both, CuPyProducts
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.functional import is_half
+from nnbackend.memory import Device, Memory
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
+_AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+_BFLOAT16 = (12, 2)  # the CUDA whose compiler takes CuPy's kernels of it
 _HOW = ("graph", "fused", "plain")
+_copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and stream of the steps
 
 
 class CuPyBackend(Backend):
@@ -24,43 +33,92 @@ class CuPyBackend(Backend):
     slices_are_views = True
 
     def _namespace(self) -> Namespace:
-        self._cupy = import_library(type(self), "cupy")
-        # Without a usable device `import cupy` succeeds and the first array fails: ask beforehand.
-        if not self._cupy.cuda.is_available():
-            raise BackendUnavailableError(f"no CUDA device is usable: {self._complaint()}")
+        self._cupy = self._imported()
+        installation.check_devices(self._cupy)
+        installation.check_libraries(self._cupy)
+        installation.warn_of_two()
         return import_library(type(self), "array_api_compat.cupy")
 
-    def _complaint(self) -> str:
-        """Return what the driver says about its devices."""
+    def _imported(self) -> Any:
+        """Import CuPy; say why that fails, and what helps."""
         try:
-            count = self._cupy.cuda.runtime.getDeviceCount()
-        except Exception as error:  # CUDARuntimeError, or a missing library
-            if "InsufficientDriver" in str(error):
-                return "there is no NVIDIA driver here, or it is older than this CuPy's CUDA needs"
-            return str(error)
-        return "the driver reports no device" if count == 0 else "the device does not answer"
+            with installation.no_banner():
+                return import_library(type(self), "cupy")
+        except BackendUnavailableError as error:
+            if isinstance(error.__cause__, ModuleNotFoundError):
+                raise
+            raise installation.explained(error.__cause__ or error) from error
 
     def _device(self, device: Any) -> Any:
         cuda = self._cupy.cuda
-        if isinstance(device, cuda.Device):
-            return device
-        number = 0 if device in (None, "cuda", "gpu") else device
-        if isinstance(number, str):
-            match = re.fullmatch(r"(?:cuda:|gpu:)?(\d+)", number)
+        number = self._number(device)
+        count = cuda.runtime.getDeviceCount()
+        if not 0 <= number < count:
+            hidden = installation.hiding()
+            raise BackendUnavailableError(
+                f"there is no CUDA device {number}: this machine has {count}, numbered from 0"
+                + (f" ({hidden})" if hidden else "")
+            )
+        return cuda.Device(number)
+
+    def _number(self, device: Any) -> int:
+        """Return the number of the device that was named."""
+        if device is None:
+            return 0
+        if isinstance(device, self._cupy.cuda.Device):
+            return int(device.id)
+        if isinstance(device, str):
+            match = re.fullmatch(r"(?:(?:cuda|gpu)(?::(\d+))?|(\d+))", device)
             if match is None:
                 raise BackendUnavailableError(
                     f"no CUDA device is called {device!r}; say 0, 1 or 'cuda:1'"
                 )
-            number = int(match[1])
-        count = cuda.runtime.getDeviceCount()
-        if not 0 <= number < count:
-            raise BackendUnavailableError(
-                f"there is no CUDA device {number}: this machine has {count}, numbered from 0"
+            return int(match[1] or match[2] or 0)
+        if isinstance(device, bool) or not hasattr(device, "__index__"):
+            raise not_a_device(device, "a number, a name like 'cuda:1' or a cupy.cuda.Device")
+        return operator.index(device)
+
+    def _portable_device(self) -> Any:
+        return int(self.device.id)
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why this device, or this installation, does not have a precision."""
+        needs = precision.name if precision.tf32 or precision.half == "bfloat16" else None
+        if needs is None:
+            return super().lacks(precision)
+        if precision.half is not None and self._half(precision.half) is None:
+            return "CuPy has bfloat16 from the package ml_dtypes; run: pip install ml_dtypes"
+        compiler = self._cupy.cuda.nvrtc.getVersion()
+        if precision.half is not None and compiler < _BFLOAT16:
+            return "CuPy compiles bfloat16 with CUDA 12.2 or newer; here it is {}.{}".format(
+                *compiler
             )
-        return cuda.Device(number)
+        capability = int(self.device.compute_capability)
+        if capability < _AMPERE:
+            return (
+                f"{needs} needs a GPU of compute capability 8.0 (Ampere) or higher, and "
+                f"{self.device_name()} has {capability // 10}.{capability % 10}"
+            )
+        return ""
+
+    def _half(self, name: str) -> Any:
+        if name != "bfloat16":
+            return super()._half(name)
+        try:
+            ml_dtypes = import_library(type(self), "ml_dtypes")
+        except BackendUnavailableError:
+            return None
+        return self._cupy.dtype(ml_dtypes.bfloat16)
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, self._cupy.ndarray) and bool(x.device == self.device)
+
+    def _import(self, x: Any, dtype: str | None) -> Array:
+        if not isinstance(x, self._cupy.ndarray):
+            x = super()._import(x, dtype)
+        if x.device != self.device:  # what the other card is still at comes first
+            x.device.synchronize()
+        return x
 
     def _from_host(self, x: Any) -> Array:
         with self.device:
@@ -73,8 +131,10 @@ class CuPyBackend(Backend):
         let go of by steps that are still under way on the stream of this thread: those come first.
         """
         cupy, steps = self._cupy, self._cupy.cuda.get_current_stream()
+        # The pool keeps memory for the stream that asked for it: the next epoch asks on the same one.
+        key = self.device.id, steps.ptr
         with self.device:
-            copies = cupy.cuda.Stream(non_blocking=True)
+            copies = _copies.setdefault(key, cupy.cuda.Stream(non_blocking=True))
 
         def stage(arrays: Sequence[Any]) -> list[Array | None]:
             from cupyx import empty_pinned
@@ -98,8 +158,8 @@ class CuPyBackend(Backend):
         return self._cupy.asnumpy(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context that makes this backend's device the current one."""
-        return self.device  # type: ignore[no-any-return]  # a Device is a context manager
+        """Return the context of this backend's device, with products as precise as asked for."""
+        return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
 
     def scan(
         self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
@@ -112,7 +172,7 @@ class CuPyBackend(Backend):
         """
         how = _how()
         plain = super().scan(step_on)
-        if see is None or how == "plain":
+        if see is None or how == "plain" or self.mixed:  # programs are of one dtype
             return plain
         from nnbackend.program.run import Steps, TracedBackend
 
@@ -122,7 +182,7 @@ class CuPyBackend(Backend):
     def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs as a program."""
         how = _how()
-        if how == "plain":
+        if how == "plain" or self.mixed:
             return super().recorded(forward_on)
         from nnbackend.program.forward import ProgramForward
         from nnbackend.program.run import TracedBackend
@@ -136,7 +196,7 @@ class CuPyBackend(Backend):
         def make() -> Any:
             from nnbackend.backends.cuda import CudaDevice
 
-            return CudaDevice(self._cupy, graphs=how == "graph")
+            return CudaDevice(self._cupy, graphs=how == "graph", tf32=self.tf32)
 
         return make
 
@@ -150,6 +210,8 @@ class CuPyBackend(Backend):
         """Return the error function, by CUDA's own."""
         from cupyx.scipy.special import erf
 
+        if is_half(x.dtype):  # it gives float64 for float16, and does not know bfloat16
+            return self.xp.astype(erf(self.xp.astype(x, self.dtype)), x.dtype)
         return erf(x)
 
     def synchronize(self) -> None:
@@ -158,8 +220,50 @@ class CuPyBackend(Backend):
 
     def device_name(self) -> str:
         """Return the name of the card and its number."""
-        properties = self._cupy.cuda.runtime.getDeviceProperties(self.device.id)
-        return f"{properties['name'].decode()} (cuda:{self.device.id})"
+        return f"{self._model(self.device.id)} (cuda:{self.device.id})"
+
+    def _model(self, number: int) -> str:
+        name: bytes = self._cupy.cuda.runtime.getDeviceProperties(number)["name"]
+        return name.decode()
+
+    def devices(self) -> list[Device]:
+        """Return the cards of this machine."""
+        cuda, found = self._cupy.cuda, []
+        for number in range(cuda.runtime.getDeviceCount()):
+            with cuda.Device(number):
+                free, total = cuda.runtime.memGetInfo()
+            properties = cuda.runtime.getDeviceProperties(number)
+            capability = f"{properties['major']}.{properties['minor']}"
+            found.append(Device(f"cuda:{number}", self._model(number), total, free, capability))
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Return the CUDA that the driver supports, and the CUDA that CuPy was built with."""
+        runtime = self._cupy.cuda.runtime
+        return {
+            "driver": f"CUDA {installation.cuda_version(runtime.driverGetVersion())}",
+            "runtime": f"CUDA {installation.cuda_version(runtime.runtimeGetVersion())}",
+        }
+
+    def memory(self) -> Memory:
+        """Return the figures of the device and of CuPy's memory pool on it."""
+        pool = self._cupy.get_default_memory_pool()
+        with self.device:
+            free, total = self._cupy.cuda.runtime.memGetInfo()
+            used, held = pool.used_bytes(), pool.total_bytes()
+        # The pool gives nothing back by itself: what it holds is the most it ever needed at a time.
+        return Memory(used, held, free + held - used, total, peak=held)
+
+    def free_memory(self) -> None:
+        """Give what CuPy's pools keep for new arrays back: the card's memory, and pinned memory."""
+        with self.device:
+            self._cupy.get_default_memory_pool().free_all_blocks()
+        self._cupy.get_default_pinned_memory_pool().free_all_blocks()
+
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether CuPy, or CUDA or cuBLAS below it, had too little memory."""
+        text = str(error)  # the classes of CUDA's own errors are not for the public
+        return super().ran_out(error) or "MemoryAllocation" in text or "ALLOC_FAILED" in text
 
 
 def _how() -> str:

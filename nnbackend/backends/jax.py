@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy
 
 from nnbackend import functional
-from nnbackend.backend import Backend, finite_on_host, get_backend, import_library
+from nnbackend.backend import Backend, finite_on_host, get_backend, import_library, not_a_device
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.memory import Device, Memory
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace, Params
 
 _REPEATS = 8192  # steps on one batch that one compiled program has room for
@@ -26,9 +29,15 @@ class JAXBackend(Backend):
     static_shapes = True
     block_bytes = 1 << 30  # the more steps in a program, the better
 
-    def __init__(self, device: Any = None, dtype: str = "float32") -> None:
-        super().__init__(device, dtype)
-        if dtype == "float64" and not self._jax.config.jax_enable_x64:
+    def __init__(
+        self,
+        device: Any = None,
+        dtype: str | None = None,
+        xp: Namespace | None = None,
+        precision: str | None = None,
+    ) -> None:
+        super().__init__(device, dtype, xp, precision)
+        if self.dtype_name == "float64" and not self._jax.config.jax_enable_x64:
             raise BackendUnavailableError(
                 "JAX computes in 32 bits until told otherwise; for float64 run "
                 "jax.config.update('jax_enable_x64', True) before the first array is made, "
@@ -42,13 +51,24 @@ class JAXBackend(Backend):
     def _device(self, device: Any) -> Any:
         if isinstance(device, self._jax.Device):
             return device
-        if isinstance(device, int):
-            platform, number = None, device
-        else:
-            platform, _, text = (device or "").partition(":")
-            number = int(text) if text.isdecimal() else 0
+        platform, number = None, 0
+        if isinstance(device, str) and device.isdecimal():
+            number = int(device)
+        elif isinstance(device, str):
+            match = re.fullmatch(r"([^:]*)(?::(\d+))?", device)
+            if match is None:
+                raise BackendUnavailableError(
+                    f"no device of JAX is called {device!r}; say 0, 'cpu' or 'cuda:1'"
+                )
+            platform, number = match[1] or None, int(match[2] or 0)
+        elif isinstance(device, int) and not isinstance(device, bool):
+            number = device
+        elif device is not None:
+            raise not_a_device(device, "a number, a name like 'cuda:1' or a jax.Device")
         try:
-            return self._jax.devices(platform or None)[number]
+            if number < 0:
+                raise IndexError("devices are numbered from 0")
+            return self._jax.devices(platform)[number]
         except (RuntimeError, IndexError) as error:
             raise BackendUnavailableError(
                 f"the device {device!r} is not usable: {error}"
@@ -56,6 +76,21 @@ class JAXBackend(Backend):
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, self._jax.Array)
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why this device does not have a precision; GPUs have all."""
+        if precision.tf32 and self.device.platform in ("gpu", "cuda"):
+            return ""
+        return super().lacks(precision)
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which products are as precise as asked for, in this thread.
+
+        By itself JAX computes products of float32 on accelerators in less. A program keeps the
+        precision with which it was traced.
+        """
+        wanted = "tensorfloat32" if self.tf32 else "highest"
+        return self._jax.default_matmul_precision(wanted)  # type: ignore[no-any-return]
 
     @property
     def _in_host_memory(self) -> bool:
@@ -183,6 +218,38 @@ class JAXBackend(Backend):
             with contextlib.suppress(RuntimeError):  # another thread has let it go
                 array.block_until_ready()
 
+    def _portable_device(self) -> str:
+        return _name(self.device, self._jax)
+
+    def devices(self) -> list[Device]:
+        """Return the devices of JAX's default platform: the cards, or else the CPU."""
+        found = []
+        for device in self._jax.devices():
+            memory = self._memory(device)
+            total, free = (None, None) if memory is None else (memory.total, memory.free)
+            found.append(Device(_name(device, self._jax), device.device_kind, total, free))
+        return found
+
+    def memory(self) -> Memory | None:
+        """Return the figures of XLA's allocator; None on the CPU, where it has none.
+
+        XLA takes three quarters of a GPU's memory at the start, unless XLA_PYTHON_CLIENT_PREALLOCATE
+        is false: that is the total here.
+        """
+        return self._memory(self.device)
+
+    def _memory(self, device: Any) -> Memory | None:
+        figures = device.memory_stats()
+        if not figures or "bytes_limit" not in figures:
+            return None
+        used, limit = figures["bytes_in_use"], figures["bytes_limit"]
+        peak = figures.get("peak_bytes_in_use", used)
+        return Memory(used, figures.get("pool_bytes", used), limit - used, limit, peak)
+
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether XLA had too little memory."""
+        return super().ran_out(error) or "RESOURCE_EXHAUSTED" in str(error)
+
 
 @cache
 def _encoder(device: Any, dtype: Any) -> Callable[[Any, int], Any]:
@@ -202,3 +269,8 @@ def _copies() -> Callable[[Any], Any]:
     import jax
 
     return jax.jit(lambda tree: jax.tree.map(jax.numpy.copy, tree))  # type: ignore[no-any-return]
+
+
+def _name(device: Any, jax: Any) -> str:
+    """Return the name by which a device is found again: its platform and its number there."""
+    return f"{device.platform}:{jax.devices(device.platform).index(device)}"

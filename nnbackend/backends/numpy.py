@@ -15,6 +15,7 @@ from nnbackend.backends.prediction import RecordedForward
 from nnbackend.backends.recording import Watched
 from nnbackend.backends.replay import See, TrainingStep
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 _add: Any = np.add
@@ -43,6 +44,30 @@ xp = _lean(array_api_compat.numpy)
 register_namespace(np.ndarray, xp)
 register_namespace(Watched, xp)
 
+
+class Gatherer:
+    """Gathers rows of an array, again and again in the same memory.
+
+    New memory for each block would cost as much as the rows: the system clears it, page by page.
+    """
+
+    def __init__(self) -> None:
+        self._memory: np.ndarray[Any, Any] = np.empty(0)
+
+    def __call__(self, x: Array, rows: Array) -> Array:
+        """Return the rows, in an array that is another one each time."""
+        count, memory = len(rows), self._memory
+        if len(memory) < count or (memory.shape[1:], memory.dtype) != (x.shape[1:], x.dtype):
+            memory = self._memory = np.empty((count, *x.shape[1:]), x.dtype)
+        out = memory[:count]
+        if x.flags.c_contiguous:
+            # Told to raise an error, it would not write where the result goes.
+            return np.take(x, rows, axis=0, out=out, mode="clip")
+        out[...] = x[rows]  # `take` would copy all of x first, see `packed`
+        return out
+
+
+_PACKED = 1 << 30  # bytes of an array that lies column by column, up to which it is copied
 _PROGRAMS = 4  # shapes of batches whose steps are recorded: each recording has memory of its own
 
 
@@ -54,7 +79,7 @@ class NumPyBackend(Backend):
     install = "pip install numpy"
     slices_are_views = True
     block_bytes: ClassVar[int] = 1 << 21  # stays in the cache until it is used
-    forward_bytes: ClassVar[int | None] = 1 << 21
+    forward_bytes: ClassVar[int | None] = 1 << 23
     # 64 Ki numbers of a parameter, its gradient and the optimiser's averages fit in a 2 MB L2 cache.
     chunk: ClassVar[int | None] = 1 << 16
 
@@ -65,6 +90,12 @@ class NumPyBackend(Backend):
         if device not in (None, "cpu"):
             raise BackendUnavailableError(f"NumPy computes on the CPU only, not on {device!r}")
         return "cpu"
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why NumPy does not have a precision. It has float16, though slowly, without BLAS."""
+        if precision.half == "bfloat16":
+            return "it has no bfloat16; torch and jax do, also on the CPU"
+        return super().lacks(precision)
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
@@ -96,6 +127,14 @@ class NumPyBackend(Backend):
             return recording(carry, (x, y, weight), scalars, number)
 
         return super().scan(lambda backend: one)
+
+    def packed(self, x: Array) -> Array:
+        """Return ``x`` row by row, unless it is very large: rows are gathered several times as fast."""
+        return x if x.nbytes > _PACKED else np.ascontiguousarray(x)
+
+    def gatherer(self) -> Callable[[Array, Array], Array]:
+        """Return what gathers rows in memory that it keeps."""
+        return Gatherer()
 
     def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from nnbackend.backends.forms import reformed
 from nnbackend.types import Array
 
 __all__ = ["Call", "Recorder", "Watched", "essence"]
@@ -133,13 +134,10 @@ class Recorder:
         calls, self.calls = self.calls, []
         kept = {r._token for r in results if isinstance(r, Watched)}
         for i in range(len(calls) - 1, -1, -1):
-            if calls[i].function is _assign:
-                source = _producer(calls, i, kept)
-                if source is not None:
-                    calls[source].args[calls[source].out] = calls[i].target
-                    calls[source].token = calls[i].token
-                    del calls[i]
-        return calls
+            if calls[i].function is _assign and _is_needless(calls, i, kept):
+                _redirect(calls[:i], calls[i])
+                del calls[i]
+        return reformed(calls)
 
     # What Watched arrays tell it.
 
@@ -443,26 +441,51 @@ def _like(x: Array, target: Array) -> Array:
     return x.reshape(target.shape) if x.size == target.size else x
 
 
-def _producer(calls: list[Call], copy: int, results: set[int]) -> int | None:
-    """Return the call whose result is only copied by call ``copy``, and may go there at once.
+def _is_needless(calls: list[Call], copy: int, results: set[int]) -> bool:
+    """Return whether what call ``copy`` copies may be made where it goes at once.
 
-    Nobody else may read or change that result, nor touch its new place before the copy is made.
+    Nobody may use it later, or but a part of it, nor touch its new place before the copy is made.
     """
     call = calls[copy]
     if len(call.reads) != 1 or call.reads[0].token in (None, *results):
-        return None
+        return False
     source, token, target = call.reads[0].array, call.reads[0].token, call.target
     users = [i for i, c in enumerate(calls) if token in (c.token, *(r.token for r in c.reads))]
-    if len(users) != 2 or source.shape != target.shape:
-        return None
-    first = calls[users[0]]
-    if first.function is _assign or not _same_memory(first.target, source):
-        return None
+    if len(users) < 2 or users[-1] != copy or source.shape != target.shape:
+        return False
     if source.dtype != target.dtype:  # one call that converts is slower than two that do not
-        return None
+        return False
+    first = calls[users[0]]
+    if first.token != token or first.function is _assign:
+        return False
+    if any(r.token == token for r in first.reads):
+        return False
+    for user in (calls[i] for i in users):
+        own = [r.array for r in user.reads if r.token == token]
+        own += [user.target] if user.token == token else []
+        inside = _arrays([arg for arg in user.args if not isinstance(arg, np.ndarray)])
+        if not all(_same_memory(array, source) for array in own):
+            return False
+        if any(_same_memory(array, source) for array in inside):
+            return False
     between = [r.array for c in calls[users[0] : copy] for r in c.reads]
     between += [c.target for c in calls[users[0] + 1 : copy]]
-    return None if any(_shares(array, target) for array in between) else users[0]
+    return not any(_shares(array, target) for array in between)
+
+
+def _redirect(calls: list[Call], copy: Call) -> None:
+    """Let calls use the place that something is copied to instead of that it is copied from."""
+    source, token, target = copy.reads[0].array, copy.reads[0].token, copy.target
+    for call in calls:
+        if token in (call.token, *(r.token for r in call.reads)):
+            call.args = [
+                target if isinstance(arg, np.ndarray) and _same_memory(arg, source) else arg
+                for arg in call.args
+            ]
+            call.reads = [
+                _Operand(target, copy.token) if r.token == token else r for r in call.reads
+            ]
+            call.token = copy.token if call.token == token else call.token
 
 
 def _into(target: Array, function: Any, kwargs: dict[str, Any], *args: Any) -> None:

@@ -13,7 +13,7 @@ from nnbackend.types import Array
 
 __all__ = ["TrainingStep"]
 
-_EARLY = 64  # steps of a small batch, in which less is gained than recordings take
+_EARLY = 32  # steps of a small batch, in which less is gained than recordings take
 _LARGE = 1 << 16  # numbers in a batch whose steps are recorded at once, for the memory
 _COPIED = 1 << 13  # bytes of an input that are copied in less time than calls are given a new one
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from nnbackend.backend import Backend, host_numbers, import_library
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 
@@ -29,6 +30,12 @@ class StrictBackend(Backend):
             return self.xp.Device("CPU_DEVICE" if device in (None, "cpu") else device)
         except ValueError as error:
             raise BackendUnavailableError(str(error)) from error
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why it does not have a precision: it has what the standard has."""
+        if precision.half is not None:
+            return f"the array API standard has no {precision.half}"
+        return super().lacks(precision)
 
     def _owns(self, x: Any) -> bool:
         return hasattr(x, "__array_namespace__") and x.__array_namespace__() is self.xp

@@ -6,7 +6,10 @@ import contextlib
 from typing import Any
 
 from nnbackend.backend import Backend, import_library
+from nnbackend.backends.tf32 import Both, TorchProducts
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.memory import Device, Memory
+from nnbackend.precision import Precision
 from nnbackend.types import Array, Namespace
 
 
@@ -23,15 +26,23 @@ class TorchBackend(Backend):
         return import_library(type(self), "array_api_compat.torch")
 
     def _device(self, device: Any) -> Any:
+        if isinstance(device, str) and device.isdecimal():
+            device = int(device)
         try:
             chosen = self._torch.device("cpu" if device is None else device)
-            self._torch.empty(0, device=chosen)
+            # As its arrays will name it: "cuda" is "cuda:0".
+            return self._torch.empty(0, device=chosen).device
         except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
             first = str(error).partition("\n")[0]
             raise BackendUnavailableError(
                 f"the device {device!r} is not usable: {first}"
             ) from error
-        return chosen
+
+    def lacks(self, precision: Precision) -> str:
+        """Return why this device does not have a precision."""
+        if precision.tf32 and self.device.type == "cuda":
+            return ""
+        return super().lacks(precision)
 
     def _owns(self, x: Any) -> bool:
         return False  # tensors pass through _import, which takes them off the tape
@@ -51,8 +62,8 @@ class TorchBackend(Backend):
         return x.detach().cpu().numpy()
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context without a tape."""
-        return self._torch.no_grad()  # type: ignore[no-any-return]
+        """Return the context without a tape, in which products are as precise as asked for."""
+        return Both(self._torch.no_grad(), TorchProducts(self._torch, self.tf32))
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by torch's own."""
@@ -68,6 +79,43 @@ class TorchBackend(Backend):
         if self.device.type == "cuda":
             return f"{self._torch.cuda.get_device_name(self.device)} ({self.device})"
         return str(self.device)
+
+    def devices(self) -> list[Device]:
+        """Return the CPU, and the cards if this is a torch for CUDA that finds any."""
+        cuda, found = self._torch.cuda, [Device("cpu", "cpu")]
+        for number in range(cuda.device_count() if cuda.is_available() else 0):
+            card = cuda.get_device_properties(number)
+            free, total = cuda.mem_get_info(number)
+            capability = f"{card.major}.{card.minor}"
+            found.append(Device(f"cuda:{number}", card.name, total, free, capability))
+        return found
+
+    def versions(self) -> dict[str, str]:
+        """Return the CUDA that torch was built with, if any."""
+        built = self._torch.version.cuda
+        return {"runtime": f"CUDA {built}"} if built else {}
+
+    def memory(self) -> Memory | None:
+        """Return the figures of a GPU and of torch's caching allocator on it."""
+        if self.device.type != "cuda":
+            return None
+        cuda = self._torch.cuda
+        free, total = cuda.mem_get_info(self.device)
+        used, held = cuda.memory_allocated(self.device), cuda.memory_reserved(self.device)
+        peak = cuda.max_memory_allocated(self.device)
+        return Memory(used, held, free + held - used, total, peak)
+
+    def free_memory(self) -> None:
+        """Give what torch keeps for new tensors back to the GPU."""
+        if self.device.type == "cuda":
+            with self._torch.cuda.device(self.device):
+                self._torch.cuda.empty_cache()
+
+    def ran_out(self, error: BaseException) -> bool:
+        """Return whether a device, or the CPU's allocator, had too little memory."""
+        lacking = getattr(self._torch, "OutOfMemoryError", self._torch.cuda.OutOfMemoryError)
+        on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        return super().ran_out(error) or isinstance(error, lacking) or on_cpu
 
 
 def _writable(x: Any) -> Any:

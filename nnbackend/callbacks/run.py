@@ -165,6 +165,7 @@ class Run:
             "network": identity(network.layers),
             "input_shape": None if network.input_shape is None else list(network.input_shape),
             "dtype": network.backend.dtype_name,
+            "precision": network.backend.precision,
             "seed": network.seed,
             "where": network.backend.described(),
         }

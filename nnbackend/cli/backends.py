@@ -1,23 +1,57 @@
-"""``nnbackend backends``: what can be used here."""
+"""``nnbackend backends``: what can be used here, and on which devices."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
+
+from rich.table import Table
 
 import nnbackend as nnb
-from nnbackend.cli.common import Debug, Json, print_json, reporting, say
+from nnbackend.backend import BackendStatus
+from nnbackend.cli.common import Debug, Json, print_json, print_table, printable, reporting, say
+from nnbackend.memory import Device, in_words
 
 __all__ = ["backends"]
 
 
 def backends(as_json: Json = False, debug: Debug = False) -> None:
-    """List the backends: which ones can be used here, and why the others cannot."""
+    """List the backends: which ones can be used here and on which devices, and why the others cannot."""
     with reporting(debug):
-        found = nnb.available_backends()
+        found = [_facts(status) for status in nnb.available_backends()]
         if as_json:
-            print_json({"backends": [asdict(status) for status in found]})
+            print_json({"backends": found})
             return
-        for status in found:
-            mark = "usable    " if status.usable else "not usable"
-            detail = f"on {status.device}" if status.usable else status.reason
-            say(f"{status.name:<17} {mark}  {status.version:<8} {detail}")
+        print_table(_table([facts for facts in found if facts["usable"]]))
+        for facts in found:
+            if not facts["usable"]:
+                say(f"\n{facts['name']} is not usable: {facts['reason']}")
+
+
+def _facts(status: BackendStatus) -> dict[str, Any]:
+    """Return what is known of a backend, with its devices if it is usable."""
+    devices, versions = list[Device](), dict[str, str]()
+    if status.usable:
+        backend = nnb.get_backend(status.name)
+        devices, versions = backend.devices(), backend.versions()
+    return asdict(status) | {"devices": [asdict(d) for d in devices], "versions": versions}
+
+
+def _table(found: list[dict[str, Any]]) -> Table:
+    """Return a table with a line for each device."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("backend", "version", "--device", "model", "free memory", "capability", "CUDA"):
+        table.add_column(name, overflow="fold")
+    for facts in found:
+        below = ", ".join(
+            f"{what} {v.removeprefix('CUDA ')}" for what, v in facts["versions"].items()
+        )
+        first = facts["name"], facts["version"]
+        for device in facts["devices"]:
+            memory = ""
+            if device["total"] is not None:
+                memory = f"{in_words(device['free'])} of {in_words(device['total'])}"
+            cells = device["name"], device["model"], memory, device["compute_capability"], below
+            table.add_row(*map(printable, (*first, *cells)))
+            first, below = ("", ""), ""
+    return table

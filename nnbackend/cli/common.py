@@ -19,7 +19,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnbackend.errors import BackendUnavailableError, DivergenceError, UnknownNameError
+from nnbackend.backend import Backend
+from nnbackend.errors import (
+    BackendUnavailableError,
+    DivergenceError,
+    OutOfMemoryError,
+    UnknownNameError,
+)
 from nnbackend.tables import files_of
 
 __all__ = [
@@ -29,10 +35,13 @@ __all__ = [
     "DeviceName",
     "Dtype",
     "Json",
+    "LoadedPrecision",
     "ModelFile",
+    "PrecisionName",
     "Reported",
     "WrongCall",
     "check_output",
+    "peak_memory",
     "print_facts",
     "print_figures",
     "print_json",
@@ -81,9 +90,31 @@ BackendName = Annotated[
     str, where_option(help="numpy, cupy, torch, jax, array-api-strict or auto.")
 ]
 DeviceName = Annotated[
-    str | None, where_option(help="A device of the backend.", show_default="the backend's")
+    str | None,
+    where_option(
+        help="A device as 'nnbackend backends' lists it: cuda:1, or 1.", show_default="the first"
+    ),
 ]
-Dtype = Annotated[str, where_option(help="float32 or float64.")]
+Dtype = Annotated[
+    str | None,
+    where_option(help="What parameters are kept in: float32 or float64.", show_default="float32"),
+]
+PrecisionName = Annotated[
+    str | None,
+    where_option(
+        "--precision",
+        help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
+        show_default="that of --dtype",
+    ),
+]
+LoadedPrecision = Annotated[
+    str | None,
+    where_option(
+        "--precision",
+        help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
+        show_default="the model's, where the backend has it",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option(
@@ -109,7 +140,14 @@ class WrongCall(Exception):
 
 
 # Failures of the work itself, whose messages are written for users.
-_EXPECTED = (ValueError, OSError, ImportError, BackendUnavailableError, DivergenceError)
+_EXPECTED = (
+    ValueError,
+    OSError,
+    ImportError,
+    BackendUnavailableError,
+    DivergenceError,
+    OutOfMemoryError,
+)
 
 
 @contextmanager
@@ -196,6 +234,19 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WrongCall(f"{option} {output} cannot be written: {reason}") from error
+
+
+def peak_memory(backend: Backend) -> int | None:
+    """Return the most memory that was used: of the device, or on the CPU of this process; or None."""
+    memory = backend.memory()
+    if memory is not None:
+        return memory.peak
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def thread_limit(threads: int | None) -> AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ from nnbackend.cli.common import (
     Debug,
     DeviceName,
     Json,
+    LoadedPrecision,
     ModelFile,
     Reported,
     print_figures,
@@ -26,13 +27,14 @@ def evaluate(
     data: DataFile,
     backend: BackendName = "numpy",
     device: DeviceName = None,
+    precision: LoadedPrecision = None,
     in_full: Reported = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Compare the predictions for a table with what its target column holds."""
     with reporting(debug, quiet=as_json) as notes:
-        trained = TableModel.load(model, backend, device)
+        trained = TableModel.load(model, backend, device, precision)
         encoder = trained.encoder
         kinds = encoder.feature_kinds | {encoder.target.name: encoder.target.kind}
         table = known_target(read_table(data, kinds, kinds), encoder.target.name)

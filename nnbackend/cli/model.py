@@ -44,13 +44,15 @@ class TableModel:
     label_smoothing: float = 0.0
 
     @classmethod
-    def load(cls, path: Path, backend: str, device: str | None) -> TableModel:
+    def load(
+        cls, path: Path, backend: str, device: str | None, precision: str | None = None
+    ) -> TableModel:
         """Read a model that ``nnbackend train`` wrote.
 
         Raises:
             ModelFileError: the file is no model, or its network was not trained on a table.
         """
-        network = nnb.load(path, backend=backend, device=device)
+        network = nnb.load(path, backend=backend, device=device, precision=precision)
         saved = network.metadata
         if "table" not in saved:
             raise ModelFileError(

@@ -15,6 +15,7 @@ from nnbackend.cli.common import (
     DataFile,
     Debug,
     DeviceName,
+    LoadedPrecision,
     ModelFile,
     WrongCall,
     check_output,
@@ -44,13 +45,14 @@ def predict(
     probabilities: Probabilities = False,
     backend: BackendName = "numpy",
     device: DeviceName = None,
+    precision: LoadedPrecision = None,
     debug: Debug = False,
 ) -> None:
     """Predict the target for each row of a table, as a CSV table."""
     with reporting(debug):
         if output is not None:
             check_output(output, model, data)
-        trained = TableModel.load(model, backend, device)
+        trained = TableModel.load(model, backend, device, precision)
         if probabilities and trained.classes is None:
             raise WrongCall("--probabilities needs classes, and this model predicts numbers")
         if probabilities and not trained.has_probabilities:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from nnbackend.activations import ACTIVATIONS
-from nnbackend.backend import get_backend
+from nnbackend.backend import Backend, get_backend
 from nnbackend.cli.common import (
     BackendName,
     DataFile,
@@ -19,8 +19,10 @@ from nnbackend.cli.common import (
     DeviceName,
     Dtype,
     Json,
+    PrecisionName,
     Reported,
     check_output,
+    peak_memory,
     print_facts,
     print_figures,
     print_json,
@@ -37,6 +39,7 @@ from nnbackend.cli.settings import LOSSES, Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
 from nnbackend.history import History
 from nnbackend.initializers import INITIALIZERS
+from nnbackend.memory import in_words
 from nnbackend.optimizers import OPTIMIZERS
 from nnbackend.tables import few
 
@@ -249,7 +252,8 @@ def train(
     max_time: MaxTime = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
+    precision: PrecisionName = None,
     threads: Threads = None,
     output: OutputFile = Path("model.safetensors"),
     profile: Profiled = False,
@@ -302,7 +306,7 @@ def train(
             )
             limit = None if max_time is None else seconds(max_time)
             running = Running(checkpoint, resume, patience, log, limit, data)
-            engine = get_backend(backend, device, dtype)
+            engine = get_backend(backend, device, dtype, precision)
         rows = read_rows(data, target, settings, stream)
         with wrong_call():
             settings = settings.resolved(rows.encoder, rows.trained)
@@ -320,14 +324,14 @@ def train(
             raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
         figures, baseline = final_figures(model, rows)
         training = {"settings": asdict(settings), "epochs": len(history), **figures}
-        model.network.metadata |= {"training": training}
+        model.network.metadata |= {"training": {"precision": engine.precision, **training}}
         model.network.save(output)
         full = report(model, *(rows.validation or (rows.x, rows.y))) if in_full else None
         if as_json:
             extra = {"notes": notes} if full is None else {"report": full.to_dict(), "notes": notes}
             print_json(_result(model, rows, settings, history, figures, output) | extra)
         elif not quiet:
-            _report(figures, baseline, history, output)
+            _report(figures, baseline, history, output, engine)
             if full is not None:
                 print_report(full, "rows that validate" if rows.validation else "rows that trained")
             if history.stopped and checkpoint is not None:
@@ -374,7 +378,7 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
         f"{settings.loss}, {settings.optimizer}{_rates(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "
-        f"{network.backend.dtype_name}, seed {settings.seed}",
+        f"{network.backend.numbers()}, seed {settings.seed}",
     }
 
 
@@ -406,7 +410,9 @@ def _result(
         "classes": model.classes,
         "backend": backend.name,
         "device": backend.device_name(),
+        "peak_memory": peak_memory(backend),
         "dtype": backend.dtype_name,
+        "precision": backend.precision,
         "rows": rows.trained + held_out,
         "validation_rows": held_out,
         "epochs": len(history),
@@ -419,12 +425,17 @@ def _result(
     } | ({} if history.profile is None else {"profile": history.profile.to_dict()})
 
 
-def _report(figures: Figures, baseline: str, history: History, output: Path) -> None:
+def _report(
+    figures: Figures, baseline: str, history: History, output: Path, backend: Backend
+) -> None:
     """Print what came of the training."""
     say()
     print_figures(figures, {"baseline": f"({baseline})"})
     say()
     if history.stopped:
         say(f"Stopped early: {history.stopped}")
-    say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s. Model written to {output}")
+    peak = peak_memory(backend)
+    where = backend.device_name() + ("" if peak is None else f", peak memory {in_words(peak)}")
+    say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s on {where}")
+    say(f"Model written to {output}")
     say(f"Predict with it: nnbackend predict {shlex.quote(str(output))} DATA")

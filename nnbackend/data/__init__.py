@@ -18,6 +18,15 @@ from nnbackend.data.border import (
     weights,
 )
 from nnbackend.data.feed import Feed
+from nnbackend.data.held import (
+    HostSamples,
+    fit_on,
+    home,
+    host_backend,
+    on_device,
+    outputs_of,
+    staged,
+)
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
 from nnbackend.lazy import lazily
 
@@ -32,6 +41,7 @@ __all__ = [
     "CrossValidation",
     "Dataset",
     "Feed",
+    "HostSamples",
     "MemoryMap",
     "Source",
     "brought",
@@ -39,11 +49,17 @@ __all__ = [
     "check_rows",
     "check_some_weight",
     "cross_validate",
+    "fit_on",
     "folds",
+    "home",
     "host",
+    "host_backend",
     "inputs",
+    "on_device",
+    "outputs_of",
     "source_of",
     "split",
+    "staged",
     "targets",
     "weights",
 ]

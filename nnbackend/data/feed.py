@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backend import Backend, get_backend
+from nnbackend.backend import Backend
 from nnbackend.data import border
+from nnbackend.data.held import host_backend, on_device
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.sources import Chunk, Source
 from nnbackend.errors import DataError
@@ -131,7 +132,7 @@ class _Border:
     ) -> None:
         self._backend, self._loss, self._name = backend, loss, name
         self._all_on_host = host
-        self._host = get_backend("numpy", dtype=backend.dtype_name)
+        self._host = host_backend(backend)
         self._input_shape, self._output_shape = shapes
         self._weighted: bool | None = None
 
@@ -142,7 +143,7 @@ class _Border:
             DataError: they do not fit.
         """
         backend = self._host
-        if any(map(_on_device, chunk[:3])):
+        if any(map(on_device, chunk[:3])):
             if self._all_on_host:
                 chunk = self._on_host(chunk)
             else:
@@ -165,15 +166,9 @@ class _Border:
         """Return a chunk without arrays on a device."""
         move = self._backend.to_numpy
         x, y, weight = (
-            move(self._backend._import(a, None)) if _on_device(a) else a for a in chunk[:3]
+            move(self._backend._import(a, None)) if on_device(a) else a for a in chunk[:3]
         )
         return chunk._replace(x=x, y=y, weight=weight)
-
-
-def _on_device(array: Any) -> bool:
-    """Return whether an array lies in a device's memory rather than the host's."""
-    device = getattr(array, "__dlpack_device__", None)
-    return device is not None and device()[0] != 1  # DLPack's number of the CPU
 
 
 def _own(array: Any, given: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from array_api_compat import array_namespace, device
 from sklearn import get_config
 
 from nnbackend.backend import Backend, get_backend
-from nnbackend.training import Samples
+from nnbackend.training import Gather, Samples
 from nnbackend.types import Array
 
 __all__ = ["HOST", "Home", "SparseSamples", "home_of", "to_host"]
@@ -29,11 +30,11 @@ class Home:
     xp: Any = None
     device: Any = None
 
-    def backend(self, dtype: str) -> Backend:
+    def backend(self, precision: str) -> Backend:
         """Return the backend that computes there."""
         if self.xp is None:
-            return get_backend("numpy", None, dtype)
-        return get_backend(self.xp, self.device, dtype)
+            return get_backend("numpy", precision=precision)
+        return get_backend(self.xp, self.device, precision=precision)
 
     def bring(self, x: Array, backend: Backend) -> Array:
         """Return an array of a backend here."""
@@ -82,8 +83,8 @@ class SparseSamples(Samples):
     They are always taken in an order, so that no block is asked for as it is.
     """
 
-    def take(self, rows: Any, backend: Backend) -> Samples:
-        """Return the given rows, dense."""
+    def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
+        """Return the given rows, dense, in memory of their own."""
         index = backend.asarray(rows, dtype=backend.xp.int32)
         weight = None if self.weight is None else backend.xp.take(self.weight, index, axis=0)
         return Samples(

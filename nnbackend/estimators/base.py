@@ -19,7 +19,7 @@ import scipy.sparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, shuffle
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
@@ -44,6 +44,7 @@ from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
 from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
+from nnbackend.precision import PRECISIONS
 from nnbackend.training import Objective, Samples
 from nnbackend.tree import leaves, paths, tree_map
 from nnbackend.types import Array, Layer, Params
@@ -91,7 +92,7 @@ class NeuralEstimator(BaseEstimator):
         "max_fun": [Interval(Integral, 1, None, closed="left")],
         "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
         "device": "no_validation",
-        "precision": [StrOptions({"float32", "float64"}), None],
+        "precision": [StrOptions(set(PRECISIONS)), None],
         "validation_data": [tuple, list, None],
         "callbacks": [tuple, list, None],
         "metrics": [str, tuple, list, dict, None],
@@ -173,6 +174,11 @@ class NeuralEstimator(BaseEstimator):
         self._home = home
         given = str(X.dtype).rpartition(".")[2]
         backend = self._backend_for(home, given)
+        if self.solver == "lbfgs" and backend.mixed:
+            raise ValueError(
+                "solver='lbfgs' compares losses that differ by less than 16 bits can show; with "
+                f"precision={backend.precision!r} take solver='adam' or 'sgd'"
+            )
         self._dtype = backend.dtype_name
         loss, output = self._loss_and_output(target)
         self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
@@ -201,7 +207,7 @@ class NeuralEstimator(BaseEstimator):
 
     def _start(self, features: int, dtype: str) -> None:
         """Draw the initial parameters in the dtype of X, and forget what earlier fits left."""
-        dtype = self.precision or dtype
+        dtype = dtype if self.precision is None else PRECISIONS[self.precision].dtype
         params = self._initial_params(self._layers, self._input_shape(features), dtype)
         self.n_iter_ = 0
         self.t_ = 0
@@ -229,13 +235,13 @@ class NeuralEstimator(BaseEstimator):
         """Return the backend to compute with."""
         asked = self.precision
         if asked is None and isinstance(self.backend, Backend):
-            asked = self.backend.dtype_name
+            asked = self.backend.precision
         spec: Any = self.backend
         if spec is None and self.device is None:
             make: Callable[[str], Backend] = home.backend
         else:
             spec = home.xp if spec is None and home.xp is not None else spec or "numpy"
-            make = lambda name: get_backend(spec, self.device, name)  # noqa: E731
+            make = lambda name: get_backend(spec, self.device, precision=name)  # noqa: E731
         if asked is not None:
             return make(asked)
         try:
@@ -278,7 +284,8 @@ class NeuralEstimator(BaseEstimator):
             weight = backend.asarray(weight)
         if scipy.sparse.issparse(X):
             return SparseSamples(X.tocsr(), y, weight)
-        return Samples(self._shaped(backend.asarray(X)), y, weight)
+        x = backend.asarray(X)
+        return Samples(self._shaped(backend.packed(x) if self.shuffle else x), y, weight)
 
     def _shaped(self, x: Array) -> Array:
         return x
@@ -319,7 +326,7 @@ class NeuralEstimator(BaseEstimator):
                     run.epoch_begins()
                 order = rows
                 if self.shuffle:
-                    places = shuffle(places, random_state=self._random_state)
+                    places = self._shuffled(places)
                     order = places if rows is None else rows[places]
                 figures = trainer.epoch(samples, size, order, *_blocks(run, size))
                 self.loss_ = figures["loss"]
@@ -363,6 +370,12 @@ class NeuralEstimator(BaseEstimator):
                 run.publish()
                 run.reason = self.history_.stopped
                 run.end(error)
+
+    def _shuffled(self, places: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return what ``sklearn.utils.shuffle`` does, from the same random numbers."""
+        order = np.arange(len(places))
+        self._random_state.shuffle(order)
+        return places[order]
 
     def _ready_trainer(
         self, objective: Objective, backend: Backend, params: Params, incremental: bool
@@ -678,7 +691,9 @@ class NeuralEstimator(BaseEstimator):
     def _fitted_backend(self) -> Backend:
         """Return the backend of the fitted network; NumPy, and a warning, where it cannot be used."""
         try:
-            return self._backend_for(self._result_home(), self._dtype).like(dtype=self._dtype)
+            backend = self._backend_for(self._result_home(), self._dtype)
+            same = backend.dtype_name == self._dtype
+            return backend if same else backend.like(dtype=self._dtype)
         except BackendUnavailableError as error:
             warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=5)
             return get_backend("numpy", None, self._dtype)

@@ -147,7 +147,9 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         backend: where to compute: a name, ``"auto"`` or a :class:`~nnbackend.Backend`. None: NumPy,
             or the library of X where scikit-learn dispatches to array libraries.
         device: of the backend.
-        precision: ``"float32"`` or ``"float64"``. None: that of X, float64 for whole numbers.
+        precision: what to compute in: ``"float32"`` or ``"float64"``, ``"tf32"``, or mixed precision,
+            ``"float16"`` or ``"bfloat16"``; see :mod:`nnbackend.precision`. None: that of X, float64
+            for whole numbers.
 
     Attributes:
         coefs_: the weights of each layer, of shape (in, out).

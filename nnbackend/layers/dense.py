@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nnbackend import activations, constraints, initializers, regularizers
+from nnbackend import activations, constraints, functional, initializers, regularizers
 from nnbackend.activations import ActivationFunction
 from nnbackend.checks import check_flag, check_size
 from nnbackend.constraints import Constraint
@@ -77,19 +77,28 @@ class Dense:
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(x @ weight + bias)``."""
         xp = ctx.xp
-        weight = params["weight"]
-        z = x @ weight
+        weight, shape = params["weight"], x.shape
+        flat = len(shape) == 2
+        # One product of two matrices, whatever the axes: it is faster than one for each row, and
+        # some libraries cannot do the latter in every dtype.
+        rows_x = x if flat else _rows(x, xp)
+        z = rows_x @ weight
         if self.bias:
             z += params["bias"]
+        if not flat:
+            z = xp.reshape(z, (*shape[:-1], self.out_features))
         y, activation_backward = self.activation(z, ctx)  # type: ignore[operator,misc]
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             dz = activation_backward(dy)
-            rows_x, rows_dz = (x, dz) if dz.ndim == 2 else (_rows(x, xp), _rows(dz, xp))
+            rows_dz = dz if flat else _rows(dz, xp)
             grads = {"weight": rows_x.T @ rows_dz}
             if self.bias:
-                grads["bias"] = xp.sum(rows_dz, axis=0)
-            return (dz @ weight.T if input_grad else None), grads
+                grads["bias"] = functional.total(rows_dz, xp, 0, ctx.backend.dtype)
+            if not input_grad:
+                return None, grads
+            dx = rows_dz @ weight.T
+            return (dx if flat else xp.reshape(dx, shape)), grads
 
         return y, backward
 

@@ -46,7 +46,7 @@ class GaussianNoise:
         """Add new noise in training; return ``x`` itself otherwise."""
         if ctx.training and self.std > 0.0:
             noise = random.normal(ctx.key, ctx.step, math.prod(x.shape), ctx.backend)
-            noise = ctx.xp.reshape(noise, x.shape)
+            noise = ctx.xp.reshape(ctx.xp.astype(noise, x.dtype, copy=False), x.shape)
             noise *= self.std
             x = x + noise
         return x, lambda dy, input_grad=True: (dy, {})

@@ -1,0 +1,59 @@
+"""Memory and devices in figures, as the libraries report them, and those figures in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Device", "Memory", "in_words"]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of a device, in bytes.
+
+    Attributes:
+        used: by arrays of this process.
+        held: taken from the device by this process's library, arrays and what is kept for new ones.
+        free: what this process can still get: free on the device, or held and not used.
+        total: of the device.
+        peak: the most that was used. CuPy counts no peak: there it is the most that was held since
+            memory was last given back.
+    """
+
+    used: int
+    held: int
+    free: int
+    total: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that a library can compute on.
+
+    Attributes:
+        name: as ``device=`` takes it.
+        model: what it is.
+        total: its memory in bytes; None where the library does not say.
+        free: of that, what no process has taken.
+        compute_capability: of an NVIDIA card, ``"9.0"``.
+    """
+
+    name: str
+    model: str
+    total: int | None = None
+    free: int | None = None
+    compute_capability: str = ""
+
+
+def in_words(count: int) -> str:
+    """Return a number of bytes for people: ``1.5 GB``, in powers of 1000.
+
+    >>> in_words(1_500_000_000)
+    '1.5 GB'
+    """
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    unit = 0
+    while abs(size) >= 999.5 and unit < len(units) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{count} {units[0]}" if unit == 0 else f"{size:.3g} {units[unit]}"

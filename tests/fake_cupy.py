@@ -1,0 +1,415 @@
+"""A make-believe CuPy on NumPy: what backends/cupy.py and a network on it touch, with strict devices.
+
+It tests this library's logic, not CuPy. What it is strict about is what goes wrong on a machine with
+several cards and nowhere else: an array belongs to the device that was current when it was made, the
+current device is a thread's own, work with an array of another device is an error, NumPy does not take
+such an array, and memory is counted and ends.
+
+``Machine`` is the make-believe machine; ``Machine.install`` puts it in place of CuPy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.machinery
+import operator
+import sys
+import threading
+import types
+import weakref
+from typing import Any
+
+import array_api_compat.numpy
+import numpy as np
+
+
+class CUDARuntimeError(RuntimeError):
+    """As CuPy's: the name of the error, then words."""
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's, with its message."""
+
+
+class _Current(threading.local):
+    def __init__(self) -> None:
+        self.device = 0
+        self.stack: list[int] = []
+        self.entered = 0
+
+
+class Machine:
+    """A machine with cards.
+
+    Args:
+        cards: how many.
+        total: the memory of each, in bytes.
+        driver: the CUDA that the driver supports, as CUDA numbers it; 0: there is no driver.
+        runtime: the CUDA that CuPy was built for.
+    """
+
+    def __init__(
+        self, cards: int = 2, total: int = 1 << 30, driver: int = 12040, runtime: int = 12090
+    ) -> None:
+        self.cards, self.total, self.driver, self.runtime = cards, total, driver, runtime
+        self.failure: str | None = None  # what asking for devices fails with
+        self.missing: dict[str, str] = {}  # libraries that do not load, and what loading says
+        self.current = _Current()
+        self.used = [0] * cards
+        self.held = [0] * cards
+        self.pinned = 0
+        self.lock = threading.RLock()
+        self.made: list[int] = []  # the device of every array that was made
+        self.cupy = _module(self)
+        self.xp = _namespace(self)
+
+    def install(self, monkeypatch: Any) -> None:
+        """Put the make-believe in place of CuPy, and let programs be what Backend makes of them."""
+        from nnbackend import backend as backends
+        from nnbackend.backend import Backend
+        from nnbackend.backends import cupy as module
+
+        modules = {
+            "cupy": self.cupy,
+            "cupyx": self.cupyx,
+            "array_api_compat.cupy": self.xp,
+        }
+        for name, fake in modules.items():
+            monkeypatch.setitem(sys.modules, name, fake)
+        monkeypatch.setitem(backends._namespaces, self.cupy.ndarray, self.xp)
+        # Kernels of CuPy's own are not what is tested here.
+        for name in ("scan", "compile", "recorded", "erf", "loop", "random_bits"):
+            if name in vars(module.CuPyBackend):
+                monkeypatch.setattr(module.CuPyBackend, name, getattr(Backend, name))
+        monkeypatch.setattr(module, "_copies", {})
+        backends._status.cache_clear()
+
+    def allocated(self, size: int) -> int:
+        """Take memory of the current device from the pool, or from the card; return its number."""
+        device, size = self.current.device, -(-size // 512) * 512
+        with self.lock:
+            self.used[device] += size
+            if self.used[device] > self.total:
+                self.used[device] -= size
+                raise OutOfMemoryError(
+                    f"Out of memory allocating {size:,} bytes (allocated so far: "
+                    f"{self.held[device]:,} bytes)."
+                )
+            self.held[device] = max(self.held[device], self.used[device])
+        self.made.append(device)
+        return device
+
+    def freed(self, device: int, size: int) -> None:
+        """Let the pool have memory back."""
+        with self.lock:
+            self.used[device] -= -(-size // 512) * 512
+
+    def check(self, *arrays: Any) -> None:
+        """Refuse work with arrays of another device than the current one."""
+        here = self.current.device
+        for array in arrays:
+            if isinstance(array, list | tuple):
+                self.check(*array)
+            elif isinstance(array, self.cupy.ndarray) and array._number != here:
+                raise ValueError(
+                    f"Array device must be same as the current device: array device = "
+                    f"{array._number} while current = {here}"
+                )
+
+
+def _plain(value: Any) -> Any:
+    """Return what NumPy computes with."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value))
+    return value._host if hasattr(value, "_host") else value
+
+
+def _module(machine: Machine) -> Any:
+    """Return the module ``cupy``."""
+    current = machine.current
+
+    class Device:
+        def __init__(self, device: Any = None) -> None:
+            if isinstance(device, Device):
+                device = device.id
+            self.id = current.device if device is None else int(device)
+
+        def __enter__(self) -> Device:
+            current.stack.append(current.device)
+            current.device = self.id
+            current.entered += 1
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            current.device = current.stack.pop()
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Device) and other.id == self.id
+
+        __hash__ = None  # type: ignore[assignment]  # as CuPy's
+
+        def __repr__(self) -> str:
+            return f"<CUDA Device {self.id}>"
+
+        def synchronize(self) -> None:
+            pass
+
+    class Stream:
+        def __init__(self, non_blocking: bool = False) -> None:
+            self.device_id = current.device
+            self.ptr = id(self) if non_blocking else 0
+
+        def __enter__(self) -> Stream:
+            if self.device_id != current.device:
+                raise RuntimeError("the stream was created on another device")
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def record(self) -> object:
+            return object()
+
+        def wait_event(self, event: object) -> None:
+            pass
+
+        def synchronize(self) -> None:
+            pass
+
+    class ndarray:
+        """An array on the device that was current when its memory was taken; views share that."""
+
+        __array_ufunc__ = None
+        __array_priority__ = 100
+
+        def __init__(self, host: Any, base: Any = None) -> None:
+            self._host = host
+            if base is None:
+                self._number = machine.allocated(host.nbytes)
+                weakref.finalize(self, machine.freed, self._number, host.nbytes)
+            else:
+                self._number, self._base = base._number, base
+
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+        def __array_namespace__(self, *, api_version: Any = None) -> Any:
+            return machine.xp
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return 2, self._number
+
+        def __dlpack__(self, **_: Any) -> Any:
+            raise BufferError("a make-believe array has no memory on a card")
+
+        device = property(lambda self: Device(self._number))
+        shape = property(lambda self: self._host.shape)
+        dtype = property(lambda self: self._host.dtype)
+        ndim = property(lambda self: self._host.ndim)
+        size = property(lambda self: self._host.size)
+        nbytes = property(lambda self: self._host.nbytes)
+        T = property(lambda self: ndarray(self._host.T, self))
+        mT = property(lambda self: ndarray(self._host.mT, self))
+
+        def get(self) -> Any:
+            return self._host.copy()
+
+        def set(self, array: Any, stream: Any = None) -> None:
+            machine.check(self)
+            self._host[...] = array
+
+        def item(self) -> Any:
+            return self._host.item()
+
+        def __len__(self) -> int:
+            return len(self._host)
+
+        def __float__(self) -> float:
+            return float(self._host)
+
+        def __int__(self) -> int:
+            return int(self._host)
+
+        def __bool__(self) -> bool:
+            return bool(self._host)
+
+        def __getitem__(self, key: Any) -> Any:
+            found = np.asarray(self._host[_plain(key)])
+            return ndarray(found, self) if found.base is not None else ndarray(found)
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            machine.check(self, value)
+            self._host[_plain(key)] = _plain(value)
+
+    def binary(function: Any, swapped: bool = False) -> Any:
+        def method(self: Any, other: Any) -> Any:
+            machine.check(self, other)
+            a, b = _plain(self), _plain(other)
+            return ndarray(np.asarray(function(b, a) if swapped else function(a, b)))
+
+        return method
+
+    def in_place(function: Any) -> Any:
+        def method(self: Any, other: Any) -> Any:
+            machine.check(self, other)
+            self._host = function(self._host, _plain(other))
+            return self
+
+        return method
+
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or",
+                 "xor", "lshift", "rshift"):  # fmt: skip
+        function = getattr(operator, f"{name}_" if name in ("and", "or") else name)
+        setattr(ndarray, f"__{name}__", binary(function))
+        setattr(ndarray, f"__r{name}__", binary(function, swapped=True))
+        setattr(ndarray, f"__i{name}__", in_place(getattr(operator, f"i{name}")))
+    for name in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(ndarray, f"__{name}__", binary(getattr(operator, name)))
+    for name in ("neg", "abs", "invert"):
+        function = getattr(operator, name)
+        setattr(ndarray, f"__{name}__", lambda self, f=function: ndarray(np.asarray(f(self._host))))
+
+    class Runtime:
+        CUDARuntimeError = CUDARuntimeError
+
+        def getDeviceCount(self) -> int:
+            if machine.failure:
+                raise CUDARuntimeError(machine.failure)
+            return machine.cards
+
+        def getDevice(self) -> int:
+            return current.device
+
+        def driverGetVersion(self) -> int:
+            return machine.driver
+
+        def runtimeGetVersion(self) -> int:
+            return machine.runtime
+
+        def memGetInfo(self) -> tuple[int, int]:
+            return machine.total - machine.held[current.device], machine.total
+
+        def getDeviceProperties(self, number: int) -> dict[str, Any]:
+            return {"name": b"Make-Believe 9000", "major": 9, "minor": 0,
+                    "totalGlobalMem": machine.total}  # fmt: skip
+
+    class Pool:
+        def used_bytes(self) -> int:
+            return machine.used[current.device]
+
+        def total_bytes(self) -> int:
+            return machine.held[current.device]
+
+        def free_all_blocks(self) -> None:
+            machine.held[current.device] = machine.used[current.device]
+
+    class PinnedPool:
+        def free_all_blocks(self) -> None:
+            machine.pinned = 0
+
+    class Library:
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def getVersion(self) -> tuple[int, int]:
+            if self._name in machine.missing:
+                raise RuntimeError(machine.missing[self._name])
+            return 12, 9
+
+    class Cuda(types.ModuleType):
+        @property
+        def cublas(self) -> Any:
+            if "cublas" in machine.missing:
+                raise ImportError(machine.missing["cublas"])
+            return Library("cublas")
+
+    cuda = Cuda("cupy.cuda")
+    cuda.Device, cuda.Stream, cuda.runtime = Device, Stream, Runtime()
+    cuda.nvrtc = Library("nvrtc")
+    cuda.is_available = lambda: machine.failure is None and machine.cards > 0
+    cuda.get_current_stream = Stream
+    cuda.OutOfMemoryError = OutOfMemoryError
+
+    def asarray(x: Any, dtype: Any = None) -> Any:
+        """As CuPy: an array of another device is copied to the current one."""
+        if isinstance(x, ndarray):
+            same = x._number == current.device and dtype in (None, x.dtype)
+            return x if same else ndarray(x._host.astype(dtype or x.dtype))
+        return ndarray(np.array(_plain(x), dtype=dtype))
+
+    def empty(shape: Any, dtype: Any = float) -> Any:
+        return ndarray(np.empty(shape, dtype))
+
+    module = types.ModuleType("cupy")
+    module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
+    module.__version__ = "14.2.0"
+    module.cuda, module.ndarray, module.asarray, module.empty = cuda, ndarray, asarray, empty
+    module.asnumpy = lambda x: x.get()
+    module.generic = ()  # CuPy has no scalars of its own
+    pool, pinned = Pool(), PinnedPool()
+    module.get_default_memory_pool = lambda: pool
+    module.get_default_pinned_memory_pool = lambda: pinned
+
+    def empty_pinned(shape: Any, dtype: Any = float) -> Any:
+        array = np.empty(shape, dtype)
+        machine.pinned += array.nbytes
+        return array
+
+    machine.cupyx = types.ModuleType("cupyx")
+    machine.cupyx.empty_pinned = empty_pinned
+    return module
+
+
+def _namespace(machine: Machine) -> Any:
+    """Return the module ``array_api_compat.cupy``: NumPy's functions, on arrays of the machine."""
+    cupy = machine.cupy
+    host = array_api_compat.numpy
+
+    def on_device(function: Any) -> Any:
+        def run(*args: Any, device: Any = None, **kwargs: Any) -> Any:
+            with contextlib.nullcontext() if device is None else cupy.cuda.Device(device):
+                machine.check(args, list(kwargs.values()))
+                given = _plain(args), {name: _plain(v) for name, v in kwargs.items()}
+                found = function(*given[0], **given[1])
+                return wrapped(found, args)
+
+        return run
+
+    def wrapped(found: Any, args: Any) -> Any:
+        if isinstance(found, tuple) and not hasattr(found, "_fields"):
+            return tuple(wrapped(f, args) for f in found)
+        if not isinstance(found, np.ndarray | np.generic):
+            return found
+        found = np.asarray(found)
+        # What NumPy gives as a view is a view of CuPy's as well.
+        for array in args:
+            if isinstance(array, cupy.ndarray) and np.shares_memory(found, array._host):
+                return cupy.ndarray(found, array)
+        return cupy.ndarray(found)
+
+    def asarray(x: Any, /, *, dtype: Any = None, device: Any = None, copy: Any = None) -> Any:
+        with cupy.cuda.Device(device):
+            array = cupy.asarray(x, dtype)
+            return cupy.ndarray(array._host.copy()) if copy and array is x else array
+
+    def from_dlpack(x: Any, /, **_: Any) -> Any:
+        if x.__dlpack_device__()[0] != 2:
+            raise TypeError("CPU arrays cannot be directly imported to CuPy.")
+        return cupy.asarray(x)
+
+    module = types.ModuleType("array_api_compat.cupy")
+    for name in dir(host):
+        value = getattr(host, name)
+        plain = name.startswith("__") or isinstance(value, type | types.ModuleType)
+        if not plain and callable(value):
+            setattr(module, name, on_device(value))
+        elif not name.startswith("__"):
+            setattr(module, name, value)
+    module.linalg = types.ModuleType("linalg")
+    for name in dir(host.linalg):
+        value = getattr(host.linalg, name)
+        if callable(value) and not isinstance(value, type):
+            setattr(module.linalg, name, on_device(value))
+    module.asarray, module.from_dlpack = asarray, from_dlpack
+    module.result_type = host.result_type
+    return module
