@@ -332,8 +332,9 @@ class Program:
         Raises:
             ValueError: the two differ by more than rounding explains.
         """
-        copy = partial(self._steps.backend.xp.asarray, copy=True)
-        changed = _arrays(self._steps.see, self._carry)
+        xp = self._steps.backend.xp
+        copy = partial(xp.asarray, copy=True)
+        changed = _memory(self._steps.see, self._carry)
         before = [copy(array) for array in changed]
         try:
             self._fill(rows, [scalars], [number])
@@ -343,30 +344,37 @@ class Program:
             _restore(changed, before)
             batch = [None if r is None else r[: self._size, ...] for r in rows]
             _, (loss, _, _) = self._steps.step(self._carry, *batch, scalars, number)
-            right = [copy(array) for array in (*changed, loss)]
+            far = [
+                _apart(old, new, program, xp)
+                for old, new, program in zip(
+                    (*before, xp.zeros_like(loss)), (*changed, loss), found, strict=True
+                )
+            ]
+            sound = math.isfinite(float(loss))
         finally:
             _restore(changed, before)
-        read = self._steps.backend.to_numpy
-        if not math.isfinite(float(read(right[-1]))):
-            return  # the steps have diverged, which fit says; nothing can be told
-        start = [*map(read, before), np.zeros(())]
-        far = max(map(_apart, start, map(read, right), map(read, found)))
-        if not far <= _TOLERANCE:
+        # Steps that have diverged say nothing, and fit will say so.
+        if sound and not max(far) <= _TOLERANCE:
             raise ValueError(
-                f"as a program, a step moves parameters elsewhere (by {far:.2g} of the step)"
+                f"as a program, a step moves parameters elsewhere (by {max(far):.2g} of the step)"
             )
 
 
-def _arrays(see: See, carry: Any) -> list[Array]:
-    """Return all arrays of a carry."""
-    arrays: list[Array] = []
+def _memory(see: See, carry: Any) -> list[Array]:
+    """Return the arrays of a carry, without those that are parts of others."""
+    trace, arrays = Trace(), list[Traced]()
 
     def note(array: Array) -> Array:
-        arrays.append(array)
+        arrays.append(trace.array(array))
         return array
 
     see(carry, note)
-    return arrays
+    whole: list[External] = []
+    for array in sorted(arrays, key=lambda array: -array.size):
+        own: External = array.node.detail
+        if not any(w.start <= own.start and own.stop <= w.stop for w in whole):
+            whole.append(own)
+    return [external.array for external in whole]
 
 
 def _restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:
@@ -374,12 +382,15 @@ def _restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:
         array[...] = value
 
 
-def _apart(old: Any, right: Any, found: Any) -> float:
+def _apart(old: Array, right: Array, found: Array, xp: Any) -> float:
     """Return how far two results of a step are apart, relative to the step."""
-    old, right, found = (np.asarray(a, dtype=np.float64).ravel() for a in (old, right, found))
-    step, difference = np.linalg.norm(right - old), np.linalg.norm(found - right)
-    rounding = 1e-6 * np.linalg.norm(right)
-    return float(difference / max(step, rounding)) if difference > 0.0 else 0.0
+    difference, step, whole = (
+        math.sqrt(float(xp.sum(x * x))) for x in (found - right, right - old, right)
+    )
+    if difference == 0.0:
+        return 0.0
+    rounding = 1e-6 * whole
+    return difference / max(step, rounding) if step or rounding else math.inf
 
 
 def launches(plan: Plan, device: Device) -> list[Launch]:
