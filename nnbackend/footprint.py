@@ -29,18 +29,19 @@ _FEW, _MORE = 2, 6  # rows
 _MOST = 1 << 28  # parameters; beyond, the gradients of the trial would fill the host
 
 
-def parameter_bytes(params: Params) -> int:
+def parameter_bytes(params: Params, dtype: str) -> int:
     """Return the bytes of parameters."""
-    return sum(math.prod(p.shape) * p.dtype.itemsize for p in leaves(params))
+    count: int = sum(math.prod(p.shape) for p in leaves(params))
+    return count * (8 if dtype == "float64" else 4)
 
 
-def training_bytes(params: Params, optimizer: Optimizer) -> int:
+def training_bytes(params: Params, dtype: str, optimizer: Optimizer) -> int:
     """Return the bytes that training takes whatever the batch.
 
     Beside the parameters: their gradients, as they come and gathered in a vector, the optimiser's
     arrays, and the copy from the last whole epoch.
     """
-    return parameter_bytes(params) * (4 + optimizer.slots)
+    return parameter_bytes(params, dtype) * (4 + optimizer.slots)
 
 
 def row_bytes(

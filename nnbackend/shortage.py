@@ -167,11 +167,11 @@ def _taken(network: Network, doing: str, given: dict[str, Any]) -> tuple[int, in
     layers, shapes, dtype = network.layers, network._shapes(), network.backend.dtype_name
     if doing == "predict":
         return 0, footprint.row_bytes(layers, *shapes, dtype)
-    fixed = footprint.training_bytes(network.params, optimizers.get(given["optimizer"]))
+    fixed = footprint.training_bytes(network.params, dtype, optimizers.get(given["optimizer"]))
     if given.get("data_on") != "host":
         numbers = sum(math.prod(getattr(array, "shape", (0,))) for array in given["arrays"])
         size = numbers * (8 if dtype == "float64" else 4)
         # Beside the data lie the rows of a block, gathered in the order of the epoch.
         fixed += size + min(size, network.backend.block_bytes)
     row = footprint.row_bytes(layers, *shapes, dtype, losses.get(given["loss"]))
-    return fixed - footprint.parameter_bytes(network.params), row
+    return fixed - footprint.parameter_bytes(network.params, dtype), row

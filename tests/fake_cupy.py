@@ -35,7 +35,7 @@ class _Current(threading.local):
     def __init__(self) -> None:
         self.device = 0
         self.stack: list[int] = []
-        self.entered = 0
+        self.products = 0
 
 
 class Machine:
@@ -55,6 +55,7 @@ class Machine:
         self.failure: str | None = None  # what asking for devices fails with
         self.missing: dict[str, str] = {}  # libraries that do not load, and what loading says
         self.current = _Current()
+        self.compute_type = 1  # of products of float32, as CuPy numbers them; of the whole process
         self.used = [0] * cards
         self.held = [0] * cards
         self.pinned = 0
@@ -137,7 +138,6 @@ def _module(machine: Machine) -> Any:
         def __enter__(self) -> Device:
             current.stack.append(current.device)
             current.device = self.id
-            current.entered += 1
             return self
 
         def __exit__(self, *_: object) -> None:
@@ -150,6 +150,8 @@ def _module(machine: Machine) -> Any:
 
         def __repr__(self) -> str:
             return f"<CUDA Device {self.id}>"
+
+        compute_capability = "90"
 
         def synchronize(self) -> None:
             pass
@@ -340,12 +342,25 @@ def _module(machine: Machine) -> Any:
     def empty(shape: Any, dtype: Any = float) -> Any:
         return ndarray(np.empty(shape, dtype))
 
+    class Core:
+        def get_compute_type(self, dtype: Any) -> int:
+            return machine.compute_type
+
+        def set_compute_type(self, dtype: Any, value: int) -> None:
+            machine.compute_type = value
+
     module = types.ModuleType("cupy")
+    module._core, module.dtype = Core(), np.dtype
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     module.__version__ = "14.2.0"
     module.cuda, module.ndarray, module.asarray, module.empty = cuda, ndarray, asarray, empty
     module.asnumpy = lambda x: x.get()
+    module.dtype = np.dtype
     module.generic = ()  # CuPy has no scalars of its own
+    module._core = types.SimpleNamespace(  # in what products are computed, in each thread
+        get_compute_type=lambda dtype: current.products,
+        set_compute_type=lambda dtype, kind: setattr(current, "products", kind),
+    )
     pool, pinned = Pool(), PinnedPool()
     module.get_default_memory_pool = lambda: pool
     module.get_default_pinned_memory_pool = lambda: pinned
