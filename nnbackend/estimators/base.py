@@ -625,7 +625,7 @@ class NeuralEstimator(BaseEstimator):
 
     def _part(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows of X on the backend, looked at just before they are used."""
-        if not _finite(part):
+        if not np.isfinite(part).all():  # on one core: threads would wait for each other once more
             self._validated(X)
         return self._shaped(backend.asarray(part))
 
