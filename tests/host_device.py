@@ -38,6 +38,11 @@ void nnb_launch(int blocks, int width, int height, bool together, void (*run)(vo
 #define __syncthreads() nnb_wait()
 """
 
+_HALF = """
+typedef _Float16 __half;
+inline float __half2float(__half x) { return x; }
+"""
+
 _LAUNCHER = """
 #include <barrier>
 #include <thread>
@@ -143,12 +148,16 @@ def _built(text):
     folder.mkdir(exist_ok=True)
     library = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
     if not library.exists():
+        (folder / "cuda_fp16.h").write_text(_HALF)
         cpp = folder / f"{library.stem}.{os.getpid()}.cpp"
         cpp.write_text(text)
         options = ["-std=c++20", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
         made = cpp.with_suffix(".so")
         done = subprocess.run(
-            [COMPILER, *options, "-o", made, cpp], capture_output=True, text=True, check=False
+            [COMPILER, *options, "-I", folder, "-o", made, cpp],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"{done.stderr[:3000]}\n{text}")

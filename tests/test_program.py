@@ -50,12 +50,12 @@ class Programs(Plain):
         plain = super().scan(step_on)
         if see is None:
             return plain
-        traced = step_on(TracedBackend(self.dtype_name))
+        traced = step_on(TracedBackend(self.dtype_name, self.precision))
         self.made.append(Steps(plain, step_on(self), traced, see, self, HostDevice))
         return self.made[-1]
 
     def recorded(self, forward_on):
-        traced = forward_on(TracedBackend(self.dtype_name))
+        traced = forward_on(TracedBackend(self.dtype_name, self.precision))
         return ProgramForward(forward_on(self), traced, self, HostDevice)
 
 
@@ -70,7 +70,8 @@ def programs(monkeypatch) -> list[Steps]:
 def fitted(backend, layers, loss="mse", optimizer=None, shape=(4,), target=None, weighted=False,
            dtype="float64", **settings):  # fmt: skip
     """Return parameters and history of a network that was trained."""
-    net = nnb.Network(layers, backend=backend(None, dtype), seed=3, input_shape=shape)
+    made = backend(None, None, precision=dtype)
+    net = nnb.Network(layers, backend=made, seed=3, input_shape=shape)
     rng = np.random.default_rng(0)
     x, y = rows((ROWS, *shape), seed=1), rng.normal(size=(ROWS, *net.output_shape))
     if target is not None:
@@ -135,6 +136,17 @@ def test_float32_and_a_last_batch_that_is_smaller(programs):
     assert_same(layers, 2e-5, batch_size=5, dtype="float32", epochs=20)
     assert_used(programs)
     assert [key[1] for key in programs[0].programs] == [5, 4]
+
+
+def test_mixed_precision_and_steps_that_are_left_out(programs):
+    """Programs round to 16 bits where the step asks for it, not after each operation."""
+    layers = [nnb.Dense(7, activation="relu"), nnb.Dropout(0.3), nnb.Dense(5, "gelu"), nnb.Dense(2)]
+    assert_same(layers, 2e-3, dtype="float16", loss="huber")
+    assert_used(programs)
+    # A scale with which all gradients are infinite: the first steps halve it, and do nothing else.
+    big = [nnb.Dense(4, initializer=nnb.initializers.Normal(std=40.0)), nnb.Dense(2)]
+    assert_same(big, 2e-3, dtype="float16", optimizer=nnb.SGD(1e-4), epochs=4)
+    assert programs[1].programs
 
 
 def test_one_batch_for_all_steps(programs):
@@ -406,20 +418,7 @@ def test_kernels_are_valid_cuda(programs, tmp_path):
     fitted(
         Programs, [nnb.Dense(8, activation="gelu"), nnb.Dropout(0.1), nnb.Dense(3)], metrics=["mae"]
     )
-    text = tmp_path / "step.cu"
-    text.write_text(programs[0].device.sources[0])
-    command = [
-        "nvcc",
-        "-arch=sm_90",
-        "-std=c++17",
-        "--fmad=false",
-        "-cubin",
-        "-o",
-        os.devnull,
-        text,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert_valid_cuda(programs[0].device.sources[0], tmp_path)
 
 
 # Predictions.
@@ -472,3 +471,32 @@ def test_predictions_that_go_wrong_are_made_as_they_are(monkeypatch):
     with pytest.warns(RuntimeWarning, match="outputs are others"):
         assert_array_equal(net.predict(x), expected)
     assert_array_equal(net.predict(x), expected)
+
+
+@pytest.mark.skipif(shutil.which("nvcc") is None, reason="there is no CUDA compiler here")
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_kernels_of_16_bits_are_valid_cuda(half, tmp_path):
+    dtype = np.float16 if half == "float16" else pytest.importorskip("ml_dtypes").bfloat16
+    trace, x, out = Trace(), rows((6, 4)).astype("f4"), np.zeros((6, 4), dtype)
+    array = namespace.astype(trace.array(x), dtype)
+    array = array - namespace.max(array, axis=-1, keepdims=True)
+    trace.store(out, namespace.exp(array) * 0.5)
+    kernels = list(plan.plan(trace.stores).launches)
+    assert_valid_cuda(source.program(kernels)[0], tmp_path)
+
+
+def assert_valid_cuda(text, tmp_path):
+    path = tmp_path / "program.cu"
+    path.write_text(text)
+    command = [
+        "nvcc",
+        "-arch=sm_90",
+        "-std=c++17",
+        "--fmad=false",
+        "-cubin",
+        "-o",
+        os.devnull,
+        path,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

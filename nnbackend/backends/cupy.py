@@ -172,22 +172,22 @@ class CuPyBackend(Backend):
         """
         how = _how()
         plain = super().scan(step_on)
-        if see is None or how == "plain" or self.mixed:  # programs are of one dtype
+        if see is None or how == "plain":
             return plain
         from nnbackend.program.run import Steps, TracedBackend
 
-        traced = step_on(TracedBackend(self.dtype_name))
+        traced = step_on(TracedBackend(self.dtype_name, self.precision))
         return Steps(plain, step_on(self), traced, see, self, self._runner(how))
 
     def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs as a program."""
         how = _how()
-        if how == "plain" or self.mixed:
+        if how == "plain":
             return super().recorded(forward_on)
         from nnbackend.program.forward import ProgramForward
         from nnbackend.program.run import TracedBackend
 
-        traced = forward_on(TracedBackend(self.dtype_name))
+        traced = forward_on(TracedBackend(self.dtype_name, self.precision))
         return ProgramForward(forward_on(self), traced, self, self._runner(how))
 
     def _runner(self, how: str) -> Callable[[], Any]:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nnbackend.backend import Backend
+from nnbackend.precision import Precision
 from nnbackend.program import namespace
 from nnbackend.program.plan import Matrix, Plan, plan
 from nnbackend.program.source import Kernel, Place, program
@@ -70,8 +71,19 @@ class TracedBackend(Backend):
     name = "traced"
     slices_are_views = True
 
-    def __init__(self, dtype: str) -> None:
-        super().__init__(None, dtype, namespace)
+    def __init__(self, dtype: str, precision: str | None = None) -> None:
+        super().__init__(None, dtype, namespace, precision)
+
+    def lacks(self, precision: Precision) -> str:
+        """Return an empty text: what is traced runs elsewhere."""
+        return ""
+
+    def _half(self, name: str) -> Any:
+        if name == "float16":
+            return np.float16
+        import ml_dtypes  # CuPy's bfloat16 is from there
+
+        return ml_dtypes.bfloat16
 
     def random_bits(self, key: tuple[int, int], step: Any, count: int) -> Array:
         """Return words of random bits, as one operation of a kernel."""
