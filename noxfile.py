@@ -159,7 +159,8 @@ def benchmarks(session: nox.Session) -> None:
         if cuda is None:
             return
         extras.append(cuda)
-        session.install(f"jax[{cuda}]")  # JAX calls its extras the same
+        # JAX calls its extras the same. In one go: both have to agree on NVIDIA's libraries.
+        session.install(CPU_TORCH, f"jax[{cuda}]")
     install_package(session, *extras)
     session.install("scikit-learn", "threadpoolctl", "packaging", "thinc", "matplotlib")
     session.run("python", "-m", "benchmarks", *session.posargs)

@@ -106,11 +106,11 @@ def _parts(sections: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
         ("Large networks", LARGE, large),
     ):
         if tables:
-            yield _joined(
-                f"### {head} on the GPU", text, matrix(tables, spread),
-                *_warnings(tables),
-                LOSSES, matrix(tables, _compared), FIRST, matrix(tables, first_run),
-            )  # fmt: skip
+            shown = [text, matrix(tables, spread), *_warnings(tables)]
+            shown += [LOSSES, matrix(tables, _compared)]
+            if any(first_run(row) for table in tables for row in table["rows"]):
+                shown += [FIRST, matrix(tables, first_run)]
+            yield _joined(f"### {head} on the GPU", *shown)
     for name, head, text in (
         ("gpu-fit", "A whole fit", FIT),
         ("gpu-predict", "Predictions", PREDICT),

@@ -290,6 +290,10 @@ class Backend:
         """Return whether no number is NaN or infinite."""
         return bool(self.xp.all(self.xp.isfinite(x)))
 
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of this library."""
+        return self._owns(x)
+
     @property
     def examiner(self) -> Backend:
         """The backend to examine data with before they are used: this one, or NumPy's.
@@ -306,10 +310,6 @@ class Backend:
             TypeError: ``x`` does not hold real numbers.
         """
         return self.asarray(x)
-
-    def handed_over(self, x: np.ndarray[Any, Any]) -> Array:
-        """Return what the examiner made: a NumPy array that nobody else holds, where it is NumPy."""
-        return x
 
     def one_hot(self, labels: Array, classes: int) -> Array:
         """Return a row of 0 and a 1 for each of the examiner's labels, of shape (rows,)."""

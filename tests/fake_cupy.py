@@ -55,6 +55,7 @@ class Machine:
         self.failure: str | None = None  # what asking for devices fails with
         self.missing: dict[str, str] = {}  # libraries that do not load, and what loading says
         self.current = _Current()
+        self.compute_type = 1  # of products of float32, as CuPy numbers them; of the whole process
         self.used = [0] * cards
         self.held = [0] * cards
         self.pinned = 0
@@ -149,6 +150,8 @@ def _module(machine: Machine) -> Any:
 
         def __repr__(self) -> str:
             return f"<CUDA Device {self.id}>"
+
+        compute_capability = "90"
 
         def synchronize(self) -> None:
             pass
@@ -339,7 +342,15 @@ def _module(machine: Machine) -> Any:
     def empty(shape: Any, dtype: Any = float) -> Any:
         return ndarray(np.empty(shape, dtype))
 
+    class Core:
+        def get_compute_type(self, dtype: Any) -> int:
+            return machine.compute_type
+
+        def set_compute_type(self, dtype: Any, value: int) -> None:
+            machine.compute_type = value
+
     module = types.ModuleType("cupy")
+    module._core, module.dtype = Core(), np.dtype
     module.__spec__ = importlib.machinery.ModuleSpec("cupy", None)
     module.__version__ = "14.2.0"
     module.cuda, module.ndarray, module.asarray, module.empty = cuda, ndarray, asarray, empty

@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from cases import rows
+from conftest import require
 from hypothesis import given
 from tools import assert_equal, host
 
@@ -195,3 +196,19 @@ def test_the_place_of_what_is_not_finite_is_given(position, value, backend):
 def test_a_number_too_large_for_float32_is_not_finite(backend):
     with pytest.raises(ValueError, match=r"not finite.*X\[1, 2\]"):
         network(backend).predict(spoilt(X, (1, 2), 1e300))
+
+
+def test_targets_share_no_memory_that_may_change_under_jax():
+    require("jax")
+    backend = nnb.backend.get_backend("jax")
+    x, wide = backend.asarray(np.zeros((64, 2))), np.zeros(64 + 16, dtype=np.float32)
+    for first in range(16):  # one of these starts where JAX would share what it is given
+        column = wide[first : first + 64]
+        column[...] = 1.0
+        brought = [
+            nnb.data.targets(y, backend, nnb.losses.mse, (1,), x) for y in (column, column[:, None])
+        ]
+        column[...] = 2.0
+        for target in brought:
+            assert target.shape == (64, 1)
+            assert (np.asarray(target) == 1.0).all()

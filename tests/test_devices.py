@@ -603,3 +603,33 @@ def test_bytes_in_words(count, words):
     from nnbackend.memory import in_words
 
     assert in_words(count) == words
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1), ("tf32", 7)])
+@pytest.mark.parametrize("before", [1, 7])
+def test_products_are_as_precise_as_asked_for_and_only_inside(machine, precision, within, before):
+    """7 is tf32, which CuPy also has from the environment variable CUPY_TF32."""
+    seen = set()
+
+    def look(prediction, target):
+        seen.add(machine.compute_type)
+        return nnb.losses.mse(prediction, target)
+
+    machine.compute_type = before
+    net = network(precision=precision)
+    net.fit(X, np.eye(3)[LABELS], loss=look, verbose=0)
+    assert seen == {within}
+    assert machine.compute_type == before
+    with pytest.raises(ValueError, match="features"):
+        net.predict(X[0])
+    assert machine.compute_type == before
+
+
+def test_mixed_precision_on_a_card_is_that_of_numpy(machine):
+    """What NumPy multiplies here for the card; the scale and all that is skipped are the backend's."""
+    on_card = network(precision="float16")
+    here = nnb.Network(on_card.layers, precision="float16")
+    histories = [net.fit(X, LABELS, epochs=3, **TASK)["loss"] for net in (on_card, here)]
+    assert histories[0] == pytest.approx(histories[1], rel=1e-6)
+    assert machine.current.device == 0
+    assert set(machine.made) == {1}

@@ -109,18 +109,14 @@ class JAXBackend(Backend):
         if not self._in_host_memory:
             return super()._from_host(x)
         x = numpy.asarray(x)  # without what a subclass adds
-        array = self.handed_over(x)
-        if array.unsafe_buffer_pointer() == x.ctypes.data:  # the user may change it yet
-            return self.handed_over(x.copy())
+        array = self._jax.device_put(x, self.device)
+        if array.unsafe_buffer_pointer() == x.ctypes.data:  # shared, and the user may change it yet
+            return self._jax.device_put(x.copy(), self.device)
         return array.block_until_ready()
 
     def examined(self, x: Any) -> Array:
         """Return numbers from anywhere as the examiner's array."""
         return self.examiner.asarray(numpy.asarray(x) if self._owns(x) else x)
-
-    def handed_over(self, x: numpy.ndarray[Any, Any]) -> Array:
-        """Return a NumPy array that nobody will change; the result may share its memory."""
-        return self._jax.device_put(x, self.device)
 
     @cached_property
     def examiner(self) -> Backend:
@@ -218,7 +214,9 @@ class JAXBackend(Backend):
     def synchronize(self) -> None:
         """Wait for the device."""
         self._jax.effects_barrier()
-        self._jax.block_until_ready(self._jax.live_arrays())
+        for array in self._jax.live_arrays():
+            with contextlib.suppress(RuntimeError):  # another thread has let it go
+                array.block_until_ready()
 
     def _portable_device(self) -> str:
         return _name(self.device, self._jax)

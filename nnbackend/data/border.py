@@ -197,9 +197,11 @@ def host(values: Any) -> np.ndarray[Any, Any]:
 
 def _handed_over(array: Array, given: Array, x: Any, backend: Backend) -> Array:
     """Return on the backend what its examiner made of ``x``, which it saw as ``given``."""
-    if array is given:  # nothing: then it is not copied there and back
+    if backend.examiner is backend:
+        return array
+    if array is given and backend.owns(x):  # it is not copied there and back
         return backend.asarray(x)
-    return backend.handed_over(array)
+    return backend.asarray(array, dtype=getattr(backend.xp, array.dtype.name))
 
 
 def _class_targets(array: Array, backend: Backend, shape: Shape, name: str, kind: str) -> Array:
