@@ -334,7 +334,7 @@ class Backend:
 
     def devices(self) -> list[Device]:
         """Return the devices that this library can compute on, with their memory."""
-        return [Device(str(self.device), self.device_name())]
+        return [Device(self.device_name(), self.device_name())]
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what lies below the library: of the driver, of CUDA."""

@@ -35,7 +35,6 @@ class _Current(threading.local):
     def __init__(self) -> None:
         self.device = 0
         self.stack: list[int] = []
-        self.products = 0
 
 
 class Machine:
@@ -357,10 +356,6 @@ def _module(machine: Machine) -> Any:
     module.asnumpy = lambda x: x.get()
     module.dtype = np.dtype
     module.generic = ()  # CuPy has no scalars of its own
-    module._core = types.SimpleNamespace(  # in what products are computed, in each thread
-        get_compute_type=lambda dtype: current.products,
-        set_compute_type=lambda dtype, kind: setattr(current, "products", kind),
-    )
     pool, pinned = Pool(), PinnedPool()
     module.get_default_memory_pool = lambda: pool
     module.get_default_pinned_memory_pool = lambda: pinned

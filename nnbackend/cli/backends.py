@@ -25,7 +25,8 @@ def backends(as_json: Json = False, debug: Debug = False) -> None:
         print_table(_table([facts for facts in found if facts["usable"]]))
         for facts in found:
             if not facts["usable"]:
-                say(f"\n{facts['name']} is not usable: {facts['reason']}")
+                say()
+                say(f"{facts['name']} is not usable: {facts['reason']}")
 
 
 def _facts(status: BackendStatus) -> dict[str, Any]:
