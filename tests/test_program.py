@@ -146,6 +146,7 @@ def test_mixed_precision_and_steps_that_are_left_out(programs):
     # A scale with which all gradients are infinite: the first steps halve it, and do nothing else.
     big = [nnb.Dense(4, initializer=nnb.initializers.Normal(std=40.0)), nnb.Dense(2)]
     assert_same(big, 2e-3, dtype="float16", optimizer=nnb.SGD(1e-4), epochs=4)
+    assert programs[1].refused is None
     assert programs[1].programs
 
 

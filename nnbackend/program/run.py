@@ -345,7 +345,7 @@ class Program:
             batch = [None if r is None else r[: self._size, ...] for r in rows]
             _, (loss, _, _) = self._steps.step(self._carry, *batch, scalars, number)
             far = [
-                _apart(old, new, program, xp)
+                _apart(old, new, program, self._steps.backend)
                 for old, new, program in zip(
                     (*before, xp.zeros_like(loss)), (*changed, loss), found, strict=True
                 )
@@ -382,15 +382,24 @@ def _restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:
         array[...] = value
 
 
-def _apart(old: Array, right: Array, found: Array, xp: Any) -> float:
-    """Return how far two results of a step are apart, relative to the step."""
-    difference, step, whole = (
-        math.sqrt(float(xp.sum(x * x))) for x in (found - right, right - old, right)
-    )
+def _apart(old: Array, right: Array, found: Array, backend: Backend) -> float:
+    """Return how far two results of a step are apart, relative to the step.
+
+    Numbers that are not finite, as gradients are that do not fit in 16 bits, are left out.
+    """
+    xp = backend.xp
+    old, right, found = (xp.astype(x, backend.dtype, copy=False) for x in (old, right, found))
+    finite = xp.isfinite(right)
+
+    def norm(x: Array) -> float:
+        x = xp.where(finite, x, xp.zeros_like(x))
+        return math.sqrt(float(xp.sum(x * x)))
+
+    difference = norm(found - right)
     if difference == 0.0:
         return 0.0
-    rounding = 1e-6 * whole
-    return difference / max(step, rounding) if step or rounding else math.inf
+    size = max(norm(right - old), 1e-6 * norm(right))
+    return difference / size if size else math.inf
 
 
 def launches(plan: Plan, device: Device) -> list[Launch]:
