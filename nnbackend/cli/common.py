@@ -133,6 +133,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes 
 
 _out = Console(markup=False, emoji=False, highlight=False)
 _err = Console(markup=False, emoji=False, highlight=False, stderr=True)
+_wide = Console(markup=False, emoji=False, highlight=False, width=1000)
 
 
 class WrongCall(Exception):
@@ -294,8 +295,8 @@ def print_figures(rows: dict[str, dict[str, float] | None], remarks: dict[str, s
 
 
 def print_table(table: Table) -> None:
-    """Print a table for people."""
-    _out.print(table)
+    """Print a table for people: as wide as the terminal, and elsewhere as wide as it is."""
+    (_out if _out.is_terminal else _wide).print(table)
 
 
 _FORMATS = {"accuracy": "{:.1%}", "r2": "{:.4f}"}
