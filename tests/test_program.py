@@ -50,12 +50,12 @@ class Programs(Plain):
         plain = super().scan(step_on)
         if see is None:
             return plain
-        traced = step_on(TracedBackend(self.dtype_name, self.precision))
+        traced = step_on(TracedBackend(self))
         self.made.append(Steps(plain, step_on(self), traced, see, self, HostDevice))
         return self.made[-1]
 
     def recorded(self, forward_on):
-        traced = forward_on(TracedBackend(self.dtype_name, self.precision))
+        traced = forward_on(TracedBackend(self))
         return ProgramForward(forward_on(self), traced, self, HostDevice)
 
 
@@ -111,11 +111,14 @@ def test_activations(case, programs):
     assert_used(programs)
 
 
-@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize(("weighted", "dtype", "tolerance"), [
+    (False, "float64", 1e-9), (True, "float64", 1e-9), (False, "float32", 1e-3)
+], ids=["", "weighted", "float32"])  # fmt: skip
 @each(LOSSES)
-def test_losses(case, weighted, programs):
+def test_losses(case, weighted, dtype, tolerance, programs):
     layers = [nnb.Dense(6, activation="tanh"), nnb.Dense(case.shape[-1])]
-    assert_same(layers, loss=case.thing, shape=case.shape, target=case.target, weighted=weighted)
+    assert_same(layers, tolerance, loss=case.thing, shape=case.shape, target=case.target,
+                weighted=weighted, dtype=dtype)  # fmt: skip
     assert_used(programs)
 
 
@@ -228,8 +231,10 @@ def test_a_step_takes_few_launches(programs):
 
 def test_the_same_step_has_the_same_text(programs):
     """What was compiled is found again, also by another process."""
-    for _ in range(2):
-        fitted(Programs, [nnb.Dense(5, activation="softmax"), nnb.Dense(2)])
+    for seed in (1, 2):
+        layers = [nnb.Dense(5, activation="softmax"), nnb.Dropout(0.2), nnb.Dense(2)]
+        net = nnb.Network(layers, backend=Programs(), seed=seed)
+        net.fit(rows((24, 4)), rows((24, 2)), batch_size=6, epochs=4, verbose=0)
     first, second = (steps.device.sources for steps in programs)
     assert first == second
 
@@ -329,6 +334,7 @@ FUNCTIONS = {
     "stack": lambda xp, x: xp.stack([x, x * 2.0, -x], axis=1),
     "whole numbers": lambda xp, x: xp.astype(x * 1000.0, xp.int32) * 2000003 << 3 >> 5 & 0xFFFF,
     "truth": lambda xp, x: xp.sum(xp.astype(~(x > 0.0) | (x == x), xp.float32)),
+    "sum of truths": lambda xp, x: xp.sum(x > 0.0) * 3 - xp.sum(xp.where(x > 1.0, 1, 2)),
     "powers": lambda xp, x: xp.abs(x) ** 0.3 + 2.0 ** x - 1.0 / x,
     "functions": lambda xp, x: xp.sin(x) + xp.cos(x) + xp.sign(x) + xp.log1p(xp.abs(x)) + xp.sqrt(x * x),
     "constants": lambda xp, x: xp.ones_like(x) * xp.arange(7, dtype=xp.float32) - xp.mean(x, axis=0),
@@ -357,7 +363,7 @@ def test_nan_goes_through_the_largest_number_and_its_place():
 
 
 def test_random_bits_are_those_of_the_generator():
-    step, backend = np.asarray(7, np.int32), TracedBackend("float32")
+    step, backend = np.asarray(7, np.int32), TracedBackend(Plain())
     for count in (1, 10, 11):
         found = traced(lambda s, n=count: backend.random_bits((2**32 - 5, 12345), s, n), step)
         assert_array_equal(found, random.bits((2**32 - 5, 12345), 7, count, np))
@@ -396,7 +402,31 @@ def test_what_would_be_read_after_it_was_written_over_is_refused():
         plan.plan(trace.stores)
 
 
+def test_a_product_is_not_computed_where_a_factor_lies():
+    a, b = rows((6, 6)), rows((6, 6), seed=1)
+    expected = a @ b
+    trace = Trace()
+    array = trace.array(a)
+    array[...] = array @ trace.array(b)
+    made = plan.plan(trace.stores)
+    assert all(p.out.place != p.a.place for p in made.launches if isinstance(p, plan.Product))
+    for launch in run.launches(made, HostDevice()):
+        launch()
+    assert_allclose(a, expected)
+
+
+def test_arrays_that_an_int_cannot_count_are_refused():
+    few = np.zeros((2, 3), "f4")
+    trace = Trace()
+    many = np.lib.stride_tricks.as_strided(np.zeros(1, "f4"), (2**30,), (4,))
+    trace.store(many, trace.array(few), trace.array(np.zeros((), np.int32)))
+    with pytest.raises(Untraceable, match="more numbers"):
+        plan.plan(trace.stores)
+
+
 @pytest.mark.parametrize(("function", "reason"), [
+    (lambda xp, x: Trace().store(np.zeros((5, 7), "f4"), x), "float64 into float32"),
+    (lambda xp, x: xp.astype(x, xp.int32) ** 2, "to a power"),
     (lambda xp, x: x if x[0, 0] > 0.0 else -x, "value"),
     (lambda xp, x: x * float(x[0, 0]), "value"),
     (lambda xp, x: x[::2, :], "every second"),
@@ -461,6 +491,17 @@ def test_predictions_follow_rows_and_parameters():
     for bad in (np.full((3, 4), np.nan), np.full((3, 4), 1e300)):
         with pytest.raises(ValueError, match="finite"):
             net.predict(bad)
+
+
+def test_predictions_on_another_stream_are_made_as_they_are(monkeypatch):
+    """The memory of a program could be in use on the stream that it was made on."""
+    net = nnb.Network([nnb.Dense(2)], backend=Programs(), input_shape=4)
+    x = rows((3, 4))
+    expected = [net.predict(x) for _ in range(4)][-1]
+    launched = net._forward.device.launched
+    monkeypatch.setattr(HostDevice, "current", 7)
+    assert_allclose(net.predict(x), expected, rtol=1e-6)
+    assert net._forward.device.launched == launched
 
 
 def test_predictions_that_go_wrong_are_made_as_they_are(monkeypatch):

@@ -44,6 +44,10 @@ class CudaDevice:
         """Return new memory on the device."""
         return self._cupy.empty(shape, dtype)
 
+    def stream(self) -> int:
+        """Return the address of the current stream."""
+        return int(self._cupy.cuda.get_current_stream().ptr)
+
     def put(self, target: Array, values: np.ndarray[Any, Any]) -> None:
         """Copy values of the host into an array."""
         target.set(values)
@@ -90,8 +94,11 @@ class CudaDevice:
 
     def _relu_keeps_nan(self) -> bool:
         """Return whether a product's ReLU lets NaN through: else a diverged loss would look sound."""
-        cupy = self._cupy
-        nan, out = cupy.full((16, 16), np.nan, np.float32), cupy.empty((16, 16), np.float32)
+        return all(map(self._relu_keeps_nan_in, (16, 512)))
+
+    def _relu_keeps_nan_in(self, size: int) -> bool:
+        cupy, shape = self._cupy, (size, size)
+        nan, out = cupy.full(shape, np.nan, np.float32), cupy.empty(shape, np.float32)
         self.product(nan, nan, out, nan[0], "relu")()
         return bool(cupy.isnan(out).all())
 

@@ -176,7 +176,7 @@ class CuPyBackend(Backend):
             return plain
         from nnbackend.program.run import Steps, TracedBackend
 
-        traced = step_on(TracedBackend(self.dtype_name, self.precision))
+        traced = step_on(TracedBackend(self))
         return Steps(plain, step_on(self), traced, see, self, self._runner(how))
 
     def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
@@ -187,7 +187,7 @@ class CuPyBackend(Backend):
         from nnbackend.program.forward import ProgramForward
         from nnbackend.program.run import TracedBackend
 
-        traced = forward_on(TracedBackend(self.dtype_name, self.precision))
+        traced = forward_on(TracedBackend(self))
         return ProgramForward(forward_on(self), traced, self, self._runner(how))
 
     def _runner(self, how: str) -> Callable[[], Any]:

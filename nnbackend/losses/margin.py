@@ -90,7 +90,7 @@ class CategoricalHinge:
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> tuple[Array, Array]:
         target, xp = check_classes(prediction, target)
-        lowest = xp.finfo(prediction.dtype).min
+        lowest = float(xp.finfo(prediction.dtype).min)
         others = xp.where(target > 0.5, lowest, prediction)
         short = 1.0 + xp.max(others, axis=-1) - xp.vecdot(target, prediction)
         value, scale = mean(xp.maximum(short, 0.0), sample_weight, xp)

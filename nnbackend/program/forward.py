@@ -54,6 +54,7 @@ class ProgramForward(Forward):
         self._x: Any = None
         self._y: Any = None
         self._launch: Launch | None = None
+        self._stream = 0  # on which it runs: on another one, its memory could be in use yet
         self.refused: str | None = None
 
     def __call__(self, params: Params, x: Array) -> Array:
@@ -71,6 +72,8 @@ class ProgramForward(Forward):
                 return self._function(params, x)
             if self._launch is None:
                 return self._made(params, x)
+            if self.device.stream() != self._stream:
+                return self._function(params, x)
             self._x[...] = x
             return self._run()
         finally:
@@ -85,6 +88,8 @@ class ProgramForward(Forward):
             if self._launch is None or not fits or not np.isfinite(x).all():
                 return None
             with self._backend.scope(), np.errstate(over="ignore"):
+                if self.device.stream() != self._stream:
+                    return None
                 rows = np.ascontiguousarray(x, dtype=self._backend.dtype_name)
                 if not np.isfinite(rows).all():  # too large for the dtype
                     return None
@@ -119,7 +124,7 @@ class ProgramForward(Forward):
             for launch in made:
                 launch()
             self._check(expected)
-            self._launch = self.device.captured(made)
+            self._launch, self._stream = self.device.captured(made), self.device.stream()
         except Untraceable as reason:
             self.refused = str(reason)
         except Exception as error:  # a compiler, a library or a card that is not as expected

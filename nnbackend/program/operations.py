@@ -90,7 +90,7 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 REDUCTIONS: dict[str, Reduction] = {
-    "sum": Reduction(np.sum, "{type}(0)", "nnb_Add"),
+    "sum": Reduction(np.sum, "({type})(0)", "nnb_Add"),
     "max": Reduction(np.max, "nnb_lowest<{type}>()", "nnb_Maximum"),
     "min": Reduction(np.min, "nnb_highest<{type}>()", "nnb_Minimum"),
     "all": Reduction(np.all, "true", "nnb_And"),

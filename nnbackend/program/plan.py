@@ -21,7 +21,7 @@ from nnbackend.program.trace import External, Node, Store, Untraceable
 
 __all__ = ["Matrix", "Plan", "Product", "plan"]
 
-_MOST = 1 << 31  # numbers in an array that an int can count
+_MOST = 1 << 30  # numbers in an array: an index and a stride added to it have to be ints
 
 
 @dataclass(frozen=True)
@@ -202,9 +202,11 @@ class _Builder:
     def _find(self, stores: Sequence[Store]) -> set[Node]:
         """Return the nodes that have to be in memory."""
         found: set[Node] = set()
-        for node in _reachable(stores):
-            if node.size >= _MOST:
-                raise Untraceable("an array has more numbers than an int can count")
+        reachable = _reachable(stores)
+        sizes = [math.prod(store.target.array.shape) for store in stores]
+        if max(sizes + [node.size for node in reachable]) >= _MOST:
+            raise Untraceable("an array has more numbers than an int can count")
+        for node in reachable:
             if node.operation == "matmul":
                 found |= {node, *(_lying(arg)[0] for arg in node.args)}
             elif node.operation in REDUCTIONS or node.operation == "concat":
@@ -228,6 +230,7 @@ class _Builder:
             source.operation in (*REDUCTIONS, "matmul")
             and users[source] == 1
             and (source is store.value or users[store.value] == 1)
+            and not _reads_memory(source, store.target)  # a product cannot be computed in place
         )
 
     def _made(self, node: Node, direct: dict[Node, Store]) -> list[Root]:
@@ -377,10 +380,22 @@ def _same_numbers(node: Node) -> Node:
     return node
 
 
+def _reads_memory(node: Node, memory: External) -> bool:
+    """Return whether a node depends on what lies in some memory."""
+    return any(
+        other.operation == "array" and other.detail.overlaps(memory) for other in _below([node])
+    )
+
+
 def _reachable(stores: Sequence[Store]) -> list[Node]:
     """Return all nodes that the stores depend on."""
+    return _below([n for store in stores for n in (store.value, store.at) if n is not None])
+
+
+def _below(nodes: Sequence[Node]) -> list[Node]:
+    """Return nodes and all that they depend on."""
     found: dict[Node, None] = {}
-    stack = [node for store in stores for node in (store.value, store.at) if node is not None]
+    stack = list(nodes)
     while stack:
         node = stack.pop()
         if node not in found:

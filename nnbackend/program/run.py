@@ -50,6 +50,9 @@ class Device(Protocol):
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return new memory."""
 
+    def stream(self) -> int:
+        """Return the number of the stream on which work is queued now."""
+
     def put(self, target: Array, values: np.ndarray[Any, Any]) -> None:
         """Copy values of the host into an array."""
 
@@ -66,13 +69,19 @@ class Device(Protocol):
 
 
 class TracedBackend(Backend):
-    """The backend on which a step is run that is traced."""
+    """The backend on which a step is run that is traced.
+
+    Args:
+        home: the one on which the program will run.
+    """
 
     name = "traced"
     slices_are_views = True
 
-    def __init__(self, dtype: str, precision: str | None = None) -> None:
-        super().__init__(None, dtype, namespace, precision)
+    def __init__(self, home: Backend) -> None:
+        super().__init__(None, home.dtype_name, namespace, home.precision)
+        self._home = home
+        self._keys: dict[tuple[int, int], Node] = {}
 
     def lacks(self, precision: Precision) -> str:
         """Return an empty text: what is traced runs elsewhere."""
@@ -88,7 +97,16 @@ class TracedBackend(Backend):
     def random_bits(self, key: tuple[int, int], step: Any, count: int) -> Array:
         """Return words of random bits, as one operation of a kernel."""
         step = step if isinstance(step, Traced) else namespace.asarray(step, dtype=np.int32)
-        return Traced(Node("random_bits", (step.node,), (count,), np.dtype(np.int32), key))
+        args = self._key(key), step.node
+        return Traced(Node("random_bits", args, (count,), np.dtype(np.int32)))
+
+    def _key(self, key: tuple[int, int]) -> Node:
+        """Return a key in memory: in the text of a kernel it would be compiled for each seed."""
+        if key not in self._keys:
+            words = np.asarray(key, dtype=np.uint32).view(np.int32)
+            array = self._home.asarray(words, dtype=self._home.xp.int32)
+            self._keys[key] = Trace().array(array).node
+        return self._keys[key]
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by CUDA's own."""

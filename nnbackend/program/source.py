@@ -4,8 +4,8 @@ A kernel computes the values of its roots where they are needed: every elementwi
 change of place between memory and root becomes an expression of the index, so nothing in between is ever
 stored. ``head.cu`` stands once before the kernels of a program.
 
-All loops go in strides of the grid: any number of blocks and threads gives the same numbers, and the
-order of additions depends on the number of threads only, never on chance.
+All loops go in strides of the grid, so any number of blocks and threads will do. The order of additions
+depends on these numbers only, never on chance.
 """
 
 from __future__ import annotations
@@ -255,8 +255,9 @@ class _Emitter:
         return f"({_type(node.dtype)})({node.detail} + {index[0]})"
 
     def _random_bits(self, node: Node, index: Index) -> str:
-        words = ", ".join(f"{word}u" for word in node.detail)
-        return f"nnb_random_bits({words}, {index[0]}, {self.value(node.args[0], ())})"
+        key, step = node.args
+        words = ", ".join(f"(unsigned)({self.value(key, (str(i),))})" for i in (0, 1))
+        return f"nnb_random_bits({words}, {index[0]}, {self.value(step, ())})"
 
     def _astype(self, node: Node, index: Index) -> str:
         name = self.value(node.args[0], index)
@@ -543,7 +544,7 @@ def _literal(value: float, dtype: np.dtype[Any]) -> str:
     if kind == "bool":
         return "true" if value else "false"
     if kind in ("int", "long long"):
-        return f"{kind}({int(value)})"
+        return f"({kind})({int(value)})"
     number = float(np.float32(value)) if kind == "float" else float(value)
     if math.isnan(number):
         return f"nnb_nan<{kind}>()"

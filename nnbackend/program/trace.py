@@ -127,6 +127,8 @@ class Trace:
 
     def store(self, target: Array, value: Traced, at: Traced | None = None) -> None:
         """Put a value into an array, or at a place in it."""
+        if value.dtype != target.dtype:
+            raise Untraceable(f"it puts {value.dtype} into {target.dtype}")
         external = self.array(target).node.detail
         self.stores.append(Store(external, value.node, None if at is None else at.node))
 
@@ -256,6 +258,8 @@ def elementwise(operation: str, *operands: Any) -> Traced:
     traced = [x for x in operands if isinstance(x, Traced)]
     kinds = [x.dtype if isinstance(x, Traced) else _kind(x) for x in operands]
     dtype = result_dtype(operation, *kinds)
+    if operation == "pow" and dtype.kind != "f":
+        raise Untraceable("it raises whole numbers to a power")
     partner = next((x.dtype for x in traced if x.dtype != np.bool_), dtype)
     args = tuple(
         x.node if isinstance(x, Traced) else constant(x, partner if type(x) is not float else None)
@@ -354,6 +358,5 @@ def _contiguous(array: Array) -> bool:
 
 
 def _address(array: Array) -> int:
-    if hasattr(array, "__cuda_array_interface__"):
-        return array.__cuda_array_interface__["data"][0]  # type: ignore[no-any-return]
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    address: int = array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+    return address
