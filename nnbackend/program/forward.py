@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import warnings
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 
 from nnbackend.backend import Backend, Forward
 from nnbackend.program.plan import plan
-from nnbackend.program.run import Device, Launch, launches
+from nnbackend.program.run import Device, Launch, launches, refusal
 from nnbackend.program.trace import Trace, Traced, Untraceable
 from nnbackend.tree import Unchanged, tree_map
 from nnbackend.types import Array, Params
@@ -125,16 +124,8 @@ class ProgramForward(Forward):
                 launch()
             self._check(expected)
             self._launch, self._stream = self.device.captured(made), self.device.stream()
-        except Untraceable as reason:
-            self.refused = str(reason)
-        except Exception as error:  # a compiler, a library or a card that is not as expected
-            self.refused = f"{type(error).__name__}: {error}"
-            warnings.warn(
-                "predictions cannot be run as a program, and are run operation by operation: "
-                f"{self.refused}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        except Exception as error:
+            self.refused = refusal(error, "a prediction")
         return expected
 
     def _check(self, expected: Array) -> None:

@@ -24,7 +24,7 @@ from nnbackend.program.source import Kernel, Place, program
 from nnbackend.program.trace import External, Node, Trace, Traced, Untraceable
 from nnbackend.types import Array
 
-__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend", "launches"]
+__all__ = ["EARLY", "Device", "Program", "Steps", "TracedBackend", "launches", "refusal"]
 
 EARLY = 32
 """Steps before a program is made, which takes as long as some hundred of them."""
@@ -206,16 +206,8 @@ class Steps:
             program = Program(self, carry, rows, size, repeated, len(scalars[0]), steps)
             program.check(rows, scalars[0], numbers[0])
             self.programs[key] = program
-        except Untraceable as reason:
-            self.refused = str(reason)
-        except Exception as error:  # a compiler, a library or a card that is not as expected
-            self.refused = f"{type(error).__name__}: {error}"
-            warnings.warn(
-                "the training step cannot be run as a program, and is run operation by operation: "
-                f"{self.refused}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+        except Exception as error:
+            self.refused = refusal(error, "the training step")
         return self.programs.get(key)
 
 
@@ -418,6 +410,20 @@ def _apart(old: Array, right: Array, found: Array, backend: Backend) -> float:
         return 0.0
     size = max(norm(right - old), 1e-6 * norm(right))
     return difference / size if size else math.inf
+
+
+def refusal(error: Exception, what: str) -> str:
+    """Return why something is not run as a program; warn, unless it is what cannot be one."""
+    if isinstance(error, Untraceable):
+        return str(error)
+    # A compiler, a library or a card that is not as expected, or a program that does something else.
+    reason = f"{type(error).__name__}: {error}"
+    warnings.warn(
+        f"{what} cannot be run as a program, and is run operation by operation: {reason}",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return reason
 
 
 def launches(plan: Plan, device: Device) -> list[Launch]:
