@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -148,8 +147,8 @@ def compiled(source, names):
 
 def _built(text):
     """Return the shared library of a text in C++, built once."""
-    folder = Path(tempfile.gettempdir()) / f"nnb-host-kernels-{os.getuid()}"
-    folder.mkdir(exist_ok=True)
+    folder = Path(__file__).parent.parent / ".pytest_cache" / "host-kernels"
+    folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
     if not library.exists():
         (folder / "cuda_fp16.h").write_text(_HALF)
