@@ -151,7 +151,9 @@ def _built(text):
     folder.mkdir(parents=True, exist_ok=True)
     library = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.so"
     if not library.exists():
-        (folder / "cuda_fp16.h").write_text(_HALF)
+        header = folder / f"{os.getpid()}.h"
+        header.write_text(_HALF)
+        header.replace(folder / "cuda_fp16.h")  # whole, for another process may be reading it
         cpp = folder / f"{library.stem}.{os.getpid()}.cpp"
         cpp.write_text(text)
         options = ["-std=c++20", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-pthread"]
