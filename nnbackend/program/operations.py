@@ -102,7 +102,14 @@ REDUCTIONS: dict[str, Reduction] = {
 @lru_cache(maxsize=4096)
 def result_dtype(operation: str, *kinds: Any) -> np.dtype[Any]:
     """Return the dtype of a result; ``kinds`` are dtypes, or Python's bool, int or float for numbers."""
-    samples = [kind(1) if isinstance(kind, type) else np.ones((), dtype=kind) for kind in kinds]
+    # A number takes the dtype of the fractions it is combined with. NumPy does so for its own dtypes.
+    partner = next((k for k in kinds if not isinstance(k, type) and k.kind not in "biu"), None)
+    samples = []
+    for kind in kinds:
+        if not isinstance(kind, type):
+            samples.append(np.ones((), dtype=kind))
+        else:
+            samples.append(kind(1) if partner is None else np.ones((), dtype=partner))
     with np.errstate(all="ignore"):
         result = OPERATIONS[operation].reference(*samples)
     return np.asarray(result).dtype
