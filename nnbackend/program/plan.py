@@ -224,10 +224,10 @@ class _Builder:
 
     def _goes_direct(self, source: Node, store: Store, users: dict[Node, int]) -> bool:
         """Return whether a node can be computed right where it is stored."""
-        if source not in self._materials or source.operation == "concat" or store.at is not None:
-            return False
         return (
-            source.operation in (*REDUCTIONS, "matmul")
+            source in self._materials
+            and source.operation in (*REDUCTIONS, "matmul")
+            and store.at is None
             and users[source] == 1
             and (source is store.value or users[store.value] == 1)
             and not _reads_memory(source, store.target)  # a product cannot be computed in place
