@@ -65,12 +65,3 @@ def set_positive(owner: Any, name: str) -> None:
 def set_size(owner: Any, name: str) -> None:
     """Check the field ``name`` of a frozen dataclass and make it an int; for ``__post_init__``."""
     object.__setattr__(owner, name, check_size(name, getattr(owner, name)))
-
-
-def is_hashable(value: object) -> bool:
-    """Return whether a value has a hash; a description with fields of odd kinds has none."""
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -18,6 +17,7 @@ from nnbackend.loop import Loop
 from nnbackend.losses import Loss
 from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
 from nnbackend.regularizers import Terms, penalized
+from nnbackend.sharing import shared
 from nnbackend.training import Samples, Trainer
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
@@ -162,16 +162,17 @@ class _Function:
     def __init__(self, trainer: Trainer, samples: Samples) -> None:
         self._trainer = trainer
         self._backend = backend = trainer.backend
-        objective, key = trainer.objective, random.pass_key(trainer.seed)
+        objective, seed = trainer.objective, trainer.seed
+        self._key: Any = random.pass_key(seed)
+        if backend.static_shapes:
+            self._key = random.pass_words(seed)
         self._rows = samples.x, samples.y, samples.learned().weight
-        self._program = _program(
-            objective.layers, objective.loss, objective.penalties, backend, key
-        )
+        self._program = _program(backend, objective.layers, objective.loss, objective.penalties)
         self._shapes = {name: p.shape for name, p in flatten(trainer.params).items()}
 
     def __call__(self, x: Any, number: int = 0) -> _Point:
         """Return loss and gradient at a vector."""
-        value, grads = self._program(self.parameters(x), *self._rows, number)
+        value, grads = self._program(self.parameters(x), *self._rows, self._key, number)
         return _Point(x, float(value), self._vector(grads))
 
     def start(self) -> Any:
@@ -206,25 +207,20 @@ class _Function:
         return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in host])
 
 
-def _program(*description: Any) -> Callable[..., tuple[Array, Params]]:
-    """Return ``program(params, x, y, weight, number) -> (loss, gradients)``, compiled where it can."""
-    try:
-        return _shared_program(*description)
-    except TypeError:  # a custom layer of odd fields is not hashable
-        return _new_program(*description)
-
-
-def _new_program(
-    layers: Layer, loss: Loss, penalties: Terms, backend: Backend, key: tuple[int, int]
+@shared
+def _program(
+    backend: Backend, layers: Layer, loss: Loss, penalties: Terms
 ) -> Callable[..., tuple[Array, Params]]:
+    """Return the program of loss and gradients, compiled where it can be.
+
+    It is ``program(params, x, y, weight, key, number) -> (loss, gradients)``.
+    """
+
     def program(
-        params: Params, x: Array, y: Array, weight: Array | None, number: Any
+        params: Params, x: Array, y: Array, weight: Array | None, key: Any, number: Any
     ) -> tuple[Array, Params]:
         ctx = Context(backend, True, key, number)
         value, _, grads = gradients(layers, loss, params, x, y, weight, ctx)
         return penalized(penalties, params, value, grads)
 
     return backend.compile(program)
-
-
-_shared_program = lru_cache(maxsize=16)(_new_program)

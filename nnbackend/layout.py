@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, Protocol
 
 from nnbackend.backend import Backend
-from nnbackend.checks import is_hashable
 from nnbackend.loss_scaling import LossScaled, Skipping
 from nnbackend.optimizers import Optimizer
-from nnbackend.optimizers.base import is_own
+from nnbackend.optimizers.base import in_program, is_own
+from nnbackend.sharing import shared
 from nnbackend.tree import at, leaves, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
 
@@ -71,11 +70,12 @@ class Layout(Protocol):
 
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
-    """Return the layout that suits a backend and an optimiser."""
+    """Return the layout that suits a backend and an optimiser; it knows no learning rate."""
+    optimizer = in_program(optimizer, backend)
     if backend.scales_loss and not isinstance(optimizer, Skipping):
         return LossScaled(layout_for(backend, Skipping(optimizer)), backend)
     if not backend.slices_are_views:
-        return (_shared_leaves if is_hashable(optimizer) else Leaves)(backend, optimizer)
+        return _leaves(backend, optimizer)
     # A rule that is not elementwise needs to know where a parameter begins and ends.
     return (Vector if optimizer.elementwise else InPlace)(backend, optimizer)
 
@@ -144,7 +144,7 @@ class Leaves:
 
 
 # A layout has no arrays, but a compiled one has a program.
-_shared_leaves = lru_cache(maxsize=64)(Leaves)
+_leaves = shared(Leaves)
 
 
 class InPlace(Leaves):

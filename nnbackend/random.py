@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -32,12 +32,14 @@ __all__ = [
     "key_of",
     "normal",
     "pass_key",
+    "pass_words",
     "permutation",
     "threefry",
     "uniform_words",
 ]
 
-Key = tuple[int, int]
+Key: TypeAlias = Any
+"""Two words: ints, or int32 arrays of shape (1,), which a compiled program is handed as data."""
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY = 0x1BD11BDA
@@ -57,14 +59,26 @@ def key_of(seed: int) -> Key:
     return int(seed) & _WORD, int(seed) >> 32
 
 
-@lru_cache(maxsize=4096)
 def fold_in(key: Key, name: str | int) -> Key:
-    """Return a new key for the part called ``name`` of what ``key`` belongs to."""
-    number = name & _WORD if isinstance(name, int) else crc32(name.encode())
-    x0 = np.full(1, _signed(number), dtype=np.int32)
-    x1 = np.full(1, isinstance(name, int), dtype=np.int32)
-    x0, x1 = threefry(key, x0, x1)
+    """Return a new key for the part called ``name`` of what ``key`` belongs to, of words like its."""
+    if isinstance(key[0], int):
+        return _fold_in(key, name)
+    zero = key[0] ^ key[0]
+    return threefry(key, *(zero + word for word in _counter(name)))
+
+
+@lru_cache(maxsize=4096)
+def _fold_in(key: Key, name: str | int) -> Key:
+    """Return the key of a part on the host, in ints."""
+    counter = (np.full(1, word, dtype=np.int32) for word in _counter(name))
+    x0, x1 = threefry(key, *counter)
     return int(x0[0]) & _WORD, int(x1[0]) & _WORD
+
+
+def _counter(name: str | int) -> tuple[int, int]:
+    """Return the counter that stands for a name."""
+    number = name & _WORD if isinstance(name, int) else crc32(name.encode())
+    return _signed(number), int(isinstance(name, int))
 
 
 def pass_key(seed: int) -> Key:
@@ -72,11 +86,16 @@ def pass_key(seed: int) -> Key:
     return fold_in(key_of(seed), "forward")
 
 
+def pass_words(seed: int) -> np.ndarray[Any, Any]:
+    """Return the same key as data for a program: int32 words of shape (2, 1)."""
+    return np.asarray([[_signed(word)] for word in pass_key(seed)], dtype=np.int32)
+
+
 def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
     """Return the Threefry-2x32-20 image of the counters ``(x0, x1)`` under ``key``.
 
     Args:
-        key: two words, from 0 to 2**32 - 1.
+        key: two words, ints from 0 to 2**32 - 1 or int32 arrays.
         x0: int32 array, the first word of each counter. Consumed.
         x1: int32 array of the same shape, the second word. Consumed.
 
@@ -237,7 +256,9 @@ class ShapesOnly(Generator):
         return np.broadcast_to(0.0, (count,))
 
 
-def _signed(word: int) -> int:
-    """Return the word as the int32 with the same bits."""
+def _signed(word: Any) -> Any:
+    """Return the word as the int32 with the same bits; an array of int32 is that."""
+    if not isinstance(word, int):
+        return word
     word &= _WORD
     return word - (1 << 32) if word >> 31 else word

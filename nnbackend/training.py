@@ -19,7 +19,6 @@ import numpy as np
 from nnbackend import random, regularizers
 from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend, Forward
-from nnbackend.checks import is_hashable
 from nnbackend.errors import DataError
 from nnbackend.freezing import trained_part
 from nnbackend.layout import layout_for
@@ -28,8 +27,9 @@ from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.mixed import computed
 from nnbackend.optimizers import LBFGS, Constrained, Optimizer
-from nnbackend.optimizers.base import is_own
+from nnbackend.optimizers.base import in_program, is_own
 from nnbackend.registry import is_built_in
+from nnbackend.sharing import shared
 from nnbackend.tree import flatten, leaves, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
 
@@ -41,10 +41,12 @@ __all__ = [
     "Samples",
     "Trainer",
     "batch_rows",
+    "carried",
     "evaluate",
     "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
+    "given",
     "outputs_of",
     "taking",
     "training_step",
@@ -208,29 +210,52 @@ class _Block:
     weight: Array | None = None
 
 
+StepOn: TypeAlias = Callable[[Backend, Any], Callable[..., Any]]
+"""``step_on(backend, data)``: a step on a backend, with what is the same in all steps of a run."""
+
+
+def carried(step_on: StepOn) -> Callable[[Backend], Callable[..., Any]]:
+    """Return the step that finds the data of its run in the carry: a program that serves other runs too."""
+
+    def on(backend: Backend) -> Callable[..., Any]:
+        def step(carry: Any, *rest: Any) -> tuple[Any, Any]:
+            data, carry = carry
+            carry, result = step_on(backend, data)(carry, *rest)
+            return (data, carry), result
+
+        return step
+
+    return on
+
+
+def given(data: Any, program: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the program of a step that is :func:`carried`, with the data of a run."""
+
+    def run(carry: Any, *rest: Any) -> tuple[Any, Any, Any, Any]:
+        (_, carry), *results = program((data, carry), *rest)
+        return carry, *results  # type: ignore[return-value]
+
+    return run
+
+
 def _training_step(
     layers: Layer,
     loss: Loss,
     penalties: regularizers.Terms,
     optimizer: Optimizer,
-    backend: Backend,
-    key: tuple[int, int],
     watched: bool,
     parts: Parts | None,
-) -> Callable[..., Any]:
-    """Return the training step, run over batches: forward, loss, backward, update."""
+) -> StepOn:
+    """Return what makes the training step: forward, loss, backward, update."""
 
-    def step_on(backend: Backend) -> Callable[..., Any]:
+    def step_on(backend: Backend, key: Any) -> Callable[..., Any]:
         layout = layout_for(backend, optimizer)
         network: Any = computed(layers, backend)
-        # One context for all steps of a loop. A compiled program is shared, also between threads, and
-        # makes its own when it is traced.
-        shared = None if backend.static_shapes else Context(backend, True, key)
+        ctx = Context(backend, True, key)  # one for all steps of a loop
 
         def step(
             carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
         ) -> tuple[Any, tuple[Array, Array | None, Array | None]]:
-            ctx = shared or Context(backend, True, key)
             ctx.step = number
             params = layout.params(carry)
             net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
@@ -248,32 +273,12 @@ def _training_step(
 
         return step
 
-    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
-    pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
-    return backend.scan(step_on, layout_for(backend, optimizer).see if pure else None)
+    return step_on
 
 
-def _forward_pass(layers: Layer, backend: Backend) -> Forward:
-    """Return the forward pass outside training."""
-
-    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
-        ctx, network = Context(backend), computed(layers, backend)
-
-        def forward(params: Params, x: Array) -> Array:
-            return network.forward(params, x, ctx)[0]
-
-        return forward
-
-    # See _training_step for what may be recorded.
-    if is_built_in(layers):
-        return backend.recorded(forward_on)
-    return Forward(backend.compile(forward_on(backend)))
-
-
-# Compiled programs depend on descriptions alone, not on parameters: what is compiled once serves every
-# network that is described alike.
-_shared_training_step = lru_cache(maxsize=64)(_training_step)
-_shared_forward_pass = lru_cache(maxsize=64)(_forward_pass)
+@shared
+def _compiled_training_step(backend: Backend, *description: Any) -> Callable[..., Any]:
+    return backend.scan(carried(_training_step(*description)))
 
 
 def training_step(
@@ -284,20 +289,37 @@ def training_step(
     parts: Parts | None = None,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it."""
-    key, watched = random.pass_key(seed), bool(objective.metrics)
     layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-    description: Any = (layers, loss, penalties, optimizer, backend, key, watched, parts)
-    if backend.static_shapes and is_hashable(description):
-        return _shared_training_step(*description)
-    return _training_step(*description)
+    rule, watched = in_program(optimizer, backend), bool(objective.metrics)
+    description = layers, loss, penalties, rule, watched, parts
+    if backend.static_shapes:
+        return given(random.pass_words(seed), _compiled_training_step(backend, *description))
+    step_on, key = _training_step(*description), random.pass_key(seed)
+    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
+    pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
+    see = layout_for(backend, optimizer).see if pure else None
+    return backend.scan(lambda backend: step_on(backend, key), see)
+
+
+@shared
+def _forward_pass(backend: Backend, layers: Layer) -> Forward:
+    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
+        ctx, network = Context(backend), computed(layers, backend)
+
+        def forward(params: Params, x: Array) -> Array:
+            return network.forward(params, x, ctx)[0]
+
+        return forward
+
+    # See training_step for what may be recorded.
+    if is_built_in(layers):
+        return backend.recorded(forward_on)
+    return Forward(backend.compile(forward_on(backend)))
 
 
 def forward_pass(layers: Layer, backend: Backend) -> Forward:
     """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
-    description: Any = (layers, backend)
-    if backend.static_shapes and is_hashable(description):
-        return _shared_forward_pass(*description)
-    return _forward_pass(*description)
+    return _forward_pass(backend, layers)
 
 
 class Trainer:

@@ -43,25 +43,32 @@ class Context:
         training: whether layers behave as in training (dropout drops).
         key: the random key of the layer that is running; see :mod:`nnbackend.random`.
         step: the number of the training step; with ``key`` it fixes every random number drawn.
-            Under a compiler it is a traced array.
+            Under a compiler both are traced arrays.
     """
 
-    __slots__ = ("_children", "_root", "_step", "backend", "key", "training", "xp")
+    __slots__ = ("_children", "_key", "_name", "_parent", "_root", "_step", "backend", "training", "xp")
 
     def __init__(
         self,
         backend: Backend,
         training: bool = False,
-        key: tuple[int, int] = (0, 0),
+        key: Any = (0, 0),
         step: Any = 0,
     ) -> None:
         self.backend = backend
         self.xp = backend.xp
         self.training = training
-        self.key = key
+        self._key = key
+        self._parent: Context | None = None
+        self._name = ""
         self._root = self
         self._step = step
         self._children: dict[str, Context] = {}
+
+    @property
+    def key(self) -> Any:
+        """The random key; of a layer it is made when that asks for it, for most do not."""
+        return self._key if self._parent is None else fold_in(self._parent.key, self._name)
 
     @property
     def step(self) -> Any:
@@ -78,8 +85,8 @@ class Context:
             return self  # nothing random happens outside training, so no key is needed
         child = self._children.get(name)
         if child is None:
-            child = Context(self.backend, True, fold_in(self.key, name))
-            child._root = self._root
+            child = Context(self.backend, True)
+            child._parent, child._name, child._root = self, name, self._root
             self._children[name] = child
         return child
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,14 @@ from nnbackend import random, regularizers
 from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
 from nnbackend.layout import layout_for
-from nnbackend.optimizers.base import is_own
+from nnbackend.losses import Loss
+from nnbackend.optimizers import Optimizer
+from nnbackend.optimizers.base import in_program, is_own
 from nnbackend.registry import is_built_in
-from nnbackend.training import Objective, Samples, Trainer
+from nnbackend.sharing import shared
+from nnbackend.training import Objective, Samples, StepOn, Trainer, carried, given
 from nnbackend.tree import at, paths, tree_map, unflatten
-from nnbackend.types import Array, Context, Namespace, Params
+from nnbackend.types import Array, Context, Layer, Namespace, Params
 
 __all__ = ["PenalizedTrainer", "minimize"]
 
@@ -36,7 +39,7 @@ def penalized(
     value: Array,
     grads: Params,
     params: Params,
-    weights: list[Path],
+    weights: Sequence[Path],
     strength: Any,
     xp: Namespace,
 ) -> Array:
@@ -62,43 +65,65 @@ class PenalizedTrainer(Trainer):
 
     def __init__(self, alpha: float, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._step = self._penalized_step(alpha)
+        self._step = self._program_for(alpha)
 
     def _run(self, size: int) -> Callable[..., Any]:
         return self._step
 
-    def _penalized_step(self, alpha: float) -> Callable[..., Any]:
+    def _program_for(self, alpha: float) -> Callable[..., Any]:
         """Return the training step of :mod:`nnbackend.training` with the penalty in it."""
-        objective, rule, params = self._objective, self._rule, self.params
+        objective, backend, weights = self._objective, self.backend, weights_of(self.params)
         layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-        watched, weights, key = bool(objective.metrics), weights_of(params), self._key()
-
-        def step_on(backend: Backend) -> Callable[..., Any]:
-            layout = layout_for(backend, rule)
-            shared = None if backend.static_shapes else Context(backend, True, key)
-
-            def step(
-                carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
-            ) -> tuple[Any, tuple[Array, None, Array | None]]:
-                ctx = shared or Context(backend, True, key)
-                ctx.step = number
-                params = layout.params(carry)
-                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
-                if penalties:
-                    value, grads = regularizers.penalized(penalties, params, value, grads)
-                if alpha:
-                    total = x.shape[0] if weight is None else backend.xp.sum(weight)
-                    value = penalized(value, grads, params, weights, alpha / total, backend.xp)
-                carry = layout.update(carry, grads, scalars)
-                return carry, (value, None, prediction if watched else None)
-
-            return step
-
+        rule, watched = in_program(self._rule, backend), bool(objective.metrics)
+        description = layers, loss, penalties, rule, watched, tuple(weights), alpha > 0.0
+        if backend.static_shapes:
+            strength = np.asarray(alpha, dtype=backend.dtype_name)
+            data = random.pass_words(self.seed), strength
+            return given(data, _compiled_penalized_step(backend, *description))
+        step_on, data = _penalized_step(*description), (random.pass_key(self.seed), alpha)
         pure = is_own(rule) and is_built_in(layers) and is_built_in(loss)
-        return self.backend.scan(step_on, self.layout.see if pure else None)
+        return backend.scan(
+            lambda backend: step_on(backend, data), self.layout.see if pure else None
+        )
 
-    def _key(self) -> tuple[int, int]:
-        return random.pass_key(self.seed)
+
+def _penalized_step(
+    layers: Layer,
+    loss: Loss,
+    penalties: regularizers.Terms,
+    rule: Optimizer,
+    watched: bool,
+    weights: tuple[Path, ...],
+    penalizes: bool,
+) -> StepOn:
+    """Return what makes the training step with the penalty in it."""
+
+    def step_on(backend: Backend, data: Any) -> Callable[..., Any]:
+        layout, (key, alpha) = layout_for(backend, rule), data
+        ctx = Context(backend, True, key)
+
+        def step(
+            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
+        ) -> tuple[Any, tuple[Array, None, Array | None]]:
+            ctx.step = number
+            params = layout.params(carry)
+            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+            if penalties:
+                value, grads = regularizers.penalized(penalties, params, value, grads)
+            if penalizes:
+                total = x.shape[0] if weight is None else backend.xp.sum(weight)
+                value = penalized(value, grads, params, weights, alpha / total, backend.xp)
+            carry = layout.update(carry, grads, scalars)
+            return carry, (value, None, prediction if watched else None)
+
+        return step
+
+    return step_on
+
+
+@shared
+def _compiled_penalized_step(backend: Backend, *description: Any) -> Callable[..., Any]:
+    return backend.scan(carried(_penalized_step(*description)))
 
 
 def minimize(

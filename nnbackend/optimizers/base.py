@@ -17,14 +17,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
-from nnbackend.backend import namespace
+from nnbackend.backend import Backend, namespace
 from nnbackend.checks import check_number, set_number
 from nnbackend.registry import Registry
-from nnbackend.schedules import Scaled, Scheduled, is_schedule
+from nnbackend.schedules import Constant, Scaled, Scheduled, is_schedule
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
 
-__all__ = ["OPTIMIZERS", "Bounds", "Optimizer", "Slots", "decayed", "get", "is_own", "norm"]
+__all__ = ["OPTIMIZERS", "Bounds", "Optimizer", "Slots", "decayed", "get", "in_program", "is_own", "norm"]
 
 Slots: TypeAlias = tuple[Array, ...]
 Bounds: TypeAlias = Mapping[str, tuple[float, float]]
@@ -52,6 +52,14 @@ def is_own(optimizer: Optimizer) -> bool:
     """Return whether an optimiser, and all that it wraps, is this library's."""
     own = type(optimizer).__module__.startswith("nnbackend.")
     return own and all(map(is_own, optimizer.wrapped))
+
+
+def in_program(optimizer: Optimizer, backend: Backend) -> Optimizer:
+    """Return the optimiser as steps on a backend know it: see :meth:`Optimizer.in_program`.
+
+    What users wrote may look at its learning rate in any of its methods, and stays as it is.
+    """
+    return optimizer.in_program() if backend.static_shapes and is_own(optimizer) else optimizer
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,15 @@ class Optimizer(ABC):
         return replace(
             self, learning_rate=Scaled(rate, factor) if callable(rate) else rate * factor
         )
+
+    def in_program(self) -> Optimizer:
+        """Return the optimiser as a compiled step knows it, without the numbers that reach it as data.
+
+        That is the learning rate, and whatever a schedule moves. Optimisers that differ in nothing else
+        have the same program.
+        """
+        moved = {name: Constant(self.bounds[name][0]) for name in self._scheduled}
+        return replace(self, **{"learning_rate": 1.0, **moved})
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the numbers that ``rule`` is given at a step, which counts from 1."""

@@ -208,6 +208,11 @@ class Partition(Optimizer):
         members = tuple((member.scaled(factor), names) for member, names in self.members)
         return Partition(self.main.scaled(factor), members)
 
+    def in_program(self) -> Optimizer:
+        """Return the same of each as a program knows it."""
+        members = tuple((member.in_program(), names) for member, names in self.members)
+        return Partition(self.main.in_program(), members)
+
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return those of each, one after the other."""
         return tuple(s for member, _ in self.members for s in member.scalars(step))

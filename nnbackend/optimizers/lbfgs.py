@@ -100,6 +100,10 @@ class LBFGS(Optimizer):
         """Return the optimiser itself: it has no learning rate."""
         return self
 
+    def in_program(self) -> Optimizer:
+        """Return the optimiser itself: what is compiled of it has no numbers."""
+        return self
+
     def scalars(self, step: int) -> NoReturn:
         """Refuse: there are no single steps."""
         raise TypeError(

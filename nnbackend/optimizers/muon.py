@@ -88,6 +88,13 @@ class Muon(Optimizer):
             return own
         return replace(own, others=self.others.scaled(factor))  # type: ignore[call-arg]
 
+    def in_program(self) -> Optimizer:
+        """Return the optimiser, and that of the other parameters, as a program knows it."""
+        own = super().in_program()
+        if self.others is None:
+            return own
+        return replace(own, others=self.others.in_program())  # type: ignore[call-arg]
+
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the numbers for a matrix, then those of the other rule."""
         others: Optimizer = self._others  # type: ignore[attr-defined]

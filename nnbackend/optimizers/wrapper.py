@@ -89,6 +89,10 @@ class Wrapper(Optimizer):
         """Return the wrapper with the learning rate inside times a factor."""
         return dataclasses.replace(self, optimizer=self.inner.scaled(factor))
 
+    def in_program(self) -> Optimizer:
+        """Return the wrapper around the optimiser inside as a program knows it."""
+        return dataclasses.replace(self, optimizer=self.inner.in_program())
+
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return those of the optimiser inside."""
         return self.inner.scalars(step)
