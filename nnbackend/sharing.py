@@ -15,37 +15,38 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from nnbackend.backend import Backend
 
 __all__ = ["shared"]
 
-P, T = ParamSpec("P"), TypeVar("T")
+T = TypeVar("T")
 
 _MOST = 64  # programs of a kind that are kept
 
 
-def shared(
-    build: Callable[Concatenate[Backend, P], T],
-) -> Callable[Concatenate[Backend, P], T]:
+def shared(build: Callable[..., T]) -> Callable[..., T]:
     """Return ``build(backend, *description)``, which gives what it gave before for equal values.
 
     Only where the backend compiles for static shapes: elsewhere there is nothing to be saved, and a step
     that is recorded belongs to the arrays of one network. The latest of each kind are kept.
     """
-    kept = lru_cache(maxsize=_MOST)(lambda description: build(*description.values))
+
+    @lru_cache(maxsize=_MOST)
+    def kept(description: _Description) -> T:
+        return build(*description.values)
 
     @wraps(build)
-    def find(backend: Backend, *values: P.args, **none: P.kwargs) -> T:
-        if backend.static_shapes:
-            try:
-                description = _Description(backend, *values)
-            except _NoValueError:
-                pass
-            else:
-                return kept(description)
-        return build(backend, *values, **none)
+    def find(backend: Backend, *values: Any) -> T:
+        if not backend.static_shapes:
+            return build(backend, *values)
+        try:
+            description = _Description(backend, *values)
+        except _NoValueError:
+            return build(backend, *values)
+        found: T = kept(description)
+        return found
 
     find.forget = kept.cache_clear  # type: ignore[attr-defined]
     return find
@@ -78,22 +79,22 @@ def _key(value: Any) -> Hashable:
     Raises:
         _NoValueError: the description is more than values.
     """
-    kind = type(value)
+    kind: Any = type(value)
     if value is None or kind in (bool, int, str):
         return kind, value
     if kind is float:
-        return value.hex()
+        return float.hex(value)
     if kind is tuple:
         return tuple(map(_key, value))
-    return (kind, *(_key(getattr(value, name)) for name in _fields(kind)))
+    return (kind, *[_key(getattr(value, name)) for name in _fields(kind)])
 
 
 @lru_cache(maxsize=256)
-def _fields(kind: type) -> tuple[str, ...]:
-    """Return the fields that make up an object of a class; those set by the object itself follow from them.
+def _fields(kind: Any) -> tuple[str, ...]:
+    """Return the fields that make up an object of a class; what it sets itself follows from them.
 
     Raises:
-        _NoValueError: it is not a frozen dataclass, or one whose methods may look at a function's variables.
+        _NoValueError: it is no frozen dataclass, or its methods may look at a function's variables.
     """
     parameters = vars(kind).get("__dataclass_params__")
     if parameters is None or not parameters.frozen or "<locals>" in kind.__qualname__:

@@ -41,12 +41,10 @@ __all__ = [
     "Samples",
     "Trainer",
     "batch_rows",
-    "carried",
     "evaluate",
     "evaluate_parts",
     "forward_in_batches",
     "forward_pass",
-    "given",
     "outputs_of",
     "taking",
     "training_step",
@@ -210,12 +208,18 @@ class _Block:
     weight: Array | None = None
 
 
+Penalty: TypeAlias = Callable[..., tuple[Array, Params]]
+"""``penalty(value, grads, params, total, strength, xp) -> (value, grads)``: more in a batch's loss.
+
+``total`` is what the batch counts: the sum of its weights, or its rows. ``grads`` may be changed.
+"""
+
 StepOn: TypeAlias = Callable[[Backend, Any], Callable[..., Any]]
 """``step_on(backend, data)``: a step on a backend, with what is the same in all steps of a run."""
 
 
-def carried(step_on: StepOn) -> Callable[[Backend], Callable[..., Any]]:
-    """Return the step that finds the data of its run in the carry: a program that serves other runs too."""
+def _carried(step_on: StepOn) -> Callable[[Backend], Callable[..., Any]]:
+    """Return the step that finds the data of its run in the carry, so that it serves other runs too."""
 
     def on(backend: Backend) -> Callable[..., Any]:
         def step(carry: Any, *rest: Any) -> tuple[Any, Any]:
@@ -228,12 +232,12 @@ def carried(step_on: StepOn) -> Callable[[Backend], Callable[..., Any]]:
     return on
 
 
-def given(data: Any, program: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the program of a step that is :func:`carried`, with the data of a run."""
+def _given(data: Any, program: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the program of a step that is carried, with the data of a run."""
 
     def run(carry: Any, *rest: Any) -> tuple[Any, Any, Any, Any]:
         (_, carry), *results = program((data, carry), *rest)
-        return carry, *results  # type: ignore[return-value]
+        return carry, *results
 
     return run
 
@@ -245,11 +249,12 @@ def _training_step(
     optimizer: Optimizer,
     watched: bool,
     parts: Parts | None,
+    penalty: Penalty | None,
 ) -> StepOn:
     """Return what makes the training step: forward, loss, backward, update."""
 
-    def step_on(backend: Backend, key: Any) -> Callable[..., Any]:
-        layout = layout_for(backend, optimizer)
+    def step_on(backend: Backend, data: Any) -> Callable[..., Any]:
+        layout, (key, strength) = layout_for(backend, optimizer), data
         network: Any = computed(layers, backend)
         ctx = Context(backend, True, key)  # one for all steps of a loop
 
@@ -268,6 +273,9 @@ def _training_step(
             if penalties:
                 value, grads = regularizers.penalized(penalties, params, value, grads)
             total = None if weight is None else backend.xp.sum(weight)
+            if penalty is not None:
+                counts = x.shape[0] if weight is None else total
+                value, grads = penalty(value, grads, params, counts, strength, backend.xp)
             carry = layout.update(carry, grads, scalars)
             return carry, (value, total, prediction if watched else None)
 
@@ -278,7 +286,7 @@ def _training_step(
 
 @shared
 def _compiled_training_step(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(carried(_training_step(*description)))
+    return backend.scan(_carried(_training_step(*description)))
 
 
 def training_step(
@@ -287,18 +295,31 @@ def training_step(
     backend: Backend,
     seed: int,
     parts: Parts | None = None,
+    penalty: Penalty | None = None,
+    strength: float = 0.0,
 ) -> Callable[..., Any]:
-    """Return the program of a training step, as ``Backend.scan`` describes it."""
+    """Return the program of a training step, as ``Backend.scan`` describes it.
+
+    Args:
+        objective: what to minimise.
+        optimizer: how.
+        backend: where.
+        seed: of what is random in the layers.
+        parts: in which the gradient of a batch is computed; None: in one.
+        penalty: more in the loss of a batch; None: nothing.
+        strength: of the penalty.
+    """
     layers, loss, penalties = objective.layers, objective.loss, objective.penalties
     rule, watched = in_program(optimizer, backend), bool(objective.metrics)
-    description = layers, loss, penalties, rule, watched, parts
+    description = layers, loss, penalties, rule, watched, parts, penalty
     if backend.static_shapes:
-        return given(random.pass_words(seed), _compiled_training_step(backend, *description))
-    step_on, key = _training_step(*description), random.pass_key(seed)
+        data: Any = random.pass_words(seed), np.asarray(strength, dtype=backend.dtype_name)
+        return _given(data, _compiled_training_step(backend, *description))
+    step_on, data = _training_step(*description), (random.pass_key(seed), strength)
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
     see = layout_for(backend, optimizer).see if pure else None
-    return backend.scan(lambda backend: step_on(backend, key), see)
+    return backend.scan(lambda backend: step_on(backend, data), see)
 
 
 @shared
@@ -371,6 +392,7 @@ class Trainer:
         self._blocks: list[_Block] = []  # of this epoch so far
         self._begun: Begun | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+        self._penalty: tuple[Penalty | None, float] = None, 0.0
 
     def _gatherers(self) -> list[Gather]:
         """Return what gathers inputs, targets and weights: in the same memory for each block.
@@ -387,7 +409,9 @@ class Trainer:
         """Return the program for batches of a size."""
         parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
         if self._program is None or self._program[0] != parts:
-            step = training_step(self._objective, self._rule, self.backend, self.seed, parts)
+            step = training_step(
+                self._objective, self._rule, self.backend, self.seed, parts, *self._penalty
+            )
             self._program = parts, step
         return self._program[1]
 

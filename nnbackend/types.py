@@ -46,7 +46,17 @@ class Context:
             Under a compiler both are traced arrays.
     """
 
-    __slots__ = ("_children", "_key", "_name", "_parent", "_root", "_step", "backend", "training", "xp")
+    __slots__ = (
+        "_children",
+        "_key",
+        "_name",
+        "_parent",
+        "_root",
+        "_step",
+        "backend",
+        "training",
+        "xp",
+    )
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,9 @@ import scipy.optimize
 from nnbackend import random, regularizers
 from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
-from nnbackend.layout import layout_for
-from nnbackend.losses import Loss
-from nnbackend.optimizers import Optimizer
-from nnbackend.optimizers.base import in_program, is_own
-from nnbackend.registry import is_built_in
-from nnbackend.sharing import shared
-from nnbackend.training import Objective, Samples, StepOn, Trainer, carried, given
+from nnbackend.training import Objective, Samples, Trainer
 from nnbackend.tree import at, paths, tree_map, unflatten
-from nnbackend.types import Array, Context, Layer, Namespace, Params
+from nnbackend.types import Array, Context, Namespace, Params
 
 __all__ = ["PenalizedTrainer", "minimize"]
 
@@ -52,6 +47,23 @@ def penalized(
     return value
 
 
+@dataclass(frozen=True)
+class Penalty:
+    """scikit-learn's penalty in a training step: ``alpha / 2 * sum(w**2) / (rows of the batch)``.
+
+    Args:
+        weights: the paths of what is penalised.
+    """
+
+    weights: tuple[Path, ...]
+
+    def __call__(
+        self, value: Array, grads: Params, params: Params, total: Any, alpha: Any, xp: Namespace
+    ) -> tuple[Array, Params]:
+        """Return a loss and its gradients with the penalty added; the gradients are consumed."""
+        return penalized(value, grads, params, self.weights, alpha / total, xp), grads
+
+
 class PenalizedTrainer(Trainer):
     """A trainer whose loss has scikit-learn's penalty: ``alpha / 2 * sum(w**2) / (rows of the batch)``.
 
@@ -65,65 +77,13 @@ class PenalizedTrainer(Trainer):
 
     def __init__(self, alpha: float, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._step = self._program_for(alpha)
+        if alpha:
+            self._penalty = Penalty(tuple(weights_of(self.params))), alpha
 
-    def _run(self, size: int) -> Callable[..., Any]:
-        return self._step
-
-    def _program_for(self, alpha: float) -> Callable[..., Any]:
-        """Return the training step of :mod:`nnbackend.training` with the penalty in it."""
-        objective, backend, weights = self._objective, self.backend, weights_of(self.params)
-        layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-        rule, watched = in_program(self._rule, backend), bool(objective.metrics)
-        description = layers, loss, penalties, rule, watched, tuple(weights), alpha > 0.0
-        if backend.static_shapes:
-            strength = np.asarray(alpha, dtype=backend.dtype_name)
-            data = random.pass_words(self.seed), strength
-            return given(data, _compiled_penalized_step(backend, *description))
-        step_on, data = _penalized_step(*description), (random.pass_key(self.seed), alpha)
-        pure = is_own(rule) and is_built_in(layers) and is_built_in(loss)
-        return backend.scan(
-            lambda backend: step_on(backend, data), self.layout.see if pure else None
-        )
-
-
-def _penalized_step(
-    layers: Layer,
-    loss: Loss,
-    penalties: regularizers.Terms,
-    rule: Optimizer,
-    watched: bool,
-    weights: tuple[Path, ...],
-    penalizes: bool,
-) -> StepOn:
-    """Return what makes the training step with the penalty in it."""
-
-    def step_on(backend: Backend, data: Any) -> Callable[..., Any]:
-        layout, (key, alpha) = layout_for(backend, rule), data
-        ctx = Context(backend, True, key)
-
-        def step(
-            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: Any
-        ) -> tuple[Any, tuple[Array, None, Array | None]]:
-            ctx.step = number
-            params = layout.params(carry)
-            value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
-            if penalties:
-                value, grads = regularizers.penalized(penalties, params, value, grads)
-            if penalizes:
-                total = x.shape[0] if weight is None else backend.xp.sum(weight)
-                value = penalized(value, grads, params, weights, alpha / total, backend.xp)
-            carry = layout.update(carry, grads, scalars)
-            return carry, (value, None, prediction if watched else None)
-
-        return step
-
-    return step_on
-
-
-@shared
-def _compiled_penalized_step(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(carried(_penalized_step(*description)))
+    def _block(self, *args: Any) -> Any:
+        block = super()._block(*args)
+        block.masses = None  # the rows count
+        return block
 
 
 def minimize(

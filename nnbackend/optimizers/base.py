@@ -24,7 +24,17 @@ from nnbackend.schedules import Constant, Scaled, Scheduled, is_schedule
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
 
-__all__ = ["OPTIMIZERS", "Bounds", "Optimizer", "Slots", "decayed", "get", "in_program", "is_own", "norm"]
+__all__ = [
+    "OPTIMIZERS",
+    "Bounds",
+    "Optimizer",
+    "Slots",
+    "decayed",
+    "get",
+    "in_program",
+    "is_own",
+    "norm",
+]
 
 Slots: TypeAlias = tuple[Array, ...]
 Bounds: TypeAlias = Mapping[str, tuple[float, float]]
@@ -151,8 +161,9 @@ class Optimizer(ABC):
         That is the learning rate, and whatever a schedule moves. Optimisers that differ in nothing else
         have the same program.
         """
-        moved = {name: Constant(self.bounds[name][0]) for name in self._scheduled}
-        return replace(self, **{"learning_rate": 1.0, **moved})
+        data: dict[str, Any] = {"learning_rate": 1.0}
+        data |= {name: Constant(self.bounds[name][0]) for name in self._scheduled}
+        return replace(self, **data)
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the numbers that ``rule`` is given at a step, which counts from 1."""
