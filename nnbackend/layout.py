@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from nnbackend.backend import Backend
 from nnbackend.loss_scaling import LossScaled, Skipping
 from nnbackend.optimizers import Optimizer
-from nnbackend.optimizers.base import in_program, is_own
+from nnbackend.optimizers.base import is_own
 from nnbackend.sharing import shared
 from nnbackend.tree import at, leaves, paths, tree_map, unflatten
 from nnbackend.types import Array, Namespace, Params
@@ -70,8 +70,7 @@ class Layout(Protocol):
 
 
 def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
-    """Return the layout that suits a backend and an optimiser; it knows no learning rate."""
-    optimizer = in_program(optimizer, backend)
+    """Return the layout that suits a backend and an optimiser."""
     if backend.scales_loss and not isinstance(optimizer, Skipping):
         return LossScaled(layout_for(backend, Skipping(optimizer)), backend)
     if not backend.slices_are_views:

@@ -86,9 +86,12 @@ def pass_key(seed: int) -> Key:
     return fold_in(key_of(seed), "forward")
 
 
+@lru_cache(maxsize=256)
 def pass_words(seed: int) -> np.ndarray[Any, Any]:
-    """Return the same key as data for a program: int32 words of shape (2, 1)."""
-    return np.asarray([[_signed(word)] for word in pass_key(seed)], dtype=np.int32)
+    """Return the same key as data for a program: int32 words of shape (2, 1), not to be changed."""
+    words = np.asarray([[_signed(word)] for word in pass_key(seed)], dtype=np.int32)
+    words.flags.writeable = False
+    return words
 
 
 def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:

@@ -302,7 +302,8 @@ def training_step(
 
     Args:
         objective: what to minimise.
-        optimizer: how.
+        optimizer: how; :func:`~nnbackend.optimizers.base.in_program` makes programs shared that differ
+            in numbers alone.
         backend: where.
         seed: of what is random in the layers.
         parts: in which the gradient of a batch is computed; None: in one.
@@ -310,8 +311,7 @@ def training_step(
         strength: of the penalty.
     """
     layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-    rule, watched = in_program(optimizer, backend), bool(objective.metrics)
-    description = layers, loss, penalties, rule, watched, parts, penalty
+    description = layers, loss, penalties, optimizer, bool(objective.metrics), parts, penalty
     if backend.static_shapes:
         data: Any = random.pass_words(seed), np.asarray(strength, dtype=backend.dtype_name)
         return _given(data, _compiled_training_step(backend, *description))
@@ -386,7 +386,8 @@ class Trainer:
         self._rule = optimizer.prepared(params, steps_per_epoch)
         layers = trained_part(objective.layers, optimizer, params)
         self._objective = replace(objective, layers=layers)
-        self.layout = layout_for(backend, self._rule)
+        self._in_program = in_program(self._rule, backend)
+        self.layout = layout_for(backend, self._in_program)
         self.carry = self.layout.init(params)
         self._gather = self._gatherers()
         self._blocks: list[_Block] = []  # of this epoch so far
@@ -410,7 +411,7 @@ class Trainer:
         parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
         if self._program is None or self._program[0] != parts:
             step = training_step(
-                self._objective, self._rule, self.backend, self.seed, parts, *self._penalty
+                self._objective, self._in_program, self.backend, self.seed, parts, *self._penalty
             )
             self._program = parts, step
         return self._program[1]

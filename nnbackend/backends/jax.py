@@ -141,11 +141,12 @@ class JAXBackend(Backend):
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         jax, np, step = self._jax, self.xp, step_on(self)
 
-        def over_batches(carry: Any, rows: Any, size: int, scalars: Array, numbers: Array) -> Any:
-            steps = numbers.shape[0]
+        def over_batches(carry: Any, rows: Any, size: int, scalars: Array, first: Any) -> Any:
+            steps = scalars.shape[0]
             batches = [
                 None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows
             ]
+            numbers = first + np.arange(steps, dtype=np.int32)
 
             def one(carry: Any, per_step: Any) -> Any:
                 batch, scalars, number = per_step
@@ -183,8 +184,7 @@ class JAXBackend(Backend):
                 carry, losses = repeat(carry, rows, padded, numbers[0], steps)
                 # Cut on the host: on the device each length would be a program of its own.
                 return carry, numpy.asarray(losses)[:steps], None, None
-            order = numpy.asarray(numbers, dtype=numpy.int32)
-            carry, (losses, masses, outputs) = scan(carry, rows, size, table, order)
+            carry, (losses, masses, outputs) = scan(carry, rows, size, table, numbers[0])
             if outputs is not None:
                 outputs = np.reshape(outputs, (steps * size, *outputs.shape[2:]))
             return carry, losses, masses, outputs

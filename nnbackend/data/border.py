@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 
+_CLASSES = ("classes", "distributions", "one_hot")
+
+
 def inputs(
     x: Any, backend: Backend, input_shape: Shape | None, name: str = "X", first: int = 0
 ) -> Array:
@@ -82,6 +85,10 @@ def targets(
         ValueError: lengths or shapes do not match, or values are outside what the loss allows.
     """
     kind, rows, near = trait(loss, "targets"), int(x.shape[0]), backend.examiner
+    if kind in _CLASSES and near.name == "numpy" and len(output_shape) == 1:
+        labels = _class_numbers(y, backend, (rows, *output_shape))
+        if labels is not None and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
+            return backend.one_hot(labels, output_shape[-1])
     try:
         given = array = _named(backend.examined, y, name)
     except TypeError as error:
@@ -95,7 +102,7 @@ def targets(
         got = "a single number" if len(array.shape) == 0 else f"{array.shape[0]} rows"
         raise ValueError(f"X and {name} must have the same length, got {rows} rows and {got}")
     check_finite(array, near, name, first)
-    if kind in ("classes", "distributions", "one_hot"):
+    if kind in _CLASSES:
         array = _class_targets(array, near, (rows, *output_shape), name, kind)
         if len(array.shape) == 1 and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
             return backend.one_hot(array, output_shape[-1])
@@ -202,6 +209,16 @@ def _handed_over(array: Array, given: Array, x: Any, backend: Backend) -> Array:
     if array is given and backend.owns(x):  # it is not copied there and back
         return backend.asarray(x)
     return backend.asarray(array, dtype=getattr(backend.xp, array.dtype.name))
+
+
+def _class_numbers(y: Any, backend: Backend, shape: Shape) -> Any:
+    """Return class numbers that are whole and in range as they are given, one a row, or None."""
+    if backend.name != "numpy" and backend.owns(y):
+        y = backend.to_numpy(y)
+    if type(y) is not np.ndarray or y.dtype.kind not in "iu" or (*y.shape, shape[-1]) != shape:
+        return None
+    in_range = y.min() >= 0 and y.max() < shape[-1]
+    return y.astype(np.int32, copy=False) if in_range else None
 
 
 def _class_targets(array: Array, backend: Backend, shape: Shape, name: str, kind: str) -> Array:

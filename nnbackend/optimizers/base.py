@@ -127,9 +127,13 @@ class Optimizer(ABC):
         """
         if not self._scheduled:
             return self
-        now = object.__new__(type(self))  # as copy.copy does it, in a tenth of the time
-        vars(now).update(vars(self), **{name: self._value(name, step) for name in self._scheduled})
-        return now
+        return self._with({name: self._value(name, step) for name in self._scheduled})
+
+    def _with(self, values: Mapping[str, Any]) -> Any:
+        """Return the optimiser with other values, unchecked."""
+        other = object.__new__(type(self))  # as copy.copy does it, in a tenth of the time
+        vars(other).update(vars(self), **values)
+        return other
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, which counts from 1."""
@@ -161,9 +165,8 @@ class Optimizer(ABC):
         That is the learning rate, and whatever a schedule moves. Optimisers that differ in nothing else
         have the same program.
         """
-        data: dict[str, Any] = {"learning_rate": 1.0}
-        data |= {name: Constant(self.bounds[name][0]) for name in self._scheduled}
-        return replace(self, **data)
+        scheduled = {name: Constant(self.bounds[name][0]) for name in self._scheduled}
+        return self._with({"learning_rate": 1.0, **scheduled})  # type: ignore[no-any-return]
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the numbers that ``rule`` is given at a step, which counts from 1."""

@@ -90,10 +90,8 @@ class Muon(Optimizer):
 
     def in_program(self) -> Optimizer:
         """Return the optimiser, and that of the other parameters, as a program knows it."""
-        own = super().in_program()
-        if self.others is None:
-            return own
-        return replace(own, others=self.others.in_program())  # type: ignore[call-arg]
+        others: Optimizer = self._others  # type: ignore[attr-defined]
+        return replace(super().in_program(), others=others.in_program())  # type: ignore[call-arg]
 
     def scalars(self, step: int) -> tuple[float, ...]:
         """Return the numbers for a matrix, then those of the other rule."""
