@@ -8,6 +8,7 @@ import re
 import sys
 import threading
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -598,6 +599,34 @@ def test_data_that_do_not_fit_on_a_card_train_from_the_host(machine, monkeypatch
     for net in nets:
         assert_equal(host(net.backend, net.params), host(twin.backend, twin.params))
     np.testing.assert_allclose(y, twin.predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_estimators_learn_from_data_that_do_not_fit_on_a_card(machine, monkeypatch):
+    """With early stopping the rows to score stay on the host, too, and what predicts comes in parts."""
+    pytest.importorskip("sklearn")
+    from nnbackend.estimators import MLPRegressor
+
+    x = np.random.default_rng(2).normal(size=(20_000, 64)).astype("f4")  # 5 MB
+    machine.total = 8 << 20
+    given = {"hidden_layer_sizes": (8,), "batch_size": 500, "max_iter": 1, "random_state": 0,
+             "early_stopping": True, "validation_fraction": 0.5, "device": 1}  # fmt: skip
+    warnings.simplefilter("ignore")  # training ends before it has converged
+    for data_on in ("auto", "host"):
+        mlp = MLPRegressor(**given, backend="cupy", data_on=data_on)
+        monkeypatch.setattr(type(nnb.get_backend("cupy")), "block_bytes", 1 << 18)
+        mlp.fit(x, x[:, 0])
+        twin = MLPRegressor(**given | {"device": None}).fit(x, x[:, 0])
+        np.testing.assert_array_equal(mlp.coefs_[0], twin.coefs_[0])
+        assert mlp.validation_scores_ == twin.validation_scores_
+        expected = twin.predict(x)
+        for rows in (x, x.tolist()):  # a matrix, and what has to be validated
+            np.testing.assert_allclose(mlp.predict(rows), expected, rtol=1e-5, atol=1e-6)
+    assert set(machine.made) == {1}
+    assert machine.held[1] < x.nbytes
+    mlp = MLPRegressor(**given, backend="cupy", data_on="device")
+    machine.total = x.nbytes
+    with pytest.raises(MemoryError):
+        mlp.fit(x, x[:, 0])
 
 
 def test_errors_of_cuda_itself_are_recognised(machine):
