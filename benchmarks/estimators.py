@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.timing import Options, race, table
-from benchmarks.work import images
+from benchmarks.peers import numpy_by_hand
+from benchmarks.peers.products import Products
+from benchmarks.timing import Contestant, Options, race, table
+from benchmarks.work import Task, images, initial
 
 Tables = list[dict[str, Any]]
 Data = tuple[np.ndarray, np.ndarray]
 
 SKLEARN, OURS = "scikit-learn", "nnbackend"
 SINGLE = "nnbackend, precision='float32'"
+BY_HAND, PRODUCTS = "NumPy by hand", "matrix products, numpy"
+_HIDDEN, _BATCH = 100, 200  # the default network and batch
 
 
 def estimators(options: Options) -> Tables:
@@ -26,25 +30,35 @@ def estimators(options: Options) -> Tables:
     except ImportError as error:
         options.left_out["estimators"] = f"not installed ({error.name})"
         return []
-    few = 3 if options.quick else 20
+    quick = options.quick
     work: dict[str, tuple[Callable[[], Data], int]] = {
-        "digits": (_digits, few),
-        "20000 x 100": (partial(_images, 2_000 if options.quick else 20_000, 100), few // 2),
-        "60000 x 784": (partial(_images, 6_000 if options.quick else 60_000, 784), few // 5 or 1),
+        "digits": (_digits, 20 if quick else 200),
+        "20000 x 100": (partial(_images, 2_000 if quick else 20_000, 100), 2 if quick else 20),
+        "60000 x 784": (partial(_images, 6_000 if quick else 60_000, 784), 1 if quick else 4),
     }
     tables = []
     for name, (make, epochs) in work.items():
         data = make()
-        makers = {n: partial(Fit, cls, data, epochs) for n, cls in classes.items()}
+        makers: dict[str, Callable[[], Contestant]] = {
+            n: partial(Fit, cls, data, epochs) for n, cls in classes.items()
+        }
+        makers |= _floors(data, epochs)
         rows = race(makers, options, rounds=min(options.rounds, 5))
-        title = f"MLPClassifier().fit, {name}, {epochs} epoch{'s' if epochs > 1 else ''}"
+        title = f"MLPClassifier().fit, {name}, at most {epochs} epoch{'s' if epochs > 1 else ''}"
         tables.append(table(f"estimators/fit/{name.replace(' ', '')}", title, "fit", rows))
     x, y = _images(10_000 if options.quick else 100_000, 784)
-    for method in ("predict", "predict_proba"):
+    fitted = _fitted(classes[OURS], (x, y))
+    sizes, weights = (784, _HIDDEN, 10), list(zip(fitted.coefs_, fitted.intercepts_, strict=True))
+    for method, by_hand in (
+        ("predict", numpy_by_hand.Classify),
+        ("predict_proba", numpy_by_hand.Predict),
+    ):
         for what, rows_, calls in (("many", len(x), 1), ("one", 1, 50 if options.quick else 500)):
             makers = {
                 n: partial(Predict, cls, method, (x, y), rows_, calls) for n, cls in classes.items()
             }
+            task = Task(sizes, rows_, x[:rows_], y, weights, calls=calls)
+            makers[BY_HAND] = partial(by_hand, task)
             title = f"MLPClassifier.{method}, {rows_} row{'s' if rows_ > 1 else ''} of 784"
             found = race(makers, options, calls)
             tables.append(table(f"estimators/{method}/{what}", title, "call", found))
@@ -67,6 +81,23 @@ def _classes(options: Options) -> dict[str, Callable[..., Any]]:
     return found | {SKLEARN: Theirs}
 
 
+def _floors(data: Data, epochs: int) -> dict[str, Callable[[], Contestant]]:
+    """Return what the time is made of: the same steps by hand, and their matrix products alone."""
+    task = _task(data, epochs)
+    return {
+        BY_HAND: partial(numpy_by_hand.Fit, task),
+        PRODUCTS: partial(Products, task, "numpy"),
+    }
+
+
+def _task(data: Data, epochs: int) -> Task:
+    """Return the default network and batches in float64; the last batch is made up of first rows."""
+    x, y = (np.concatenate([a, a[: -len(a) % _BATCH]]) for a in data)
+    sizes = (x.shape[1], _HIDDEN, int(y.max()) + 1)
+    weights = [(w.astype(np.float64), b.astype(np.float64)) for w, b in initial(sizes)]
+    return Task(sizes, _BATCH, x, y, weights, epochs, precision="float64")
+
+
 def _digits() -> Data:
     from sklearn.datasets import load_digits
 
@@ -77,6 +108,14 @@ def _digits() -> Data:
 def _images(rows: int, features: int) -> Data:
     x, y = images(rows, features, 10)
     return x.astype(np.float64), y
+
+
+def _fitted(make: Callable[..., Any], data: Data) -> Any:
+    """Return an estimator that went once through some of the rows."""
+    x, y = data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged yet
+        return make(max_iter=1, random_state=0).fit(x[:2000], y[:2000])
 
 
 class Fit:
@@ -103,12 +142,11 @@ class Predict:
     def __init__(
         self, make: Callable[..., Any], method: str, data: Data, rows: int, calls: int
     ) -> None:
-        x, y = data
-        model = make(max_iter=1, random_state=0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it has not converged yet
-            model.fit(x[:2000], y[:2000])
-        self.method, self.x, self.calls = getattr(model, method), x[:rows], calls
+        self.method, self.x, self.calls = (
+            getattr(_fitted(make, data), method),
+            data[0][:rows],
+            calls,
+        )
 
     def reset(self) -> None:
         """Nothing changes."""

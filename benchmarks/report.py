@@ -119,7 +119,7 @@ class Report:
             work = self.tables[key]["title"].partition(":")[0]
             holds = "yes" if ratio <= at_most else "**no**"
             by_hand = next((r for h in BY_HAND if (r := self.ratio(key, h, (against,))[0])), None)
-            floor = f"{by_hand:.2f}" if by_hand and ours == NUMPY else ""
+            floor = f"{by_hand:.2f}" if by_hand and ours in (NUMPY, "nnbackend") else ""
             lines.append((work, ours, against, f"{ratio:.2f}", f"{at_most:.2f}", holds, floor))
         head = ("work", "", "against", "ratio", "at most", "holds", "NumPy by hand")
         return markdown(head, lines)

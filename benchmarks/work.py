@@ -29,7 +29,7 @@ class Task:
     Attributes:
         sizes: of the layers, the input first.
         batch: rows of a step.
-        x: rows, float32.
+        x: rows, float32; of the estimators, and with weights alike, float64.
         y: class numbers.
         weights: (in, out) and biases of each layer to start from.
         epochs: how often to go through the rows.

@@ -61,11 +61,11 @@ class Steps:
         self.vector = np.concatenate([a.ravel() for pair in task.weights for a in pair])
         self.start = self.vector.copy()
         self.gradient, self.m, self.v = (np.zeros_like(self.vector) for _ in range(3))
-        sizes, rows = task.sizes, task.batch
+        sizes, rows, dtype = task.sizes, task.batch, self.vector.dtype
         self.params, self.grads = self._views(self.vector), self._views(self.gradient)
-        self.outputs = [np.empty((rows, n), np.float32) for n in sizes[1:]]
-        self.deltas = [np.empty((rows, n), np.float32) for n in sizes[1:]]
-        self.scratch = np.empty((2, min(_CHUNK, len(self.vector))), np.float32)
+        self.outputs = [np.empty((rows, n), dtype) for n in sizes[1:]]
+        self.deltas = [np.empty((rows, n), dtype) for n in sizes[1:]]
+        self.scratch = np.empty((2, min(_CHUNK, len(self.vector))), dtype)
         self.rows = np.arange(rows)
 
     def _views(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -140,6 +140,23 @@ class Steps:
             p -= d
 
 
+class Fit(Steps):
+    """The same for some epochs, each with the rows in an order of its own."""
+
+    def run(self) -> float:
+        """Train; return the mean loss of the last epoch."""
+        task, batch, losses = self.task, self.task.batch, 0.0
+        x, rng = np.empty((batch, task.sizes[0]), task.x.dtype), np.random.default_rng(0)
+        for epoch in range(task.epochs):
+            order, losses = rng.permutation(len(task.x)), 0.0
+            for step in range(task.steps):
+                rows = order[step * batch : (step + 1) * batch]
+                np.take(task.x, rows, axis=0, out=x, mode="clip")
+                losses += self._gradient(x, task.y[rows])
+                self._adam(epoch * task.steps + step + 1)
+        return losses / task.steps
+
+
 class Predict:
     """The forward pass in the fewest lines."""
 
@@ -149,16 +166,31 @@ class Predict:
     def reset(self) -> None:
         """Nothing changes."""
 
-    def run(self) -> float:
-        """Predict."""
+    def scores(self) -> np.ndarray:
+        """Return the numbers before the softmax."""
         *hidden, (weight, bias) = self.task.weights
+        x = self.task.x
+        for w, b in hidden:
+            x = np.maximum(x @ w + b, 0.0)
+        return x @ weight + bias
+
+    def run(self) -> float:
+        """Predict probabilities."""
         for _ in range(self.task.calls):
-            x = self.task.x
-            for w, b in hidden:
-                x = np.maximum(x @ w + b, 0.0)
-            e = np.exp((z := x @ weight + bias) - z.max(axis=1, keepdims=True))
+            z = self.scores()
+            e = np.exp(z - z.max(axis=1, keepdims=True))
             probabilities = e / e.sum(axis=1, keepdims=True)
         return float(probabilities[:, 0].mean())
+
+
+class Classify(Predict):
+    """The forward pass and the class with the highest score."""
+
+    def run(self) -> float:
+        """Predict classes."""
+        for _ in range(self.task.calls):
+            classes = self.scores().argmax(axis=1)
+        return float(classes.mean())
 
 
 STEPS = {"NumPy by hand": Steps}

@@ -26,7 +26,7 @@ class Products:
 
     def __init__(self, task: Task, backend: str) -> None:
         self.backend = own = backend_for(task, backend)
-        self.steps = task.steps
+        self.steps = task.steps * task.epochs
         forward, reverse = [], []
 
         def rounded(array: Any) -> Any:

@@ -830,5 +830,5 @@ def _rows_together(X: Any, backend: Backend) -> int:
     """Return how many rows of a NumPy matrix to look at and to compute at a time."""
     if backend.forward_bytes is None:
         return training.BATCH_ROWS
-    row_bytes = X.shape[1] * X.itemsize
+    row_bytes: int = X.shape[1] * X.itemsize
     return min(max(_LOOKED_AT // row_bytes, _FEWEST_TOGETHER), training.BATCH_ROWS)
