@@ -911,6 +911,14 @@ def test_the_module_is_a_program_with_exit_codes():
     assert "Traceback" not in result.stderr
 
 
+def ended(process):
+    """Return what a process printed, and its errors, when it has ended; it does not outlive the test."""
+    try:
+        return process.communicate(timeout=100)
+    finally:
+        process.kill()
+
+
 @pytest.mark.usefixtures("importable")
 def test_ctrl_c_keeps_the_epochs_done():
     command = [sys.executable, "-m", "nnbackend", "train", PENGUINS, "--target", "species"]
@@ -926,7 +934,7 @@ def test_ctrl_c_keeps_the_epochs_done():
             break
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=100)
+    output, errors = ended(process)
     assert process.returncode == 1
     assert "interrupted in epoch" in errors
     assert "Traceback" not in errors
@@ -1081,7 +1089,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
     while len(nnb.checkpoints.files("saved")) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=100)
+    output, errors = ended(process)
     assert process.returncode == 1
     assert "Traceback" not in errors
     assert "Go on with the same command and --resume saved" in output

@@ -14,6 +14,8 @@ from nnbackend import random, regularizers
 from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
 from nnbackend.layout import layout_for
+from nnbackend.loss_scaling import LossScaled
+from nnbackend.mixed import computed
 from nnbackend.optimizers.base import is_own
 from nnbackend.registry import is_built_in
 from nnbackend.training import Objective, Samples, Trainer
@@ -75,6 +77,7 @@ class PenalizedTrainer(Trainer):
 
         def step_on(backend: Backend) -> Callable[..., Any]:
             layout = layout_for(backend, rule)
+            network: Any = computed(layers, backend)
             shared = None if backend.static_shapes else Context(backend, True, key)
 
             def step(
@@ -83,7 +86,12 @@ class PenalizedTrainer(Trainer):
                 ctx = shared or Context(backend, True, key)
                 ctx.step = number
                 params = layout.params(carry)
-                value, prediction, grads = gradients(layers, loss, params, x, y, weight, ctx)
+                net = (
+                    network.scaled(layout.scale(carry))
+                    if isinstance(layout, LossScaled)
+                    else network
+                )
+                value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
                 if penalties:
                     value, grads = regularizers.penalized(penalties, params, value, grads)
                 if alpha:
