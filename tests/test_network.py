@@ -357,14 +357,14 @@ def test_a_network_says_what_it_is():
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
 def test_a_network_is_copied_and_pickled_whatever_it_was_used_for(backend, copied):
     net = network(backend)
-    net.fit(X, np.ones((6, 2)), optimizer=nnb.EMA(nnb.Adam()), metrics=["rmse"])
+    net.fit(X, np.ones((6, 2)), optimizer=nnb.optimizers.EMA(nnb.Adam()), metrics=["rmse"])
     net.partial_fit(X, np.ones((6, 2)))
     expected = host(backend, {"y": net.predict(X)})
     other = copied(net)
     assert_equal(weights(other), weights(net))
     assert_equal(host(backend, {"y": other.predict(X)}), expected)
     assert other.trained == net.trained
-    assert other.evaluate(X, np.ones((6, 2)))["rmse"] > 0
+    assert other.evaluate(X, np.ones((6, 2))) == net.evaluate(X, np.ones((6, 2)))
     other.fit(X, np.ones((6, 2)))
     assert_equal(host(backend, {"y": net.predict(X)}), expected)
     same, compared = copied(net), copied(net)
