@@ -54,6 +54,8 @@ __all__ = ["NeuralEstimator", "keep_arguments"]
 _STOCHASTIC = ("sgd", "adam")
 _TRANSIENT = ("_home", "_trainer", "_described")  # they do not go into a pickle
 _BATCH_ROWS = 4096  # of a sparse matrix that are made dense at a time
+_LOOKED_AT = 1 << 21  # bytes of rows that are looked at, and are still in the cache for the product
+_FEWEST_TOGETHER = 256  # rows; a product for fewer takes longer
 _FEW = 10_000  # numbers that are looked at one by one in no time
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -601,8 +603,8 @@ class NeuralEstimator(BaseEstimator):
             z = forward.again(params, X)
             if z is None:
                 with backend.scope():
-                    bring = partial(self._part, X, backend)
-                    z = training.forward_in_batches(forward, params, X, backend, bring=bring)
+                    bring, rows = partial(self._part, X, backend), _rows_together(X, backend)
+                    z = training.forward_in_batches(forward, params, X, backend, rows, bring)
             return z, backend
         check_is_fitted(self)
         self._check_home(X, method)
@@ -625,7 +627,7 @@ class NeuralEstimator(BaseEstimator):
 
     def _part(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows of X on the backend, looked at just before they are used."""
-        if not np.isfinite(part).all():  # on one core: threads would wait for each other once more
+        if not _finite(part):
             self._validated(X)
         return self._shaped(backend.asarray(part))
 
@@ -806,3 +808,11 @@ def _finite(x: Array) -> bool:
             return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
     xp = namespace(x)
     return bool(xp.all(xp.isfinite(x)))
+
+
+def _rows_together(X: Any, backend: Backend) -> int:
+    """Return how many rows of a NumPy matrix to look at and to compute at a time."""
+    if backend.forward_bytes is None:
+        return training.BATCH_ROWS
+    row_bytes = X.shape[1] * X.itemsize
+    return min(max(_LOOKED_AT // row_bytes, _FEWEST_TOGETHER), training.BATCH_ROWS)
