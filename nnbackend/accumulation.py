@@ -48,7 +48,7 @@ def gradients(
 ) -> tuple[Array, Array, Params]:
     """Return the loss of a batch, the output and the gradients of the parameters."""
     prediction, backward = layers.forward(params, x, ctx)
-    value, dy = loss(prediction, y) if weight is None else loss(prediction, y, weight)
+    value, dy = _value_and_gradient(loss, prediction, y, weight)
     _, grads = backward(dy, input_grad=False)
     return value, prediction, grads
 
@@ -79,7 +79,7 @@ def gradients_in_parts(
         """Return what a part adds to loss and gradients, and its output."""
         ctx.step = first_number + number
         prediction, backward = layers.forward(params, x, ctx)
-        value, dy = loss(prediction, y) if weight is None else loss(prediction, y, weight)
+        value, dy = _value_and_gradient(loss, prediction, y, weight)
         share = (x.shape[0] if weight is None else xp.sum(weight)) / total
         _, grads = backward(dy * share, input_grad=False)
         return (value * share, grads), prediction if watched else None
@@ -109,6 +109,34 @@ def gradients_in_parts(
         outputs.append(output)
     value, grads = sums
     return value, xp.concat(outputs) if watched else None, grads
+
+
+def _value_and_gradient(
+    loss: Loss, prediction: Array, y: Array, weight: Array | None
+) -> tuple[Array, Array]:
+    """Return the loss and its gradient at the prediction.
+
+    Raises:
+        TypeError, ValueError: a loss of the user's own returned something else.
+    """
+    found = loss(prediction, y) if weight is None else loss(prediction, y, weight)
+    try:
+        value, dy = found
+    except (TypeError, ValueError):
+        raise TypeError(
+            "a loss returns its value and the gradient at the prediction, (value, dy); "
+            f"{_called(loss)} returned {type(found).__name__}"
+        ) from None
+    if dy.shape != prediction.shape:
+        raise ValueError(
+            f"the gradient that {_called(loss)} returns must have the prediction's shape "
+            f"{tuple(prediction.shape)}, got {tuple(dy.shape)}"
+        )
+    return value, dy
+
+
+def _called(loss: Loss) -> str:
+    return str(getattr(loss, "__name__", loss))
 
 
 def _added(sums: tuple[Array, Params], more: tuple[Array, Params]) -> tuple[Array, Params]:

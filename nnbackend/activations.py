@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol, TypeAlias
 
 from nnbackend import functional
 from nnbackend.checks import set_number
+from nnbackend.errors import given
 from nnbackend.registry import Registry
 from nnbackend.types import Array, Context, Namespace
 
@@ -63,7 +64,12 @@ def get(spec: str | ActivationFunction | None) -> ActivationFunction:
     """
     activation = ACTIVATIONS.get("identity" if spec is None else spec)
     if isinstance(activation, type) or not callable(activation):
-        raise TypeError(f"an activation is a name or an activation object, got {spec!r}")
+        raise TypeError(f"an activation is a name or an activation object, got {given(spec)}")
+    if not hasattr(activation, "initializer"):
+        raise TypeError(
+            "an activation has an initializer, and called with (x, ctx) returns (y, backward); "
+            f"{spec!r} is a plain function. Those with a name: {', '.join(ACTIVATIONS)}"
+        )
     return activation  # type: ignore[no-any-return]
 
 

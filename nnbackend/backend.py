@@ -494,7 +494,7 @@ def get_backend(
         spec = "cupy" if _status("cupy").usable else "numpy"
     if isinstance(spec, str):
         return _create(spec, device, dtype, precision)
-    if isinstance(spec, ModuleType):
+    if isinstance(spec, ModuleType) and hasattr(spec, "asarray"):
         name = _library(spec)
         if name in _CLASSES:
             return _create(name, device, dtype, precision)
@@ -635,6 +635,11 @@ def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
     except ValueError as error:
         raise TypeError(f"the rows have different lengths, or are not numbers: {error}") from error
     if array.dtype.kind == "O":
+        if hasattr(x, "toarray"):
+            raise TypeError(
+                "expected an array, got a sparse one: x.toarray() makes it dense, and the "
+                "scikit-learn estimators take it as it is"
+            )
         array = _from_objects(array)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"expected real numbers, got an array of dtype {array.dtype}")
@@ -657,7 +662,17 @@ def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"expected numbers, got an array of objects: {error}") from error
+        raise TypeError(f"expected numbers, got {_no_number(array)}") from error
+
+
+def _no_number(array: np.ndarray[Any, Any]) -> str:
+    """Return the first object that is no number, and where it is."""
+    for position, value in np.ndenumerate(array):
+        try:
+            np.asarray(value, dtype=object).astype(np.float64)
+        except (TypeError, ValueError):
+            return f"{value!r:.80}" + (f" at {position}" if position else "")
+    return "an array of objects"
 
 
 def _to_host(x: Any) -> np.ndarray[Any, Any]:

@@ -166,19 +166,20 @@ def find(path: str | os.PathLike[str]) -> Checkpoint | None:
 
 
 def _newest(directory: Path) -> Checkpoint | None:
-    error: Exception | None = None
+    problems: list[Exception] = []
     for path in reversed(files(directory)):
         try:
             found = load(path)
         except (ModelFileError, OSError) as problem:
-            error = error or problem
-            warnings.warn(f"{problem}; the one before it is taken", UserWarning, stacklevel=2)
-        else:
-            return found
-    if error is not None:
+            problems.append(problem)
+            continue
+        for passed_over in problems:
+            warnings.warn(f"{passed_over}; the one before it is taken", UserWarning, stacklevel=2)
+        return found
+    if problems:
         raise ModelFileError(
-            f"no checkpoint in {directory} can be loaded; the newest: {error}"
-        ) from error
+            f"no checkpoint in {directory} can be loaded; the newest: {problems[0]}"
+        ) from problems[0]
     return None
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "PrecisionError",
     "ResumeError",
     "UnknownNameError",
+    "given",
     "nearest",
     "unknown_name",
 ]
@@ -79,6 +80,13 @@ class ResumeError(ValueError):
 
 class UnknownNameError(ValueError):
     """A name (of a layer, loss, column ...) that does not exist; the message offers the nearest."""
+
+
+def given(value: object) -> str:
+    """Return in words what was given where an object was wanted; a class is most often to be called."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}; write {value.__name__}(...)"
+    return repr(value)
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
+
+from nnbackend.errors import unknown_name
 
 __all__ = ["History"]
 
@@ -15,6 +17,8 @@ class History:
     Names: ``epoch`` (from 1), ``loss``, the metrics, ``validation_loss`` and the metrics on the
     validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch); for
     data that stream, ``waiting``: how many of the seconds passed waiting for data.
+
+    It is read like a dictionary, ``dict(history)`` included, but ``len(history)`` counts the epochs.
 
     Attributes:
         stopped: why training ended before the last epoch, or None.
@@ -36,7 +40,10 @@ class History:
             values.extend([math.nan] * (before + count - len(values)))
 
     def __getitem__(self, name: str) -> list[float]:
-        return self._columns[name]
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise KeyError(str(unknown_name("figure", name, self._columns))) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._columns
@@ -46,6 +53,18 @@ class History:
 
     def __len__(self) -> int:
         return len(self._columns["epoch"])
+
+    def keys(self) -> KeysView[str]:
+        """Return the names."""
+        return self._columns.keys()
+
+    def values(self) -> ValuesView[list[float]]:
+        """Return the columns."""
+        return self._columns.values()
+
+    def items(self) -> ItemsView[str, list[float]]:
+        """Return the names with their columns."""
+        return self._columns.items()
 
     @property
     def last(self) -> dict[str, float]:

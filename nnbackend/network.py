@@ -47,6 +47,7 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 __all__ = ["Network"]
 
 _BATCH_SIZE = 32
+_REMADE = ("_trainer", "_body", "_forward")  # made again when they are needed: no copy takes them
 
 
 class Network:
@@ -231,6 +232,22 @@ class Network:
         """Let go of what the network keeps beside its parameters."""
         self._trainer = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a pickle or a copy takes: the parameters, on the host, and what is described."""
+        state = self.__dict__ | dict.fromkeys(_REMADE)
+        with self.backend.scope():
+            return state | self._parameters_through(self.backend.to_numpy)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        with self.backend.scope():
+            self.__dict__.update(self._parameters_through(self.backend.asarray))
+
+    def _parameters_through(self, function: Callable[[Any], Any]) -> dict[str, Params | None]:
+        """Return what holds parameters, with a function applied to each array."""
+        held = {"_params": self._params, "_raw": self._raw}
+        return {name: p if p is None else tree_map(function, p) for name, p in held.items()}
+
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError(
@@ -353,6 +370,8 @@ class Network:
         checked just before it is used is still in the cache then.
         """
         if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf" or self._params is None:
+            return False
+        if isinstance(x, np.ma.MaskedArray):  # what it hides is to be found
             return False
         mapped = isinstance(x, np.memmap) and x.ndim > 0 and len(x) > size
         if not mapped and self.backend.name != "numpy":

@@ -67,7 +67,10 @@ def described(network: Network) -> str:
         "frozen": list(network.frozen),
         "metadata": network.metadata,
     }
-    return json.dumps(description, allow_nan=False)
+    try:
+        return json.dumps(description, allow_nan=False)
+    except (TypeError, ValueError) as error:  # all else is described above
+        raise type(error)(f"the network's metadata must be plain data: {error}") from error
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict[str, str]) -> Path:

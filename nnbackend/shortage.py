@@ -15,6 +15,7 @@ from nnbackend.errors import OutOfMemoryError
 from nnbackend.memory import Memory, in_words
 
 if TYPE_CHECKING:
+    from nnbackend.footprint import Footprint
     from nnbackend.network import Network
 
 __all__ = ["explained", "guarded"]
@@ -135,23 +136,30 @@ def _advice(
     """Return a batch size that would fit, if one can be found, and what to say."""
     if network._params is None or doing not in ("fit", "partial_fit", "predict"):
         return None, []
-    fixed, row = _taken(network, doing, given)
+    from nnbackend import footprint
+
+    whole = _taken(network, doing, given)
     accumulate = given.get("accumulate", 1)
     rows = [array.shape[0] for array in given["arrays"] if getattr(array, "shape", ())]
     batch = given["batch_size"] or max(rows, default=0)
     best, lines = None, list[str]()
-    if row is not None and memory is not None and batch:
-        # An estimate that says it should have fitted is wrong: then less is tried all the same.
-        most = min(int((_SHARE * memory.free - fixed) // row), -(-batch // accumulate) // 2)
-        takes = (
-            f"By estimate {f'{in_words(fixed)} and ' if fixed else ''}{in_words(row)} for each row"
+    if whole is not None and memory is not None and batch:
+        free = int(_SHARE * memory.free)
+        parted = whole.in_parts(
+            footprint.parameter_bytes(network.params, network.backend.dtype_name)
         )
-        if most < 1:
-            lines.append(f"{takes} are taken: not even one row fits.")
+        taken = whole if accumulate == 1 else parted
+        fixed = f"{in_words(taken.fixed)} and " if taken.fixed else ""
+        estimate = f"By estimate {fixed}{in_words(taken.row)} for each row are taken"
+        # An estimate that says it should have fitted is wrong: then less is tried all the same.
+        most = -(-batch // accumulate) // 2
+        best = _power_of_two(min(taken.rows(free), most))
+        part = None if doing == "predict" else _power_of_two(min(parted.rows(free), most))
+        if best is None:
+            lines.append(f"{estimate}: not even one row fits.")
         else:
-            best = 1 << (most.bit_length() - 1)
-            parts = f", or accumulate={-(-batch // best)}" if doing != "predict" else ""
-            lines.append(f"{takes} are taken: batch_size={best} would fit{parts}.")
+            parts = "" if part is None else f", or accumulate={-(-batch // part)}"
+            lines.append(f"{estimate}: batch_size={best} would fit{parts}.")
     elif batch > 1:
         lines.append("Try a smaller batch_size.")
     if doing == "fit":
@@ -160,18 +168,23 @@ def _advice(
     return best, [*lines, f"The network keeps {kept}."]
 
 
-def _taken(network: Network, doing: str, given: dict[str, Any]) -> tuple[int, int | None]:
-    """Return the bytes that work takes beside the parameters: whatever the batch, and for each row."""
+def _power_of_two(rows: int) -> int | None:
+    """Return the largest power of two up to a number of rows, if there is one."""
+    return 1 << (rows.bit_length() - 1) if rows >= 1 else None
+
+
+def _taken(network: Network, doing: str, given: dict[str, Any]) -> Footprint | None:
+    """Return what work takes beside the parameters, if that can be found out."""
     from nnbackend import footprint, losses, optimizers
 
-    layers, shapes, dtype = network.layers, network._shapes(), network.backend.dtype_name
+    layers, shapes, backend = network.layers, network._shapes(), network.backend
     if doing == "predict":
-        return 0, footprint.row_bytes(layers, *shapes, dtype)
-    fixed = footprint.training_bytes(network.params, dtype, optimizers.get(given["optimizer"]))
-    if given.get("data_on") != "host":
-        numbers = sum(math.prod(getattr(array, "shape", (0,))) for array in given["arrays"])
-        size = numbers * (8 if dtype == "float64" else 4)
-        # Beside the data lie the rows of a block, gathered in the order of the epoch.
-        fixed += size + min(size, network.backend.block_bytes)
-    row = footprint.row_bytes(layers, *shapes, dtype, losses.get(given["loss"]))
-    return fixed - footprint.parameter_bytes(network.params, dtype), row
+        return footprint.predicting(layers, *shapes, backend)
+    optimizer, loss = optimizers.get(given["optimizer"]), losses.get(given["loss"])
+    taken = footprint.training(layers, *shapes, backend, loss, network._rule(optimizer))
+    if taken is None or given.get("data_on") == "host":
+        return taken
+    numbers = sum(math.prod(getattr(array, "shape", (0,))) for array in given["arrays"])
+    size = numbers * (8 if backend.dtype_name == "float64" else 4)
+    # Beside the data lie the rows of a block, gathered in the order of the epoch.
+    return taken.beside(size + min(size, backend.block_bytes))

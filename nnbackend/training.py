@@ -393,6 +393,7 @@ class Trainer:
         self._blocks: list[_Block] = []  # of this epoch so far
         self._begun: Begun | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+        self._forward: Forward | None = None
         self._penalty: tuple[Penalty | None, float] = None, 0.0
 
     def _gatherers(self) -> list[Gather]:
@@ -658,17 +659,24 @@ class Trainer:
 
     def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
         """Return the loss and the metrics on other samples, whole or in blocks."""
+        # A compiled pass is kept for the next epoch: not every one is shared.
+        if self._forward is None or not self.backend.static_shapes:
+            self._forward = forward_pass(self.objective.layers, self.backend)
+        what = self.objective, self.result
         if isinstance(samples, Samples):
-            return evaluate(self.objective, self.result, samples, self.backend)
-        return evaluate_parts(self.objective, self.result, samples, self.backend)
+            return evaluate(*what, samples, self.backend, self._forward)
+        return evaluate_parts(*what, samples, self.backend, self._forward)
 
 
 def evaluate(
-    objective: Objective, params: Params, samples: Samples, backend: Backend
+    objective: Objective,
+    params: Params,
+    samples: Samples,
+    backend: Backend,
+    forward: Forward | None = None,
 ) -> dict[str, float]:
-    """Return the loss and the metrics over all samples."""
-    forward = forward_pass(objective.layers, backend)
-    z = samples.outputs(forward, params, backend)
+    """Return the loss and the metrics over all samples; ``forward`` is the pass, if it is there."""
+    z = samples.outputs(forward or forward_pass(objective.layers, backend), params, backend)
     y, weight = samples.targets(backend)
     extra = () if weight is None else (weight,)
     value, _ = objective.loss(z, y, *extra)
@@ -681,12 +689,13 @@ def evaluate_parts(
     params: Params,
     parts: Iterable[tuple[Samples, int]],
     backend: Backend,
+    forward: Forward | None = None,
 ) -> dict[str, float]:
     """Return the loss and the metrics over samples that come in blocks.
 
     One block is in memory at a time; for metrics the outputs and the targets of all are kept.
     """
-    forward = forward_pass(objective.layers, backend)
+    forward = forward or forward_pass(objective.layers, backend)
     values, masses, kept = [], [], []
     for part, _ in parts:
         z = forward_in_batches(forward, params, part.x, backend)

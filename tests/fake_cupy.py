@@ -117,6 +117,9 @@ class Machine:
                 )
 
 
+quiet = np.errstate(all="ignore")  # CuPy does not warn of numbers that are not finite
+
+
 def _plain(value: Any) -> Any:
     """Return what NumPy computes with."""
     if isinstance(value, list | tuple):
@@ -243,6 +246,7 @@ def _module(machine: Machine) -> Any:
             self._host[_plain(key)] = _plain(value)
 
     def binary(function: Any, swapped: bool = False) -> Any:
+        @quiet
         def method(self: Any, other: Any) -> Any:
             machine.check(self, other)
             a, b = _plain(self), _plain(other)
@@ -251,6 +255,7 @@ def _module(machine: Machine) -> Any:
         return method
 
     def in_place(function: Any) -> Any:
+        @quiet
         def method(self: Any, other: Any) -> Any:
             machine.check(self, other)
             self._host = function(self._host, _plain(other))
@@ -376,6 +381,7 @@ def _namespace(machine: Machine) -> Any:
     host = array_api_compat.numpy
 
     def on_device(function: Any) -> Any:
+        @quiet
         def run(*args: Any, device: Any = None, **kwargs: Any) -> Any:
             with contextlib.nullcontext() if device is None else cupy.cuda.Device(device):
                 machine.check(args, list(kwargs.values()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import math
 import pickle
 import subprocess
 import sys
@@ -221,7 +222,7 @@ def test_any_namespace_of_the_standard_will_do():
     assert get_backend(made, device=made.xp.Device("device1")).device == made.xp.Device("device1")
 
 
-@pytest.mark.parametrize("spec", [3, None, Backend, object()])
+@pytest.mark.parametrize("spec", [3, None, Backend, object(), math])
 def test_what_is_no_backend_is_a_type_error(spec):
     with pytest.raises(TypeError, match="backend must be"):
         get_backend(spec)
@@ -334,9 +335,9 @@ def test_what_is_brought_comes_back(x, backend):
         (np.array([1j]), "complex"),
         (np.array(["2020-01-01"], "M8[D]"), "datetime"),
         (np.array([b"x"]), "S1"),
-        ({"a": 1}, "objects"),
-        (object(), "objects"),
-        ([[1.0, {}]], "objects"),
+        ({"a": 1}, "got {'a': 1}"),
+        (object(), "got <object"),
+        ([[1.0, {}]], r"got \{\} at \(0, 1\)"),
     ],
 )
 def test_what_are_no_numbers_is_a_type_error(values, words, backend):

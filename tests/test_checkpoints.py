@@ -492,10 +492,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage, saved, t
     assert len(history) == 3
     before.write_bytes(b"")
     tmp_path.joinpath(checkpoints.files(tmp_path)[0]).write_bytes(b"")
-    with (
-        pytest.warns(UserWarning, match="the one before it is taken"),
-        pytest.raises(ModelFileError, match=f"no checkpoint in .* can be loaded; .*{last.name}"),
-    ):
+    with pytest.raises(ModelFileError, match=f"no checkpoint in .* can be loaded; .*{last.name}"):
         network().fit(X, Y, epochs=3, batch_size=5, resume=tmp_path)
 
 
@@ -653,7 +650,7 @@ def test_a_write_that_the_system_cuts_short_leaves_no_part_of_a_file(on_error, t
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     steps = []
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(OSError, match="file cannot be a folder of checkpoints: "):
         network().fit(X, Y, callbacks=[Lambda(batch_end=steps.append),
                                        Checkpoint(tmp_path / "file")])  # fmt: skip
     assert not steps

@@ -622,11 +622,11 @@ def test_control_characters_do_not_reach_the_terminal():
         (["--precision", "half"], "precision must be one of 'float64', 'float32', 'tf32'"),
         (["--precision", "bfloat16"], "'bfloat16' is not possible on numpy: it has no bfloat16"),
         (["--precision", "float16", "--dtype", "float64"], "contradict each other"),
-        (["--hidden", "64,x"], "--hidden takes whole numbers"),
-        (["--hidden", "0"], "at least 1, got 0"),
-        (["--hidden", "-5"], "at least 1, got -5"),
-        (["--dropout", "1"], "rate"),
-        (["--dropout", "-0.1"], "rate"),
+        (["--hidden", "64,x"], "--hidden takes widths like 64,64, or none; got '64,x'"),
+        (["--hidden", "0"], "--hidden takes widths"),
+        (["--hidden", "-5"], "--hidden takes widths"),
+        (["--dropout", "1"], "--dropout must be from 0 to below 1, got 1.0"),
+        (["--dropout", "-0.1"], "--dropout must be from 0"),
         (["--learning-rate", "-1"], "learning_rate must be a number"),
         (["--learning-rate", "nan"], "learning_rate must be a number"),
         (["--momentum", "0.9"], "unknown argument of optimizer 'adamw': 'momentum'"),
@@ -911,6 +911,14 @@ def test_the_module_is_a_program_with_exit_codes():
     assert "Traceback" not in result.stderr
 
 
+def ended(process):
+    """Return what a process printed, and its errors, when it has ended; it does not outlive the test."""
+    try:
+        return process.communicate(timeout=100)
+    finally:
+        process.kill()
+
+
 @pytest.mark.usefixtures("importable")
 def test_ctrl_c_keeps_the_epochs_done():
     command = [sys.executable, "-m", "nnbackend", "train", PENGUINS, "--target", "species"]
@@ -926,7 +934,7 @@ def test_ctrl_c_keeps_the_epochs_done():
             break
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=100)
+    output, errors = ended(process)
     assert process.returncode == 1
     assert "interrupted in epoch" in errors
     assert "Traceback" not in errors
@@ -1081,7 +1089,7 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from():
     while len(nnb.checkpoints.files("saved")) < 3 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=100)
+    output, errors = ended(process)
     assert process.returncode == 1
     assert "Traceback" not in errors
     assert "Go on with the same command and --resume saved" in output

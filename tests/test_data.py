@@ -38,7 +38,9 @@ INPUTS = [
     (spoilt(X, (slice(1, 3), 0), np.inf), ValueError, r"X has 2 numbers that are not finite"),
     ([["a", "b", "c"]], TypeError, "X: expected real numbers"),
     ([[1, 2, 3], [1, 2]], TypeError, "X: the rows have different lengths"),
-    (None, ValueError, "one row for each sample"),
+    (None, TypeError, "X is None: there are no data"),
+    (np.ma.masked_less(X, 0.0), ValueError, r"numbers that are not finite, the first \(nan\)"),
+    (np.full((6, 3), {}), TypeError, r"X: expected numbers, got \{\} at \(0, 0\)"),
     (np.ones((6, 3)) * 1j, TypeError, "X: .*complex"),
 ]
 TARGETS = [
@@ -76,13 +78,13 @@ ARGUMENTS = [
     ({"batch_size": 0}, "batch_size must be a whole number"),
     ({"batch_size": "32"}, "batch_size must be a whole number"),
     ({"validation_split": 0.0}, "validation_split"),
-    ({"validation_split": 1.0}, "validation_split"),
-    ({"validation_split": -0.1}, "validation_split"),
+    ({"validation_split": 1.0}, "must be above 0 and below 1, got 1.0"),
+    ({"validation_split": -0.1}, "must be above 0 and below 1, got -0.1"),
     ({"validation_split": True}, "validation_split"),
     ({"validation_split": 0.5, "validation_data": (X, Y)}, "not both"),
     ({"validation_data": X}, r"validation_data must be \(x, y\)"),
     ({"validation_data": (X,)}, r"validation_data must be \(x, y\)"),
-    ({"validation_data": (X, Y[:2])}, "validation y must have the same length"),
+    ({"validation_data": (X, Y[:2])}, "validation X and validation y must have the same length"),
     ({"validation_data": (X[:, :2], Y)}, "validation X has rows of shape"),
     ({"loss": "msee"}, "did you mean 'mse'"),
     ({"optimizer": "adma"}, "did you mean 'adam'"),
@@ -212,3 +214,31 @@ def test_targets_share_no_memory_that_may_change_under_jax():
         for target in brought:
             assert target.shape == (64, 1)
             assert (np.asarray(target) == 1.0).all()
+
+
+def test_a_number_too_large_for_float32_is_told_from_one_that_is_missing():
+    with pytest.raises(ValueError, match=r"\(inf\) at X\[1, 2\]; .*above 3.4e38 is infinite"):
+        network().predict(spoilt(X, (1, 2), 1e39))
+    nnb.Network([nnb.Dense(2)], dtype="float64").predict(spoilt(X, (1, 2), 1e39))
+
+
+def test_a_sparse_matrix_is_refused_with_what_to_do():
+    sparse = pytest.importorskip("scipy.sparse")
+    with pytest.raises(TypeError, match=r"X: expected an array, got a sparse one: x\.toarray\(\)"):
+        network().predict(sparse.csr_matrix(X))
+
+
+def test_a_missing_value_of_pandas_is_named_with_its_place():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X).convert_dtypes()
+    frame.iloc[2, 1] = pandas.NA
+    with pytest.raises(TypeError, match=r"X: expected numbers, got <NA> at \(2, 1\)"):
+        network().predict(frame.astype(object))
+
+
+def test_masked_numbers_are_missing_in_targets_and_weights_too():
+    masked = np.ma.masked_less(np.arange(12).reshape(6, 2), 3)
+    with pytest.raises(ValueError, match="y has 3 numbers that are not finite"):
+        network().fit(X, masked)
+    with pytest.raises(ValueError, match="sample_weight has 3 numbers"):
+        network().fit(X, Y, sample_weight=np.ma.masked_less(np.arange(6), 3))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import pickle
+import re
 import sys
 import threading
 import types
+import warnings
 
 import numpy as np
 import pytest
@@ -479,6 +481,55 @@ def test_the_batch_that_fits_is_not_far_below_what_fits(machine):
         net.fit(WIDE, WIDE[:, 0], batch_size=4 * caught.value.batch_size, verbose=0)
 
 
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_the_batch_that_fits_in_16_bits_is_neither_too_large_nor_far_below(machine, precision):
+    machine.total = 1 << 20
+    layers = [nnb.Dense(64, "tanh"), nnb.Dense(64, "relu"), nnb.Dense(1)]
+    net = nnb.Network(layers, backend="cupy", input_shape=8, precision=precision)
+    x, y = WIDE[:, :8], WIDE[:, 0]
+    with pytest.raises(OutOfMemoryError) as caught:
+        net.fit(x, y, batch_size=2048, verbose=0)
+    best = caught.value.batch_size
+    net.fit(x, y, batch_size=best, verbose=0)
+    with pytest.raises(OutOfMemoryError) as caught:
+        net.fit(x, y, batch_size=4 * best, verbose=0)
+    parts = int(re.search(r"accumulate=(\d+)", str(caught.value))[1])
+    net.fit(x, y, batch_size=4 * best, accumulate=parts, verbose=0)
+
+
+HEAVY = {
+    "rows": ([nnb.Dense(96, "gelu"), nnb.Dropout(0.2), nnb.Dense(96, "relu"), nnb.Dense(1)], 256),
+    "parameters": ([nnb.Dense(256, "tanh"), nnb.Residual([nnb.Dense(256)]), nnb.Dense(1)], 4),
+}
+
+
+@pytest.mark.parametrize("heavy", HEAVY)
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("optimizer", "accumulate"),
+    [("sgd", 1), ("adam", 1), ("sgd", 2), ("muon", 1),
+     (nnb.optimizers.EMA(nnb.optimizers.Clipped("adam", norm=1.0)), 1)],
+)  # fmt: skip
+def test_an_estimate_is_of_what_is_really_taken(machine, heavy, precision, optimizer, accumulate):
+    """The make-believe card counts every array as it comes and goes."""
+    from nnbackend import footprint
+
+    layers, rows = HEAVY[heavy]
+    net = nnb.Network(layers, backend="cupy", input_shape=64, precision=precision)
+    x, y = net.backend.asarray(WIDE[: 2 * rows]), net.backend.asarray(WIDE[: 2 * rows, :1])
+    net.backend.free_memory()
+    before = machine.used[0]
+    net.fit(x, y, optimizer=optimizer, batch_size=rows, accumulate=accumulate, shuffle=False,
+            verbose=0)  # fmt: skip
+    really = machine.held[0] - before
+    taken = footprint.training(net.layers, (64,), (1,), net.backend, nnb.losses.get("mse"),
+                               nnb.optimizers.get(optimizer))  # fmt: skip
+    if accumulate > 1:
+        taken = taken.in_parts(footprint.parameter_bytes(net.params, net.backend.dtype_name))
+    estimate = taken.kept + max(taken.passing + rows // accumulate * taken.row, taken.updating)
+    assert 0.99 * really < estimate < 1.3 * really
+
+
 def test_weights_are_those_of_the_last_whole_epoch_when_memory_runs_out_later(machine):
     net = nnb.Network([nnb.Dense(64), nnb.Dense(1)], backend="cupy", device=1, input_shape=64)
     kept = []
@@ -550,6 +601,34 @@ def test_data_that_do_not_fit_on_a_card_train_from_the_host(machine, monkeypatch
     np.testing.assert_allclose(y, twin.predict(x), rtol=1e-5, atol=1e-6)
 
 
+def test_estimators_learn_from_data_that_do_not_fit_on_a_card(machine, monkeypatch):
+    """With early stopping the rows to score stay on the host, too, and what predicts comes in parts."""
+    pytest.importorskip("sklearn")
+    from nnbackend.estimators import MLPRegressor
+
+    x = np.random.default_rng(2).normal(size=(20_000, 64)).astype("f4")  # 5 MB
+    machine.total = 8 << 20
+    given = {"hidden_layer_sizes": (8,), "batch_size": 500, "max_iter": 1, "random_state": 0,
+             "early_stopping": True, "validation_fraction": 0.5, "device": 1}  # fmt: skip
+    warnings.simplefilter("ignore")  # training ends before it has converged
+    for data_on in ("auto", "host"):
+        mlp = MLPRegressor(**given, backend="cupy", data_on=data_on)
+        monkeypatch.setattr(type(nnb.get_backend("cupy")), "block_bytes", 1 << 18)
+        mlp.fit(x, x[:, 0])
+        twin = MLPRegressor(**given | {"device": None}).fit(x, x[:, 0])
+        np.testing.assert_array_equal(mlp.coefs_[0], twin.coefs_[0])
+        assert mlp.validation_scores_ == twin.validation_scores_
+        expected = twin.predict(x)
+        for rows in (x, x.tolist()):  # a matrix, and what has to be validated
+            np.testing.assert_allclose(mlp.predict(rows), expected, rtol=1e-5, atol=1e-6)
+    assert set(machine.made) == {1}
+    assert machine.held[1] < x.nbytes
+    mlp = MLPRegressor(**given, backend="cupy", data_on="device")
+    machine.total = x.nbytes
+    with pytest.raises(MemoryError):
+        mlp.fit(x, x[:, 0])
+
+
 def test_errors_of_cuda_itself_are_recognised(machine):
     backend = nnb.get_backend("cupy")
     assert backend.ran_out(CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"))
@@ -586,12 +665,45 @@ def test_an_estimate_counts_what_a_pass_keeps():
     from nnbackend import footprint
 
     layers = nnb.Network([nnb.Dense(1000, "tanh"), nnb.Dense(1000, "tanh"), nnb.Dense(1)]).layers
-    taken = footprint.row_bytes(layers, (10,), (1,), "float32", nnb.losses.get("mse"))
-    assert 4 * 2000 <= taken <= 4 * 5000
-    forward = footprint.row_bytes(layers, (10,), (1,), "float32")
-    assert 4 * 1000 <= forward <= taken
-    wide = footprint.row_bytes(layers, (10,), (1,), "float64", nnb.losses.get("mse"))
-    assert wide == pytest.approx(2 * taken, rel=0.02)
+    weights = 10 * 1000 + 1000 * 1000 + 1000 + 2001
+
+    def training(precision):
+        backend = nnb.get_backend("numpy", precision=precision)
+        task = nnb.losses.get("mse"), nnb.optimizers.get("adam")
+        return footprint.training(layers, (10,), (1,), backend, *task)
+
+    single, double, half = map(training, ("float32", "float64", "float16"))
+    assert 4 * 4000 <= single.row <= 4 * 5010
+    forward = footprint.predicting(layers, (10,), (1,), nnb.get_backend("numpy"))
+    assert 4 * 1000 <= forward.row <= single.row
+    assert forward.fixed < 0.1 * 4 * weights  # the parameters themselves are there
+    assert double.row == pytest.approx(2 * single.row, rel=0.02)
+    # Two averages and a copy of the parameters; NumPy gathers no gradients of large ones. And gradients.
+    assert single.kept == pytest.approx(3 * 4 * weights, rel=0.02)
+    assert single.passing == pytest.approx(4 * weights, rel=0.05)
+    # What is kept is in float32 whatever is computed in; a pass has copies and gradients
+    assert half.kept == pytest.approx(single.kept, rel=0.01)
+    # of 16 bits, gradients of 32, and those of a layer before they are divided by the scale.
+    assert half.passing == pytest.approx((2 + 2 + 4 + 4) * weights, rel=0.05)
+    assert half.row == pytest.approx(single.row / 2, rel=0.1)
+    half_forward = footprint.predicting(
+        layers, (10,), (1,), nnb.get_backend("numpy", precision="float16")
+    )
+    assert half_forward.fixed == pytest.approx(2 * weights, rel=0.05)
+
+
+def test_an_estimate_of_what_cannot_be_run_is_none():
+    from nnbackend import footprint
+
+    class Fails(nnb.Dense):
+        def forward(self, params, x, ctx):
+            raise RuntimeError
+
+    layers = nnb.Network([nnb.Dense(3)]).layers
+    backend, task = nnb.get_backend("numpy"), (nnb.losses.get("mse"), nnb.optimizers.get("adam"))
+    assert footprint.training(layers, (2,), (3,), backend, *task) is not None
+    assert footprint.training(Fails(3), (2,), (3,), backend, *task) is None
+    assert footprint.predicting(nnb.Dense(1 << 20), (1 << 20,), (1 << 20,), backend) is None
 
 
 @pytest.mark.parametrize(

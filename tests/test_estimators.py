@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import threading
 import warnings
 from typing import Any
 
@@ -37,8 +38,12 @@ from sklearn.utils import estimator_html_repr
 
 import nnbackend as nnb
 from nnbackend import estimators as ours
+from nnbackend.backends.numpy import NumPyBackend
+from nnbackend.data import held
 from nnbackend.errors import ModelFileError
 from nnbackend.estimators import losses, rules
+from nnbackend.estimators.base import NeuralEstimator
+from nnbackend.memory import Memory
 from nnbackend.testing import check_gradients
 
 VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))
@@ -364,6 +369,8 @@ def test_ours_are_explained_where_scikit_learn_has_no_error():
         ({"validation_data": (X,)}, "must be (X, y) or (X, y, sample_weight)"),
         ({"validation_data": (X[:, :2], y)}, "X has 2 features, but MLPClassifier is expecting 6"),
         ({"device": "gpu"}, "NumPy computes on the CPU only"),
+        ({"data_on": "disk"}, "'data_on' parameter of MLPClassifier must be a str among"),
+        ({"data_on": None}, "'data_on' parameter of MLPClassifier must be a str among"),
     ]:
         with pytest.raises((ValueError, RuntimeError), match=re.escape(message)):
             ours.MLPClassifier((4, 3), max_iter=1, **settings).fit(X, y)
@@ -754,7 +761,7 @@ def test_files_that_are_no_estimator_s_are_refused(tmp_path):
         ours.MLPClassifier().save(tmp_path / "none")
     net = nnb.Network([nnb.Dense(2)], input_shape=3)
     net.save(tmp_path / "net")
-    with pytest.raises(ModelFileError, match="holds no estimator"):
+    with pytest.raises(ModelFileError, match=r"holds a network and no estimator; nnbackend\.load"):
         ours.load(tmp_path / "net")
     mlp = ours.MLPClassifier((3,), max_iter=1).fit(X, TARGETS["multiclass"])
     path = mlp.save(tmp_path / "mlp")
@@ -897,3 +904,98 @@ def test_mixed_precision_of_one_s_choice(tmp_path):
         ours.MLPClassifier(solver="lbfgs", **given).fit(X, TARGETS["multiclass"])
     with pytest.raises(ValueError, match="'bfloat16' is not possible on numpy"):
         ours.MLPClassifier(precision="bfloat16").fit(X, TARGETS["multiclass"])
+
+
+def test_mixed_precision_is_what_is_trained_in(monkeypatch):
+    """Layers see numbers of 16 bits in training, too; what is kept is float32."""
+    seen, forward = set(), nnb.Dense.forward
+
+    def spied(layer, params, x, ctx):
+        seen.add((ctx.training, str(x.dtype), str(params["weight"].dtype)))
+        return forward(layer, params, x, ctx)
+
+    monkeypatch.setattr(nnb.Dense, "forward", spied)
+    given = {"max_iter": 20, "precision": "float16", "random_state": 0, "early_stopping": True}
+    mlp = ours.MLPClassifier(**given).fit(X, TARGETS["binary"])
+    assert seen == {(training, "float16", "float16") for training in (True, False)}
+    assert mlp.coefs_[0].dtype == np.float32
+    exact = ours.MLPClassifier(**given | {"precision": "float64"}).fit(X, TARGETS["binary"])
+    np.testing.assert_allclose(mlp.loss_curve_, exact.loss_curve_, rtol=0.02)
+
+
+ON_HOST = {
+    "classes": (ours.MLPClassifier(dropout=0.1), "multiclass", {}),
+    "labels": (ours.MLPClassifier(early_stopping=True), "multilabel", {}),
+    "weights": (ours.MLPClassifier(solver="sgd", shuffle=False, metrics="accuracy"), "binary",
+                {"sample_weight": np.linspace(0.1, 2.0, 150)}),
+    "class weights": (ours.MLPClassifier(class_weight="balanced"), "multiclass", {}),
+    "numbers": (ours.MLPRegressor(metrics="mae",
+                                  validation_data=(X[:60], TARGETS["several"][:60])), "several", {}),
+    "layers": (ours.NetworkRegressor([nnb.Dense(5, "tanh"), nnb.Flatten()], input_shape=(2, 3),
+                                     loss="mse"), "one", {}),
+    "in 16 bits": (ours.NetworkClassifier([nnb.Dense(5, "relu")], precision="float16"), "binary", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ON_HOST)
+def test_data_on_the_host_give_the_same(name, monkeypatch):
+    estimator, kind, weights = ON_HOST[name]
+    given = {"batch_size": 16, "max_iter": 4, "random_state": 2}
+    here, there = (clone(estimator).set_params(data_on=p, **given) for p in ("device", "host"))
+    monkeypatch.setattr(NumPyBackend, "block_bytes", 40 * 6 * 8)  # several blocks
+    lying = noted(monkeypatch)
+    for mlp in (here, there):
+        mlp.fit(X, TARGETS[kind], **weights)
+    count = len(lying) // 2  # beside the training data those to validate with
+    assert lying == ["Samples"] * count + ["HostSamples"] * count
+    assert here.validation_scores_ == there.validation_scores_
+    one, other = (mlp.history_.to_dict() | {"seconds": None} for mlp in (here, there))
+    assert one == other
+    np.testing.assert_array_equal(here.predict(X), there.predict(X))
+    assert not [t for t in threading.enumerate() if t.name == "nnbackend reader"]
+
+
+def noted(monkeypatch):
+    """Return a list in which it is noted where samples lie."""
+    seen, made = [], NeuralEstimator._samples
+
+    def samples(*args):
+        found = made(*args)
+        seen.append(type(found).__name__)
+        return found
+
+    monkeypatch.setattr(NeuralEstimator, "_samples", samples)
+    return seen
+
+
+def test_data_go_to_the_host_when_they_do_not_fit(monkeypatch):
+    y, given = TARGETS["multiclass"], {"batch_size": 32, "max_iter": 2, "random_state": 1}
+    size, lying = 8 * (X.size + len(y)), noted(monkeypatch)
+    expected = ours.MLPClassifier(**given).fit(X, y).predict_proba(X)
+    monkeypatch.setattr(held, "_SMALL", 0)
+    for free, place in ((2 * size, "Samples"), (2 * size - 1, "HostSamples")):
+        memory = Memory(used=0, held=0, free=free, total=1 << 40, peak=0)
+        monkeypatch.setattr(NumPyBackend, "memory", lambda self, memory=memory: memory)
+        mlp = ours.MLPClassifier(**given).fit(X, y)
+        assert lying[-1] == place
+        np.testing.assert_array_equal(mlp.predict_proba(X), expected)
+    ours.MLPClassifier(**given, data_on="device").fit(X, y)
+    assert lying[-1] == "Samples"
+    first = ours.MLPClassifier(**given).partial_fit(X, y, classes=np.unique(y))
+    first.partial_fit(X, y)
+    assert lying[-2:] == ["HostSamples"] * 2
+    # A step that takes all rows needs all of them there, and a sparse X is on the host anyway.
+    for whole in ({"batch_size": 150}, {"batch_size": "auto"}, {"solver": "lbfgs"}):
+        ours.MLPClassifier(**given | whole, data_on="host").fit(X, y)
+        assert lying[-1] == "Samples"
+    sparse = ours.MLPClassifier(**given, data_on="host").fit(scipy.sparse.csr_matrix(X), y)
+    assert lying[-1] == "SparseSamples"
+    np.testing.assert_allclose(sparse.predict_proba(X), expected)
+
+
+def test_where_data_lie_is_kept_and_copied(tmp_path):
+    mlp = ours.MLPRegressor(max_iter=1, data_on="host").fit(X, TARGETS["one"])
+    assert clone(mlp).data_on == pickle.loads(pickle.dumps(mlp)).data_on == "host"
+    assert ours.load(mlp.save(tmp_path / "mlp.safetensors")).data_on == "host"
+    kinds = ours.MLPClassifier, ours.MLPRegressor, ours.NetworkClassifier, ours.NetworkRegressor
+    assert {kind().data_on for kind in kinds} == {"auto"}

@@ -22,12 +22,16 @@ _SHORT = {"max_iter": 100}  # what scikit-learn takes for its own class in these
 _LAYERS = [nnb.Dense(20, activation="gelu"), nnb.Dense(10, activation="tanh")]
 
 
-@parametrize_with_checks([
+_CHECKS = parametrize_with_checks([
     MLPClassifier(**_SHORT),
     MLPRegressor(**_SHORT),
     NetworkClassifier(_LAYERS, **_SHORT),
     NetworkRegressor(_LAYERS, **_SHORT),
 ])  # fmt: skip
+
+
+# scikit-learn 1.6 gives a generator, which pytest 9 warns of.
+@pytest.mark.parametrize(_CHECKS.args[0], list(_CHECKS.args[1]), **_CHECKS.kwargs)
 def test_scikit_learns_checks(estimator, check):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training ends before it has converged

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from cases import LAYERS, each, rows
@@ -345,3 +349,115 @@ def test_a_network_says_what_it_is():
         "Network([Dense(4, relu), Dropout(rate=0.25), Dense(2, softmax)], backend='numpy', "
         "input_shape=(3,))"
     )
+
+
+# ------------------------------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_network_is_copied_and_pickled_whatever_it_was_used_for(backend, copied):
+    net = network(backend)
+    net.fit(X, np.ones((6, 2)), optimizer=nnb.optimizers.EMA(nnb.Adam()), metrics=["rmse"])
+    net.partial_fit(X, np.ones((6, 2)))
+    expected = host(backend, {"y": net.predict(X)})
+    other = copied(net)
+    assert_equal(weights(other), weights(net))
+    assert_equal(host(backend, {"y": other.predict(X)}), expected)
+    assert other.trained == net.trained
+    assert other.evaluate(X, np.ones((6, 2))) == net.evaluate(X, np.ones((6, 2)))
+    other.fit(X, np.ones((6, 2)))
+    assert_equal(host(backend, {"y": net.predict(X)}), expected)
+    same, compared = copied(net), copied(net)
+    for one in (same, compared):
+        one.fit(X, np.ones((6, 2)), epochs=2)
+    assert_equal(weights(same), weights(compared))
+
+
+def test_a_network_that_is_not_built_and_a_closed_one_are_copied_too(backend):
+    other = pickle.loads(pickle.dumps(network(backend, input_shape=None)))
+    assert other.build(3).input_shape == (3,)
+    net = network(backend)
+    net.close()
+    with pytest.raises(ValueError, match="closed"):
+        copy.deepcopy(net).predict(X)
+
+
+# ------------------------------------------------------------------------------------- misuse
+
+
+@pytest.mark.parametrize(
+    ("layer", "hint"),
+    [("relu", r"as a layer that is Activation\('relu'\)"),
+     (nnb.activations.LeakyReLU(0.2), r"Activation\(LeakyReLU\(slope=0.2\)\)"),
+     (3, r"that many outputs are Dense\(3\)"),
+     (nnb.Dense, r"the class Dense; write Dense\(\.\.\.\)")],
+)  # fmt: skip
+def test_what_was_meant_by_something_that_is_no_layer_is_said(layer, hint):
+    with pytest.raises(TypeError, match=hint):
+        nnb.Network([nnb.Dense(2), layer])
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [({"optimizer": nnb.Adam}, r"write Adam\(\.\.\.\)"),
+     ({"loss": nnb.losses.Huber}, r"write Huber\(\.\.\.\)"),
+     ({"callbacks": [nnb.callbacks.EarlyStopping]}, r"write EarlyStopping\(\.\.\.\)")],
+)  # fmt: skip
+def test_a_class_in_place_of_its_object_is_named(given, hint):
+    with pytest.raises(TypeError, match=hint):
+        network().fit(X, np.ones((6, 2)), **given)
+
+
+def test_no_callbacks_and_no_metrics_may_be_none():
+    assert len(network().fit(X, np.ones((6, 2)), callbacks=None, metrics=None)) == 1
+
+
+def one_of_its_own(init=None, forward=None):
+    """Return a network with a layer whose functions return what is given."""
+
+    @dataclass(frozen=True)
+    class Own:
+        def init(self, input_shape, rng):
+            return ({}, input_shape) if init is None else init
+
+        def forward(self, params, x, ctx):
+            return forward(x)
+
+    return nnb.Network([nnb.Dense(2), Own(), nnb.Dense(2)])
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [({"init": {}}, r"layer 1 \(Own\): init returns \(params, output_shape\); got dict"),
+     ({"forward": lambda x: x}, r"layer 1 \(Own\): forward returns \(y, backward\); got ndarray"),
+     ({"forward": lambda x: (x, lambda dy, input_grad: dy)},
+      r"layer 1 \(Own\): its backward pass returns \(dx, grads\); got ndarray")],
+)  # fmt: skip
+def test_a_layer_that_breaks_its_contract_is_named(layer, said):
+    with pytest.raises(TypeError, match=said):
+        one_of_its_own(**layer).fit(X, np.ones((6, 2)))
+
+
+def no_pair(prediction, target, sample_weight=None):
+    return ((prediction - target) ** 2).mean()
+
+
+def wrong_gradient(prediction, target, sample_weight=None):
+    return ((prediction - target) ** 2).mean(), (prediction - target)[:3]
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "said"),
+    [(no_pair, TypeError, r"\(value, dy\); no_pair returned"),
+     (wrong_gradient, ValueError, r"wrong_gradient returns must have .* \(6, 2\), got \(3, 2\)")],
+)  # fmt: skip
+def test_a_loss_that_breaks_its_contract_is_named(loss, error, said):
+    with pytest.raises(error, match=said):
+        network().fit(X, np.ones((6, 2)), loss=loss)
+    with pytest.raises(TypeError, match=r"\(value, dy\); no_pair returned"):
+        network().fit(X, np.ones((6, 2)), loss=no_pair, accumulate=2)
+
+
+def test_a_plain_function_is_no_activation():
+    with pytest.raises(TypeError, match=r"is a plain function\. Those with a name: elu, "):
+        nnb.Dense(3, activation=np.tanh)

@@ -170,7 +170,7 @@ def test_a_layer_must_be_registered_to_be_loaded(tmp_path, monkeypatch):
 def test_metadata_that_is_no_plain_data_is_refused(metadata, tmp_path):
     net = network()
     net.metadata = metadata
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="the network's metadata must be plain data: "):
         net.save(tmp_path / "net")
     assert not list(tmp_path.iterdir())
 

@@ -54,6 +54,10 @@ def test_a_history_has_a_number_per_epoch_for_each_name(backend):
     assert "3 epochs" in repr(history)
     assert "validation_mae" in history
     assert list(history) == list(columns)
+    assert dict(history) == columns == dict(history.items())
+    assert list(history.values()) == list(columns.values())
+    with pytest.raises(KeyError, match="unknown figure 'val_loss'; did you mean 'validation_loss'"):
+        history["val_loss"]
 
 
 def test_the_same_seed_gives_the_same_and_another_another(backend):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nnbackend.errors import given
+
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
 
@@ -93,4 +95,4 @@ def as_callback(spec: Any) -> Callback:
         return spec
     if callable(spec) and not isinstance(spec, type):
         return EpochEnd(spec)
-    raise TypeError(f"a callback is a Callback or a function of the run, got {spec!r}")
+    raise TypeError(f"a callback is a Callback or a function of the run, got {given(spec)}")

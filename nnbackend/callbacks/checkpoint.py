@@ -102,7 +102,8 @@ class Checkpoint(Callback):
             for path in checkpoints.remains(self.directory):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            self._failed(error)
+            what = f"{self.directory} cannot be a folder of checkpoints: {error.strerror}"
+            self._failed(type(error)(error.errno, what))
         if self._kept:
             self._position = run.position
         elif self.monitor is None:

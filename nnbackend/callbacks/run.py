@@ -360,11 +360,11 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
     return found
 
 
-def resolve(callbacks: Iterable[Any], verbose: int | bool | None) -> list[Callback]:
+def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list[Callback]:
     """Return the callbacks of a run, with one that shows its progress if wanted.
 
     Args:
-        callbacks: callbacks and functions of the run.
+        callbacks: callbacks and functions of the run; None: none.
         verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
 
     Raises:
@@ -374,7 +374,7 @@ def resolve(callbacks: Iterable[Any], verbose: int | bool | None) -> list[Callba
 
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
-    resolved = [as_callback(spec) for spec in callbacks]
+    resolved = [as_callback(spec) for spec in callbacks or ()]
     shown = progress(verbose)
     resolved += [] if shown is None else [shown]
     return sorted(resolved, key=lambda callback: callback.last)

@@ -119,8 +119,9 @@ class Settings:
         build_loss(self.loss or LOSSES["classification"][0], self.label_smoothing)
         if self.scale not in SCALES:
             raise unknown_name("scale", self.scale, SCALES)
-        if not 0 <= self.validation < 1:
-            raise ValueError(f"validation must be from 0 to below 1, got {self.validation}")
+        for name in ("validation", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be from 0 to below 1, got {getattr(self, name)}")
         schedule.check(self.schedule, self.warmup)
         # The rest is checked by what it is for.
         self._check_full_batch(self.build_optimizer())

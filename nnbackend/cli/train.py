@@ -354,12 +354,10 @@ def _widths(hidden: str) -> list[int]:
     """Return the widths that ``64,64`` stands for."""
     if hidden.strip().lower() in ("", "none"):
         return []
-    try:
-        return [int(width) for width in hidden.split(",")]
-    except ValueError:
-        raise ValueError(
-            f"--hidden takes whole numbers like 64,64, or none; got {hidden!r}"
-        ) from None
+    widths = [int(width) if width.strip().isdecimal() else 0 for width in hidden.split(",")]
+    if min(widths) < 1:
+        raise ValueError(f"--hidden takes widths like 64,64, or none; got {hidden!r}")
+    return widths
 
 
 def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:

@@ -43,6 +43,8 @@ def inputs(
         TypeError: ``x`` does not hold numbers.
         ValueError: it has no rows, another shape, or numbers that are not finite.
     """
+    if x is None:
+        raise TypeError(f"{name} is None: there are no data")
     array = brought(x, backend, name)
     check_rows(tuple(array.shape), input_shape, name)
     check_finite(array, backend, name, first)
@@ -100,7 +102,10 @@ def targets(
         raise
     if len(array.shape) == 0 or array.shape[0] != rows:
         got = "a single number" if len(array.shape) == 0 else f"{array.shape[0]} rows"
-        raise ValueError(f"X and {name} must have the same length, got {rows} rows and {got}")
+        inputs_name = f"{name.removesuffix('y')}X"
+        raise ValueError(
+            f"{inputs_name} and {name} must have the same length, got {rows} rows and {got}"
+        )
     check_finite(array, near, name, first)
     if kind in _CLASSES:
         array = _class_targets(array, near, (rows, *output_shape), name, kind)
@@ -170,10 +175,15 @@ def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> N
     position = tuple(int(i) for i in np.argwhere(~np.isfinite(host))[0])
     place = (position[0] + first, *position[1:]) if position else position
     count = int((~np.isfinite(host)).sum())
+    advice = "remove or impute such rows"
+    if np.isinf(host[position]) and host.dtype == np.float32:
+        advice += (
+            " (what is above 3.4e38 is infinite in float32: scale it, or take dtype='float64')"
+        )
     raise ValueError(
         f"{name} has {count} number{'s' if count > 1 else ''} that "
         f"{'are' if count > 1 else 'is'} not finite, the first ({host[position]}) at "
-        f"{name}[{', '.join(map(str, place))}]; remove or impute such rows"
+        f"{name}[{', '.join(map(str, place))}]; {advice}"
     )
 
 
@@ -187,7 +197,9 @@ def brought(x: Any, backend: Backend, name: str) -> Array:
 
 
 def _named(bring: Callable[[Any], Array], x: Any, name: str) -> Array:
-    """Return ``bring(x)``; errors say what ``x`` is called."""
+    """Return ``bring(x)``; errors say what ``x`` is called. What a mask hides is missing: NaN."""
+    if isinstance(x, np.ma.MaskedArray):
+        x = np.ma.filled(x.astype(np.float64), np.nan)
     try:
         return bring(x)
     except TypeError as error:

@@ -328,7 +328,10 @@ _USED_UP = (
 def _as_chunk(batch: Any, where: str) -> Chunk:
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
         what = f"{len(batch)} things" if isinstance(batch, tuple | list) else repr(type(batch))
-        raise DataError(f"{where} must be (x, y) or (x, y, weight), got {what}")
+        hint = (
+            ". Arrays of all rows are two arguments: fit(x, y)" if hasattr(batch, "shape") else ""
+        )
+        raise DataError(f"{where} must be (x, y) or (x, y, weight), got {what}{hint}")
     return Chunk(batch[0], batch[1], batch[2] if len(batch) == 3 else None, where)
 
 

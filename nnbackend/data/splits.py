@@ -37,9 +37,9 @@ def split(
     Raises:
         ValueError: the fraction is out of range, there is one row only, or one group only.
     """
-    fraction = check_number("validation_split", fraction, 0.0, 1.0)
-    if fraction == 0.0:
-        raise ValueError("validation_split must be above 0 and below 1, got 0")
+    given, fraction = fraction, check_number("validation_split", fraction)
+    if not 0.0 < fraction < 1.0:
+        raise ValueError(f"validation_split must be above 0 and below 1, got {given!r}")
     if rows < 2:
         raise ValueError("a validation split needs at least 2 rows, got 1")
     if classes is not None and groups is not None:

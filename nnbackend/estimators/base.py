@@ -28,6 +28,7 @@ from nnbackend import losses, metrics, optimizers, training
 from nnbackend.activations import ACTIVATIONS, Identity
 from nnbackend.backend import BACKENDS, Backend, Forward, get_backend, namespace
 from nnbackend.composition import weights_with
+from nnbackend.data import held
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
@@ -53,6 +54,7 @@ __all__ = ["NeuralEstimator", "keep_arguments"]
 
 _STOCHASTIC = ("sgd", "adam")
 _TRANSIENT = ("_home", "_trainer", "_described")  # they do not go into a pickle
+_AUTO_ROWS = 200  # of a batch
 _BATCH_ROWS = 4096  # of a sparse matrix that are made dense at a time
 _LOOKED_AT = 1 << 21  # bytes of rows that are looked at, and are still in the cache for the product
 _FEWEST_TOGETHER = 256  # rows; a product for fewer takes longer
@@ -95,6 +97,7 @@ class NeuralEstimator(BaseEstimator):
         "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
         "device": "no_validation",
         "precision": [StrOptions(set(PRECISIONS)), None],
+        "data_on": [StrOptions(set(held.PLACES))],
         "validation_data": [tuple, list, None],
         "callbacks": [tuple, list, None],
         "metrics": [str, tuple, list, dict, None],
@@ -280,14 +283,24 @@ class NeuralEstimator(BaseEstimator):
         return sample_weight
 
     def _samples(self, X: Any, target: Any, weight: Any, backend: Backend) -> Samples:
-        """Return the data on the backend; a sparse X stays sparse until rows are taken."""
-        y = self._network_target(target, backend)
+        """Return the data, where they are to lie; a sparse X stays sparse until rows are taken."""
+        sparse = scipy.sparse.issparse(X)
+        at = backend if sparse else self._place(X, target, weight, backend)
+        y = self._network_target(target, at)
         if weight is not None:
-            weight = backend.asarray(weight)
-        if scipy.sparse.issparse(X):
+            weight = at.asarray(weight)
+        if sparse:
             return SparseSamples(X.tocsr(), y, weight)
-        x = backend.asarray(X)
-        return Samples(self._shaped(backend.packed(x) if self.shuffle else x), y, weight)
+        x = at.asarray(X)
+        kind = Samples if at is backend else held.HostSamples
+        return kind(self._shaped(at.packed(x) if self.shuffle else x), y, weight)
+
+    def _place(self, X: Any, target: Any, weight: Any, backend: Backend) -> Backend:
+        """Return the backend whose arrays the data are to be: the one that computes, or NumPy."""
+        size = _AUTO_ROWS if self.batch_size == "auto" else self.batch_size
+        if self.solver == "lbfgs" or size >= len(target):  # a step takes all rows
+            return backend
+        return held.home((X, target, weight), backend, self.data_on)
 
     def _shaped(self, x: Array) -> Array:
         return x
@@ -422,7 +435,7 @@ class NeuralEstimator(BaseEstimator):
 
     def _batch_rows(self, count: int) -> int:
         if self.batch_size == "auto":
-            return min(200, count)
+            return min(_AUTO_ROWS, count)
         if self.batch_size > count:
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
@@ -469,10 +482,9 @@ class NeuralEstimator(BaseEstimator):
     def _scored(self, trainer: PenalizedTrainer, validation: Samples) -> bool:
         """Score the validation samples; return whether this was the best epoch of early stopping."""
         forward = training.forward_pass(trainer.objective.layers, trainer.backend)
-        z = training.forward_in_batches(forward, trainer.result, validation.x, trainer.backend)
-        score = self._score_outputs(
-            z, validation.y, validation.weight, trainer.objective, trainer.backend
-        )
+        z = validation.outputs(forward, trainer.result, trainer.backend)
+        targets = validation.targets(trainer.backend)
+        score = self._score_outputs(z, *targets, trainer.objective, trainer.backend)
         if self.validation_scores_ is None:  # validation data that an earlier fit did not have
             self.validation_scores_ = []
         self.validation_scores_.append(score)
@@ -612,8 +624,12 @@ class NeuralEstimator(BaseEstimator):
         backend, forward, params = self._prediction()
         with backend.scope():
             if not scipy.sparse.issparse(X):
-                x = self._shaped(backend.asarray(X))
-                return training.forward_in_batches(forward, params, x, backend), backend
+
+                def brought(part: Any, first: int) -> Array:
+                    return self._shaped(backend.asarray(part))
+
+                z = training.forward_in_batches(forward, params, X, backend, bring=brought)
+                return z, backend
             X, rows = X.tocsr(), X.shape[0]
             parts = (
                 forward(params, self._shaped(dense(X[i : i + _BATCH_ROWS], backend)))

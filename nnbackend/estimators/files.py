@@ -78,6 +78,8 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
         ModelFileError: it is not an estimator's file, or is damaged.
     """
     network = serialization.load(path)
+    if "estimator" not in network.metadata:
+        raise ModelFileError(f"{path} holds a network and no estimator; nnbackend.load reads it")
     try:
         description = network.metadata["estimator"]
         cls = _CLASSES[description["class"]]

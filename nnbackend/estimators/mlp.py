@@ -150,6 +150,10 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         precision: what to compute in: ``"float32"`` or ``"float64"``, ``"tf32"``, or mixed precision,
             ``"float16"`` or ``"bfloat16"``; see :mod:`nnbackend.precision`. None: that of X, float64
             for whole numbers.
+        data_on: where data lie while they are learned from: ``"device"``, ``"host"``, or ``"auto"``: on
+            the device, unless they are on the host and larger than half of the device's free memory.
+            On the host they are read a block at a time, and the result is the same. A sparse X is on
+            the host whatever is said; lbfgs, and a batch of all rows, need all of them on the device.
 
     Attributes:
         coefs_: the weights of each layer, of shape (in, out).
@@ -206,6 +210,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         backend: str | Backend | None = None,
         device: Any = None,
         precision: str | None = None,
+        data_on: str = "auto",
     ) -> None:
         keep_arguments(self, locals())
 
@@ -262,6 +267,7 @@ class MLPRegressor(RegressorHead, MultilayerPerceptron):
         backend: str | Backend | None = None,
         device: Any = None,
         precision: str | None = None,
+        data_on: str = "auto",
     ) -> None:
         keep_arguments(self, locals())
 

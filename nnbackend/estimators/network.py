@@ -134,6 +134,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
         backend: str | Backend | None = None,
         device: Any = None,
         precision: str | None = None,
+        data_on: str = "auto",
     ) -> None:
         keep_arguments(self, locals())
 
@@ -193,5 +194,6 @@ class NetworkRegressor(RegressorHead, NetworkEstimator):
         backend: str | Backend | None = None,
         device: Any = None,
         precision: str | None = None,
+        data_on: str = "auto",
     ) -> None:
         keep_arguments(self, locals())

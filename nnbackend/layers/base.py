@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, TypeVar
 
+from nnbackend.activations import ACTIVATIONS
+from nnbackend.errors import given
 from nnbackend.registry import Registry
 from nnbackend.types import Layer
 
-__all__ = ["LAYERS", "check_layer", "register_layer"]
+__all__ = ["LAYERS", "check_layer", "not_a_pair", "register_layer"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -35,11 +37,23 @@ def check_layer(layer: Any) -> Layer:
     Raises:
         TypeError: it lacks a method of a layer, or is a class instead of an object.
     """
-    if isinstance(layer, type):
-        raise TypeError(
-            f"got the class {layer.__name__} instead of a layer; write {layer.__name__}(...)"
-        )
     # As isinstance(layer, Layer) would say, in a twentieth of the time.
-    if not (hasattr(layer, "init") and hasattr(layer, "forward")):
-        raise TypeError(f"a layer has the methods init and forward; got {layer!r}")
+    if isinstance(layer, type) or not (hasattr(layer, "init") and hasattr(layer, "forward")):
+        raise TypeError(
+            f"a layer has the methods init and forward; got {given(layer)}{_meant(layer)}"
+        )
     return layer  # type: ignore[no-any-return]
+
+
+def not_a_pair(found: object, layer: Layer, name: str, wanted: str) -> TypeError:
+    """Return the error for a layer one of whose functions returned something else than a pair."""
+    return TypeError(f"layer {name} ({type(layer).__name__}): {wanted}; got {type(found).__name__}")
+
+
+def _meant(value: Any) -> str:
+    """Return a hint at the layer that was meant by something that is none."""
+    if value in ACTIVATIONS if isinstance(value, str) else ACTIVATIONS.name_of(value):
+        return f"; as a layer that is Activation({value!r})"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"; that many outputs are Dense({value})"
+    return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nnbackend.layers.base import check_layer, register_layer
+from nnbackend.layers.base import check_layer, not_a_pair, register_layer
 from nnbackend.random import Generator
 from nnbackend.types import Array, Backward, Context, Layer, Params, Shape
 
@@ -41,9 +41,14 @@ class Sequential:
         shape = input_shape
         for i, layer in enumerate(self.layers):
             try:
-                params[str(i)], shape = layer.init(shape, rng.child(str(i)))
+                found = layer.init(shape, rng.child(str(i)))
             except ValueError as error:
                 raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from error
+            try:
+                params[str(i)], shape = found
+            except (TypeError, ValueError):
+                wanted = "init returns (params, output_shape)"
+                raise not_a_pair(found, layer, str(i), wanted) from None
         return params, shape
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
@@ -57,7 +62,11 @@ def run(
     """Run layers, given by name, in order; return the output and the backward pass."""
     backwards: list[tuple[str, Backward]] = []
     for name, layer in named:
-        x, layer_backward = layer.forward(params[name], x, ctx.child(name))
+        passed = layer.forward(params[name], x, ctx.child(name))
+        try:
+            x, layer_backward = passed
+        except (TypeError, ValueError):
+            raise not_a_pair(passed, layer, name, "forward returns (y, backward)") from None
         backwards.append((name, layer_backward))
 
     def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
@@ -66,7 +75,12 @@ def run(
         end = 0 if input_grad else _first_with_parameters(named, params)
         for i in range(len(backwards) - 1, end - 1, -1):
             name, layer_backward = backwards[i]
-            dy, grads[name] = layer_backward(dy, input_grad=input_grad or i > end)
+            passed = layer_backward(dy, input_grad=input_grad or i > end)
+            try:
+                dy, grads[name] = passed
+            except (TypeError, ValueError):
+                wanted = "its backward pass returns (dx, grads)"
+                raise not_a_pair(passed, named[i][1], name, wanted) from None
         return (dy if input_grad else None), grads
 
     return x, backward

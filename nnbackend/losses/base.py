@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from nnbackend import functional
 from nnbackend.backend import namespace
+from nnbackend.errors import given
 from nnbackend.registry import Registry
 from nnbackend.types import Array, Namespace
 
@@ -46,7 +47,7 @@ def get(spec: str | Loss) -> Loss:
     """
     loss = LOSSES.get(spec)
     if isinstance(loss, type) or not callable(loss):
-        raise TypeError(f"a loss is a name or a function, got {spec!r}")
+        raise TypeError(f"a loss is a name or a function, got {given(spec)}")
     return loss  # type: ignore[no-any-return]
 
 

@@ -30,14 +30,14 @@ def get(spec: str | Metric) -> Metric:
 
 
 def resolve(
-    specs: Iterable[str | Metric] | Mapping[str, Metric],
+    specs: Iterable[str | Metric] | Mapping[str, Metric] | None,
     outputs: str | None = None,
     shape: Shape = (),
 ) -> dict[str, Metric]:
     """Return metrics by name, as columns of a history are called.
 
     Args:
-        specs: names and functions, or functions by name.
+        specs: names and functions, or functions by name; None: none.
         outputs: what the outputs of the network mean; it goes to the metrics that ask for it and were
             not told otherwise. See :mod:`nnbackend.metrics.outputs`.
         shape: of one row of outputs.
@@ -47,8 +47,7 @@ def resolve(
         ValueError: a name is given twice, or is one of the history's own; or a metric makes no sense
             for such outputs.
     """
-    if isinstance(specs, str):
-        specs = [specs]
+    specs = [specs] if isinstance(specs, str) else () if specs is None else specs
     pairs = specs.items() if isinstance(specs, Mapping) else ((_name(s), s) for s in specs)
     metrics: dict[str, Metric] = {}
     for name, spec in pairs:

@@ -181,7 +181,10 @@ def read(
     ):
         target = xp.reshape(target, (count, width))
         if threshold is not None and bool(xp.any((target > 1) | (target < -1))):
-            raise ValueError("target must hold yes and no, as 1 and 0 (or -1), for each output")
+            raise ValueError(
+                "target must hold yes and no, as 1 and 0 (or -1), for each output: this is a metric "
+                "of classes; of numbers there are r2, rmse, mae"
+            )
     elif threshold is None and tuple(target.shape) == tuple(prediction.shape[:-1]):
         target = _class_numbers(xp.reshape(target, (count,)), width, xp)
     else:

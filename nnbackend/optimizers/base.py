@@ -19,6 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backend import Backend, namespace
 from nnbackend.checks import check_number, set_number
+from nnbackend.errors import given
 from nnbackend.registry import Registry
 from nnbackend.schedules import Constant, Scaled, Scheduled, is_schedule
 from nnbackend.tree import at, paths, tree_map, unflatten
@@ -54,7 +55,7 @@ def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
         optimizer: Optimizer = OPTIMIZERS.create(spec, **hyperparameters)
         return optimizer
     if not isinstance(spec, Optimizer):
-        raise TypeError(f"an optimizer is a name or an optimizer object, got {spec!r}")
+        raise TypeError(f"an optimizer is a name or an optimizer object, got {given(spec)}")
     return spec
 
 
