@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import pickle
 import re
 import sys
@@ -481,7 +482,15 @@ def test_the_batch_that_fits_is_not_far_below_what_fits(machine):
         net.fit(WIDE, WIDE[:, 0], batch_size=4 * caught.value.batch_size, verbose=0)
 
 
-@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+BFLOAT16 = pytest.param(
+    "bfloat16",
+    marks=pytest.mark.skipif(
+        importlib.util.find_spec("ml_dtypes") is None, reason="ml_dtypes is not installed"
+    ),
+)
+
+
+@pytest.mark.parametrize("precision", ["float16", BFLOAT16])
 def test_the_batch_that_fits_in_16_bits_is_neither_too_large_nor_far_below(machine, precision):
     machine.total = 1 << 20
     layers = [nnb.Dense(64, "tanh"), nnb.Dense(64, "relu"), nnb.Dense(1)]
@@ -504,7 +513,7 @@ HEAVY = {
 
 
 @pytest.mark.parametrize("heavy", HEAVY)
-@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "float16", BFLOAT16])
 @pytest.mark.parametrize(
     ("optimizer", "accumulate"),
     [("sgd", 1), ("adam", 1), ("sgd", 2), ("muon", 1),
