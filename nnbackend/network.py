@@ -47,7 +47,12 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 __all__ = ["Network"]
 
 _BATCH_SIZE = 32
-_REMADE = ("_trainer", "_body", "_forward")  # made again when they are needed: no copy takes them
+_REMADE = (
+    "_trainer",
+    "_body",
+    "_forward",
+    "_evaluating",
+)  # made again when they are needed: no copy takes them
 
 
 class Network:
@@ -110,6 +115,7 @@ class Network:
         self._last: Objective | None = None
         self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
         self._forward: Forward | None = None
+        self._evaluating: tuple[Layer, Forward] | None = None  # the pass that a loss looks at
         self._closed = False
         if input_shape is not None:
             self.build(input_shape)
@@ -215,7 +221,7 @@ class Network:
         Arrays that came from it, such as outputs and ``state_dict()``, stay as they are, and so do
         other networks. Closing twice does no harm.
         """
-        self._params = self._raw = self._last = self._forward = None
+        self._params = self._raw = self._last = self._forward = self._evaluating = None
         self._let_go()
         self._closed = True
         gc.collect()  # what refers to itself in a circle would keep its arrays for now
@@ -644,11 +650,15 @@ class Network:
             if source is None:
                 home = data.home((x, y, sample_weight), self.backend, "auto")
             objective = self._objective(loss, metrics, x if source is None else source, home)
+            if self._evaluating is None or self._evaluating[0] is not objective.layers:
+                forward = training.forward_pass(objective.layers, self.backend)
+                self._evaluating = objective.layers, forward
+            there = self.backend, self._evaluating[1]
             if source is not None:
                 with self._feed(source, objective.loss).epoch(1) as parts:
-                    return training.evaluate_parts(objective, self.params, parts, self.backend)
+                    return training.evaluate_parts(objective, self.params, parts, *there)
             samples = self._samples(x, y, objective.loss, sample_weight, home=home)
-            return training.evaluate(objective, self.params, samples, self.backend)
+            return training.evaluate(objective, self.params, samples, *there)
 
     # Parameters and description
 

@@ -4,10 +4,11 @@ Compiling a step takes as long as thousands of steps. A program depends on descr
 loss, optimiser, backend), not on parameters and data, which are handed to it. So it is kept by what
 describes it, and found again when another network, or another fit, is described by the same values.
 
-A description is a value if it is made of plain data, tuples and frozen dataclasses: the classes of this
-library, and of users' modules. Of functions and other objects nobody knows what they look at beside
-their arguments, or keep alive: a program with one of those in it is made anew each time. What else the
-methods of a dataclass read is, as everywhere under a compiler, read when the program is made.
+A description is a value if it is made of plain data, tuples, frozen dataclasses and functions: the
+classes and functions of this library, and of users' modules. Those that are made inside a function see
+its variables, which nobody can compare, and keep them alive, and so may any other object: a program with
+one of those in it is made anew each time. What else a function or a method reads is, as everywhere under
+a compiler, read when the program is made.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable
 from functools import lru_cache, wraps
+from types import FunctionType
 from typing import Any, TypeVar
 
 from nnbackend.backend import Backend
@@ -86,6 +88,8 @@ def _key(value: Any) -> Hashable:
         return float.hex(value)
     if kind is tuple:
         return tuple(map(_key, value))
+    if kind is FunctionType and not value.__closure__ and "<locals>" not in value.__qualname__:
+        return value  # type: ignore[no-any-return]
     return (kind, *[_key(getattr(value, name)) for name in _fields(kind)])
 
 

@@ -185,3 +185,42 @@ def test_an_estimator_that_is_fitted_again_compiles_nothing():
 
     assert fit(random_state=0) > 0
     assert fit(random_state=0) == fit(random_state=1, alpha=0.1, learning_rate_init=0.1) == 0
+
+
+def absolute_error(prediction, target):
+    """A loss of a module of one's own."""
+    xp, error = nnb.backend.namespace(prediction), prediction - target
+    return xp.mean(xp.abs(error)), xp.sign(error) / error.size
+
+
+def test_a_function_of_a_module_is_a_value():
+    assert fitted(loss=absolute_error)[1] > 0
+    assert fitted(loss=absolute_error)[1] == 0
+
+
+def test_a_function_that_sees_variables_of_another_is_not_shared():
+    def local(factor):
+        def loss(prediction, target):
+            value, dy = absolute_error(prediction, target)
+            return factor * value, factor * dy
+
+        return loss
+
+    by_factor = [fitted(loss=local(factor), optimizer=nnb.SGD(0.1))[0] for factor in (1.0, 3.0)]
+    assert not np.allclose(by_factor[0]["0.weight"], by_factor[1]["0.weight"])
+
+
+def test_evaluating_again_compiles_nothing_even_if_the_pass_is_not_shared():
+    @dataclass(frozen=True)
+    class Doubled:
+        def init(self, input_shape, rng):
+            return {}, input_shape
+
+        def forward(self, params, x, ctx):
+            return 2.0 * x, lambda dy, input_grad=True: (2.0 * dy, {})
+
+    net = nnb.Network([Doubled(), nnb.Dense(2)], backend="jax", input_shape=3)
+    first = net.evaluate(X, Y, loss="mse")
+    before = len(_compiled)
+    assert net.evaluate(X, Y, loss="mse") == first
+    assert len(_compiled) == before
