@@ -1,10 +1,10 @@
 """How much memory a network's work takes, counted on the host.
 
 The passes and the optimiser's update themselves are run with NumPy, on arrays as large as the backend's
-would be, and the memory is counted: of passes on batches of 2 and of 6 rows, whose peaks differ by 4
-rows, and of an update of parameters of those shapes, scaled down if they are large. So mixed precision
-counts as what it is: parameters, the optimiser's arrays and gradients for the update in float32; copies
-of parameters, activations and gradients inside the pass in 16 bits.
+would be, and the memory is counted: of passes on batches of some 16 and some 48 rows, whose peaks differ
+by the rows between, and of an update of parameters of those shapes, scaled down if they are large. So
+mixed precision counts as what it is: parameters, the optimiser's arrays and gradients for the update in
+float32; copies of parameters, activations and gradients inside the pass in 16 bits.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = ["Footprint", "parameter_bytes", "predicting", "training"]
 
-_FEW, _MORE = 16, 48  # rows
+_FEW, _MORE = 16, 48  # rows, or a few more
 _MOST = 1 << 28  # parameters; beyond, the gradients of the trial would fill the host
 _TRIED = 1 << 18  # parameters that an update is tried on
 

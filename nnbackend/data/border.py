@@ -87,9 +87,11 @@ def targets(
         ValueError: lengths or shapes do not match, or values are outside what the loss allows.
     """
     kind, rows, near = trait(loss, "targets"), int(x.shape[0]), backend.examiner
-    if kind in _CLASSES and near.name == "numpy" and len(output_shape) == 1:
+    most = max(math.prod(x.shape[1:]), 64)  # of more classes, rows of 0 and a 1 would be too long
+    few = kind in _CLASSES and output_shape != () and output_shape[-1] <= most
+    if few and near.name == "numpy" and len(output_shape) == 1:
         labels = _class_numbers(y, backend, (rows, *output_shape))
-        if labels is not None and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
+        if labels is not None:
             return backend.one_hot(labels, output_shape[-1])
     try:
         given = array = _named(backend.examined, y, name)
@@ -109,7 +111,7 @@ def targets(
     check_finite(array, near, name, first)
     if kind in _CLASSES:
         array = _class_targets(array, near, (rows, *output_shape), name, kind)
-        if len(array.shape) == 1 and output_shape[-1] <= max(math.prod(x.shape[1:]), 64):
+        if few and len(array.shape) == 1:
             return backend.one_hot(array, output_shape[-1])
     elif tuple(array.shape) != (rows, *output_shape):
         array = _reshaped(array, (rows, *output_shape), name, near)

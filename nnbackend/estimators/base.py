@@ -615,7 +615,7 @@ class NeuralEstimator(BaseEstimator):
             z = forward.again(params, X)
             if z is None:
                 with backend.scope():
-                    bring, rows = partial(self._part, X, backend), _rows_together(X, backend)
+                    bring, rows = partial(self._examined, X, backend), _rows_together(X, backend)
                     z = training.forward_in_batches(forward, params, X, backend, rows, bring)
             return z, backend
         check_is_fitted(self)
@@ -624,12 +624,10 @@ class NeuralEstimator(BaseEstimator):
         backend, forward, params = self._prediction()
         with backend.scope():
             if not scipy.sparse.issparse(X):
-
-                def brought(part: Any, first: int) -> Array:
-                    return self._shaped(backend.asarray(part))
-
-                z = training.forward_in_batches(forward, params, X, backend, bring=brought)
-                return z, backend
+                bring = partial(self._brought, backend)
+                return training.forward_in_batches(
+                    forward, params, X, backend, bring=bring
+                ), backend
             X, rows = X.tocsr(), X.shape[0]
             parts = (
                 forward(params, self._shaped(dense(X[i : i + _BATCH_ROWS], backend)))
@@ -641,11 +639,15 @@ class NeuralEstimator(BaseEstimator):
         """Return X, or raise what scikit-learn raises."""
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
-    def _part(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
+    def _brought(self, backend: Backend, part: Any, first: int) -> Array:
+        """Return some rows on the backend."""
+        return self._shaped(backend.asarray(part))
+
+    def _examined(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows of X on the backend, looked at just before they are used."""
         if not _finite(part):
             self._validated(X)
-        return self._shaped(backend.asarray(part))
+        return self._brought(backend, part, first)
 
     def _plain(self, X: Any) -> bool:
         """Return whether X needs no validation but for finite numbers: it is a fitting NumPy matrix.
