@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend import activations, data, losses, metrics, optimizers, random, training
+from nnbackend import activations, data, evaluation, inference, losses, metrics, optimizers, random
 from nnbackend import backend as backends
 from nnbackend.activations import Identity
 from nnbackend.backend import Backend, Forward
@@ -300,7 +300,7 @@ class Network:
     __call__ = forward
 
     def predict(
-        self, x: Any, *, batch_size: int = training.BATCH_ROWS, on_host: bool = False
+        self, x: Any, *, batch_size: int = inference.BATCH_ROWS, on_host: bool = False
     ) -> Array:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
@@ -316,8 +316,8 @@ class Network:
             OutOfMemoryError: the device has too little memory; the message says what would fit.
         """
         if self._forward is None:
-            self._forward = training.forward_pass(self.layers, self.backend)
-        if batch_size is training.BATCH_ROWS and not on_host:  # none is given
+            self._forward = inference.forward_pass(self.layers, self.backend)
+        if batch_size is inference.BATCH_ROWS and not on_host:  # none is given
             y = self._forward.again(self._params, x)
             if y is not None:
                 return y
@@ -331,7 +331,7 @@ class Network:
                     bring = partial(self._part, x)
                 else:
                     x = self._rows(x)
-                return training.forward_in_batches(
+                return inference.forward_in_batches(
                     self._forward, self.params, x, self.backend, size, bring
                 )
         except Exception as error:
@@ -358,7 +358,7 @@ class Network:
             outputs = data.outputs_of(x, forward, self.params, backend, size, check)
         else:
             x = self._rows(x)
-            outputs = training.outputs_of(forward, self.params, x, backend, size)
+            outputs = inference.outputs_of(forward, self.params, x, backend, size)
         if on_host:
             return np.concatenate([backend.to_numpy(y) for y in outputs])
         return backend.joined(outputs, int(x.shape[0]))
@@ -651,14 +651,14 @@ class Network:
                 home = data.home((x, y, sample_weight), self.backend, "auto")
             objective = self._objective(loss, metrics, x if source is None else source, home)
             if self._evaluating is None or self._evaluating[0] is not objective.layers:
-                forward = training.forward_pass(objective.layers, self.backend)
+                forward = inference.forward_pass(objective.layers, self.backend)
                 self._evaluating = objective.layers, forward
             there = self.backend, self._evaluating[1]
             if source is not None:
                 with self._feed(source, objective.loss).epoch(1) as parts:
-                    return training.evaluate_parts(objective, self.params, parts, *there)
+                    return evaluation.evaluate_parts(objective, self.params, parts, *there)
             samples = self._samples(x, y, objective.loss, sample_weight, home=home)
-            return training.evaluate(objective, self.params, samples, *there)
+            return evaluation.evaluate(objective, self.params, samples, *there)
 
     # Parameters and description
 

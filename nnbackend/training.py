@@ -20,7 +20,9 @@ from nnbackend import random, regularizers
 from nnbackend.accumulation import Parts, gradients, gradients_in_parts
 from nnbackend.backend import Backend, Forward
 from nnbackend.errors import DataError
+from nnbackend.evaluation import evaluate, evaluate_parts, joined_rows, measure
 from nnbackend.freezing import trained_part
+from nnbackend.inference import BATCH_ROWS, forward_in_batches, forward_pass
 from nnbackend.layout import layout_for
 from nnbackend.loss_scaling import LossScaled
 from nnbackend.losses import Loss
@@ -30,28 +32,19 @@ from nnbackend.optimizers import LBFGS, Constrained, Optimizer
 from nnbackend.optimizers.base import in_program, is_own
 from nnbackend.registry import is_built_in
 from nnbackend.sharing import shared
-from nnbackend.tree import flatten, leaves, unflatten
-from nnbackend.types import Array, Context, Layer, Params, Shape
+from nnbackend.tree import flatten, unflatten
+from nnbackend.types import Array, Context, Layer, Params
 
 __all__ = [
-    "BATCH_ROWS",
     "Begun",
     "Gather",
     "Objective",
     "Samples",
     "Trainer",
-    "batch_rows",
-    "evaluate",
-    "evaluate_parts",
-    "forward_in_batches",
-    "forward_pass",
-    "outputs_of",
     "taking",
     "training_step",
 ]
 
-BATCH_ROWS = 4096  # rows of a forward pass outside training
-_FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 _UNREAD = 256  # blocks of steps whose losses are on the device only
 
 
@@ -322,27 +315,6 @@ def training_step(
     return backend.scan(lambda backend: step_on(backend, data), see)
 
 
-@shared
-def _forward_pass(backend: Backend, layers: Layer) -> Forward:
-    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
-        ctx, network = Context(backend), computed(layers, backend)
-
-        def forward(params: Params, x: Array) -> Array:
-            return network.forward(params, x, ctx)[0]
-
-        return forward
-
-    # See training_step for what may be recorded.
-    if is_built_in(layers):
-        return backend.recorded(forward_on)
-    return Forward(backend.compile(forward_on(backend)))
-
-
-def forward_pass(layers: Layer, backend: Backend) -> Forward:
-    """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
-    return _forward_pass(backend, layers)
-
-
 class Trainer:
     """A network's parameters in training, with the optimiser's state and the count of its steps.
 
@@ -568,8 +540,8 @@ class Trainer:
         if heads:
             block.rows = sum(map(len, heads))
             block.outputs = self.backend.asarray(begun.outputs)
-            block.y = _joined([part.y for part in heads], self.backend)
-            block.weight = _joined([part.weight for part in heads], self.backend)
+            block.y = joined_rows([part.y for part in heads], self.backend)
+            block.weight = joined_rows([part.weight for part in heads], self.backend)
         return block
 
     def _settle(self, blocks: list[_Block]) -> None:
@@ -652,9 +624,9 @@ class Trainer:
         if not self.objective.metrics:
             return None, None, None
         return (
-            _joined([block.outputs for block in blocks], self.backend),
-            _joined([block.y for block in blocks], self.backend),
-            _joined([block.weight for block in blocks], self.backend),
+            joined_rows([block.outputs for block in blocks], self.backend),
+            joined_rows([block.y for block in blocks], self.backend),
+            joined_rows([block.weight for block in blocks], self.backend),
         )
 
     def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
@@ -666,122 +638,6 @@ class Trainer:
         if isinstance(samples, Samples):
             return evaluate(*what, samples, self.backend, self._forward)
         return evaluate_parts(*what, samples, self.backend, self._forward)
-
-
-def evaluate(
-    objective: Objective,
-    params: Params,
-    samples: Samples,
-    backend: Backend,
-    forward: Forward | None = None,
-) -> dict[str, float]:
-    """Return the loss and the metrics over all samples; ``forward`` is the pass, if it is there."""
-    z = samples.outputs(forward or forward_pass(objective.layers, backend), params, backend)
-    y, weight = samples.targets(backend)
-    extra = () if weight is None else (weight,)
-    value, _ = objective.loss(z, y, *extra)
-    value = value + regularizers.penalty(objective.penalties, params)
-    return {"loss": float(value)} | measure(objective, z, y, weight, backend)
-
-
-def evaluate_parts(
-    objective: Objective,
-    params: Params,
-    parts: Iterable[tuple[Samples, int]],
-    backend: Backend,
-    forward: Forward | None = None,
-) -> dict[str, float]:
-    """Return the loss and the metrics over samples that come in blocks.
-
-    One block is in memory at a time; for metrics the outputs and the targets of all are kept.
-    """
-    forward = forward or forward_pass(objective.layers, backend)
-    values, masses, kept = [], [], []
-    for part, _ in parts:
-        z = forward_in_batches(forward, params, part.x, backend)
-        extra = () if part.weight is None else (part.weight,)
-        values.append(objective.loss(z, part.y, *extra)[0])
-        masses.append(len(part) if part.weight is None else float(backend.xp.sum(part.weight)))
-        if objective.metrics:
-            kept.append((z, part.y, part.weight))
-        del part
-    mass = np.asarray(masses, dtype=np.float64)
-    value = backend.read(values) @ mass / mass.sum()
-    figures = {"loss": float(value + regularizers.penalty(objective.penalties, params))}
-    if not kept:
-        return figures
-    z, y, weight = (_joined(arrays, backend) for arrays in zip(*kept, strict=True))
-    return figures | measure(objective, z, y, weight, backend)
-
-
-def measure(
-    objective: Objective, z: Array, y: Array, weight: Array | None, backend: Backend
-) -> dict[str, float]:
-    """Return the metrics, given the outputs that the loss took."""
-    if not objective.metrics:
-        return {}
-    prediction, _ = objective.output(z, Context(backend))
-    extra = () if weight is None else (weight,)
-    return {name: float(f(prediction, y, *extra)) for name, f in objective.metrics.items()}
-
-
-def forward_in_batches(
-    forward: Forward,
-    params: Params,
-    x: Array,
-    backend: Backend,
-    batch_size: int = BATCH_ROWS,
-    bring: Callable[[Any, int], Array] | None = None,
-) -> Array:
-    """Return the outputs for all rows, computed a batch at a time to bound the memory.
-
-    Args:
-        forward: the pass.
-        params: the parameters.
-        x: the rows.
-        backend: that computes.
-        batch_size: rows computed at a time, or fewer where that is faster.
-        bring: from rows of ``x``, and the number of their first, to rows on the backend; None: they are
-            there.
-    """
-    rows = x.shape[0]
-    size = batch_rows(params, x.shape, backend, batch_size)
-    if rows <= size:
-        return forward(params, x if bring is None else bring(x, 0))
-    return backend.joined(outputs_of(forward, params, x, backend, size, bring), rows)
-
-
-def outputs_of(
-    forward: Forward,
-    params: Params,
-    x: Array,
-    backend: Backend,
-    batch_size: int,
-    bring: Callable[[Any, int], Array] | None = None,
-) -> Iterator[Array]:
-    """Yield the outputs of a batch at a time; see :func:`forward_in_batches`."""
-    rows = x.shape[0]
-    size = batch_rows(params, x.shape, backend, batch_size)
-    for start in range(0, rows, size):
-        part = x[start : min(start + size, rows), ...]
-        yield forward(params, part if bring is None else bring(part, start))
-
-
-def batch_rows(params: Params, shape: Shape, backend: Backend, most: int) -> int:
-    """Return how many rows of an array to compute at a time: ``most``, or fewer where that is faster."""
-    size = min(most, shape[0])
-    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
-        size = min(size, _cached_rows(params, shape, backend))
-    return size
-
-
-def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
-    """Return how many rows to compute at a time, so that the widest layer's input stays in the cache."""
-    assert backend.forward_bytes is not None
-    widths = [n for p in leaves(params) for n in p.shape[-1:]]
-    numbers: int = math.prod(shape[1:-1]) * max(shape[-1], *widths, 1)
-    row_bytes: int = numbers * backend.xp.finfo(backend.dtype).bits // 8
-    return max(_FEWEST_ROWS, backend.forward_bytes // row_bytes)
 
 
 def _parts(
@@ -808,13 +664,6 @@ def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:
     """Return how many rows to gather at a time: whole batches, about as large as the backend likes."""
     row_bytes: int = 8 * math.prod(samples.x.shape[1:])
     return batch_size * max(1, block_bytes // (row_bytes * batch_size))
-
-
-def _joined(parts: Sequence[Array | None], backend: Backend) -> Array | None:
-    """Return the rows of successive blocks together."""
-    if parts[0] is None or len(parts) == 1:
-        return parts[0]
-    return backend.xp.concat(list(parts))
 
 
 def _padded(block: Samples, rows: int, backend: Backend) -> Samples:

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from tools import assert_equal, host
+from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.data import held
@@ -116,8 +116,8 @@ def test_what_nobody_counts_is_on_the_device(backend, places, monkeypatch):
 
 
 def test_evaluating_from_the_host_is_the_same(backend, monkeypatch):
-    rows = nnb.training.batch_rows
-    for module in (nnb.training, held):
+    rows = nnb.inference.batch_rows
+    for module in (nnb.inference, held):
         monkeypatch.setattr(module, "batch_rows", lambda *given: min(rows(*given), 16))
     net = network(backend).build(6)
     ask = {"loss": "softmax_cross_entropy", "metrics": ["accuracy", "f1"], "sample_weight": WEIGHTS}
@@ -201,7 +201,12 @@ def test_a_run_goes_on_wherever_its_data_lie(backend, tmp_path):
     network(backend).fit(X, LABELS, epochs=4, callbacks=[keep, Leave()], **task)
     resumed = network(backend)
     resumed.fit(X, LABELS, epochs=4, callbacks=[keep], resume=tmp_path, data_on="host", **task)
-    assert_equal(host(backend, resumed.params), host(backend, whole.params))
+    # What XLA makes of blocks of other lengths may round otherwise, on some processors.
+    found, expected = host(backend, resumed.params), host(backend, whole.params)
+    if backend.static_shapes:
+        assert_close(found, expected, 1e-6)
+    else:
+        assert_equal(found, expected)
 
 
 def test_the_reading_thread_ends_with_the_run(backend, monkeypatch):

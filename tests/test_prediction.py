@@ -14,7 +14,7 @@ from test_replay import Plain
 from tools import host
 
 import nnbackend as nnb
-from nnbackend import training
+from nnbackend import inference
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.backends.recording import Call
 
@@ -287,7 +287,7 @@ def test_as_many_rows_at_a_time_as_the_cache_holds(shape, width, size, most):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_rows_are_converted_a_part_at_a_time(kind, order):
     net, x = network(), np.asarray(5 * rows((9000, 4)), kind, order=order)
-    forward = training.forward_pass(net.layers, Plain())
+    forward = inference.forward_pass(net.layers, Plain())
     expected = [forward(net.params, x[i : i + 4096].astype("f4")) for i in (0, 4096, 8192)]
     np.testing.assert_array_equal(net.predict(x), np.concatenate(expected))
 

@@ -12,7 +12,7 @@ from cases import rows
 from tools import assert_equal, host
 
 import nnbackend as nnb
-from nnbackend import full_batch, layout, training
+from nnbackend import full_batch, inference, layout, training
 
 jax = pytest.importorskip("jax")
 
@@ -39,7 +39,7 @@ def _forgotten():
 def forget():
     for program in (
         training._compiled_training_step,
-        training._forward_pass,
+        inference._forward_pass,
         layout._leaves,
         full_batch._program,
     ):
@@ -110,7 +110,7 @@ def test_every_other_difference_is_another_program(other):
 
 def test_zeros_of_two_signs_are_two_values():
     backend = nnb.get_backend("jax")
-    made = [training._forward_pass(backend, Shifted(by)) for by in (0.0, -0.0, 0.0, -0.0)]
+    made = [inference._forward_pass(backend, Shifted(by)) for by in (0.0, -0.0, 0.0, -0.0)]
     assert made[0] is made[2] is not made[1] is made[3]
 
 
@@ -163,9 +163,9 @@ def test_a_program_keeps_neither_network_nor_data():
 
 def test_only_the_latest_programs_are_kept():
     backend = nnb.get_backend("jax")
-    first = weakref.ref(training._forward_pass(backend, Shifted(0.5)))
+    first = weakref.ref(inference._forward_pass(backend, Shifted(0.5)))
     for number in range(64):
-        training._forward_pass(backend, Shifted(float(number)))
+        inference._forward_pass(backend, Shifted(float(number)))
     gc.collect()
     assert first() is None
 
@@ -224,3 +224,13 @@ def test_evaluating_again_compiles_nothing_even_if_the_pass_is_not_shared():
     before = len(_compiled)
     assert net.evaluate(X, Y, loss="mse") == first
     assert len(_compiled) == before
+
+
+def test_loss_and_metrics_outside_training_compile_nothing():
+    labels = np.arange(len(X)) % 3
+    net = nnb.Network(
+        [nnb.Dense(3, regularizer=nnb.regularizers.L2(0.1))], backend="jax", input_shape=3
+    )
+    before = len(_compiled)
+    net.evaluate(X, labels, loss="softmax_cross_entropy", metrics=["accuracy", "f1", "log_loss"])
+    assert len(_compiled) <= before + 2  # the pass, and one-hot rows of labels

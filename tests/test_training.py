@@ -161,6 +161,39 @@ def test_evaluate_takes_loss_and_metrics_of_the_last_fit(backend):
     assert set(net.evaluate(X, labels, metrics=())) == {"loss"}
 
 
+@pytest.mark.parametrize("which", ["loss", "metric", "regularizer"])
+def test_what_users_write_gets_arrays_of_the_library_in_evaluations_too(which, backend):
+    seen = []
+
+    def loss(prediction, target):
+        seen.extend([prediction, target])
+        return nnb.losses.get("mse")(prediction, target)
+
+    def metric(prediction, target):
+        seen.extend([prediction, target])
+        return nnb.metrics.get("mae")(prediction, target)
+
+    def regularizer(weight):
+        seen.append(weight)
+        return backend.xp.sum(weight), backend.xp.ones_like(weight)
+
+    layer = nnb.Dense(
+        Y.shape[1], regularizer=regularizer if which == "regularizer" else nnb.regularizers.L1(0.5)
+    )
+    net = nnb.Network([layer], backend=backend, input_shape=X.shape[1])
+    own = net.evaluate(
+        X,
+        Y,
+        loss=loss if which == "loss" else "mse",
+        metrics=[metric if which == "metric" else "mae"],
+    )
+    assert seen
+    assert all(backend.owns(array) for array in seen)
+    if which != "regularizer":
+        expected = net.evaluate(X, Y, loss="mse", metrics=["mae"])
+        assert [*own.values()] == pytest.approx([*expected.values()], rel=1e-5)
+
+
 def test_evaluate_without_a_loss_asks_for_one(backend):
     with pytest.raises(ValueError, match="loss="):
         network(backend).evaluate(X, Y)

@@ -24,7 +24,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from nnbackend import losses, metrics, optimizers, training
+from nnbackend import inference, losses, metrics, optimizers
 from nnbackend.activations import ACTIVATIONS, Identity
 from nnbackend.backend import BACKENDS, Backend, Forward, get_backend, namespace
 from nnbackend.composition import weights_with
@@ -481,7 +481,7 @@ class NeuralEstimator(BaseEstimator):
 
     def _scored(self, trainer: PenalizedTrainer, validation: Samples) -> bool:
         """Score the validation samples; return whether this was the best epoch of early stopping."""
-        forward = training.forward_pass(trainer.objective.layers, trainer.backend)
+        forward = inference.forward_pass(trainer.objective.layers, trainer.backend)
         z = validation.outputs(forward, trainer.result, trainer.backend)
         targets = validation.targets(trainer.backend)
         score = self._score_outputs(z, *targets, trainer.objective, trainer.backend)
@@ -616,7 +616,7 @@ class NeuralEstimator(BaseEstimator):
             if z is None:
                 with backend.scope():
                     bring, rows = partial(self._examined, X, backend), _rows_together(X, backend)
-                    z = training.forward_in_batches(forward, params, X, backend, rows, bring)
+                    z = inference.forward_in_batches(forward, params, X, backend, rows, bring)
             return z, backend
         check_is_fitted(self)
         self._check_home(X, method)
@@ -625,7 +625,7 @@ class NeuralEstimator(BaseEstimator):
         with backend.scope():
             if not scipy.sparse.issparse(X):
                 bring = partial(self._brought, backend)
-                return training.forward_in_batches(
+                return inference.forward_in_batches(
                     forward, params, X, backend, bring=bring
                 ), backend
             X, rows = X.tocsr(), X.shape[0]
@@ -699,7 +699,7 @@ class NeuralEstimator(BaseEstimator):
             if len(known) == len(sources) and all(map(operator.is_, known, sources)):
                 return backend, forward, placed
         backend = self._fitted_backend()
-        forward = training.forward_pass(self._layers, backend)
+        forward = inference.forward_pass(self._layers, backend)
         placed = self._kept_params()
         # NumPy's parameters are used where they are, so that changes made to them count.
         if backend.name != "numpy" or self._result_home() is not HOST:
@@ -831,6 +831,6 @@ def _finite(x: Array) -> bool:
 def _rows_together(X: Any, backend: Backend) -> int:
     """Return how many rows of a NumPy matrix to look at and to compute at a time."""
     if backend.forward_bytes is None:
-        return training.BATCH_ROWS
+        return inference.BATCH_ROWS
     row_bytes: int = X.shape[1] * X.itemsize
-    return min(max(_LOOKED_AT // row_bytes, _FEWEST_TOGETHER), training.BATCH_ROWS)
+    return min(max(_LOOKED_AT // row_bytes, _FEWEST_TOGETHER), inference.BATCH_ROWS)
