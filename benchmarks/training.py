@@ -29,7 +29,7 @@ def steps(options: Options) -> Tables:
     """Return the time of a training step of the five networks, over fresh batches."""
     tables = []
     for sizes, batch in NETWORKS[: 3 if options.quick else None]:
-        task = step_task(sizes, batch, 0.05 if options.quick else 0.25)
+        task = step_task(sizes, batch, 0.05 if options.quick else 0.5)
         rows = race(entered("STEPS", task, options), options, task.steps)
         title = f"Training step, {name_of(sizes)}, batch {batch}"
         tables.append(

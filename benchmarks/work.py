@@ -116,12 +116,14 @@ def step_task(
     least: int = 8,
     **settings: Any,
 ) -> Task:
-    """Return a task of as many different batches as take about ``seconds``.
+    """Return a task of as many different batches as take about ``seconds``, where a step has its cost.
+
+    What a fit does once, as checking data and recording a step, then shows as the little that it is.
 
     Args:
         sizes: of the layers.
         batch: rows of a step.
-        seconds: that an epoch should take.
+        seconds: that an epoch should take, at 60 µs for each step besides its operations.
         speed: operations in a second.
         room: bytes for the rows.
         least: steps at least; so many that what a fit does once does not count for much.
@@ -129,6 +131,6 @@ def step_task(
     """
     wanted = seconds / (60e-6 + operations(sizes, batch) / speed)
     fit = room / (4 * batch * sizes[0])
-    steps = int(max(least, min(wanted, fit, 2000)))
+    steps = int(max(least, min(wanted, fit)))
     x, y = images(steps * batch, sizes[0], sizes[-1])
     return Task(sizes, batch, x, y, initial(sizes), **settings)

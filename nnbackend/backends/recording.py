@@ -16,6 +16,7 @@ meanwhile is right.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -276,7 +277,7 @@ class Recorder:
     def _new(self, shape: tuple[int, ...], dtype: Any) -> Watched:
         """Return memory for a result: a piece that nobody refers to any more, or a new one."""
         dtype = np.dtype(dtype)
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         size = max(-(-count * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT, _ALIGNMENT)
         fitting = [raw for raw in self._free if size <= raw.nbytes <= 2 * size]
         if fitting:
@@ -551,7 +552,7 @@ def _owner(array: Array) -> np.ndarray[Any, Any]:
 
 def _aligned(size: int) -> np.ndarray[Any, Any]:
     raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
+    start = -_address(raw) % _ALIGNMENT
     return raw[start : start + size]
 
 
@@ -564,6 +565,6 @@ def _address(array: Array) -> int:
 
 
 def _same_memory(a: Array, b: Array) -> bool:
-    return (a.ctypes.data, a.shape, a.strides, a.dtype) == (
-        b.ctypes.data, b.shape, b.strides, b.dtype
+    return (_address(a), a.shape, a.strides, a.dtype) == (
+        _address(b), b.shape, b.strides, b.dtype
     )  # fmt: skip
