@@ -113,7 +113,8 @@ def step_task(
     *,
     speed: float = 2e11,
     room: int = 1 << 28,
-    least: int = 8,
+    least: int = 16,
+    most: int = 5000,
     **settings: Any,
 ) -> Task:
     """Return a task of as many different batches as take about ``seconds``, where a step has its cost.
@@ -127,10 +128,11 @@ def step_task(
         speed: operations in a second.
         room: bytes for the rows.
         least: steps at least; so many that what a fit does once does not count for much.
+        most: steps at most.
         settings: further attributes of the task.
     """
     wanted = seconds / (60e-6 + operations(sizes, batch) / speed)
     fit = room / (4 * batch * sizes[0])
-    steps = int(max(least, min(wanted, fit)))
+    steps = int(max(least, min(wanted, fit, most)))
     x, y = images(steps * batch, sizes[0], sizes[-1])
     return Task(sizes, batch, x, y, initial(sizes), **settings)

@@ -13,7 +13,8 @@ from nnbackend.tree import tree_map
 from nnbackend.types import Array, Context, Params
 
 if TYPE_CHECKING:
-    from nnbackend.training import Objective, Samples
+    from nnbackend.objective import Objective
+    from nnbackend.samples import Samples
 
 __all__ = ["evaluate", "evaluate_parts", "joined_rows", "measure"]
 

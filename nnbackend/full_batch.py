@@ -17,8 +17,9 @@ from nnbackend.loop import Loop
 from nnbackend.losses import Loss
 from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
 from nnbackend.regularizers import Terms, penalized
+from nnbackend.samples import Samples
 from nnbackend.sharing import shared
-from nnbackend.training import Samples, Trainer
+from nnbackend.training import Trainer
 from nnbackend.tree import flatten, unflatten
 from nnbackend.types import Array, Context, Layer, Params
 

@@ -16,7 +16,8 @@ from nnbackend.data.feed import Feed
 from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.history import History
 from nnbackend.sameness import check_same, identity, sample
-from nnbackend.training import Begun, Samples, Trainer
+from nnbackend.samples import Samples
+from nnbackend.training import Begun, Trainer
 from nnbackend.tree import flatten, unflatten
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import gc
 import math
 import os
@@ -21,32 +20,32 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend import activations, data, evaluation, inference, losses, metrics, optimizers, random
 from nnbackend import backend as backends
-from nnbackend.activations import Identity
+from nnbackend import data, evaluation, inference, losses, optimizers, random, summary
 from nnbackend.backend import Backend, Forward
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.checks import check_size
-from nnbackend.class_weight import ClassWeight, by_class
-from nnbackend.composition import weights_with
+from nnbackend.class_weight import ClassWeight
+from nnbackend.data.intake import BATCH_SIZE, Intake, home_for
 from nnbackend.errors import nearest
 from nnbackend.history import History
-from nnbackend.layers import Activation, Dense, Sequential
+from nnbackend.layers import Sequential
 from nnbackend.layers.ending import without_output_activation
 from nnbackend.loop import Loop, raise_divergence
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.mixed import computed
+from nnbackend.objective import Objective, objective_for
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.samples import Samples
 from nnbackend.shortage import explained, guarded
-from nnbackend.training import Objective, Samples, Trainer
+from nnbackend.training import Trainer
 from nnbackend.tree import flatten, tree_map, unflatten
 from nnbackend.types import Array, Context, Layer, Params, Shape
 
 __all__ = ["Network"]
 
-_BATCH_SIZE = 32
 _REMADE = (
     "_trainer",
     "_body",
@@ -414,7 +413,7 @@ class Network:
         loss: str | Loss = "mse",
         optimizer: str | Optimizer = "adam",
         epochs: int = 1,
-        batch_size: int | None = _BATCH_SIZE,
+        batch_size: int | None = BATCH_SIZE,
         shuffle: bool = True,
         validation_data: Any = None,
         validation_split: float | None = None,
@@ -497,26 +496,29 @@ class Network:
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
             source = data.source_of(x, y, sample_weight)
-            home = self._home(x, y, sample_weight, data_on, batch_size, chosen)
+            arrays, whole = (x, y, sample_weight), isinstance(chosen, LBFGS)
+            home = home_for(arrays, self.backend, data_on, None if whole else batch_size)
             objective = self._objective(loss, metrics, x if source is None else source, home)
+            intake = self._intake(objective.loss)
             validation: Samples | data.Feed | None = None
             if validation_data is not None:
-                validation = self._validation(validation_data, objective.loss, epochs, data_on)
+                validation = intake.validation(validation_data, epochs, data_on)
             samples: Samples | data.Feed
             if source is None:
-                samples = self._samples(x, y, objective.loss, sample_weight, home=home)
+                samples = intake.samples(x, y, sample_weight, home=home)
             else:
                 seed = self.seed if shuffle else None
-                samples = self._streamed(source, objective.loss, batch_size, seed, epochs)
+                samples = intake.streamed(source, batch_size, seed, epochs)
             rows = None
             if validation_split is not None:
-                rows, validation = self._split(samples, y, validation_split, stratify, groups)
+                asked = validation_split, self.seed, stratify, groups
+                rows, validation = intake.split(samples, y, *asked)
             elif stratify or groups is not None:
                 raise ValueError(
                     "stratify and groups belong to validation_split, which is not given"
                 )
             if class_weight is not None:
-                samples = self._weighted_by_class(samples, class_weight, objective.loss, rows)
+                samples = intake.weighted_by_class(samples, class_weight, rows)
             fitted, measured = objective, None
             if profile:
                 from nnbackend.profiling import profiled
@@ -589,7 +591,7 @@ class Network:
         with self.backend.scope(), self._unbuilt_if_refused():
             chosen = optimizers.get(optimizer)
             objective = self._objective(loss, (), x)
-            samples = self._samples(x, y, objective.loss, sample_weight)
+            samples = self._intake(objective.loss).samples(x, y, sample_weight)
         with self.backend.scope():
             trainer = self._trainer
             rule = self._rule(chosen)
@@ -653,11 +655,11 @@ class Network:
             if self._evaluating is None or self._evaluating[0] is not objective.layers:
                 forward = inference.forward_pass(objective.layers, self.backend)
                 self._evaluating = objective.layers, forward
-            there = self.backend, self._evaluating[1]
+            there, intake = (self.backend, self._evaluating[1]), self._intake(objective.loss)
             if source is not None:
-                with self._feed(source, objective.loss).epoch(1) as parts:
+                with intake.feed(source).epoch(1) as parts:
                     return evaluation.evaluate_parts(objective, self.params, parts, *there)
-            samples = self._samples(x, y, objective.loss, sample_weight, home=home)
+            samples = intake.samples(x, y, sample_weight, home=home)
             return evaluation.evaluate(objective, self.params, samples, *there)
 
     # Parameters and description
@@ -755,34 +757,14 @@ class Network:
 
     def summary_rows(self) -> list[tuple[str, str, str, int]]:
         """Return name, layer, output shape and number of parameters of each layer."""
-        rows, shape = [], self.input_shape
-        for i, layer in enumerate(self.layers.layers):
-            text = "?"
-            if shape is not None:
-                _, shape = layer.init(shape, random.ShapesOnly((0, 0)))
-                text = str(tuple(shape))
-            params = {} if self._params is None else self._params[str(i)]
-            count = sum(math.prod(p.shape) for p in flatten(params).values())
-            rows.append((str(i), layer_line(layer), text, count))
-        return rows
+        return summary.rows(self.layers.layers, self.input_shape, self._params)
 
     def summary(self) -> str:
         """Return a table of layers, output shapes and numbers of parameters."""
-        header = ("", "layer", "output", "parameters")
-        layers = self.summary_rows()
-        rows = [(name, layer, shape, f"{count:,}") for name, layer, shape, count in layers]
-        total = sum(count for *_, count in layers)
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(4)]
-        lines = [
-            f"{a:>{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}".rstrip()
-            for a, b, c, d in [header, *rows]
-        ]
-        shape = "not built" if self.input_shape is None else f"input {self.input_shape}"
-        where = f"{self.backend.name} on {self.backend.device_name()}, {self.backend.numbers()}"
-        return "\n".join([*lines, f"{total:,} parameters, {shape}, {where}"])
+        return summary.table(self.summary_rows(), self.input_shape, self.backend)
 
     def __repr__(self) -> str:
-        layers = ", ".join(layer_line(layer) for layer in self.layers.layers)
+        layers = ", ".join(summary.line(layer) for layer in self.layers.layers)
         precision = ""
         if self.backend.precision != self.backend.dtype_name:
             precision = f"precision={self.backend.precision!r}, "
@@ -815,128 +797,9 @@ class Network:
             self.build(tuple(x.shape[1:]))
         return x
 
-    def _samples(
-        self,
-        x: Any,
-        y: Any,
-        loss: Loss,
-        weight: Any,
-        prefix: str = "",
-        home: Backend | None = None,
-    ) -> Samples:
-        """Return checked samples on the backend, or on the host if that is their ``home``."""
-        backend = home or self.backend
-        rows = self._rows(x, f"{prefix}X", backend)
-        assert self.output_shape is not None
-        target = data.targets(y, backend, loss, self.output_shape, rows, f"{prefix}y")
-        weight = data.weights(weight, backend, int(rows.shape[0]))
-        return (Samples if backend is self.backend else data.HostSamples)(rows, target, weight)
-
-    def _home(
-        self,
-        x: Any,
-        y: Any,
-        weight: Any,
-        data_on: str,
-        batch_size: int | None,
-        optimizer: Optimizer,
-    ) -> Backend:
-        """Return the backend on which the samples of a fit are to lie: see ``fit``'s ``data_on``."""
-        home = data.home((x, y, weight), self.backend, data_on)
-        if home is self.backend:
-            return home
-        # A step that takes all rows needs all of them there.
-        whole = batch_size is None or batch_size >= math.prod(np.shape(x)[:1])
-        return self.backend if whole or isinstance(optimizer, LBFGS) else home
-
-    def _streamed(
-        self,
-        source: data.Source,
-        loss: Loss,
-        batch_size: int | None,
-        seed: int | None,
-        epochs: int,
-    ) -> data.Feed:
-        """Return the feed of a source to learn from."""
-        if source.whole_batches and batch_size not in (_BATCH_SIZE, None):
-            raise ValueError(
-                "batches are steps as they are given: leave batch_size out, or have their rows "
-                "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
-            )
-        return self._feed(source, loss, batch_size, seed, epochs)
-
-    def _split(
-        self, samples: Samples | data.Feed, y: Any, fraction: float, stratify: bool, groups: Any
-    ) -> tuple[np.ndarray[Any, Any], Samples]:
-        """Return the numbers of the rows to learn from, and the others as samples."""
-        if not isinstance(samples, Samples):
-            raise ValueError("what streams cannot be split; give validation_data")
-        classes = data.host(y) if stratify else None
-        kept, held_out = data.split(
-            len(samples), fraction, self.seed, classes=classes, groups=groups
-        )
-        if samples.weight is not None:
-            home = samples.home(self.backend)
-            for part in (kept, held_out):
-                index = home.asarray(part, dtype=home.xp.int32)
-                weight = home.xp.take(samples.weight, index, axis=0)
-                data.check_some_weight(weight, home, " of either part of the split")
-        return kept, samples.take(held_out, self.backend)
-
-    def _weighted_by_class(
-        self, samples: Samples | data.Feed, class_weight: ClassWeight, loss: Loss, rows: Any
-    ) -> Samples:
-        """Return the samples with weights by class, of which ``rows`` are learned from."""
-        if not isinstance(samples, Samples):
-            raise ValueError(
-                "class_weight needs all classes at hand, and what streams does not show them: "
-                "give a weight for each row with the batches"
-            )
-        classes, home = (self.output_shape or (1,))[-1], samples.home(self.backend)
-        given = {"weight": samples.weight, "rows": rows}
-        by = by_class(class_weight, samples.y, loss, home, classes, **given)
-        samples = dataclasses.replace(samples, class_weight=by)
-        weight = samples.learned().weight
-        if rows is not None:
-            weight = home.xp.take(weight, home.asarray(rows, dtype=home.xp.int32), axis=0)
-        data.check_some_weight(weight, home, " that are learned from, with class_weight")
-        return samples
-
-    def _validation(self, given: Any, loss: Loss, epochs: int, data_on: str) -> Samples | data.Feed:
-        batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
-        if batches or not isinstance(given, tuple | list):
-            given = (given,)
-        elif len(given) not in (2, 3):
-            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        x, y, weight = (*given, None, None)[:3]
-        if y is None and hasattr(x, "shape"):
-            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-        source = data.source_of(x, y, weight)
-        if source is not None:
-            return self._feed(source, loss, epochs=epochs, name="validation ")
-        home = data.home((x, y, weight), self.backend, data_on)
-        return self._samples(x, y, loss, weight, "validation ", home)
-
-    def _feed(
-        self,
-        source: data.Source,
-        loss: Loss,
-        batch_size: int | None = 4096,
-        seed: int | None = None,
-        epochs: int = 1,
-        name: str = "",
-    ) -> data.Feed:
-        """Return what training takes from a source."""
-        if source.single_use and epochs > 1:
-            raise ValueError(
-                f"the {name}batches come from an iterator, which can be gone through only once, and "
-                f"there are {epochs} epochs: give the function that makes it, without calling it, "
-                "so that each epoch begins anew"
-            )
-        assert self.input_shape is not None
-        assert self.output_shape is not None
-        shapes = self.input_shape, self.output_shape
-        return data.Feed(source, self.backend, loss, shapes, batch_size, seed, name)
+    def _intake(self, loss: Loss) -> Intake:
+        """Return what brings data to the network, which is built."""
+        return Intake(self.backend, self.input_shape or (), self.output_shape or (), loss)
 
     def _objective(
         self,
@@ -945,56 +808,16 @@ class Network:
         x: Any,
         home: Backend | None = None,
     ) -> Objective:
-        """Return what to minimise: a loss that contains the output activation gets it taken off."""
+        """Return what to minimise; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
-        absorbed = losses.absorbed_activation(chosen)
         if self._params is None:
-            # Builds the network: the output's shape is needed below.
             if isinstance(x, data.Source):
                 self.build(x.feature_shape())
             else:
                 self._rows(x, home=home)
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *without_output_activation(self.layers)
-        _, layers, last = self._body
-        ends_in = activations.ACTIVATIONS.name_of(last)
-        name = losses.LOSSES.name_of(chosen)
-        if ends_in in losses.trait(chosen, "refuses"):
-            wanted = "no output activation" + (f" or {absorbed}" if absorbed else "")
-            raise ValueError(
-                f"the loss {name} goes with {wanted}, but the network ends in {ends_in}"
-            )
-        shape, fewest = self.output_shape or (), losses.trait(chosen, "fewest_outputs")
-        if shape and shape[-1] < fewest:
-            raise ValueError(
-                f"the loss {name} needs {fewest} outputs or more, and the network has {shape[-1]}; "
-                "for one output that says yes or no use binary_cross_entropy"
-            )
-        if absorbed is None or ends_in != absorbed:
-            layers, output = self.layers, Identity()
-        else:
-            output = last
-        meaning = metrics.outputs_of(chosen, ends_in)
-        return Objective(
-            layers,
-            chosen,
-            output,
-            metrics.resolve(watched, meaning, shape),
-            self._for_weights("regularizer"),
-            self._for_weights("constraint"),
-        )
-
-    def _for_weights(self, attribute: str) -> tuple[tuple[str, Any], ...]:
-        """Return the regularisers or constraints of the layers, with the weights they are for."""
-        found = weights_with(attribute, self.layers)
-        names = flatten(self.params) if found else {}
-        for name, _ in found:
-            if name not in names:
-                raise ValueError(
-                    f"a layer has a {attribute}, which is for its weight, but there is no parameter "
-                    f"{name}; there are {', '.join(names)}"
-                )
-        return found
+        return objective_for(*self._body, self.params, self.output_shape or (), chosen, watched)
 
     def _new_trainer(
         self,
@@ -1048,20 +871,6 @@ def _steps_per_epoch(samples: Samples | data.Feed, rows: Any, batch_size: int | 
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr)
-
-
-def layer_line(layer: Layer) -> str:
-    """Return a layer as a line of a table: ``Dense(64, relu)``."""
-    name = type(layer).__name__
-    if isinstance(layer, Dense):
-        activation = activations.ACTIVATIONS.name_of(layer.activation) or repr(layer.activation)
-        bias = "" if layer.bias else ", no bias"
-        return f"{name}({layer.out_features}, {activation}{bias})"
-    if isinstance(layer, Activation):
-        return f"{name}({activations.ACTIVATIONS.name_of(layer.function) or layer.function!r})"
-    if hasattr(layer, "layers"):
-        return f"{name}({', '.join(layer_line(inner) for inner in layer.layers)})"
-    return repr(layer)
 
 
 def _names_differ(unknown: list[str], missing: list[str]) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 from nnbackend.backend import Backend
 from nnbackend.layers import Dense, Sequential
+from nnbackend.objective import Objective
 from nnbackend.random import Generator
-from nnbackend.training import Objective
 from nnbackend.types import Array, Backward, Context, Layer, Params, Shape
 
 __all__ = ["Profile", "profiled"]

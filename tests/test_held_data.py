@@ -11,6 +11,7 @@ from tools import assert_close, assert_equal, host
 import nnbackend as nnb
 from nnbackend.data import held
 from nnbackend.data.held import HostSamples
+from nnbackend.data.intake import Intake
 from nnbackend.memory import Memory
 
 ROWS = 90
@@ -66,14 +67,14 @@ class Places:
 
     def __init__(self, monkeypatch):
         self.seen = []
-        made = nnb.Network._samples
+        made = Intake.samples
 
         def samples(net, *args, **kwargs):
             found = made(net, *args, **kwargs)
             self.seen.append("host" if isinstance(found, HostSamples) else "device")
             return found
 
-        monkeypatch.setattr(nnb.Network, "_samples", samples)
+        monkeypatch.setattr(Intake, "samples", samples)
 
 
 @pytest.fixture
@@ -227,8 +228,9 @@ def test_the_reading_thread_ends_with_the_run(backend, monkeypatch):
 def test_the_data_are_not_changed_nor_copied_where_the_dtype_is_theirs(backend):
     x = X.copy()
     net = network(backend)
-    samples = net._samples(x, LABELS, nnb.losses.get("softmax_cross_entropy"), None,
-                           home=held.host_backend(backend))  # fmt: skip
+    net.build(x.shape[1:])
+    intake = net._intake(nnb.losses.get("softmax_cross_entropy"))
+    samples = intake.samples(x, LABELS, home=held.host_backend(backend))
     assert samples.x is x
     net.fit(x, LABELS, loss="softmax_cross_entropy", batch_size=8, data_on="host", verbose=0)
     np.testing.assert_array_equal(x, X)

@@ -23,8 +23,10 @@ from nnbackend.callbacks import Checkpoint
 from nnbackend.errors import BackendUnavailableError, DivergenceError, PrecisionError, ResumeError
 from nnbackend.layout import layout_for
 from nnbackend.mixed import Mixed, computed
+from nnbackend.objective import Objective
 from nnbackend.precision import PRECISIONS, resolve
-from nnbackend.training import Objective, Samples, Trainer
+from nnbackend.samples import Samples
+from nnbackend.training import Trainer
 from nnbackend.tree import flatten, leaves, tree_map
 
 MIXED = ("float16", "bfloat16")

@@ -26,7 +26,7 @@ from nnbackend import data
 from nnbackend.data import feed, prefetch
 from nnbackend.errors import DataError, UnknownNameError
 from nnbackend.random import Generator
-from nnbackend.training import Samples
+from nnbackend.samples import Samples
 
 X, Y = rows((70, 3)), rows((70, 2), 1)
 LABELS = np.arange(70) % 2

@@ -21,7 +21,7 @@ from nnbackend.data.sources import Chunk, Source
 from nnbackend.errors import DataError
 from nnbackend.losses import Loss
 from nnbackend.random import Generator
-from nnbackend.training import Samples
+from nnbackend.samples import Samples
 from nnbackend.types import Shape
 
 __all__ = ["Feed"]

@@ -16,7 +16,7 @@ import numpy as np
 from nnbackend.backend import Backend, Forward, get_backend
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.inference import BATCH_ROWS, batch_rows
-from nnbackend.training import Samples
+from nnbackend.samples import Samples
 from nnbackend.types import Array, Params
 
 __all__ = [

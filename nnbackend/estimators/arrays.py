@@ -12,7 +12,7 @@ from array_api_compat import array_namespace, device
 from sklearn import get_config
 
 from nnbackend.backend import Backend, get_backend
-from nnbackend.training import Gather, Samples
+from nnbackend.samples import Gather, Samples
 from nnbackend.types import Array
 
 __all__ = ["HOST", "Home", "SparseSamples", "home_of", "to_host"]

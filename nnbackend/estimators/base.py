@@ -44,9 +44,10 @@ from nnbackend.loop import FitRun
 from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
+from nnbackend.objective import Objective
 from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
 from nnbackend.precision import PRECISIONS
-from nnbackend.training import Objective, Samples
+from nnbackend.samples import Samples
 from nnbackend.tree import leaves, paths, tree_map
 from nnbackend.types import Array, Layer, Params
 

@@ -25,7 +25,7 @@ from nnbackend.backend import Backend
 from nnbackend.estimators.arrays import home_of
 from nnbackend.estimators.losses import BinaryLogLoss, HalfPoisson, HalfSquaredError, LogLoss
 from nnbackend.losses import Loss
-from nnbackend.training import Objective
+from nnbackend.objective import Objective
 from nnbackend.types import Array, Context
 
 __all__ = ["ClassifierHead", "RegressorHead"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnbackend.network import layer_line
+from nnbackend.summary import line
 
 try:
     from sklearn.utils._repr_html.estimator import _VisualBlock
@@ -18,12 +18,12 @@ def block(estimator: Any) -> Any:
     """Return a block for each layer, one below the other; the output layer once it is known."""
     if estimator._is_built() and hasattr(estimator, "_layers"):
         network = estimator.network_
-        layers = [layer_line(layer) for layer in network.layers.layers]
+        layers = [line(layer) for layer in network.layers.layers]
         details = [
             f"{shape}, {count:,} parameters" for _, _, shape, count in network.summary_rows()
         ]
     else:
-        layers = [*(layer_line(layer) for layer in estimator._hidden_layers()), "output"]
+        layers = [*(line(layer) for layer in estimator._hidden_layers()), "output"]
         details = ["not fitted yet"] * len(layers)
     blocks = [
         _VisualBlock("single", None, names=layer, name_details=detail)

@@ -14,7 +14,9 @@ import scipy.optimize
 from nnbackend import random, regularizers
 from nnbackend.accumulation import gradients
 from nnbackend.backend import Backend
-from nnbackend.training import Objective, Samples, Trainer
+from nnbackend.objective import Objective
+from nnbackend.samples import Samples
+from nnbackend.training import Trainer
 from nnbackend.tree import at, paths, tree_map, unflatten
 from nnbackend.types import Array, Context, Namespace, Params
 
