@@ -74,7 +74,7 @@ def growth(options: Options) -> Tables:
     tables = []
     for axis, points in _GROWTH.items():
         for sizes, batch in points[: 3 if options.quick else None]:
-            task = step_task(sizes, batch, 0.05 if options.quick else 0.15)
+            task = step_task(sizes, batch, 0.05 if options.quick else 0.15, least=8)
             factories = entered("STEPS", task, options)
             chosen = {name: factories[name] for name in wanted if name in factories}
             rounds = max(3, options.rounds // 2)
