@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ def given(value: object) -> str:
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Return the known names that look most like ``name``, best first."""
+    from difflib import get_close_matches  # only errors need it, and every import would wait for it
+
     by_folded = {candidate.casefold(): candidate for candidate in known}
     return [by_folded[m] for m in get_close_matches(name.casefold(), by_folded, count, 0.5)]
 

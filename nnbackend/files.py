@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 from pathlib import Path
 
 __all__ = ["write_atomically"]
@@ -24,6 +23,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
         OSError: the folder does not exist or cannot be written, the disk is full, or ``path`` is
             a folder or a device; the message names ``path``.
     """
+    import tempfile  # it imports much, for which every import of nnbackend would wait
+
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, f"cannot write {path}: it exists and is not a regular file")
