@@ -787,6 +787,15 @@ def test_waiting_is_measured():
     assert history["waiting"][0] <= history["seconds"][0]
 
 
+@pytest.fixture
+def interruptible():
+    """Python's way with Ctrl-C, which a shell takes from what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_in_an_epoch_keeps_the_one_before(capsys):
     def interrupted(epoch):
         for number, batch in enumerate(batches()):
