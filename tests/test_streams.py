@@ -823,7 +823,8 @@ def test_ctrl_c_ends_a_run_whose_reader_hangs(tmp_path, once):
     """In a process of its own: the reader never comes back, and must not keep the process."""
     script = tmp_path / "hang.py"
     script.write_text(
-        "import time, numpy as np, nnbackend as nnb\n"
+        "import signal, time, numpy as np, nnbackend as nnb\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # see `interruptible`
         "nnb.data.prefetch._PATIENCE = 0.5\n"
         "def hangs():\n"
         "    yield np.ones((4, 3)), np.ones((4, 1))\n"
