@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from tools import assert_close, assert_equal, host
+from tools import assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.data import held
@@ -69,8 +69,8 @@ class Places:
         self.seen = []
         made = Intake.samples
 
-        def samples(net, *args, **kwargs):
-            found = made(net, *args, **kwargs)
+        def samples(intake, *args, **kwargs):
+            found = made(intake, *args, **kwargs)
             self.seen.append("host" if isinstance(found, HostSamples) else "device")
             return found
 
@@ -190,6 +190,10 @@ def test_a_run_goes_on_wherever_its_data_lie(backend, tmp_path):
     whole = network(backend)
     keep = nnb.callbacks.Checkpoint(tmp_path, every_steps=3)
     watched = nnb.callbacks.Lambda(batch_end=lambda run: None)
+    if (
+        backend.static_shapes
+    ):  # where a compiled block of one step may round otherwise than of three
+        watched = nnb.callbacks.Checkpoint(tmp_path / "whole", every_steps=3)
     whole.fit(X, LABELS, epochs=4, callbacks=[watched], **task)
 
     class Leave(nnb.callbacks.Callback):
@@ -202,12 +206,7 @@ def test_a_run_goes_on_wherever_its_data_lie(backend, tmp_path):
     network(backend).fit(X, LABELS, epochs=4, callbacks=[keep, Leave()], **task)
     resumed = network(backend)
     resumed.fit(X, LABELS, epochs=4, callbacks=[keep], resume=tmp_path, data_on="host", **task)
-    # What XLA makes of blocks of other lengths may round otherwise, on some processors.
-    found, expected = host(backend, resumed.params), host(backend, whole.params)
-    if backend.static_shapes:
-        assert_close(found, expected, 1e-6)
-    else:
-        assert_equal(found, expected)
+    assert_equal(host(backend, resumed.params), host(backend, whole.params))
 
 
 def test_the_reading_thread_ends_with_the_run(backend, monkeypatch):
