@@ -89,10 +89,9 @@ class _Figures:
     """
 
     def __init__(self, objective: Objective, backend: Backend) -> None:
-        penalties = [regularizer for _, regularizer in objective.penalties]
-        parts = objective.loss, objective.output, *objective.metrics.values(), *penalties
         self._objective, self._home = objective, backend
-        self.backend = backend.examiner if all(map(is_built_in, parts)) else backend
+        elsewhere = backend.examiner is not backend and _is_built_in(objective)
+        self.backend = backend.examiner if elsewhere else backend
         self.xp = self.backend.xp
 
     def seen(self, array: Array | None) -> Array | None:
@@ -116,6 +115,13 @@ class _Figures:
             prediction, _ = self._objective.output(z, Context(self.backend))
             found = self._objective.metrics.items()
             return {name: float(f(prediction, y, *_given(weight))) for name, f in found}
+
+
+def _is_built_in(objective: Objective) -> bool:
+    """Return whether nothing that figures are made of was written by users."""
+    penalties = [regularizer for _, regularizer in objective.penalties]
+    parts = objective.loss, objective.output, *objective.metrics.values(), *penalties
+    return all(map(is_built_in, parts))
 
 
 def _given(weight: Array | None) -> tuple[Array, ...]:

@@ -799,7 +799,7 @@ class Network:
 
     def _intake(self, loss: Loss) -> Intake:
         """Return what brings data to the network, which is built."""
-        return Intake(self.backend, self.input_shape or (), self.output_shape or (), loss)
+        return Intake(self.backend, *self._shapes(), loss)
 
     def _objective(
         self,

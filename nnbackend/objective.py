@@ -87,11 +87,11 @@ def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
         absorbed = losses.absorbed_activation(loss)
         wanted = "no output activation" + (f" or {absorbed}" if absorbed else "")
         raise ValueError(f"the loss {name} goes with {wanted}, but the network ends in {ends_in}")
-    if output_shape and output_shape[-1] < losses.trait(loss, "fewest_outputs"):
+    fewest = losses.trait(loss, "fewest_outputs")
+    if output_shape and output_shape[-1] < fewest:
         raise ValueError(
-            f"the loss {name} needs {losses.trait(loss, 'fewest_outputs')} outputs or more, and the "
-            f"network has {output_shape[-1]}; for one output that says yes or no use "
-            "binary_cross_entropy"
+            f"the loss {name} needs {fewest} outputs or more, and the network has "
+            f"{output_shape[-1]}; for one output that says yes or no use binary_cross_entropy"
         )
 
 

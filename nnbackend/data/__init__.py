@@ -11,15 +11,11 @@ from nnbackend.data.border import (
     brought,
     check_finite,
     check_rows,
-    check_some_weight,
-    host,
     inputs,
     targets,
-    weights,
 )
 from nnbackend.data.feed import Feed
 from nnbackend.data.held import (
-    HostSamples,
     fit_on,
     home,
     host_backend,
@@ -41,18 +37,15 @@ __all__ = [
     "CrossValidation",
     "Dataset",
     "Feed",
-    "HostSamples",
     "MemoryMap",
     "Source",
     "brought",
     "check_finite",
     "check_rows",
-    "check_some_weight",
     "cross_validate",
     "fit_on",
     "folds",
     "home",
-    "host",
     "host_backend",
     "inputs",
     "on_device",
@@ -61,7 +54,6 @@ __all__ = [
     "split",
     "staged",
     "targets",
-    "weights",
 ]
 
 __getattr__, __dir__ = lazily(

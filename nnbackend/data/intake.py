@@ -13,6 +13,7 @@ from nnbackend.class_weight import ClassWeight, by_class
 from nnbackend.data import border, held
 from nnbackend.data.feed import Feed
 from nnbackend.data.sources import Source, source_of
+from nnbackend.inference import BATCH_ROWS
 from nnbackend.losses import Loss
 from nnbackend.samples import Samples
 from nnbackend.types import Shape
@@ -21,7 +22,7 @@ __all__ = ["BATCH_SIZE", "Intake", "home_for"]
 
 BATCH_SIZE = 32
 """Rows of a step, if nobody says another number."""
-_VALIDATION_ROWS = 4096  # at a time, of what streams
+_NOT_VALIDATION = "validation_data must be (x, y) or (x, y, sample_weight)"
 
 
 def home_for(
@@ -69,7 +70,7 @@ class Intake:
     def feed(
         self,
         source: Source,
-        batch_size: int | None = _VALIDATION_ROWS,
+        batch_size: int | None = BATCH_ROWS,
         seed: int | None = None,
         epochs: int = 1,
         name: str = "",
@@ -101,10 +102,10 @@ class Intake:
         if batches or not isinstance(given, tuple | list):
             given = (given,)
         elif len(given) not in (2, 3):
-            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+            raise ValueError(_NOT_VALIDATION)
         x, y, weight = (*given, None, None)[:3]
         if y is None and hasattr(x, "shape"):
-            raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+            raise ValueError(_NOT_VALIDATION)
         source = source_of(x, y, weight)
         if source is not None:
             return self.feed(source, epochs=epochs, name="validation ")
@@ -130,9 +131,7 @@ class Intake:
         if samples.weight is not None:
             home = samples.home(self._backend)
             for part in (kept, held_out):
-                index = home.asarray(part, dtype=home.xp.int32)
-                weight = home.xp.take(samples.weight, index, axis=0)
-                border.check_some_weight(weight, home, " of either part of the split")
+                _check_some_weight(samples.weight, part, home, " of either part of the split")
         return kept, samples.take(held_out, self._backend)
 
     def weighted_by_class(
@@ -148,8 +147,13 @@ class Intake:
         given = {"weight": samples.weight, "rows": rows}
         by = by_class(class_weight, samples.y, self._loss, home, classes, **given)
         samples = dataclasses.replace(samples, class_weight=by)
-        weight = samples.learned().weight
-        if rows is not None:
-            weight = home.xp.take(weight, home.asarray(rows, dtype=home.xp.int32), axis=0)
-        border.check_some_weight(weight, home, " that are learned from, with class_weight")
+        where = " that are learned from, with class_weight"
+        _check_some_weight(samples.learned().weight, rows, home, where)
         return samples
+
+
+def _check_some_weight(weight: Any, rows: Any, home: Backend, where: str) -> None:
+    """Check that of some rows (None: of all) one has a weight; ``home`` is where the weights are."""
+    if rows is not None:
+        weight = home.xp.take(weight, home.asarray(rows, dtype=home.xp.int32), axis=0)
+    border.check_some_weight(weight, home, where)
