@@ -967,6 +967,24 @@ def test_profile_shows_where_the_time_goes(tmp_path: Path) -> None:
     )
 
 
+def test_threads_are_those_of_blas():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    from nnbackend.cli.common import thread_limit
+
+    def pools():
+        found = threadpoolctl.threadpool_info()
+        return [pool["num_threads"] for pool in found if pool["user_api"] == "blas"]
+
+    with threadpoolctl.threadpool_limits(2):
+        before = pools()
+        if not before:
+            pytest.skip("threadpoolctl knows no BLAS here")
+        with thread_limit(1):
+            assert set(pools()) == {1}
+        with thread_limit(None):
+            assert pools() == before
+
+
 def test_a_table_of_several_files_trains_as_one_file_does(tmp_path):
     lines = Path(EXAM).read_text().splitlines()
     folder = tmp_path / "parts"
