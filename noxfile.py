@@ -34,7 +34,7 @@ BACKENDS = {
     "jax": ["jax"],
     "cupy": [],
 }
-# What results are compared with: metrics and splits, event files that are read back, optimisers.
+# What results are compared with: metrics and splits, event files that are read back, optimizers.
 REFERENCES = {
     "numpy": ["scikit-learn", "tensorboard", "pandas"],
     "strict": ["scikit-learn"],

@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-# Okabe and Ito's colours, which most people with any kind of sight can tell apart.
+# Okabe and Ito's colors, which most people with any kind of sight can tell apart.
 _STYLES = {
     "nnbackend numpy": ("#D55E00", "o"),
     "nnbackend jax": ("#CC79A7", "s"),
@@ -54,11 +54,11 @@ def _networks(axis: Any, tables: list[dict[str, Any]]) -> None:
             style = _STYLES.get(row["name"])
             if style is None:
                 continue
-            colour, marker = style
+            color, marker = style
             label = row["name"] if i == 0 else None
             floor = marker == "|"
             axis.scatter(
-                row["median"] * 1e6, i, color=colour, marker=marker, s=220 if floor else 36,
+                row["median"] * 1e6, i, color=color, marker=marker, s=220 if floor else 36,
                 linewidths=2 if floor else 0.5, label=label, zorder=2 if floor else 3,
             )  # fmt: skip
     labels = [f"{t['key'].partition('/')[2]}\nbatch {t['batch']}" for t in tables]
@@ -74,7 +74,7 @@ def _lines(axis: Any, tables: list[dict[str, Any]], label: str) -> None:
     if not tables:
         axis.set_axis_off()
         return
-    for name, (colour, marker) in _STYLES.items():
+    for name, (color, marker) in _STYLES.items():
         points = [
             (table["at"], row["median"] * 1e6)
             for table in tables
@@ -84,7 +84,7 @@ def _lines(axis: Any, tables: list[dict[str, Any]], label: str) -> None:
         if points:
             floor = marker == "|"
             axis.plot(
-                *zip(*points, strict=True), color=colour, marker=None if floor else marker,
+                *zip(*points, strict=True), color=color, marker=None if floor else marker,
                 linestyle="--" if floor else "-", markersize=5, label=name,
             )  # fmt: skip
     axis.set_xscale("log", base=2)

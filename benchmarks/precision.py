@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 import nnbackend as nnb
+from nnbackend.core.precision import PRECISIONS
+from nnbackend.core.tree import flatten
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.precision import PRECISIONS
-from nnbackend.tree import flatten
 
 BATCH = 64
 

@@ -123,7 +123,7 @@ def memory(options: Options) -> Tables:
     counted = {
         "parameters": 4 * numbers,
         "gradients": 4 * numbers,
-        "optimiser": 8 * numbers,
+        "optimizer": 8 * numbers,
         "activations": 4 * batch * sum(sizes[1:]),
     }
     title = f"Peak memory of training {name_of(sizes)}, batch {batch}"

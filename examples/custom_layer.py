@@ -1,6 +1,6 @@
 """A layer of one's own: two methods, then checked, trained, saved and loaded like any other.
 
-RMS normalisation divides each row by its root mean square and scales the features:
+RMS normalization divides each row by its root mean square and scales the features:
 y = g * x / r with r = sqrt(mean(x**2) + epsilon). (Zhang, Sennrich 2019, arXiv:1910.07467.)
 """
 
@@ -16,7 +16,7 @@ import nnbackend as nnb
 @nnb.register_layer  # so that networks with it can be saved and loaded
 @dataclass(frozen=True)  # a layer is a description; its arrays are handed to it
 class RMSNorm:
-    """Root mean square normalisation of the last axis."""
+    """Root mean square normalization of the last axis."""
 
     epsilon: float = 1e-6
 

@@ -15,8 +15,9 @@ from nnbackend import (
     regularizers,
     schedules,
 )
-from nnbackend.backend import Backend, BackendStatus, available_backends, get_backend
-from nnbackend.history import History
+from nnbackend.backends.base import Backend, BackendStatus, available_backends, get_backend
+from nnbackend.core.lazy import lazily
+from nnbackend.core.types import Context, Layer
 from nnbackend.layers import (
     Activation,
     AlphaDropout,
@@ -28,7 +29,6 @@ from nnbackend.layers import (
     Sequential,
     register_layer,
 )
-from nnbackend.lazy import lazily
 from nnbackend.network import Network
 from nnbackend.optimizers import (
     LAMB,
@@ -44,11 +44,12 @@ from nnbackend.optimizers import (
     RAdam,
     RMSprop,
 )
-from nnbackend.serialization import load
-from nnbackend.types import Context, Layer
+from nnbackend.saving.model_file import load
+from nnbackend.training.history import History
 
 if TYPE_CHECKING:
-    from nnbackend import checkpoints, testing
+    from nnbackend import testing
+    from nnbackend.saving import checkpoint as checkpoints
 
 __version__ = "0.1.0"
 
@@ -99,4 +100,4 @@ __all__ = [
     "testing",
 ]
 
-__getattr__, __dir__ = lazily(__name__, {"checkpoints": "checkpoints", "testing": "testing"})
+__getattr__, __dir__ = lazily(__name__, {"checkpoints": "saving.checkpoint", "testing": "testing"})

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeAlias
 
-from nnbackend import functional
-from nnbackend.checks import set_number
+from nnbackend.core import functional
+from nnbackend.core.checks import set_number
+from nnbackend.core.registry import Registry
+from nnbackend.core.types import Array, Context, Namespace
 from nnbackend.errors import given
-from nnbackend.registry import Registry
-from nnbackend.types import Array, Context, Namespace
 
 __all__ = [
     "ACTIVATIONS",
@@ -46,7 +46,7 @@ class ActivationFunction(Protocol):
     """A function of an array with its derivative.
 
     Attributes:
-        initializer: the initialiser that suits the layer before it.
+        initializer: the initializer that suits the layer before it.
     """
 
     initializer: ClassVar[str]

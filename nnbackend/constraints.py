@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nnbackend.backend import namespace
-from nnbackend.checks import set_positive
-from nnbackend.registry import Registry
-from nnbackend.types import Array, Namespace
+from nnbackend.backends.base import namespace
+from nnbackend.core.checks import set_positive
+from nnbackend.core.registry import Registry
+from nnbackend.core.types import Array, Namespace
 
 __all__ = ["CONSTRAINTS", "Constraint", "MaxNorm", "NonNegative", "UnitNorm", "get"]
 

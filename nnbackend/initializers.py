@@ -1,6 +1,6 @@
 """Initial values of parameters.
 
-An initialiser is called with a shape and a generator and returns a NumPy array in float64. Values
+An initializer is called with a shape and a generator and returns a NumPy array in float64. Values
 are drawn on the host, so that a seed gives the same weights on every backend. For a shape
 ``(..., in, out)`` the fan-in is ``in`` and the fan-out ``out``, times the size of the axes before
 them (a convolution's kernel).
@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nnbackend.checks import set_number
-from nnbackend.random import Generator
-from nnbackend.registry import Registry
-from nnbackend.types import Shape
+from nnbackend.core.checks import set_number
+from nnbackend.core.random import Generator
+from nnbackend.core.registry import Registry
+from nnbackend.core.types import Shape
 
 __all__ = [
     "INITIALIZERS",
@@ -44,10 +44,10 @@ INITIALIZERS = Registry("initializer")
 
 
 def get(spec: str | Initializer) -> Initializer:
-    """Return the initialiser that ``spec`` names.
+    """Return the initializer that ``spec`` names.
 
     Raises:
-        UnknownNameError: no initialiser has that name.
+        UnknownNameError: no initializer has that name.
         TypeError: ``spec`` is neither a name nor a function.
     """
     initializer = INITIALIZERS.get(spec)

@@ -20,29 +20,33 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend import backend as backends
-from nnbackend import data, evaluation, inference, losses, optimizers, random, summary
-from nnbackend.backend import Backend, Forward
+from nnbackend import data, losses, optimizers
+from nnbackend.backends import base as backends
+from nnbackend.backends.base import Backend, Forward
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
-from nnbackend.checks import check_size
-from nnbackend.class_weight import ClassWeight
-from nnbackend.data.intake import BATCH_SIZE, Intake, home_for
+from nnbackend.core import random
+from nnbackend.core.checks import check_size
+from nnbackend.core.tree import flatten, tree_map, unflatten
+from nnbackend.core.types import Array, Context, Layer, Params, Shape
+from nnbackend.data.adapter import BATCH_SIZE, DataAdapter, placement_for
+from nnbackend.data.class_weight import ClassWeight
+from nnbackend.data.samples import Samples
 from nnbackend.errors import nearest
-from nnbackend.history import History
+from nnbackend.inference import evaluate as evaluation
+from nnbackend.inference import predictor as inference
+from nnbackend.inspection import summary
+from nnbackend.inspection.out_of_memory import explained, guarded
 from nnbackend.layers import Sequential
-from nnbackend.layers.ending import without_output_activation
-from nnbackend.loop import Loop, raise_divergence
+from nnbackend.layers.mixed_precision import computed
+from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.mixed import computed
-from nnbackend.objective import Objective, objective_for
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
-from nnbackend.samples import Samples
-from nnbackend.shortage import explained, guarded
-from nnbackend.training import Trainer
-from nnbackend.tree import flatten, tree_map, unflatten
-from nnbackend.types import Array, Context, Layer, Params, Shape
+from nnbackend.training.history import History
+from nnbackend.training.loop import Loop, raise_divergence
+from nnbackend.training.objective import Objective, objective_for
+from nnbackend.training.trainer import Trainer
 
 __all__ = ["Network"]
 
@@ -63,7 +67,7 @@ class Network:
         layers: the layers, first to last.
         backend: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array-api-strict"``, ``"auto"``
             (CuPy where a CUDA device is usable, NumPy otherwise), a
-            :class:`~nnbackend.backend.Backend`, or an array namespace.
+            :class:`~nnbackend.backends.base.Backend`, or an array namespace.
         device: where the backend computes; None: its default. Each backend says what it takes.
         dtype: ``"float32"`` (the default) or ``"float64"``: what parameters are kept in.
         precision: what is computed in: ``"float64"``, ``"float32"``, ``"tf32"``, or mixed precision,
@@ -99,7 +103,7 @@ class Network:
         if not isinstance(layers, Sequential):
             layers = Sequential(layers if isinstance(layers, Sequence) else [layers])
         self.layers = layers
-        random.key_of(seed)  # refuses a seed that is not one
+        random.seed_key(seed)  # refuses a seed that is not one
         self.seed = int(seed)
         self.backend = backends.get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
@@ -173,7 +177,7 @@ class Network:
 
     @property
     def raw_params(self) -> Params:
-        """The parameters that the optimiser last made; ``params`` are their average if it keeps one."""
+        """The parameters that the optimizer last made; ``params`` are their average if it keeps one."""
         return self.params if self._raw is None else self._raw
 
     @property
@@ -282,7 +286,7 @@ class Network:
             x = self._rows(x)
             if training and step is None:
                 step, self._steps = self._steps, self._steps + 1
-            ctx = Context(backend, training, random.pass_key(self.seed), step or 0)
+            ctx = Context(backend, training, random.forward_key(self.seed), step or 0)
             y, layers_backward = computed(self.layers, backend).forward(self.params, x, ctx)
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
@@ -344,7 +348,7 @@ class Network:
         """Return whether rows are to come to the device in parts, for it has no room for all of them."""
         if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[0] <= size:
             return False
-        return not isinstance(x, np.memmap) and not data.fit_on(self.backend, (x,))
+        return not isinstance(x, np.memmap) and not data.fits_in_memory(self.backend, (x,))
 
     def _predicted_in_parts(self, forward: Forward, x: Any, size: int, on_host: bool) -> Array:
         """Return the output for rows that come in parts, and may leave so."""
@@ -463,7 +467,7 @@ class Network:
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: see :mod:`nnbackend.callbacks`.
             resume: a checkpoint, or a folder of them, that :class:`~nnbackend.callbacks.Checkpoint`
-                wrote: the run goes on as if nothing had happened, with the parameters, the optimiser
+                wrote: the run goes on as if nothing had happened, with the parameters, the optimizer
                 and the history from there. All else must be given as before, and ``epochs`` counts
                 from the start of the whole run.
             verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
@@ -497,13 +501,13 @@ class Network:
             chosen = optimizers.get(optimizer)
             source = data.source_of(x, y, sample_weight)
             arrays, whole = (x, y, sample_weight), isinstance(chosen, LBFGS)
-            home = home_for(arrays, self.backend, data_on, None if whole else batch_size)
+            home = placement_for(arrays, self.backend, data_on, None if whole else batch_size)
             objective = self._objective(loss, metrics, x if source is None else source, home)
             intake = self._intake(objective.loss)
-            validation: Samples | data.Feed | None = None
+            validation: Samples | data.BatchStream | None = None
             if validation_data is not None:
                 validation = intake.validation(validation_data, epochs, data_on)
-            samples: Samples | data.Feed
+            samples: Samples | data.BatchStream
             if source is None:
                 samples = intake.samples(x, y, sample_weight, home=home)
             else:
@@ -521,7 +525,7 @@ class Network:
                 samples = intake.weighted_by_class(samples, class_weight, rows)
             fitted, measured = objective, None
             if profile:
-                from nnbackend.profiling import profiled
+                from nnbackend.inspection.profiling import profiled
 
                 fitted, measured = profiled(objective, self.backend)
             steps = _steps_per_epoch(samples, rows, batch_size)
@@ -570,7 +574,7 @@ class Network:
     ) -> float:
         """Go once through rows ``x`` and targets ``y``, in their order; return the mean loss.
 
-        The optimiser goes on where the last call left it, as long as loss and optimiser stay the
+        The optimizer goes on where the last call left it, as long as loss and optimizer stay the
         same and the parameters were not set in between.
 
         Args:
@@ -733,7 +737,7 @@ class Network:
     @guarded("the parameters")
     def restore(self, input_shape: Shape, params: Params, metadata: Mapping[str, Any]) -> Network:
         """Set shape, parameters (copied) and metadata of a network that has none; return it."""
-        _, output_shape = self.layers.init(input_shape, random.ShapesOnly((0, 0)))
+        _, output_shape = self.layers.init(input_shape, random.ShapeGenerator((0, 0)))
         self.input_shape, self.output_shape = input_shape, output_shape
         self.metadata = copy.deepcopy(dict(metadata))
         with self.backend.scope():
@@ -751,9 +755,9 @@ class Network:
             TypeError: a layer is not registered, or ``metadata`` is not plain data.
             OSError: the file cannot be written; an old one of that name is untouched then.
         """
-        from nnbackend import serialization
+        from nnbackend.saving import model_file
 
-        return serialization.save(self, path)
+        return model_file.save(self, path)
 
     def summary_rows(self) -> list[tuple[str, str, str, int]]:
         """Return name, layer, output shape and number of parameters of each layer."""
@@ -797,9 +801,9 @@ class Network:
             self.build(tuple(x.shape[1:]))
         return x
 
-    def _intake(self, loss: Loss) -> Intake:
+    def _intake(self, loss: Loss) -> DataAdapter:
         """Return what brings data to the network, which is built."""
-        return Intake(self.backend, *self._shapes(), loss)
+        return DataAdapter(self.backend, *self._shapes(), loss)
 
     def _objective(
         self,
@@ -808,7 +812,7 @@ class Network:
         x: Any,
         home: Backend | None = None,
     ) -> Objective:
-        """Return what to minimise; the network is built from ``x`` first, for the output's shape."""
+        """Return what to minimize; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
         if self._params is None:
             if isinstance(x, data.Source):
@@ -816,7 +820,7 @@ class Network:
             else:
                 self._rows(x, home=home)
         if self._body is None or self._body[0] is not self.layers:
-            self._body = self.layers, *without_output_activation(self.layers)
+            self._body = self.layers, *split_output_activation(self.layers)
         return objective_for(*self._body, self.params, self.output_shape or (), chosen, watched)
 
     def _new_trainer(
@@ -840,7 +844,7 @@ class Network:
         )
 
     def _rule(self, optimizer: Optimizer) -> Optimizer:
-        """Return the optimiser, which leaves frozen parameters alone."""
+        """Return the optimizer, which leaves frozen parameters alone."""
         return Frozen(optimizer, self._frozen) if self._frozen else optimizer
 
     def _adopt(self, trainer: Trainer) -> None:
@@ -853,15 +857,17 @@ class Network:
 
 
 def _loop_for(optimizer: Optimizer) -> type[Loop]:
-    """Return the loop that trains with an optimiser."""
+    """Return the loop that trains with an optimizer."""
     if not isinstance(optimizer, LBFGS):
         return Loop
-    from nnbackend.full_batch import FullBatchLoop
+    from nnbackend.training.full_batch import FullBatchLoop
 
     return FullBatchLoop
 
 
-def _steps_per_epoch(samples: Samples | data.Feed, rows: Any, batch_size: int | None) -> int | None:
+def _steps_per_epoch(
+    samples: Samples | data.BatchStream, rows: Any, batch_size: int | None
+) -> int | None:
     """Return how many steps an epoch has; None if a stream does not say."""
     if not isinstance(samples, Samples):
         return samples.steps

@@ -1,9 +1,9 @@
-"""Regularisers: penalties on the weights of a layer that are part of the loss.
+"""Regularizers: penalties on the weights of a layer that are part of the loss.
 
 A layer has one in its description, ``Dense(64, regularizer=L2(1e-4))``, and it applies to the layer's
 parameter called ``weight``; biases are left alone. ``value, gradient = regularizer(weight)``.
 
-The penalties of all layers are added to the loss and minimised with it. They are in every ``loss`` that
+The penalties of all layers are added to the loss and minimized with it. They are in every ``loss`` that
 ``fit``, ``partial_fit`` and ``evaluate`` report, also that on validation data; they are not divided by
 the number of rows. A training loop of one's own adds them with :func:`penalized`.
 """
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nnbackend.backend import namespace
-from nnbackend.checks import set_number
-from nnbackend.composition import weights_with
-from nnbackend.registry import Registry
-from nnbackend.tree import flatten, unflatten
-from nnbackend.types import Array, Layer, Params
+from nnbackend.backends.base import namespace
+from nnbackend.core.checks import set_number
+from nnbackend.core.layer_tree import weights_with
+from nnbackend.core.registry import Registry
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Array, Layer, Params
 
 __all__ = [
     "L1",
@@ -38,16 +38,16 @@ Regularizer: TypeAlias = Callable[[Array], tuple[Array, Array]]
 """``regularizer(weight) -> (value, gradient)``; any such function will do."""
 
 Terms: TypeAlias = tuple[tuple[str, Regularizer], ...]
-"""Regularisers, each with the dotted name of the parameter that it applies to."""
+"""Regularizers, each with the dotted name of the parameter that it applies to."""
 
 REGULARIZERS = Registry("regularizer")
 
 
 def get(spec: str | Regularizer | None) -> Regularizer | None:
-    """Return the regulariser that ``spec`` names; None is none.
+    """Return the regularizer that ``spec`` names; None is none.
 
     Raises:
-        UnknownNameError: no regulariser has that name.
+        UnknownNameError: no regularizer has that name.
         TypeError: ``spec`` is neither a name nor a function.
     """
     regularizer = REGULARIZERS.get(spec)
@@ -138,7 +138,7 @@ class ElasticNet:
 
 
 def terms(layers: Layer) -> Terms:
-    """Return the regularisers of layers, also of those inside others."""
+    """Return the regularizers of layers, also of those inside others."""
     return weights_with("regularizer", layers)
 
 

@@ -1,7 +1,7 @@
 """Schedules: hyperparameters that change while a network is trained.
 
 A schedule is a function of the step, which counts from 0: ``schedule(step) -> value``. It takes the
-place of a number for any hyperparameter of any optimiser: ``Adam(Cosine(1e-3, steps=5000))`` or
+place of a number for any hyperparameter of any optimizer: ``Adam(Cosine(1e-3, steps=5000))`` or
 ``SGD(0.1, momentum=Warmup(0.95, steps=100, initial=0.5))``. Any other function of the step will do as
 well. It is called on the host, and what it returns reaches the training step as data: a value that
 changes compiles nothing.
@@ -19,8 +19,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nnbackend.checks import check_number, check_size, set_number, set_size
-from nnbackend.registry import Registry
+from nnbackend.core.checks import check_number, check_size, set_number, set_size
+from nnbackend.core.registry import Registry
 
 __all__ = [
     "SCHEDULES",

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from nnbackend import losses, regularizers
-from nnbackend.backend import Backend, available_backends, get_backend
-from nnbackend.composition import children
+from nnbackend.backends.base import Backend, available_backends, get_backend
+from nnbackend.core.layer_tree import children
+from nnbackend.core.random import Generator, forward_key
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Array, Backward, Context, Layer, Namespace, Params, Shape
 from nnbackend.errors import GradientError
 from nnbackend.losses import Loss
 from nnbackend.network import Network
-from nnbackend.random import Generator, pass_key
-from nnbackend.tree import flatten, unflatten
-from nnbackend.types import Array, Backward, Context, Layer, Namespace, Params, Shape
 
 __all__ = ["Comparison", "check_gradients", "check_loss", "compare_backends"]
 
@@ -34,7 +34,7 @@ def check_gradients(
 
     For the input and for each parameter a random direction ``v`` is drawn, and ``<gradient, v>`` is
     compared with ``(L(p + h v) - L(p - h v)) / 2h``, where ``L = <output, dy>`` with a random ``dy``,
-    plus the penalties of the layers' regularisers; then once more with the signs of ``v`` turned to the
+    plus the penalties of the layers' regularizers; then once more with the signs of ``v`` turned to the
     gradient's. If the whole does not agree, each layer is checked on its own to find the one to blame.
 
     Args:
@@ -55,7 +55,7 @@ def check_gradients(
     net.predict(x)  # builds it, and checks x
     backend = net.backend
     with backend.scope():
-        ctx = Context(backend, True, pass_key(net.seed), 0)
+        ctx = Context(backend, True, forward_key(net.seed), 0)
         errors = _errors(net.layers, net.params, backend.asarray(x), ctx, seed)
         worst = max(errors, key=lambda name: errors[name])
         if errors[worst] <= tolerance:
@@ -307,7 +307,7 @@ def _trace(net: Network, x: Any, seed: int) -> list[_Passed]:
     trace: list[_Passed] = []
     backend = net.backend
     with backend.scope():
-        ctx = Context(backend, True, pass_key(net.seed), 0)
+        ctx = Context(backend, True, forward_key(net.seed), 0)
         y, backward = _traced(net.layers, "", trace).forward(net.params, backend.asarray(x), ctx)
         dy = Generator.of(seed, "compare_backends").normal(tuple(y.shape))
         backward(backend.asarray(dy))

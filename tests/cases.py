@@ -1,4 +1,4 @@
-"""Every layer, activation, loss, optimiser, schedule, initialiser, metric ..., listed once.
+"""Every layer, activation, loss, optimizer, schedule, initializer, metric ..., listed once.
 
 ``test_registry.py`` fails for one that is registered and not in these tables.
 """
@@ -38,7 +38,7 @@ class Case:
 
 
 def each(cases: Iterable[Case]) -> Any:
-    """Parametrise a test over cases, as its argument ``case``."""
+    """Parametrize a test over cases, as its argument ``case``."""
     return pytest.mark.parametrize("case", list(cases), ids=lambda case: case.id)
 
 
@@ -262,8 +262,8 @@ SHAPE = (300, 200)  # of a weight: fan-in 300, fan-out 200
 
 
 @dataclass(frozen=True)
-class Moments:
-    """What an initialiser promises for a weight of ``SHAPE``.
+class AdamBase:
+    """What an initializer promises for a weight of ``SHAPE``.
 
     Attributes:
         mean: of the values.
@@ -279,19 +279,19 @@ class Moments:
 
 _GLOROT, _HE, _LECUN = math.sqrt(2 / 500), math.sqrt(2 / 300), math.sqrt(1 / 300)
 INITIALIZERS = {
-    "zeros": Moments(initializers.Zeros(), 0.0, 0.0, 0.0),
-    "ones": Moments(initializers.Ones(), 1.0, 0.0, 1.0),
-    "normal": Moments(initializers.Normal(), 0.0, 1.0),
-    "normal-2-3": Moments(initializers.Normal(2.0, 3.0), 2.0, 3.0),
-    "uniform": Moments(initializers.Uniform(), 0.5, math.sqrt(1 / 12), 1.0),
-    "uniform-1": Moments(initializers.Uniform(-1.0, 1.0), 0.0, math.sqrt(1 / 3), 1.0),
-    "glorot_normal": Moments(initializers.GlorotNormal(), 0.0, _GLOROT),
-    "glorot_uniform": Moments(initializers.GlorotUniform(), 0.0, _GLOROT, 3**0.5 * _GLOROT),
-    "he_normal": Moments(initializers.HeNormal(), 0.0, _HE),
-    "he_uniform": Moments(initializers.HeUniform(), 0.0, _HE, 3**0.5 * _HE),
-    "lecun_normal": Moments(initializers.LecunNormal(), 0.0, _LECUN),
-    "lecun_uniform": Moments(initializers.LecunUniform(), 0.0, _LECUN, 3**0.5 * _LECUN),
-    "orthogonal": Moments(initializers.Orthogonal(), 0.0, math.sqrt(1 / 300), 1.0),
+    "zeros": AdamBase(initializers.Zeros(), 0.0, 0.0, 0.0),
+    "ones": AdamBase(initializers.Ones(), 1.0, 0.0, 1.0),
+    "normal": AdamBase(initializers.Normal(), 0.0, 1.0),
+    "normal-2-3": AdamBase(initializers.Normal(2.0, 3.0), 2.0, 3.0),
+    "uniform": AdamBase(initializers.Uniform(), 0.5, math.sqrt(1 / 12), 1.0),
+    "uniform-1": AdamBase(initializers.Uniform(-1.0, 1.0), 0.0, math.sqrt(1 / 3), 1.0),
+    "glorot_normal": AdamBase(initializers.GlorotNormal(), 0.0, _GLOROT),
+    "glorot_uniform": AdamBase(initializers.GlorotUniform(), 0.0, _GLOROT, 3**0.5 * _GLOROT),
+    "he_normal": AdamBase(initializers.HeNormal(), 0.0, _HE),
+    "he_uniform": AdamBase(initializers.HeUniform(), 0.0, _HE, 3**0.5 * _HE),
+    "lecun_normal": AdamBase(initializers.LecunNormal(), 0.0, _LECUN),
+    "lecun_uniform": AdamBase(initializers.LecunUniform(), 0.0, _LECUN, 3**0.5 * _LECUN),
+    "orthogonal": AdamBase(initializers.Orthogonal(), 0.0, math.sqrt(1 / 300), 1.0),
 }
 
 

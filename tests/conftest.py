@@ -48,7 +48,7 @@ class LeavesNumPy(NumPyBackend):
 
 
 class ChunkedNumPy(NumPyBackend):
-    """NumPy whose optimiser works on pieces that fall into the middle of a parameter."""
+    """NumPy whose optimizer works on pieces that fall into the middle of a parameter."""
 
     chunk = 5
 
@@ -107,7 +107,7 @@ VARIANTS = [
     Variant("strict-strictest", "array-api-strict", _named("array-api-strict"), context=strictest),
     Variant("torch", "torch", _named("torch")),
     Variant("jax", "jax", _named("jax")),
-    # What calls layers, losses and optimisers directly runs without the compiler anyway.
+    # What calls layers, losses and optimizers directly runs without the compiler anyway.
     Variant("jax-eager", "jax", lambda dtype: EagerJAX(None, dtype),
             only=("test_backend", "test_exam_scores", "test_layers", "test_training")),
     Variant("cupy", "cupy", _named("cupy")),

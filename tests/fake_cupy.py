@@ -65,9 +65,9 @@ class Machine:
 
     def install(self, monkeypatch: Any) -> None:
         """Put the make-believe in place of CuPy, and let programs be what Backend makes of them."""
-        from nnbackend import backend as backends
-        from nnbackend.backend import Backend
+        from nnbackend.backends import base as backends
         from nnbackend.backends import cupy as module
+        from nnbackend.backends.base import Backend
 
         modules = {
             "cupy": self.cupy,

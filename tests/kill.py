@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 import nnbackend as nnb
-from nnbackend import checkpoints
 from nnbackend.callbacks import Checkpoint, EarlyStopping
+from nnbackend.saving import checkpoint as checkpoints
 
 KILLS = 50
 EPOCHS = 1000  # of 5 steps: far more than 50 processes do in the time they are given

@@ -1,4 +1,4 @@
-"""Activations: values, derivatives, and behaviour far out."""
+"""Activations: values, derivatives, and behavior far out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from cases import ACTIVATIONS, each, rows
 from hypothesis import given
 from tools import assert_equal, host, slope
 
-from nnbackend import Context, activations, functional
+from nnbackend import Context, activations
+from nnbackend.core import functional
 
 FAR = [-1e6, -1e4, -1e3, -200.0, -100.0, -20.0, -1.0, 0.0, 1.0, 20.0, 100.0, 200.0, 1e3, 1e4, 1e6]
 

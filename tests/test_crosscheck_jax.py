@@ -9,7 +9,7 @@ from tools import assert_close, host, parameters, training
 
 import nnbackend as nnb
 from nnbackend import Context
-from nnbackend.tree import tree_map
+from nnbackend.core.tree import tree_map
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
@@ -157,12 +157,12 @@ OTHERWISE_IN_OPTAX = {
 }  # fmt: skip
 
 
-def test_every_optimiser_has_a_twin():
+def test_every_optimizer_has_a_twin():
     assert twin_optimizers().keys() | OTHERWISE_IN_OPTAX == {case.id for case in OPTIMIZERS}
 
 
 @each(case for case in OPTIMIZERS if case.id not in OTHERWISE_IN_OPTAX)
-def test_optimisers_over_a_hundred_steps_against_optax(case):
+def test_optimizers_over_a_hundred_steps_against_optax(case):
     optax = pytest.importorskip("optax")
     start = {"weight": rows((5, 4)), "bias": rows((4,))}
     gradients = [tree_map(lambda p, i=i: rows(p.shape, i + 1), start) for i in range(100)]

@@ -1,4 +1,4 @@
-"""Values, gradients and optimisers against PyTorch's own, in float64."""
+"""Values, gradients and optimizers against PyTorch's own, in float64."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tools import assert_close, host, parameters
 
 import nnbackend as nnb
 from nnbackend import Context
-from nnbackend.tree import flatten, tree_map
+from nnbackend.core.tree import flatten, tree_map
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -122,7 +122,7 @@ LOSS_TWINS = {
 
 
 class MuonTwin:
-    """PyTorch's Muon for matrices, which are (out, in) there, and another optimiser for the rest.
+    """PyTorch's Muon for matrices, which are (out, in) there, and another optimizer for the rest.
 
     PyTorch's iteration is in bfloat16; here it keeps the dtype, so that it can be compared.
     """
@@ -283,13 +283,13 @@ def float64_by_default():
     torch.set_default_dtype(torch.float32)
 
 
-def test_every_optimiser_has_a_twin():
+def test_every_optimizer_has_a_twin():
     assert OPTIMIZER_TWINS.keys() | NOT_IN_TORCH == {case.id for case in OPTIMIZERS}
 
 
 @each(case for case in OPTIMIZERS if case.id not in NOT_IN_TORCH)
 @pytest.mark.usefixtures("float64_by_default")
-def test_optimisers_over_a_hundred_steps(case, backend64):
+def test_optimizers_over_a_hundred_steps(case, backend64):
     start = tree_map(lambda shape: rows(shape, 0), SHAPES)
     twins = flatten(tree_map(leaf, start))
     twin = OPTIMIZER_TWINS[case.id](list(twins.values()))
@@ -399,7 +399,7 @@ def steps_of(optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def twin_steps(make: Any, before: Any = None, after: Any = None) -> dict[str, np.ndarray]:
-    """Return what torch's optimiser makes of the same gradients, with a call before and after each."""
+    """Return what torch's optimizer makes of the same gradients, with a call before and after each."""
     twins = flatten(tree_map(lambda shape: leaf(rows(shape, 0)), SHAPES))
     twin = make(twins)
     for t, grads in enumerate(GRADIENTS, 1):

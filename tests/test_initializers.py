@@ -1,4 +1,4 @@
-"""Initialisers: their moments, bounds and errors."""
+"""Initializers: their moments, bounds and errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from cases import INITIALIZERS, SHAPE
 
 from nnbackend import initializers
-from nnbackend.random import Generator
+from nnbackend.core.random import Generator
 
 NAMES = list(INITIALIZERS)
 FAN = [name for name in NAMES if name.split("_")[0] in ("glorot", "he", "lecun", "orthogonal")]
@@ -70,12 +70,12 @@ def test_a_fan_of_a_vector_is_refused_with_advice(name):
         (lambda: initializers.get("he"), "he_normal"),
     ],
 )
-def test_what_cannot_be_an_initialiser_is_named(make, word):
+def test_what_cannot_be_an_initializer_is_named(make, word):
     with pytest.raises(ValueError, match=word):
         make()
 
 
 @pytest.mark.parametrize("spec", [3, None, initializers.Zeros, [1.0]])
-def test_an_initialiser_is_a_name_or_an_object(spec):
+def test_an_initializer_is_a_name_or_an_object(spec):
     with pytest.raises((TypeError, ValueError), match="initializer"):
         initializers.get(spec)

@@ -12,7 +12,7 @@ from cases import LAYERS, each, rows
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
-from nnbackend.tree import flatten
+from nnbackend.core.tree import flatten
 
 X = rows((6, 3))
 
@@ -121,7 +121,7 @@ def test_a_research_loop_of_ten_lines_learns_what_fit_does(backend64):
     net, twin = (nnb.Network([nnb.Dense(4, "tanh"), nnb.Dense(1)], backend=backend64, input_shape=3)
                  for _ in range(2))  # fmt: skip
     target = rows((6, 1), 1)
-    net.load_state_dict(net.state_dict())  # arrays that the optimiser may consume
+    net.load_state_dict(net.state_dict())  # arrays that the optimizer may consume
     optimizer = nnb.Adam(0.01)
     state = optimizer.init(net.params)
     for _ in range(20):

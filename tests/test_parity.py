@@ -15,7 +15,8 @@ from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
-from nnbackend import losses, random
+from nnbackend import losses
+from nnbackend.core import random
 
 ROWS, BATCH, EPOCHS = 36, 8, 20  # five batches an epoch, the last of four rows
 
@@ -65,7 +66,7 @@ def test_losses(case, backend64):
 
 
 @each([*OPTIMIZERS, *WRAPPERS])
-def test_optimisers(case, backend64):
+def test_optimizers(case, backend64):
     layers = [nnb.Dense(6, activation="silu"), nnb.Dropout(0.3), nnb.Dense(2)]
     assert_alike(layers, backend64, optimizer=case.thing)
 

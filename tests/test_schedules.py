@@ -1,4 +1,4 @@
-"""Schedules: their values against PyTorch's and optax's, and what an optimiser makes of them."""
+"""Schedules: their values against PyTorch's and optax's, and what an optimizer makes of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tools import assert_close, host
 
 import nnbackend as nnb
 from nnbackend import schedules
+from nnbackend.core.tree import tree_map
 from nnbackend.optimizers import OPTIMIZERS
-from nnbackend.tree import tree_map
 
 STEPS = 50
 SHAPES = {"0": {"weight": (3, 4), "bias": (4,)}}
@@ -175,7 +175,7 @@ def test_a_value_out_of_range_is_named(make, words):
         make()
 
 
-# In an optimiser
+# In an optimizer
 
 
 def trajectory(optimizer, backend, steps=6):

@@ -12,9 +12,9 @@ from cases import rows
 import nnbackend as nnb
 from nnbackend import Context
 from nnbackend.backends.numpy import NumPyBackend
+from nnbackend.core.tree import tree_map
 from nnbackend.errors import BackendUnavailableError, GradientError
 from nnbackend.testing import check_gradients, compare_backends
-from nnbackend.tree import tree_map
 
 X = rows((4, 3))
 

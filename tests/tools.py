@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nnbackend import Backend, Context, Layer
-from nnbackend.random import Generator, pass_key
-from nnbackend.tree import tree_map
+from nnbackend.core.random import Generator, forward_key
+from nnbackend.core.tree import tree_map
 
 
 def parameters(layer: Layer, shape: tuple[int, ...], backend: Backend, seed: int = 3) -> Any:
@@ -19,7 +19,7 @@ def parameters(layer: Layer, shape: tuple[int, ...], backend: Backend, seed: int
 
 def training(backend: Backend, step: int = 0, seed: int = 0) -> Context:
     """Return the context of a training pass."""
-    return Context(backend, True, pass_key(seed), step)
+    return Context(backend, True, forward_key(seed), step)
 
 
 def host(backend: Backend, tree: Any) -> Any:

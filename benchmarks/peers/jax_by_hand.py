@@ -85,7 +85,7 @@ class Steps:
             self.step, self.train = jax.jit(one, donate_argnums=0), self._one_by_one
 
     def reset(self) -> None:
-        """Take the initial weights and a new optimiser."""
+        """Take the initial weights and a new optimizer."""
         params = jax.tree.map(partial(jnp.array, copy=True), self.weights)
         m, v = (
             jax.tree.map(lambda p: jnp.zeros_like(p, device=p.sharding), params) for _ in range(2)

@@ -89,7 +89,7 @@ class Steps:
             self.loss = torch.compile(self.loss, mode=compiled)
 
     def reset(self) -> None:
-        """Take the initial weights and a new optimiser."""
+        """Take the initial weights and a new optimizer."""
         load(self.net, self.task)
         self.optimizer = self._adam()
         wait(self.task)
@@ -164,7 +164,7 @@ class Graph(Steps):
         self.total += loss.detach()
 
     def reset(self) -> None:
-        """Take the initial weights and an optimiser like new, in the memory that the graph knows."""
+        """Take the initial weights and an optimizer like new, in the memory that the graph knows."""
         load(self.net, self.task)
         for state in self.optimizer.state.values():
             for value in state.values():

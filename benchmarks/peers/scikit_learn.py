@@ -31,7 +31,7 @@ class Steps:
         self.net.partial_fit(task.x[first], task.y[first], classes=range(task.sizes[-1]))
 
     def reset(self) -> None:
-        """Take the initial weights and a new optimiser."""
+        """Take the initial weights and a new optimizer."""
         if hasattr(self.net, "_optimizer"):
             del self.net._optimizer
         for w, b, (weight, bias) in zip(

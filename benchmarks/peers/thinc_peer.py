@@ -22,7 +22,7 @@ class Steps:
         self.batches = [(task.x[cut], one_hot[cut]) for cut in cuts]
 
     def reset(self) -> None:
-        """Take the initial weights and a new optimiser."""
+        """Take the initial weights and a new optimizer."""
         for layer, (weight, bias) in zip(self.layers, self.task.weights, strict=True):
             layer.set_param("W", np.ascontiguousarray(weight.T))
             layer.set_param("b", bias.copy())

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nnbackend.backend import Backend, Forward, import_library, not_a_device
-from nnbackend.backends import installation
-from nnbackend.backends.tf32 import Both, CuPyProducts
+from nnbackend.backends.base import Backend, import_library, not_a_device
+from nnbackend.backends.cuda import installation
+from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
+from nnbackend.backends.memory import Device, Memory
+from nnbackend.core.functional import is_half
+from nnbackend.core.precision import Precision
+from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.functional import is_half
-from nnbackend.memory import Device, Memory
-from nnbackend.precision import Precision
-from nnbackend.types import Array, Namespace
 
 _AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
 _BFLOAT16 = (12, 2)  # the CUDA whose compiler takes CuPy's kernels of it
-_HOW = ("graph", "fused", "plain")
 _copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and stream of the steps
 
 
@@ -161,45 +159,6 @@ class CuPyBackend(Backend):
         """Return the context of this backend's device, with products as precise as asked for."""
         return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
 
-    def scan(
-        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
-    ) -> Callable[..., Any]:
-        """Return the loop over steps. A step that may be traced is run as a program, after some steps.
-
-        A program is a few fused kernels and the products, launched together as a CUDA graph. The
-        environment variable ``NNBACKEND_CUPY_STEP`` says how much of that is wanted: ``graph`` (the
-        default), ``fused`` (kernels, but no graph), or ``plain``.
-        """
-        how = _how()
-        plain = super().scan(step_on)
-        if see is None or how == "plain":
-            return plain
-        from nnbackend.program.run import Steps, TracedBackend
-
-        traced = step_on(TracedBackend(self))
-        return Steps(plain, step_on(self), traced, see, self, self._runner(how))
-
-    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
-        """Return the forward pass; on few rows, again and again, it runs as a program."""
-        how = _how()
-        if how == "plain":
-            return super().recorded(forward_on)
-        from nnbackend.program.forward import ProgramForward
-        from nnbackend.program.run import TracedBackend
-
-        traced = forward_on(TracedBackend(self))
-        return ProgramForward(forward_on(self), traced, self, self._runner(how))
-
-    def _runner(self, how: str) -> Callable[[], Any]:
-        """Return the function that returns what runs programs."""
-
-        def make() -> Any:
-            from nnbackend.backends.cuda import CudaDevice
-
-            return CudaDevice(self._cupy, graphs=how == "graph", tf32=self.tf32)
-
-        return make
-
     def read(self, numbers: Any) -> Any:
         """Return the numbers of many steps on the host in float64."""
         if isinstance(numbers, self._cupy.ndarray):  # a program's losses
@@ -264,11 +223,3 @@ class CuPyBackend(Backend):
         """Return whether CuPy, or CUDA or cuBLAS below it, had too little memory."""
         text = str(error)  # the classes of CUDA's own errors are not for the public
         return super().ran_out(error) or "MemoryAllocation" in text or "ALLOC_FAILED" in text
-
-
-def _how() -> str:
-    """Return how training steps are run."""
-    how = os.environ.get("NNBACKEND_CUPY_STEP", "graph")
-    if how not in _HOW:
-        raise ValueError(f"NNBACKEND_CUPY_STEP must be one of {', '.join(_HOW)}; got {how!r}")
-    return how

@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy
 
-from nnbackend import functional
-from nnbackend.backend import Backend, finite_on_host, get_backend, import_library, not_a_device
+from nnbackend.backends.base import (
+    Backend,
+    finite_on_host,
+    get_backend,
+    import_library,
+    not_a_device,
+)
+from nnbackend.backends.memory import Device, Memory
+from nnbackend.core import functional
+from nnbackend.core.precision import Precision
+from nnbackend.core.types import Array, Batch, Namespace, Params
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.memory import Device, Memory
-from nnbackend.precision import Precision
-from nnbackend.types import Array, Namespace, Params
 
 _REPEATS = 8192  # steps on one batch that one compiled program has room for
 
@@ -143,14 +149,14 @@ class JAXBackend(Backend):
 
         def over_batches(carry: Any, rows: Any, size: int, scalars: Array, first: Any) -> Any:
             steps = scalars.shape[0]
-            batches = [
-                None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows
-            ]
+            batches = Batch(
+                *(None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows)
+            )
             numbers = first + np.arange(steps, dtype=np.int32)
 
             def one(carry: Any, per_step: Any) -> Any:
                 batch, scalars, number = per_step
-                return step(carry, *batch, scalars, number)
+                return step(carry, batch, scalars, number)
 
             return jax.lax.scan(one, carry, (batches, scalars, numbers))
 
@@ -159,7 +165,7 @@ class JAXBackend(Backend):
 
             def one(i: Any, state: Any) -> Any:
                 carry, losses = state
-                carry, (loss, _, _) = step(carry, *batch, scalars[i], first + i)
+                carry, (loss, _, _) = step(carry, batch, scalars[i], first + i)
                 return carry, losses.at[i].set(loss)
 
             losses = np.zeros(scalars.shape[0], dtype=self.dtype)
@@ -170,7 +176,7 @@ class JAXBackend(Backend):
 
         def run(
             carry: Any,
-            rows: Sequence[Array | None],
+            rows: Batch,
             size: int,
             scalars: Sequence[tuple[float, ...]],
             numbers: Sequence[int],
@@ -178,7 +184,7 @@ class JAXBackend(Backend):
             steps = len(numbers)
             # Scalars are data, not constants: a new learning rate compiles nothing.
             table = numpy.asarray(scalars, dtype=self.dtype)
-            if steps > 1 and size >= rows[0].shape[0]:  # type: ignore[union-attr]
+            if steps > 1 and size >= rows.x.shape[0]:
                 padded = numpy.zeros((_REPEATS, table.shape[1]), dtype=self.dtype)
                 padded[:steps] = table
                 carry, losses = repeat(carry, rows, padded, numbers[0], steps)

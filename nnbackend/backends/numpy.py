@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
-from nnbackend.backend import Backend, Forward, finite_on_host, register_namespace
-from nnbackend.backends.prediction import RecordedForward
-from nnbackend.backends.recording import Watched
-from nnbackend.backends.replay import See, TrainingStep
+from nnbackend.backends.base import Backend, Forward, finite_on_host, register_namespace
+from nnbackend.backends.replay.prediction import RecordedForward
+from nnbackend.backends.replay.recorder import RecordedArray
+from nnbackend.backends.replay.replayed import ReplayedStep, See
+from nnbackend.core.precision import Precision
+from nnbackend.core.types import Array, Batch, Namespace
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.precision import Precision
-from nnbackend.types import Array, Namespace
 
 _add: Any = np.add
 _maximum: Any = np.maximum
@@ -42,7 +42,7 @@ def _lean(namespace: Namespace) -> Namespace:
 
 xp = _lean(array_api_compat.numpy)
 register_namespace(np.ndarray, xp)
-register_namespace(Watched, xp)
+register_namespace(RecordedArray, xp)
 
 
 class Gatherer:
@@ -80,7 +80,7 @@ class NumPyBackend(Backend):
     slices_are_views = True
     block_bytes: ClassVar[int] = 1 << 21  # stays in the cache until it is used
     forward_bytes: ClassVar[int | None] = 1 << 23
-    # 64 Ki numbers of a parameter, its gradient and the optimiser's averages fit in a 2 MB L2 cache.
+    # 64 Ki numbers of a parameter, its gradient and the optimizer's averages fit in a 2 MB L2 cache.
     chunk: ClassVar[int | None] = 1 << 16
 
     def _namespace(self) -> Namespace:
@@ -113,18 +113,16 @@ class NumPyBackend(Backend):
         if see is None:
             return super().scan(step_on)
         step = step_on(self)
-        recordings: dict[Any, TrainingStep] = {}
+        recordings: dict[Any, ReplayedStep] = {}
 
-        def one(
-            carry: Any, x: Array, y: Array, weight: Array | None, scalars: Any, number: int
-        ) -> tuple[Any, Any]:
-            key = x.shape, y.shape, weight is None
+        def one(carry: Any, batch: Batch, scalars: Any, number: int) -> tuple[Any, Any]:
+            key = batch.x.shape, batch.y.shape, batch.weight is None
             recording = recordings.get(key)
             if recording is None:
                 if len(recordings) == _PROGRAMS:
-                    return step(carry, x, y, weight, scalars, number)  # type: ignore[no-any-return]
-                recording = recordings[key] = TrainingStep(step, see, self.dtype)
-            return recording(carry, (x, y, weight), scalars, number)
+                    return step(carry, batch, scalars, number)  # type: ignore[no-any-return]
+                recording = recordings[key] = ReplayedStep(step, see, self.dtype)
+            return recording(carry, batch, scalars, number)
 
         return super().scan(lambda backend: one)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backend import Backend, host_numbers, import_library
+from nnbackend.backends.base import Backend, host_numbers, import_library
+from nnbackend.core.precision import Precision
+from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.precision import Precision
-from nnbackend.types import Array, Namespace
 
 
 class StrictBackend(Backend):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from nnbackend.backend import Backend, import_library
-from nnbackend.backends.tf32 import Both, TorchProducts
+from nnbackend.backends.base import Backend, import_library
+from nnbackend.backends.cuda.tf32 import Both, TorchProducts
+from nnbackend.backends.memory import Device, Memory
+from nnbackend.core.precision import Precision
+from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.memory import Device, Memory
-from nnbackend.precision import Precision
-from nnbackend.types import Array, Namespace
 
 
 class TorchBackend(Backend):

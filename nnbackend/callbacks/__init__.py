@@ -8,7 +8,7 @@ plain function of the run will do too: it is called at the end of each epoch. Wh
 
 from typing import TYPE_CHECKING
 
-from nnbackend.lazy import lazily
+from nnbackend.core.lazy import lazily
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.base import Callback

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
-from nnbackend.checks import check_flag, check_size
+from nnbackend.core.checks import check_flag, check_size
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -93,7 +93,7 @@ class Checkpoint(Callback):
 
     def start(self, run: Run) -> None:
         """Make the folder and write the first checkpoint of a run."""
-        from nnbackend import checkpoints
+        from nnbackend.saving import checkpoint as checkpoints
 
         if not run.resumed:
             self._forget()
@@ -135,7 +135,7 @@ class Checkpoint(Callback):
 
     def _save(self, run: Run) -> None:
         """Write a checkpoint, unless there is nothing new; remove the oldest one."""
-        from nnbackend import checkpoints
+        from nnbackend.saving import checkpoint as checkpoints
 
         position = run.position
         if position == self._position or not run.finite():

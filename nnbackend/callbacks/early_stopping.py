@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
-from nnbackend.checks import check_flag, check_size
+from nnbackend.core.checks import check_flag, check_size
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run

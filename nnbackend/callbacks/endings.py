@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from nnbackend.callbacks.base import Callback
-from nnbackend.checks import check_number
+from nnbackend.core.checks import check_number
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
-from nnbackend.checks import check_size
+from nnbackend.core.checks import check_size
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run

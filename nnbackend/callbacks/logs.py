@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from nnbackend.callbacks.base import Callback
-from nnbackend.files import write_atomically
+from nnbackend.saving.atomic import write_atomically
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from nnbackend.checks import check_number
+from nnbackend.core.checks import check_number
 from nnbackend.errors import unknown_name
 
 if TYPE_CHECKING:

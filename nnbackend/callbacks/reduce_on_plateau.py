@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
-from nnbackend.checks import check_number, check_size
+from nnbackend.core.checks import check_number, check_size
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -18,7 +18,7 @@ __all__ = ["ReduceOnPlateau"]
 class ReduceOnPlateau(Callback):
     """Multiplies the learning rate by a factor when a figure has got no better for a number of epochs.
 
-    It goes together with any optimiser and any schedule, whose rates are all multiplied. A new rate
+    It goes together with any optimizer and any schedule, whose rates are all multiplied. A new rate
     holds from the next epoch on, and compiles nothing. L-BFGS has no learning rate.
 
     Args:

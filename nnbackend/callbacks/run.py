@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any
 
 from nnbackend.callbacks.base import Callback, as_callback
-from nnbackend.history import History
-from nnbackend.sameness import check_same, identity
-from nnbackend.tree import leaves
+from nnbackend.core.tree import leaves
+from nnbackend.saving.run_identity import check_same_run, identity
+from nnbackend.training.history import History
 
 __all__ = ["Run", "resolve"]
 
@@ -289,14 +289,14 @@ class Run:
         found = find(path, self.callbacks)
         if found is None:
             return
-        check_same(found, self.task())
+        check_same_run(found, self.task())
         self.network.load_state_dict(found.params)
         self.restore(found.state)
         state = found.state.get("optimizer")
         self.optimizer_state = None if state is None else self._on_device(state)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; parameters and optimiser are the loop's to restore."""
+        """Go on from a state; parameters and optimizer are the loop's to restore."""
         columns = {name: list(c) for name, c in state["history"].items() if name != "epoch"}
         if state["epoch"]:
             self.history.extend(columns)
@@ -335,7 +335,7 @@ class Run:
             return value
         backend = self.network.backend
         array = backend.asarray(value, dtype=getattr(backend.xp, value.dtype.name))
-        return backend.xp.asarray(array, copy=True)  # the optimiser may change it
+        return backend.xp.asarray(array, copy=True)  # the optimizer may change it
 
 
 def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
@@ -345,7 +345,7 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
         FileNotFoundError: there is no checkpoint, and the run writes none there.
         ModelFileError: it is damaged, or is none.
     """
-    from nnbackend import checkpoints
+    from nnbackend.saving import checkpoint as checkpoints
 
     found = checkpoints.find(path)
     if found is None:

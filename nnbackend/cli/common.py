@@ -19,14 +19,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from nnbackend.backend import Backend
+from nnbackend.backends.base import Backend
 from nnbackend.errors import (
     BackendUnavailableError,
     DivergenceError,
     OutOfMemoryError,
     UnknownNameError,
 )
-from nnbackend.tables import files_of
+from nnbackend.tables.reading import files_of
 
 __all__ = [
     "BackendName",

@@ -17,7 +17,7 @@ from nnbackend.cli.common import (
 )
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.report import print_report, report
-from nnbackend.tables import known_target, read_table
+from nnbackend.tables.reading import known_target, read_table
 
 __all__ = ["evaluate"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import nnbackend as nnb
 from nnbackend.cli.common import Debug, Json, ModelFile, print_facts, print_json, reporting, say
-from nnbackend.encoding import Categories, Classes, Number, TableEncoder
+from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
 
 __all__ = ["inspect"]
 

@@ -18,9 +18,9 @@ from nnbackend.cli.settings import (
     output_width,
     task_of,
 )
-from nnbackend.encoding import Classes, TableEncoder
+from nnbackend.core.functional import sigmoid, softmax
 from nnbackend.errors import ModelFileError
-from nnbackend.functional import sigmoid, softmax
+from nnbackend.tables.encoding import Classes, TableEncoder
 
 __all__ = ["TableModel"]
 

@@ -22,8 +22,8 @@ from nnbackend.cli.common import (
     reporting,
 )
 from nnbackend.cli.model import TableModel
-from nnbackend.files import write_atomically
-from nnbackend.tables import read_table
+from nnbackend.saving.atomic import write_atomically
+from nnbackend.tables.reading import read_table
 
 __all__ = ["predict"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nnbackend.checks import check_number
+from nnbackend.core.checks import check_number
 from nnbackend.errors import unknown_name
 from nnbackend.schedules import (
     Cosine,

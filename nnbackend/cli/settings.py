@@ -11,12 +11,12 @@ import nnbackend as nnb
 from nnbackend import losses, optimizers
 from nnbackend.callbacks import Callback, ReduceOnPlateau
 from nnbackend.cli import schedule
-from nnbackend.encoding import SCALES, Classes, Scale, TableEncoder
+from nnbackend.core.types import Layer
 from nnbackend.errors import UnknownNameError, unknown_name
 from nnbackend.losses import Loss
 from nnbackend.optimizers import Optimizer
-from nnbackend.tables import Kind
-from nnbackend.types import Layer
+from nnbackend.tables.encoding import SCALES, Classes, Scale, TableEncoder
+from nnbackend.tables.reading import Kind
 
 __all__ = [
     "LOSSES",
@@ -135,7 +135,7 @@ class Settings:
         return "number" if self.task == "regression" else "text"
 
     def build_optimizer(self, rows: int | None = None) -> Optimizer:
-        """Return the optimiser, with clipping and averaging around it where they are asked for.
+        """Return the optimizer, with clipping and averaging around it where they are asked for.
 
         Args:
             rows: see :meth:`build_rule`.
@@ -146,7 +146,7 @@ class Settings:
         return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
 
     def build_rule(self, rows: int | None = None) -> Optimizer:
-        """Return the optimiser itself, with its own defaults for what was not set.
+        """Return the optimizer itself, with its own defaults for what was not set.
 
         Args:
             rows: how many train, for a schedule over the whole run; None: without the schedule.

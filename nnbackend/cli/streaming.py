@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from nnbackend.core.random import Generator
 from nnbackend.data import Chunk, Source
 from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
 from nnbackend.data.sources import Chunks
-from nnbackend.encoding import TableEncoder
 from nnbackend.errors import DataError, unknown_name
-from nnbackend.random import Generator
-from nnbackend.tables import Kind, Table, missing, table_of, take_rows
+from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.reading import Kind, Table, missing, table_of, take_rows
 
 if TYPE_CHECKING:
     import polars as pl

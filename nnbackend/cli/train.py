@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from nnbackend.activations import ACTIVATIONS
-from nnbackend.backend import Backend, get_backend
+from nnbackend.backends.base import Backend, get_backend
+from nnbackend.backends.memory import in_words
 from nnbackend.cli.common import (
     BackendName,
     DataFile,
@@ -37,17 +38,16 @@ from nnbackend.cli.running import Running, seconds
 from nnbackend.cli.schedule import NAMES as SCHEDULES
 from nnbackend.cli.settings import LOSSES, Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
-from nnbackend.history import History
 from nnbackend.initializers import INITIALIZERS
-from nnbackend.memory import in_words
 from nnbackend.optimizers import OPTIMIZERS
-from nnbackend.tables import few
+from nnbackend.tables.reading import few
+from nnbackend.training.history import History
 
 __all__ = ["train"]
 
 
 def with_field(name: str) -> str:
-    """Return the names of the optimisers that have a hyperparameter."""
+    """Return the names of the optimizers that have a hyperparameter."""
     return ", ".join(o for o in OPTIMIZERS if name in {f.name for f in fields(OPTIMIZERS[o])})
 
 
@@ -122,7 +122,7 @@ Momentum = Annotated[
 ]
 WeightDecay = Annotated[
     float | None,
-    training_option(help="Pull towards zero; not for lbfgs.", show_default="the optimizer's"),
+    training_option(help="Pull toward zero; not for lbfgs.", show_default="the optimizer's"),
 ]
 Schedule = Annotated[
     str | None,

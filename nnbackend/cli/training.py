@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import nnbackend as nnb
-from nnbackend.backend import Backend
+from nnbackend.backends.base import Backend
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.running import Running
 from nnbackend.cli.settings import Settings, output_width
 from nnbackend.cli.streaming import TableStream
-from nnbackend.encoding import TableEncoder
-from nnbackend.history import History
-from nnbackend.tables import (
+from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.reading import (
     Table,
     check_target,
     choose_features,
@@ -29,6 +28,7 @@ from nnbackend.tables import (
     take_rows,
     warn,
 )
+from nnbackend.training.history import History
 
 __all__ = ["Figures", "Rows", "build_model", "final_figures", "fit", "read_rows"]
 

@@ -7,16 +7,9 @@ iterable or a callable, from memory-mapped arrays or from the files of a dataset
 
 from typing import TYPE_CHECKING
 
-from nnbackend.data.border import (
-    brought,
-    check_finite,
-    check_rows,
-    inputs,
-    targets,
-)
-from nnbackend.data.feed import Feed
-from nnbackend.data.held import (
-    fit_on,
+from nnbackend.core.lazy import lazily
+from nnbackend.data.host_data import (
+    fits_in_memory,
     home,
     host_backend,
     on_device,
@@ -24,26 +17,27 @@ from nnbackend.data.held import (
     staged,
 )
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
-from nnbackend.lazy import lazily
+from nnbackend.data.stream import BatchStream
+from nnbackend.data.validate import brought, check_finite, check_rows, inputs, targets
 
 if TYPE_CHECKING:
+    from nnbackend.data.cross_validation import CrossValidation, cross_validate
     from nnbackend.data.datasets import Dataset
     from nnbackend.data.splits import folds, split
-    from nnbackend.data.validation import CrossValidation, cross_validate
 
 __all__ = [
+    "BatchStream",
     "Batches",
     "Chunk",
     "CrossValidation",
     "Dataset",
-    "Feed",
     "MemoryMap",
     "Source",
     "brought",
     "check_finite",
     "check_rows",
     "cross_validate",
-    "fit_on",
+    "fits_in_memory",
     "folds",
     "home",
     "host_backend",

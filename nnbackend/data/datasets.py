@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.checks import check_size
+from nnbackend.core.checks import check_size
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Shape
 from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
 from nnbackend.data.sources import PREFETCH, SHUFFLE_BUFFER, Chunk, Chunks, Source, checked_prefetch
 from nnbackend.errors import DataError, unknown_name
-from nnbackend.random import Generator
-from nnbackend.types import Shape
 
 __all__ = ["Dataset"]
 

@@ -1,7 +1,7 @@
 """Sources: where the rows of an epoch come from, when they do not lie in arrays.
 
 A source gives **chunks** of rows as they come, epoch by epoch, and knows nothing of networks;
-:mod:`nnbackend.data.feed` checks them, puts them in order and brings them to the backend.
+:mod:`nnbackend.data.stream` checks them, puts them in order and brings them to the backend.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from nnbackend.checks import check_size
+from nnbackend.core.checks import check_size
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Shape
 from nnbackend.errors import DataError
-from nnbackend.random import Generator
-from nnbackend.types import Shape
 
 __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
 
@@ -198,7 +198,7 @@ class Batches(Source):
 class MemoryMap(Source):
     """Rows of memory-mapped arrays, which are read a chunk at a time and never as a whole.
 
-    Where ``fit`` shuffles, chunks of 1024 neighbouring rows are read in random order, and rows are
+    Where ``fit`` shuffles, chunks of 1024 neighboring rows are read in random order, and rows are
     shuffled within a buffer. A buffer that holds them all makes every order equally likely.
 
     Args:
@@ -241,7 +241,7 @@ class MemoryMap(Source):
         self.prefetch = checked_prefetch(prefetch)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
-        """Return chunks of neighbouring rows; see :meth:`Source.chunks`."""
+        """Return chunks of neighboring rows; see :meth:`Source.chunks`."""
         assert self.rows is not None
         count = -(-self.rows // _CHUNK_ROWS)
         for number in range(count) if order is None else order.permutation(count):

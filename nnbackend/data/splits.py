@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend import random
-from nnbackend.checks import check_number, check_size
+from nnbackend.core import random
+from nnbackend.core.checks import check_number, check_size
 
 __all__ = ["folds", "split", "stratified"]
 

@@ -11,9 +11,9 @@ import scipy.sparse
 from array_api_compat import array_namespace, device
 from sklearn import get_config
 
-from nnbackend.backend import Backend, get_backend
-from nnbackend.samples import Gather, Samples
-from nnbackend.types import Array
+from nnbackend.backends.base import Backend, get_backend
+from nnbackend.core.types import Array
+from nnbackend.data.samples import Gather, Samples
 
 __all__ = ["HOST", "Home", "SparseSamples", "home_of", "to_host"]
 

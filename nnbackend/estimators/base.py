@@ -24,11 +24,15 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.optimize import _check_optimize_result
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from nnbackend import inference, losses, metrics, optimizers
+from nnbackend import losses, metrics, optimizers
 from nnbackend.activations import ACTIVATIONS, Identity
-from nnbackend.backend import BACKENDS, Backend, Forward, get_backend, namespace
-from nnbackend.composition import weights_with
-from nnbackend.data import held
+from nnbackend.backends.base import BACKENDS, Backend, Forward, get_backend, namespace
+from nnbackend.core.layer_tree import weights_with
+from nnbackend.core.precision import PRECISIONS
+from nnbackend.core.tree import leaves, paths, tree_map
+from nnbackend.core.types import Array, Layer, Params
+from nnbackend.data import host_data
+from nnbackend.data.samples import Samples
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, dense, home_of, to_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
@@ -38,18 +42,15 @@ from nnbackend.estimators.solvers import (
     minimize,
     unpacked,
 )
-from nnbackend.history import History
+from nnbackend.inference import predictor
 from nnbackend.layers import Activation, Dense, Sequential
-from nnbackend.loop import FitRun
 from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
-from nnbackend.objective import Objective
 from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from nnbackend.precision import PRECISIONS
-from nnbackend.samples import Samples
-from nnbackend.tree import leaves, paths, tree_map
-from nnbackend.types import Array, Layer, Params
+from nnbackend.training.history import History
+from nnbackend.training.loop import FitRun
+from nnbackend.training.objective import Objective
 
 __all__ = ["NeuralEstimator", "keep_arguments"]
 
@@ -66,7 +67,7 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 class NeuralEstimator(BaseEstimator):
     """The base of the estimators; it knows no architecture and no kind of target.
 
-    A subclass gives ``_hidden_layers`` and how parameters are initialised and kept; a head
+    A subclass gives ``_hidden_layers`` and how parameters are initialized and kept; a head
     (:mod:`nnbackend.estimators.heads`) gives targets, loss and predictions.
     """
 
@@ -98,7 +99,7 @@ class NeuralEstimator(BaseEstimator):
         "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
         "device": "no_validation",
         "precision": [StrOptions(set(PRECISIONS)), None],
-        "data_on": [StrOptions(set(held.PLACES))],
+        "data_on": [StrOptions(set(host_data.PLACES))],
         "validation_data": [tuple, list, None],
         "callbacks": [tuple, list, None],
         "metrics": [str, tuple, list, dict, None],
@@ -293,7 +294,7 @@ class NeuralEstimator(BaseEstimator):
         if sparse:
             return SparseSamples(X.tocsr(), y, weight)
         x = at.asarray(X)
-        kind = Samples if at is backend else held.HostSamples
+        kind = Samples if at is backend else host_data.HostSamples
         return kind(self._shaped(at.packed(x) if self.shuffle else x), y, weight)
 
     def _place(self, X: Any, target: Any, weight: Any, backend: Backend) -> Backend:
@@ -301,7 +302,7 @@ class NeuralEstimator(BaseEstimator):
         size = _AUTO_ROWS if self.batch_size == "auto" else self.batch_size
         if self.solver == "lbfgs" or size >= len(target):  # a step takes all rows
             return backend
-        return held.home((X, target, weight), backend, self.data_on)
+        return host_data.home((X, target, weight), backend, self.data_on)
 
     def _shaped(self, x: Array) -> Array:
         return x
@@ -415,7 +416,7 @@ class NeuralEstimator(BaseEstimator):
         return trainer
 
     def _make_optimizer(self) -> Optimizer:
-        """Return a new optimiser, as ``solver`` and its companions say."""
+        """Return a new optimizer, as ``solver`` and its companions say."""
         rate: Any = self.learning_rate
         if not callable(rate):
             kind = rate if self.solver == "sgd" else "constant"
@@ -482,7 +483,7 @@ class NeuralEstimator(BaseEstimator):
 
     def _scored(self, trainer: PenalizedTrainer, validation: Samples) -> bool:
         """Score the validation samples; return whether this was the best epoch of early stopping."""
-        forward = inference.forward_pass(trainer.objective.layers, trainer.backend)
+        forward = predictor.forward_pass(trainer.objective.layers, trainer.backend)
         z = validation.outputs(forward, trainer.result, trainer.backend)
         targets = validation.targets(trainer.backend)
         score = self._score_outputs(z, *targets, trainer.objective, trainer.backend)
@@ -617,7 +618,7 @@ class NeuralEstimator(BaseEstimator):
             if z is None:
                 with backend.scope():
                     bring, rows = partial(self._examined, X, backend), _rows_together(X, backend)
-                    z = inference.forward_in_batches(forward, params, X, backend, rows, bring)
+                    z = predictor.forward_in_batches(forward, params, X, backend, rows, bring)
             return z, backend
         check_is_fitted(self)
         self._check_home(X, method)
@@ -626,7 +627,7 @@ class NeuralEstimator(BaseEstimator):
         with backend.scope():
             if not scipy.sparse.issparse(X):
                 bring = partial(self._brought, backend)
-                return inference.forward_in_batches(
+                return predictor.forward_in_batches(
                     forward, params, X, backend, bring=bring
                 ), backend
             X, rows = X.tocsr(), X.shape[0]
@@ -700,7 +701,7 @@ class NeuralEstimator(BaseEstimator):
             if len(known) == len(sources) and all(map(operator.is_, known, sources)):
                 return backend, forward, placed
         backend = self._fitted_backend()
-        forward = inference.forward_pass(self._layers, backend)
+        forward = predictor.forward_pass(self._layers, backend)
         placed = self._kept_params()
         # NumPy's parameters are used where they are, so that changes made to them count.
         if backend.name != "numpy" or self._result_home() is not HOST:
@@ -740,7 +741,7 @@ class NeuralEstimator(BaseEstimator):
         The file is that of :meth:`nnbackend.Network.save`, with parameters, classes and what else
         was learned in its metadata; :func:`nnbackend.estimators.load` reads the estimator,
         :func:`nnbackend.load` the bare network. Not kept: ``callbacks`` and ``validation_data``,
-        a ``random_state`` that is no number, and the optimiser's state.
+        a ``random_state`` that is no number, and the optimizer's state.
 
         Raises:
             NotFittedError: there is nothing to save.
@@ -832,6 +833,6 @@ def _finite(x: Array) -> bool:
 def _rows_together(X: Any, backend: Backend) -> int:
     """Return how many rows of a NumPy matrix to look at and to compute at a time."""
     if backend.forward_bytes is None:
-        return inference.BATCH_ROWS
+        return predictor.BATCH_ROWS
     row_bytes: int = X.shape[1] * X.itemsize
-    return min(max(_LOOKED_AT // row_bytes, _FEWEST_TOGETHER), inference.BATCH_ROWS)
+    return min(max(_LOOKED_AT // row_bytes, _FEWEST_TOGETHER), predictor.BATCH_ROWS)

@@ -11,14 +11,14 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
-from nnbackend import serialization
+from nnbackend.core.registry import describe, rebuild
+from nnbackend.core.tree import tree_map
 from nnbackend.errors import ModelFileError
 from nnbackend.estimators.base import NeuralEstimator
 from nnbackend.estimators.mlp import MLPClassifier, MLPRegressor
 from nnbackend.estimators.network import NetworkClassifier, NetworkRegressor
 from nnbackend.layers import Dense, Sequential
-from nnbackend.registry import describe, rebuild
-from nnbackend.tree import tree_map
+from nnbackend.saving import model_file
 
 __all__ = ["load", "save"]
 
@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
         FileNotFoundError: there is no such file.
         ModelFileError: it is not an estimator's file, or is damaged.
     """
-    network = serialization.load(path)
+    network = model_file.load(path)
     if "estimator" not in network.metadata:
         raise ModelFileError(f"{path} holds a network and no estimator; nnbackend.load reads it")
     try:

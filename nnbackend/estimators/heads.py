@@ -19,14 +19,15 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
-from nnbackend import functional, losses
+from nnbackend import losses
 from nnbackend.activations import Exponential, Identity, Sigmoid, Softmax
-from nnbackend.backend import Backend
+from nnbackend.backends.base import Backend
+from nnbackend.core import functional
+from nnbackend.core.types import Array, Context
 from nnbackend.estimators.arrays import home_of
 from nnbackend.estimators.losses import BinaryLogLoss, HalfPoisson, HalfSquaredError, LogLoss
 from nnbackend.losses import Loss
-from nnbackend.objective import Objective
-from nnbackend.types import Array, Context
+from nnbackend.training.objective import Objective
 
 __all__ = ["ClassifierHead", "RegressorHead"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnbackend.summary import line
+from nnbackend.inspection.summary import line
 
 try:
     from sklearn.utils._repr_html.estimator import _VisualBlock

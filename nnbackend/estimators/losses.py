@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nnbackend import functional
-from nnbackend.backend import namespace
-from nnbackend.types import Array, Namespace
+from nnbackend.backends.base import namespace
+from nnbackend.core import functional
+from nnbackend.core.types import Array, Namespace
 
 __all__ = ["BinaryLogLoss", "HalfPoisson", "HalfSquaredError", "LogLoss"]
 

@@ -12,13 +12,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from nnbackend import activations
 from nnbackend.activations import ACTIVATIONS
-from nnbackend.backend import Backend
+from nnbackend.backends.base import Backend
+from nnbackend.core.types import Array, Layer, Params
 from nnbackend.estimators.base import NeuralEstimator, keep_arguments
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Dropout, Sequential
 from nnbackend.losses import LOSSES, Loss
 from nnbackend.optimizers import Optimizer
-from nnbackend.types import Array, Layer, Params
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
@@ -26,7 +26,7 @@ _ACTIVATIONS = {"logistic", *ACTIVATIONS}
 
 
 class MultilayerPerceptron(NeuralEstimator):
-    """Hidden layers of given sizes, as scikit-learn initialises them."""
+    """Hidden layers of given sizes, as scikit-learn initializes them."""
 
     _array_attributes = ("coefs_", "intercepts_", "classes_")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -112,7 +112,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
     Args:
         hidden_layer_sizes: units of each hidden layer.
         activation: of the hidden layers: a name, an activation of this library, or one for each.
-        solver: ``"adam"``, ``"sgd"``, ``"lbfgs"``, or an optimiser of this library, by name or as
+        solver: ``"adam"``, ``"sgd"``, ``"lbfgs"``, or an optimizer of this library, by name or as
             an object (which has its own learning rate).
         alpha: strength of the penalty ``alpha / 2 * sum(w**2)``, divided by the rows of a batch.
         batch_size: rows of a step; ``"auto"``: 200, or all if they are fewer.
@@ -148,8 +148,8 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
             or the library of X where scikit-learn dispatches to array libraries.
         device: of the backend.
         precision: what to compute in: ``"float32"`` or ``"float64"``, ``"tf32"``, or mixed precision,
-            ``"float16"`` or ``"bfloat16"``; see :mod:`nnbackend.precision`. None: that of X, float64
-            for whole numbers.
+            ``"float16"`` or ``"bfloat16"``; see :mod:`nnbackend.core.precision`. None: that of X,
+            float64 for whole numbers.
         data_on: where data lie while they are learned from: ``"device"``, ``"host"``, or ``"auto"``: on
             the device, unless they are on the host and larger than half of the device's free memory.
             On the host they are read a block at a time, and the result is the same. A sparse X is on

@@ -9,15 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
-from nnbackend.backend import Backend, namespace
+from nnbackend.backends.base import Backend, namespace
+from nnbackend.core.random import Generator
+from nnbackend.core.tree import tree_map
+from nnbackend.core.types import Array, Layer, Params
 from nnbackend.estimators.base import NeuralEstimator, keep_arguments
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Sequential
 from nnbackend.losses import LOSSES, Loss
 from nnbackend.optimizers import Optimizer
-from nnbackend.random import Generator
-from nnbackend.tree import tree_map
-from nnbackend.types import Array, Layer, Params
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
 
@@ -25,7 +25,7 @@ _LAYERS = (Dense(100, activation="relu"),)
 
 
 class NetworkEstimator(NeuralEstimator):
-    """Layers that the user gives, initialised as they say."""
+    """Layers that the user gives, initialized as they say."""
 
     _array_attributes = ("params_", "classes_")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -42,7 +42,7 @@ class NetworkEstimator(NeuralEstimator):
         return list(layers.layers)
 
     def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:
-        """Draw the parameters by the layers' own initialisers, from a seed."""
+        """Draw the parameters by the layers' own initializers, from a seed."""
         seed = int(self._random_state.randint(np.iinfo(np.int32).max))
         params, _ = layers.init(shape, Generator.of(seed))
         return tree_map(lambda leaf: leaf.astype(dtype), params)
@@ -79,7 +79,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
     The output layer, ``Dense`` with an output for each class (one for two classes), is added: it
     depends on the data. Training, arguments and attributes are those of
     :class:`~nnbackend.estimators.MLPClassifier`, with ``params_`` in place of ``coefs_`` and
-    ``intercepts_``; parameters start as their layers' initialisers say, and there is no penalty
+    ``intercepts_``; parameters start as their layers' initializers say, and there is no penalty
     unless ``alpha`` is given.
 
     Args:

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers import Adam, Optimizer
 from nnbackend.optimizers.base import Bounds
-from nnbackend.types import Array, Namespace
 
 __all__ = ["Rate", "ScikitLearnAdam", "ScikitLearnSGD"]
 

@@ -11,14 +11,15 @@ import numpy as np
 import scipy
 import scipy.optimize
 
-from nnbackend import random, regularizers
-from nnbackend.accumulation import gradients
-from nnbackend.backend import Backend
-from nnbackend.objective import Objective
-from nnbackend.samples import Samples
-from nnbackend.training import Trainer
-from nnbackend.tree import at, paths, tree_map, unflatten
-from nnbackend.types import Array, Context, Namespace, Params
+from nnbackend import regularizers
+from nnbackend.backends.base import Backend
+from nnbackend.core import random
+from nnbackend.core.tree import at, paths, tree_map, unflatten
+from nnbackend.core.types import Array, Context, Namespace, Params
+from nnbackend.data.samples import Samples
+from nnbackend.training.accumulation import gradients
+from nnbackend.training.objective import Objective
+from nnbackend.training.trainer import Trainer
 
 __all__ = ["PenalizedTrainer", "minimize"]
 
@@ -28,7 +29,7 @@ _PRINTS = tuple(map(int, scipy.__version__.split(".")[:2])) < (1, 15)  # no opti
 
 
 def weights_of(params: Params) -> list[Path]:
-    """Return the paths of what is penalised: weights, and no biases."""
+    """Return the paths of what is penalized: weights, and no biases."""
     return [path for path in paths(params) if path[-1] == "weight"]
 
 
@@ -54,7 +55,7 @@ class Penalty:
     """scikit-learn's penalty in a training step: ``alpha / 2 * sum(w**2) / (rows of the batch)``.
 
     Args:
-        weights: the paths of what is penalised.
+        weights: the paths of what is penalized.
     """
 
     weights: tuple[Path, ...]
@@ -74,7 +75,7 @@ class PenalizedTrainer(Trainer):
 
     Args:
         alpha: the strength of the penalty.
-        args, kwargs: those of :class:`~nnbackend.training.Trainer`.
+        args, kwargs: those of :class:`~nnbackend.training.trainer.Trainer`.
     """
 
     def __init__(self, alpha: float, *args: Any, **kwargs: Any) -> None:
@@ -107,7 +108,7 @@ def minimize(
     SciPy's L-BFGS-B works on the host; loss and gradient are the backend's, in its dtype.
 
     Args:
-        objective: what to minimise.
+        objective: what to minimize.
         backend: where.
         params: to start from.
         samples: to learn from, all in each evaluation.
@@ -123,7 +124,7 @@ def minimize(
     total = len(samples) if samples.weight is None else float(xp.sum(samples.weight))
 
     def evaluate(current: Params, x: Array, y: Array) -> tuple[Array, Params]:
-        ctx = Context(backend, True, random.pass_key(seed), 0)
+        ctx = Context(backend, True, random.forward_key(seed), 0)
         value, _, grads = gradients(
             objective.layers, objective.loss, current, x, y, samples.weight, ctx
         )
@@ -155,18 +156,18 @@ def minimize(
 def check_same_each_time(
     objective: Objective, backend: Backend, params: Params, samples: Samples, seed: int
 ) -> None:
-    """Refuse layers that make the loss another one in each step, which a line search cannot minimise.
+    """Refuse layers that make the loss another one in each step, which a line search cannot minimize.
 
     Raises:
         ValueError: two steps have different outputs.
     """
     outputs = []
     for step in (0, 1):
-        ctx = Context(backend, True, random.pass_key(seed), step)
+        ctx = Context(backend, True, random.forward_key(seed), step)
         outputs.append(objective.layers.forward(params, samples.x, ctx)[0])
     if not bool(backend.xp.all(outputs[0] == outputs[1])):
         raise ValueError(
-            "solver='lbfgs' minimises a function that is the same each time, so layers such as "
+            "solver='lbfgs' minimizes a function that is the same each time, so layers such as "
             "dropout cannot be trained by it; take solver='adam' or 'sgd'"
         )
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from nnbackend import activations
 from nnbackend.activations import ActivationFunction
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Backward, Context, Params, Shape
 from nnbackend.layers.base import register_layer
-from nnbackend.random import Generator
-from nnbackend.types import Array, Backward, Context, Params, Shape
 
 __all__ = ["Activation"]
 

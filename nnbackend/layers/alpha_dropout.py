@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnbackend import random
-from nnbackend.checks import set_number
+from nnbackend.core import random
+from nnbackend.core.checks import set_number
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Backward, Context, Params, Shape
 from nnbackend.layers.base import register_layer
-from nnbackend.random import Generator
-from nnbackend.types import Array, Backward, Context, Params, Shape
 
 __all__ = ["AlphaDropout"]
 

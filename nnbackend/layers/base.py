@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any, TypeVar
 
 from nnbackend.activations import ACTIVATIONS
+from nnbackend.core.registry import Registry
+from nnbackend.core.types import Layer
 from nnbackend.errors import given
-from nnbackend.registry import Registry
-from nnbackend.types import Layer
 
 __all__ = ["LAYERS", "check_layer", "not_a_pair", "register_layer"]
 
@@ -27,7 +27,9 @@ def register_layer(cls: Class) -> Class:
         raise TypeError(f"{cls.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
     for method in ("init", "forward"):
         if not callable(getattr(cls, method, None)):
-            raise TypeError(f"{cls.__name__} needs a method {method}; see nnbackend.types.Layer")
+            raise TypeError(
+                f"{cls.__name__} needs a method {method}; see nnbackend.core.types.Layer"
+            )
     return LAYERS.register(cls.__name__)(cls)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from nnbackend import activations, constraints, functional, initializers, regularizers
+from nnbackend import activations, constraints, initializers, regularizers
 from nnbackend.activations import ActivationFunction
-from nnbackend.checks import check_flag, check_size
 from nnbackend.constraints import Constraint
+from nnbackend.core import functional
+from nnbackend.core.checks import check_flag, check_size
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Backward, Context, Params, Shape
 from nnbackend.initializers import Initializer
 from nnbackend.layers.base import register_layer
-from nnbackend.random import Generator
 from nnbackend.regularizers import Regularizer
-from nnbackend.types import Array, Backward, Context, Params, Shape
 
 __all__ = ["Dense"]
 

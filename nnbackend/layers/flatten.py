@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Backward, Context, Params, Shape
 from nnbackend.layers.base import register_layer
-from nnbackend.random import Generator
-from nnbackend.types import Array, Backward, Context, Params, Shape
 
 __all__ = ["Flatten"]
 

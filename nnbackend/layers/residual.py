@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
 from nnbackend.layers.base import register_layer
 from nnbackend.layers.sequential import Sequential
-from nnbackend.random import Generator
-from nnbackend.types import Array, Backward, Context, Layer, Params, Shape
 
 __all__ = ["Residual"]
 

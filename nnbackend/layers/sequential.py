@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
 from nnbackend.layers.base import check_layer, not_a_pair, register_layer
-from nnbackend.random import Generator
-from nnbackend.types import Array, Backward, Context, Layer, Params, Shape
 
 __all__ = ["Sequential"]
 

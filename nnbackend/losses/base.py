@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from nnbackend import functional
-from nnbackend.backend import namespace
+from nnbackend.backends.base import namespace
+from nnbackend.core import functional
+from nnbackend.core.registry import Registry
+from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import given
-from nnbackend.registry import Registry
-from nnbackend.types import Array, Namespace
 
 __all__ = [
     "LOSSES",

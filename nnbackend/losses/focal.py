@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nnbackend import functional
-from nnbackend.checks import set_number
+from nnbackend.core import functional
+from nnbackend.core.checks import set_number
+from nnbackend.core.types import Array
 from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
-from nnbackend.types import Array
 
 __all__ = ["BinaryFocal", "SoftmaxFocal", "binary_focal", "softmax_focal"]
 

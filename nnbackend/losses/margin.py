@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from array_api_compat import device
 
+from nnbackend.core.types import Array
 from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
-from nnbackend.types import Array
 
 __all__ = [
     "CategoricalHinge",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nnbackend.checks import check_flag, set_number
+from nnbackend.core.checks import check_flag, set_number
+from nnbackend.core.types import Array
 from nnbackend.losses.base import LOSSES, check, mean
-from nnbackend.types import Array
 
 __all__ = [
     "Huber",

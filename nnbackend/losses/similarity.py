@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nnbackend.core.types import Array, Namespace
 from nnbackend.losses.base import LOSSES, check, mean, per_row
-from nnbackend.types import Array, Namespace
 
 __all__ = ["CosineSimilarity", "cosine_similarity"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-from nnbackend.registry import Registry
-from nnbackend.types import Shape
+from nnbackend.core.registry import Registry
+from nnbackend.core.types import Shape
 
 __all__ = ["METRICS", "Metric", "get", "resolve"]
 

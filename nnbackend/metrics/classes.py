@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend import functional
-from nnbackend.checks import check_number, check_size
+from nnbackend.core import functional
+from nnbackend.core.checks import check_number, check_size
+from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import unknown_name
 from nnbackend.metrics.base import METRICS
 from nnbackend.metrics.outputs import Answers, ClassMetric, read
-from nnbackend.types import Array, Namespace
 
 __all__ = [
     "F1",

@@ -22,11 +22,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from nnbackend import functional
-from nnbackend.backend import namespace
+from nnbackend.backends.base import namespace
+from nnbackend.core import functional
+from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.errors import unknown_name
 from nnbackend.losses import Loss, trait
-from nnbackend.types import Array, Namespace, Shape
 
 __all__ = ["OUTPUTS", "Answers", "ClassMetric", "outputs_of", "read"]
 

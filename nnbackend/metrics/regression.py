@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnbackend import functional
-from nnbackend.backend import namespace
+from nnbackend.backends.base import namespace
+from nnbackend.core import functional
+from nnbackend.core.types import Array
 from nnbackend.metrics.base import METRICS
-from nnbackend.types import Array
 
 __all__ = [
     "R2",

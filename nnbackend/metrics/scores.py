@@ -7,10 +7,10 @@ from typing import Any
 
 from array_api_compat import device
 
-from nnbackend import functional
+from nnbackend.core import functional
+from nnbackend.core.types import Array, Namespace
 from nnbackend.metrics.base import METRICS
 from nnbackend.metrics.outputs import Answers, ClassMetric
-from nnbackend.types import Array, Namespace
 
 __all__ = ["ROCAUC", "AveragePrecision", "LogLoss"]
 

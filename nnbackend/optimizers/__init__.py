@@ -1,4 +1,4 @@
-"""Optimisers: one rule each, one family a file. Defaults are PyTorch's where PyTorch has it."""
+"""Optimizers: one rule each, one family a file. Defaults are PyTorch's where PyTorch has it."""
 
 from nnbackend.optimizers.adadelta import Adadelta
 from nnbackend.optimizers.adagrad import Adagrad

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace
 
 __all__ = ["Adagrad"]
 

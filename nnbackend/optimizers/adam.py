@@ -7,19 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nnbackend.checks import check_flag
+from nnbackend.core.checks import check_flag
+from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
 from nnbackend.optimizers.tables import powers, sqrt, table
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace
 
-__all__ = ["Adam", "AdamW", "Moments", "advance"]
+__all__ = ["Adam", "AdamBase", "AdamW", "advance"]
 
 _FEW = 16  # steps whose numbers are computed sooner one by one
 
 
 @dataclass(frozen=True)
-class Moments(Optimizer):
+class AdamBase(Optimizer):
     """What Adam and its relatives share: running means of the gradient and of its square.
 
     ``m = beta1 * m + (1 - beta1) * g`` and ``v = beta2 * v + (1 - beta2) * g**2``. The arrays kept
@@ -73,7 +73,7 @@ def advance(slots: Slots, g: Array, beta1: Any, beta2: Any) -> tuple[Array, Arra
 
 @OPTIMIZERS.register("adam")
 @dataclass(frozen=True)
-class Adam(Moments):
+class Adam(AdamBase):
     """Running means of the gradient and of its square, both corrected for their start at zero.
 
     ``g += weight_decay * p``; ``m = beta1 * m + (1 - beta1) * g``;

@@ -1,7 +1,7 @@
 """Averages of the parameters over the steps: exponential (EMA) and equal weights (SWA).
 
 The average is one more array of state. ``fit`` evaluates validation data with it, and leaves it in
-the network: ``network.params`` are the averages, ``network.raw_params`` what the optimiser last made.
+the network: ``network.params`` are the averages, ``network.raw_params`` what the optimizer last made.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend.backend import namespace
-from nnbackend.checks import check_flag, check_number, check_size, set_number
+from nnbackend.backends.base import namespace
+from nnbackend.core.checks import check_flag, check_number, check_size, set_number
+from nnbackend.core.tree import tree_map
+from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers.base import Optimizer, Slots
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper
-from nnbackend.tree import tree_map
-from nnbackend.types import Array, Namespace, Params
 
 __all__ = ["EMA", "SWA"]
 
@@ -37,7 +37,7 @@ class _Averaged(Wrapper):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """Those of the optimiser inside, and the average."""
+        """Those of the optimizer inside, and the average."""
         return self.inner.slots + 1
 
     @property
@@ -51,7 +51,7 @@ class _Averaged(Wrapper):
         return str(self.inner.slots)
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        """Return those of the optimiser inside, and the weight."""
+        """Return those of the optimizer inside, and the weight."""
         return (*self.inner.scalars(step), self.weight(step))
 
     def rule(
@@ -62,7 +62,7 @@ class _Averaged(Wrapper):
         return p, (*own, _moved(slots[-1], p, scalars[-1]))
 
     def init(self, params: Params) -> Params:
-        """Return the state of the optimiser inside, with the parameters as their first average."""
+        """Return the state of the optimizer inside, with the parameters as their first average."""
         state = super().init(params)
         copy = tree_map(lambda p: namespace(p).asarray(p, copy=True), params)
         return state | {"slots": state["slots"] | {self._last: copy}}
@@ -70,7 +70,7 @@ class _Averaged(Wrapper):
     def apply(
         self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
     ) -> tuple[Params, Params]:
-        """Apply the optimiser inside, then move the average."""
+        """Apply the optimizer inside, then move the average."""
         own = {name: tree for name, tree in slots.items() if name != self._last}
         params, own = self.inner.apply(params, grads, own, scalars[:-1])
         average = tree_map(lambda a, p: _moved(a, p, scalars[-1]), slots[self._last], params)
@@ -181,6 +181,6 @@ class SWA(_Averaged):
 
 
 def _moved(average: Array, p: Array, weight: Any) -> Array:
-    """Return the average moved towards the parameter; it is consumed."""
+    """Return the average moved toward the parameter; it is consumed."""
     average += weight * (p - average)
     return average

@@ -1,4 +1,4 @@
-"""What all optimisers share: how a rule is applied to parameters, and how a name becomes one.
+"""What all optimizers share: how a rule is applied to parameters, and how a name becomes one.
 
 ``state = optimizer.init(params)`` and ``params, state = optimizer.update(params, grads, state)``.
 ``update`` may consume what it is given: on a library with mutable arrays it changes the arrays of
@@ -17,13 +17,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
-from nnbackend.backend import Backend, namespace
-from nnbackend.checks import check_number, set_number
+from nnbackend.backends.base import Backend, namespace
+from nnbackend.core.checks import check_number, set_number
+from nnbackend.core.registry import Registry
+from nnbackend.core.tree import at, paths, tree_map, unflatten
+from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.errors import given
-from nnbackend.registry import Registry
 from nnbackend.schedules import Constant, Scaled, Scheduled, is_schedule
-from nnbackend.tree import at, paths, tree_map, unflatten
-from nnbackend.types import Array, Namespace, Params
 
 __all__ = [
     "OPTIMIZERS",
@@ -44,11 +44,11 @@ OPTIMIZERS = Registry("optimizer")
 
 
 def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
-    """Return the optimiser that ``spec`` names, with the given hyperparameters.
+    """Return the optimizer that ``spec`` names, with the given hyperparameters.
 
     Raises:
-        UnknownNameError: no optimiser has that name, or it has no such hyperparameter.
-        TypeError: ``spec`` is neither a name nor an optimiser.
+        UnknownNameError: no optimizer has that name, or it has no such hyperparameter.
+        TypeError: ``spec`` is neither a name nor an optimizer.
         ValueError: a hyperparameter is out of range.
     """
     if isinstance(spec, str):
@@ -60,13 +60,13 @@ def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
 
 
 def is_own(optimizer: Optimizer) -> bool:
-    """Return whether an optimiser, and all that it wraps, is this library's."""
+    """Return whether an optimizer, and all that it wraps, is this library's."""
     own = type(optimizer).__module__.startswith("nnbackend.")
     return own and all(map(is_own, optimizer.wrapped))
 
 
 def in_program(optimizer: Optimizer, backend: Backend) -> Optimizer:
-    """Return the optimiser as steps on a backend know it: see :meth:`Optimizer.in_program`.
+    """Return the optimizer as steps on a backend know it: see :meth:`Optimizer.in_program`.
 
     What users wrote may look at its learning rate in any of its methods, and stays as it is.
     """
@@ -75,7 +75,7 @@ def in_program(optimizer: Optimizer, backend: Backend) -> Optimizer:
 
 @dataclass(frozen=True)
 class Optimizer(ABC):
-    """What all optimisers share. A new one gives ``slots``, ``bounds`` and ``rule``.
+    """What all optimizers share. A new one gives ``slots``, ``bounds`` and ``rule``.
 
     The numbers of a rule are computed on the host in float64, by ``varying`` (those that change from
     step to step) and ``fixed`` (the others). What varies reaches a compiled step as data, and where
@@ -121,7 +121,7 @@ class Optimizer(ABC):
         object.__setattr__(self, "_fixed", () if scheduled else self.fixed())
 
     def at(self, step: int) -> Any:
-        """Return the optimiser with the values that its schedules have at a step, counted from 1.
+        """Return the optimizer with the values that its schedules have at a step, counted from 1.
 
         Raises:
             ValueError: a schedule gives NaN, infinity or a value out of range.
@@ -131,7 +131,7 @@ class Optimizer(ABC):
         return self._with({name: self._value(name, step) for name in self._scheduled})
 
     def _with(self, values: Mapping[str, Any]) -> Any:
-        """Return the optimiser with other values, unchecked."""
+        """Return the optimizer with other values, unchecked."""
         other = object.__new__(type(self))  # as copy.copy does it, in a tenth of the time
         vars(other).update(vars(self), **values)
         return other
@@ -154,16 +154,16 @@ class Optimizer(ABC):
             raise ValueError(f"the schedule {value!r} at step {step - 1}: {error}") from None
 
     def scaled(self, factor: float) -> Optimizer:
-        """Return the optimiser with its learning rate times a factor."""
+        """Return the optimizer with its learning rate times a factor."""
         rate = self.learning_rate
         return replace(
             self, learning_rate=Scaled(rate, factor) if callable(rate) else rate * factor
         )
 
     def in_program(self) -> Optimizer:
-        """Return the optimiser as a compiled step knows it, without the numbers that reach it as data.
+        """Return the optimizer as a compiled step knows it, without the numbers that reach it as data.
 
-        That is the learning rate, and whatever a schedule moves. Optimisers that differ in nothing else
+        That is the learning rate, and whatever a schedule moves. Optimizers that differ in nothing else
         have the same program.
         """
         scheduled = {name: Constant(self.bounds[name][0]) for name in self._scheduled}
@@ -193,7 +193,7 @@ class Optimizer(ABC):
         return ()
 
     def moved(self, step: int, now: Any) -> tuple[Any, ...]:
-        """Return those of ``fixed`` where schedules move them; ``now`` is the optimiser at the step."""
+        """Return those of ``fixed`` where schedules move them; ``now`` is the optimizer at the step."""
         return now.fixed()  # type: ignore[no-any-return]
 
     def constants(self, scalars: Any, varying: int) -> Any:
@@ -238,11 +238,11 @@ class Optimizer(ABC):
         nested = {str(i): unflatten(flat, params) for i, flat in enumerate(new_slots)}
         return unflatten(new_params, params), nested
 
-    # What optimisers that wrap another one do differently; see ``wrapper.py``.
+    # What optimizers that wrap another one do differently; see ``wrapper.py``.
 
     @property
     def wrapped(self) -> Sequence[Optimizer]:
-        """The optimisers inside this one."""
+        """The optimizers inside this one."""
         return ()
 
     def gradients(self, grads: Params) -> Params:
@@ -256,7 +256,7 @@ class Optimizer(ABC):
     def prepared(
         self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
     ) -> Optimizer:
-        """Return the optimiser for these parameters, and for epochs of that many steps if known.
+        """Return the optimizer for these parameters, and for epochs of that many steps if known.
 
         Args:
             params: those that it will update.
@@ -269,7 +269,7 @@ class Optimizer(ABC):
         return self
 
     def around(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
-        """Return the optimiser with the update itself wrapped in another one."""
+        """Return the optimizer with the update itself wrapped in another one."""
         return wrap(self)
 
 

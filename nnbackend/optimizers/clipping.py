@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend.backend import namespace
-from nnbackend.checks import set_positive
+from nnbackend.backends.base import namespace
+from nnbackend.core.checks import set_positive
+from nnbackend.core.tree import leaves, tree_map
+from nnbackend.core.types import Array, Params
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper
-from nnbackend.tree import leaves, tree_map
-from nnbackend.types import Array, Params
 
 __all__ = ["Clipped"]
 
@@ -21,8 +21,8 @@ class Clipped(Wrapper):
 
     By norm: ``g *= min(1, norm / ||g||)``, where ``||g||`` is the root of the sum of squares over all
     parameters, so that the direction stays. By value: ``g = min(max(g, -value), value)``. What is
-    clipped is the gradient of the whole batch, penalties of regularisers included; weight decay, which
-    is the optimiser's, is not. With a gradient so large that its norm overflows the step is 0 or, if
+    clipped is the gradient of the whole batch, penalties of regularizers included; weight decay, which
+    is the optimizer's, is not. With a gradient so large that its norm overflows the step is 0 or, if
     a number of it is infinite, not a number.
 
     Args:
@@ -56,7 +56,7 @@ class Clipped(Wrapper):
     def apply(
         self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
     ) -> tuple[Params, Params]:
-        """Apply the optimiser inside to the clipped gradients."""
+        """Apply the optimizer inside to the clipped gradients."""
         return self.inner.apply(params, self._clipped(grads), slots, scalars)
 
     def _clipped(self, grads: Params) -> Params:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nnbackend.composition import weights_with
+from nnbackend.core.layer_tree import weights_with
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Params
 from nnbackend.optimizers.wrapper import Wrapper
-from nnbackend.tree import flatten, unflatten
-from nnbackend.types import Params
 
 __all__ = ["Constrained"]
 
@@ -37,7 +37,7 @@ class Constrained(Wrapper):
     def apply(
         self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
     ) -> tuple[Params, Params]:
-        """Apply the optimiser inside, then the constraints."""
+        """Apply the optimizer inside, then the constraints."""
         params, slots = self.inner.apply(params, grads, slots, scalars)
         flat = flatten(params)
         for name, constraint in self.layers:

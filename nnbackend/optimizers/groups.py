@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from nnbackend.checks import check_number
+from nnbackend.core.checks import check_number
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.errors import unknown_name
 from nnbackend.optimizers.base import Optimizer, Slots
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
 from nnbackend.schedules import Scaled, Scheduled
-from nnbackend.tree import flatten, unflatten
-from nnbackend.types import Array, Namespace, Params
 
 __all__ = ["Frozen", "Grouped", "Partition"]
 
@@ -28,18 +28,18 @@ class Grouped(Wrapper):
     ``Grouped(AdamW(1e-3), {"0.*": {"learning_rate_factor": 0.1}, "*.bias": {"weight_decay": 0.0}})``.
     A pattern is compared with dotted names such as ``0.weight``; ``*`` stands for any text, dots
     included. A parameter that several patterns match takes what each of them says, and where two
-    disagree, the later; one that no pattern matches is updated by the optimiser as it is.
+    disagree, the later; one that no pattern matches is updated by the optimizer as it is.
 
     Args:
         optimizer: what makes the update, an object or a name.
-        groups: for each pattern, hyperparameters of the optimiser by name, and
+        groups: for each pattern, hyperparameters of the optimizer by name, and
             ``learning_rate_factor``, which multiplies the learning rate, a schedule's too. Or another
-            optimiser, which takes the place of the first for these parameters.
+            optimizer, which takes the place of the first for these parameters.
         decay: ``"all"``, or ``"weights"`` to leave out of weight decay, unless a pattern says
             otherwise, what has fewer than two axes: biases, and the scales and shifts of norms.
 
     Raises:
-        UnknownNameError: the optimiser has no such hyperparameter.
+        UnknownNameError: the optimizer has no such hyperparameter.
         ValueError: a value is out of range; on the first use, if a pattern matches no parameter.
     """
 
@@ -65,7 +65,7 @@ class Grouped(Wrapper):
     def prepared(
         self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
     ) -> Optimizer:
-        """Return an optimiser for each set of parameters that are treated alike."""
+        """Return an optimizer for each set of parameters that are treated alike."""
         flat = flatten(params)
         chosen = dict.fromkeys(flat, self.inner)
         if self.decay == "weights":
@@ -95,7 +95,7 @@ class Grouped(Wrapper):
         return wrap(self)
 
     def _changed(self, optimizer: Optimizer, change: Any) -> Optimizer:
-        """Return the optimiser with other hyperparameters, or the one in its place."""
+        """Return the optimizer with other hyperparameters, or the one in its place."""
         if isinstance(change, Optimizer):
             return change
         known = [f.name for f in dataclasses.fields(optimizer) if f.init]
@@ -115,7 +115,7 @@ class Frozen(Wrapper):
     """Leave some parameters as they are, to the last bit: no update, no decay, no state.
 
     Their gradients do not count in the norm by which others are clipped. ``Network.freeze`` puts this
-    around the optimiser of ``fit``; it is here for a loop of one's own.
+    around the optimizer of ``fit``; it is here for a loop of one's own.
 
     Args:
         optimizer: what makes the update of the others, an object or a name.
@@ -150,7 +150,7 @@ class Frozen(Wrapper):
     def prepared(
         self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
     ) -> Optimizer:
-        """Return an optimiser for the other parameters alone."""
+        """Return an optimizer for the other parameters alone."""
         flat = flatten(params)
         left = self.frozen(flat)
         moving = {name: p for name, p in flat.items() if name not in left}
@@ -166,11 +166,11 @@ class Frozen(Wrapper):
 
 @dataclass(frozen=True)
 class Partition(Optimizer):
-    """Optimisers with the names of the parameters each of them updates; others stay as they are.
+    """Optimizers with the names of the parameters each of them updates; others stay as they are.
 
     Args:
         main: the one whose learning rate is reported.
-        members: the optimisers and the names.
+        members: the optimizers and the names.
     """
 
     elementwise: ClassVar[bool] = False
@@ -186,7 +186,7 @@ class Partition(Optimizer):
 
     @property
     def wrapped(self) -> Sequence[Optimizer]:
-        """The optimisers of all groups."""
+        """The optimizers of all groups."""
         return tuple(member for member, _ in self.members)
 
     @property

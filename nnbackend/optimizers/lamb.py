@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nnbackend.optimizers.adam import Moments, advance
+from nnbackend.core.types import Array, Namespace
+from nnbackend.optimizers.adam import AdamBase, advance
 from nnbackend.optimizers.base import OPTIMIZERS, Slots, norm
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace
 
 __all__ = ["LAMB"]
 
 
 @OPTIMIZERS.register("lamb")
 @dataclass(frozen=True)
-class LAMB(Moments):
+class LAMB(AdamBase):
     """Adam for large batches: each parameter moves in proportion to its own size.
 
     ``d = m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + epsilon) + weight_decay * p`` with Adam's

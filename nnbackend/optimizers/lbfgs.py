@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
-from nnbackend.checks import set_number, set_size
+from nnbackend.core.checks import set_number, set_size
+from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace
 
 __all__ = ["LBFGS"]
 
@@ -65,7 +65,7 @@ class LBFGS(Optimizer):
         iterations: int,
         each: Callable[[Any, float], bool],
     ) -> str:
-        """Minimise a function of a NumPy vector; return in words what ended it.
+        """Minimize a function of a NumPy vector; return in words what ended it.
 
         Args:
             function: returns its value and its gradient, in float64.
@@ -97,11 +97,11 @@ class LBFGS(Optimizer):
         return f"converged ({message})" if result.success else f"no lower loss found ({message})"
 
     def scaled(self, factor: float) -> Optimizer:
-        """Return the optimiser itself: it has no learning rate."""
+        """Return the optimizer itself: it has no learning rate."""
         return self
 
     def in_program(self) -> Optimizer:
-        """Return the optimiser itself: what is compiled of it has no numbers."""
+        """Return the optimizer itself: what is compiled of it has no numbers."""
         return self
 
     def scalars(self, step: int) -> NoReturn:

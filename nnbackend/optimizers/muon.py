@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from nnbackend.checks import check_flag, set_number, set_size
+from nnbackend.core.checks import check_flag, set_number, set_size
+from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.optimizers.adam import Adam
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, norm
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace, Shape
 
 __all__ = ["Muon"]
 
@@ -82,14 +82,14 @@ class Muon(Optimizer):
         return max(1, others.slots)
 
     def scaled(self, factor: float) -> Optimizer:
-        """Return the optimiser with both its learning rates times a factor."""
+        """Return the optimizer with both its learning rates times a factor."""
         own = super().scaled(factor)
         if self.others is None:
             return own
         return replace(own, others=self.others.scaled(factor))  # type: ignore[call-arg]
 
     def in_program(self) -> Optimizer:
-        """Return the optimiser, and that of the other parameters, as a program knows it."""
+        """Return the optimizer, and that of the other parameters, as a program knows it."""
         others: Optimizer = self._others  # type: ignore[attr-defined]
         return replace(super().in_program(), others=others.in_program())  # type: ignore[call-arg]
 

@@ -8,18 +8,18 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any, ClassVar
 
-from nnbackend.checks import set_number
-from nnbackend.optimizers.adam import Moments, advance
+from nnbackend.core.checks import set_number
+from nnbackend.core.types import Array, Namespace
+from nnbackend.optimizers.adam import AdamBase, advance
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Slots, decayed
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace
 
 __all__ = ["Nadam"]
 
 
 @OPTIMIZERS.register("nadam")
 @dataclass(frozen=True)
-class Nadam(Moments):
+class Nadam(AdamBase):
     """Adam with Nesterov's momentum.
 
     ``g += weight_decay * p``; ``m`` and ``v`` as in Adam;
@@ -33,7 +33,7 @@ class Nadam(Moments):
     """
 
     bounds: ClassVar[Bounds] = {
-        name: bound for name, bound in Moments.bounds.items() if name != "beta1"
+        name: bound for name, bound in AdamBase.bounds.items() if name != "beta1"
     }
 
     learning_rate: Scheduled = 2e-3

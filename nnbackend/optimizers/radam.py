@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend.optimizers.adam import Moments, advance
+from nnbackend.core.types import Array, Namespace
+from nnbackend.optimizers.adam import AdamBase, advance
 from nnbackend.optimizers.base import OPTIMIZERS, Slots, decayed
-from nnbackend.types import Array, Namespace
 
 __all__ = ["RAdam"]
 
 
 @OPTIMIZERS.register("radam")
 @dataclass(frozen=True)
-class RAdam(Moments):
+class RAdam(AdamBase):
     """Adam that waits until the running mean of the squared gradient is worth dividing by.
 
     ``g += weight_decay * p``; ``m`` and ``v`` as in Adam;

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nnbackend.checks import check_flag
+from nnbackend.core.checks import check_flag
+from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace
 
 __all__ = ["SGD"]
 
@@ -24,7 +24,7 @@ class SGD(Optimizer):
     ``g + momentum * v`` in place of ``v``.
 
     Source: Sutskever et al. (2013), On the importance of initialization and momentum, in PyTorch's
-    parametrisation.
+    parametrization.
     """
 
     bounds: ClassVar[Bounds] = {

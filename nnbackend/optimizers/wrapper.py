@@ -1,6 +1,6 @@
-"""Optimisers that wrap another one: what they share.
+"""Optimizers that wrap another one: what they share.
 
-A wrapper is an optimiser itself, so it goes wherever one goes: ``fit``, ``partial_fit``, a loop of
+A wrapper is an optimizer itself, so it goes wherever one goes: ``fit``, ``partial_fit``, a loop of
 one's own, a compiled step. Wrappers nest: ``EMA(Clipped(Adam(1e-3), norm=1.0), decay=0.999)``.
 """
 
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
+from nnbackend.core.registry import Registry
+from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.errors import nearest
 from nnbackend.optimizers.base import Optimizer, Slots, get
 from nnbackend.optimizers.lbfgs import LBFGS
-from nnbackend.registry import Registry
 from nnbackend.schedules import Scheduled
-from nnbackend.types import Array, Namespace, Params
 
 __all__ = ["WRAPPERS", "Wrapper", "matching"]
 
@@ -26,13 +26,13 @@ WRAPPERS = Registry("optimizer wrapper")
 
 @dataclass(frozen=True)
 class Wrapper(Optimizer):
-    """Does what the optimiser in it does; a subclass overrides what it adds.
+    """Does what the optimizer in it does; a subclass overrides what it adds.
 
     Args:
         optimizer: the one that is wrapped, an object or a name.
 
     Raises:
-        UnknownNameError, TypeError: it is no optimiser.
+        UnknownNameError, TypeError: it is no optimizer.
         ValueError: this wrapper has to be inside that one, not around it.
     """
 
@@ -57,18 +57,18 @@ class Wrapper(Optimizer):
 
     @property
     def inner(self) -> Optimizer:
-        """The optimiser that is wrapped."""
+        """The optimizer that is wrapped."""
         assert isinstance(self.optimizer, Optimizer)
         return self.optimizer
 
     @property
     def wrapped(self) -> Sequence[Optimizer]:
-        """The optimiser that is wrapped."""
+        """The optimizer that is wrapped."""
         return (self.inner,)
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """Those of the optimiser inside."""
+        """Those of the optimizer inside."""
         return self.inner.slots
 
     @property
@@ -78,11 +78,11 @@ class Wrapper(Optimizer):
 
     @property
     def averages(self) -> bool:  # type: ignore[override]
-        """Whether the optimiser inside keeps an average."""
+        """Whether the optimizer inside keeps an average."""
         return self.inner.averages
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of the optimiser inside."""
+        """Return the learning rate of the optimizer inside."""
         return self.inner.rate(step)
 
     def scaled(self, factor: float) -> Optimizer:
@@ -90,15 +90,15 @@ class Wrapper(Optimizer):
         return dataclasses.replace(self, optimizer=self.inner.scaled(factor))
 
     def in_program(self) -> Optimizer:
-        """Return the wrapper around the optimiser inside as a program knows it."""
+        """Return the wrapper around the optimizer inside as a program knows it."""
         return dataclasses.replace(self, optimizer=self.inner.in_program())
 
     def scalars(self, step: int) -> tuple[float, ...]:
-        """Return those of the optimiser inside."""
+        """Return those of the optimizer inside."""
         return self.inner.scalars(step)
 
     def scalars_of(self, steps: range) -> Any:
-        """Return those of the optimiser inside."""
+        """Return those of the optimizer inside."""
         as_here = type(self).scalars is Wrapper.scalars
         return self.inner.scalars_of(steps) if as_here else super().scalars_of(steps)
 
@@ -109,7 +109,7 @@ class Wrapper(Optimizer):
         return self.inner.rule(p, g, slots, scalars, xp)
 
     def init(self, params: Params) -> Params:
-        """Return the state of the optimiser inside."""
+        """Return the state of the optimizer inside."""
         return self.prepared(params).inner.init(params)  # type: ignore[attr-defined,no-any-return]
 
     def update(self, params: Params, grads: Params, state: Params) -> tuple[Params, Params]:
@@ -124,7 +124,7 @@ class Wrapper(Optimizer):
     def apply(
         self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
     ) -> tuple[Params, Params]:
-        """Apply the optimiser inside."""
+        """Apply the optimizer inside."""
         return self.inner.apply(params, grads, slots, scalars)
 
     def gradients(self, grads: Params) -> Params:
@@ -132,14 +132,14 @@ class Wrapper(Optimizer):
         return self.inner.gradients(grads)
 
     def averaged(self, params: Params, state: Params) -> Params:
-        """Return the average that the optimiser inside keeps, if it keeps one."""
+        """Return the average that the optimizer inside keeps, if it keeps one."""
         ready = self.prepared(params)
         return (self.inner if ready is self else ready).averaged(params, state)
 
     def prepared(
         self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
     ) -> Optimizer:
-        """Return the wrapper with the optimiser inside prepared."""
+        """Return the wrapper with the optimizer inside prepared."""
         ready = self.inner.prepared(params, steps_per_epoch, frozen)
         return self if ready is self.inner else dataclasses.replace(self, optimizer=ready)
 

@@ -1,0 +1,469 @@
+"""Matrix products by cuBLASLt, through the bindings of NVIDIA's nvmath-python.
+
+Why not ``cupy.matmul``: CuPy refuses its own cuBLAS calls while a stream is captured into a CUDA graph.
+A call here allocates nothing, waits for nothing and records no event: it may be captured.
+
+cuBLASLt is driven in three steps, and only the third is done again and again:
+
+1. *Describe.* A descriptor of the product (arithmetic, transpositions, what is done to the result before
+   it is written: the epilogue), and a layout for each matrix (dtype, rows, columns, leading dimension).
+2. *Choose.* The heuristic names algorithms that can do it, the one it thinks fastest first.
+3. *Launch.* One call with the addresses, the algorithm and a stream.
+
+cuBLASLt's matrices are column-major: element (i, j) lies at ``i + j * ld``. A row-major matrix is,
+number for number, its transpose stored column-major. So ``out = a @ b`` is computed as
+``out.T = b.T @ a.T``: ``b`` goes where cuBLASLt expects its first matrix and ``a`` where it expects its
+second, and nothing is copied. That way round a bias with an element for each column of ``out`` has one
+for each *row* of cuBLASLt's result, which is what its bias epilogue adds.
+
+Reference: NVIDIA, cuBLAS, "Using the cuBLASLt API", https://docs.nvidia.com/cuda/cublas.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnbackend.core.types import Array
+
+__all__ = ["WORKSPACE_BYTES", "Product", "ProductError", "available", "new_workspace"]
+
+WORKSPACE_BYTES = 32 << 20
+"""Scratch memory an algorithm may ask for: NVIDIA's advice for Hopper; others ask for less."""
+
+_SPARE = 256  # bytes beyond what is asked for: with an epilogue, cuBLASLt has touched a few more
+_CANDIDATES = 8  # algorithms that the heuristic is asked for
+_REPEATS = 20  # launches of each that are timed
+_GAIN = 0.95  # part of the first one's time that another must stay below to be taken
+_OLDEST = 12_00_00  # cuBLASLt 12.0
+
+
+class ProductError(ValueError):
+    """cuBLASLt cannot compute this product; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Arithmetic:
+    """How a product is computed.
+
+    Attributes:
+        inputs: the dtype of both factors.
+        outputs: dtypes that the result may have.
+        compute: the name of cuBLAS's compute type.
+        scale: the dtype of the factors alpha and beta, on the host.
+    """
+
+    inputs: str
+    outputs: tuple[str, ...]
+    compute: str
+    scale: str
+
+
+# Half precision is multiplied by the tensor cores and added up in float32.
+_ARITHMETIC = {
+    "float32": _Arithmetic("float32", ("float32",), "COMPUTE_32F", "float32"),
+    "tf32": _Arithmetic("float32", ("float32",), "COMPUTE_32F_FAST_TF32", "float32"),
+    "float64": _Arithmetic("float64", ("float64",), "COMPUTE_64F", "float64"),
+    "float16": _Arithmetic("float16", ("float16", "float32"), "COMPUTE_32F", "float32"),
+    "bfloat16": _Arithmetic("bfloat16", ("bfloat16", "float32"), "COMPUTE_32F", "float32"),
+}
+
+_DATA_TYPES = {  # cudaDataType of each dtype
+    "float32": "CUDA_R_32F",
+    "float64": "CUDA_R_64F",
+    "float16": "CUDA_R_16F",
+    "bfloat16": "CUDA_R_16BF",
+}
+
+_EPILOGUES = {  # by activation and whether there is a bias; cuBLASLt's GELU is the one with tanh
+    (None, False): "DEFAULT",
+    (None, True): "BIAS",
+    ("relu", False): "RELU",
+    ("relu", True): "RELU_BIAS",
+    ("gelu_tanh", False): "GELU",
+    ("gelu_tanh", True): "GELU_BIAS",
+}
+
+
+def _bindings() -> Any:
+    """Return the module with cuBLASLt's functions."""
+    from nvmath.bindings import cublasLt
+
+    return cublasLt
+
+
+def _enums() -> tuple[Any, Any, Any]:
+    """Return the numbers of cuBLAS's compute types and operations, and of CUDA's data types."""
+    from nvmath import CudaDataType
+    from nvmath.bindings import cublas
+
+    return cublas.ComputeType, cublas.Operation, CudaDataType
+
+
+def available() -> str:
+    """Return why cuBLASLt cannot be used here, or "" if it can."""
+    try:
+        version = _bindings().get_version()
+    except ImportError as error:
+        return (
+            "products for CUDA graphs need nvmath-python: pip install 'nnbackend[cuda12]' "
+            f"(or cuda13, for the CUDA version of your driver); {error}"
+        )
+    except Exception as error:  # no driver, no library: each version of nvmath has its own errors
+        return f"cuBLASLt cannot be loaded: {error}"
+    if version < _OLDEST:
+        return f"cuBLASLt {version} is too old: {_OLDEST} is the oldest that is known to serve"
+    return ""
+
+
+def new_workspace(cupy: Any) -> Array:
+    """Return scratch memory for products on the current device.
+
+    Products that run one after the other, in one stream, can share it. Two streams must not.
+    """
+    return cupy.empty(WORKSPACE_BYTES + _SPARE, dtype=np.uint8)
+
+
+@functools.cache
+def _handle(device: int) -> int:
+    """Return cuBLASLt's handle for a device, which must be the current one.
+
+    There is one for each device and process: a handle keeps no state that a launch changes, so that
+    threads may share it. It goes with the process.
+    """
+    return int(_bindings().create())
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """A matrix as it lies in memory.
+
+    Attributes:
+        array: the array.
+        by_rows: whether the elements of a row lie side by side; otherwise those of a column do.
+        ld: the leading dimension: elements from the start of one row (or column) to the next.
+    """
+
+    array: Array
+    by_rows: bool
+    ld: int
+
+    @classmethod
+    def of(cls, array: Array, name: str) -> _Matrix:
+        """Return how a two-dimensional array lies in memory; where both are true, by rows."""
+        if array.ndim != 2:
+            raise ProductError(f"{name} must have two dimensions, it has {array.ndim}")
+        if 0 in array.shape:
+            raise ProductError(f"{name} has no elements: its shape is {array.shape}")
+        for by_rows in (True, False):
+            outer, inner = (0, 1) if by_rows else (1, 0)
+            length = array.shape[inner]
+            side_by_side = length == 1 or array.strides[inner] == array.itemsize
+            # The stride along an axis of length 1 means nothing.
+            step = length * array.itemsize if array.shape[outer] == 1 else array.strides[outer]
+            ld, rest = divmod(step, array.itemsize)
+            if side_by_side and ld >= length and not rest:
+                return cls(array, by_rows, ld)
+        raise ProductError(
+            f"{name} must be contiguous along its rows or its columns; shape {array.shape}, strides "
+            f"{array.strides}, {array.itemsize} bytes an element"
+        )
+
+    @property
+    def transposed(self) -> _Matrix:
+        """The transpose, in the same memory."""
+        return _Matrix(self.array.T, not self.by_rows, self.ld)
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Rows and columns of the column-major matrix that lies in this memory."""
+        rows, columns = self.array.shape
+        return (columns, rows) if self.by_rows else (rows, columns)
+
+
+def _address(array: Array) -> int:
+    """Return where an array's first element lies on the device."""
+    return int(array.data.ptr)
+
+
+def _alignment(array: Array) -> int:
+    """Return the largest power of two that divides the address, up to 256: more is of no use."""
+    return min(256, _address(array) & -_address(array))
+
+
+class Product:
+    """``out = activation(a @ b + bias)``, prepared once for these arrays and launched many times.
+
+    It is computed in the memory of these arrays, whatever is in it by then; they are kept alive. Make it
+    and launch it while their device is the current one. Products of one thread or several do not disturb
+    each other unless they share a workspace.
+
+    Args:
+        cupy: the module.
+        a: shape (m, k). Each matrix is contiguous, or the transpose of one that is, or some of the
+            columns of one.
+        b: shape (k, n), of the same dtype.
+        out: shape (m, n).
+        compute: ``"float64"``, ``"float32"`` (true float32), ``"tf32"`` (float32 arrays, multiplied with
+            10 bits of mantissa), ``"float16"`` or ``"bfloat16"`` (added up in float32, into ``out`` of
+            that dtype or float32). Default: the dtype of ``a``.
+        bias: shape (n,), of ``out``'s dtype, added to each row.
+        activation: ``"relu"`` or ``"gelu_tanh"``. Default None: none.
+        accumulate: whether the product is added to what ``out`` holds.
+        workspace: from :func:`new_workspace`. Default: one of its own.
+
+    Raises:
+        ProductError: the arrays do not fit together, or cuBLASLt has no algorithm for them. It need not
+            have bias and activation in each precision.
+    """
+
+    def __init__(
+        self,
+        cupy: Any,
+        a: Array,
+        b: Array,
+        out: Array,
+        *,
+        compute: str | None = None,
+        bias: Array | None = None,
+        activation: str | None = None,
+        accumulate: bool = False,
+        workspace: Array | None = None,
+    ) -> None:
+        self._cupy, self._lt = cupy, _bindings()
+        arithmetic = _arithmetic(compute, a, b, out, bias, activation)
+        self._arrays = [a, b, out, bias]  # their memory is kept
+        self._out = out
+        with out.device:
+            self._workspace = new_workspace(cupy) if workspace is None else workspace
+            self._device_handle = _handle(out.device.id)
+        first, second, result = _column_major(a, b, out, bias)
+        self._alpha = np.ones((), arithmetic.scale)
+        self._beta = np.full((), 1.0 if accumulate else 0.0, arithmetic.scale)
+        made: list[tuple[Any, int]] = []  # descriptors, each with the function that destroys it
+        self._close = weakref.finalize(self, _destroy, made)
+        epilogue = _EPILOGUES[activation, bias is not None]
+        self._description = _describe(self._lt, made, arithmetic, first, second, epilogue, bias)
+        self._layouts = [_layout(self._lt, made, matrix) for matrix in (first, second, result)]
+        self._addresses = [_address(matrix.array) for matrix in (first, second, result)]
+        alignments = [_alignment(matrix.array) for matrix in (first, second, result)]
+        # A bias is read as the result is written: as many elements at a time.
+        alignments.append(min(_alignment(array) for array in (out, bias) if array is not None))
+        half = arithmetic.inputs in ("float16", "bfloat16")
+        self._algorithms = self._candidates(alignments, half)
+        self._choose(0)
+
+    def launch(self, stream: int | None = None) -> None:
+        """Queue the product.
+
+        Args:
+            stream: the address of a stream (``Stream.ptr``). Default: the current one.
+        """
+        if not self._close.alive:
+            raise ProductError("this product is closed")
+        if stream is None:
+            stream = self._cupy.cuda.get_current_stream().ptr
+        self._lt.matmul(*self._arguments, stream)
+
+    def tune(self, stream: Any) -> None:
+        """Time the algorithms that the heuristic named, on these arrays, and keep the fastest.
+
+        The heuristic's first stays unless another takes less than 95 % of its time. ``out`` is as it
+        was before. The choice depends on a measurement: two runs may choose differently, and then agree
+        to rounding only.
+
+        Args:
+            stream: a ``cupy.cuda.Stream``; it is waited for.
+        """
+        with stream:
+            before = self._out.copy()
+            times = [self._time(i, stream) for i in range(len(self._algorithms))]
+            self._out[...] = before
+        best = min(range(len(times)), key=times.__getitem__)
+        self._choose(best if times[best] < _GAIN * times[0] else 0)
+
+    def close(self) -> None:
+        """Give back the descriptors and let go of the arrays. It cannot be launched any more."""
+        self._close()
+        self._arrays.clear()
+        self._out = self._workspace = None
+
+    def _candidates(self, alignments: list[int], half: bool) -> Any:
+        """Return what the heuristic says: the algorithms that can do it, the best first."""
+        lt, found = self._lt, np.zeros(1, np.int32)
+        results = np.zeros(_CANDIDATES, dtype=lt.matmul_heuristic_result_dtype)
+        wanted = {"MAX_WORKSPACE_BYTES": max(0, self._workspace.nbytes - _SPARE)}
+        wanted |= {
+            f"MIN_ALIGNMENT_{matrix}_BYTES": alignment
+            for matrix, alignment in zip("ABCD", alignments, strict=True)
+        }
+        if half:  # partial sums are added up in float32 as well
+            wanted["REDUCTION_SCHEME_MASK"] = lt.ReductionScheme.COMPUTE_TYPE
+        preference = lt.matmul_preference_create()
+        try:
+            for name, value in wanted.items():
+                attribute = lt.MatmulPreferenceAttribute[name]
+                dtype = lt.get_matmul_preference_attribute_dtype(attribute)
+                _set(lt.matmul_preference_set_attribute, preference, attribute, value, dtype)
+            a, b, out = self._layouts
+            lt.matmul_algo_get_heuristic(
+                self._device_handle,
+                self._description,
+                *(a, b, out, out),
+                preference,
+                _CANDIDATES,
+                results.ctypes.data,
+                found.ctypes.data,
+            )
+        except lt.cuBLASLtError as error:
+            raise ProductError(f"cuBLASLt has no algorithm for this product: {error}") from error
+        finally:
+            lt.matmul_preference_destroy(preference)
+        results = results[: found[0]]
+        results = results[results["state"] == 0]
+        if not len(results):
+            raise ProductError("cuBLASLt has no algorithm for this product")
+        return results
+
+    def _choose(self, index: int) -> None:
+        """Put together the arguments of a launch with one of the algorithms."""
+        (a, b, out), (a_layout, b_layout, out_layout) = self._addresses, self._layouts
+        self._arguments = (
+            self._device_handle,
+            self._description,
+            self._alpha.ctypes.data,
+            *(a, a_layout),
+            *(b, b_layout),
+            self._beta.ctypes.data,
+            *(out, out_layout),  # what beta is multiplied with
+            *(out, out_layout),  # where the result goes
+            self._algorithms[index : index + 1].ctypes.data,  # the first field is the algorithm
+            _address(self._workspace),
+            int(self._workspace.nbytes),
+        )
+
+    def _time(self, index: int, stream: Any) -> float:
+        """Return how long launches with one algorithm take, in milliseconds."""
+        self._choose(index)
+        cuda = self._cupy.cuda
+        start, stop = cuda.Event(), cuda.Event()
+        try:
+            self.launch(stream.ptr)  # loads the kernel
+            start.record(stream)
+            for _ in range(_REPEATS):
+                self.launch(stream.ptr)
+        except self._lt.cuBLASLtError:
+            return float("inf")  # named by the heuristic, but cannot be launched
+        stop.record(stream)
+        stop.synchronize()
+        return float(cuda.get_elapsed_time(start, stop))
+
+
+def _arithmetic(
+    compute: str | None,
+    a: Array,
+    b: Array,
+    out: Array,
+    bias: Array | None,
+    activation: str | None,
+) -> _Arithmetic:
+    """Return how the product is computed; raise where the arrays do not fit together."""
+    compute = str(a.dtype) if compute is None else compute
+    if compute not in _ARITHMETIC:
+        raise ProductError(f"no product in {compute}; known: {', '.join(_ARITHMETIC)}")
+    if (activation, False) not in _EPILOGUES:
+        raise ProductError(f"no activation {activation!r} in a product; known: relu, gelu_tanh")
+    arithmetic = _ARITHMETIC[compute]
+    for name, array in (("a", a), ("b", b)):
+        if str(array.dtype) != arithmetic.inputs:
+            raise ProductError(
+                f"a product in {compute} takes {arithmetic.inputs}, {name} is {array.dtype}"
+            )
+    if str(out.dtype) not in arithmetic.outputs:
+        raise ProductError(
+            f"a product in {compute} gives {' or '.join(arithmetic.outputs)}, out is {out.dtype}"
+        )
+    shapes = (a.shape, b.shape, out.shape)
+    if all(len(shape) == 2 for shape in shapes) and (
+        a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1])
+    ):
+        raise ProductError(f"shapes {a.shape} @ {b.shape} do not give {out.shape}")
+    if bias is None:
+        return arithmetic
+    if bias.shape != out.shape[1:] or bias.dtype != out.dtype or not bias.flags.c_contiguous:
+        raise ProductError(
+            f"a bias must be contiguous, of shape {out.shape[1:]} and dtype {out.dtype}; it is "
+            f"{bias.dtype} of shape {bias.shape}"
+        )
+    return arithmetic
+
+
+def _column_major(
+    a: Array, b: Array, out: Array, bias: Array | None
+) -> tuple[_Matrix, _Matrix, _Matrix]:
+    """Return three matrices whose product is ``out``, the third stored column by column.
+
+    ``out`` by rows: ``out.T = b.T @ a.T``. By columns: ``out = a @ b`` as it stands.
+    """
+    first, second, result = _Matrix.of(a, "a"), _Matrix.of(b, "b"), _Matrix.of(out, "out")
+    if result.by_rows:
+        return second.transposed, first.transposed, result.transposed
+    if bias is not None:  # the epilogue would add it to each column of out
+        raise ProductError("a bias needs an out that is contiguous along its rows")
+    return first, second, result
+
+
+def _describe(
+    lt: Any,
+    made: list[tuple[Any, int]],
+    arithmetic: _Arithmetic,
+    first: _Matrix,
+    second: _Matrix,
+    epilogue: str,
+    bias: Array | None,
+) -> int:
+    """Return a descriptor of ``first @ second``."""
+    compute_types, operations, data_types = _enums()
+    description = lt.matmul_desc_create(
+        compute_types[arithmetic.compute], data_types[_DATA_TYPES[arithmetic.scale]]
+    )
+    made.append((lt.matmul_desc_destroy, description))
+    # What lies there by rows is, to cuBLASLt, the transpose of what is to be multiplied.
+    values = {
+        "TRANSA": operations.T if first.by_rows else operations.N,
+        "TRANSB": operations.T if second.by_rows else operations.N,
+        "EPILOGUE": lt.Epilogue[epilogue],
+    }
+    if bias is not None:
+        values["BIAS_POINTER"] = _address(bias)
+    for name, value in values.items():
+        attribute = lt.MatmulDescAttribute[name]
+        dtype = lt.get_matmul_desc_attribute_dtype(attribute)
+        _set(lt.matmul_desc_set_attribute, description, attribute, value, dtype)
+    return int(description)
+
+
+def _set(setter: Callable[..., None], thing: int, attribute: int, value: int, dtype: Any) -> None:
+    """Set an attribute of a descriptor, which is read from memory on the host."""
+    number = np.array(value, dtype)
+    setter(thing, attribute, number.ctypes.data, number.nbytes)
+
+
+def _layout(lt: Any, made: list[tuple[Any, int]], matrix: _Matrix) -> int:
+    """Return a descriptor of a matrix as it is stored."""
+    data_type = _enums()[2][_DATA_TYPES[str(matrix.array.dtype)]]
+    layout = lt.matrix_layout_create(data_type, *matrix.stored, matrix.ld)
+    made.append((lt.matrix_layout_destroy, layout))
+    return int(layout)
+
+
+def _destroy(made: list[tuple[Any, int]]) -> None:
+    """Give back descriptors."""
+    while made:
+        destroy, descriptor = made.pop()
+        destroy(descriptor)

@@ -1,0 +1,1 @@
+"""A pass recorded once as a list of calls, and played again and again."""

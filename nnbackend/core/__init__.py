@@ -1,0 +1,1 @@
+"""What everything else is made of: types, trees, names, random numbers, stateless mathematics."""

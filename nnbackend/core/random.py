@@ -1,0 +1,267 @@
+"""Random numbers that are the same on every backend.
+
+The generator is Threefry-2x32 with 20 rounds: a keyed, counter-based function that turns two 32-bit
+words into two others. It has no state. The ``i``-th pair of words that a layer draws at training
+step ``t`` is ``threefry(key of the layer, counter (i, t))``, so the same seed gives the same numbers
+on any array library, in any order of evaluation, compiled or not. It is written with 32-bit
+additions, shifts and exclusive ors, which every array library has.
+
+Source: Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3 (SC 2011).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+from zlib import crc32
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nnbackend.backends.base import Backend
+    from nnbackend.core.types import Array, Namespace, Shape
+
+__all__ = [
+    "Generator",
+    "ShapeGenerator",
+    "bits",
+    "fold_in",
+    "forward_key",
+    "forward_key_array",
+    "kept",
+    "normal",
+    "permutation",
+    "seed_key",
+    "threefry",
+    "uniform_bits24",
+]
+
+Key: TypeAlias = Any
+"""Two words: ints, or int32 arrays of shape (1,), which a compiled program is handed as data."""
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY = 0x1BD11BDA
+_WORD = 0xFFFFFFFF
+WORD_BITS = 24
+"""Number of random bits in a word of :func:`uniform_bits24`: what float32 holds exactly."""
+
+
+def seed_key(seed: int) -> Key:
+    """Return the key of a seed.
+
+    Raises:
+        ValueError: ``seed`` is not a whole number from 0 to 2**64 - 1.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
+    return int(seed) & _WORD, int(seed) >> 32
+
+
+def fold_in(key: Key, name: str | int) -> Key:
+    """Return a new key for the part called ``name`` of what ``key`` belongs to, of words like its."""
+    if isinstance(key[0], int):
+        return _fold_in(key, name)
+    zero = key[0] ^ key[0]
+    return threefry(key, *(zero + word for word in _counter(name)))
+
+
+@lru_cache(maxsize=4096)
+def _fold_in(key: Key, name: str | int) -> Key:
+    """Return the key of a part on the host, in ints."""
+    counter = (np.full(1, word, dtype=np.int32) for word in _counter(name))
+    x0, x1 = threefry(key, *counter)
+    return int(x0[0]) & _WORD, int(x1[0]) & _WORD
+
+
+def _counter(name: str | int) -> tuple[int, int]:
+    """Return the counter that stands for a name."""
+    number = name & _WORD if isinstance(name, int) else crc32(name.encode())
+    return _signed(number), int(isinstance(name, int))
+
+
+def forward_key(seed: int) -> Key:
+    """Return the key for what layers draw in forward passes, apart from that of initial weights."""
+    return fold_in(seed_key(seed), "forward")
+
+
+@lru_cache(maxsize=256)
+def forward_key_array(seed: int) -> np.ndarray[Any, Any]:
+    """Return the same key as data for a program: int32 words of shape (2, 1), not to be changed."""
+    words = np.asarray([[_signed(word)] for word in forward_key(seed)], dtype=np.int32)
+    words.flags.writeable = False
+    return words
+
+
+def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
+    """Return the Threefry-2x32-20 image of the counters ``(x0, x1)`` under ``key``.
+
+    Args:
+        key: two words, ints from 0 to 2**32 - 1 or int32 arrays.
+        x0: int32 array, the first word of each counter. Consumed.
+        x1: int32 array of the same shape, the second word. Consumed.
+
+    Returns:
+        two int32 arrays whose bits are uniform.
+    """
+    schedule = (*key, key[0] ^ key[1] ^ _PARITY)
+    x0 += _signed(schedule[0])
+    x1 += _signed(schedule[1])
+    for group in range(5):
+        for rotation in _ROTATIONS[group % 2]:
+            x0 += x1
+            # Rotate left. The right shift of a signed word drags its sign along: mask that off.
+            low = x1 >> (32 - rotation)
+            low &= (1 << rotation) - 1
+            x1 <<= rotation
+            x1 |= low
+            x1 ^= x0
+        x0 += _signed(schedule[(group + 1) % 3])
+        x1 += _signed(schedule[(group + 2) % 3] + group + 1)
+    return x0, x1
+
+
+def bits(key: Key, step: Any, count: int, xp: Namespace, device: Any = None) -> Array:
+    """Return ``count`` int32 words of uniform bits; ``step`` may be a traced scalar.
+
+    Words ``2i`` and ``2i + 1`` are the image of the counter ``(i, step)``: the first words are the
+    same whatever the count, so that a batch padded to a fixed size gets the same dropout mask.
+    """
+    half = (count + 1) // 2
+    x0 = xp.arange(half, dtype=xp.int32, device=device)
+    x1 = xp.zeros(half, dtype=xp.int32, device=device)
+    x1 += step
+    pairs = xp.stack(threefry(key, x0, x1), axis=1)
+    return xp.reshape(pairs, (2 * half,))[:count]
+
+
+def uniform_bits24(key: Key, step: Any, count: int, backend: Backend) -> Array:
+    """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1."""
+    words = backend.random_bits(key, step, count)
+    words = words >> (32 - WORD_BITS)
+    words &= (1 << WORD_BITS) - 1
+    return words
+
+
+def kept(key: Key, step: Any, like: Array, rate: float, backend: Backend) -> Array:
+    """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout."""
+    words = uniform_bits24(key, step, math.prod(like.shape), backend)
+    ones = words >= round(rate * (1 << WORD_BITS))
+    return backend.xp.reshape(backend.xp.astype(ones, like.dtype), like.shape)
+
+
+def normal(key: Key, step: Any, count: int, backend: Backend) -> Array:
+    """Return ``count`` normal numbers of mean 0 and deviation 1, in the backend's dtype.
+
+    Numbers ``2i`` and ``2i + 1`` are ``sqrt(-2 log u) * (cos(2 pi v), sin(2 pi v))`` of two uniform
+    words (Box and Muller, 1958), so the first numbers are the same whatever the count. The words are
+    the same on every backend to the last bit, the numbers to the rounding of its logarithm and cosine.
+    With 24 bits in a word none is further out than 5.77, where eight of a billion numbers would be.
+    """
+    xp, half = backend.xp, (count + 1) // 2
+    words = xp.astype(uniform_bits24(key, step, 2 * half, backend), backend.dtype)
+    pairs = xp.reshape(words, (half, 2))
+    scale = 0.5**WORD_BITS
+    radius = xp.sqrt(-2.0 * xp.log((pairs[:, 0] + 1.0) * scale))  # of numbers above 0, up to 1
+    angle = pairs[:, 1] * (2.0 * math.pi * scale)
+    numbers = xp.stack([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)
+    return xp.reshape(numbers, (2 * half,))[:count]
+
+
+def permutation(seed: int, n: int, *stream: int | str) -> np.ndarray[Any, Any]:
+    """Return a permutation of ``0 ... n-1``, fixed by ``seed`` and the names in ``stream``."""
+    return Generator.of(seed, *stream).permutation(n)
+
+
+class Generator:
+    """Random numbers on the host, in float64, for initial weights and the order of batches.
+
+    Successive calls return new numbers. ``child(name)`` is an independent generator that depends
+    only on the key and the name, not on what was drawn before.
+    """
+
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self._calls = 0
+
+    @classmethod
+    def of(cls, seed: int, *stream: int | str) -> Generator:
+        """Return the generator of ``seed`` and a path of names."""
+        generator = cls(seed_key(seed))
+        for name in stream:
+            generator = generator.child(name)
+        return generator
+
+    def child(self, name: int | str) -> Generator:
+        """Return the generator of the part called ``name``."""
+        return Generator(fold_in(self.key, name))
+
+    def draw(
+        self, initializer: Callable[[Shape, Generator], Any], shape: Shape, name: str
+    ) -> np.ndarray[Any, Any]:
+        """Return the initial value of the parameter called ``name``."""
+        values = np.asarray(initializer(shape, self.child(name)), dtype=np.float64)
+        if values.shape != shape:
+            raise ValueError(
+                f"the initializer of {name} returned shape {values.shape} instead of {shape}"
+            )
+        return values
+
+    def _doubles(self, count: int) -> np.ndarray[Any, Any]:
+        """Return ``count`` numbers uniform over [0, 1), multiples of 2**-53."""
+        words = bits(self.key, self._calls, 2 * count, np).view(np.uint32).astype(np.uint64)
+        self._calls += 1
+        joined: np.ndarray[Any, Any] = words[:count] << np.uint64(21)
+        joined ^= words[count:] >> np.uint64(11)
+        return joined * 2.0**-53
+
+    def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
+        """Return numbers uniform over [low, high)."""
+        return (low + (high - low) * self._doubles(math.prod(shape))).reshape(shape)
+
+    def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0) -> np.ndarray[Any, Any]:
+        """Return normal numbers, by the transformation of Box and Muller (1958)."""
+        count = math.prod(shape)
+        half = (count + 1) // 2
+        u = self._doubles(2 * half)
+        radius = np.sqrt(-2.0 * np.log1p(-u[:half]))  # 1 - u is never 0
+        angle = 2.0 * np.pi * u[half:]
+        z = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
+        return (mean + std * z).reshape(shape)
+
+    def permutation(self, n: int) -> np.ndarray[Any, Any]:
+        """Return ``0 ... n-1`` in random order."""
+        keys = self._doubles(n)
+        order: np.ndarray[Any, Any] = np.argsort(keys)
+        ordered = keys[order]
+        if np.any(
+            ordered[1:] == ordered[:-1]
+        ):  # only a stable sort orders equal keys alike everywhere
+            order = np.argsort(keys, kind="stable")
+        return order
+
+
+class ShapeGenerator(Generator):
+    """A generator for finding out shapes: it draws nothing and takes no memory."""
+
+    def child(self, name: int | str) -> ShapeGenerator:
+        """Return itself: no part needs numbers of its own."""
+        return self
+
+    def draw(
+        self, initializer: Callable[[Shape, Generator], Any], shape: Shape, name: str
+    ) -> np.ndarray[Any, Any]:
+        """Return zeros of that shape that share one number."""
+        return np.broadcast_to(0.0, shape)
+
+    def _doubles(self, count: int) -> np.ndarray[Any, Any]:
+        return np.broadcast_to(0.0, (count,))
+
+
+def _signed(word: Any) -> Any:
+    """Return the word as the int32 with the same bits; an array of int32 is that."""
+    if not isinstance(word, int):
+        return word
+    word &= _WORD
+    return word - (1 << 32) if word >> 31 else word

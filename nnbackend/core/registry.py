@@ -1,0 +1,165 @@
+"""Names for descriptions, and descriptions as JSON.
+
+Layers, activations and initializers are frozen dataclasses. Each kind has a :class:`Registry` that
+knows them by name; so a name can stand for an object (``activation="relu"``), and a network can be
+written to a file and built again without executing anything from that file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from nnbackend.errors import ModelFileError, unknown_name
+
+__all__ = ["Registry", "describe", "is_built_in", "rebuild", "registered_name"]
+
+Class = TypeVar("Class", bound=type)
+_REGISTRIES: dict[str, Registry] = {}
+_DEEPEST = 64  # a nesting no real network has; keeps a hostile file from exhausting the stack
+
+
+class Registry:
+    """The known classes of one kind (``"layer"``, ``"activation"``, ...) by name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, type] = {}
+        self._names: dict[type, str] = {}
+        _REGISTRIES[kind] = self
+
+    def register(self, name: str) -> Callable[[Class], Class]:
+        """Return a class decorator that makes a class known as ``name``.
+
+        Raises:
+            ValueError: another class has that name already.
+        """
+
+        def decorate(cls: Class) -> Class:
+            known = self._classes.get(name)
+            if known is not None and _origin(known) != _origin(cls):
+                raise ValueError(f"there is a {self.kind} called {name!r} already: {known}")
+            self._classes[name] = cls
+            self._names[cls] = name
+            return cls
+
+        return decorate
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._classes))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+    def __getitem__(self, name: str) -> type:
+        try:
+            return self._classes[name]
+        except (KeyError, TypeError):
+            raise unknown_name(self.kind, name, self) from None
+
+    def create(self, name: str, /, **fields: Any) -> Any:
+        """Return a new object of the class called ``name``.
+
+        Raises:
+            UnknownNameError: no such name, or the class takes no such field; the nearest are offered.
+        """
+        cls = self[name]
+        known = {field.name for field in dataclasses.fields(cls) if field.init}
+        for field in fields:
+            if field not in known:
+                raise unknown_name(f"argument of {self.kind} {name!r}:", field, known)
+        return cls(**fields)
+
+    def get(self, spec: Any) -> Any:
+        """Return the object a name stands for, with its defaults; an object is returned as it is."""
+        return self.create(spec) if isinstance(spec, str) else spec
+
+    def name_of(self, value: object) -> str | None:
+        """Return the name under which the class of ``value`` is registered, or None."""
+        return self._names.get(type(value))
+
+
+def registered_name(value: object) -> tuple[str, str] | None:
+    """Return the kind and the name under which the class of ``value`` is registered, or None."""
+    names = ((kind, registry.name_of(value)) for kind, registry in _REGISTRIES.items())
+    return next(((kind, name) for kind, name in names if name is not None), None)
+
+
+def describe(value: Any, depth: int = 0) -> Any:
+    """Return ``value`` as JSON-ready data: registered objects become ``{kind: name, "fields": {...}}``.
+
+    Raises:
+        TypeError: something in it is neither plain data nor a registered description.
+        ValueError: it is nested deeper than :func:`rebuild` reads.
+    """
+    if depth > _DEEPEST:
+        raise ValueError(
+            f"the description is nested more than {_DEEPEST} deep, and would not be read again; put "
+            "layers side by side in one Sequential, not one inside the other"
+        )
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [describe(item, depth + 1) for item in value]
+    registered = registered_name(value)
+    if registered is not None:
+        kind, name = registered
+        given = [f.name for f in dataclasses.fields(value) if f.init]
+        return {
+            kind: name,
+            "fields": {f: describe(getattr(value, f), depth + 1) for f in given},
+        }
+    raise TypeError(
+        f"{type(value).__name__} cannot be written to a file: register its class first, "
+        "for instance with @nnbackend.register_layer, and keep its fields plain data"
+    )
+
+
+def rebuild(data: Any, depth: int = 0) -> Any:
+    """Return the object that :func:`describe` described. Lists come back as tuples.
+
+    Raises:
+        ModelFileError: unknown kind, name or field, values that the class refuses, or a nesting
+            deeper than any network's.
+    """
+    if depth > _DEEPEST:
+        raise ModelFileError(f"the description is nested more than {_DEEPEST} deep")
+    if isinstance(data, list):
+        return tuple(rebuild(item, depth + 1) for item in data)
+    if not isinstance(data, dict):
+        return data
+    kind = next(iter(data), None)
+    if kind not in _REGISTRIES:
+        raise ModelFileError(f"the file describes a {kind!r}, which this version does not know")
+    fields = data.get("fields", {})
+    if not isinstance(fields, dict) or data.keys() - {kind, "fields"}:
+        raise ModelFileError(f"the file describes a {kind} in a way this version does not know")
+    fields = {name: rebuild(value, depth + 1) for name, value in fields.items()}
+    try:
+        return _REGISTRIES[kind].create(data[kind], **fields)
+    except Exception as error:  # a class of the user's own may refuse a value in any way
+        hint = " (a custom class must be registered before the file is loaded)"
+        known = data[kind] in _REGISTRIES[kind] if isinstance(data[kind], str) else True
+        raise ModelFileError(
+            f"the file describes a {kind} that cannot be built: {error}" + ("" if known else hint)
+        ) from error
+
+
+def is_built_in(value: Any) -> bool:
+    """Return whether a description is made of this library's classes and plain data only.
+
+    Initializers do not count: they have done their work before any pass.
+    """
+    if isinstance(value, tuple | list):
+        return all(map(is_built_in, value))
+    if not dataclasses.is_dataclass(value):
+        return value is None or isinstance(value, bool | int | float | str)
+    fields = (f.name for f in dataclasses.fields(value) if "initializer" not in f.name)
+    own = type(value).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return own and all(is_built_in(getattr(value, name)) for name in fields)
+
+
+def _origin(cls: type) -> tuple[str, str]:
+    """Return where a class was written: a reloaded module may register its classes again."""
+    return cls.__module__, cls.__qualname__

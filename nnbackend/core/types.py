@@ -1,0 +1,267 @@
+"""The words the whole library is written in: arrays, parameters, layers and their passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from nnbackend.core.random import fold_in
+
+if TYPE_CHECKING:
+    from nnbackend.backends.base import Backend
+    from nnbackend.core.random import Generator
+
+__all__ = [
+    "Array",
+    "Backward",
+    "Batch",
+    "Context",
+    "Layer",
+    "Namespace",
+    "Params",
+    "Shape",
+    "State",
+    "Step",
+    "StepResult",
+]
+
+Array: TypeAlias = Any
+"""An array of any library that follows the array API standard (there is no common base class)."""
+
+Namespace: TypeAlias = Any
+"""A module with the functions of the array API standard, called ``xp`` throughout."""
+
+Shape: TypeAlias = tuple[int, ...]
+"""A shape without the batch axis: ``(784,)`` for rows of 784 features."""
+
+Params: TypeAlias = dict[str, Any]
+"""Named arrays, nested: ``{"0": {"weight": ..., "bias": ...}, "1": {}}``."""
+
+Backward: TypeAlias = Callable[..., tuple[Array | None, Params]]
+"""``backward(dy, input_grad=True) -> (dx, grads)``: the function that undoes one forward pass.
+
+``dy`` is the gradient of the loss with respect to the layer's output, ``dx`` with respect to its
+input, and ``grads`` is nested as the layer's parameters are. With ``input_grad=False`` ``dx`` is
+not computed and None comes back: the first layer of a network in training has no use for it.
+"""
+
+
+State: TypeAlias = dict[str, Any]
+"""Arrays of layers that no optimizer trains (running means), nested by layer as parameters are.
+
+A layer without state has no entry, so the state of a network of such layers is ``{}``.
+"""
+
+
+class Batch(NamedTuple):
+    """The rows of a training step, or of a block of steps.
+
+    Attributes:
+        x: the inputs, of shape (rows, *input_shape).
+        y: the targets, of shape (rows, *output_shape), or (rows,) for class labels.
+        weight: how much each row counts, of shape (rows,); None: all rows count 1.
+    """
+
+    x: Array
+    y: Array
+    weight: Array | None = None
+
+
+class StepResult(NamedTuple):
+    """The result of a training step beside its new carry.
+
+    Attributes:
+        loss: the mean loss of the batch, an array of no axes.
+        weight: the sum of the rows' weights, an array of no axes; None without weights.
+        output: the outputs of the batch's rows; None unless metrics are computed from them.
+    """
+
+    loss: Array
+    weight: Array | None
+    output: Array | None
+
+
+Step: TypeAlias = Callable[..., tuple[Any, StepResult]]
+"""``step(carry, batch, scalars, number) -> (carry, result)``: one step of training.
+
+``carry`` is what goes from one step to the next (parameters, optimizer state, layer state),
+``batch`` a :class:`Batch`, ``scalars`` the optimizer's numbers for this step, and ``number`` counts
+the steps of the network's life.
+"""
+
+
+class Context:
+    """What a forward pass needs beside the parameters and the data.
+
+    One context serves many passes: :meth:`start_pass` begins the next one.
+
+    Attributes:
+        backend: the backend on which the pass runs.
+        xp: its array namespace.
+        training: whether layers behave as in training (dropout drops).
+        key: the random key of the layer that is running; see :mod:`nnbackend.core.random`.
+        step: the number of the training step; with ``key`` it fixes every random number drawn.
+            Under a compiler both are traced arrays.
+        state: the layer's own state by name, as :meth:`set_state` left it in this pass; ``{}`` for a
+            layer without state.
+        row_weight: how much each row of the batch counts, of shape (batch,); None: all count 1. Rows of
+            weight 0 may be padding: statistics over a batch must leave them out.
+        first_row: the number of the batch's first row within the step's whole batch, which is not 0
+            where several processes share a batch.
+    """
+
+    __slots__ = (
+        "_children",
+        "_first_row",
+        "_key",
+        "_name",
+        "_observer",
+        "_parent",
+        "_path",
+        "_root",
+        "_row_weight",
+        "_state",
+        "_step",
+        "_updates",
+        "backend",
+        "training",
+        "xp",
+    )
+
+    def __init__(
+        self,
+        backend: Backend,
+        training: bool = False,
+        key: Any = (0, 0),
+        step: Any = 0,
+        state: State | None = None,
+    ) -> None:
+        self.backend = backend
+        self.xp = backend.xp
+        self.training = training
+        self._key = key
+        self._parent: Context | None = None
+        self._name = ""
+        self._path: tuple[str, ...] = ()
+        self._root = self
+        self._children: dict[str, Context] = {}
+        self._observer: Callable[[tuple[str, ...], str, Array], None] | None = None
+        self.start_pass(step, state)
+
+    def start_pass(
+        self,
+        step: Any,
+        state: State | None = None,
+        row_weight: Array | None = None,
+        first_row: Any = 0,
+    ) -> None:
+        """Begin a forward pass through the network that this is the context of.
+
+        Args:
+            step: the number of the training step.
+            state: the state of all layers; None: they have none.
+            row_weight: how much each row counts; None: all count 1.
+            first_row: the number of the batch's first row within the whole batch.
+        """
+        self._step = step
+        self._state: State = {} if state is None else state
+        self._updates: dict[tuple[str, ...], State] = {}
+        self._row_weight = row_weight
+        self._first_row = first_row
+
+    @property
+    def key(self) -> Any:
+        """The random key; of a layer it is made when that asks for it, for most do not."""
+        return self._key if self._parent is None else fold_in(self._parent.key, self._name)
+
+    @property
+    def step(self) -> Any:
+        """The number of the training step, one for all layers of a network."""
+        return self._root._step
+
+    @step.setter
+    def step(self, number: Any) -> None:
+        self._root._step = number
+
+    @property
+    def row_weight(self) -> Array | None:
+        """How much each row of the batch counts, one for all layers; None: all count 1."""
+        return self._root._row_weight
+
+    @property
+    def first_row(self) -> Any:
+        """The number of the batch's first row within the step's whole batch."""
+        return self._root._first_row
+
+    @property
+    def state(self) -> State:
+        """The state of the layer that is running, as the last pass or this one left it."""
+        root = self._root
+        own = root._state
+        for name in self._path:
+            own = own.get(name, {})
+        return {**own, **root._updates.get(self._path, {})}
+
+    def set_state(self, **arrays: Array) -> None:
+        """Set arrays of the layer's state by name: ``ctx.set_state(mean=new_mean)``.
+
+        Raises:
+            KeyError: the layer's ``init_state`` has no array of that name.
+        """
+        known = self.state
+        for name in arrays:
+            if name not in known:
+                raise KeyError(f"set_state: init_state of this layer makes no {name!r}: {[*known]}")
+        self._root._updates.setdefault(self._path, {}).update(arrays)
+
+    def new_state(self) -> State:
+        """Return the state of all layers after the pass: what was set, and the rest as it was."""
+        return _with_updates(self._root._state, (), self._root._updates)
+
+    def note(self, name: str, value: Array) -> Array:
+        """Return ``value``, and tell whoever observes the pass: ``z = ctx.note("z", x @ weight)``."""
+        observer = self._root._observer
+        if observer is not None:
+            observer(self._path, name, value)
+        return value
+
+    def child(self, name: str) -> Context:
+        """Return the context of the layer ``name`` inside this one, with a key of its own."""
+        child = self._children.get(name)
+        if child is None:
+            child = object.__new__(Context)
+            child.backend, child.xp, child.training = self.backend, self.xp, self.training
+            child._parent, child._name, child._root = self, name, self._root
+            child._path, child._children = (*self._path, name), {}
+            self._children[name] = child
+        return child
+
+
+def _with_updates(
+    state: State, path: tuple[str, ...], updates: dict[tuple[str, ...], State]
+) -> State:
+    """Return nested state with the arrays that a pass set."""
+    own = {
+        name: _with_updates(value, (*path, name), updates) if isinstance(value, dict) else value
+        for name, value in state.items()
+    }
+    return own | updates.get(path, {})
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """A layer: an immutable description with two methods.
+
+    A layer holds no arrays. Its parameters are made by ``init`` and handed back to it by
+    ``forward``; what ``backward`` needs lives in the closure that ``forward`` returns.
+    """
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        """Return the initial parameters and the shape of the output, both without the batch axis.
+
+        The parameters are NumPy arrays in float64: values are drawn on the host, so that they are
+        the same on every backend, and brought to the network's backend and dtype afterwards.
+        """
+
+    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """Return the output for ``x`` of shape ``(batch, *input_shape)`` and its backward pass."""

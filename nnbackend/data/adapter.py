@@ -1,0 +1,161 @@
+"""DataAdapter: what ``fit`` and its like are given, checked and brought to where a network takes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backends.base import Backend
+from nnbackend.core.types import Shape
+from nnbackend.data import host_data, validate
+from nnbackend.data.class_weight import ClassWeight, by_class
+from nnbackend.data.samples import Samples
+from nnbackend.data.sources import Source, source_of
+from nnbackend.data.stream import BatchStream
+from nnbackend.inference.predictor import BATCH_ROWS
+from nnbackend.losses import Loss
+
+__all__ = ["BATCH_SIZE", "DataAdapter", "placement_for"]
+
+BATCH_SIZE = 32
+"""Rows of a step, if nobody says another number."""
+_NOT_VALIDATION = "validation_data must be (x, y) or (x, y, sample_weight)"
+
+
+def placement_for(
+    arrays: tuple[Any, Any, Any], backend: Backend, data_on: str, batch_size: int | None
+) -> Backend:
+    """Return where inputs, targets and weights of a fit are to lie: see its ``data_on``."""
+    home = host_data.home(arrays, backend, data_on)
+    if home is backend:
+        return home
+    # A step that takes all rows needs all of them there.
+    whole = batch_size is None or batch_size >= math.prod(np.shape(arrays[0])[:1])
+    return backend if whole else home
+
+
+class DataAdapter:
+    """Brings data to a network.
+
+    Args:
+        backend: on which it computes.
+        input_shape: of one row.
+        output_shape: of one row.
+        loss: which says what targets are.
+    """
+
+    def __init__(
+        self, backend: Backend, input_shape: Shape, output_shape: Shape, loss: Loss
+    ) -> None:
+        self._backend, self._loss = backend, loss
+        self._input_shape, self._output_shape = input_shape, output_shape
+
+    def samples(
+        self, x: Any, y: Any, weight: Any = None, prefix: str = "", home: Backend | None = None
+    ) -> Samples:
+        """Return checked samples on the backend, or on the host if that is their ``home``.
+
+        Raises:
+            ValueError, TypeError: they do not fit; the message calls them ``prefix`` X and y.
+        """
+        backend = home or self._backend
+        rows = validate.inputs(x, backend, self._input_shape, f"{prefix}X")
+        target = validate.targets(y, backend, self._loss, self._output_shape, rows, f"{prefix}y")
+        weight = validate.weights(weight, backend, int(rows.shape[0]))
+        return (Samples if backend is self._backend else host_data.HostSamples)(
+            rows, target, weight
+        )
+
+    def feed(
+        self,
+        source: Source,
+        batch_size: int | None = BATCH_ROWS,
+        seed: int | None = None,
+        epochs: int = 1,
+        name: str = "",
+    ) -> BatchStream:
+        """Return what training takes from a source."""
+        if source.single_use and epochs > 1:
+            raise ValueError(
+                f"the {name}batches come from an iterator, which can be gone through only once, and "
+                f"there are {epochs} epochs: give the function that makes it, without calling it, "
+                "so that each epoch begins anew"
+            )
+        shapes = self._input_shape, self._output_shape
+        return BatchStream(source, self._backend, self._loss, shapes, batch_size, seed, name)
+
+    def streamed(
+        self, source: Source, batch_size: int | None, seed: int | None, epochs: int
+    ) -> BatchStream:
+        """Return the feed of a source to learn from."""
+        if source.whole_batches and batch_size not in (BATCH_SIZE, None):
+            raise ValueError(
+                "batches are steps as they are given: leave batch_size out, or have their rows "
+                "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
+            )
+        return self.feed(source, batch_size, seed, epochs)
+
+    def validation(self, given: Any, epochs: int, data_on: str) -> Samples | BatchStream:
+        """Return what is evaluated after each epoch."""
+        batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
+        if batches or not isinstance(given, tuple | list):
+            given = (given,)
+        elif len(given) not in (2, 3):
+            raise ValueError(_NOT_VALIDATION)
+        x, y, weight = (*given, None, None)[:3]
+        if y is None and hasattr(x, "shape"):
+            raise ValueError(_NOT_VALIDATION)
+        source = source_of(x, y, weight)
+        if source is not None:
+            return self.feed(source, epochs=epochs, name="validation ")
+        home = host_data.home((x, y, weight), self._backend, data_on)
+        return self.samples(x, y, weight, "validation ", home)
+
+    def split(
+        self,
+        samples: Samples | BatchStream,
+        y: Any,
+        fraction: float,
+        seed: int,
+        stratify: bool,
+        groups: Any,
+    ) -> tuple[np.ndarray[Any, Any], Samples]:
+        """Return the numbers of the rows to learn from, and the others as samples."""
+        if not isinstance(samples, Samples):
+            raise ValueError("what streams cannot be split; give validation_data")
+        from nnbackend.data.splits import split
+
+        classes = validate.host(y) if stratify else None
+        kept, held_out = split(len(samples), fraction, seed, classes=classes, groups=groups)
+        if samples.weight is not None:
+            home = samples.home(self._backend)
+            for part in (kept, held_out):
+                _check_some_weight(samples.weight, part, home, " of either part of the split")
+        return kept, samples.take(held_out, self._backend)
+
+    def weighted_by_class(
+        self, samples: Samples | BatchStream, class_weight: ClassWeight, rows: Any
+    ) -> Samples:
+        """Return the samples with weights by class, of which ``rows`` are learned from."""
+        if not isinstance(samples, Samples):
+            raise ValueError(
+                "class_weight needs all classes at hand, and what streams does not show them: "
+                "give a weight for each row with the batches"
+            )
+        classes, home = (self._output_shape or (1,))[-1], samples.home(self._backend)
+        given = {"weight": samples.weight, "rows": rows}
+        by = by_class(class_weight, samples.y, self._loss, home, classes, **given)
+        samples = dataclasses.replace(samples, class_weight=by)
+        where = " that are learned from, with class_weight"
+        _check_some_weight(samples.learned().weight, rows, home, where)
+        return samples
+
+
+def _check_some_weight(weight: Any, rows: Any, home: Backend, where: str) -> None:
+    """Check that of some rows (None: of all) one has a weight; ``home`` is where the weights are."""
+    if rows is not None:
+        weight = home.xp.take(weight, home.asarray(rows, dtype=home.xp.int32), axis=0)
+    validate.check_some_weight(weight, home, where)

@@ -1,0 +1,184 @@
+"""Data that do not fit on the device: they stay on the host and come in blocks, read ahead in a thread.
+
+The blocks, their order and their numbers are those that data on the device would have: so the training
+is the same, to the last bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nnbackend.backends.base import Backend, Forward, get_backend
+from nnbackend.core.types import Array, Params
+from nnbackend.data.prefetch import ReadAhead
+from nnbackend.data.samples import Samples
+from nnbackend.inference.predictor import BATCH_ROWS, batch_rows
+
+__all__ = [
+    "PLACES",
+    "SHARE",
+    "HostSamples",
+    "fits_in_memory",
+    "home",
+    "host_backend",
+    "on_device",
+    "outputs_of",
+    "staged",
+]
+
+PLACES = ("auto", "device", "host")
+"""What ``data_on`` may be."""
+SHARE = 0.5
+"""What data may take of the free memory. The rest is for parameters, activations and blocks."""
+_SMALL = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
+_AHEAD = 2  # blocks that are prepared while one is worked on
+
+
+def host_backend(backend: Backend) -> Backend:
+    """Return NumPy in the dtype of a backend."""
+    return get_backend("numpy", dtype=backend.dtype_name)
+
+
+def home(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
+    """Return the backend on which arrays are to lie: the one that computes, or NumPy on the host.
+
+    Args:
+        arrays: as they were given; what has no shape is small, and None is nothing.
+        backend: the one that computes.
+        data_on: ``"device"``, ``"host"``, or ``"auto"``: the host if they are there and larger than
+            half of the memory that is free on the device.
+
+    Raises:
+        ValueError: ``data_on`` is something else.
+    """
+    if data_on not in PLACES:
+        raise ValueError(f"data_on must be 'auto', 'device' or 'host', got {data_on!r}")
+    if data_on == "auto":
+        stay = not any(map(on_device, arrays)) and not fits_in_memory(backend, arrays)
+    else:
+        stay = data_on == "host"
+    return host_backend(backend) if stay else backend
+
+
+def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
+    """Return whether there is room for arrays on the device of a backend."""
+    itemsize = 8 if backend.dtype_name == "float64" else 4
+    size = itemsize * sum(math.prod(getattr(array, "shape", (0,))) for array in arrays)
+    if size <= _SMALL:
+        return True
+    memory = backend.memory()
+    return memory is None or size <= SHARE * memory.free
+
+
+def on_device(array: Any) -> bool:
+    """Return whether an array lies in a device's memory rather than the host's."""
+    device = getattr(array, "__dlpack_device__", None)
+    return device is not None and device()[0] != 1  # DLPack's number of the CPU
+
+
+def staged(
+    parts: Callable[[], Iterator[tuple[Any, ...]]], backend: Backend
+) -> ReadAhead[list[Array | None]]:
+    """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
+    stage = backend.stager()  # here: it notes on which stream the steps are computed
+
+    def brought() -> Iterator[list[Array | None]]:
+        for part in parts():
+            yield stage(part)
+
+    return ReadAhead(brought, _AHEAD)
+
+
+def outputs_of(
+    x: np.ndarray[Any, Any],
+    forward: Forward,
+    params: Params,
+    backend: Backend,
+    size: int,
+    check: Callable[[np.ndarray[Any, Any], int], np.ndarray[Any, Any]],
+) -> Iterator[Array]:
+    """Yield the outputs for rows on the host, ``size`` at a time; the next are read ahead.
+
+    Args:
+        x: the rows.
+        forward: the pass.
+        params: the parameters.
+        backend: that computes.
+        size: rows computed at a time, or fewer where that is faster.
+        check: from rows, and the number of the first, to what is brought to the device.
+    """
+    size = batch_rows(params, x.shape, backend, size)
+
+    def parts() -> Iterator[tuple[Any, ...]]:
+        for first in range(0, len(x), size):
+            yield (check(x[first : first + size], first),)
+
+    with staged(parts, backend) as batches:
+        for (rows,) in batches:
+            yield forward(params, rows)
+
+
+@dataclass(frozen=True)
+class HostSamples(Samples):
+    """Samples as NumPy arrays, in the network's dtype; what is learned from comes to the device."""
+
+    on_host: ClassVar[bool] = True
+
+    def home(self, backend: Backend) -> Backend:
+        """Return NumPy."""
+        return host_backend(backend)
+
+    def take(self, rows: Any, backend: Backend, gather: Any = None) -> HostSamples:
+        """Return the given rows, on the host as well."""
+        taken: HostSamples = self._each(lambda array: np.take(array, rows, axis=0))
+        return taken
+
+    def blocks(
+        self, batch_size: int, order: Any, block_rows: int, backend: Backend, gather: Any = None
+    ) -> _Blocks:
+        """Return blocks on the device, see :meth:`Samples.blocks`; a thread gathers and copies them."""
+        rows = len(self if order is None else order)
+        starts = range(0, rows, block_rows)
+
+        def gathered() -> Iterator[tuple[Any, ...]]:
+            for start in starts:
+                stop = min(start + block_rows, rows)
+                if order is None:
+                    part: Samples = self.slice(start, stop)
+                else:
+                    part = self.take(order[start:stop], backend)
+                yield part.x, part.y, part.weight, part.class_weight
+
+        sizes = [min(batch_size, rows - start) for start in starts]
+        return _Blocks(staged(gathered, backend), sizes)
+
+    def outputs(
+        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
+    ) -> Array:
+        """Return the outputs for all rows, which come to the device ``size`` at a time."""
+        found = outputs_of(self.x, forward, params, backend, size, lambda rows, first: rows)
+        return backend.joined(found, len(self))
+
+    def targets(self, backend: Backend) -> tuple[Array, Array | None]:
+        """Return targets and weights, on the device."""
+        y, weight = backend.stager()((self.y, self.weight))
+        return y, weight
+
+
+class _Blocks:
+    """Blocks that are read ahead, with the rows of a step in each; for a ``with`` statement."""
+
+    def __init__(self, arrays: ReadAhead[list[Array | None]], sizes: list[int]) -> None:
+        self._arrays, self._sizes = arrays, sizes
+
+    def __enter__(self) -> Iterator[tuple[Samples, int]]:
+        arrays = iter(self._arrays.__enter__())
+        return ((Samples(*next(arrays)), size) for size in self._sizes)
+
+    def __exit__(self, *raised: Any) -> None:
+        self._arrays.__exit__(*raised)

@@ -1,0 +1,135 @@
+"""Samples: rows of inputs and targets, in one piece, in some order, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.core.types import Array, Params
+from nnbackend.inference.predictor import BATCH_ROWS, forward_in_batches
+
+__all__ = ["Gather", "Samples", "taking"]
+
+Gather: TypeAlias = Callable[[Array, Array], Array]
+"""``gather(x, rows)``: the rows with the given numbers, in that order."""
+
+
+def taking(backend: Backend) -> Gather:
+    """Return what gathers rows in memory of their own."""
+    return lambda x, rows: backend.xp.take(x, rows, axis=0)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Rows of inputs and targets on a backend, with an optional weight each.
+
+    Attributes:
+        x: the inputs.
+        y: the targets.
+        weight: how much each row counts.
+        class_weight: how much more it counts by its class, in the loss of training and nowhere else.
+    """
+
+    x: Array
+    y: Array
+    weight: Array | None = None
+    class_weight: Array | None = None
+
+    on_host: ClassVar[bool] = False
+    """Whether they lie on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
+
+    def __len__(self) -> int:
+        return int(self.x.shape[0])
+
+    def home(self, backend: Backend) -> Backend:
+        """Return the backend whose arrays these are, in a network that computes on ``backend``."""
+        return backend
+
+    def blocks(
+        self,
+        batch_size: int,
+        order: Any,
+        block_rows: int,
+        backend: Backend,
+        gather: Sequence[Gather] | None = None,
+    ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
+        """Return blocks of whole batches, with the rows of a step in each, for a ``with`` statement.
+
+        Args:
+            batch_size: rows of a step.
+            order: the rows to take, in their order; None: all as they are.
+            block_rows: rows of a block.
+            backend: where the blocks are wanted.
+            gather: see :meth:`take`.
+        """
+        return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
+
+    def outputs(
+        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
+    ) -> Array:
+        """Return the outputs for all rows, computed ``size`` at a time."""
+        return forward_in_batches(forward, params, self.x, backend, size)
+
+    def targets(self, backend: Backend) -> tuple[Array, Array | None]:
+        """Return targets and weights on the backend."""
+        return self.y, self.weight
+
+    def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
+        """Return the given rows, in that order.
+
+        Args:
+            rows: their numbers.
+            backend: where they are.
+            gather: what takes them from each array; None: rows get memory of their own.
+        """
+        index = backend.asarray(rows, dtype=backend.xp.int32)
+        each = gather or [taking(backend)] * len(self.arrays)
+        return Samples(
+            *(
+                None if a is None else take(a, index)
+                for a, take in zip(self.arrays, each, strict=True)
+            )
+        )
+
+    def slice(self, start: int, stop: int) -> Samples:
+        """Return a range of rows."""
+        part: Samples = self._each(lambda array: array[start:stop, ...])
+        return part
+
+    def learned(self) -> Samples:
+        """Return the samples with the weights that the loss of training takes."""
+        if self.class_weight is None:
+            return self
+        weight = self.class_weight if self.weight is None else self.weight * self.class_weight
+        return type(self)(self.x, self.y, weight)
+
+    @property
+    def arrays(self) -> tuple[Array, Array, Array | None, Array | None]:
+        """The arrays, which have a row for each sample."""
+        return self.x, self.y, self.weight, self.class_weight
+
+    def _each(self, change: Callable[[Array], Array]) -> Any:
+        return type(self)(*(None if array is None else change(array) for array in self.arrays))
+
+
+def _parts(
+    samples: Samples,
+    batch_size: int,
+    order: Any,
+    block_rows: int,
+    backend: Backend,
+    gather: Sequence[Gather] | None,
+) -> Iterator[tuple[Samples, int]]:
+    """Yield the samples in blocks of whole batches, in the order given; each until the next."""
+    rows = len(samples if order is None else order)
+    for start in range(0, rows, block_rows):
+        stop = min(start + block_rows, rows)
+        part = samples
+        if order is not None:
+            part = samples.take(order[start:stop], backend, gather)
+        elif (start, stop) != (0, rows):
+            part = samples.slice(start, stop)
+        yield part, min(batch_size, stop - start)

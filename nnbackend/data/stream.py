@@ -1,0 +1,257 @@
+"""The feed: what training takes from a source.
+
+Between a source and the training step lie a few generators, run by a thread that reads ahead: rows are
+checked as they come, shuffled within a buffer, put together in batches, and brought to the backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backends.base import Backend
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Shape
+from nnbackend.data import validate
+from nnbackend.data.host_data import host_backend, on_device
+from nnbackend.data.prefetch import ReadAhead
+from nnbackend.data.samples import Samples
+from nnbackend.data.sources import Chunk, Source
+from nnbackend.errors import DataError
+from nnbackend.losses import Loss
+
+__all__ = ["BatchStream"]
+
+_BLOCK_BYTES = 1 << 22  # of the rows that are brought to the backend together
+
+
+class BatchStream:
+    """The samples of a source, epoch by epoch, checked and on the backend.
+
+    Args:
+        source: gives the rows.
+        backend: where they go.
+        loss: what the targets are for.
+        shapes: of a row of input and of output.
+        batch_size: rows of a step, where the source does not give whole batches.
+        seed: fixes the order; None: rows come as they lie.
+        name: what the data are called in messages, before "X" and "y".
+
+    Raises:
+        ValueError: the batch size is None, all rows, which is not for what streams.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        backend: Backend,
+        loss: Loss,
+        shapes: tuple[Shape, Shape],
+        batch_size: int | None,
+        seed: int | None,
+        name: str = "",
+    ) -> None:
+        if batch_size is None and not source.whole_batches:
+            raise ValueError("data that stream need a batch_size; all rows at once do not fit")
+        self._source = source
+        self._backend = backend
+        self._border = _Border(backend, loss, shapes, name, host=not source.whole_batches)
+        self._size = batch_size or 1
+        self._seed = seed
+        self._largest = 0
+
+    @property
+    def steps(self) -> int | None:
+        """The batches of an epoch, where that is known before."""
+        if self._source.whole_batches:
+            return self._source.batches
+        return None if self._source.rows is None else math.ceil(self._source.rows / self._size)
+
+    def described(self) -> dict[str, Any]:
+        """Return by what a run that goes on later recognizes the data."""
+        source = self._source
+        return {
+            "data": type(source).__name__,
+            "rows": source.rows,
+            "batch_size": None if source.whole_batches else self._size,
+            "shuffle_buffer": None if self._seed is None else source.shuffle_buffer,
+        }
+
+    def epoch(self, number: int, block_steps: int | None = None) -> ReadAhead[tuple[Samples, int]]:
+        """Return the blocks of an epoch, and the rows of a step in each; for a ``with`` statement.
+
+        Args:
+            number: of the epoch, from 1.
+            block_steps: steps of a block; None: as many as fit a fixed amount of memory.
+        """
+        stage = self._backend.stager()  # here: it notes on which stream the steps are computed
+        return ReadAhead(lambda: self._blocks(number, block_steps, stage), self._source.prefetch)
+
+    def _blocks(
+        self, epoch: int, block_steps: int | None, stage: Callable[..., Any]
+    ) -> Iterator[tuple[Samples, int]]:
+        """Yield blocks; all of it runs in the reading thread."""
+        source, order, weightless = self._source, None, True
+        if self._seed is not None:
+            order = Generator.of(self._seed, "order", epoch)
+        with self._backend.scope(), closing(source.chunks(epoch, order)) as chunks:
+            rows: Iterator[Samples] = (self._border(chunk) for chunk in chunks)
+            if not source.whole_batches:
+                if order is not None:
+                    rows = shuffled(rows, source.shuffle_buffer, order.child("rows"))
+                rows = regrouped(rows, self._size, block_steps)
+            for samples in rows:
+                weightless = weightless and _weightless(samples.weight)
+                size = self._step_rows(len(samples)) if source.whole_batches else self._size
+                if isinstance(samples.x, np.ndarray):
+                    samples = Samples(*stage((samples.x, samples.y, samples.weight)))
+                yield samples, size
+                del samples
+        if weightless:
+            raise DataError(f"no row of epoch {epoch} has a weight above zero")
+
+    def _step_rows(self, rows: int) -> int:
+        """Return how many rows a step is made up to, where another number means a compilation."""
+        self._largest = max(self._largest, rows)
+        return self._largest if self._backend.static_shapes else rows
+
+
+class _Border:
+    """Checks the chunks of a source, and gives rows and targets the shapes that the loss takes.
+
+    What lies on the host is checked there. What lies on a device stays there, unless all has to come
+    to the ``host``.
+    """
+
+    def __init__(
+        self, backend: Backend, loss: Loss, shapes: tuple[Shape, Shape], name: str, host: bool
+    ) -> None:
+        self._backend, self._loss, self._name = backend, loss, name
+        self._all_on_host = host
+        self._host = host_backend(backend)
+        self._input_shape, self._output_shape = shapes
+        self._weighted: bool | None = None
+
+    def __call__(self, chunk: Chunk) -> Samples:
+        """Return the rows of a chunk, in memory that is not the user's.
+
+        Raises:
+            DataError: they do not fit.
+        """
+        backend = self._host
+        if any(map(on_device, chunk[:3])):
+            if self._all_on_host:
+                chunk = self._on_host(chunk)
+            else:
+                backend = self._backend
+        place = f"{chunk.where}: " if chunk.where else ""
+        try:
+            if self._weighted not in (None, chunk.weight is not None):
+                raise ValueError("either all batches or none have a weight, and here that changes")
+            self._weighted = chunk.weight is not None
+            x = validate.inputs(chunk.x, backend, self._input_shape, f"{self._name}X", chunk.first)
+            y = validate.targets(
+                chunk.y, backend, self._loss, self._output_shape, x, f"{self._name}y", chunk.first
+            )
+            weight = validate.weights(chunk.weight, backend, int(x.shape[0]), chunk.first, False)
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{place}{error}") from error
+        return Samples(*map(_own, (x, y, weight), chunk[:3]))
+
+    def _on_host(self, chunk: Chunk) -> Chunk:
+        """Return a chunk without arrays on a device."""
+        move = self._backend.to_numpy
+        x, y, weight = (
+            move(self._backend._import(a, None)) if on_device(a) else a for a in chunk[:3]
+        )
+        return chunk._replace(x=x, y=y, weight=weight)
+
+
+def _own(array: Any, given: Any) -> Any:
+    """Return an array that does not share memory with what may be filled anew for the next batch."""
+    shared = isinstance(array, np.ndarray) and (array is given or array.base is not None)
+    return array.copy() if shared else array
+
+
+def shuffled(parts: Iterator[Samples], capacity: int, order: Generator) -> Iterator[Samples]:
+    """Yield the rows in random order within a buffer; it does not depend on how they were cut.
+
+    Whenever the buffer is full it is shuffled, and half of it leaves. What is left at the end is
+    shuffled as a whole; so is everything, if the buffer holds it all.
+    """
+    held: list[Samples] = []
+    count = 0
+    for part in parts:
+        start = 0
+        while start < len(part):
+            stop = min(start + capacity - count, len(part))
+            held.append(part.slice(start, stop))
+            count += stop - start
+            start = stop
+            if count == capacity:
+                pool, rows = joined(held), order.permutation(count)
+                held.clear()
+                half = (count + 1) // 2
+                yield rows_of(pool, rows[:half])
+                held.append(rows_of(pool, rows[half:]))
+                count -= half
+                del pool
+    if held:
+        pool = joined(held)
+        held.clear()
+        yield rows_of(pool, order.permutation(count))
+
+
+def regrouped(
+    parts: Iterator[Samples], size: int, block_steps: int | None = None
+) -> Iterator[Samples]:
+    """Yield the rows in blocks of whole batches; only the last batch may be smaller.
+
+    Args:
+        parts: rows, however they are cut.
+        size: rows of a batch.
+        block_steps: batches of a block; None: as many as fit a fixed amount of memory.
+    """
+    held: list[Samples] = []
+    count = 0
+    for part in parts:
+        if block_steps is None:
+            arrays = [a for a in (part.x, part.y, part.weight) if a is not None]
+            row_bytes = max(sum(a.nbytes for a in arrays) // len(part), 1)
+            block_steps = max(1, _BLOCK_BYTES // (row_bytes * size))
+        held.append(part)
+        count += len(part)
+        if count < block_steps * size:
+            continue
+        pool, start = joined(held), 0
+        while count - start >= block_steps * size:
+            yield pool.slice(start, start + block_steps * size)
+            start += block_steps * size
+        held = [pool.slice(start, count)] if count > start else []
+        count -= start
+        del pool
+    if count:
+        yield joined(held)
+
+
+def joined(parts: Sequence[Samples]) -> Samples:
+    """Return rows on the host together."""
+    if len(parts) == 1:
+        return parts[0]
+    arrays = zip(*((p.x, p.y, p.weight) for p in parts), strict=True)
+    return Samples(*(None if a[0] is None else np.concatenate(a) for a in arrays))
+
+
+def rows_of(samples: Samples, rows: Any) -> Samples:
+    """Return copies of rows on the host."""
+    arrays = (samples.x, samples.y, samples.weight)
+    return Samples(*(None if a is None else np.take(a, rows, axis=0) for a in arrays))
+
+
+def _weightless(weight: Any) -> bool:
+    """Return whether no row has a weight; on a device that is not looked at."""
+    return isinstance(weight, np.ndarray) and not weight.any()

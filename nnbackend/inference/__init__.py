@@ -1,0 +1,1 @@
+"""The forward pass outside training: predictions, losses and metrics of them."""

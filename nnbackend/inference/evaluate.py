@@ -1,0 +1,136 @@
+"""Loss and metrics of rows, given the outputs for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from nnbackend import regularizers
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.core.registry import is_built_in
+from nnbackend.core.tree import tree_map
+from nnbackend.core.types import Array, Context, Params
+from nnbackend.inference.predictor import forward_in_batches
+
+if TYPE_CHECKING:
+    from nnbackend.data.samples import Samples
+    from nnbackend.training.objective import Objective
+
+__all__ = ["evaluate", "evaluate_parts", "joined_rows", "measure"]
+
+
+def evaluate(
+    objective: Objective, params: Params, samples: Samples, backend: Backend, forward: Forward
+) -> dict[str, float]:
+    """Return the loss and the metrics over all samples.
+
+    Args:
+        objective: the loss and the metrics.
+        params: the parameters.
+        samples: the rows.
+        backend: where they are.
+        forward: the pass of the objective's layers.
+    """
+    z = samples.outputs(forward, params, backend)
+    figures = _Figures(objective, backend)
+    rows = [figures.seen(array) for array in (z, *samples.targets(backend))]
+    loss = figures.loss(*rows) + figures.penalty(params)
+    return {"loss": float(loss)} | figures.metrics(*rows)
+
+
+def evaluate_parts(
+    objective: Objective,
+    params: Params,
+    parts: Iterable[tuple[Samples, int]],
+    backend: Backend,
+    forward: Forward,
+) -> dict[str, float]:
+    """Return the loss and the metrics over samples that come in blocks.
+
+    One block is in memory at a time; for metrics the outputs and the targets of all are kept.
+    """
+    figures = _Figures(objective, backend)
+    losses, masses, kept = [], [], []
+    for part, _ in parts:
+        z = forward_in_batches(forward, params, part.x, backend)
+        rows = [figures.seen(array) for array in (z, part.y, part.weight)]
+        losses.append(figures.loss(*rows))
+        masses.append(len(part) if part.weight is None else float(figures.xp.sum(rows[2])))
+        if objective.metrics:
+            kept.append(rows)
+        del part
+    weighted = zip(figures.backend.read(losses), masses, strict=True)
+    loss = sum(loss * mass for loss, mass in weighted) / sum(masses) + figures.penalty(params)
+    if not kept:
+        return {"loss": float(loss)}
+    rows = [joined_rows(arrays, figures.backend) for arrays in zip(*kept, strict=True)]
+    return {"loss": float(loss)} | figures.metrics(*rows)
+
+
+def measure(
+    objective: Objective, z: Array, y: Array, weight: Array | None, backend: Backend
+) -> dict[str, float]:
+    """Return the metrics, given the outputs that the loss took."""
+    if not objective.metrics:
+        return {}
+    figures = _Figures(objective, backend)
+    return figures.metrics(*map(figures.seen, (z, y, weight)))
+
+
+class _Figures:
+    """Loss, penalty and metrics, computed where it is soonest done.
+
+    They are read back at once, so that is where data are examined: on JAX's CPU NumPy is done before
+    JAX has begun. But the functions of users may expect the arrays of their network's library.
+
+    Attributes:
+        backend: where they are computed.
+        xp: its namespace.
+    """
+
+    def __init__(self, objective: Objective, backend: Backend) -> None:
+        self._objective, self._home = objective, backend
+        elsewhere = backend.examiner is not backend and _is_built_in(objective)
+        self.backend = backend.examiner if elsewhere else backend
+        self.xp = self.backend.xp
+
+    def seen(self, array: Array | None) -> Array | None:
+        """Return an array of the network's backend as one that is computed on."""
+        near = array is None or self.backend is self._home
+        return array if near else self._home.to_numpy(array)
+
+    def loss(self, z: Array, y: Array, weight: Array | None) -> Array:
+        """Return the mean loss, without the penalty."""
+        with self.backend.scope():
+            return self._objective.loss(z, y, *_given(weight))[0]
+
+    def penalty(self, params: Params) -> Array | float:
+        """Return the sum of all penalties."""
+        with self.backend.scope():
+            return regularizers.penalty(self._objective.penalties, tree_map(self.seen, params))
+
+    def metrics(self, z: Array, y: Array, weight: Array | None) -> dict[str, float]:
+        """Return the metrics by name."""
+        with self.backend.scope():
+            prediction, _ = self._objective.output(z, Context(self.backend))
+            found = self._objective.metrics.items()
+            return {name: float(f(prediction, y, *_given(weight))) for name, f in found}
+
+
+def _is_built_in(objective: Objective) -> bool:
+    """Return whether nothing that figures are made of was written by users."""
+    penalties = [regularizer for _, regularizer in objective.penalties]
+    parts = objective.loss, objective.output, *objective.metrics.values(), *penalties
+    return all(map(is_built_in, parts))
+
+
+def _given(weight: Array | None) -> tuple[Array, ...]:
+    """Return the weights as functions take them that need not know any."""
+    return () if weight is None else (weight,)
+
+
+def joined_rows(parts: Sequence[Array | None], backend: Backend) -> Array | None:
+    """Return the rows of successive blocks together."""
+    if parts[0] is None or len(parts) == 1:
+        return parts[0]
+    return backend.xp.concat(list(parts))

@@ -1,0 +1,99 @@
+"""The forward pass outside training: as a program, and on as many rows at a time as suit the memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.program_cache import shared
+from nnbackend.core.registry import is_built_in
+from nnbackend.core.tree import leaves
+from nnbackend.core.types import Array, Context, Layer, Params, Shape
+from nnbackend.layers.mixed_precision import computed
+
+__all__ = ["BATCH_ROWS", "batch_rows", "forward_in_batches", "forward_pass", "outputs_of"]
+
+BATCH_ROWS = 4096  # rows of a forward pass outside training
+_FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
+
+
+@shared
+def _forward_pass(backend: Backend, layers: Layer) -> Forward:
+    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
+        ctx, network = Context(backend), computed(layers, backend)
+
+        def forward(params: Params, x: Array) -> Array:
+            return network.forward(params, x, ctx)[0]
+
+        return forward
+
+    # See training.training_step for what may be recorded.
+    if is_built_in(layers):
+        return backend.recorded(forward_on)
+    return Forward(backend.compile(forward_on(backend)))
+
+
+def forward_pass(layers: Layer, backend: Backend) -> Forward:
+    """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
+    return _forward_pass(backend, layers)
+
+
+def forward_in_batches(
+    forward: Forward,
+    params: Params,
+    x: Array,
+    backend: Backend,
+    batch_size: int = BATCH_ROWS,
+    bring: Callable[[Any, int], Array] | None = None,
+) -> Array:
+    """Return the outputs for all rows, computed a batch at a time to bound the memory.
+
+    Args:
+        forward: the pass.
+        params: the parameters.
+        x: the rows.
+        backend: that computes.
+        batch_size: rows computed at a time, or fewer where that is faster.
+        bring: from rows of ``x``, and the number of their first, to rows on the backend; None: they are
+            there.
+    """
+    rows = x.shape[0]
+    size = batch_rows(params, x.shape, backend, batch_size)
+    if rows <= size:
+        return forward(params, x if bring is None else bring(x, 0))
+    return backend.joined(outputs_of(forward, params, x, backend, size, bring), rows)
+
+
+def outputs_of(
+    forward: Forward,
+    params: Params,
+    x: Array,
+    backend: Backend,
+    batch_size: int,
+    bring: Callable[[Any, int], Array] | None = None,
+) -> Iterator[Array]:
+    """Yield the outputs of a batch at a time; see :func:`forward_in_batches`."""
+    rows = x.shape[0]
+    size = batch_rows(params, x.shape, backend, batch_size)
+    for start in range(0, rows, size):
+        part = x[start : min(start + size, rows), ...]
+        yield forward(params, part if bring is None else bring(part, start))
+
+
+def batch_rows(params: Params, shape: Shape, backend: Backend, most: int) -> int:
+    """Return how many rows of an array to compute at a time: ``most``, or fewer where that is faster."""
+    size = min(most, shape[0])
+    if size > _FEWEST_ROWS and backend.forward_bytes is not None:
+        size = min(size, _cached_rows(params, shape, backend))
+    return size
+
+
+def _cached_rows(params: Params, shape: Shape, backend: Backend) -> int:
+    """Return how many rows to compute at a time, so that the widest layer's input stays in the cache."""
+    assert backend.forward_bytes is not None
+    widths = [n for p in leaves(params) for n in p.shape[-1:]]
+    numbers: int = math.prod(shape[1:-1]) * max(shape[-1], *widths, 1)
+    row_bytes: int = numbers * backend.xp.finfo(backend.dtype).bits // 8
+    return max(_FEWEST_ROWS, backend.forward_bytes // row_bytes)

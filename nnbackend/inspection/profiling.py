@@ -1,0 +1,197 @@
+"""Where the time of a training run goes: by layer, forward and backward, against the floor.
+
+The floor of a dense layer is the time of its bare matrix products, measured on the same shapes; no
+library can be faster than its BLAS, so what lies above the floor is what an implementation adds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnbackend.backends.base import Backend
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
+from nnbackend.layers import Dense, Sequential
+from nnbackend.training.objective import Objective
+
+__all__ = ["Profile", "profiled"]
+
+_REPEATS = 5
+
+
+@dataclass
+class _Times:
+    """Seconds spent in a layer, and the shapes of its last pass."""
+
+    name: str
+    layer: Layer
+    calls: int = 0
+    forward: float = 0.0
+    backward: float = 0.0
+    x: Shape = ()
+    input_grad: bool = True
+
+
+@dataclass
+class Profile:
+    """Seconds of a training run, by layer; print it for a table.
+
+    Attributes:
+        steps: how many were measured.
+        seconds: of the whole run, everything included.
+        floors: seconds that the bare matrix products of each layer's passes take, by layer.
+    """
+
+    backend: Backend
+    layers: list[_Times] = field(default_factory=list)
+    loss: float = 0.0
+    seconds: float = 0.0
+    floors: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> int:
+        """How many steps were measured."""
+        return max((times.calls for times in self.layers), default=0)
+
+    def finish(self, seconds: float) -> None:
+        """Note the seconds of the whole run, and measure the floor."""
+        self.seconds = seconds
+        for times in self.layers:
+            if isinstance(times.layer, Dense) and times.calls:
+                self.floors[times.name] = times.calls * _floor(times, self.backend)
+
+    @property
+    def rest(self) -> float:
+        """Seconds outside layers and loss: the optimizer, gathering rows, validation."""
+        return self.seconds - self.loss - sum(t.forward + t.backward for t in self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return seconds by layer as plain data."""
+        layers = {
+            t.name: {
+                "forward": t.forward,
+                "backward": t.backward,
+                "floor": self.floors.get(t.name),
+            }
+            for t in self.layers
+        }
+        return {
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "layers": layers,
+            "loss": self.loss,
+            "rest": self.rest,
+        }
+
+    def __str__(self) -> str:
+        steps = max(self.steps, 1)
+        rows = [(t.name, t.forward, t.backward, self.floors.get(t.name)) for t in self.layers]
+        width = max([len(row[0]) for row in rows] + [len("optimizer, data, the rest")])
+        lines = [f"{'microseconds per step':<{width}}   forward  backward     floor   share"]
+        for name, forward, backward, floor in rows:
+            bare = "" if floor is None else f"{1e6 * floor / steps:.1f}"
+            lines.append(
+                f"{name:<{width}}  {1e6 * forward / steps:8.1f}  {1e6 * backward / steps:8.1f}  "
+                f"{bare:>8}  {(forward + backward) / self.seconds:6.1%}"
+            )
+        for name, spent in (("loss", self.loss), ("optimizer, data, the rest", self.rest)):
+            lines.append(
+                f"{name:<{width}}  {1e6 * spent / steps:8.1f}  {'':>8}  {'':>8}  "
+                f"{spent / self.seconds:6.1%}"
+            )
+        total, floor = 1e6 * self.seconds / steps, 1e6 * sum(self.floors.values()) / steps
+        lines.append(
+            f"{'all':<{width}}  {total:8.1f}  {'':>8}  {floor:8.1f}  "
+            f"{self.steps:,} steps in {self.seconds:.3g} s"
+        )
+        return "\n".join(lines)
+
+
+def profiled(objective: Objective, backend: Backend) -> tuple[Objective, Profile]:
+    """Return the objective with every layer and the loss measured, and the profile they fill.
+
+    Raises:
+        ValueError: the backend compiles whole steps, in which layers cannot be told apart.
+    """
+    if backend.static_shapes:
+        raise ValueError(
+            f"profile=True measures layer by layer, but {backend.name} compiles whole steps into one "
+            "program; use the library's own profiler"
+        )
+    profile = Profile(backend)
+    layers = objective.layers.layers  # type: ignore[attr-defined]
+    profile.layers = [
+        _Times(f"{i} {type(layer).__name__}", layer) for i, layer in enumerate(layers)
+    ]
+    timed = [_Timed(times.layer, times, backend) for times in profile.layers]
+
+    def loss(*arguments: Any) -> tuple[Array, Array]:
+        started = time.perf_counter()
+        result = objective.loss(*arguments)
+        backend.synchronize()
+        profile.loss += time.perf_counter() - started
+        return result
+
+    loss.__wrapped__ = objective.loss  # type: ignore[attr-defined]  # what a checkpoint goes by
+    return dataclasses.replace(objective, layers=Sequential(timed), loss=loss), profile
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A layer whose passes are measured."""
+
+    layer: Layer
+    times: _Times
+    backend: Backend
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        return self.layer.init(input_shape, rng)
+
+    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        times, backend = self.times, self.backend
+        started = time.perf_counter()
+        y, layer_backward = self.layer.forward(params, x, ctx)
+        backend.synchronize()
+        if ctx.training:
+            times.calls += 1
+            times.forward += time.perf_counter() - started
+            times.x = tuple(x.shape)
+
+        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+            started = time.perf_counter()
+            result = layer_backward(dy, input_grad=input_grad)
+            backend.synchronize()
+            times.backward += time.perf_counter() - started
+            times.input_grad = input_grad
+            return result
+
+        return y, backward
+
+
+def _floor(times: _Times, backend: Backend) -> float:
+    """Return the seconds of the bare matrix products of one forward and one backward pass."""
+    xp, layer = backend.xp, times.layer
+    assert isinstance(layer, Dense)
+    *batch, features = times.x
+    rows = 1
+    for size in batch:
+        rows *= size
+    kind = {"dtype": backend.product_dtype, "device": backend.device}
+    x, w = xp.ones((rows, features), **kind), xp.ones((features, layer.out_features), **kind)
+    dz = xp.ones((rows, layer.out_features), **kind)
+    products: list[Callable[[], Any]] = [lambda: x @ w, lambda: x.T @ dz]
+    if times.input_grad:
+        products.append(lambda: dz @ w.T)
+    seconds = []
+    for _ in range(_REPEATS):
+        started = time.perf_counter()
+        for product in products:
+            product()
+        backend.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds)

@@ -1,0 +1,87 @@
+"""Mixed precision: layers computed in a type of 16 bits, between parameters and a loss in float32.
+
+The layers themselves know nothing of it: they compute in the dtype of what they are given. Around them
+parameters and inputs are cast down, outputs and gradients cast up::
+
+    y = up(layers(down(params), down(x)))          dy -> grads = up(layers'(down(dy * scale))) / scale
+
+The output activation is computed in float32, so that probabilities add up to 1. With float16, whose
+smallest number is 6e-8, ``scale`` keeps gradients from becoming zero; see
+:mod:`nnbackend.training.loss_scaling`.
+
+Source: Micikevicius et al. (2018), Mixed Precision Training, arXiv:1710.03740.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nnbackend.backends.base import Backend
+from nnbackend.core.random import Generator
+from nnbackend.core.tree import tree_map
+from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
+from nnbackend.layers.output import split_output_activation
+
+__all__ = ["Mixed", "computed"]
+
+
+def computed(layers: Layer, backend: Backend) -> Layer:
+    """Return the layers as they are computed on a backend: themselves, or in mixed precision."""
+    if not backend.mixed:
+        return layers
+    body, output = split_output_activation(layers)
+    return Mixed(body, output, backend.product_dtype, backend.dtype)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Layers computed in a type of 16 bits.
+
+    Args:
+        layers: all but the output activation.
+        output: the output activation, computed in ``wide``.
+        half: the dtype of products and activations.
+        wide: the dtype of what goes in and comes out.
+        scale: what the gradient at the output is multiplied by on its way through the layers, an
+            array of no axes; None: by nothing.
+    """
+
+    layers: Layer
+    output: Any
+    half: Any
+    wide: Any
+    scale: Any = None
+
+    def scaled(self, scale: Array) -> Mixed:
+        """Return the same with another scale."""
+        return replace(self, scale=scale)
+
+    def down(self, tree: Params, ctx: Context) -> Params:
+        """Return parameters as the layers take them."""
+        return tree_map(lambda p: ctx.xp.astype(p, self.half, copy=False), tree)
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        """Return what the layers do."""
+        return self.layers.init(input_shape, rng)
+
+    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+        """Return the output in ``wide``; the backward pass takes and gives gradients in it."""
+        xp, scale = ctx.xp, self.scale
+        x = xp.astype(x, self.half, copy=False)
+        z, layers_backward = self.layers.forward(self.down(params, ctx), x, ctx)
+        y, output_backward = self.output(xp.astype(z, self.wide, copy=False), ctx)
+
+        def up(gradient: Array) -> Array:
+            gradient = xp.astype(gradient, self.wide, copy=False)
+            return gradient if scale is None else gradient / scale
+
+        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+            dz = output_backward(dy)
+            if scale is not None:
+                dz = dz * scale
+            dz = xp.astype(dz, self.half, copy=False)
+            dx, grads = layers_backward(dz, input_grad=input_grad)
+            return None if dx is None else up(dx), tree_map(up, grads)
+
+        return y, backward

@@ -1,0 +1,234 @@
+"""Checkpoints: a training run in a file, from which it goes on as if nothing had happened.
+
+A checkpoint is a safetensors file. It holds the network as a model file does, so that
+:func:`nnbackend.load` reads it too, with the parameters under ``network/...``; and the state of the
+run: plain data as JSON in an entry of the header, and its arrays (the optimizer's, those of callbacks,
+what came of an epoch so far) as further tensors. A checksum over both tells a damaged file.
+
+The order of an epoch is a function of seed and epoch number, a dropout mask one of seed, layer and step
+number. So the numbers of the epoch and the step are all the random state there is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnbackend.core.tree import flatten
+from nnbackend.errors import ModelFileError
+from nnbackend.saving import model_file
+
+__all__ = ["Checkpoint", "files", "find", "load", "newest", "save"]
+
+_FORMAT = 1
+_CHECKSUM = "checksum"
+_TENSOR = "@tensor"  # stands in the JSON for an array that is among the tensors
+_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors")
+_ALWAYS = {"epoch": int, "batch": int, "trained": list, "history": dict, "callbacks": list}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Attributes:
+        path: the file.
+        params: the parameters by dotted name, NumPy's arrays.
+        state: of the run, with NumPy's arrays in it.
+    """
+
+    path: Path
+    params: Mapping[str, Any]
+    state: Mapping[str, Any]
+
+
+def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping[str, Any]) -> Path:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: the file.
+        network: whose description it holds.
+        params: its parameters.
+        state: nested dictionaries and lists of plain data and arrays.
+
+    Raises:
+        TypeError: something is neither plain data nor an array, or a layer is not registered.
+        OSError: the file cannot be written.
+    """
+    host = network.backend.to_numpy
+    tensors = {model_file.PARAMETERS + n: host(p) for n, p in flatten(params).items()}
+    plain = _without_arrays({"format": _FORMAT, **state}, tensors, host)
+    text = json.dumps(plain)
+    header = {
+        model_file.HEADER: model_file.described(network),
+        model_file.CHECKPOINT: text,
+        _CHECKSUM: _checksum(text, tensors),
+    }
+    return model_file.write(path, tensors, header)
+
+
+def load(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: it is no checkpoint, or damaged.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"there is no checkpoint {file}")
+    try:
+        header, tensors = model_file.read(file)
+        if model_file.CHECKPOINT not in header:
+            raise ModelFileError("it holds a network and no training run; nnbackend.load reads it")
+        text = header[model_file.CHECKPOINT]
+        if header.get(_CHECKSUM) != _checksum(text, tensors):
+            raise ModelFileError("it is damaged: its checksum is not that of its content")
+        plain = model_file.parsed(header, model_file.CHECKPOINT)
+        if plain.get("format") != _FORMAT:
+            raise ModelFileError(
+                f"it is a checkpoint of format {plain.get('format')!r}, this version of nnbackend "
+                f"reads {_FORMAT}"
+            )
+        for name, kind in _ALWAYS.items():
+            if not isinstance(plain.get(name), kind):
+                raise ModelFileError(f"its {name} is missing or no {kind.__name__}")
+        lengths = {len(c) if isinstance(c, list) else -1 for c in plain["history"].values()}
+        if lengths != {plain["epoch"]}:
+            raise ModelFileError(f"its history has not {plain['epoch']} epochs")
+        state = _with_arrays(plain, tensors)
+    except ModelFileError as error:
+        raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
+    return Checkpoint(file, model_file.part(tensors, model_file.PARAMETERS), state)
+
+
+def files(directory: str | os.PathLike[str]) -> list[Path]:
+    """Return the checkpoints in a folder in the order in which they were written."""
+    numbered = ((_NAME.fullmatch(p.name), p) for p in _listed(Path(directory)))
+    return [path for _, path in sorted((int(m[1]), p) for m, p in numbered if m is not None)]
+
+
+def next_path(directory: Path, epoch: int, step: int) -> Path:
+    """Return the path for a new checkpoint, numbered after all that are there.
+
+    Args:
+        directory: the folder.
+        epoch: how many epochs are done.
+        step: how many steps of the next one are done.
+    """
+    there = files(directory)
+    number = int(there[-1].name.partition("-")[0]) + 1 if there else 1
+    within = f"-step-{step:06}" if step else ""
+    return directory / f"{number:06}-epoch-{epoch:04}{within}.safetensors"
+
+
+def remains(directory: Path) -> list[Path]:
+    """Return what is left of checkpoints in whose writing a process was killed."""
+    # As files.write_atomically names them: .000001-epoch-0001.safetensors.abcdefgh
+    return [p for p in _listed(directory) if _NAME.fullmatch(p.name.lstrip(".").rpartition(".")[0])]
+
+
+def _listed(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else []
+
+
+def newest(directory: str | os.PathLike[str]) -> Path | None:
+    """Return the newest checkpoint in a folder that can be loaded, or None: ``fit(resume=newest(...))``.
+
+    A damaged one is passed over with a warning.
+    """
+    found = _newest(Path(directory))
+    return None if found is None else found.path
+
+
+def find(path: str | os.PathLike[str]) -> Checkpoint | None:
+    """Return the checkpoint of a file, or the newest of a folder that can be loaded.
+
+    Returns:
+        None if a folder holds no checkpoint, or does not exist.
+
+    Raises:
+        FileNotFoundError, ModelFileError: as ``load``; also if all in a folder are damaged.
+    """
+    path = Path(path)
+    if path.is_dir() or (not path.exists() and path.suffix != ".safetensors"):
+        return _newest(path)
+    return load(path)
+
+
+def _newest(directory: Path) -> Checkpoint | None:
+    problems: list[Exception] = []
+    for path in reversed(files(directory)):
+        try:
+            found = load(path)
+        except (ModelFileError, OSError) as problem:
+            problems.append(problem)
+            continue
+        for passed_over in problems:
+            warnings.warn(f"{passed_over}; the one before it is taken", UserWarning, stacklevel=2)
+        return found
+    if problems:
+        raise ModelFileError(
+            f"no checkpoint in {directory} can be loaded; the newest: {problems[0]}"
+        ) from problems[0]
+    return None
+
+
+# Arrays in plain data
+
+
+def _without_arrays(
+    value: Any, tensors: dict[str, Any], host: Callable[[Any], Any], name: str = ""
+) -> Any:
+    """Return plain data with a reference in place of each array, which goes to ``tensors``."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise TypeError(f"the state {name!r} has a name that is no text: {wrong[0]!r}")
+        return {
+            key: _without_arrays(item, tensors, host, f"{name}/{key}" if name else key)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_without_arrays(v, tensors, host, f"{name}/{i}") for i, v in enumerate(value)]
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        tensors[name] = value if isinstance(value, np.ndarray) else host(value)
+        return {_TENSOR: name}
+    raise TypeError(
+        f"the state {name!r} is {value!r}; a checkpoint takes plain data and arrays only"
+    )
+
+
+def _with_arrays(value: Any, tensors: Mapping[str, Any]) -> Any:
+    """Return plain data with the arrays that :func:`_without_arrays` took out."""
+    if isinstance(value, list):
+        return [_with_arrays(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {_TENSOR}:
+        if value[_TENSOR] not in tensors:
+            raise ModelFileError(f"the tensor {value[_TENSOR]!r} is missing")
+        return tensors[value[_TENSOR]]
+    return {key: _with_arrays(item, tensors) for key, item in value.items()}
+
+
+def _checksum(text: str, tensors: Mapping[str, Any]) -> str:
+    """Return the CRC-32 of a text and of arrays with their names, in hexadecimal."""
+    checksum = zlib.crc32(text.encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(name.encode(), checksum)
+        checksum = zlib.crc32(np.asarray(tensors[name], order="C").reshape(-1).data, checksum)
+    return f"{checksum:08x}"

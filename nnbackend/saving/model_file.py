@@ -1,0 +1,245 @@
+"""Networks in files: the weights as safetensors, the description as JSON in its header.
+
+Nothing in a file is executed. A file is checked against what it claims before any memory is taken for
+it: the description is rebuilt from registered classes only, and the shapes it implies must be those of
+the tensors in the file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from nnbackend.backends.base import Backend, get_backend
+from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
+from nnbackend.core.random import ShapeGenerator
+from nnbackend.core.registry import describe, rebuild
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Params
+from nnbackend.errors import ModelFileError
+from nnbackend.layers import Sequential
+from nnbackend.network import Network
+from nnbackend.saving.atomic import write_atomically
+
+__all__ = ["load", "save"]
+
+_FORMAT = 1
+HEADER = "nnbackend"
+"""The entry of a file's header that describes the network."""
+CHECKPOINT = "checkpoint"
+"""The entry that a checkpoint has besides, see :mod:`nnbackend.saving.checkpoint`."""
+PARAMETERS = "network/"
+"""What the names of parameters begin with in a checkpoint, which holds other tensors too."""
+
+
+def save(network: Network, path: str | os.PathLike[str]) -> Path:
+    """Write a network's weights and description to ``path``, whole or not at all.
+
+    Raises:
+        TypeError: a layer is not registered, or ``network.metadata`` is not plain data.
+        ValueError: the network has no parameters yet, or the metadata holds NaN.
+        OSError: the file cannot be written.
+    """
+    tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
+    return write(path, tensors, {HEADER: described(network)})
+
+
+def described(network: Network) -> str:
+    """Return the description of a network as JSON, for the header of a file."""
+    from nnbackend import __version__
+
+    description = {
+        "format": _FORMAT,
+        "version": __version__,
+        "dtype": network.backend.dtype_name,
+        "precision": network.backend.precision,
+        "seed": network.seed,
+        "input_shape": network.input_shape,
+        "network": describe(network.layers),
+        "frozen": list(network.frozen),
+        "metadata": network.metadata,
+    }
+    try:
+        return json.dumps(description, allow_nan=False)
+    except (TypeError, ValueError) as error:  # all else is described above
+        raise type(error)(f"the network's metadata must be plain data: {error}") from error
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict[str, str]) -> Path:
+    """Write arrays of NumPy's and texts for the header to a file, whole or not at all."""
+    # safetensors writes memory as it lies: it must be in C order.
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | Backend | ModuleType = "numpy",
+    device: Any = None,
+    dtype: str | None = None,
+    precision: str | None = None,
+) -> Network:
+    """Read a network that ``Network.save`` wrote, on whatever backend it was trained.
+
+    A checkpoint of a training run is read as well: the network as it was at that moment.
+
+    Args:
+        path: the file.
+        backend: see :class:`~nnbackend.network.Network`.
+        device: see :class:`~nnbackend.network.Network`.
+        dtype: ``"float32"`` or ``"float64"``; None: that of the precision given, or as saved.
+        precision: see :class:`~nnbackend.network.Network`; None: that of the dtype given, or as saved
+            where the backend has that, and where it does not, that of the dtype.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built. A
+            custom layer's class must be registered before: see ``register_layer``.
+        BackendUnavailableError: the backend cannot be used here.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise FileNotFoundError(f"there is no file {file}")
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder, not a model file")
+    try:
+        description, tensors = _read(file)
+        layers, input_shape, params = _rebuild(description, tensors)
+        kept = description.get("metadata", {})
+        if not isinstance(kept, dict):
+            raise ModelFileError("its metadata is not a table")
+        seed = _seed(description)
+        saved = _precision(description)
+        if dtype is None and precision is None:
+            engine = get_backend(backend, device, saved.dtype).preferring(saved.name)
+        else:
+            engine = get_backend(backend, device, dtype, precision)
+        network = Network(layers, backend=engine, seed=seed)
+        frozen = _frozen(description, params)
+    except ModelFileError as error:
+        raise ModelFileError(f"{file} cannot be loaded: {error}") from error
+    network.restore(input_shape, params, kept)
+    return network.freeze(*frozen) if frozen else network
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the description and the parameters in a file of a network, or in a checkpoint."""
+    header, tensors = read(file)
+    description = parsed(header, HEADER)
+    if description.get("format") != _FORMAT:
+        raise ModelFileError(
+            f"it has format {description.get('format')!r}, this version of nnbackend reads "
+            f"{_FORMAT}; it was written by version {description.get('version')!r}"
+        )
+    if CHECKPOINT in header:
+        tensors = part(tensors, PARAMETERS)
+    return description, tensors
+
+
+def read(file: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the header and the tensors of a file that :func:`write` wrote.
+
+    Raises:
+        ModelFileError: it is another kind of file, or damaged.
+    """
+    try:
+        with safetensors.safe_open(file, framework="np") as content:
+            header = content.metadata() or {}
+            if HEADER not in header:
+                raise ModelFileError("it is a safetensors file, but not one of nnbackend's")
+            return header, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ModelFileError(f"it is not a safetensors file, or is damaged ({error})") from error
+    except (TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"it holds data of an unknown kind ({error})") from error
+
+
+def parsed(header: Mapping[str, str], name: str) -> dict[str, Any]:
+    """Return the table that an entry of a header holds as JSON."""
+    try:
+        # A model's description is strict JSON; the figures of a training run may be infinite.
+        constant = _refuse_constant if name == HEADER else float
+        description = json.loads(header[name], parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"its description is not valid JSON ({error})") from error
+    if not isinstance(description, dict):
+        raise ModelFileError("its description is not a table")
+    return description
+
+
+def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the tensors whose names begin with ``prefix``, without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which are not JSON and which ``save`` does not write."""
+    raise ValueError(f"it holds {name}")
+
+
+def _rebuild(
+    description: dict[str, Any], tensors: dict[str, Any]
+) -> tuple[Sequential, tuple[int, ...], Params]:
+    """Return layers, input shape and parameters, all checked against each other."""
+    layers = rebuild(description.get("network"))
+    if not isinstance(layers, Sequential):
+        raise ModelFileError("it describes no network")
+    shape = description.get("input_shape")
+    if not isinstance(shape, list) or not all(type(n) is int and 0 < n < 2**31 for n in shape):
+        raise ModelFileError(f"its input shape {shape!r} is not a list of sizes")
+    try:
+        expected, _ = layers.init(tuple(shape), ShapeGenerator((0, 0)))
+    except (ValueError, TypeError, MemoryError, OverflowError) as error:
+        raise ModelFileError(f"its layers do not fit together: {error}") from error
+    shapes = {name: tuple(value.shape) for name, value in flatten(expected).items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if shapes != found:
+        wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
+        raise ModelFileError(
+            f"its tensors are not those of the network it describes: {', '.join(wrong[:5])}"
+        )
+    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
+        raise ModelFileError("its tensors are not floating-point numbers")
+    return layers, tuple(shape), unflatten(tensors, expected)
+
+
+def _word(description: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
+    value = description.get(name)
+    if value not in known:
+        raise ModelFileError(f"its {name} {value!r} is not one of {', '.join(known)}")
+    return str(value)
+
+
+def _precision(description: dict[str, Any]) -> Precision:
+    """Return the precision that a file names; older files name the dtype alone."""
+    dtype = _word(description, "dtype", DTYPES)
+    name = description.get("precision", dtype)
+    if not isinstance(name, str) or name not in PRECISIONS or PRECISIONS[name].dtype != dtype:
+        raise ModelFileError(f"its precision {name!r} is not one of parameters in {dtype}")
+    return PRECISIONS[name]
+
+
+def _seed(description: dict[str, Any]) -> int:
+    seed = description.get("seed")
+    if type(seed) is not int or not 0 <= seed < 2**64:
+        raise ModelFileError(f"its seed {seed!r} is not a seed")
+    return seed
+
+
+def _frozen(description: dict[str, Any], params: Params) -> list[str]:
+    """Return the names of the frozen parameters; older files have none."""
+    names, known = description.get("frozen", []), flatten(params)
+    if not isinstance(names, list) or not all(isinstance(n, str) and n in known for n in names):
+        raise ModelFileError(f"the frozen parameters {names!r} are not parameters of the network")
+    return names

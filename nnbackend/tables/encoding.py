@@ -1,0 +1,319 @@
+"""The encoding between the columns of a table and the arrays of a network.
+
+:class:`TableEncoder` learns it from the training rows only, so that the validation rows stay
+unseen, and is stored with the model, so that prediction repeats exactly what training did.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend.errors import ModelFileError, unknown_name
+from nnbackend.tables.reading import Kind, Table, few, is_number, missing, row_count, warn
+
+__all__ = ["SCALES", "Categories", "Classes", "Number", "Scale", "TableEncoder"]
+
+Scale = Literal["standard", "max", "none"]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A column of numbers: ``(value - shift) / scale``, with ``fill`` where a value is missing."""
+
+    name: str
+    fill: float
+    shift: float
+    scale: float
+
+    kind: ClassVar[Kind] = "number"
+    width: ClassVar[int] = 1
+
+    @classmethod
+    def learn(cls, name: str, column: NDArray[Any], scale: Scale) -> Number:
+        """Return the encoding of a column, learned from its training rows."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            fill = float(np.nanmedian(column)) if not missing(column).all() else 0.0
+            shift, size = SCALES[scale](np.where(missing(column), fill, column))
+        if not (math.isfinite(fill) and math.isfinite(shift) and math.isfinite(size)):
+            raise ValueError(f"the numbers of column {name!r} are too large to scale")
+        # A column may be constant in the training rows though it is not in the whole table.
+        return cls(name, fill, float(shift), float(size) or 1.0)
+
+    def encode(self, column: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the scaled numbers, shape (rows, 1)."""
+        if not is_number(column):
+            raise ValueError(f"column {self.name!r} held numbers in training and holds texts here")
+        filled = np.where(missing(column), self.fill, column)
+        return ((filled - self.shift) / self.scale)[:, None]
+
+    def decode(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return scaled numbers of shape (rows, 1) in the units of the column, shape (rows,)."""
+        decoded: NDArray[Any] = values[:, 0] * self.scale + self.shift
+        return decoded
+
+
+SCALES: dict[Scale, Callable[[NDArray[Any]], tuple[float, float]]] = {
+    "standard": lambda column: (np.mean(column), np.std(column)),
+    "max": lambda column: (0.0, np.max(np.abs(column))),
+    "none": lambda column: (0.0, 1.0),
+}
+
+
+@dataclass(frozen=True)
+class Categories:
+    """A column of texts, one-hot; None stands for a missing text and is a category of its own."""
+
+    name: str
+    categories: tuple[str | None, ...]
+
+    kind: ClassVar[Kind] = "text"
+
+    @property
+    def width(self) -> int:
+        """The number of categories."""
+        return len(self.categories)
+
+    @classmethod
+    def learn(cls, name: str, column: NDArray[Any]) -> Categories:
+        """Return the encoding of a column, learned from its training rows."""
+        present = _in_order(set(column[~missing(column)]))
+        return cls(name, (*present, *([None] if missing(column).any() else [])))
+
+    def encode(self, column: NDArray[Any]) -> NDArray[Any]:
+        """Return one column per category; zeros where training saw no such category."""
+        codes = _codes(column, self.categories)
+        if (codes < 0).any():
+            unseen = {_shown(value) for value in column[codes < 0]}
+            warn(
+                f"column {self.name!r}: {np.sum(codes < 0)} row(s) with a category that training "
+                f"has not seen: {few(sorted(unseen))}"
+            )
+        one_hot: NDArray[Any] = codes[:, None] == np.arange(self.width)
+        return one_hot.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a target, in the order of their numbers."""
+
+    name: str
+    classes: tuple[str, ...]
+
+    kind: ClassVar[Kind] = "text"
+
+    @classmethod
+    def learn(cls, name: str, column: NDArray[Any]) -> Classes:
+        """Return the classes that the training rows hold."""
+        return cls(name, tuple(_in_order(set(column))))
+
+    def encode(self, column: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the number of each row's class.
+
+        Raises:
+            ValueError: a row is of no known class.
+        """
+        codes = _codes(column, self.classes)
+        if (codes < 0).any():
+            row = int((codes < 0).argmax())
+            raise ValueError(
+                f"the target {self.name!r} holds {_shown(column[row])}, which is none of the "
+                f"classes of training: {few(self.classes)}"
+            )
+        return codes
+
+    def decode(self, codes: NDArray[Any]) -> NDArray[Any]:
+        """Return the names of classes."""
+        names: NDArray[Any] = np.array(self.classes, dtype=object)[codes]
+        return names
+
+
+def _in_order(texts: Iterable[str]) -> list[str]:
+    """Sort texts, as numbers where all of them are: 9 comes before 10."""
+    texts = sorted(texts)
+    try:
+        return sorted(texts, key=float)
+    except ValueError:
+        return texts
+
+
+def _codes(column: NDArray[Any], known: Sequence[str | None]) -> NDArray[np.int64]:
+    """Return the place of each text among the known ones, and -1 where it is not one of them."""
+    places = {text: place for place, text in enumerate(known)}
+    return np.array([places.get(text, -1) for text in column], dtype=np.int64)
+
+
+def _shown(text: str | None) -> str:
+    return "a missing value" if text is None else repr(text)
+
+
+@dataclass(frozen=True)
+class TableEncoder:
+    """How the columns of a table become the input of a network, and its output the target.
+
+    Attributes:
+        features: the encoding of each feature column, in the order of the network's inputs.
+        target: the encoding of the target column.
+    """
+
+    features: tuple[Number | Categories, ...]
+    target: Number | Classes
+
+    @classmethod
+    def learn(
+        cls, table: Table, target: str, features: Iterable[str], scale: Scale = "standard"
+    ) -> TableEncoder:
+        """Return the encoding learned from a table of training rows.
+
+        Numbers are scaled, and missing ones are replaced by the column's median; texts become
+        one column of zeros and ones per category. A target of numbers is scaled as well, a target
+        of texts becomes classes.
+
+        Args:
+            table: the training rows.
+            target: the name of the target column, in which no value is missing.
+            features: the names of the feature columns.
+            scale: ``standard`` for mean 0 and standard deviation 1, ``max`` for division by the
+                largest absolute value, or ``none``.
+
+        Raises:
+            UnknownNameError: no such column or scale.
+            ValueError: numbers so large that their statistics overflow.
+        """
+        if scale not in SCALES:
+            raise unknown_name("scale", scale, SCALES)
+        columns = {name: _existing(table, name) for name in (*features, target)}
+        goal = columns.pop(target)
+        return cls(
+            features=tuple(
+                Number.learn(name, column, scale)
+                if is_number(column)
+                else Categories.learn(name, column)
+                for name, column in columns.items()
+            ),
+            target=(
+                Number.learn(target, goal, scale)
+                if is_number(goal)
+                else Classes.learn(target, goal)
+            ),
+        )
+
+    @property
+    def width(self) -> int:
+        """The number of inputs of the network."""
+        return sum(feature.width for feature in self.features)
+
+    @property
+    def feature_kinds(self) -> dict[str, Kind]:
+        """What each feature column holds, to read another table in the same way."""
+        return {feature.name: feature.kind for feature in self.features}
+
+    def encode_features(self, table: Table) -> NDArray[np.float64]:
+        """Return the network's input, shape (rows, width); say what was filled in or unseen."""
+        columns = [(feature, _existing(table, feature.name)) for feature in self.features]
+        filled = {
+            feature.name: int(missing(column).sum())
+            for feature, column in columns
+            if feature.kind == "number" and missing(column).any()
+        }
+        if filled:
+            counts = ", ".join(f"{name} ({count})" for name, count in filled.items())
+            warn(f"missing numbers filled with the median of the training rows: {counts}")
+        blocks = [feature.encode(column) for feature, column in columns]
+        return np.concatenate([np.empty((row_count(table), 0)), *blocks], axis=1)
+
+    def encode_target(self, table: Table) -> NDArray[Any]:
+        """Return scaled numbers of shape (rows, 1), or class numbers of shape (rows,)."""
+        return self.target.encode(_existing(table, self.target.name))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a description that JSON can hold."""
+        return {
+            "features": [asdict(feature) for feature in self.features],
+            "target": asdict(self.target),
+        }
+
+    @classmethod
+    def from_dict(cls, description: object) -> TableEncoder:
+        """Return the encoder that :meth:`to_dict` described.
+
+        Raises:
+            ModelFileError: the description is not one; nothing in it is trusted.
+        """
+        data = _checked_fields(description, {"features", "target"})
+        if not isinstance(data["features"], list):
+            raise _damaged("its features are not a list")
+        features = tuple(_column_from(item, (Number, Categories)) for item in data["features"])
+        target = _column_from(data["target"], (Number, Classes))
+        names = [column.name for column in (*features, target)]
+        if not features or len(set(names)) < len(names):
+            raise _damaged("its columns do not each have a name of their own")
+        return cls(features, target)
+
+
+def _existing(table: Table, name: str) -> NDArray[Any]:
+    if name not in table:
+        raise unknown_name("column", name, table)
+    return table[name]
+
+
+def _damaged(reason: str) -> ModelFileError:
+    return ModelFileError(f"the model's description of its table is damaged: {reason}")
+
+
+def _checked_fields(description: object, names: set[str]) -> Mapping[str, Any]:
+    if not isinstance(description, dict) or description.keys() != names:
+        raise _damaged(f"it does not hold exactly {', '.join(sorted(names))}")
+    return description
+
+
+def _column_from(description: object, kinds: tuple[type, ...]) -> Any:
+    """Return the one of ``kinds`` whose fields the description has, all of them checked."""
+    for kind in kinds:
+        names = {field.name for field in fields(kind)}
+        if isinstance(description, dict) and description.keys() == names:
+            values = {name: _CHECKS[name](value) for name, value in description.items()}
+            return kind(**values)
+    raise _damaged("a column is neither numbers nor texts")
+
+
+def _finite(value: object) -> float:
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise _damaged("a statistic is not a finite number")
+    return value
+
+
+def _positive(value: object) -> float:
+    if (number := _finite(value)) > 0:
+        return number
+    raise _damaged("a scale is not positive")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise _damaged("a name is not a text")
+
+
+def _distinct(values: object, check: Callable[[Any], Any], fewest: int) -> tuple[Any, ...]:
+    if not isinstance(values, list | tuple) or len(values) < fewest:
+        raise _damaged(f"a list of categories is no list of {fewest} or more")
+    checked = tuple(check(value) for value in values)
+    if len(set(checked)) < len(checked):
+        raise _damaged("a category is there twice")
+    return checked
+
+
+_CHECKS: dict[str, Callable[[object], Any]] = {
+    "name": _text,
+    "fill": _finite,
+    "shift": _finite,
+    "scale": _positive,
+    "categories": lambda values: _distinct(values, lambda v: None if v is None else _text(v), 1),
+    "classes": lambda values: _distinct(values, _text, 2),
+}

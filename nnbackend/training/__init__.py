@@ -1,0 +1,1 @@
+"""From arrays to trained parameters: one way through, top to bottom."""

@@ -1,0 +1,227 @@
+"""Training by L-BFGS: SciPy drives, and the network is its function of a vector."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from nnbackend.backends.base import Backend
+from nnbackend.backends.program_cache import shared
+from nnbackend.core import random
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Array, Context, Layer, Params
+from nnbackend.data.samples import Samples
+from nnbackend.errors import DivergenceError
+from nnbackend.losses import Loss
+from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
+from nnbackend.regularizers import Terms, penalized
+from nnbackend.training.accumulation import gradients
+from nnbackend.training.loop import Loop
+from nnbackend.training.trainer import Trainer
+
+__all__ = ["FullBatchLoop"]
+
+_SAME = 1e-5  # share by which the loss may differ between two passes, on a GPU for instance
+
+
+class FullBatchLoop(Loop):
+    """The loop for :class:`~nnbackend.optimizers.LBFGS`: an epoch is an iteration of it.
+
+    Raises:
+        ValueError: a step does not take all rows, or the loss is not the same each time.
+        ModuleNotFoundError: SciPy is not installed.
+    """
+
+    def __init__(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        super().__init__(trainer, *args, **kwargs)
+        if self._feed is not None:
+            raise ValueError("L-BFGS takes all rows in each step: X and y have to be arrays")
+        if self._size < self._count:
+            raise ValueError(
+                f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
+                f"there are {self._count} rows)"
+            )
+        if trainer.accumulate > 1:
+            raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
+        scipy_minimize()
+        self._function = _Function(trainer, self._samples)
+        self._function.check_same_each_time()
+
+    def _epochs(self) -> None:
+        """Minimize; again, with a new memory, when a callback has set other parameters."""
+        run = self._run
+        while run.goes_on:
+            try:
+                reason = self._minimized()
+            except _Moved:
+                continue
+            if run.goes_on:
+                run.stop(reason)
+
+    def _minimized(self) -> str:
+        """Minimize from the parameters as they are; return in words what ended it."""
+        run, function, solver = self._run, self._function, self._trainer.optimizer
+        assert isinstance(solver, LBFGS)
+        started: float | None = None
+        last: _Point | None = None  # iterate
+        latest: _Point | None = None  # point that was tried
+
+        def evaluated(x: Any) -> tuple[float, Any]:
+            nonlocal started, last, latest
+            if started is None:  # the first evaluation since the last iteration
+                run.epoch_begins()
+                started = time.perf_counter()
+            point = function(x)
+            if not point.finite():
+                if last is None:
+                    self._diverged()
+                return _wall(x, last)
+            latest = point
+            last = last or point
+            return point.loss, point.gradient
+
+        def each(x: Any, loss: float) -> bool:
+            nonlocal started, last
+            last = latest
+            begun, started = started or time.perf_counter(), None
+            self._iterated(function.parameters(x), loss, begun)
+            return run.goes_on
+
+        start, done = function.start(), len(run.history)
+        reason = solver.minimize(evaluated, start, run.epochs - done, each)
+        if run.goes_on and len(run.history) == done == 0:
+            each(start, function(start).loss)  # converged before it began: a history all the same
+        return reason
+
+    def _iterated(self, params: Params, loss: float, started: float) -> None:
+        """Take over the parameters of an iteration; write its figures and tell the callbacks."""
+        run, trainer = self._run, self._trainer
+        trainer.params = params
+        trainer.steps, trainer.updates, run.step = trainer.steps + 1, trainer.updates + 1, 1
+        run.notify("batch_end")
+        if run.at_once:
+            return
+        figures = {"loss": loss}
+        if trainer.objective.metrics:
+            figures = trainer.evaluate(self._samples) | figures
+        if self._validation is not None:
+            held_out = self._validated(self._validation)
+            figures |= {f"validation_{name}": value for name, value in held_out.items()}
+        self._good = trainer.snapshot(self._good)
+        columns = figures | {"seconds": time.perf_counter() - started}
+        run.history.extend({name: [value] for name, value in columns.items()})
+        run.epoch = len(run.history)
+        run.notify("epoch_end")
+        if run.changed:
+            self._good = trainer.snapshot(self._good)
+            raise _Moved
+
+    def _diverged(self) -> NoReturn:
+        """Restore the last good parameters and raise the error that says what happened."""
+        self._trainer.restore(self._good)
+        epoch = len(self._run.history) + 1
+        raise DivergenceError(
+            f"the loss is not a finite number in epoch {epoch}; the network keeps its last finite "
+            "weights. Try scaled inputs and targets, or dtype='float64'",
+            self._run.history,
+        )
+
+
+class _Moved(Exception):
+    """A callback set other parameters."""
+
+
+class _Point(NamedTuple):
+    """A vector of parameters, with the loss and its gradient there."""
+
+    x: Any
+    loss: float
+    gradient: Any
+
+    def finite(self) -> bool:
+        """Return whether there are a loss and a gradient."""
+        return math.isfinite(self.loss) and bool(np.isfinite(self.gradient).all())
+
+
+def _wall(x: Any, last: _Point) -> tuple[float, Any]:
+    """Return loss and gradient for a point that has none, such that a line search turns back from it.
+
+    The loss is as far above that of the last iterate as its slope promised to go below.
+    """
+    way = x - last.x
+    height = abs(float(last.gradient @ way)) + 1e-3 * abs(last.loss)
+    return last.loss + height, way * (height / float(way @ way))
+
+
+class _Function:
+    """The loss and its gradient as a function of all parameters in one vector on the host."""
+
+    def __init__(self, trainer: Trainer, samples: Samples) -> None:
+        self._trainer = trainer
+        self._backend = backend = trainer.backend
+        objective, seed = trainer.objective, trainer.seed
+        self._key: Any = random.forward_key(seed)
+        if backend.static_shapes:
+            self._key = random.forward_key_array(seed)
+        self._rows = samples.x, samples.y, samples.learned().weight
+        self._program = _program(backend, objective.layers, objective.loss, objective.penalties)
+        self._shapes = {name: p.shape for name, p in flatten(trainer.params).items()}
+
+    def __call__(self, x: Any, number: int = 0) -> _Point:
+        """Return loss and gradient at a vector."""
+        value, grads = self._program(self.parameters(x), *self._rows, self._key, number)
+        return _Point(x, float(value), self._vector(grads))
+
+    def start(self) -> Any:
+        """Return the parameters as they are, as a vector."""
+        return self._vector(self._trainer.params)
+
+    def parameters(self, x: Any) -> Params:
+        """Return a vector as named parameters on the backend, copies all of them."""
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes.values()])
+        parts = np.split(x.astype(self._backend.dtype_name), ends[:-1])
+        named = {
+            name: self._backend.asarray(part.reshape(shape))
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+        return unflatten(named, self._trainer.params)
+
+    def check_same_each_time(self) -> None:
+        """Refuse a loss with chance in it: a line search would compare different functions."""
+        start = self.start()
+        first, second = self(start, 0).loss, self(start, 1).loss
+        both = math.isfinite(first) and math.isfinite(second)  # else the first iteration says so
+        if both and not math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME * 1e-3):
+            raise ValueError(
+                f"the loss of the same rows is {first:g} once and {second:g} the next time: L-BFGS "
+                "needs a network without dropout or other noise"
+            )
+
+    def _vector(self, tree: Params) -> Any:
+        """Return named arrays as one vector on the host, in float64."""
+        named = flatten(tree)  # by name: a compiler may return them in another order
+        host = [self._backend.to_numpy(named[name]) for name in self._shapes]
+        return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in host])
+
+
+@shared
+def _program(
+    backend: Backend, layers: Layer, loss: Loss, penalties: Terms
+) -> Callable[..., tuple[Array, Params]]:
+    """Return the program of loss and gradients, compiled where it can be.
+
+    It is ``program(params, x, y, weight, key, number) -> (loss, gradients)``.
+    """
+
+    def program(
+        params: Params, x: Array, y: Array, weight: Array | None, key: Any, number: Any
+    ) -> tuple[Array, Params]:
+        ctx = Context(backend, True, key, number)
+        value, _, grads = gradients(layers, loss, params, x, y, weight, ctx)
+        return penalized(penalties, params, value, grads)
+
+    return backend.compile(program)

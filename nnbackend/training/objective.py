@@ -1,0 +1,108 @@
+"""What is minimized and what is watched: a loss and metrics, made to fit a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nnbackend import activations, losses, metrics, regularizers
+from nnbackend.activations import Identity
+from nnbackend.core.layer_tree import weights_with
+from nnbackend.core.tree import flatten
+from nnbackend.core.types import Array, Context, Layer, Params, Shape
+from nnbackend.losses import Loss
+from nnbackend.metrics import Metric
+
+__all__ = ["Objective", "objective_for"]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimized and what is watched.
+
+    Attributes:
+        layers: the network as it is trained: without the output activation that the loss contains.
+        loss: takes the output of ``layers``.
+        output: from the output of ``layers`` to that of the network.
+        metrics: by name; they take the output of the network.
+        penalties: of the layers' regularizers, added to the loss.
+        constraints: of the layers, by the dotted name of the weight they hold for.
+    """
+
+    layers: Layer
+    loss: Loss
+    output: Callable[[Array, Context], tuple[Array, Any]]
+    metrics: Mapping[str, Metric]
+    penalties: regularizers.Terms = ()
+    constraints: tuple[tuple[str, Any], ...] = ()
+
+
+def objective_for(
+    layers: Layer,
+    body: Layer,
+    last: Any,
+    params: Params,
+    output_shape: Shape,
+    loss: Loss,
+    watched: Iterable[str | Metric] | Mapping[str, Metric],
+) -> Objective:
+    """Return the objective of a network; a loss that contains the output activation gets it taken off.
+
+    Args:
+        layers: of the network.
+        body: the same without the output activation.
+        last: the output activation.
+        params: the parameters, for the names of their weights.
+        output_shape: of one row of outputs.
+        loss: what to minimize.
+        watched: metrics, as names, functions or functions by name.
+
+    Raises:
+        ValueError: the loss does not go with the output activation or the number of outputs, or a layer
+            has a regularizer or a constraint and no weight.
+    """
+    absorbed = losses.absorbed_activation(loss)
+    ends_in = activations.ACTIVATIONS.name_of(last)
+    _check_ending(loss, ends_in, output_shape)
+    if absorbed is not None and ends_in == absorbed:
+        trained, output = body, last
+    else:
+        trained, output = layers, Identity()
+    meaning = metrics.outputs_of(loss, ends_in)
+    return Objective(
+        trained,
+        loss,
+        output,
+        metrics.resolve(watched, meaning, output_shape),
+        _for_weights("regularizer", layers, params),
+        _for_weights("constraint", layers, params),
+    )
+
+
+def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
+    """Check that a loss goes with how a network ends."""
+    name = losses.LOSSES.name_of(loss)
+    if ends_in in losses.trait(loss, "refuses"):
+        absorbed = losses.absorbed_activation(loss)
+        wanted = "no output activation" + (f" or {absorbed}" if absorbed else "")
+        raise ValueError(f"the loss {name} goes with {wanted}, but the network ends in {ends_in}")
+    fewest = losses.trait(loss, "fewest_outputs")
+    if output_shape and output_shape[-1] < fewest:
+        raise ValueError(
+            f"the loss {name} needs {fewest} outputs or more, and the network has "
+            f"{output_shape[-1]}; for one output that says yes or no use binary_cross_entropy"
+        )
+
+
+def _for_weights(attribute: str, layers: Layer, params: Params) -> tuple[tuple[str, Any], ...]:
+    """Return the regularizers or constraints of the layers, with the weights they are for."""
+    found = weights_with(attribute, layers)
+    names = flatten(params) if found else {}
+    for name, _ in found:
+        if name not in names:
+            raise ValueError(
+                f"a layer has a {attribute}, which is for its weight, but there is no parameter "
+                f"{name}; there are {', '.join(names)}"
+            )
+    return found

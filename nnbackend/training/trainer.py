@@ -1,0 +1,542 @@
+"""Training: one step, and many of them.
+
+The step is a pure function of what it carries (parameters, optimizer state) and a batch; a backend may
+run it in a loop or compile many steps into one program. Nothing is read back from the device inside an
+epoch: the losses of its steps are read once, at its end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nnbackend import regularizers
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.program_cache import shared
+from nnbackend.core import random
+from nnbackend.core.registry import is_built_in
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Array, Batch, Context, Layer, Params, StepResult
+from nnbackend.data.samples import Gather, Samples, taking
+from nnbackend.errors import DataError
+from nnbackend.inference.evaluate import evaluate, evaluate_parts, joined_rows, measure
+from nnbackend.inference.predictor import forward_pass
+from nnbackend.layers.mixed_precision import computed
+from nnbackend.losses import Loss
+from nnbackend.optimizers import LBFGS, Constrained, Optimizer
+from nnbackend.optimizers.base import in_program, is_own
+from nnbackend.training.accumulation import Parts, accumulate_gradients, gradients
+from nnbackend.training.freezing import without_frozen_prefix
+from nnbackend.training.layout import layout_for
+from nnbackend.training.loss_scaling import LossScaled
+from nnbackend.training.objective import Objective
+
+__all__ = [
+    "PartialEpoch",
+    "Trainer",
+    "training_step",
+]
+
+_UNREAD = 256  # blocks of steps whose losses are on the device only
+
+
+@dataclass(frozen=True)
+class PartialEpoch:
+    """What came of the first steps of an epoch that goes on later.
+
+    Attributes:
+        steps: how many.
+        losses: of each, on the host in float64.
+        masses: what each counts in the mean loss.
+        outputs: of their rows, if metrics are watched.
+    """
+
+    steps: int
+    losses: np.ndarray[Any, Any]
+    masses: np.ndarray[Any, Any]
+    outputs: Any = None
+
+
+@dataclass
+class _Block:
+    """Rows that were learned from, and what came of it; targets only if metrics are watched."""
+
+    rows: int
+    size: int
+    losses: Any
+    masses: Any
+    outputs: Array | None = None
+    y: Array | None = None
+    weight: Array | None = None
+
+
+Penalty: TypeAlias = Callable[..., tuple[Array, Params]]
+"""``penalty(value, grads, params, total, strength, xp) -> (value, grads)``: more in a batch's loss.
+
+``total`` is what the batch counts: the sum of its weights, or its rows. ``grads`` may be changed.
+"""
+
+StepOn: TypeAlias = Callable[[Backend, Any], Callable[..., Any]]
+"""``step_on(backend, data)``: a step on a backend, with what is the same in all steps of a run."""
+
+
+def _carried(step_on: StepOn) -> Callable[[Backend], Callable[..., Any]]:
+    """Return the step that finds the data of its run in the carry, so that it serves other runs too."""
+
+    def on(backend: Backend) -> Callable[..., Any]:
+        def step(carry: Any, *rest: Any) -> tuple[Any, Any]:
+            data, carry = carry
+            carry, result = step_on(backend, data)(carry, *rest)
+            return (data, carry), result
+
+        return step
+
+    return on
+
+
+def _given(data: Any, program: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the program of a step that is carried, with the data of a run."""
+
+    def run(carry: Any, *rest: Any) -> tuple[Any, Any, Any, Any]:
+        (_, carry), *results = program((data, carry), *rest)
+        return carry, *results
+
+    return run
+
+
+def _training_step(
+    layers: Layer,
+    loss: Loss,
+    penalties: regularizers.Terms,
+    optimizer: Optimizer,
+    watched: bool,
+    parts: Parts | None,
+    penalty: Penalty | None,
+) -> StepOn:
+    """Return what makes the training step: forward, loss, backward, update."""
+
+    def step_on(backend: Backend, data: Any) -> Callable[..., Any]:
+        layout, (key, strength) = layout_for(backend, optimizer), data
+        network: Any = computed(layers, backend)
+        ctx = Context(backend, True, key)  # one for all steps of a loop
+
+        def step(carry: Any, batch: Batch, scalars: Any, number: Any) -> tuple[Any, StepResult]:
+            x, y, weight = batch
+            ctx.start_pass(number, row_weight=weight)
+            params = layout.params(carry)
+            net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
+            if parts is None:
+                value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
+            else:
+                value, prediction, grads = accumulate_gradients(
+                    parts, watched, net, loss, params, x, y, weight, ctx
+                )
+            if penalties:
+                value, grads = regularizers.penalized(penalties, params, value, grads)
+            total = None if weight is None else backend.xp.sum(weight)
+            if penalty is not None:
+                counts = x.shape[0] if weight is None else total
+                value, grads = penalty(value, grads, params, counts, strength, backend.xp)
+            carry = layout.update(carry, grads, scalars)
+            return carry, StepResult(value, total, prediction if watched else None)
+
+        return step
+
+    return step_on
+
+
+@shared
+def _compiled_training_step(backend: Backend, *description: Any) -> Callable[..., Any]:
+    return backend.scan(_carried(_training_step(*description)))
+
+
+def training_step(
+    objective: Objective,
+    optimizer: Optimizer,
+    backend: Backend,
+    seed: int,
+    parts: Parts | None = None,
+    penalty: Penalty | None = None,
+    strength: float = 0.0,
+) -> Callable[..., Any]:
+    """Return the program of a training step, as ``Backend.scan`` describes it.
+
+    Args:
+        objective: what to minimize.
+        optimizer: how; :func:`~nnbackend.optimizers.base.in_program` makes programs shared that differ
+            in numbers alone.
+        backend: where.
+        seed: of what is random in the layers.
+        parts: in which the gradient of a batch is computed; None: in one.
+        penalty: more in the loss of a batch; None: nothing.
+        strength: of the penalty.
+    """
+    layers, loss, penalties = objective.layers, objective.loss, objective.penalties
+    description = layers, loss, penalties, optimizer, bool(objective.metrics), parts, penalty
+    if backend.static_shapes:
+        data: Any = random.forward_key_array(seed), np.asarray(strength, dtype=backend.dtype_name)
+        return _given(data, _compiled_training_step(backend, *description))
+    step_on, data = _training_step(*description), (random.forward_key(seed), strength)
+    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
+    pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
+    see = layout_for(backend, optimizer).see if pure else None
+    return backend.scan(lambda backend: step_on(backend, data), see)
+
+
+class Trainer:
+    """A network's parameters in training, with the optimizer's state and the count of its steps.
+
+    Args:
+        objective: what to minimize.
+        optimizer: how.
+        backend: where.
+        params: the parameters to start from; they are copied.
+        seed: fixes the order of batches and all that is random in the layers.
+        steps: how many steps the network has been trained for before.
+        accumulate: in how many parts to compute the gradient of a batch.
+        steps_per_epoch: for what the optimizer counts in epochs.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        optimizer: Optimizer,
+        backend: Backend,
+        params: Params,
+        seed: int,
+        steps: int = 0,
+        accumulate: int = 1,
+        steps_per_epoch: int | None = None,
+    ) -> None:
+        if backend.mixed and isinstance(optimizer, LBFGS):
+            raise ValueError(
+                "L-BFGS compares losses that differ by less than 16 bits can show: give "
+                f"precision='float32' or 'float64' (it is {backend.precision!r})"
+            )
+        self.objective = objective
+        self.optimizer = optimizer
+        self.backend = backend
+        self.seed = seed
+        self.steps = steps  # of the network's life: a new dropout mask for each part of each
+        self.updates = 0  # of this optimizer's life: what its formulas count
+        self.rate_factor = 1.0
+        self.accumulate = accumulate
+        if objective.constraints:
+            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+        self._rule = optimizer.prepared(params, steps_per_epoch)
+        layers = without_frozen_prefix(objective.layers, optimizer, params)
+        self._objective = replace(objective, layers=layers)
+        self._in_program = in_program(self._rule, backend)
+        self.layout = layout_for(backend, self._in_program)
+        self.carry = self.layout.init(params)
+        self._gather = self._gatherers()
+        self._blocks: list[_Block] = []  # of this epoch so far
+        self._begun: PartialEpoch | None = None  # of the epoch to come, what was done before
+        self._program: tuple[Parts | None, Callable[..., Any]] | None = None
+        self._forward: Forward | None = None
+        self._penalty: tuple[Penalty | None, float] = None, 0.0
+
+    def _gatherers(self) -> list[Gather]:
+        """Return what gathers inputs, targets and weights: in the same memory for each block.
+
+        Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
+        layers make them.
+        """
+        again, own = self.backend.gatherer, taking(self.backend)
+        if not self.objective.metrics:
+            return [again() for _ in range(4)]
+        return [again() if is_built_in(self.objective.layers) else own, own, own, own]
+
+    def _run(self, size: int) -> Callable[..., Any]:
+        """Return the program for batches of a size."""
+        parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
+        if self._program is None or self._program[0] != parts:
+            step = training_step(
+                self._objective, self._in_program, self.backend, self.seed, parts, *self._penalty
+            )
+            self._program = parts, step
+        return self._program[1]
+
+    @property
+    def params(self) -> Params:
+        """The named parameters as they are now."""
+        return self.layout.params(self.carry)
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        self.carry = self.layout.with_params(self.carry, params)
+
+    @property
+    def averages(self) -> bool:
+        """Whether the optimizer keeps an average of the parameters."""
+        return self._rule.averages
+
+    @property
+    def result(self) -> Params:
+        """The named parameters to evaluate with and to keep: their average, if one is kept."""
+        return self.layout.result(self.carry)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Return the optimizer's arrays and count of steps, as ``Optimizer.init`` gives them."""
+        return {"step": self.updates, "slots": self.layout.slots(self.carry)}
+
+    def misfit(self, state: Mapping[str, Any]) -> str:
+        """Return in words what in an ``optimizer_state`` is not this optimizer's; "" if all is."""
+        trees = self.layout.slots(self.carry), state["slots"]
+        own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
+        wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
+        return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
+
+    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``optimizer_state`` gave, here or in another process."""
+        own, given = flatten(self.layout.slots(self.carry)), flatten(state["slots"])
+        on_device = {
+            name: self.backend.asarray(given[name], dtype=array.dtype)
+            for name, array in own.items()
+        }
+        slots = unflatten(on_device, self.layout.slots(self.carry))
+        self.carry = self.layout.with_slots(self.carry, slots)
+        self.updates = state["step"]
+
+    def snapshot(self, old: Any = None) -> Any:
+        """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
+        return self.layout.snapshot(self.carry, old)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to the parameters of a snapshot."""
+        self.carry = self.layout.restored(self.carry, snapshot)
+
+    def finite(self) -> bool:
+        """Return whether all parameters are finite."""
+        return self.layout.finite(self.carry)
+
+    def epoch(
+        self,
+        samples: Samples,
+        batch_size: int,
+        order: Any = None,
+        each_block: Callable[[int], bool] | None = None,
+        block_rows: int | None = None,
+    ) -> dict[str, float]:
+        """Go through the samples once; return the mean loss and the metrics.
+
+        Args:
+            samples: what to learn from.
+            batch_size: rows of a step.
+            order: the rows to take, in their order; None: all as they are.
+            each_block: is told the number of steps done, after each block of steps; says whether
+                to go on. An epoch that is left has the figures of its steps.
+            block_rows: rows of a block; None: as many as fit a fixed amount of memory.
+        """
+        block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
+        with samples.blocks(batch_size, order, block_rows, self.backend, self._gather) as parts:
+            return self.learn(parts, each_block, batch_size)
+
+    def learn(
+        self,
+        parts: Iterable[tuple[Samples, int]],
+        each_block: Callable[[int], bool] | None = None,
+        batch_size: int | None = None,
+    ) -> dict[str, float]:
+        """Go once through samples that come in blocks; return the mean loss and the metrics.
+
+        Args:
+            parts: blocks of samples, and the rows of a step in each.
+            each_block: see :meth:`epoch`.
+            batch_size: rows of a whole batch, for its parts; None: those of a step in each block.
+        """
+        begun, self._begun = self._begun, None
+        self._blocks = blocks = list[_Block]()
+        done, heads = 0, list[Samples]()
+        for part, size in parts:
+            rest = part
+            if begun is not None and done < begun.steps:
+                # Blocks start at the same rows whether or not the epoch was left in between.
+                rows = min((begun.steps - done) * size, len(part))
+                done += math.ceil(rows / size)
+                if begun.outputs is not None:  # only metrics look at the rows again
+                    heads.append(part.slice(0, rows))
+                if done == begun.steps:
+                    blocks.append(self._block_begun(begun, size, heads))
+                if rows == len(part):
+                    continue
+                rest = part.slice(rows, len(part))
+            steps = math.ceil(len(rest) / size)
+            program = self._run(batch_size or size)
+            blocks.append(self._block(program, rest, size, steps))
+            done += steps
+            if len(blocks) % _UNREAD == 0:
+                self._settle(blocks[-_UNREAD:])
+            if each_block is not None and not each_block(done):
+                break
+            del part, rest  # they are not kept while the next ones are waited for
+        if begun is not None and done < begun.steps:
+            raise DataError(f"the epoch has {done} batches, and {begun.steps} were done before")
+        # Here, and hardly before, the losses are waited for.
+        self._settle(blocks)
+        losses = np.concatenate([block.losses for block in blocks])
+        masses = np.concatenate([block.masses for block in blocks])
+        self._blocks = []
+        # The mean of one loss is that loss, which the formula may miss by a rounding.
+        mean = losses @ masses / masses.sum() if len(losses) > 1 else losses[0]
+        return {"loss": float(mean)} | self._watched(blocks)
+
+    def begun(self) -> PartialEpoch | None:
+        """Return what came of the steps of this epoch so far; None between epochs."""
+        blocks = self._blocks
+        if not blocks:
+            return self._begun
+        losses = np.concatenate([self._losses(block) for block in blocks])
+        masses = np.concatenate([self._masses(block) for block in blocks])
+        rows, joined = sum(block.rows for block in blocks), self._outputs(blocks)
+        # Kept as one block: what has been read once is not read again.
+        blocks[:] = [_Block(rows, blocks[0].size, losses, masses, *joined)]
+        return PartialEpoch(len(losses), losses, masses, joined[0])
+
+    def resume_epoch(self, begun: PartialEpoch) -> None:
+        """Let the next epoch begin after steps that were done before."""
+        self._begun = begun
+
+    def latest_losses(self) -> list[float]:
+        """Return the losses of the last block of steps of this epoch, waiting for them."""
+        latest: list[float] = self._losses(self._blocks[-1]).tolist() if self._blocks else []
+        return latest
+
+    def _block_begun(self, begun: PartialEpoch, size: int, heads: list[Samples]) -> _Block:
+        """Return the block of the steps that were done before, on rows that were passed over."""
+        block = _Block(0, size, begun.losses, begun.masses)
+        if heads:
+            block.rows = sum(map(len, heads))
+            block.outputs = self.backend.asarray(begun.outputs)
+            block.y = joined_rows([part.y for part in heads], self.backend)
+            block.weight = joined_rows([part.weight for part in heads], self.backend)
+        return block
+
+    def _settle(self, blocks: list[_Block]) -> None:
+        """Read the losses of blocks to the host."""
+        for block in blocks:
+            block.losses, block.masses = self._losses(block), self._masses(block)
+
+    def repeat(self, samples: Samples, count: int) -> list[float]:
+        """Do ``count`` steps with all samples each; return their losses. No metrics."""
+        size = len(samples)
+        block = self._block(self._run(size), samples, size, count)
+        losses: list[float] = self.backend.read(block.losses).tolist()
+        return losses
+
+    def rates(self, count: int) -> list[float]:
+        """Return the learning rates of the last ``count`` steps."""
+        scheduled = self._scheduled()
+        if not callable(scheduled.learning_rate):
+            return [scheduled.learning_rate] * count
+        return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
+
+    def _scheduled(self) -> Optimizer:
+        """Return the optimizer with its learning rate times ``rate_factor``, to ask for numbers.
+
+        The rule itself takes the rate as data, so that a compiled step stays the same.
+        """
+        if self.rate_factor == 1.0:
+            return self._rule
+        return self._rule.scaled(self.rate_factor)
+
+    def _block(
+        self, program: Callable[..., Any], samples: Samples, size: int, steps: int
+    ) -> _Block:
+        """Run the steps of a block of rows."""
+        rows = len(samples)
+        padded = samples.learned()
+        if self.backend.static_shapes:
+            padded = _padded(padded, -(-rows // size) * size, self.backend)
+        scheduled = self._scheduled()
+        scalars = scheduled.scalars_of(range(self.updates + 1, self.updates + 1 + steps))
+        if not self.backend.static_shapes and isinstance(scalars, np.ndarray):
+            scalars = list(map(tuple, scalars.tolist()))  # a loop takes one row after the other
+        self.updates += steps
+        # Each part draws random numbers of its own: a step counts as many as it may have.
+        start = -(-self.steps // self.accumulate)
+        numbers = range(start, start + steps)
+        self.steps = (start + steps) * self.accumulate
+        self.carry, losses, masses, outputs = program(
+            self.carry, Batch(padded.x, padded.y, padded.weight), size, scalars, numbers
+        )
+        if outputs is None:
+            return _Block(rows, size, losses, masses)
+        outputs = outputs[:rows, ...]
+        return _Block(rows, size, losses, masses, outputs, samples.y, samples.weight)
+
+    def _losses(self, block: _Block) -> np.ndarray[Any, Any]:
+        """Return the loss of each step on the host, waiting for it unless it has been read."""
+        read = isinstance(block.losses, np.ndarray) and block.losses.dtype == np.float64
+        return block.losses if read else self.backend.read(block.losses)
+
+    def _masses(self, block: _Block) -> np.ndarray[Any, Any]:
+        """Return what each step counts in the mean loss: its weights, or its number of rows."""
+        if isinstance(block.masses, np.ndarray) and block.masses.dtype == np.float64:
+            return block.masses
+        if block.masses is not None:
+            return self.backend.read(block.masses)
+        steps = math.ceil(block.rows / block.size)
+        masses = np.full(steps, block.size, dtype=np.float64)
+        masses[steps - 1 :] = block.rows - (steps - 1) * block.size  # the last one may be smaller
+        return masses
+
+    def _watched(self, blocks: list[_Block]) -> dict[str, float]:
+        """Return the metrics over the outputs of an epoch."""
+        if not self.objective.metrics:
+            return {}
+        return measure(self.objective, *self._outputs(blocks), self.backend)
+
+    def _outputs(self, blocks: list[_Block]) -> tuple[Any, Any, Any]:
+        """Return outputs, targets and weights of all rows, if anyone looks at them."""
+        if not self.objective.metrics:
+            return None, None, None
+        return (
+            joined_rows([block.outputs for block in blocks], self.backend),
+            joined_rows([block.y for block in blocks], self.backend),
+            joined_rows([block.weight for block in blocks], self.backend),
+        )
+
+    def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
+        """Return the loss and the metrics on other samples, whole or in blocks."""
+        # A compiled pass is kept for the next epoch: not every one is shared.
+        if self._forward is None or not self.backend.static_shapes:
+            self._forward = forward_pass(self.objective.layers, self.backend)
+        what = self.objective, self.result
+        if isinstance(samples, Samples):
+            return evaluate(*what, samples, self.backend, self._forward)
+        return evaluate_parts(*what, samples, self.backend, self._forward)
+
+
+def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:
+    """Return how many rows to gather at a time: whole batches, about as large as the backend likes."""
+    row_bytes: int = 8 * math.prod(samples.x.shape[1:])
+    return batch_size * max(1, block_bytes // (row_bytes * batch_size))
+
+
+def _padded(block: Samples, rows: int, backend: Backend) -> Samples:
+    """Return the block made up to ``rows`` with rows of weight 0."""
+    missing = rows - len(block)
+    if missing == 0:
+        return block
+    return Samples(*_padding(backend, missing)(block.x, block.y, block.weight))
+
+
+@lru_cache(maxsize=64)
+def _padding(backend: Backend, missing: int) -> Callable[..., tuple[Array, Array, Array]]:
+    """Return the program that adds so many rows of weight 0."""
+    xp, where = backend.xp, {"dtype": backend.dtype, "device": backend.device}
+
+    def padded(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array]:
+        weight = xp.ones(x.shape[0], **where) if weight is None else weight
+        x, y = (
+            xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))]) for a in (x, y)
+        )
+        return x, y, xp.concat([weight, xp.zeros(missing, **where)])
+
+    return backend.compile(padded)

@@ -1,0 +1,448 @@
+"""Networks in files: round trips, custom layers, and files that are damaged, foreign or hostile."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import struct
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import dataclass, field
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import safetensors.numpy
+from cases import ACTIVATIONS, INITIALIZERS, LAYERS, each, rows
+from hypothesis import given, settings
+from tools import assert_close, assert_equal, host
+
+import nnbackend as nnb
+from nnbackend.errors import ModelFileError
+
+X = rows((5, 3))
+
+
+def network(backend="numpy", **given):
+    layers = [
+        nnb.Dense(4, activation=nnb.activations.LeakyReLU(0.2)),
+        nnb.Dropout(0.25),
+        nnb.Dense(2),
+    ]
+    return nnb.Network(layers, **({"backend": backend, "input_shape": 3} | given))
+
+
+def weights(net):
+    return host(net.backend, net.state_dict())
+
+
+# ------------------------------------------------------------------------------------- round trips
+
+
+def test_a_network_comes_back_as_it_was(backend, tmp_path):
+    net = network(backend, seed=2**64 - 1)
+    net.fit(X, np.ones((5, 2)), epochs=2)
+    net.metadata = {"classes": ["a", "ä"], "scale": [0.1, 1e300], "nested": {"none": None}}
+    path = net.save(tmp_path / "net.safetensors")
+    found = nnb.load(path, backend=backend)
+    assert (found.layers, found.seed, found.backend) == (net.layers, net.seed, net.backend)
+    assert (found.input_shape, found.output_shape) == ((3,), (2,))
+    assert found.metadata == net.metadata
+    assert_equal(weights(found), weights(net))
+    assert_equal(host(backend, found.predict(X)), host(backend, net.predict(X)))
+
+
+def test_what_one_backend_wrote_another_reads(backend, tmp_path):
+    net = network(backend)
+    here = nnb.load(net.save(tmp_path / "a"))
+    assert here.backend.name == "numpy"
+    there = nnb.load(here.save(tmp_path / "b"), backend=backend)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert_close(
+        host(backend, there.predict(X)), host(here.backend, net.to("numpy").predict(X)), 1e-6
+    )
+
+
+def test_a_dtype_is_kept_unless_another_is_asked_for(backend64, tmp_path):
+    path = network(backend64).save(tmp_path / "net")
+    assert nnb.load(path, backend=backend64.name).backend.dtype_name == "float64"
+    assert nnb.load(path, dtype="float32").backend.dtype_name == "float32"
+
+
+@each(LAYERS)
+def test_every_layer_comes_back(case, tmp_path):
+    net = nnb.Network(case.thing, input_shape=case.shape)
+    found = nnb.load(net.save(tmp_path / "net"))
+    assert found.layers == net.layers
+    assert_equal(weights(found), weights(net))
+
+
+@each(ACTIVATIONS)
+def test_every_activation_comes_back(case, tmp_path):
+    net = nnb.Network([nnb.Dense(2, case.thing), nnb.Activation(case.thing)], input_shape=3)
+    assert nnb.load(net.save(tmp_path / "net")).layers == net.layers
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_every_initializer_comes_back(name, tmp_path):
+    net = nnb.Network([nnb.Dense(2, initializer=INITIALIZERS[name].thing)], input_shape=3)
+    assert nnb.load(net.save(tmp_path / "net")).layers == net.layers
+
+
+def test_numpys_numbers_in_a_description_are_written_as_plain_ones(tmp_path):
+    layers = [nnb.Dense(np.int64(4)), nnb.Dropout(np.float32(0.5)),
+              nnb.Activation(nnb.activations.ELU(np.float64(2)))]  # fmt: skip
+    net = nnb.Network(layers, input_shape=np.int32(3), seed=np.int64(1))
+    assert nnb.load(net.save(tmp_path / "net")).layers == net.layers
+
+
+def test_the_header_is_readable_json(tmp_path):
+    path = network().save(tmp_path / "net")
+    with safetensors.safe_open(path, framework="np") as file:
+        header = json.loads(file.metadata()["nnbackend"])
+        assert sorted(file.keys()) == ["0.bias", "0.weight", "2.bias", "2.weight"]
+    assert header["format"] == 1
+    assert header["version"] == nnb.__version__
+    assert header["network"]["layer"] == "Sequential"
+
+
+# ------------------------------------------------------------------------------------- custom layers
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class Scaled:
+    """A layer of a user's, with another layer inside and a field that is computed."""
+
+    layer: Any
+    factor: float = 2.0
+    known: bool = field(default=True, init=False)
+
+    def init(self, input_shape, rng):
+        params, shape = self.layer.init(input_shape, rng.child("inner"))
+        return {"inner": params}, shape
+
+    def forward(self, params, x, ctx):
+        y, inner = self.layer.forward(params["inner"], x, ctx.child("inner"))
+
+        def backward(dy, input_grad=True):
+            dx, grads = inner(dy * self.factor, input_grad=input_grad)
+            return dx, {"inner": grads}
+
+        return y * self.factor, backward
+
+
+@dataclass(frozen=True)
+class Unregistered(Scaled):
+    """A layer that this library is never told of."""
+
+
+def test_a_registered_layer_comes_back(backend, tmp_path):
+    net = nnb.Network(
+        [Scaled(nnb.Dense(2, activation="tanh"), 3.0)], backend=backend, input_shape=3
+    )
+    found = nnb.load(net.save(tmp_path / "net"), backend=backend)
+    assert found.layers == net.layers
+    assert_equal(host(backend, found.predict(X)), host(backend, net.predict(X)))
+
+
+def test_a_layer_must_be_registered_to_be_saved(tmp_path):
+    net = nnb.Network([Unregistered(nnb.Dense(2))], input_shape=3)
+    with pytest.raises(TypeError, match=r"Unregistered.*register_layer"):
+        net.save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_must_be_registered_to_be_loaded(tmp_path, monkeypatch):
+    path = nnb.Network([Scaled(nnb.Dense(2))], input_shape=3).save(tmp_path / "net")
+    monkeypatch.delitem(nnb.layers.LAYERS._classes, "Scaled")
+    with pytest.raises(ModelFileError, match=r"'Scaled'.*registered before"):
+        nnb.load(path)
+
+
+# ------------------------------------------------------------------------------------- writing
+
+
+@pytest.mark.parametrize("metadata", [{"x": object()}, {"x": np.ones(2)}, {"x": {1, 2}}, {"x": 1j}])
+def test_metadata_that_is_no_plain_data_is_refused(metadata, tmp_path):
+    net = network()
+    net.metadata = metadata
+    with pytest.raises(TypeError, match="the network's metadata must be plain data: "):
+        net.save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_metadata_that_is_not_finite_is_refused(value, tmp_path):
+    net = network()
+    net.metadata = {"x": value}
+    with pytest.raises(ValueError, match="JSON"):
+        net.save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unbuilt_network_cannot_be_saved(tmp_path):
+    with pytest.raises(ValueError, match="no parameters yet"):
+        network(input_shape=None).save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_saving_again_replaces_the_file_and_keeps_its_mode(tmp_path):
+    path = tmp_path / "net"
+    network(seed=1).save(path)
+    path.chmod(0o640)
+    network(seed=2).save(path)
+    assert nnb.load(path).seed == 2
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("where", ["missing/net", "folder"])
+def test_a_place_that_cannot_be_written_is_named(where, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=where):
+        network().save(tmp_path / where)
+    assert [p.name for p in tmp_path.rglob("*")] == ["folder"]
+
+
+@pytest.mark.parametrize("function", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(function, tmp_path, monkeypatch):
+    path = tmp_path / "net"
+    network(seed=1).save(path)
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, function, full)
+    with pytest.raises(OSError, match="No space left"):
+        network(seed=2).save(path)
+    assert nnb.load(path).seed == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["net"]
+
+
+# ------------------------------------------------------------------------------------- bad files
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="absent"):
+        nnb.load(tmp_path / "absent")
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        nnb.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{}", b"not a model", b"\x00" * 64, b"PK\x03\x04" + bytes(100), b"\xff" * 100,
+     struct.pack("<Q", 2**63) + b"{}", struct.pack("<Q", 2) + b"{}", struct.pack("<Q", 4) + b"null",
+     struct.pack("<Q", 2**27) + b" " * 1000],
+)  # fmt: skip
+def test_a_file_of_another_kind_is_refused(content, tmp_path):
+    path = tmp_path / "foreign"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="foreign cannot be loaded"):
+        nnb.load(path)
+
+
+def test_a_model_of_another_library_is_refused(tmp_path):
+    path = tmp_path / "other"
+    safetensors.numpy.save_file({"w": np.ones(3)}, path, metadata={"format": "pt"})
+    with pytest.raises(ModelFileError, match="not one of nnbackend's"):
+        nnb.load(path)
+
+
+def write(path, tensors=None, **changes):
+    """Write a model file with some of its description changed; ``...`` leaves a part out."""
+    net = network()
+    description = {
+        "format": 1, "version": "0.1.0", "dtype": "float32", "seed": 0, "input_shape": [3],
+        "network": nnb.registry.describe(net.layers), "metadata": {},
+    } | changes  # fmt: skip
+    description = {name: value for name, value in description.items() if value is not ...}
+    tensors = weights(net) if tensors is None else tensors
+    safetensors.numpy.save_file(tensors, path, metadata={"nnbackend": json.dumps(description)})
+    return path
+
+
+def stack(*layers):
+    return {"layer": "Sequential", "fields": {"layers": list(layers)}}
+
+
+def dense(**fields):
+    return {"layer": "Dense", "fields": {"out_features": 4} | fields}
+
+
+HUGE = dense(out_features=10**9)
+CHANGES = {
+    "another format": {"format": 2, "version": "9.0"},
+    "no format": {"format": ...},
+    "no network": {"network": ...},
+    "network null": {"network": None},
+    "network a number": {"network": 3},
+    "network a list": {"network": []},
+    "network a layer": {"network": dense()},
+    "unknown layer": {"network": stack({"layer": "Dence", "fields": {}})},
+    "unknown kind": {"network": stack({"lair": "Dense"})},
+    "unknown field": {"network": stack(dense(units=3))},
+    "optimizer as layer": {"network": stack({"optimizer": "adam"})},
+    "fewer layers": {"network": stack(dense())},
+    "more layers": {"network": stack(dense(), dense(), dense())},
+    "negative size": {"network": stack(dense(out_features=-1))},
+    "fractional size": {"network": stack(dense(out_features=1.5))},
+    "huge layer": {"network": stack(HUGE)},
+    "huge layers": {"network": stack(HUGE, HUGE)},
+    "size beyond memory": {"network": stack(dense(out_features=2**62), dense(out_features=2**62))},
+    "size beyond all": {"network": stack(dense(out_features=10**30))},
+    "many layers": {"network": stack(*[HUGE] * 2000)},
+    "huge orthogonal": {
+        "network": stack(dense(out_features=10**9, initializer={"initializer": "orthogonal"}))
+    },
+    "rate of two": {"network": stack({"layer": "Dropout", "fields": {"rate": 2}})},
+    "huge input": {"input_shape": [10**9]},
+    "endless input": {"input_shape": [2**31 - 1] * 40},
+    "negative input": {"input_shape": [-3]},
+    "no input": {"input_shape": ...},
+    "scalar input": {"input_shape": []},
+    "textual input": {"input_shape": "3"},
+    "true input": {"input_shape": [True]},
+    "dtype int": {"dtype": "int8"},
+    "dtype list": {"dtype": ["float32"]},
+    "no dtype": {"dtype": ...},
+    "seed negative": {"seed": -1},
+    "seed true": {"seed": True},
+    "seed huge": {"seed": 2**64},
+    "seed text": {"seed": "0"},
+    "no seed": {"seed": ...},
+    "metadata list": {"metadata": []},
+    "metadata nan": {"metadata": {"x": float("nan")}},
+    "metadata inf": {"metadata": {"x": float("-inf")}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_a_description_that_is_wrong_is_refused_before_memory_is_taken(changes, tmp_path):
+    path = write(tmp_path / "net", **changes)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="net cannot be loaded"):
+            nnb.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
+TENSORS = {
+    "none": {},
+    "one less": {n: v for n, v in weights(network()).items() if n != "0.bias"},
+    "one more": weights(network()) | {"3.weight": np.ones(3, np.float32)},
+    "another name": {n.replace("2", "1"): v for n, v in weights(network()).items()},
+    "another shape": weights(network()) | {"0.bias": np.ones((4, 1), np.float32)},
+    "transposed": weights(network()) | {"0.weight": np.ones((4, 3), np.float32)},
+    "integers": weights(network()) | {"0.bias": np.ones(4, np.int32)},
+    "truth values": weights(network()) | {"0.bias": np.ones(4, bool)},
+}
+
+
+@pytest.mark.parametrize("tensors", TENSORS.values(), ids=TENSORS)
+def test_tensors_that_are_not_the_networks_are_refused(tensors, tmp_path):
+    with pytest.raises(ModelFileError, match="net cannot be loaded"):
+        nnb.load(write(tmp_path / "net", tensors))
+
+
+def test_half_precision_weights_are_read(tmp_path):
+    tensors = {name: v.astype(np.float16) for name, v in weights(network()).items()}
+    assert nnb.load(write(tmp_path / "net", tensors)).predict(X).dtype == np.float32
+
+
+def test_weights_of_an_unknown_kind_are_refused(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    net = network()
+    text = json.dumps({"format": 1, "network": nnb.registry.describe(net.layers)})
+    tensors = {n: torch.tensor(v).to(torch.bfloat16) for n, v in weights(net).items()}
+    save_file(tensors, tmp_path / "net", metadata={"nnbackend": text})
+    with pytest.raises(ModelFileError):
+        nnb.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_a_description_nested_without_end_is_refused(depth, tmp_path):
+    head, tail = '{"layer":"Sequential","fields":{"layers":[', "]}}"
+    text = f'{{"format":1,"network":{head * depth}{tail * depth}}}'
+    path = tmp_path / "net"
+    safetensors.numpy.save_file(weights(network()), path, metadata={"nnbackend": text})
+    with pytest.raises(ModelFileError):
+        nnb.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "{", "nonsense", '{"format":', "9" * 10_000])
+def test_a_description_that_is_no_table_is_refused(text, tmp_path):
+    path = tmp_path / "net"
+    safetensors.numpy.save_file(weights(network()), path, metadata={"nnbackend": text})
+    with pytest.raises(ModelFileError):
+        nnb.load(path)
+
+
+def test_nothing_in_a_file_is_executed():
+    code = (
+        "import sys, nnbackend;"
+        "bad = {'pickle', '_pickle'} & set(dir(nnbackend.saving.model_file));"
+        "print(bad)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def loads_or_is_refused(content: bytes, folder) -> None:
+    """Assert that a file gives a network or a ModelFileError, and nothing else."""
+    path = folder / "damaged"
+    path.write_bytes(content)
+    try:
+        net = nnb.load(path)
+    except ModelFileError:
+        return
+    assert {name: v.shape for name, v in weights(net).items()} == {
+        name: v.shape for name, v in weights(network()).items()
+    }
+    with np.errstate(all="ignore"):
+        net.layers.forward(net.params, X.astype(np.float32), nnb.Context(net.backend))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    net = network()
+    net.metadata = {"classes": ["a", "b"], "mean": [0.5, 1.5]}
+    return net.save(tmp_path_factory.mktemp("saved") / "net").read_bytes()
+
+
+@settings(max_examples=150)
+@given(cut=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_file_is_refused(cut, saved, tmp_path):
+    path = tmp_path / "cut"
+    path.write_bytes(saved[: int(cut * len(saved))])
+    with pytest.raises(ModelFileError):
+        nnb.load(path)
+
+
+@settings(max_examples=400)
+@given(flips=st.lists(st.tuples(st.integers(0), st.integers(1, 255)), min_size=1, max_size=4))
+def test_flipped_bytes_give_a_network_or_a_model_file_error(flips, saved, tmp_path):
+    content = bytearray(saved)
+    for place, change in flips:
+        content[place % len(content)] ^= change
+    loads_or_is_refused(bytes(content), tmp_path)
+
+
+@settings(max_examples=400)
+@given(edits=st.lists(st.tuples(st.integers(0), st.sampled_from(list('0123456789-.e"[]{}:,ntf'))),
+                      min_size=1, max_size=3))  # fmt: skip
+def test_edited_descriptions_give_a_network_or_a_model_file_error(edits, saved, tmp_path):
+    """Bytes of the description changed into others that JSON is made of."""
+    start = saved.index(b"nnbackend")
+    length = saved.index(b'"}', start) - start
+    content = bytearray(saved)
+    for place, character in edits:
+        content[start + place % length] = ord(character)
+    loads_or_is_refused(bytes(content), tmp_path)

@@ -1,0 +1,513 @@
+"""Reading tables, choosing columns, splitting rows, and the encoding of columns."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from nnbackend.errors import ModelFileError, UnknownNameError
+from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
+from nnbackend.tables.reading import (
+    TableWarning,
+    check_target,
+    choose_features,
+    known_target,
+    read_table,
+    split_rows,
+    take_rows,
+)
+
+pl = pytest.importorskip("polars")
+
+DATA = Path(__file__).parents[2] / "examples" / "data"
+FRAME = {"size": [1.5, None, 3.0], "count": [1, 2, 3], "color": ["red", None, "blue"]}
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def numbers(*values: float) -> np.ndarray:
+    return np.array(values, dtype=float)
+
+
+def texts(*values: str | None) -> np.ndarray:
+    return np.array(values, dtype=object)
+
+
+# ------------------------------------------------------------------------------------- reading
+
+
+def write_frame(folder: Path, ending: str) -> Path:
+    """Write the same table in the format of ``ending``."""
+    path = folder / f"table{ending}"
+    frame = pl.DataFrame(FRAME)
+    if ending.endswith(".gz"):
+        separator = "," if "csv" in ending else "\t"
+        return write(path, gzip.compress(frame.write_csv(separator=separator).encode()))
+    if ending == ".npz":
+        color = np.array(["red", "", "blue"])
+        np.savez(path, size=numbers(1.5, np.nan, 3), count=np.arange(1, 4), color=color)
+        return path
+    if ending in (".csv", ".tsv"):
+        frame.write_csv(path, separator="," if ending == ".csv" else "\t")
+    elif ending == ".parquet":
+        frame.write_parquet(path)
+    else:
+        frame.write_ndjson(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".jsonl", ".ndjson", ".npz", ".CSV"],
+)
+def test_every_format_gives_the_same_table(tmp_path, ending):
+    path = write_frame(tmp_path, ending.lower()).rename(tmp_path / f"renamed{ending}")
+    table = read_table(path)
+    np.testing.assert_array_equal(table["size"], [1.5, np.nan, 3])
+    np.testing.assert_array_equal(table["count"], [1, 2, 3])
+    assert table["count"].dtype == np.float64
+    assert table["color"].tolist() == ["red", None, "blue"]
+
+
+def test_penguins_have_their_missing_values():
+    table = read_table(DATA / "penguins.csv")
+    assert len(table["species"]) == 344
+    assert np.isnan(table["bill_length_mm"]).sum() == 2
+    assert (table["sex"] == None).sum() == 11  # noqa: E711
+
+
+@pytest.mark.parametrize("word", ["", "NA", "N/A", "NaN", "nan", "null", " NA "])
+def test_words_for_missing_values(tmp_path, word):
+    table = read_table(write(tmp_path / "t.csv", f"a,b,c\n1,x,1\n{word},{word},2\n"))
+    assert np.isnan(table["a"][1])
+    assert table["b"][1] is None
+
+
+def test_a_column_of_texts_may_start_with_missing_values(tmp_path):
+    table = read_table(write(tmp_path / "t.csv", "a,b\n1,\n2,\n3,x\n4,y\n"))
+    assert table["b"].tolist() == [None, None, "x", "y"]
+
+
+def test_spaces_and_a_byte_order_mark_are_no_part_of_names_and_values(tmp_path):
+    path = write(tmp_path / "t.csv", "\ufeff a , b\r\n 1, red \r\n2,blue\r\n")
+    table = read_table(path)
+    assert table["a"].tolist() == [1, 2]
+    assert table["b"].tolist() == ["red", "blue"]
+
+
+def test_arrays_of_several_columns_get_numbered_names(tmp_path):
+    path = tmp_path / "t.npz"
+    np.savez(path, x=np.arange(8).reshape(2, 2, 2), y=np.array(["a", "b"]), z=np.eye(2)[0] > 0)
+    table = read_table(path)
+    assert list(table) == ["x_0", "x_1", "x_2", "x_3", "y", "z"]
+    assert table["x_3"].tolist() == [3, 7]
+    assert table["z"].tolist() == ["true", "false"]
+
+
+def test_half_precision_arrays(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.array([0.5, 1], dtype=np.float16))
+    assert read_table(tmp_path / "t.npz")["x"].tolist() == [0.5, 1]
+
+
+def test_a_wanted_kind_wins_over_what_the_values_look_like(tmp_path):
+    path = write(tmp_path / "t.csv", "code,size\n007,1\n008,2\n")
+    assert read_table(path, kinds={"code": "text"})["code"].tolist() == ["007", "008"]
+    assert read_table(path)["code"].tolist() == [7, 8]
+
+
+def test_whole_numbers_as_texts_are_the_same_in_every_format(tmp_path):
+    np.savez(tmp_path / "t.npz", label=numbers(0, 1), part=numbers(0.5, 1))
+    table = read_table(tmp_path / "t.npz", kinds={"label": "text", "part": "text"})
+    assert table["label"].tolist() == ["0", "1"]
+    assert table["part"].tolist() == ["0.5", "1.0"]
+
+
+def test_columns_are_read_in_the_order_asked_for():
+    assert list(read_table(DATA / "penguins.csv", columns=["year", "sex"])) == ["year", "sex"]
+
+
+def test_a_missing_column_offers_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"'bill_length'.*'bill_length_mm'"):
+        read_table(DATA / "penguins.csv", columns=["bill_length"])
+
+
+def test_columns_without_a_name_are_left_out_aloud(tmp_path):
+    path = write(tmp_path / "t.csv", ",a\n0,5\n1,6\n")
+    with pytest.warns(TableWarning, match=r"1 column\(s\) without a name left out"):
+        assert list(read_table(path)) == ["a"]
+
+
+def test_blank_lines_are_skipped_aloud(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b\n1,2\n\n3,4\n\n")
+    with pytest.warns(TableWarning, match=r"empty row\(s\) skipped"):
+        assert read_table(path)["a"].tolist() == [1, 3]
+
+
+BAD_FILES = {
+    "empty.csv": (b"", "is empty"),
+    "header.csv": (b"a,b\n", "holds no rows"),
+    "image.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\xff\xfe", "not a readable .csv file"),
+    "latin.csv": ("a,b\n1,é\n".encode("latin-1"), "not a readable .csv file: invalid utf-8"),
+    "ragged.csv": (b"a,b\n1,2,3\n", "not a readable .csv file"),
+    "quote.csv": (b'a,b\n1,"2\n', "not a readable .csv file"),
+    "twice.csv": (b"a,b,a\n1,2,3\n", "more than one column is named 'a'"),
+    "truncated.csv.gz": (gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "not a readable .csv.gz file"),
+    "text.parquet": (b"a,b\n1,2\n", "not a readable .parquet file"),
+    "empty.parquet": (b"", "is empty"),
+    "text.npz": (b"a,b\n1,2\n", "not a readable .npz file"),
+    "pickle.npz": (b"\x80\x04\x95\x0b\0\0\0", "not a readable .npz file"),
+    "list.jsonl": (b"[1, 2]\n", "not a readable .jsonl file"),
+    "cut.jsonl": (b'{"a": 1}\n{"a":', "not a readable .jsonl file"),
+    "nested.jsonl": (b'{"a": [1, 2]}\n', "column 'a' holds List.*--features"),
+    "book.xlsx": (b"PK\x03\x04", "cannot tell what .* by its ending; known: .csv,"),
+    "noending": (b"a,b\n1,2\n", "cannot tell what .* by its ending"),
+    "infinite.csv": (b"a,b\n1,2\n2,inf\n", "column 'b' is infinite in row 2"),
+    "typo.csv": (b"a,b\n1,2\n2,3\nabc,4\n", "'a' holds numbers, but row 3 holds 'abc'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files_are_refused_by_name(tmp_path, name):
+    content, message = BAD_FILES[name]
+    with pytest.raises(ValueError, match=message):
+        read_table(write(tmp_path / name, content))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x": np.zeros(3), "y": np.zeros(2)}, r"arrays differ in length: .*'x': 3.*'y': 2"),
+        ({"x": np.array([{}, []], dtype=object)}, "allow_pickle"),
+        ({"x": np.zeros(3, dtype=complex)}, r"array 'x' \(complex128\) is no column"),
+        ({"x": np.float64(3)}, "array 'x'"),
+        ({}, "holds no rows"),
+    ],
+)
+def test_bad_arrays_are_refused_by_name(tmp_path, arrays, message):
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        read_table(tmp_path / "t.npz")
+
+
+def test_one_array_without_a_name_is_refused(tmp_path):
+    np.save(tmp_path / "t.npy", np.zeros(3))
+    (tmp_path / "t.npy").rename(tmp_path / "t.npz")
+    with pytest.raises(ValueError, match=r"t\.npz is not a readable \.npz file: .*without a name"):
+        read_table(tmp_path / "t.npz")
+
+
+def test_a_folder_or_a_pattern_is_all_tables_in_it(tmp_path):
+    for i, ending in enumerate(("csv", "parquet", "csv")):
+        frame = pl.DataFrame({"a": [float(i), i + 0.5], "word": ["x", f"y{i}"]})
+        path = tmp_path / f"{i}.{ending}"
+        frame.write_csv(path) if ending == "csv" else frame.write_parquet(path)
+    (tmp_path / "notes.txt").write_text("not a table")
+    table = read_table(tmp_path / "*.csv")
+    np.testing.assert_array_equal(table["a"], [0, 0.5, 2, 2.5])
+    assert table["word"].tolist() == ["x", "y0", "x", "y2"]
+    (tmp_path / "1.parquet").unlink()
+    np.testing.assert_array_equal(read_table(tmp_path)["a"], table["a"])
+    pl.DataFrame({"word": ["z"], "a": [7]}).write_csv(tmp_path / "3.csv")  # another order
+    assert read_table(tmp_path)["word"][-1] == "z"
+    pl.DataFrame({"word": ["z"], "b": [7]}).write_csv(tmp_path / "4.csv")
+    with pytest.raises(ValueError, match=r"4\.csv and .*0\.csv do not have the same columns: a, b"):
+        read_table(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no table in .*\*\.tsv"):
+        read_table(tmp_path / "*.tsv")
+
+
+def test_whole_and_other_numbers_in_several_files_are_numbers(tmp_path):
+    pl.DataFrame({"a": [1, 2]}).write_parquet(tmp_path / "0.parquet")
+    pl.DataFrame({"a": [0.5]}).write_parquet(tmp_path / "1.parquet")
+    np.testing.assert_array_equal(read_table(tmp_path)["a"], [1, 2, 0.5])
+    pl.DataFrame({"a": [[1.0]]}).write_parquet(tmp_path / "2.parquet")
+    with pytest.raises(ValueError, match=r"0\.parquet and the others do not hold the same"):
+        read_table(tmp_path)
+
+
+def test_a_folder_without_tables_and_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no table in"):
+        read_table(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.csv"):
+        read_table(tmp_path / "nothing.csv")
+
+
+def test_dates_are_refused_by_name(tmp_path):
+    frame = pl.DataFrame({"a": [1, 2], "when": ["2020-01-01", "2020-01-02"]})
+    frame.with_columns(pl.col("when").str.to_date()).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="column 'when' holds Date"):
+        read_table(tmp_path / "t.parquet")
+    assert list(read_table(tmp_path / "t.parquet", columns=["a"])) == ["a"]
+
+
+def test_text_in_a_column_of_numbers_at_prediction(tmp_path):
+    path = write(tmp_path / "t.csv", "a\nx\ny\n1\n")
+    with pytest.raises(ValueError, match="column 'a' holds numbers, but row 1 holds 'x'"):
+        read_table(path, kinds={"a": "number"})
+
+
+def test_without_polars_the_way_to_install_it_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'nnbackend\[cli\]'"):
+        read_table(DATA / "penguins.csv")
+
+
+# ------------------------------------------------------------------------------ rows and columns
+
+
+def test_rows_without_a_target_are_dropped_and_counted():
+    table = {"x": numbers(1, 2, 3), "y": texts("a", None, "b")}
+    with pytest.warns(TableWarning, match=r"1 row\(s\) without a value for the target 'y'"):
+        assert known_target(table, "y")["x"].tolist() == [1, 3]
+    with pytest.raises(ValueError, match="no row has a value for the target 'x'"):
+        known_target({"x": numbers(np.nan)}, "x")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (numbers(1), "at least two rows with a target 'y'"),
+        (numbers(5, 5, 5), "target 'y' has one value only, 5"),
+        (texts("a", "a"), "target 'y' has one value only, a"),
+        (texts(*(f"${n},000" for n in range(30))), "30 different texts in 30 rows.*have to repeat"),
+    ],
+)
+def test_targets_from_which_nothing_can_be_learned(target, message):
+    with pytest.raises(ValueError, match=message):
+        check_target({"y": target}, "y")
+
+
+def test_useless_columns_are_left_out_aloud():
+    table = {
+        "good": numbers(*range(200)),
+        "constant": numbers(*[7] * 200),
+        "again": texts(*["a"] * 200),
+        "nothing": numbers(*[np.nan] * 200),
+        "name": texts(*map(str, range(200))),
+        "y": numbers(*range(200)),
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert choose_features(table, "y") == ["good"]
+    messages = [str(warning.message) for warning in caught]
+    assert messages == [
+        "columns with one value only left out: constant, again",
+        "columns with no values left out: nothing",
+        "columns with more than 100 different texts left out: name",
+    ]
+    assert choose_features(table, "y", ["name"]) == ["name"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["goood"], "unknown column 'goood'; did you mean 'good'"),
+        (["y"], "'y' is the target"),
+        (["constant"], "'constant' cannot be a feature: it has one value only"),
+    ],
+)
+def test_features_asked_for_are_checked(asked, message):
+    table = {"good": numbers(1, 2), "constant": numbers(1, 1), "y": numbers(1, 2)}
+    with pytest.raises(ValueError, match=message):
+        choose_features(table, "y", asked)
+
+
+def test_a_target_alone_is_refused():
+    with pytest.raises(ValueError, match="no column to predict 'y' from"):
+        choose_features({"y": numbers(1, 2)}, "y")
+    with pytest.raises(ValueError, match="no column to predict 'y' from"):
+        choose_features({"x": numbers(1, 2), "y": numbers(1, 2)}, "y", [])
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    fraction=st.floats(0, 0.9),
+    seed=st.integers(0, 9),
+)
+def test_a_split_is_stratified_and_complete(counts, fraction, seed):
+    classes = np.repeat(np.arange(len(counts)), counts)
+    training, validation = split_rows(len(classes), fraction, seed, classes)
+    assert sorted([*training, *validation]) == list(range(len(classes)))
+    assert len(validation) == min(round(fraction * len(classes)), len(classes) - len(counts))
+    assert set(classes[training]) == set(range(len(counts)))
+    wanted = len(validation) / max(len(classes) - len(counts), 1)
+    for number, count in enumerate(counts):
+        assert abs(np.sum(classes[validation] == number) - wanted * (count - 1)) <= 1
+
+
+def test_a_split_depends_on_the_seed_only():
+    first, again, other = (split_rows(50, 0.2, seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    assert len(split_rows(50, 0.0, 0)[1]) == 0
+
+
+# -------------------------------------------------------------------------------------- encoding
+
+
+def test_numbers_are_scaled_and_missing_ones_become_the_median():
+    column = numbers(1, 2, np.nan, 6)
+    standard = Number.learn("a", column, "standard")
+    assert standard.fill == 2
+    encoded = standard.encode(column)[:, 0]
+    assert encoded.mean() == pytest.approx(0)
+    assert encoded.std() == pytest.approx(1)
+    assert encoded[2] == encoded[1]
+    largest = Number.learn("a", -column, "max")
+    assert largest.encode(column)[:, 0].tolist() == [1 / 6, 2 / 6, -2 / 6, 1]
+    assert Number.learn("a", column, "none").encode(column)[:, 0].tolist() == [1, 2, 2, 6]
+
+
+def test_a_column_that_is_constant_or_missing_in_the_training_rows():
+    assert Number.learn("a", numbers(4, 4), "standard") == Number("a", 4, 4, 1)
+    assert Number.learn("a", numbers(np.nan, np.nan), "max") == Number("a", 0, 0, 1)
+
+
+def test_numbers_that_overflow_are_refused_by_name():
+    with pytest.raises(ValueError, match="column 'a' are too large"):
+        Number.learn("a", numbers(1e308, -1e308, 1e308, 1e308), "standard")
+
+
+def test_categories_are_one_hot_and_missing_is_one_of_them():
+    categories = Categories.learn("a", texts("red", None, "blue"))
+    assert categories.categories == ("blue", "red", None)
+    assert categories.encode(texts(None, "blue")).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_unseen_categories_are_zeros_and_reported():
+    categories = Categories.learn("a", texts("red", "blue"))
+    with pytest.warns(TableWarning, match=r"'a': 2 row\(s\).*'pink', a missing value"):
+        assert categories.encode(texts("pink", None, "red")).tolist() == [[0, 0], [0, 0], [0, 1]]
+
+
+def test_classes_that_are_numbers_are_in_their_order():
+    classes = Classes.learn("y", texts("10", "9", "10", "1"))
+    assert classes.classes == ("1", "9", "10")
+    assert classes.decode(classes.encode(texts("9", "10"))).tolist() == ["9", "10"]
+
+
+@pytest.mark.parametrize("label", ["c", None])
+def test_a_label_outside_the_classes_is_refused(label):
+    with pytest.raises(ValueError, match=r"'y' holds .* none of the classes of training: a, b"):
+        Classes("y", ("a", "b")).encode(texts("a", label))
+
+
+def test_statistics_come_from_the_training_rows_only():
+    table = {"x": numbers(1, 3, 1000), "c": texts("a", "b", "z"), "y": numbers(0, 1, 2)}
+    encoder = TableEncoder.learn(take_rows(table, np.array([0, 1])), "y", ["x", "c"])
+    assert encoder.features == (Number("x", 2, 2, 1), Categories("c", ("a", "b")))
+    with pytest.warns(TableWarning, match="'z'"):
+        assert encoder.encode_features(table)[2].tolist() == [998, 0, 0]
+
+
+def test_columns_are_found_by_name_not_by_place():
+    table = {"x": numbers(1, 3), "c": texts("a", "b"), "y": numbers(0, 1)}
+    encoder = TableEncoder.learn(table, "y", ["x", "c"])
+    other = {name: table[name] for name in ("c", "y", "x")}
+    np.testing.assert_array_equal(encoder.encode_features(table), encoder.encode_features(other))
+    with pytest.raises(UnknownNameError, match="column 'x'"):
+        encoder.encode_features({"c": table["c"]})
+
+
+def test_texts_where_training_had_numbers():
+    encoder = TableEncoder.learn({"x": numbers(1, 3), "y": numbers(0, 1)}, "y", ["x"])
+    with pytest.raises(ValueError, match="'x' held numbers in training"):
+        encoder.encode_features({"x": texts("a")})
+
+
+def test_an_unknown_scale_offers_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean 'standard'"):
+        TableEncoder.learn({"x": numbers(1, 2), "y": numbers(1, 2)}, "y", ["x"], "standart")
+
+
+NUMBER_COLUMN = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=4, max_size=4).map(
+    lambda values: np.array(values, dtype=float)
+)
+TEXT_COLUMN = st.lists(st.none() | st.text(min_size=1), min_size=4, max_size=4).map(
+    lambda values: np.array(values, dtype=object)
+)
+TARGET = st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4).map(np.array) | st.lists(
+    st.text(min_size=1), min_size=4, max_size=4
+).map(lambda values: np.array(values, dtype=object))
+
+
+@given(
+    columns=st.dictionaries(
+        st.text(min_size=1, max_size=5), NUMBER_COLUMN | TEXT_COLUMN, min_size=1, max_size=4
+    ),
+    target=TARGET,
+    scale=st.sampled_from(["standard", "max", "none"]),
+)
+@pytest.mark.filterwarnings("ignore::nnbackend.tables.reading.TableWarning")
+def test_an_encoder_survives_json_and_gives_the_target_back(columns, target, scale):
+    table = {**{f"feature {name}": column for name, column in columns.items()}, "goal": target}
+    encoder = TableEncoder.learn(table, "goal", [name for name in table if name != "goal"], scale)
+    x, y = encoder.encode_features(table), encoder.encode_target(table)
+    assert x.shape == (4, encoder.width)
+    assert np.isfinite(x).all()
+    decoded = encoder.target.decode(y)
+    if target.dtype == object:
+        assert decoded.tolist() == target.tolist()
+    else:
+        np.testing.assert_allclose(decoded, target, rtol=1e-9, atol=1e-9)
+
+    again = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
+    assert again == encoder
+    np.testing.assert_array_equal(again.encode_features(table), x)
+
+
+def description(**changes: Any) -> dict[str, Any]:
+    number = {"name": "x", "fill": 0.0, "shift": 0.0, "scale": 1.0}
+    target = {"name": "y", "classes": ["a", "b"]}
+    return {"features": [number], "target": target, **changes}
+
+
+def with_number(**changes: Any) -> dict[str, Any]:
+    return description(features=[{**description()["features"][0], **changes}])
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        None,
+        [],
+        {},
+        {"features": []},
+        description(more=1),
+        description(features={}),
+        description(features=[]),
+        description(features=[1]),
+        description(features=[{"name": "x"}]),
+        description(features=[{"name": "x", "categories": []}]),
+        description(features=[{"name": "x", "categories": "ab"}]),
+        description(features=[{"name": "x", "categories": ["a", "a"]}]),
+        description(features=[{"name": "x", "categories": [{}]}]),
+        description(features=[{"name": "y", "categories": ["a"]}]),
+        description(features=description()["features"] * 2),
+        description(target={"name": "y", "classes": [None]}),
+        description(target={"name": "", "classes": ["a"]}),
+        description(target={"name": "y", "categories": ["a"]}),
+        with_number(name=1),
+        with_number(fill=float("nan")),
+        with_number(shift=10**400),
+        with_number(shift=True),
+        with_number(scale=0.0),
+        with_number(scale=-1.0),
+        with_number(scale="1"),
+    ],
+)
+def test_hostile_descriptions_are_refused(hostile):
+    TableEncoder.from_dict(description())
+    with pytest.raises(ModelFileError, match="description of its table is damaged"):
+        TableEncoder.from_dict(hostile)
