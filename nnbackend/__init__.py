@@ -49,6 +49,7 @@ from nnbackend.training.history import History
 
 if TYPE_CHECKING:
     from nnbackend import testing
+    from nnbackend.core import registry
     from nnbackend.saving import checkpoint as checkpoints
 
 __version__ = "0.1.0"
@@ -95,9 +96,13 @@ __all__ = [
     "metrics",
     "optimizers",
     "register_layer",
+    "registry",
     "regularizers",
     "schedules",
     "testing",
 ]
 
-__getattr__, __dir__ = lazily(__name__, {"checkpoints": "saving.checkpoint", "testing": "testing"})
+__getattr__, __dir__ = lazily(
+    __name__,
+    {"checkpoints": "saving.checkpoint", "registry": "core.registry", "testing": "testing"},
+)

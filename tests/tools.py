@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend import Backend, Context, Layer
+from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import tree_map
 
@@ -57,3 +58,16 @@ def slope(function: Callable[[np.ndarray], float], x: np.ndarray, v: np.ndarray)
     """Return the derivative of a function of an array in a direction, by central differences."""
     step = 1e-6
     return (function(x + step * v) - function(x - step * v)) / (2 * step)
+
+
+class Plain(NumPyBackend):
+    """NumPy without recordings, and with new memory for the rows of each block."""
+
+    def gatherer(self) -> Any:
+        return Backend.gatherer(self)
+
+    def scan(self, step: Any, see: Any = None) -> Any:
+        return Backend.scan(self, step)
+
+    def recorded(self, forward: Any) -> Any:
+        return Backend.recorded(self, forward)

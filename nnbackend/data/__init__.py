@@ -56,7 +56,7 @@ __getattr__, __dir__ = lazily(
         "Dataset": "datasets",
         "folds": "splits",
         "split": "splits",
-        "CrossValidation": "validation",
-        "cross_validate": "validation",
+        "CrossValidation": "cross_validation",
+        "cross_validate": "cross_validation",
     },
 )

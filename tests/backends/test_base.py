@@ -20,6 +20,7 @@ from tools import assert_equal, host
 import nnbackend as nnb
 from nnbackend.backends import base as backends
 from nnbackend.backends.base import Backend, available_backends, get_backend
+from nnbackend.core.types import Batch, StepResult
 from nnbackend.errors import BackendUnavailableError, UnknownNameError
 
 VALUES = np.array([[0.0, 1.5, -2.0], [3.0, -4.25, 5.0]])
@@ -383,13 +384,14 @@ def test_scans_join_numbers_and_batches(backend):
     """The loop that each backend may turn into one program of its own."""
     xp = backend.xp
 
-    def body(carry, x, y, weight, scalars, number):
-        return carry + xp.sum(x) * scalars[0], (xp.sum(x), None, x + 0.0)
+    def body(carry, batch, scalars, number):
+        x = batch.x
+        return carry + xp.sum(x) * scalars[0], StepResult(xp.sum(x), None, x + 0.0)
 
     run = backend.scan(lambda backend: body)
     x = backend.asarray(np.arange(8.0).reshape(4, 2))
     start = xp.zeros((), dtype=backend.dtype, device=backend.device)
-    carry, sums, nothing, same = run(start, (x, x, None), 2, [(1.0,), (10.0,)], range(2))
+    carry, sums, nothing, same = run(start, Batch(x, x), 2, [(1.0,), (10.0,)], range(2))
     assert float(carry) == 6 + 220
     assert np.asarray(backend.read(sums)).tolist() == [6, 22]
     assert nothing is None

@@ -117,8 +117,8 @@ def test_what_nobody_counts_is_on_the_device(backend, places, monkeypatch):
 
 
 def test_evaluating_from_the_host_is_the_same(backend, monkeypatch):
-    rows = nnb.inference.batch_rows
-    for module in (nnb.inference, held):
+    rows = nnb.inference.predictor.batch_rows
+    for module in (nnb.inference.predictor, held):
         monkeypatch.setattr(module, "batch_rows", lambda *given: min(rows(*given), 16))
     net = network(backend).build(6)
     ask = {"loss": "softmax_cross_entropy", "metrics": ["accuracy", "f1"], "sample_weight": WEIGHTS}

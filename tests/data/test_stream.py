@@ -161,13 +161,13 @@ def test_a_memory_map_trains_as_the_array_does(tmp_path, backend64):
 def test_memory_maps_are_not_brought_to_the_backend_as_a_whole(tmp_path, monkeypatch):
     (x,) = mapped(tmp_path, x=np.tile(X, (100, 1)))
     net, seen = network(), []
-    real = nnb.data.border.inputs
+    real = nnb.data.validate.inputs
 
     def watched(x, *args, **given):
         seen.append(len(x))
         return real(x, *args, **given)
 
-    monkeypatch.setattr(nnb.data.border, "inputs", watched)
+    monkeypatch.setattr(nnb.data.validate, "inputs", watched)
     net.fit(x, np.tile(Y, (100, 1)), batch_size=64)
     assert sum(seen) == 7000
     assert max(seen) <= 1024
@@ -177,7 +177,7 @@ def test_a_memory_map_is_predicted_a_batch_at_a_time(tmp_path, monkeypatch, back
     (x,) = mapped(tmp_path, x=X)
     net, seen = network(backend), []
     expected = host(backend, net.predict(X, batch_size=20))
-    real = nnb.data.border.inputs
+    real = nnb.data.validate.inputs
     watched = lambda x, *args, **given: seen.append(len(x)) or real(x, *args, **given)  # noqa: E731
     monkeypatch.setattr(nnb.data, "inputs", watched)
     np.testing.assert_array_equal(host(backend, net.predict(x, batch_size=20)), expected)

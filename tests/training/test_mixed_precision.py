@@ -442,7 +442,7 @@ def test_an_overflow_leaves_out_one_step_and_halves_the_scale(case, half):
 def test_the_scale_doubles_after_steps_without_an_overflow(half, monkeypatch):
     monkeypatch.setattr(loss_scaling, "INITIAL", 256.0)
     monkeypatch.setattr(loss_scaling, "INTERVAL", 3)
-    nnb.training._compiled_training_step.forget()
+    nnb.training.trainer._compiled_training_step.forget()
     trainer = trainer_of(half, nnb.SGD(1e-3))
     scales = []
     for factor in [1.0, 1.0, 1.0, 1e9, 1.0, 1.0, 1.0, 1.0]:
@@ -451,7 +451,7 @@ def test_the_scale_doubles_after_steps_without_an_overflow(half, monkeypatch):
     high, low = 512.0, 256.0
     expected = [(low, 1), (low, 2), (high, 0), (low, 0), (low, 1), (low, 2), (high, 0), (high, 1)]
     assert scales == expected
-    nnb.training._compiled_training_step.forget()
+    nnb.training.trainer._compiled_training_step.forget()
 
 
 def test_bfloat16_has_no_scale(backend):
@@ -504,7 +504,7 @@ def test_steps_are_those_of_torch_with_its_scaler(monkeypatch):
                          ids=["vector", "in-place"])  # fmt: skip
 def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
     """Overflows happen before, in and after the recordings."""
-    from test_replay import Plain
+    from backends.replay.test_replayed import Plain
 
     from nnbackend.backends.numpy import NumPyBackend
     from nnbackend.backends.replay import replayed as replay

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import ACTIVATIONS, LAYERS, each, rows
-from test_replay import Plain
-from tools import host
+from tools import Plain, host
 
 import nnbackend as nnb
 from nnbackend.backends.numpy import NumPyBackend

@@ -11,29 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
-from tools import host
+from tools import Plain, host
 
 import nnbackend as nnb
-from nnbackend import Backend
 from nnbackend.backends.numpy import Gatherer, NumPyBackend
 from nnbackend.backends.replay import replayed as replay
 from nnbackend.backends.replay.recorder import Call, Recorder, essence
 from nnbackend.backends.replay.rewrites import _row_maxima
 
 EPOCHS, BATCH, ROWS = 30, 6, 28  # four batches of 6 rows an epoch and one of 4
-
-
-class Plain(NumPyBackend):
-    """NumPy without recordings, and with new memory for the rows of each block."""
-
-    def gatherer(self) -> Any:
-        return Backend.gatherer(self)
-
-    def scan(self, step: Any, see: Any = None) -> Any:
-        return Backend.scan(self, step)
-
-    def recorded(self, forward: Any) -> Any:
-        return Backend.recorded(self, forward)
 
 
 @pytest.fixture
