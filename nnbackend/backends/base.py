@@ -230,8 +230,8 @@ class Backend:
         ``run(carry, rows, size, scalars, numbers) -> (carry, losses, masses, outputs)``: ``rows``
         is a :class:`~nnbackend.core.types.Batch` that is cut into batches of ``size``; ``scalars`` and
         ``numbers`` have an entry for each step. If there is one batch only, all steps take it.
-        ``losses`` and ``masses`` (None without weights) have an entry for each step and are for ``read``; the
-        outputs of all rows are joined. Here that is a loop; a compiler can make one program of it.
+        ``losses`` and ``masses`` (None without weights) have an entry for each step and are for
+        ``read``; the outputs of all rows are joined. Here that is a loop; a compiler can make one program of it.
 
         ``see(carry, function)`` is the carry with every array in it seen through a function. It is given
         for steps that change the carry's arrays in place and do nothing but compute: such a step may be

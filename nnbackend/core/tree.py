@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nnbackend.core.types import Array, Params
+from nnbackend.core.types import Array, Arrays, Params
 
-__all__ = ["flatten", "leaves", "paths", "tree_map", "unflatten"]
+__all__ = ["arrays_in", "flatten", "leaves", "map_arrays", "paths", "tree_map", "unflatten"]
 
 Path = tuple[str, ...]
 
@@ -64,6 +64,42 @@ def unflatten(flat: Mapping[str, Array], like: Params, prefix: str = "") -> Para
         else flat[f"{prefix}{name}"]
         for name, value in like.items()
     }
+
+
+def map_arrays(function: Callable[..., Any], arrays: Arrays, *others: Arrays) -> Arrays:
+    """Return inputs or targets with ``function`` applied to each array in them; None stays None.
+
+    Args:
+        function: takes an array, and those of ``others`` at the same place.
+        arrays: an array, or tuples and dictionaries of arrays, nested in any way.
+        others: nested alike.
+
+    >>> map_arrays(lambda a: a + 1, (1, {"meta": 2, "none": None}))
+    (2, {'meta': 3, 'none': None})
+    """
+    if arrays is None:
+        return None
+    if isinstance(arrays, dict):
+        return {
+            name: map_arrays(function, value, *(other[name] for other in others))
+            for name, value in arrays.items()
+        }
+    if isinstance(arrays, tuple):
+        mapped = (map_arrays(function, *parts) for parts in zip(arrays, *others, strict=True))
+        return type(arrays)(*mapped) if hasattr(arrays, "_fields") else tuple(mapped)
+    return function(arrays, *others)
+
+
+def arrays_in(arrays: Arrays) -> Iterator[Array]:
+    """Yield the arrays of inputs or targets in order; None is no array."""
+    if isinstance(arrays, dict):
+        for value in arrays.values():
+            yield from arrays_in(value)
+    elif isinstance(arrays, tuple):
+        for value in arrays:
+            yield from arrays_in(value)
+    elif arrays is not None:
+        yield arrays
 
 
 class Unchanged:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Array",
+    "Arrays",
     "Backward",
     "Batch",
     "Context",
@@ -27,6 +28,12 @@ __all__ = [
 
 Array: TypeAlias = Any
 """An array of any library that follows the array API standard (there is no common base class)."""
+
+Arrays: TypeAlias = Any
+"""Inputs or outputs of a network: an array, or tuples and dictionaries of arrays with equal rows.
+
+Walk them with :func:`nnbackend.core.tree.map_arrays` and :func:`nnbackend.core.tree.arrays_in`.
+"""
 
 Namespace: TypeAlias = Any
 """A module with the functions of the array API standard, called ``xp`` throughout."""
@@ -57,13 +64,13 @@ class Batch(NamedTuple):
     """The rows of a training step, or of a block of steps.
 
     Attributes:
-        x: the inputs, of shape (rows, *input_shape).
-        y: the targets, of shape (rows, *output_shape), or (rows,) for class labels.
+        x: the inputs, of shape (rows, *input_shape); or a tree of such arrays.
+        y: the targets, of shape (rows, *output_shape), or (rows,) for class labels; or a tree.
         weight: how much each row counts, of shape (rows,); None: all rows count 1.
     """
 
-    x: Array
-    y: Array
+    x: Arrays
+    y: Arrays
     weight: Array | None = None
 
 
