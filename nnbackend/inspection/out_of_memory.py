@@ -70,7 +70,7 @@ def explained(
         given: the arguments by name, for the estimate of a batch that fits.
     """
     backend = network.backend
-    if not isinstance(error, OutOfMemoryError) and not backend.ran_out(error):
+    if not isinstance(error, OutOfMemoryError) and not backend.is_out_of_memory(error):
         return None
     before = _figures(network)
     _let_go(error)

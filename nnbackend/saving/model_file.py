@@ -18,7 +18,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from nnbackend.backends.base import Backend, get_backend
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import get_backend
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
 from nnbackend.core.registry import describe, rebuild
@@ -120,7 +121,9 @@ def load(
         seed = _seed(description)
         saved = _precision(description)
         if dtype is None and precision is None:
-            engine = get_backend(backend, device, saved.dtype).preferring(saved.name)
+            engine = get_backend(backend, device, saved.dtype).with_precision_if_supported(
+                saved.name
+            )
         else:
             engine = get_backend(backend, device, dtype, precision)
         network = Network(layers, backend=engine, seed=seed)
