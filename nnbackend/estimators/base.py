@@ -28,6 +28,7 @@ from nnbackend import losses, metrics, optimizers
 from nnbackend.activations import ACTIVATIONS, Identity
 from nnbackend.backends.base import Backend, Forward, namespace
 from nnbackend.backends.choose import BACKENDS, get_backend
+from nnbackend.core.history import History
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import leaves, paths, tree_map
@@ -49,7 +50,6 @@ from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
 from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from nnbackend.training.history import History
 from nnbackend.training.loop import FitRun
 from nnbackend.training.objective import Objective
 
