@@ -37,7 +37,7 @@ from nnbackend.errors import nearest
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference import predictor as inference
 from nnbackend.inspection import summary
-from nnbackend.inspection.out_of_memory import explained, guarded
+from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
 from nnbackend.layers import Sequential
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.layers.output import split_output_activation
@@ -317,7 +317,7 @@ class Network:
                 outputs that do not fit on the device together.
 
         Raises:
-            OutOfMemoryError: the device has too little memory; the message says what would fit.
+            OutOfMemoryError: the device has too little memory; the message says what to try.
         """
         if self._forward is None:
             self._forward = inference.forward_pass(self.layers, self.backend)
@@ -339,8 +339,11 @@ class Network:
                     self._forward, self.params, x, self.backend, size, bring
                 )
         except Exception as error:
+            rows = x.shape[0] if getattr(x, "shape", ()) else None
             x = bring = None  # let go of, with all that is in the calls below
-            problem = explained(error, self, "predict", {"batch_size": size, "arrays": ()})
+            problem = explain_out_of_memory(
+                error, self.backend, "predict", rows=rows, batch_size=size, release=self._let_go
+            )
             if problem is None:
                 raise
             raise problem from error
@@ -484,7 +487,7 @@ class Network:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
             DataError: data that stream do not fit or cannot be read; the weights of the last whole
                 epoch are kept, as they are when an iterable raises an exception of its own.
-            OutOfMemoryError: the device has too little memory; the message says what would fit. The
+            OutOfMemoryError: the device has too little memory; the message says what to try. The
                 weights of the last whole epoch are kept.
             ResumeError: the checkpoint is of another run; the message says what differs.
             ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
