@@ -12,12 +12,12 @@ import numpy as np
 
 from nnbackend.callbacks import Callback, Run
 from nnbackend.core import random
+from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.saving.run_identity import check_same_run, identity, sample
-from nnbackend.training.history import History
 from nnbackend.training.trainer import PartialEpoch, Trainer
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ class Loop:
             run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         except BaseException as problem:
             error = problem
-            if self._trainer.backend.ran_out(problem):  # perhaps in the middle of an update
+            if self._trainer.backend.is_out_of_memory(
+                problem
+            ):  # perhaps in the middle of an update
                 self._trainer.restore(self._good)
             raise
         finally:
