@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from nnbackend import data, losses, optimizers
-from nnbackend.backends import base as backends
 from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.choose import get_backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core import random
@@ -37,7 +37,7 @@ from nnbackend.errors import nearest
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference import predictor as inference
 from nnbackend.inspection import summary
-from nnbackend.inspection.out_of_memory import explained, guarded
+from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
 from nnbackend.layers import Sequential
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.layers.output import split_output_activation
@@ -106,7 +106,7 @@ class Network:
         self.layers = layers
         random.seed_key(seed)  # refuses a seed that is not one
         self.seed = int(seed)
-        self.backend = backends.get_backend(backend, device, dtype, precision)
+        self.backend = get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
@@ -317,7 +317,7 @@ class Network:
                 outputs that do not fit on the device together.
 
         Raises:
-            OutOfMemoryError: the device has too little memory; the message says what would fit.
+            OutOfMemoryError: the device has too little memory; the message says what to try.
         """
         if self._forward is None:
             self._forward = inference.forward_pass(self.layers, self.backend)
@@ -339,8 +339,11 @@ class Network:
                     self._forward, self.params, x, self.backend, size, bring
                 )
         except Exception as error:
+            rows = x.shape[0] if getattr(x, "shape", ()) else None
             x = bring = None  # let go of, with all that is in the calls below
-            problem = explained(error, self, "predict", {"batch_size": size, "arrays": ()})
+            problem = explain_out_of_memory(
+                error, self.backend, "predict", rows=rows, batch_size=size, release=self._let_go
+            )
             if problem is None:
                 raise
             raise problem from error
@@ -484,7 +487,7 @@ class Network:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
             DataError: data that stream do not fit or cannot be read; the weights of the last whole
                 epoch are kept, as they are when an iterable raises an exception of its own.
-            OutOfMemoryError: the device has too little memory; the message says what would fit. The
+            OutOfMemoryError: the device has too little memory; the message says what to try. The
                 weights of the last whole epoch are kept.
             ResumeError: the checkpoint is of another run; the message says what differs.
             ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
@@ -722,9 +725,9 @@ class Network:
         same = dtype is None and precision is None and not isinstance(spec, Backend)
         if same:
             dtype = self.backend.dtype_name
-        engine = backends.get_backend(spec, device, dtype, precision)
+        engine = get_backend(spec, device, dtype, precision)
         if same:
-            engine = engine.preferring(self.backend.precision)
+            engine = engine.with_precision_if_supported(self.backend.precision)
         other = Network(self.layers, backend=engine, seed=self.seed)
         other._steps, other._epochs = self._steps, self._epochs
         other._frozen = self._frozen
@@ -883,10 +886,10 @@ def load(
     """
     saved = model_file.read_network(path)
     if dtype is None and precision is None:
-        chosen = backends.get_backend(backend, device, saved.precision.dtype)
-        chosen = chosen.preferring(saved.precision.name)
+        chosen = get_backend(backend, device, saved.precision.dtype)
+        chosen = chosen.with_precision_if_supported(saved.precision.name)
     else:
-        chosen = backends.get_backend(backend, device, dtype, precision)
+        chosen = get_backend(backend, device, dtype, precision)
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
     network.restore(saved.input_shape, saved.params, saved.metadata)
     return network.freeze(*saved.frozen) if saved.frozen else network
