@@ -155,9 +155,9 @@ class DataAdapter:
         _check_positive_weight(samples.learned().weight, rows, placement, where)
         return samples
 
-    """Check that of some rows (None: all), whose weights are on ``placement``, one has a weight."""
+
 def _check_positive_weight(weight: Any, rows: Any, placement: Backend, where: str) -> None:
-    """Check that of some rows (None: of all) one has a weight; ``placement`` is where the weights are."""
+    """Check that of some rows (None: all), whose weights are on ``placement``, one has a weight."""
     if rows is not None:
         weight = placement.xp.take(
             weight, placement.asarray(rows, dtype=placement.xp.int32), axis=0
