@@ -26,7 +26,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnbackend import losses, metrics, optimizers
 from nnbackend.activations import ACTIVATIONS, Identity
-from nnbackend.backends.base import BACKENDS, Backend, Forward, get_backend, namespace
+from nnbackend.backends.base import Backend, Forward, namespace
+from nnbackend.backends.choose import BACKENDS, get_backend
+from nnbackend.core.history import History
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import leaves, paths, tree_map
@@ -48,7 +50,6 @@ from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
 from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from nnbackend.training.history import History
 from nnbackend.training.loop import FitRun
 from nnbackend.training.objective import Objective
 
@@ -99,7 +100,7 @@ class NeuralEstimator(BaseEstimator):
         "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
         "device": "no_validation",
         "precision": [StrOptions(set(PRECISIONS)), None],
-        "data_on": [StrOptions(set(host_data.PLACES))],
+        "data_on": [StrOptions(set(host_data.PLACEMENTS))],
         "validation_data": [tuple, list, None],
         "callbacks": [tuple, list, None],
         "metrics": [str, tuple, list, dict, None],
@@ -302,7 +303,7 @@ class NeuralEstimator(BaseEstimator):
         size = _AUTO_ROWS if self.batch_size == "auto" else self.batch_size
         if self.solver == "lbfgs" or size >= len(target):  # a step takes all rows
             return backend
-        return host_data.home((X, target, weight), backend, self.data_on)
+        return host_data.placement((X, target, weight), backend, self.data_on)
 
     def _shaped(self, x: Array) -> Array:
         return x
@@ -715,7 +716,7 @@ class NeuralEstimator(BaseEstimator):
         try:
             backend = self._backend_for(self._result_home(), self._dtype)
             same = backend.dtype_name == self._dtype
-            return backend if same else backend.like(dtype=self._dtype)
+            return backend if same else backend.replace(dtype=self._dtype)
         except BackendUnavailableError as error:
             warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=5)
             return get_backend("numpy", None, self._dtype)

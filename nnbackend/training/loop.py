@@ -12,12 +12,12 @@ import numpy as np
 
 from nnbackend.callbacks import Callback, Run
 from nnbackend.core import random
+from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.saving.run_identity import check_same_run, identity, sample
-from nnbackend.training.history import History
 from nnbackend.training.trainer import PartialEpoch, Trainer
 
 if TYPE_CHECKING:
@@ -108,7 +108,9 @@ class Loop:
             run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         except BaseException as problem:
             error = problem
-            if self._trainer.backend.ran_out(problem):  # perhaps in the middle of an update
+            if self._trainer.backend.is_out_of_memory(
+                problem
+            ):  # perhaps in the middle of an update
                 self._trainer.restore(self._good)
             raise
         finally:
@@ -249,12 +251,12 @@ class Loop:
             "optimizer": identity(self._trainer.optimizer),
             "accumulate": self._trainer.accumulate,
             "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
-            "validation rows": len(v) if isinstance(v, Samples) else v and v.described(),
-        } | (self._lying() if s is None else s.described())
+            "validation rows": len(v) if isinstance(v, Samples) else v and v.describe(),
+        } | (self._lying() if s is None else s.describe())
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
-        s, home = self._samples.learned(), self._samples.home(self._trainer.backend)
+        s, home = self._samples.learned(), self._samples.placement(self._trainer.backend)
         return {
             "rows": self._count,
             "batch_size": self._size,
