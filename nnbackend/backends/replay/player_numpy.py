@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Any
+
+import numpy as np
 
 from nnbackend.backends.replay.calls import Call, address_of
 from nnbackend.backends.replay.recording import Recording
@@ -32,9 +35,8 @@ class NumPyPlayer:
         self._copied = [(i, a) for i, a in enumerate(recording.inputs) if i not in bound]
         self._inputs = recording.inputs
         self._numbers = recording.numbers
-        self._results = recording.results
+        self._results, self._takers = recording.results, _takers(recording.results)
         self._last_inputs: Any = [None] * len(recording.inputs)
-        self._last_numbers: Any = None
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
         """Return the results for inputs and numbers.
@@ -45,13 +47,11 @@ class NumPyPlayer:
             if new is not old:
                 self._take(inputs)
                 break
-        if numbers != self._last_numbers:
-            for i, array in self._numbers:
-                array.fill(numbers[i])
-            self._last_numbers = numbers
+        for i, number in self._numbers:
+            number.fill(numbers[i])
         for call in self._program:
             call()
-        return map_arrays(_taken, self._results)
+        return self._take_results()
 
     def play_finite(self, x: Array) -> Arrays | None:
         """Return the results for the only input, of any real dtype.
@@ -68,7 +68,14 @@ class NumPyPlayer:
             return None
         for call in self._program:
             call()
-        return map_arrays(_taken, self._results)
+        return self._take_results()
+
+    def _take_results(self) -> Arrays:
+        """Return the results, which do not change any more."""
+        if self._takers is None:
+            return map_arrays(_taken, self._results)
+        make, takers = self._takers
+        return make([take() for take in takers])
 
     def _take(self, inputs: list[Array]) -> None:
         """Let the calls read other inputs."""
@@ -104,6 +111,22 @@ def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], 
                 return [], i
             places += [(call, number, place, i, not straight) for place in found]
     return places, None
+
+
+def _takers(results: Arrays) -> tuple[Callable[..., Any], list[Callable[[], Any]]] | None:
+    """Return what puts results together and what takes each, for a single array or a plain tuple."""
+    single = not isinstance(results, tuple)
+    parts: Any = [results] if single else results
+    if not all(part is None or isinstance(part, np.ndarray) for part in parts):
+        return None
+    takers = [_nothing if p is None else p.copy if p.ndim else p.item for p in parts]
+    if single:
+        return itemgetter(0), takers
+    return getattr(type(results), "_make", tuple), takers
+
+
+def _nothing() -> None:
+    return None
 
 
 def _taken(result: Array) -> Any:

@@ -47,7 +47,8 @@ _reduce: Any = np.ufunc.reduce
 # Functions, other than universal ones, that only read what they are given, and whose result has a shape
 # that follows from shapes.
 _NAMES = """all any argmax argmin argsort broadcast_to clip concatenate cumprod cumsum
-cumulative_prod cumulative_sum diff einsum empty_like expand_dims flip full_like inner matrix_transpose max mean
+cumulative_prod cumulative_sum diff einsum empty_like expand_dims flip full_like inner max
+matrix_transpose mean
 min moveaxis ones_like outer permute_dims prod repeat reshape roll searchsorted sort squeeze stack std
 sum swapaxes take take_along_axis tensordot tile transpose tril triu var where zeros_like"""
 _KNOWN = {getattr(np, name) for name in _NAMES.split() if hasattr(np, name)}
@@ -146,11 +147,15 @@ class Recorder:
             args = [args[0], axis, dtype, plain(target), keepdims]
             self._write(ufunc.reduce, args, 3, reads, target)
         else:
-            known = method in ("__call__", "reduce", "accumulate")
-            if not known or any(True for _ in nested_arrays(kwargs)):
-                self.refuse(f"it calls {ufunc.__name__}.{method} in a way that is not known here")
-            function = ufunc if method == "__call__" else getattr(ufunc, method)
-            return self._general(function, args, plain(kwargs), reads, target)
+            everywhere = kwargs.get("where", True) is True
+            if method in ("__call__", "reduce", "accumulate") and everywhere:
+                function = ufunc if method == "__call__" else getattr(ufunc, method)
+                return self._general(function, args, plain(kwargs), reads, target)
+            self.refuse(f"it calls {ufunc.__name__}.{method} in a way that is not known here")
+            if out is not None:
+                kwargs["out"] = (plain(out),)
+            result = getattr(ufunc, method)(*args, **plain(kwargs))
+            return result if out is None else out
         # The operator's result must be the very array that was to be changed.
         return out if isinstance(out, RecordedArray) else target
 

@@ -40,9 +40,6 @@ def replayed_step(
     def replayed(
         carry: Any, batch: Batch, scalars: tuple[float, ...], number: int
     ) -> tuple[Any, StepResult]:
-        program = programs.find(batch)
-        if program is None:
-            return step(carry, batch, scalars, number)
-        return program(carry, batch, (*scalars, number))
+        return programs(carry, batch, (*scalars, number))
 
     return replayed
