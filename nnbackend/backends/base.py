@@ -23,7 +23,7 @@ from nnbackend.backends.memory import Device, Memory
 from nnbackend.core import functional, random
 from nnbackend.core.precision import PRECISIONS, Precision, resolve
 from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Array, Batch, Namespace, Params
+from nnbackend.core.types import STATELESS, Array, Batch, Namespace, Params, State
 from nnbackend.errors import BackendUnavailableError, PrecisionError, unknown_name
 
 __all__ = ["BACKENDS", "Backend", "BackendStatus", "available_backends", "get_backend", "namespace"]
@@ -64,15 +64,19 @@ class Forward:
     """A forward pass outside training.
 
     Args:
-        function: ``function(params, x) -> y``.
+        function: ``function(params, x, state) -> y``.
     """
 
-    def __init__(self, function: Callable[[Any, Array], Array]) -> None:
+    def __init__(self, function: Callable[[Any, Array, State], Array]) -> None:
         self._function = function
 
-    def __call__(self, params: Any, x: Array) -> Array:
+    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
         """Return the output for rows on the backend."""
-        return self._function(params, x)
+        return self._function(params, x, state)
+
+    def with_state(self, state: State) -> Forward:
+        """Return the pass of layers in a state, as they have it without a third argument."""
+        return _InState(self, state) if state else self
 
     def again(self, params: Any, x: Any) -> Array | None:
         """Return the output for rows like the last ones, without what surrounds a pass, or None.
@@ -83,6 +87,17 @@ class Forward:
                 and the pass was recorded for these parameters.
         """
         return None
+
+
+class _InState(Forward):
+    """A forward pass of layers in a state."""
+
+    def __init__(self, forward: Forward, state: State) -> None:
+        self._forward, self._state = forward, state
+
+    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
+        """Return the output for rows on the backend."""
+        return self._forward(params, x, self._state)
 
 
 class Backend:
@@ -209,10 +224,13 @@ class Backend:
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+    def recorded(
+        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
+    ) -> Forward:
         """Return a forward pass that does nothing but compute, with less around it.
 
-        ``forward_on(backend)`` is ``forward(params, x) -> y`` on this backend, or on one that traces.
+        ``forward_on(backend)`` is ``forward(params, x, state) -> y`` on this backend, or on one that
+        traces.
         """
         return Forward(self.compile(forward_on(self)))
 
@@ -231,7 +249,8 @@ class Backend:
         is a :class:`~nnbackend.core.types.Batch` that is cut into batches of ``size``; ``scalars`` and
         ``numbers`` have an entry for each step. If there is one batch only, all steps take it.
         ``losses`` and ``masses`` (None without weights) have an entry for each step and are for
-        ``read``; the outputs of all rows are joined. Here that is a loop; a compiler can make one program of it.
+        ``read``; the outputs of all rows are joined. Here that is a loop; a compiler can make one
+        program of it.
 
         ``see(carry, function)`` is the carry with every array in it seen through a function. It is given
         for steps that change the carry's arrays in place and do nothing but compute: such a step may be

@@ -22,9 +22,10 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.core import random
+from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import leaves, tree_map
-from nnbackend.core.types import Array, Context, Layer, Params, Shape
+from nnbackend.core.types import Array, Batch, Context, Layer, Params, Shape
 from nnbackend.layers.mixed_precision import Mixed, computed
 from nnbackend.losses import Loss
 from nnbackend.optimizers import LBFGS, Optimizer
@@ -199,7 +200,8 @@ def _passes(
     shapes, _ = layers.init(input_shape, random.ShapeGenerator((0, 0)))
     if _count(shapes) > _MOST:
         raise MemoryError
-    ctx = Context(host, loss is not None, (0, 0))
+    state = tree_map(host.asarray, init_state(layers, input_shape))
+    ctx = Context(host, loss is not None, (0, 0), state=state)
     network = computed(layers, host)
     if isinstance(network, Mixed) and host.scales_loss:
         network = network.scaled(np.ones((), host.dtype))
@@ -212,7 +214,7 @@ def _passes(
 
         def run() -> Any:
             if loss is not None:
-                return gradients(network, loss, params, x, y, None, ctx)
+                return gradients(network, loss, params, Batch(x, y), ctx)
             return network.forward(params, _zeros((rows, *input_shape), host.dtype, free), ctx)[0]
 
         with host.scope():

@@ -19,11 +19,12 @@ import safetensors
 import safetensors.numpy
 
 from nnbackend.backends.base import Backend, get_backend
+from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
 from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Params
+from nnbackend.core.types import Params, State
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import Sequential
 from nnbackend.network import Network
@@ -39,6 +40,9 @@ CHECKPOINT = "checkpoint"
 PARAMETERS = "network/"
 """What the names of parameters begin with in a checkpoint, which holds other tensors too."""
 
+STATE = "state/"
+"""What the names of the layers' state begin with, in models and checkpoints: ``state/0.mean``."""
+
 
 def save(network: Network, path: str | os.PathLike[str]) -> Path:
     """Write a network's weights and description to ``path``, whole or not at all.
@@ -49,6 +53,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
         OSError: the file cannot be written.
     """
     tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
+    tensors |= {STATE + n: network.to_numpy(a) for n, a in flatten(network.state).items()}
     return write(path, tensors, {HEADER: described(network)})
 
 
@@ -113,7 +118,7 @@ def load(
         raise IsADirectoryError(f"{file} is a folder, not a model file")
     try:
         description, tensors = _read(file)
-        layers, input_shape, params = _rebuild(description, tensors)
+        layers, input_shape, params, state = _rebuild(description, tensors)
         kept = description.get("metadata", {})
         if not isinstance(kept, dict):
             raise ModelFileError("its metadata is not a table")
@@ -127,12 +132,12 @@ def load(
         frozen = _frozen(description, params)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
-    network.restore(input_shape, params, kept)
+    network.restore(input_shape, params, kept, state)
     return network.freeze(*frozen) if frozen else network
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the description and the parameters in a file of a network, or in a checkpoint."""
+    """Return the description, and the tensors as in a file of a network, of that or of a checkpoint."""
     header, tensors = read(file)
     description = parsed(header, HEADER)
     if description.get("format") != _FORMAT:
@@ -141,7 +146,8 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{_FORMAT}; it was written by version {description.get('version')!r}"
         )
     if CHECKPOINT in header:
-        tensors = part(tensors, PARAMETERS)
+        state = {name: tensor for name, tensor in tensors.items() if name.startswith(STATE)}
+        tensors = part(tensors, PARAMETERS) | state
     return description, tensors
 
 
@@ -190,8 +196,8 @@ def _refuse_constant(name: str) -> None:
 
 def _rebuild(
     description: dict[str, Any], tensors: dict[str, Any]
-) -> tuple[Sequential, tuple[int, ...], Params]:
-    """Return layers, input shape and parameters, all checked against each other."""
+) -> tuple[Sequential, tuple[int, ...], Params, State]:
+    """Return layers, input shape, parameters and state, all checked against each other."""
     layers = rebuild(description.get("network"))
     if not isinstance(layers, Sequential):
         raise ModelFileError("it describes no network")
@@ -200,9 +206,11 @@ def _rebuild(
         raise ModelFileError(f"its input shape {shape!r} is not a list of sizes")
     try:
         expected, _ = layers.init(tuple(shape), ShapeGenerator((0, 0)))
+        state = init_state(layers, tuple(shape))
     except (ValueError, TypeError, MemoryError, OverflowError) as error:
         raise ModelFileError(f"its layers do not fit together: {error}") from error
-    shapes = {name: tuple(value.shape) for name, value in flatten(expected).items()}
+    arrays = flatten(expected) | {STATE + name: array for name, array in flatten(state).items()}
+    shapes = {name: tuple(value.shape) for name, value in arrays.items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if shapes != found:
         wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
@@ -211,7 +219,8 @@ def _rebuild(
         )
     if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
         raise ModelFileError("its tensors are not floating-point numbers")
-    return layers, tuple(shape), unflatten(tensors, expected)
+    params, state = unflatten(tensors, expected), unflatten(part(tensors, STATE), state)
+    return layers, tuple(shape), params, state
 
 
 def _word(description: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
