@@ -73,7 +73,7 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
     plain = _without_arrays({"format": _FORMAT, **state}, tensors, host)
     text = json.dumps(plain)
     header = {
-        model_file.HEADER: model_file.described(network),
+        model_file.HEADER: model_file.describe_network(network),
         model_file.CHECKPOINT: text,
         _CHECKSUM: _checksum(text, tensors),
     }
@@ -97,7 +97,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         text = header[model_file.CHECKPOINT]
         if header.get(_CHECKSUM) != _checksum(text, tensors):
             raise ModelFileError("it is damaged: its checksum is not that of its content")
-        plain = model_file.parsed(header, model_file.CHECKPOINT)
+        plain = model_file.parse_entry(header, model_file.CHECKPOINT)
         if plain.get("format") != _FORMAT:
             raise ModelFileError(
                 f"it is a checkpoint of format {plain.get('format')!r}, this version of nnbackend "
@@ -113,7 +113,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
     params, layer_state = (
-        model_file.part(tensors, prefix) for prefix in (model_file.PARAMETERS, model_file.STATE)
+        model_file.select_prefix(tensors, prefix) for prefix in (model_file.PARAMETERS, model_file.STATE)
     )
     return Checkpoint(file, params, layer_state, state)
 
