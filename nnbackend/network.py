@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from nnbackend import data, losses, optimizers
-from nnbackend.backends import base as backends
 from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.choose import get_backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core import random
@@ -108,7 +108,7 @@ class Network:
         self.layers = layers
         random.seed_key(seed)  # refuses a seed that is not one
         self.seed = int(seed)
-        self.backend = backends.get_backend(backend, device, dtype, precision)
+        self.backend = get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
@@ -772,9 +772,9 @@ class Network:
         same = dtype is None and precision is None and not isinstance(spec, Backend)
         if same:
             dtype = self.backend.dtype_name
-        engine = backends.get_backend(spec, device, dtype, precision)
+        engine = get_backend(spec, device, dtype, precision)
         if same:
-            engine = engine.preferring(self.backend.precision)
+            engine = engine.with_precision_if_supported(self.backend.precision)
         other = Network(self.layers, backend=engine, seed=self.seed)
         other._steps, other._epochs = self._steps, self._epochs
         other._frozen = self._frozen
@@ -952,10 +952,10 @@ def load(
     """
     saved = model_file.read_network(path)
     if dtype is None and precision is None:
-        chosen = backends.get_backend(backend, device, saved.precision.dtype)
-        chosen = chosen.preferring(saved.precision.name)
+        chosen = get_backend(backend, device, saved.precision.dtype)
+        chosen = chosen.with_precision_if_supported(saved.precision.name)
     else:
-        chosen = backends.get_backend(backend, device, dtype, precision)
+        chosen = get_backend(backend, device, dtype, precision)
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
     network.restore(saved.input_shape, saved.params, saved.metadata, saved.state)
     return network.freeze(*saved.frozen) if saved.frozen else network

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, Forward, get_backend
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array, Params
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
@@ -85,7 +86,7 @@ def staged(
     parts: Callable[[], Iterator[tuple[Any, ...]]], backend: Backend
 ) -> ReadAhead[list[Array | None]]:
     """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
-    stage = backend.stager()  # here: it notes on which stream the steps are computed
+    stage = backend.uploader()  # here: it notes on which stream the steps are computed
 
     def brought() -> Iterator[list[Array | None]]:
         for part in parts():
@@ -166,7 +167,7 @@ class HostSamples(Samples):
 
     def targets(self, backend: Backend) -> tuple[Array, Array | None]:
         """Return targets and weights, on the device."""
-        y, weight = backend.stager()((self.y, self.weight))
+        y, weight = backend.uploader()((self.y, self.weight))
         return y, weight
 
 

@@ -88,7 +88,7 @@ class BatchStream:
             number: of the epoch, from 1.
             block_steps: steps of a block; None: as many as fit a fixed amount of memory.
         """
-        stage = self._backend.stager()  # here: it notes on which stream the steps are computed
+        stage = self._backend.uploader()  # here: it notes on which stream the steps are computed
         return ReadAhead(lambda: self._blocks(number, block_steps, stage), self._source.prefetch)
 
     def _blocks(

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, host_numbers
+from nnbackend.backends.base import Backend
+from nnbackend.backends.host import host_numbers
 from nnbackend.core.types import Array, Shape
 from nnbackend.losses import Loss, trait
 

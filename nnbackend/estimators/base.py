@@ -26,7 +26,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from nnbackend import losses, metrics, optimizers
 from nnbackend.activations import ACTIVATIONS, Identity
-from nnbackend.backends.base import BACKENDS, Backend, Forward, get_backend, namespace
+from nnbackend.backends.base import Backend, Forward, namespace
+from nnbackend.backends.choose import BACKENDS, get_backend
 from nnbackend.core.history import History
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.precision import PRECISIONS
@@ -715,7 +716,7 @@ class NeuralEstimator(BaseEstimator):
         try:
             backend = self._backend_for(self._result_home(), self._dtype)
             same = backend.dtype_name == self._dtype
-            return backend if same else backend.like(dtype=self._dtype)
+            return backend if same else backend.replace(dtype=self._dtype)
         except BackendUnavailableError as error:
             warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=5)
             return get_backend("numpy", None, self._dtype)

@@ -47,7 +47,7 @@ def explain_out_of_memory(
         data_on: where the data of a fit are kept, see ``Network.fit``.
         release: called before the memory is given back, to drop what else holds arrays.
     """
-    if not isinstance(error, OutOfMemoryError) and not backend.ran_out(error):
+    if not isinstance(error, OutOfMemoryError) and not backend.is_out_of_memory(error):
         return None
     memory = _read_memory(backend)
     _release_frames(error)

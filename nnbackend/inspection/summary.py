@@ -44,7 +44,7 @@ def table(
         for a, b, c, d in [header, *cells]
     ]
     shape = "not built" if input_shape is None else f"input {input_shape}"
-    where = f"{backend.name} on {backend.device_name()}, {backend.numbers()}"
+    where = f"{backend.name} on {backend.device_name()}, {backend.precision_label}"
     return "\n".join([*lines, f"{total:,} parameters, {shape}, {where}"])
 
 

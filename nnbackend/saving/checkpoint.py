@@ -113,7 +113,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
     params, layer_state = (
-        model_file.select_prefix(tensors, prefix) for prefix in (model_file.PARAMETERS, model_file.STATE)
+        model_file.select_prefix(tensors, prefix)
+        for prefix in (model_file.PARAMETERS, model_file.STATE)
     )
     return Checkpoint(file, params, layer_state, state)
 

@@ -108,7 +108,9 @@ class Loop:
             run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         except BaseException as problem:
             error = problem
-            if self._trainer.backend.ran_out(problem):  # perhaps in the middle of an update
+            if self._trainer.backend.is_out_of_memory(
+                problem
+            ):  # perhaps in the middle of an update
                 self._trainer.restore(self._good)
             raise
         finally:

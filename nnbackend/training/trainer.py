@@ -17,7 +17,7 @@ import numpy as np
 
 from nnbackend import regularizers
 from nnbackend.backends.base import Backend, Forward
-from nnbackend.backends.program_cache import shared
+from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import at, flatten, leaves, paths, tree_map, unflatten
@@ -152,7 +152,7 @@ def _overwrite(state: State, new: State, xp: Namespace) -> None:
         at(state, path)[...] = value
 
 
-@shared
+@cached_program
 def _compiled_training_step(backend: Backend, *description: Any) -> Callable[..., Any]:
     return backend.scan(_training_step(*description))
 
@@ -344,7 +344,7 @@ class Trainer:
 
     def _copied(self, state: State) -> State:
         """Return a copy of the layers' state."""
-        return self.backend.copied(state) if state else {}
+        return self.backend.copy_tree(state) if state else {}
 
     def _store(self, storage: Any) -> None:
         """Take other parameters and arrays of the optimizer into the carry."""
@@ -467,7 +467,7 @@ class Trainer:
         before = self.steps, self.updates
         size = len(samples)
         block = self._block(self._run(size), samples, size, count)
-        losses: list[float] = self.backend.read(block.losses).tolist()
+        losses: list[float] = self.backend.fetch(block.losses).tolist()
         if all(map(math.isfinite, losses)) and self.finite():
             return losses
         self.carry = self.carry._replace(storage=storage, state=state)
@@ -518,14 +518,14 @@ class Trainer:
     def _losses(self, block: _Block) -> np.ndarray[Any, Any]:
         """Return the loss of each step on the host, waiting for it unless it has been read."""
         read = isinstance(block.losses, np.ndarray) and block.losses.dtype == np.float64
-        return block.losses if read else self.backend.read(block.losses)
+        return block.losses if read else self.backend.fetch(block.losses)
 
     def _masses(self, block: _Block) -> np.ndarray[Any, Any]:
         """Return what each step counts in the mean loss: its weights, or its number of rows."""
         if isinstance(block.masses, np.ndarray) and block.masses.dtype == np.float64:
             return block.masses
         if block.masses is not None:
-            return self.backend.read(block.masses)
+            return self.backend.fetch(block.masses)
         steps = math.ceil(block.rows / block.size)
         masses = np.full(steps, block.size, dtype=np.float64)
         masses[steps - 1 :] = block.rows - (steps - 1) * block.size  # the last one may be smaller

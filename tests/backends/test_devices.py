@@ -17,7 +17,7 @@ from fake_cupy import CUDARuntimeError, Machine
 from tools import assert_equal, host
 
 import nnbackend as nnb
-from nnbackend.backends import base as backends
+from nnbackend.backends import choose, library
 from nnbackend.backends.cuda import installation
 from nnbackend.errors import BackendUnavailableError, OutOfMemoryError
 
@@ -33,7 +33,7 @@ def machine(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     packages(monkeypatch, "cupy-cuda12x")
     yield made
-    backends._status.cache_clear()
+    choose._status.cache_clear()
     installation.installed.cache_clear()
 
 
@@ -303,7 +303,7 @@ def test_a_newer_driver_runs_an_older_cuda(machine):
 def test_there_is_no_device(machine, failure, monkeypatch):
     machine.cards, machine.failure = 0, failure
     assert "the driver reports no CUDA device; does nvidia-smi list one?" in complaint()
-    backends._status.cache_clear()
+    choose._status.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert "reports no CUDA device; CUDA_VISIBLE_DEVICES= may hide some" in complaint()
 
@@ -342,14 +342,14 @@ Original error:
 
 def import_fails(monkeypatch, error):
     monkeypatch.delitem(sys.modules, "cupy")
-    find = backends.importlib.import_module
+    find = library.importlib.import_module
 
     def import_module(name, *args):
         if name == "cupy":
             raise error
         return find(name, *args)
 
-    monkeypatch.setattr(backends.importlib, "import_module", import_module)
+    monkeypatch.setattr(library.importlib, "import_module", import_module)
 
 
 def test_importing_cupy_misses_a_library(machine, monkeypatch):
@@ -601,9 +601,9 @@ def test_estimators_learn_from_data_that_do_not_fit_on_a_card(machine, monkeypat
 
 def test_errors_of_cuda_itself_are_recognized(machine):
     backend = nnb.get_backend("cupy")
-    assert backend.ran_out(CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"))
-    assert backend.ran_out(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"))
-    assert not backend.ran_out(
+    assert backend.is_out_of_memory(CUDARuntimeError("cudaErrorMemoryAllocation: out of memory"))
+    assert backend.is_out_of_memory(RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"))
+    assert not backend.is_out_of_memory(
         CUDARuntimeError("cudaErrorIllegalAddress: an illegal memory access")
     )
 

@@ -983,7 +983,7 @@ def test_copies_to_a_gpu_come_after_the_steps_that_may_use_the_memory_and_are_wa
     monkeypatch.setitem(sys.modules, "cupyx", module)
     backend = object.__new__(CuPyBackend)
     backend._cupy, backend.device = cupy, cupy.device
-    x, y, none = backend.stager()([X, LABELS.astype(np.int32), None])
+    x, y, none = backend.uploader()([X, LABELS.astype(np.int32), None])
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, LABELS)
     assert y.dtype == np.int32
@@ -997,7 +997,7 @@ def test_copies_to_a_gpu_come_after_the_steps_that_may_use_the_memory_and_are_wa
 
 
 def test_what_is_staged_arrives_as_it_is(backend):
-    x, y, none = backend.stager()([X.astype("f4"), LABELS.astype(np.int32), None])
+    x, y, none = backend.uploader()([X.astype("f4"), LABELS.astype(np.int32), None])
     assert none is None
     np.testing.assert_array_equal(host(backend, x), X.astype("f4"))
     np.testing.assert_array_equal(host(backend, y), LABELS)
