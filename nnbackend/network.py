@@ -537,18 +537,18 @@ class Network:
             chosen = optimizers.get(optimizer)
             source = data.source_of(x, y, sample_weight)
             arrays, whole = (x, y, sample_weight), isinstance(chosen, LBFGS)
-            home = placement_for(arrays, self.backend, data_on, None if whole else batch_size)
-            objective = self._objective(loss, metrics, x if source is None else source, home)
+            placement = placement_for(arrays, self.backend, data_on, None if whole else batch_size)
+            objective = self._objective(loss, metrics, x if source is None else source, placement)
             intake = self._intake(objective.loss)
             validation: Samples | data.BatchStream | None = None
             if validation_data is not None:
                 validation = intake.validation(validation_data, epochs, data_on)
             samples: Samples | data.BatchStream
             if source is None:
-                samples = intake.samples(x, y, sample_weight, home=home)
+                samples = intake.samples(x, y, sample_weight, placement=placement)
             else:
                 seed = self.seed if shuffle else None
-                samples = intake.streamed(source, batch_size, seed, epochs)
+                samples = intake.training_stream(source, batch_size, seed, epochs)
             rows = None
             if validation_split is not None:
                 asked = validation_split, self.seed, stratify, groups
@@ -558,7 +558,7 @@ class Network:
                     "stratify and groups belong to validation_split, which is not given"
                 )
             if class_weight is not None:
-                samples = intake.weighted_by_class(samples, class_weight, rows)
+                samples = intake.weigh_by_class(samples, class_weight, rows)
             fitted, measured = objective, None
             if profile:
                 from nnbackend.inspection.profiling import profiled
@@ -690,19 +690,19 @@ class Network:
             metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope(), self._unbuilt_if_refused():
             source = data.source_of(x, y, sample_weight)
-            home = self.backend
+            placement = self.backend
             if source is None:
-                home = data.home((x, y, sample_weight), self.backend, "auto")
-            objective = self._objective(loss, metrics, x if source is None else source, home)
+                placement = data.placement((x, y, sample_weight), self.backend, "auto")
+            objective = self._objective(loss, metrics, x if source is None else source, placement)
             if self._evaluating is None or self._evaluating[0] is not objective.layers:
                 forward = inference.forward_pass(objective.layers, self.backend)
                 self._evaluating = objective.layers, forward
             forward = self._evaluating[1].with_state(self._state)
             there, intake = (self.backend, forward), self._intake(objective.loss)
             if source is not None:
-                with intake.feed(source).epoch(1) as parts:
+                with intake.stream(source).epoch(1) as parts:
                     return evaluation.evaluate_parts(objective, self.params, parts, *there)
-            samples = intake.samples(x, y, sample_weight, home=home)
+            samples = intake.samples(x, y, sample_weight, placement=placement)
             return evaluation.evaluate(objective, self.params, samples, *there)
 
     # Parameters and description
@@ -812,7 +812,7 @@ class Network:
 
     def _owned(self, values: Any, name: str = "the parameter") -> Array:
         """Return a copy of an array on this network's backend."""
-        return self.backend.xp.asarray(data.brought(values, self.backend, name), copy=True)
+        return self.backend.xp.asarray(data.to_backend(values, self.backend, name), copy=True)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write weights and description to one file; see :func:`nnbackend.load`.
@@ -859,9 +859,9 @@ class Network:
                 self._state = {}
             raise
 
-    def _rows(self, x: Any, name: str = "X", home: Backend | None = None) -> Array:
-        """Return data on the backend, or on another ``home``; build the network from it if need be."""
-        x = data.inputs(x, home or self.backend, self.input_shape, name)
+    def _rows(self, x: Any, name: str = "X", placement: Backend | None = None) -> Array:
+        """Return data on the backend, or on the ``placement``; build the network from it if need be."""
+        x = data.inputs(x, placement or self.backend, self.input_shape, name)
         if self._params is None:
             self.build(tuple(x.shape[1:]))
         return x
@@ -875,7 +875,7 @@ class Network:
         loss: str | Loss,
         watched: Iterable[str | Metric] | Mapping[str, Metric],
         x: Any,
-        home: Backend | None = None,
+        placement: Backend | None = None,
     ) -> Objective:
         """Return what to minimize; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
@@ -883,7 +883,7 @@ class Network:
             if isinstance(x, data.Source):
                 self.build(x.feature_shape())
             else:
-                self._rows(x, home=home)
+                self._rows(x, placement=placement)
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
         return objective_for(*self._body, self.params, self.output_shape or (), chosen, watched)

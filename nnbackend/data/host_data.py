@@ -21,23 +21,23 @@ from nnbackend.data.samples import Samples
 from nnbackend.inference.predictor import BATCH_ROWS, batch_rows
 
 __all__ = [
-    "PLACES",
-    "SHARE",
+    "MEMORY_SHARE",
+    "PLACEMENTS",
     "HostSamples",
     "fits_in_memory",
-    "home",
     "host_backend",
-    "on_device",
+    "is_on_device",
     "outputs_of",
-    "staged",
+    "placement",
+    "stage_ahead",
 ]
 
-PLACES = ("auto", "device", "host")
+PLACEMENTS = ("auto", "device", "host")
 """What ``data_on`` may be."""
-SHARE = 0.5
+MEMORY_SHARE = 0.5
 """What data may take of the free memory. The rest is for parameters, activations and blocks."""
-_SMALL = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
-_AHEAD = 2  # blocks that are prepared while one is worked on
+_ALWAYS_FITS_BYTES = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
+_BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
 
 
 def host_backend(backend: Backend) -> Backend:
@@ -45,7 +45,7 @@ def host_backend(backend: Backend) -> Backend:
     return get_backend("numpy", dtype=backend.dtype_name)
 
 
-def home(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
+def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
     """Return the backend on which arrays are to lie: the one that computes, or NumPy on the host.
 
     Args:
@@ -57,10 +57,10 @@ def home(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
     Raises:
         ValueError: ``data_on`` is something else.
     """
-    if data_on not in PLACES:
+    if data_on not in PLACEMENTS:
         raise ValueError(f"data_on must be 'auto', 'device' or 'host', got {data_on!r}")
     if data_on == "auto":
-        stay = not any(map(on_device, arrays)) and not fits_in_memory(backend, arrays)
+        stay = not any(map(is_on_device, arrays)) and not fits_in_memory(backend, arrays)
     else:
         stay = data_on == "host"
     return host_backend(backend) if stay else backend
@@ -70,19 +70,19 @@ def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
     """Return whether there is room for arrays on the device of a backend."""
     itemsize = 8 if backend.dtype_name == "float64" else 4
     size = itemsize * sum(math.prod(getattr(array, "shape", (0,))) for array in arrays)
-    if size <= _SMALL:
+    if size <= _ALWAYS_FITS_BYTES:
         return True
     memory = backend.memory()
-    return memory is None or size <= SHARE * memory.free
+    return memory is None or size <= MEMORY_SHARE * memory.free
 
 
-def on_device(array: Any) -> bool:
+def is_on_device(array: Any) -> bool:
     """Return whether an array lies in a device's memory rather than the host's."""
     device = getattr(array, "__dlpack_device__", None)
     return device is not None and device()[0] != 1  # DLPack's number of the CPU
 
 
-def staged(
+def stage_ahead(
     parts: Callable[[], Iterator[tuple[Any, ...]]], backend: Backend
 ) -> ReadAhead[list[Array | None]]:
     """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
@@ -92,7 +92,7 @@ def staged(
         for part in parts():
             yield stage(part)
 
-    return ReadAhead(brought, _AHEAD)
+    return ReadAhead(brought, _BLOCKS_AHEAD)
 
 
 def outputs_of(
@@ -119,7 +119,7 @@ def outputs_of(
         for first in range(0, len(x), size):
             yield (check(x[first : first + size], first),)
 
-    with staged(parts, backend) as batches:
+    with stage_ahead(parts, backend) as batches:
         for (rows,) in batches:
             yield forward(params, rows)
 
@@ -130,7 +130,7 @@ class HostSamples(Samples):
 
     on_host: ClassVar[bool] = True
 
-    def home(self, backend: Backend) -> Backend:
+    def placement(self, backend: Backend) -> Backend:
         """Return NumPy."""
         return host_backend(backend)
 
@@ -156,7 +156,7 @@ class HostSamples(Samples):
                 yield part.x, part.y, part.weight, part.class_weight
 
         sizes = [min(batch_size, rows - start) for start in starts]
-        return _Blocks(staged(gathered, backend), sizes)
+        return _Blocks(stage_ahead(gathered, backend), sizes)
 
     def outputs(
         self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS

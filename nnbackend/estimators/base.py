@@ -100,7 +100,7 @@ class NeuralEstimator(BaseEstimator):
         "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
         "device": "no_validation",
         "precision": [StrOptions(set(PRECISIONS)), None],
-        "data_on": [StrOptions(set(host_data.PLACES))],
+        "data_on": [StrOptions(set(host_data.PLACEMENTS))],
         "validation_data": [tuple, list, None],
         "callbacks": [tuple, list, None],
         "metrics": [str, tuple, list, dict, None],
@@ -303,7 +303,7 @@ class NeuralEstimator(BaseEstimator):
         size = _AUTO_ROWS if self.batch_size == "auto" else self.batch_size
         if self.solver == "lbfgs" or size >= len(target):  # a step takes all rows
             return backend
-        return host_data.home((X, target, weight), backend, self.data_on)
+        return host_data.placement((X, target, weight), backend, self.data_on)
 
     def _shaped(self, x: Array) -> Array:
         return x

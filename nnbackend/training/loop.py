@@ -259,12 +259,12 @@ class Loop:
             "optimizer": identity(self._trainer.optimizer),
             "accumulate": self._trainer.accumulate,
             "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
-            "validation rows": len(v) if isinstance(v, Samples) else v and v.described(),
-        } | (self._lying() if s is None else s.described())
+            "validation rows": len(v) if isinstance(v, Samples) else v and v.describe(),
+        } | (self._lying() if s is None else s.describe())
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
-        s, home = self._samples.learned(), self._samples.home(self._trainer.backend)
+        s, home = self._samples.learned(), self._samples.placement(self._trainer.backend)
         return {
             "rows": self._count,
             "batch_size": self._size,

@@ -35,7 +35,7 @@ from nnbackend.core.types import (
     Step,
     StepResult,
 )
-from nnbackend.data.samples import Gather, Samples, taking
+from nnbackend.data.samples import Gather, Samples, row_copier
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, joined_rows, measure
 from nnbackend.inference.predictor import forward_pass
@@ -258,7 +258,7 @@ class Trainer:
         Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
         layers make them.
         """
-        again, own = self.backend.gatherer, taking(self.backend)
+        again, own = self.backend.gatherer, row_copier(self.backend)
         if not self.objective.metrics:
             return [again() for _ in range(4)]
         return [again() if is_built_in(self.objective.layers) else own, own, own, own]

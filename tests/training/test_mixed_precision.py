@@ -505,7 +505,7 @@ def test_steps_are_those_of_torch_with_its_scaler(monkeypatch):
                          ids=["vector", "in-place"])  # fmt: skip
 def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
     """Overflows happen before, in and after the recordings."""
-    from backends.replay.test_replayed import Plain
+    from tools import Plain
 
     from nnbackend.backends.numpy import NumPyBackend
     from nnbackend.backends.replay import replayed as replay

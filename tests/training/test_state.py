@@ -113,7 +113,8 @@ def test_a_composite_without_a_word_about_state_is_refused_if_it_has_some():
         def forward(self, params, x, ctx):
             return nnb.Sequential(self.layers).forward(params, x, ctx)
 
-    assert nnb.Network([Twice((nnb.Dense(3),))], input_shape=4).state == {}
+    stateless = nnb.Dense(3), nnb.Sequential([]), nnb.Residual([nnb.Dropout(0.1)])
+    assert nnb.Network([Twice(stateless)], input_shape=4).state == {}
     for inner in (RunningMean(), nnb.Sequential([nnb.Dense(3), RunningMean()])):
         assert is_stateful(Twice((inner,)))
         with pytest.raises(TypeError, match=r"Twice needs a method init_state\(input_shape\)"):
@@ -226,9 +227,7 @@ def test_it_is_wide_in_mixed_precision(precision, backend):
     assert np.isfinite(host(half, net.predict(X))).all()
 
 
-@pytest.mark.parametrize(
-    "optimizer", [EMA(nnb.Adam(1e-2)), SWA(nnb.SGD(1e-2))]
-)
+@pytest.mark.parametrize("optimizer", [EMA(nnb.Adam(1e-2)), SWA(nnb.SGD(1e-2))])
 def test_with_averaged_parameters_it_is_as_the_steps_left_it(optimizer, backend64):
     net = fit(network(backend64), optimizer=optimizer)
     plain = fit(network(backend64), optimizer=optimizer.inner)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LAYERS, STATEFUL_LAYERS, each, rows
+from cases import ACTIVATIONS, LAYERS, each, rows
 from tools import Plain, host
 
 import nnbackend as nnb
@@ -53,7 +53,7 @@ def error_of(net: nnb.Network, x: Any) -> tuple[type, str]:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@each([*LAYERS, *STATEFUL_LAYERS])
+@each(LAYERS)
 def test_layers(case, count):
     net = nnb.Network([case.thing, nnb.Flatten(), nnb.Dense(2)], input_shape=case.shape)
     assert_same(net, rows((count, *case.shape)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, STATEFUL_LAYERS, WRAPPERS, each, rows
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
 from tools import Plain, host
 
 import nnbackend as nnb
@@ -71,7 +71,7 @@ def used(recordings) -> bool:
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
-@each([*LAYERS, *STATEFUL_LAYERS])
+@each(LAYERS)
 def test_layers(case, weighted, recordings):
     assert_identical([case.thing, nnb.Flatten(), nnb.Dense(2)], shape=case.shape, weighted=weighted)
     assert used(recordings)
