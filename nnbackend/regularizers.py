@@ -112,7 +112,9 @@ class L2:
 @REGULARIZERS.register("elastic_net")
 @dataclass(frozen=True)
 class ElasticNet:
-    """L1 and L2 together: ``l1 * sum(|w|) + l2 * sum(w**2)``; the gradient is ``l1 * sign(w) + 2 * l2 * w``.
+    """L1 and L2 together: ``l1 * sum(|w|) + l2 * sum(w**2)``.
+
+    The gradient is ``l1 * sign(w) + 2 * l2 * w``.
 
     Args:
         l1: the factor of the sum of absolute weights, at least 0; default 0.01.
