@@ -333,7 +333,7 @@ def test_every_layer_has_a_line_in_a_summary(case):
     net = nnb.Network([case.thing])
     assert "not built" in net.summary()
     net.build(case.shape)
-    total = sum(v.size for v in weights(net).values())
+    total = sum(v.size for v in flatten(net.params).values())
     assert f"{total:,} parameters" in net.summary()
     assert type(case.thing).__name__ in net.summary() or isinstance(case.thing, nnb.Sequential)
 
