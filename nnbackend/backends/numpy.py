@@ -17,7 +17,7 @@ from nnbackend.backends.replay.recorded_array import RecordedArray
 from nnbackend.backends.replay.recording import MapArrays
 from nnbackend.backends.replay.step import replayed_step
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Namespace
+from nnbackend.core.types import Array, Namespace, State
 from nnbackend.errors import BackendUnavailableError
 
 _add: Any = np.add
@@ -132,7 +132,9 @@ class NumPyBackend(Backend):
         """Return what gathers rows in memory that it keeps."""
         return Gatherer()
 
-    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+    def recorded(
+        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
+    ) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""
         return ReplayedForward(forward_on(self))
 

@@ -12,28 +12,31 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from nnbackend.backends.base import Forward
 from nnbackend.backends.replay.replayed import Programs, Replayed
 from nnbackend.core.tree import Unchanged, arrays_in, tree_map
-from nnbackend.core.types import Array, Arrays, Params
+from nnbackend.core.types import STATELESS, Array, Arrays, Params, State
 
 __all__ = ["ReplayedForward"]
 
 _SMALL_SIZE = 1 << 14  # numbers in the inputs of a forward pass that is worth recording
+_ANY_BYTES = 1 << 62  # such rows are always copied
+
+Held: TypeAlias = tuple[Params, State]
 
 
 class ReplayedForward(Forward):
     """A forward pass outside training, played from a recording where it is small and repeated.
 
     Args:
-        function: ``function(params, x) -> y``.
+        function: ``function(params, x, state) -> y``.
     """
 
-    def __init__(self, function: Callable[[Params, Arrays], Arrays]) -> None:
+    def __init__(self, function: Callable[[Params, Arrays, State], Arrays]) -> None:
         super().__init__(function)
         self._lock = threading.Lock()
         self._programs = Programs(self._new_program, drops=True)
@@ -43,21 +46,19 @@ class ReplayedForward(Forward):
         self._silent.run(np.seterr, all="ignore")
 
     def _new_program(self) -> Replayed:
-        return Replayed(
-            lambda params, inputs, numbers: (params, self._function(params, inputs)),
-            lambda params, function: tree_map(function, params),
-            copied_bytes=1 << 62,
-            same=Unchanged,
-        )
+        def function(held: Held, x: Arrays, numbers: tuple[Any, ...]) -> tuple[Held, Arrays]:
+            return held, self._function(held[0], x, held[1])
 
-    def __call__(self, params: Params, x: Arrays) -> Arrays:
+        return Replayed(function, _map_held, copied_bytes=_ANY_BYTES, same=_unchanged)
+
+    def __call__(self, params: Params, x: Arrays, state: State = STATELESS) -> Arrays:
         """Return the output."""
         # One recording has one piece of memory: a second thread goes without.
         size = x.size if isinstance(x, np.ndarray) else sum(a.size for a in arrays_in(x))
         if size > _SMALL_SIZE or not self._lock.acquire(blocking=False):
-            return self._function(params, x)
+            return self._function(params, x, state)
         try:
-            return self._programs(params, x)[1]
+            return self._programs((params, state), x)[1]
         finally:
             self._lock.release()
 
@@ -68,8 +69,22 @@ class ReplayedForward(Forward):
         try:
             program: Any = self._programs.last
             player: Any = None if program is None else program.player
-            if player is None or x.dtype.kind not in "biuf" or not program.is_held(params):
+            if (
+                player is None
+                or x.dtype.kind not in "biuf"
+                or not program.is_held((params, STATELESS))
+            ):
                 return None
             return self._silent.run(player.play_finite, x)
         finally:
             self._lock.release()
+
+
+def _map_held(held: Held, function: Callable[[Array], Array]) -> Held:
+    return tree_map(function, held[0]), tree_map(function, held[1])
+
+
+def _unchanged(held: Held) -> Callable[[Held], bool]:
+    """Return a function that tells whether trees have the very arrays that these have."""
+    params, state = map(Unchanged, held)
+    return lambda other: params(other[0]) and state(other[1])

@@ -78,15 +78,14 @@ class Replayed:
         self.function, self.map_held, self.dtypes = function, map_held, dtypes
         self._warmup_calls, self._copied_bytes = warmup_calls, copied_bytes
         self._same = same_object if same is None else same
-        self.is_held: Callable[[Any], bool] = lambda held: False
         self._calls = 0
         self._copied: set[int] = set()  # inputs that are not read where they are, however large
-        self._begin(None)
         self.refused: str | None = None
+        self._begin(lambda held: False)
 
-    def _begin(self, held: Any) -> None:
+    def _begin(self, is_held: Callable[[Any], bool]) -> None:
         """Forget recordings: they are of the arrays of one ``held``."""
-        self.is_held = self._same(held)
+        self.is_held = is_held
         self._first: list[Any] | None = None  # the signature of the first recording
         self._free: list[Any] = []  # memory of the first recording, for the second
         self._candidate: tuple[Recording, Player] | None = None  # to be tried
@@ -97,7 +96,7 @@ class Replayed:
     ) -> tuple[Any, Arrays]:
         """Return what is held, and the results; for calls that are not played yet."""
         if not self.is_held(held):
-            self._begin(held)
+            self._begin(self._same(held))
         if self.refused is not None or self._is_early(inputs):
             return self._call(held, inputs, numbers)
         if self._candidate is not None:
