@@ -92,10 +92,12 @@ def cuda_extra(session: nox.Session) -> str | None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style, formatting and the import rules (ruff)."""
+    """Check style and formatting (ruff), and which package imports which (import-linter)."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    # It reads the source and imports no module of it, so that nothing else needs to be installed.
+    session.run("lint-imports", "--no-cache", "--no-logo")
 
 
 @nox.session

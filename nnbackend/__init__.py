@@ -16,8 +16,10 @@ from nnbackend import (
     schedules,
 )
 from nnbackend.backends.base import Backend, BackendStatus, available_backends, get_backend
+from nnbackend.core.history import History
 from nnbackend.core.lazy import lazily
 from nnbackend.core.types import Context, Layer
+from nnbackend.core.version import __version__
 from nnbackend.layers import (
     Activation,
     AlphaDropout,
@@ -29,7 +31,7 @@ from nnbackend.layers import (
     Sequential,
     register_layer,
 )
-from nnbackend.network import Network
+from nnbackend.network import Network, load
 from nnbackend.optimizers import (
     LAMB,
     LBFGS,
@@ -44,15 +46,11 @@ from nnbackend.optimizers import (
     RAdam,
     RMSprop,
 )
-from nnbackend.saving.model_file import load
-from nnbackend.training.history import History
 
 if TYPE_CHECKING:
     from nnbackend import testing
     from nnbackend.core import registry
     from nnbackend.saving import checkpoint as checkpoints
-
-__version__ = "0.1.0"
 
 __all__ = [
     "LAMB",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnbackend.training.history import History
+    from nnbackend.core.history import History
 
 __all__ = [
     "BackendUnavailableError",

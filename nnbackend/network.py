@@ -27,6 +27,7 @@ from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core import random
 from nnbackend.core.checks import check_size
+from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter, placement_for
@@ -43,12 +44,12 @@ from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
-from nnbackend.training.history import History
+from nnbackend.saving import model_file
 from nnbackend.training.loop import Loop, raise_divergence
 from nnbackend.training.objective import Objective, objective_for
 from nnbackend.training.trainer import Trainer
 
-__all__ = ["Network"]
+__all__ = ["Network", "load"]
 
 _REMADE = (
     "_trainer",
@@ -755,8 +756,6 @@ class Network:
             TypeError: a layer is not registered, or ``metadata`` is not plain data.
             OSError: the file cannot be written; an old one of that name is untouched then.
         """
-        from nnbackend.saving import model_file
-
         return model_file.save(self, path)
 
     def summary_rows(self) -> list[tuple[str, str, str, int]]:
@@ -854,6 +853,43 @@ class Network:
         self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | Backend | ModuleType = "numpy",
+    device: Any = None,
+    dtype: str | None = None,
+    precision: str | None = None,
+) -> Network:
+    """Read a network that :meth:`Network.save` wrote, whatever backend it was trained on.
+
+    A checkpoint of a training run is read as well: the network as it was at that moment.
+
+    Args:
+        path: the file.
+        backend: the backend, see :class:`Network`.
+        device: the device, see :class:`Network`.
+        dtype: ``"float32"`` or ``"float64"``; None: that of the precision given, or as saved.
+        precision: see :class:`Network`; None: that of the dtype given, or as saved where the backend
+            has that, and where it does not, that of the dtype.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built. The
+            class of a custom layer must be registered first: see ``register_layer``.
+        BackendUnavailableError: the backend cannot be used here.
+    """
+    saved = model_file.read_network(path)
+    if dtype is None and precision is None:
+        chosen = backends.get_backend(backend, device, saved.precision.dtype)
+        chosen = chosen.preferring(saved.precision.name)
+    else:
+        chosen = backends.get_backend(backend, device, dtype, precision)
+    network = Network(saved.layers, backend=chosen, seed=saved.seed)
+    network.restore(saved.input_shape, saved.params, saved.metadata)
+    return network.freeze(*saved.frozen) if saved.frozen else network
 
 
 def _loop_for(optimizer: Optimizer) -> type[Loop]:

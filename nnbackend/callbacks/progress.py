@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 from nnbackend.callbacks.base import Callback
-from nnbackend.callbacks.run import Run
+
+if TYPE_CHECKING:
+    from nnbackend.callbacks.run import Run
 
 __all__ = ["Lines", "Progress", "figures", "progress"]
 

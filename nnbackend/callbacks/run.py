@@ -11,9 +11,11 @@ from types import TracebackType
 from typing import Any
 
 from nnbackend.callbacks.base import Callback, as_callback
+from nnbackend.callbacks.progress import progress
+from nnbackend.core.history import History
 from nnbackend.core.tree import leaves
+from nnbackend.core.version import __version__
 from nnbackend.saving.run_identity import check_same_run, identity
-from nnbackend.training.history import History
 
 __all__ = ["Run", "resolve"]
 
@@ -157,8 +159,6 @@ class Run:
 
     def task(self) -> dict[str, Any]:
         """Return what must be the same for a run to go on."""
-        from nnbackend import __version__
-
         network = self.network
         return {
             "nnbackend": __version__,
@@ -370,8 +370,6 @@ def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list
     Raises:
         TypeError: something is neither a callback nor a function.
     """
-    from nnbackend.callbacks.progress import progress
-
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
     resolved = [as_callback(spec) for spec in callbacks or ()]

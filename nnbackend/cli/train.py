@@ -38,10 +38,10 @@ from nnbackend.cli.running import Running, seconds
 from nnbackend.cli.schedule import NAMES as SCHEDULES
 from nnbackend.cli.settings import LOSSES, Settings
 from nnbackend.cli.training import Figures, Rows, build_model, final_figures, fit, read_rows
+from nnbackend.core.history import History
 from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS
 from nnbackend.tables.reading import few
-from nnbackend.training.history import History
 
 __all__ = ["train"]
 

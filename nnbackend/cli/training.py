@@ -15,6 +15,7 @@ from nnbackend.cli.model import TableModel
 from nnbackend.cli.running import Running
 from nnbackend.cli.settings import Settings, output_width
 from nnbackend.cli.streaming import TableStream
+from nnbackend.core.history import History
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.reading import (
     Table,
@@ -28,7 +29,6 @@ from nnbackend.tables.reading import (
     take_rows,
     warn,
 )
-from nnbackend.training.history import History
 
 __all__ = ["Figures", "Rows", "build_model", "final_figures", "fit", "read_rows"]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.core.history import History
 from nnbackend.data.splits import folds as parts_of
 from nnbackend.data.validate import brought, host
-from nnbackend.training.history import History
 
 if TYPE_CHECKING:
     from nnbackend.network import Network

@@ -27,6 +27,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from nnbackend import losses, metrics, optimizers
 from nnbackend.activations import ACTIVATIONS, Identity
 from nnbackend.backends.base import BACKENDS, Backend, Forward, get_backend, namespace
+from nnbackend.core.history import History
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import leaves, paths, tree_map
@@ -48,7 +49,6 @@ from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
 from nnbackend.optimizers import LBFGS, OPTIMIZERS, Optimizer
-from nnbackend.training.history import History
 from nnbackend.training.loop import FitRun
 from nnbackend.training.objective import Objective
 

@@ -18,7 +18,7 @@ from nnbackend.estimators.base import NeuralEstimator
 from nnbackend.estimators.mlp import MLPClassifier, MLPRegressor
 from nnbackend.estimators.network import NetworkClassifier, NetworkRegressor
 from nnbackend.layers import Dense, Sequential
-from nnbackend.saving import model_file
+from nnbackend.network import load as load_network
 
 __all__ = ["load", "save"]
 
@@ -77,7 +77,7 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
         FileNotFoundError: there is no such file.
         ModelFileError: it is not an estimator's file, or is damaged.
     """
-    network = model_file.load(path)
+    network = load_network(path)
     if "estimator" not in network.metadata:
         raise ModelFileError(f"{path} holds a network and no estimator; nnbackend.load reads it")
     try:

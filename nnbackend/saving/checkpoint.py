@@ -69,7 +69,7 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
     plain = _without_arrays({"format": _FORMAT, **state}, tensors, host)
     text = json.dumps(plain)
     header = {
-        model_file.HEADER: model_file.described(network),
+        model_file.HEADER: model_file.describe_network(network),
         model_file.CHECKPOINT: text,
         _CHECKSUM: _checksum(text, tensors),
     }
@@ -93,7 +93,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         text = header[model_file.CHECKPOINT]
         if header.get(_CHECKSUM) != _checksum(text, tensors):
             raise ModelFileError("it is damaged: its checksum is not that of its content")
-        plain = model_file.parsed(header, model_file.CHECKPOINT)
+        plain = model_file.parse_entry(header, model_file.CHECKPOINT)
         if plain.get("format") != _FORMAT:
             raise ModelFileError(
                 f"it is a checkpoint of format {plain.get('format')!r}, this version of nnbackend "
@@ -108,7 +108,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         state = _with_arrays(plain, tensors)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
-    return Checkpoint(file, model_file.part(tensors, model_file.PARAMETERS), state)
+    return Checkpoint(file, model_file.select_prefix(tensors, model_file.PARAMETERS), state)
 
 
 def files(directory: str | os.PathLike[str]) -> list[Path]:

@@ -10,26 +10,28 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 
-from nnbackend.backends.base import Backend, get_backend
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
 from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Params
+from nnbackend.core.types import Params, Shape
+from nnbackend.core.version import __version__
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import Sequential
-from nnbackend.network import Network
 from nnbackend.saving.atomic import write_atomically
 
-__all__ = ["load", "save"]
+if TYPE_CHECKING:
+    from nnbackend.network import Network
+
+__all__ = ["SavedNetwork", "read_network", "save"]
 
 _FORMAT = 1
 HEADER = "nnbackend"
@@ -49,13 +51,11 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
         OSError: the file cannot be written.
     """
     tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
-    return write(path, tensors, {HEADER: described(network)})
+    return write(path, tensors, {HEADER: describe_network(network)})
 
 
-def described(network: Network) -> str:
+def describe_network(network: Network) -> str:
     """Return the description of a network as JSON, for the header of a file."""
-    from nnbackend import __version__
-
     description = {
         "format": _FORMAT,
         "version": __version__,
@@ -80,31 +80,35 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict
     return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
 
 
-def load(
-    path: str | os.PathLike[str],
-    *,
-    backend: str | Backend | ModuleType = "numpy",
-    device: Any = None,
-    dtype: str | None = None,
-    precision: str | None = None,
-) -> Network:
-    """Read a network that ``Network.save`` wrote, on whatever backend it was trained.
+@dataclass(frozen=True)
+class SavedNetwork:
+    """A network as a file holds it: all that is needed to make it again on any backend.
 
-    A checkpoint of a training run is read as well: the network as it was at that moment.
+    Attributes:
+        layers: the layers.
+        input_shape: the shape of one row.
+        params: the parameters, nested, NumPy arrays.
+        seed: the network's seed.
+        precision: what it computed in.
+        frozen: the dotted names of the frozen parameters.
+        metadata: the user's plain data.
+    """
 
-    Args:
-        path: the file.
-        backend: see :class:`~nnbackend.network.Network`.
-        device: see :class:`~nnbackend.network.Network`.
-        dtype: ``"float32"`` or ``"float64"``; None: that of the precision given, or as saved.
-        precision: see :class:`~nnbackend.network.Network`; None: that of the dtype given, or as saved
-            where the backend has that, and where it does not, that of the dtype.
+    layers: Sequential
+    input_shape: Shape
+    params: Params
+    seed: int
+    precision: Precision
+    frozen: list[str]
+    metadata: dict[str, Any]
+
+
+def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
+    """Read the network in a model file or a checkpoint, checked against what it claims to be.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built. A
-            custom layer's class must be registered before: see ``register_layer``.
-        BackendUnavailableError: the backend cannot be used here.
+        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built.
     """
     file = Path(path)
     if not file.exists():
@@ -112,36 +116,29 @@ def load(
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder, not a model file")
     try:
-        description, tensors = _read(file)
-        layers, input_shape, params = _rebuild(description, tensors)
-        kept = description.get("metadata", {})
-        if not isinstance(kept, dict):
+        description, tensors = _read_description(file)
+        layers, input_shape, params = _rebuild_layers(description, tensors)
+        metadata = description.get("metadata", {})
+        if not isinstance(metadata, dict):
             raise ModelFileError("its metadata is not a table")
-        seed = _seed(description)
-        saved = _precision(description)
-        if dtype is None and precision is None:
-            engine = get_backend(backend, device, saved.dtype).preferring(saved.name)
-        else:
-            engine = get_backend(backend, device, dtype, precision)
-        network = Network(layers, backend=engine, seed=seed)
-        frozen = _frozen(description, params)
+        seed, precision = _read_seed(description), _read_precision(description)
+        frozen = _read_frozen(description, params)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
-    network.restore(input_shape, params, kept)
-    return network.freeze(*frozen) if frozen else network
+    return SavedNetwork(layers, input_shape, params, seed, precision, frozen, metadata)
 
 
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read_description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the description and the parameters in a file of a network, or in a checkpoint."""
     header, tensors = read(file)
-    description = parsed(header, HEADER)
+    description = parse_entry(header, HEADER)
     if description.get("format") != _FORMAT:
         raise ModelFileError(
             f"it has format {description.get('format')!r}, this version of nnbackend reads "
             f"{_FORMAT}; it was written by version {description.get('version')!r}"
         )
     if CHECKPOINT in header:
-        tensors = part(tensors, PARAMETERS)
+        tensors = select_prefix(tensors, PARAMETERS)
     return description, tensors
 
 
@@ -165,7 +162,7 @@ def read(file: Path) -> tuple[dict[str, str], dict[str, Any]]:
         raise ModelFileError(f"it holds data of an unknown kind ({error})") from error
 
 
-def parsed(header: Mapping[str, str], name: str) -> dict[str, Any]:
+def parse_entry(header: Mapping[str, str], name: str) -> dict[str, Any]:
     """Return the table that an entry of a header holds as JSON."""
     try:
         # A model's description is strict JSON; the figures of a training run may be infinite.
@@ -178,7 +175,7 @@ def parsed(header: Mapping[str, str], name: str) -> dict[str, Any]:
     return description
 
 
-def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def select_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the tensors whose names begin with ``prefix``, without it."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
@@ -188,9 +185,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"it holds {name}")
 
 
-def _rebuild(
+def _rebuild_layers(
     description: dict[str, Any], tensors: dict[str, Any]
-) -> tuple[Sequential, tuple[int, ...], Params]:
+) -> tuple[Sequential, Shape, Params]:
     """Return layers, input shape and parameters, all checked against each other."""
     layers = rebuild(description.get("network"))
     if not isinstance(layers, Sequential):
@@ -214,30 +211,25 @@ def _rebuild(
     return layers, tuple(shape), unflatten(tensors, expected)
 
 
-def _word(description: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
-    value = description.get(name)
-    if value not in known:
-        raise ModelFileError(f"its {name} {value!r} is not one of {', '.join(known)}")
-    return str(value)
-
-
-def _precision(description: dict[str, Any]) -> Precision:
+def _read_precision(description: dict[str, Any]) -> Precision:
     """Return the precision that a file names; older files name the dtype alone."""
-    dtype = _word(description, "dtype", DTYPES)
+    dtype = description.get("dtype")
+    if dtype not in DTYPES:
+        raise ModelFileError(f"its dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     name = description.get("precision", dtype)
     if not isinstance(name, str) or name not in PRECISIONS or PRECISIONS[name].dtype != dtype:
         raise ModelFileError(f"its precision {name!r} is not one of parameters in {dtype}")
     return PRECISIONS[name]
 
 
-def _seed(description: dict[str, Any]) -> int:
+def _read_seed(description: dict[str, Any]) -> int:
     seed = description.get("seed")
     if type(seed) is not int or not 0 <= seed < 2**64:
         raise ModelFileError(f"its seed {seed!r} is not a seed")
     return seed
 
 
-def _frozen(description: dict[str, Any], params: Params) -> list[str]:
+def _read_frozen(description: dict[str, Any], params: Params) -> list[str]:
     """Return the names of the frozen parameters; older files have none."""
     names, known = description.get("frozen", []), flatten(params)
     if not isinstance(names, list) or not all(isinstance(n, str) and n in known for n in names):

@@ -11,12 +11,12 @@ import numpy as np
 
 from nnbackend.callbacks import Callback, Run
 from nnbackend.core import random
+from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.saving.run_identity import check_same_run, identity, sample
-from nnbackend.training.history import History
 from nnbackend.training.trainer import PartialEpoch, Trainer
 
 if TYPE_CHECKING:

@@ -403,7 +403,7 @@ def test_a_checkpoint_of_another_run_is_refused_saying_what_differs(other, saved
 
 
 def test_a_checkpoint_of_another_version_is_refused(saved, monkeypatch):
-    monkeypatch.setattr(nnb, "__version__", "9.9.9")
+    monkeypatch.setattr("nnbackend.callbacks.run.__version__", "9.9.9")
     with pytest.raises(ResumeError, match=r'nnbackend is "0.1.0" in .* and "9.9.9" here'):
         network().fit(X, Y, epochs=3, batch_size=5, resume=saved)
 
