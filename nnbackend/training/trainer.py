@@ -75,12 +75,6 @@ class _Block:
     weight: Array | None = None
 
 
-Penalty: TypeAlias = Callable[..., tuple[Array, Params]]
-"""``penalty(value, grads, params, total, strength, xp) -> (value, grads)``: more in a batch's loss.
-
-``total`` is what the batch counts: the sum of its weights, or its rows. ``grads`` may be changed.
-"""
-
 StepOn: TypeAlias = Callable[[Backend, Any], Callable[..., Any]]
 """``step_on(backend, data)``: a step on a backend, with what is the same in all steps of a run."""
 
@@ -116,7 +110,8 @@ def _training_step(
     optimizer: Optimizer,
     watched: bool,
     parts: Parts | None,
-    penalty: Penalty | None,
+    row_penalty: regularizers.PerRowL2 | None,
+    count_rows: bool,
 ) -> StepOn:
     """Return what makes the training step: forward, loss, backward, update."""
 
@@ -139,10 +134,11 @@ def _training_step(
             if penalties:
                 value, grads = regularizers.penalized(penalties, params, value, grads)
             total = None if weight is None else backend.xp.sum(weight)
-            if penalty is not None:
+            if row_penalty is not None:
                 counts = x.shape[0] if weight is None else total
-                value, grads = penalty(value, grads, params, counts, strength, backend.xp)
+                value, grads = row_penalty.add_to(value, grads, params, counts, strength)
             carry = layout.update(carry, grads, scalars)
+            total = None if count_rows else total
             return carry, StepResult(value, total, prediction if watched else None)
 
         return step
@@ -161,8 +157,6 @@ def training_step(
     backend: Backend,
     seed: int,
     parts: Parts | None = None,
-    penalty: Penalty | None = None,
-    strength: float = 0.0,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it.
 
@@ -173,11 +167,14 @@ def training_step(
         backend: where.
         seed: of what is random in the layers.
         parts: in which the gradient of a batch is computed; None: in one.
-        penalty: more in the loss of a batch; None: nothing.
-        strength: of the penalty.
     """
     layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-    description = layers, loss, penalties, optimizer, bool(objective.metrics), parts, penalty
+    row_penalty, strength = objective.row_penalty, 0.0
+    if row_penalty is not None:  # its strength is data, so that programs are shared
+        row_penalty, strength = replace(row_penalty, strength=0.0), row_penalty.strength
+    watched = bool(objective.metrics)
+    rest = optimizer, watched, parts, row_penalty, objective.count_rows
+    description = layers, loss, penalties, *rest
     if backend.static_shapes:
         data: Any = random.forward_key_array(seed), np.asarray(strength, dtype=backend.dtype_name)
         return _given(data, _compiled_training_step(backend, *description))
@@ -239,7 +236,6 @@ class Trainer:
         self._begun: PartialEpoch | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
         self._forward: Forward | None = None
-        self._penalty: tuple[Penalty | None, float] = None, 0.0
 
     def _gatherers(self) -> list[Gather]:
         """Return what gathers inputs, targets and weights: in the same memory for each block.
@@ -256,9 +252,7 @@ class Trainer:
         """Return the program for batches of a size."""
         parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
         if self._program is None or self._program[0] != parts:
-            step = training_step(
-                self._objective, self._in_program, self.backend, self.seed, parts, *self._penalty
-            )
+            step = training_step(self._objective, self._in_program, self.backend, self.seed, parts)
             self._program = parts, step
         return self._program[1]
 
