@@ -139,7 +139,7 @@ def backends(wanted: str | None) -> list[str]:
     if wanted:
         names = wanted.split(",")
         for name in names:
-            nnbackend.backends.base.get_backend(name)  # says why, if it cannot be used
+            nnbackend.backends.choose.get_backend(name)  # says why, if it cannot be used
         return names
     usable = [status.name for status in nnbackend.available_backends() if status.usable]
     return [name for name in usable if name not in ("array-api-strict", "cupy")]

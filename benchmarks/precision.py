@@ -95,7 +95,7 @@ def main() -> None:
             f"{found.accuracy:.4f}",
         )
         print(f"| {precision} | {' | '.join(figures)} |")
-    print(f"on {nnb.get_backend(arguments.backend, arguments.device).described()}")
+    print(f"on {nnb.get_backend(arguments.backend, arguments.device).description}")
 
 
 if __name__ == "__main__":

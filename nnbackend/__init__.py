@@ -15,7 +15,8 @@ from nnbackend import (
     regularizers,
     schedules,
 )
-from nnbackend.backends.base import Backend, BackendStatus, available_backends, get_backend
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import BackendStatus, available_backends, get_backend
 from nnbackend.core.history import History
 from nnbackend.core.lazy import lazily
 from nnbackend.core.types import Context, Layer

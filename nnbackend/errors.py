@@ -60,12 +60,13 @@ class ModelFileError(ValueError):
 
 
 class OutOfMemoryError(MemoryError):
-    """A device has too little memory; the message says what was asked, what is free, and what would fit.
+    """A device has too little memory; the message says how much was asked for and free, and what to try.
 
     The network keeps its weights; of a fit, those of the last whole epoch.
 
     Attributes:
-        batch_size: rows that would fit at a time, by estimate; None where no estimate can be made.
+        batch_size: the batch size to try next, half of what did not fit; None where a smaller batch is
+            no help or its size is unknown.
     """
 
     def __init__(self, message: str, batch_size: int | None = None) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from nnbackend import data, losses, optimizers
-from nnbackend.backends import base as backends
 from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.choose import get_backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core import random
@@ -37,7 +37,7 @@ from nnbackend.errors import nearest
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference import predictor as inference
 from nnbackend.inspection import summary
-from nnbackend.inspection.out_of_memory import explained, guarded
+from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
 from nnbackend.layers import Sequential
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.layers.output import split_output_activation
@@ -106,7 +106,7 @@ class Network:
         self.layers = layers
         random.seed_key(seed)  # refuses a seed that is not one
         self.seed = int(seed)
-        self.backend = backends.get_backend(backend, device, dtype, precision)
+        self.backend = get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
         self.input_shape: Shape | None = None
         self.output_shape: Shape | None = None
@@ -317,7 +317,7 @@ class Network:
                 outputs that do not fit on the device together.
 
         Raises:
-            OutOfMemoryError: the device has too little memory; the message says what would fit.
+            OutOfMemoryError: the device has too little memory; the message says what to try.
         """
         if self._forward is None:
             self._forward = inference.forward_pass(self.layers, self.backend)
@@ -339,8 +339,11 @@ class Network:
                     self._forward, self.params, x, self.backend, size, bring
                 )
         except Exception as error:
+            rows = x.shape[0] if getattr(x, "shape", ()) else None
             x = bring = None  # let go of, with all that is in the calls below
-            problem = explained(error, self, "predict", {"batch_size": size, "arrays": ()})
+            problem = explain_out_of_memory(
+                error, self.backend, "predict", rows=rows, batch_size=size, release=self._let_go
+            )
             if problem is None:
                 raise
             raise problem from error
@@ -484,7 +487,7 @@ class Network:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
             DataError: data that stream do not fit or cannot be read; the weights of the last whole
                 epoch are kept, as they are when an iterable raises an exception of its own.
-            OutOfMemoryError: the device has too little memory; the message says what would fit. The
+            OutOfMemoryError: the device has too little memory; the message says what to try. The
                 weights of the last whole epoch are kept.
             ResumeError: the checkpoint is of another run; the message says what differs.
             ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
@@ -502,18 +505,18 @@ class Network:
             chosen = optimizers.get(optimizer)
             source = data.source_of(x, y, sample_weight)
             arrays, whole = (x, y, sample_weight), isinstance(chosen, LBFGS)
-            home = placement_for(arrays, self.backend, data_on, None if whole else batch_size)
-            objective = self._objective(loss, metrics, x if source is None else source, home)
+            placement = placement_for(arrays, self.backend, data_on, None if whole else batch_size)
+            objective = self._objective(loss, metrics, x if source is None else source, placement)
             intake = self._intake(objective.loss)
             validation: Samples | data.BatchStream | None = None
             if validation_data is not None:
                 validation = intake.validation(validation_data, epochs, data_on)
             samples: Samples | data.BatchStream
             if source is None:
-                samples = intake.samples(x, y, sample_weight, home=home)
+                samples = intake.samples(x, y, sample_weight, placement=placement)
             else:
                 seed = self.seed if shuffle else None
-                samples = intake.streamed(source, batch_size, seed, epochs)
+                samples = intake.training_stream(source, batch_size, seed, epochs)
             rows = None
             if validation_split is not None:
                 asked = validation_split, self.seed, stratify, groups
@@ -523,7 +526,7 @@ class Network:
                     "stratify and groups belong to validation_split, which is not given"
                 )
             if class_weight is not None:
-                samples = intake.weighted_by_class(samples, class_weight, rows)
+                samples = intake.weigh_by_class(samples, class_weight, rows)
             fitted, measured = objective, None
             if profile:
                 from nnbackend.inspection.profiling import profiled
@@ -653,18 +656,18 @@ class Network:
             metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope(), self._unbuilt_if_refused():
             source = data.source_of(x, y, sample_weight)
-            home = self.backend
+            placement = self.backend
             if source is None:
-                home = data.home((x, y, sample_weight), self.backend, "auto")
-            objective = self._objective(loss, metrics, x if source is None else source, home)
+                placement = data.placement((x, y, sample_weight), self.backend, "auto")
+            objective = self._objective(loss, metrics, x if source is None else source, placement)
             if self._evaluating is None or self._evaluating[0] is not objective.layers:
                 forward = inference.forward_pass(objective.layers, self.backend)
                 self._evaluating = objective.layers, forward
             there, intake = (self.backend, self._evaluating[1]), self._intake(objective.loss)
             if source is not None:
-                with intake.feed(source).epoch(1) as parts:
+                with intake.stream(source).epoch(1) as parts:
                     return evaluation.evaluate_parts(objective, self.params, parts, *there)
-            samples = intake.samples(x, y, sample_weight, home=home)
+            samples = intake.samples(x, y, sample_weight, placement=placement)
             return evaluation.evaluate(objective, self.params, samples, *there)
 
     # Parameters and description
@@ -722,9 +725,9 @@ class Network:
         same = dtype is None and precision is None and not isinstance(spec, Backend)
         if same:
             dtype = self.backend.dtype_name
-        engine = backends.get_backend(spec, device, dtype, precision)
+        engine = get_backend(spec, device, dtype, precision)
         if same:
-            engine = engine.preferring(self.backend.precision)
+            engine = engine.with_precision_if_supported(self.backend.precision)
         other = Network(self.layers, backend=engine, seed=self.seed)
         other._steps, other._epochs = self._steps, self._epochs
         other._frozen = self._frozen
@@ -747,7 +750,7 @@ class Network:
 
     def _owned(self, values: Any, name: str = "the parameter") -> Array:
         """Return a copy of an array on this network's backend."""
-        return self.backend.xp.asarray(data.brought(values, self.backend, name), copy=True)
+        return self.backend.xp.asarray(data.to_backend(values, self.backend, name), copy=True)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write weights and description to one file; see :func:`nnbackend.load`.
@@ -793,9 +796,9 @@ class Network:
                 self._params = self.input_shape = self.output_shape = None
             raise
 
-    def _rows(self, x: Any, name: str = "X", home: Backend | None = None) -> Array:
-        """Return data on the backend, or on another ``home``; build the network from it if need be."""
-        x = data.inputs(x, home or self.backend, self.input_shape, name)
+    def _rows(self, x: Any, name: str = "X", placement: Backend | None = None) -> Array:
+        """Return data on the backend, or on the ``placement``; build the network from it if need be."""
+        x = data.inputs(x, placement or self.backend, self.input_shape, name)
         if self._params is None:
             self.build(tuple(x.shape[1:]))
         return x
@@ -809,7 +812,7 @@ class Network:
         loss: str | Loss,
         watched: Iterable[str | Metric] | Mapping[str, Metric],
         x: Any,
-        home: Backend | None = None,
+        placement: Backend | None = None,
     ) -> Objective:
         """Return what to minimize; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
@@ -817,7 +820,7 @@ class Network:
             if isinstance(x, data.Source):
                 self.build(x.feature_shape())
             else:
-                self._rows(x, home=home)
+                self._rows(x, placement=placement)
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
         return objective_for(*self._body, self.params, self.output_shape or (), chosen, watched)
@@ -883,10 +886,10 @@ def load(
     """
     saved = model_file.read_network(path)
     if dtype is None and precision is None:
-        chosen = backends.get_backend(backend, device, saved.precision.dtype)
-        chosen = chosen.preferring(saved.precision.name)
+        chosen = get_backend(backend, device, saved.precision.dtype)
+        chosen = chosen.with_precision_if_supported(saved.precision.name)
     else:
-        chosen = backends.get_backend(backend, device, dtype, precision)
+        chosen = get_backend(backend, device, dtype, precision)
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
     network.restore(saved.input_shape, saved.params, saved.metadata)
     return network.freeze(*saved.frozen) if saved.frozen else network

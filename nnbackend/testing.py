@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from nnbackend import losses, regularizers
-from nnbackend.backends.base import Backend, available_backends, get_backend
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import available_backends, get_backend
 from nnbackend.core.layer_tree import children
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import flatten, unflatten

@@ -65,7 +65,7 @@ class Machine:
 
     def install(self, monkeypatch: Any) -> None:
         """Put the make-believe in place of CuPy, and let programs be what Backend makes of them."""
-        from nnbackend.backends import base as backends
+        from nnbackend.backends import base, choose
         from nnbackend.backends import cupy as module
         from nnbackend.backends.base import Backend
 
@@ -76,13 +76,13 @@ class Machine:
         }
         for name, fake in modules.items():
             monkeypatch.setitem(sys.modules, name, fake)
-        monkeypatch.setitem(backends._namespaces, self.cupy.ndarray, self.xp)
+        monkeypatch.setitem(base._namespaces, self.cupy.ndarray, self.xp)
         # Kernels of CuPy's own are not what is tested here.
         for name in ("scan", "compile", "recorded", "erf", "loop", "random_bits"):
             if name in vars(module.CuPyBackend):
                 monkeypatch.setattr(module.CuPyBackend, name, getattr(Backend, name))
         monkeypatch.setattr(module, "_copies", {})
-        backends._status.cache_clear()
+        choose._status.cache_clear()
 
     def allocated(self, size: int) -> int:
         """Take memory of the current device from the pool, or from the card; return its number."""

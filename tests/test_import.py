@@ -54,7 +54,7 @@ for name in {names!r}:
 import nnbackend as nnb
 nnb.Network([nnb.Dense(1)]).fit([[1.0]], [1.0], verbose=0)
 for name in {asked!r}:
-    status = nnb.backends.base._status(name)
+    status = nnb.backends.choose._status(name)
     assert status.usable == (name == "numpy"), status
     assert status.usable or "not installed; run: pip install" in status.reason, status
 print("done")

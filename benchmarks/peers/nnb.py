@@ -28,7 +28,7 @@ def factories(kind: str, options: Options) -> dict[str, Callable[..., Any]]:
         if kind == "GPU_STEPS" and backend == "cupy":
             for way in WAYS[1:]:  # the first is what one gets without asking
                 found[f"nnbackend cupy, {way}"] = partial(Way, backend=backend, way=way)
-        if kind == "STEPS" and nnb.backends.base.get_backend(backend).slices_are_views:
+        if kind == "STEPS" and nnb.backends.choose.get_backend(backend).slices_are_views:
             found[f"nnbackend {backend}, own loop"] = partial(OwnLoop, backend=backend)
     return found
 

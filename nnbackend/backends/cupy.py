@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nnbackend.backends.base import Backend, import_library, not_a_device
+from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda import installation
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
+from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.core.functional import is_half
 from nnbackend.core.precision import Precision
@@ -79,11 +80,11 @@ class CuPyBackend(Backend):
     def _portable_device(self) -> Any:
         return int(self.device.id)
 
-    def lacks(self, precision: Precision) -> str:
+    def unsupported_reason(self, precision: Precision) -> str:
         """Return why this device, or this installation, does not have a precision."""
         needs = precision.name if precision.tf32 or precision.half == "bfloat16" else None
         if needs is None:
-            return super().lacks(precision)
+            return super().unsupported_reason(precision)
         if precision.half is not None and self._half(precision.half) is None:
             return "CuPy has bfloat16 from the package ml_dtypes; run: pip install ml_dtypes"
         compiler = self._cupy.cuda.nvrtc.getVersion()
@@ -122,7 +123,7 @@ class CuPyBackend(Backend):
         with self.device:
             return self._cupy.asarray(x)
 
-    def stager(self) -> Callable[[Sequence[Any]], list[Array | None]]:
+    def uploader(self) -> Callable[[Sequence[Any]], list[Array | None]]:
         """Return a function that copies from pinned memory, while the device computes.
 
         The copies have a stream of their own. Device memory that is handed out for them may have been
@@ -159,11 +160,11 @@ class CuPyBackend(Backend):
         """Return the context of this backend's device, with products as precise as asked for."""
         return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
 
-    def read(self, numbers: Any) -> Any:
+    def fetch(self, numbers: Any) -> Any:
         """Return the numbers of many steps on the host in float64."""
         if isinstance(numbers, self._cupy.ndarray):  # a program's losses
             return self.to_numpy(numbers).astype("float64")
-        return super().read(numbers)
+        return super().fetch(numbers)
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by CUDA's own."""
@@ -219,7 +220,9 @@ class CuPyBackend(Backend):
             self._cupy.get_default_memory_pool().free_all_blocks()
         self._cupy.get_default_pinned_memory_pool().free_all_blocks()
 
-    def ran_out(self, error: BaseException) -> bool:
+    def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether CuPy, or CUDA or cuBLAS below it, had too little memory."""
         text = str(error)  # the classes of CUDA's own errors are not for the public
-        return super().ran_out(error) or "MemoryAllocation" in text or "ALLOC_FAILED" in text
+        return (
+            super().is_out_of_memory(error) or "MemoryAllocation" in text or "ALLOC_FAILED" in text
+        )

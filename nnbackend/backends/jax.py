@@ -10,13 +10,10 @@ from typing import Any
 
 import numpy
 
-from nnbackend.backends.base import (
-    Backend,
-    finite_on_host,
-    get_backend,
-    import_library,
-    not_a_device,
-)
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import get_backend
+from nnbackend.backends.host import finite_on_host
+from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
@@ -83,11 +80,11 @@ class JAXBackend(Backend):
     def _owns(self, x: Any) -> bool:
         return isinstance(x, self._jax.Array)
 
-    def lacks(self, precision: Precision) -> str:
+    def unsupported_reason(self, precision: Precision) -> str:
         """Return why this device does not have a precision; GPUs have all."""
         if precision.tf32 and self.device.platform in ("gpu", "cuda"):
             return ""
-        return super().lacks(precision)
+        return super().unsupported_reason(precision)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which products are as precise as asked for, in this thread.
@@ -133,7 +130,7 @@ class JAXBackend(Backend):
         """Return a row of 0 and a 1 for each label, by one program."""
         return _encoder(self.device, self.dtype)(labels, classes)
 
-    def copied(self, tree: Params) -> Params:
+    def copy_tree(self, tree: Params) -> Params:
         """Return a copy of each array, all of them by one program."""
         return _copies()(tree)  # type: ignore[no-any-return]
 
@@ -203,7 +200,7 @@ class JAXBackend(Backend):
         """Run the body as one loop of the program, which holds it once however often it runs."""
         return self._jax.lax.scan(body, carry, self.xp.arange(count, dtype=self.xp.int32))  # type: ignore[no-any-return]
 
-    def read(self, numbers: Any) -> Any:
+    def fetch(self, numbers: Any) -> Any:
         """Return numbers of a scan on the host."""
         return numpy.asarray(numbers, dtype=numpy.float64)
 
@@ -252,9 +249,9 @@ class JAXBackend(Backend):
         peak = figures.get("peak_bytes_in_use", used)
         return Memory(used, figures.get("pool_bytes", used), limit - used, limit, peak)
 
-    def ran_out(self, error: BaseException) -> bool:
+    def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether XLA had too little memory."""
-        return super().ran_out(error) or "RESOURCE_EXHAUSTED" in str(error)
+        return super().is_out_of_memory(error) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 @cache

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import array_api_compat.numpy
 import numpy as np
 
-from nnbackend.backends.base import Backend, Forward, finite_on_host, register_namespace
+from nnbackend.backends.base import Backend, Forward, register_namespace
+from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.replay.prediction import RecordedForward
 from nnbackend.backends.replay.recorder import RecordedArray
 from nnbackend.backends.replay.replayed import ReplayedStep, See
@@ -91,11 +92,11 @@ class NumPyBackend(Backend):
             raise BackendUnavailableError(f"NumPy computes on the CPU only, not on {device!r}")
         return "cpu"
 
-    def lacks(self, precision: Precision) -> str:
+    def unsupported_reason(self, precision: Precision) -> str:
         """Return why NumPy does not have a precision. It has float16, though slowly, without BLAS."""
         if precision.half == "bfloat16":
             return "it has no bfloat16; torch and jax do, also on the CPU"
-        return super().lacks(precision)
+        return super().unsupported_reason(precision)
 
     def _owns(self, x: Any) -> bool:
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
@@ -157,6 +158,6 @@ class NumPyBackend(Backend):
         """Return the context without NumPy's warnings: overflow shows in results, and fit says so."""
         return np.errstate(all="ignore")
 
-    def read(self, numbers: Any) -> np.ndarray[Any, Any]:
+    def fetch(self, numbers: Any) -> np.ndarray[Any, Any]:
         """Return the numbers of many steps as an array."""
         return np.asarray(numbers, dtype=np.float64)

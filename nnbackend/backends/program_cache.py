@@ -21,14 +21,14 @@ from typing import Any, TypeVar
 
 from nnbackend.backends.base import Backend
 
-__all__ = ["shared"]
+__all__ = ["cached_program"]
 
 T = TypeVar("T")
 
 _MOST = 64  # programs of a kind that are kept
 
 
-def shared(build: Callable[..., T]) -> Callable[..., T]:
+def cached_program(build: Callable[..., T]) -> Callable[..., T]:
     """Return ``build(backend, *description)``, which gives what it gave before for equal values.
 
     Only where the backend compiles for static shapes: elsewhere there is nothing to be saved, and a step
@@ -36,7 +36,7 @@ def shared(build: Callable[..., T]) -> Callable[..., T]:
     """
 
     @lru_cache(maxsize=_MOST)
-    def kept(description: _Description) -> T:
+    def kept(description: CacheKey) -> T:
         return build(*description.values)
 
     @wraps(build)
@@ -44,7 +44,7 @@ def shared(build: Callable[..., T]) -> Callable[..., T]:
         if not backend.static_shapes:
             return build(backend, *values)
         try:
-            description = _Description(backend, *values)
+            description = CacheKey(backend, *values)
         except _NoValueError:
             return build(backend, *values)
         found: T = kept(description)
@@ -58,7 +58,7 @@ class _NoValueError(Exception):
     """Something is not described by values alone."""
 
 
-class _Description:
+class CacheKey:
     """Values that describe a program, to be looked up by."""
 
     __slots__ = ("_hash", "_key", "values")
@@ -72,7 +72,7 @@ class _Description:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Description) and self._key == other._key
+        return isinstance(other, CacheKey) and self._key == other._key
 
 
 def _key(value: Any) -> Hashable:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, host_numbers, import_library
+from nnbackend.backends.base import Backend
+from nnbackend.backends.host import host_numbers
+from nnbackend.backends.library import import_library
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
@@ -31,11 +33,11 @@ class StrictBackend(Backend):
         except ValueError as error:
             raise BackendUnavailableError(str(error)) from error
 
-    def lacks(self, precision: Precision) -> str:
+    def unsupported_reason(self, precision: Precision) -> str:
         """Return why it does not have a precision: it has what the standard has."""
         if precision.half is not None:
             return f"the array API standard has no {precision.half}"
-        return super().lacks(precision)
+        return super().unsupported_reason(precision)
 
     def _owns(self, x: Any) -> bool:
         return hasattr(x, "__array_namespace__") and x.__array_namespace__() is self.xp

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from nnbackend.backends.base import Backend, import_library
+from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda.tf32 import Both, TorchProducts
+from nnbackend.backends.library import import_library
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
@@ -38,11 +39,11 @@ class TorchBackend(Backend):
                 f"the device {device!r} is not usable: {first}"
             ) from error
 
-    def lacks(self, precision: Precision) -> str:
+    def unsupported_reason(self, precision: Precision) -> str:
         """Return why this device does not have a precision."""
         if precision.tf32 and self.device.type == "cuda":
             return ""
-        return super().lacks(precision)
+        return super().unsupported_reason(precision)
 
     def _owns(self, x: Any) -> bool:
         return False  # tensors pass through _import, which takes them off the tape
@@ -111,11 +112,11 @@ class TorchBackend(Backend):
             with self._torch.cuda.device(self.device):
                 self._torch.cuda.empty_cache()
 
-    def ran_out(self, error: BaseException) -> bool:
+    def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether a device, or the CPU's allocator, had too little memory."""
         lacking = getattr(self._torch, "OutOfMemoryError", self._torch.cuda.OutOfMemoryError)
         on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-        return super().ran_out(error) or isinstance(error, lacking) or on_cpu
+        return super().is_out_of_memory(error) or isinstance(error, lacking) or on_cpu
 
 
 def _writable(x: Any) -> Any:

@@ -167,7 +167,7 @@ class Run:
             "dtype": network.backend.dtype_name,
             "precision": network.backend.precision,
             "seed": network.seed,
-            "where": network.backend.described(),
+            "where": network.backend.description,
         }
 
     @cached_property

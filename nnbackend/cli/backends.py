@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 import nnbackend as nnb
-from nnbackend.backends.base import BackendStatus
+from nnbackend.backends.choose import BackendStatus
 from nnbackend.backends.memory import Device, in_words
 from nnbackend.cli.common import Debug, Json, print_json, print_table, printable, reporting, say
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from nnbackend.activations import ACTIVATIONS
-from nnbackend.backends.base import Backend, get_backend
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import get_backend
 from nnbackend.backends.memory import in_words
 from nnbackend.cli.common import (
     BackendName,
@@ -376,7 +377,7 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
         f"{settings.loss}, {settings.optimizer}{_rates(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "
-        f"{network.backend.numbers()}, seed {settings.seed}",
+        f"{network.backend.precision_label}, seed {settings.seed}",
     }
 
 

@@ -3,7 +3,7 @@
 The dtype is what parameters, losses, gradients and the optimizer's state are kept in: float32 or
 float64. The precision says in what matrix products and activations are computed. It is a choice of a
 network; None is that of the dtype. Which backend has which, and why not, each says itself
-(``Backend.lacks``).
+(``Backend.unsupported_reason``).
 """
 
 from __future__ import annotations

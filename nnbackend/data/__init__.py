@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from nnbackend.core.lazy import lazily
 from nnbackend.data.host_data import (
     fits_in_memory,
-    home,
     host_backend,
-    on_device,
+    is_on_device,
     outputs_of,
-    staged,
+    placement,
+    stage_ahead,
 )
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
 from nnbackend.data.stream import BatchStream
-from nnbackend.data.validate import brought, check_finite, check_rows, inputs, targets
+from nnbackend.data.validate import check_finite, check_rows, inputs, targets, to_backend
 
 if TYPE_CHECKING:
     from nnbackend.data.cross_validation import CrossValidation, cross_validate
@@ -33,21 +33,21 @@ __all__ = [
     "Dataset",
     "MemoryMap",
     "Source",
-    "brought",
     "check_finite",
     "check_rows",
     "cross_validate",
     "fits_in_memory",
     "folds",
-    "home",
     "host_backend",
     "inputs",
-    "on_device",
+    "is_on_device",
     "outputs_of",
+    "placement",
     "source_of",
     "split",
-    "staged",
+    "stage_ahead",
     "targets",
+    "to_backend",
 ]
 
 __getattr__, __dir__ = lazily(

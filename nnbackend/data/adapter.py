@@ -11,7 +11,7 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.core.types import Shape
 from nnbackend.data import host_data, validate
-from nnbackend.data.class_weight import ClassWeight, by_class
+from nnbackend.data.class_weight import ClassWeight, weigh_rows_by_class
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Source, source_of
 from nnbackend.data.stream import BatchStream
@@ -29,12 +29,12 @@ def placement_for(
     arrays: tuple[Any, Any, Any], backend: Backend, data_on: str, batch_size: int | None
 ) -> Backend:
     """Return where inputs, targets and weights of a fit are to lie: see its ``data_on``."""
-    home = host_data.home(arrays, backend, data_on)
-    if home is backend:
-        return home
+    placement = host_data.placement(arrays, backend, data_on)
+    if placement is backend:
+        return placement
     # A step that takes all rows needs all of them there.
     whole = batch_size is None or batch_size >= math.prod(np.shape(arrays[0])[:1])
-    return backend if whole else home
+    return backend if whole else placement
 
 
 class DataAdapter:
@@ -54,14 +54,14 @@ class DataAdapter:
         self._input_shape, self._output_shape = input_shape, output_shape
 
     def samples(
-        self, x: Any, y: Any, weight: Any = None, prefix: str = "", home: Backend | None = None
+        self, x: Any, y: Any, weight: Any = None, prefix: str = "", placement: Backend | None = None
     ) -> Samples:
-        """Return checked samples on the backend, or on the host if that is their ``home``.
+        """Return checked samples on the backend, or on the host if that is their ``placement``.
 
         Raises:
             ValueError, TypeError: they do not fit; the message calls them ``prefix`` X and y.
         """
-        backend = home or self._backend
+        backend = placement or self._backend
         rows = validate.inputs(x, backend, self._input_shape, f"{prefix}X")
         target = validate.targets(y, backend, self._loss, self._output_shape, rows, f"{prefix}y")
         weight = validate.weights(weight, backend, int(rows.shape[0]))
@@ -69,7 +69,7 @@ class DataAdapter:
             rows, target, weight
         )
 
-    def feed(
+    def stream(
         self,
         source: Source,
         batch_size: int | None = BATCH_ROWS,
@@ -87,7 +87,7 @@ class DataAdapter:
         shapes = self._input_shape, self._output_shape
         return BatchStream(source, self._backend, self._loss, shapes, batch_size, seed, name)
 
-    def streamed(
+    def training_stream(
         self, source: Source, batch_size: int | None, seed: int | None, epochs: int
     ) -> BatchStream:
         """Return the feed of a source to learn from."""
@@ -96,7 +96,7 @@ class DataAdapter:
                 "batches are steps as they are given: leave batch_size out, or have their rows "
                 "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
             )
-        return self.feed(source, batch_size, seed, epochs)
+        return self.stream(source, batch_size, seed, epochs)
 
     def validation(self, given: Any, epochs: int, data_on: str) -> Samples | BatchStream:
         """Return what is evaluated after each epoch."""
@@ -110,9 +110,9 @@ class DataAdapter:
             raise ValueError(_NOT_VALIDATION)
         source = source_of(x, y, weight)
         if source is not None:
-            return self.feed(source, epochs=epochs, name="validation ")
-        home = host_data.home((x, y, weight), self._backend, data_on)
-        return self.samples(x, y, weight, "validation ", home)
+            return self.stream(source, epochs=epochs, name="validation ")
+        placement = host_data.placement((x, y, weight), self._backend, data_on)
+        return self.samples(x, y, weight, "validation ", placement)
 
     def split(
         self,
@@ -128,15 +128,17 @@ class DataAdapter:
             raise ValueError("what streams cannot be split; give validation_data")
         from nnbackend.data.splits import split
 
-        classes = validate.host(y) if stratify else None
+        classes = validate.to_host(y) if stratify else None
         kept, held_out = split(len(samples), fraction, seed, classes=classes, groups=groups)
         if samples.weight is not None:
-            home = samples.home(self._backend)
+            placement = samples.placement(self._backend)
             for part in (kept, held_out):
-                _check_some_weight(samples.weight, part, home, " of either part of the split")
+                _check_positive_weight(
+                    samples.weight, part, placement, " of either part of the split"
+                )
         return kept, samples.take(held_out, self._backend)
 
-    def weighted_by_class(
+    def weigh_by_class(
         self, samples: Samples | BatchStream, class_weight: ClassWeight, rows: Any
     ) -> Samples:
         """Return the samples with weights by class, of which ``rows`` are learned from."""
@@ -145,17 +147,19 @@ class DataAdapter:
                 "class_weight needs all classes at hand, and what streams does not show them: "
                 "give a weight for each row with the batches"
             )
-        classes, home = (self._output_shape or (1,))[-1], samples.home(self._backend)
+        classes, placement = (self._output_shape or (1,))[-1], samples.placement(self._backend)
         given = {"weight": samples.weight, "rows": rows}
-        by = by_class(class_weight, samples.y, self._loss, home, classes, **given)
+        by = weigh_rows_by_class(class_weight, samples.y, self._loss, placement, classes, **given)
         samples = dataclasses.replace(samples, class_weight=by)
         where = " that are learned from, with class_weight"
-        _check_some_weight(samples.learned().weight, rows, home, where)
+        _check_positive_weight(samples.learned().weight, rows, placement, where)
         return samples
 
 
-def _check_some_weight(weight: Any, rows: Any, home: Backend, where: str) -> None:
-    """Check that of some rows (None: of all) one has a weight; ``home`` is where the weights are."""
+def _check_positive_weight(weight: Any, rows: Any, placement: Backend, where: str) -> None:
+    """Check that of some rows (None: all), whose weights are on ``placement``, one has a weight."""
     if rows is not None:
-        weight = home.xp.take(weight, home.asarray(rows, dtype=home.xp.int32), axis=0)
-    validate.check_some_weight(weight, home, where)
+        weight = placement.xp.take(
+            weight, placement.asarray(rows, dtype=placement.xp.int32), axis=0
+        )
+    validate.check_positive_weight(weight, placement, where)

@@ -14,13 +14,13 @@ from nnbackend.core.types import Array
 from nnbackend.errors import unknown_name
 from nnbackend.losses import LOSSES, Loss, trait
 
-__all__ = ["ClassWeight", "by_class"]
+__all__ = ["ClassWeight", "weigh_rows_by_class"]
 
 ClassWeight = Mapping[int, float] | str
 """``{class: weight}``, where 1 goes for what is left out, or ``"balanced"``."""
 
 
-def by_class(
+def weigh_rows_by_class(
     spec: ClassWeight,
     y: Array,
     loss: Loss,

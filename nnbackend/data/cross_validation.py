@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nnbackend.core.history import History
 from nnbackend.data.splits import folds as parts_of
-from nnbackend.data.validate import brought, host
+from nnbackend.data.validate import to_backend, to_host
 
 if TYPE_CHECKING:
     from nnbackend.network import Network
@@ -83,9 +83,9 @@ def cross_validate(
     """
     backend = network.backend
     with backend.scope():
-        arrays = [brought(a, backend, n) for a, n in ((x, "X"), (y, "y"))]
+        arrays = [to_backend(a, backend, n) for a, n in ((x, "X"), (y, "y"))]
         if sample_weight is not None:
-            arrays.append(brought(sample_weight, backend, "sample_weight"))
+            arrays.append(to_backend(sample_weight, backend, "sample_weight"))
         rows = {int(a.shape[0]) if a.shape else 0 for a in arrays}
         if len(rows) > 1:
             raise ValueError(
@@ -95,7 +95,7 @@ def cross_validate(
             rows.pop(),
             folds,
             network.seed if seed is None else seed,
-            classes=host(y) if stratified else None,
+            classes=to_host(y) if stratified else None,
             groups=groups,
         )
     figures, histories = [], []

@@ -18,7 +18,14 @@ from nnbackend.core.checks import check_size
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Shape
 from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
-from nnbackend.data.sources import PREFETCH, SHUFFLE_BUFFER, Chunk, Chunks, Source, checked_prefetch
+from nnbackend.data.sources import (
+    PREFETCH_BLOCKS,
+    SHUFFLE_BUFFER,
+    Chunk,
+    Chunks,
+    Source,
+    check_prefetch,
+)
 from nnbackend.errors import DataError, unknown_name
 
 __all__ = ["Dataset"]
@@ -61,12 +68,12 @@ class Dataset(Source):
         features: Sequence[str] | None = None,
         weight: str | None = None,
         shuffle_buffer: int = SHUFFLE_BUFFER,
-        prefetch: int = PREFETCH,
+        prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
         pyarrow_module()
         self.files = found(files)
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        self.prefetch = checked_prefetch(prefetch)
+        self.prefetch = check_prefetch(prefetch)
         columns = columns_of(self.files[0])
         self._one_target = isinstance(target, str)
         self.target = [target] if isinstance(target, str) else list(target)

@@ -13,30 +13,31 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, Forward, get_backend
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array, Params
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
 from nnbackend.inference.predictor import BATCH_ROWS, batch_rows
 
 __all__ = [
-    "PLACES",
-    "SHARE",
+    "MEMORY_SHARE",
+    "PLACEMENTS",
     "HostSamples",
     "fits_in_memory",
-    "home",
     "host_backend",
-    "on_device",
+    "is_on_device",
     "outputs_of",
-    "staged",
+    "placement",
+    "stage_ahead",
 ]
 
-PLACES = ("auto", "device", "host")
+PLACEMENTS = ("auto", "device", "host")
 """What ``data_on`` may be."""
-SHARE = 0.5
+MEMORY_SHARE = 0.5
 """What data may take of the free memory. The rest is for parameters, activations and blocks."""
-_SMALL = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
-_AHEAD = 2  # blocks that are prepared while one is worked on
+_ALWAYS_FITS_BYTES = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
+_BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
 
 
 def host_backend(backend: Backend) -> Backend:
@@ -44,7 +45,7 @@ def host_backend(backend: Backend) -> Backend:
     return get_backend("numpy", dtype=backend.dtype_name)
 
 
-def home(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
+def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
     """Return the backend on which arrays are to lie: the one that computes, or NumPy on the host.
 
     Args:
@@ -56,10 +57,10 @@ def home(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
     Raises:
         ValueError: ``data_on`` is something else.
     """
-    if data_on not in PLACES:
+    if data_on not in PLACEMENTS:
         raise ValueError(f"data_on must be 'auto', 'device' or 'host', got {data_on!r}")
     if data_on == "auto":
-        stay = not any(map(on_device, arrays)) and not fits_in_memory(backend, arrays)
+        stay = not any(map(is_on_device, arrays)) and not fits_in_memory(backend, arrays)
     else:
         stay = data_on == "host"
     return host_backend(backend) if stay else backend
@@ -69,29 +70,29 @@ def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
     """Return whether there is room for arrays on the device of a backend."""
     itemsize = 8 if backend.dtype_name == "float64" else 4
     size = itemsize * sum(math.prod(getattr(array, "shape", (0,))) for array in arrays)
-    if size <= _SMALL:
+    if size <= _ALWAYS_FITS_BYTES:
         return True
     memory = backend.memory()
-    return memory is None or size <= SHARE * memory.free
+    return memory is None or size <= MEMORY_SHARE * memory.free
 
 
-def on_device(array: Any) -> bool:
+def is_on_device(array: Any) -> bool:
     """Return whether an array lies in a device's memory rather than the host's."""
     device = getattr(array, "__dlpack_device__", None)
     return device is not None and device()[0] != 1  # DLPack's number of the CPU
 
 
-def staged(
+def stage_ahead(
     parts: Callable[[], Iterator[tuple[Any, ...]]], backend: Backend
 ) -> ReadAhead[list[Array | None]]:
     """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
-    stage = backend.stager()  # here: it notes on which stream the steps are computed
+    stage = backend.uploader()  # here: it notes on which stream the steps are computed
 
     def brought() -> Iterator[list[Array | None]]:
         for part in parts():
             yield stage(part)
 
-    return ReadAhead(brought, _AHEAD)
+    return ReadAhead(brought, _BLOCKS_AHEAD)
 
 
 def outputs_of(
@@ -118,7 +119,7 @@ def outputs_of(
         for first in range(0, len(x), size):
             yield (check(x[first : first + size], first),)
 
-    with staged(parts, backend) as batches:
+    with stage_ahead(parts, backend) as batches:
         for (rows,) in batches:
             yield forward(params, rows)
 
@@ -129,7 +130,7 @@ class HostSamples(Samples):
 
     on_host: ClassVar[bool] = True
 
-    def home(self, backend: Backend) -> Backend:
+    def placement(self, backend: Backend) -> Backend:
         """Return NumPy."""
         return host_backend(backend)
 
@@ -155,7 +156,7 @@ class HostSamples(Samples):
                 yield part.x, part.y, part.weight, part.class_weight
 
         sizes = [min(batch_size, rows - start) for start in starts]
-        return _Blocks(staged(gathered, backend), sizes)
+        return _Blocks(stage_ahead(gathered, backend), sizes)
 
     def outputs(
         self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
@@ -166,7 +167,7 @@ class HostSamples(Samples):
 
     def targets(self, backend: Backend) -> tuple[Array, Array | None]:
         """Return targets and weights, on the device."""
-        y, weight = backend.stager()((self.y, self.weight))
+        y, weight = backend.uploader()((self.y, self.weight))
         return y, weight
 
 

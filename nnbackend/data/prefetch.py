@@ -14,8 +14,8 @@ __all__ = ["ReadAhead"]
 
 T = TypeVar("T")
 
-_GLANCE = 0.2  # seconds; how often a thread that waits looks whether the other one is still there
-_PATIENCE = 5.0  # seconds that a reader is given to end what it is at
+_POLL_SECONDS = 0.2  # how often a thread that waits looks whether the other one is still there
+_JOIN_SECONDS = 5.0  # that a reader is given to end what it is doing
 
 
 class ReadAhead(Generic[T]):
@@ -65,7 +65,7 @@ class ReadAhead(Generic[T]):
         if self._thread is not None:
             with contextlib.suppress(queue.Empty):
                 self._items.get_nowait()  # room for a reader that waits for it
-            self._thread.join(_PATIENCE)
+            self._thread.join(_JOIN_SECONDS)
 
     def __iter__(self) -> Iterator[T]:
         while True:
@@ -89,7 +89,7 @@ class ReadAhead(Generic[T]):
                 return "end", None
         while True:
             try:
-                return self._items.get(timeout=_GLANCE)
+                return self._items.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if self._thread.is_alive():
                     continue
@@ -120,7 +120,7 @@ class ReadAhead(Generic[T]):
         """Wait until there is room; return False if nobody wants it any more."""
         while not self._closed.is_set():
             try:
-                self._items.put(message, timeout=_GLANCE)
+                self._items.put(message, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return True

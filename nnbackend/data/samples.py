@@ -11,13 +11,13 @@ from nnbackend.backends.base import Backend, Forward
 from nnbackend.core.types import Array, Params
 from nnbackend.inference.predictor import BATCH_ROWS, forward_in_batches
 
-__all__ = ["Gather", "Samples", "taking"]
+__all__ = ["Gather", "Samples", "row_copier"]
 
 Gather: TypeAlias = Callable[[Array, Array], Array]
 """``gather(x, rows)``: the rows with the given numbers, in that order."""
 
 
-def taking(backend: Backend) -> Gather:
+def row_copier(backend: Backend) -> Gather:
     """Return what gathers rows in memory of their own."""
     return lambda x, rows: backend.xp.take(x, rows, axis=0)
 
@@ -44,7 +44,7 @@ class Samples:
     def __len__(self) -> int:
         return int(self.x.shape[0])
 
-    def home(self, backend: Backend) -> Backend:
+    def placement(self, backend: Backend) -> Backend:
         """Return the backend whose arrays these are, in a network that computes on ``backend``."""
         return backend
 
@@ -86,7 +86,7 @@ class Samples:
             gather: what takes them from each array; None: rows get memory of their own.
         """
         index = backend.asarray(rows, dtype=backend.xp.int32)
-        each = gather or [taking(backend)] * len(self.arrays)
+        each = gather or [row_copier(backend)] * len(self.arrays)
         return Samples(
             *(
                 None if a is None else take(a, index)

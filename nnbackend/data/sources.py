@@ -26,7 +26,7 @@ __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_
 
 SHUFFLE_BUFFER = 16_384
 """Rows that are shuffled together, unless a source is told otherwise."""
-PREFETCH = 2
+PREFETCH_BLOCKS = 2
 _CHUNK_ROWS = 1024  # rows that are read together from a memory map
 
 
@@ -69,7 +69,7 @@ class Source(ABC):
     whole_batches: bool = False
     single_use: bool = False
     shuffle_buffer: int = SHUFFLE_BUFFER
-    prefetch: int = PREFETCH
+    prefetch: int = PREFETCH_BLOCKS
 
     @abstractmethod
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
@@ -131,7 +131,7 @@ class Batches(Source):
         *,
         steps: int | None = None,
         shuffle_buffer: int | None = None,
-        prefetch: int = PREFETCH,
+        prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
         if not callable(batches) and not isinstance(batches, Iterable):
             raise TypeError(
@@ -143,7 +143,7 @@ class Batches(Source):
         self.whole_batches = shuffle_buffer is None
         if shuffle_buffer is not None:
             self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        self.prefetch = checked_prefetch(prefetch)
+        self.prefetch = check_prefetch(prefetch)
         self._once = not callable(batches) and iter(batches) is batches
         self._peeked: list[Any] = []
         self.single_use = self._once and steps is None
@@ -219,7 +219,7 @@ class MemoryMap(Source):
         sample_weight: Any = None,
         *,
         shuffle_buffer: int = SHUFFLE_BUFFER,
-        prefetch: int = PREFETCH,
+        prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
         self._arrays = tuple(
             a if a is None or isinstance(a, np.ndarray) else np.asarray(a)
@@ -238,7 +238,7 @@ class MemoryMap(Source):
                 )
         self.rows, self._shape = shape[0], tuple(shape[1:])
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        self.prefetch = checked_prefetch(prefetch)
+        self.prefetch = check_prefetch(prefetch)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return chunks of neighboring rows; see :meth:`Source.chunks`."""
@@ -314,7 +314,7 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
     return None
 
 
-def checked_prefetch(value: Any) -> int:
+def check_prefetch(value: Any) -> int:
     """Return a number of blocks to prepare ahead, 0 or more."""
     return 0 if value == 0 and not isinstance(value, bool) else check_size("prefetch", value)
 

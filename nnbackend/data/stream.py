@@ -17,7 +17,7 @@ from nnbackend.backends.base import Backend
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Shape
 from nnbackend.data import validate
-from nnbackend.data.host_data import host_backend, on_device
+from nnbackend.data.host_data import host_backend, is_on_device
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Chunk, Source
@@ -59,7 +59,7 @@ class BatchStream:
             raise ValueError("data that stream need a batch_size; all rows at once do not fit")
         self._source = source
         self._backend = backend
-        self._border = _Border(backend, loss, shapes, name, host=not source.whole_batches)
+        self._border = ChunkValidator(backend, loss, shapes, name, host=not source.whole_batches)
         self._size = batch_size or 1
         self._seed = seed
         self._largest = 0
@@ -71,7 +71,7 @@ class BatchStream:
             return self._source.batches
         return None if self._source.rows is None else math.ceil(self._source.rows / self._size)
 
-    def described(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """Return by what a run that goes on later recognizes the data."""
         source = self._source
         return {
@@ -88,7 +88,7 @@ class BatchStream:
             number: of the epoch, from 1.
             block_steps: steps of a block; None: as many as fit a fixed amount of memory.
         """
-        stage = self._backend.stager()  # here: it notes on which stream the steps are computed
+        stage = self._backend.uploader()  # here: it notes on which stream the steps are computed
         return ReadAhead(lambda: self._blocks(number, block_steps, stage), self._source.prefetch)
 
     def _blocks(
@@ -102,8 +102,8 @@ class BatchStream:
             rows: Iterator[Samples] = (self._border(chunk) for chunk in chunks)
             if not source.whole_batches:
                 if order is not None:
-                    rows = shuffled(rows, source.shuffle_buffer, order.child("rows"))
-                rows = regrouped(rows, self._size, block_steps)
+                    rows = shuffle_rows(rows, source.shuffle_buffer, order.child("rows"))
+                rows = regroup(rows, self._size, block_steps)
             for samples in rows:
                 weightless = weightless and _weightless(samples.weight)
                 size = self._step_rows(len(samples)) if source.whole_batches else self._size
@@ -120,7 +120,7 @@ class BatchStream:
         return self._largest if self._backend.static_shapes else rows
 
 
-class _Border:
+class ChunkValidator:
     """Checks the chunks of a source, and gives rows and targets the shapes that the loss takes.
 
     What lies on the host is checked there. What lies on a device stays there, unless all has to come
@@ -143,7 +143,7 @@ class _Border:
             DataError: they do not fit.
         """
         backend = self._host
-        if any(map(on_device, chunk[:3])):
+        if any(map(is_on_device, chunk[:3])):
             if self._all_on_host:
                 chunk = self._on_host(chunk)
             else:
@@ -166,7 +166,7 @@ class _Border:
         """Return a chunk without arrays on a device."""
         move = self._backend.to_numpy
         x, y, weight = (
-            move(self._backend._import(a, None)) if on_device(a) else a for a in chunk[:3]
+            move(self._backend._import(a, None)) if is_on_device(a) else a for a in chunk[:3]
         )
         return chunk._replace(x=x, y=y, weight=weight)
 
@@ -177,7 +177,7 @@ def _own(array: Any, given: Any) -> Any:
     return array.copy() if shared else array
 
 
-def shuffled(parts: Iterator[Samples], capacity: int, order: Generator) -> Iterator[Samples]:
+def shuffle_rows(parts: Iterator[Samples], capacity: int, order: Generator) -> Iterator[Samples]:
     """Yield the rows in random order within a buffer; it does not depend on how they were cut.
 
     Whenever the buffer is full it is shuffled, and half of it leaves. What is left at the end is
@@ -193,20 +193,20 @@ def shuffled(parts: Iterator[Samples], capacity: int, order: Generator) -> Itera
             count += stop - start
             start = stop
             if count == capacity:
-                pool, rows = joined(held), order.permutation(count)
+                pool, rows = concat_samples(held), order.permutation(count)
                 held.clear()
                 half = (count + 1) // 2
-                yield rows_of(pool, rows[:half])
-                held.append(rows_of(pool, rows[half:]))
+                yield take_rows(pool, rows[:half])
+                held.append(take_rows(pool, rows[half:]))
                 count -= half
                 del pool
     if held:
-        pool = joined(held)
+        pool = concat_samples(held)
         held.clear()
-        yield rows_of(pool, order.permutation(count))
+        yield take_rows(pool, order.permutation(count))
 
 
-def regrouped(
+def regroup(
     parts: Iterator[Samples], size: int, block_steps: int | None = None
 ) -> Iterator[Samples]:
     """Yield the rows in blocks of whole batches; only the last batch may be smaller.
@@ -227,7 +227,7 @@ def regrouped(
         count += len(part)
         if count < block_steps * size:
             continue
-        pool, start = joined(held), 0
+        pool, start = concat_samples(held), 0
         while count - start >= block_steps * size:
             yield pool.slice(start, start + block_steps * size)
             start += block_steps * size
@@ -235,10 +235,10 @@ def regrouped(
         count -= start
         del pool
     if count:
-        yield joined(held)
+        yield concat_samples(held)
 
 
-def joined(parts: Sequence[Samples]) -> Samples:
+def concat_samples(parts: Sequence[Samples]) -> Samples:
     """Return rows on the host together."""
     if len(parts) == 1:
         return parts[0]
@@ -246,7 +246,7 @@ def joined(parts: Sequence[Samples]) -> Samples:
     return Samples(*(None if a[0] is None else np.concatenate(a) for a in arrays))
 
 
-def rows_of(samples: Samples, rows: Any) -> Samples:
+def take_rows(samples: Samples, rows: Any) -> Samples:
     """Return copies of rows on the host."""
     arrays = (samples.x, samples.y, samples.weight)
     return Samples(*(None if a is None else np.take(a, rows, axis=0) for a in arrays))

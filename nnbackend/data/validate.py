@@ -8,19 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, host_numbers
+from nnbackend.backends.base import Backend
+from nnbackend.backends.host import host_numbers
 from nnbackend.core.types import Array, Shape
 from nnbackend.losses import Loss, trait
 
 __all__ = [
     "CLASS_KINDS",
-    "brought",
     "check_finite",
+    "check_positive_weight",
     "check_rows",
-    "check_some_weight",
-    "host",
     "inputs",
     "targets",
+    "to_backend",
+    "to_host",
     "weights",
 ]
 
@@ -47,7 +48,7 @@ def inputs(
     """
     if x is None:
         raise TypeError(f"{name} is None: there are no data")
-    array = brought(x, backend, name)
+    array = to_backend(x, backend, name)
     check_rows(tuple(array.shape), input_shape, name)
     check_finite(array, backend, name, first)
     return array
@@ -154,11 +155,11 @@ def weights(
     check_finite(array, near, "sample_weight", first)
     _check_range(array, 0.0, math.inf, near, "sample_weight must not be negative")
     if whole:
-        check_some_weight(array, near)
+        check_positive_weight(array, near)
     return _handed_over(array, array, w, backend)
 
 
-def check_some_weight(weight: Array | None, backend: Backend, where: str = "") -> None:
+def check_positive_weight(weight: Array | None, backend: Backend, where: str = "") -> None:
     """Raise a ValueError if no row has a weight; ``where`` ends the message."""
     if weight is not None and float(backend.xp.sum(weight)) == 0.0:
         raise ValueError(f"sample_weight must not be zero for all rows{where}")
@@ -191,7 +192,7 @@ def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> N
     )
 
 
-def brought(x: Any, backend: Backend, name: str) -> Array:
+def to_backend(x: Any, backend: Backend, name: str) -> Array:
     """Return ``x`` on the backend.
 
     Raises:
@@ -210,7 +211,7 @@ def _named(bring: Callable[[Any], Array], x: Any, name: str) -> Array:
         raise TypeError(f"{name}: {error}") from error
 
 
-def host(values: Any) -> np.ndarray[Any, Any]:
+def to_host(values: Any) -> np.ndarray[Any, Any]:
     """Return values of any kind, also texts, as a NumPy array."""
     try:
         return host_numbers(values)

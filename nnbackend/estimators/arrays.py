@@ -11,7 +11,8 @@ import scipy.sparse
 from array_api_compat import array_namespace, device
 from sklearn import get_config
 
-from nnbackend.backends.base import Backend, get_backend
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array
 from nnbackend.data.samples import Gather, Samples
 

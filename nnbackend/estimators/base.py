@@ -17,7 +17,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from nnbackend import metrics
 from nnbackend.activations import ACTIVATIONS
-from nnbackend.backends.base import BACKENDS, Backend
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import BACKENDS
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
 from nnbackend.core.types import Layer, Params
@@ -77,7 +78,7 @@ class NeuralEstimator(PredictingEstimator):
         "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
         "device": "no_validation",
         "precision": [StrOptions(set(PRECISIONS)), None],
-        "data_on": [StrOptions(set(host_data.PLACES))],
+        "data_on": [StrOptions(set(host_data.PLACEMENTS))],
         "validation_data": [tuple, list, None],
         "callbacks": [tuple, list, None],
         "metrics": [str, tuple, list, dict, None],

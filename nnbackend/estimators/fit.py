@@ -13,6 +13,7 @@ from sklearn.model_selection import train_test_split
 
 from nnbackend import optimizers
 from nnbackend.backends.base import Backend
+from nnbackend.core.history import History
 from nnbackend.core.types import Params
 from nnbackend.data.samples import Samples
 from nnbackend.estimators.arrays import on_host
@@ -21,7 +22,6 @@ from nnbackend.estimators.stopping import Stopping
 from nnbackend.inference import predictor
 from nnbackend.losses import Loss
 from nnbackend.optimizers import LBFGS, Optimizer
-from nnbackend.core.history import History
 from nnbackend.training.loop import Loop
 from nnbackend.training.objective import Objective
 from nnbackend.training.trainer import Trainer

@@ -13,7 +13,9 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from nnbackend.backends.base import Backend, Forward, finite_on_host, get_backend
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.choose import get_backend
+from nnbackend.backends.host import finite_on_host
 from nnbackend.core.tree import leaves, tree_map
 from nnbackend.core.types import Array, Params
 from nnbackend.errors import BackendUnavailableError
@@ -174,7 +176,7 @@ class PredictingEstimator(BaseEstimator):
         try:
             backend = self._backend_for(self._result_home(), self._dtype)
             same = backend.dtype_name == self._dtype
-            return backend if same else backend.like(dtype=self._dtype)
+            return backend if same else backend.replace(dtype=self._dtype)
         except BackendUnavailableError as error:
             warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=5)
             return get_backend("numpy", None, self._dtype)

@@ -59,7 +59,7 @@ def evaluate_parts(
         if objective.metrics:
             kept.append(rows)
         del part
-    weighted = zip(figures.backend.read(losses), masses, strict=True)
+    weighted = zip(figures.backend.fetch(losses), masses, strict=True)
     loss = sum(loss * mass for loss, mass in weighted) / sum(masses) + figures.penalty(params)
     if not kept:
         return {"loss": float(loss)}

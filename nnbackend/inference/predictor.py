@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from nnbackend.backends.base import Backend, Forward
-from nnbackend.backends.program_cache import shared
+from nnbackend.backends.program_cache import cached_program
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import leaves
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
@@ -19,7 +19,7 @@ BATCH_ROWS = 4096  # rows of a forward pass outside training
 _FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 
 
-@shared
+@cached_program
 def _forward_pass(backend: Backend, layers: Layer) -> Forward:
     def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
         ctx, network = Context(backend), computed(layers, backend)

@@ -131,7 +131,7 @@ class _Host(NumPyBackend):
         host.chunk, host.slices_are_views = backend.chunk, backend.slices_are_views  # type: ignore[misc]
         return host
 
-    def lacks(self, precision: Precision) -> str:
+    def unsupported_reason(self, precision: Precision) -> str:
         """Return that it lacks nothing: what is computed does not matter."""
         return ""
 

@@ -1,54 +1,98 @@
-"""When memory runs out: a message that helps, and the memory given back."""
+"""When a device's memory runs out: an error that says what to do, and the memory given back."""
 
 from __future__ import annotations
 
 import functools
 import gc
 import inspect
-import math
 import re
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nnbackend.backends.base import Backend
 from nnbackend.backends.memory import Memory, in_words
 from nnbackend.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
-    from nnbackend.inspection.memory_estimate import Footprint
     from nnbackend.network import Network
 
-__all__ = ["explained", "guarded"]
+__all__ = ["explain_out_of_memory", "guarded"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_SHARE = 0.9  # of the free memory that a batch is thought to fit in: pools waste some
+
+def explain_out_of_memory(
+    error: Exception,
+    backend: Backend,
+    doing: str,
+    *,
+    rows: int | None = None,
+    batch_size: int | None = None,
+    accumulate: int = 1,
+    data_on: str = "host",
+    release: Callable[[], None] | None = None,
+) -> OutOfMemoryError | None:
+    """Return the error to raise if memory ran out, and give the memory back; None for other errors.
+
+    Call it where the caller's own variables hold none of the arrays of the attempt.
+
+    Args:
+        error: what was raised.
+        backend: the backend that computed.
+        doing: the name of the method that was called, or what was to be stored.
+        rows: how many rows there are; None: unknown.
+        batch_size: the batch size that was asked for; None: all rows, or batches as they come.
+        accumulate: in how many parts a batch was computed.
+        data_on: where the data of a fit are kept, see ``Network.fit``.
+        release: called before the memory is given back, to drop what else holds arrays.
+    """
+    if not isinstance(error, OutOfMemoryError) and not backend.is_out_of_memory(error):
+        return None
+    memory = _read_memory(backend)
+    _release_frames(error)
+    if release is not None:
+        release()
+    gc.collect()
+    backend.free_memory()
+    if isinstance(error, OutOfMemoryError):  # explained already, by a call in between
+        return None
+    call = doing if batch_size is None else f"{doing} with batch_size={batch_size}"
+    sizes = [size for size in (rows, batch_size) if size is not None]
+    smaller = min(sizes) // 2 if sizes else None
+    advice = _advise(doing, smaller, accumulate, data_on)
+    text = f"{backend.device_name()} has too little memory for {call}{_requested(error)}"
+    in_batches = doing in ("fit", "partial_fit", "predict")
+    return OutOfMemoryError(
+        " ".join([f"{text}{_describe_memory(memory)}.", *advice]),
+        smaller or None if in_batches else None,
+    )
 
 
 def guarded(doing: str) -> Callable[[F], F]:
-    """Return a decorator for methods of a network, under which a lack of memory is explained.
-
-    It stands outside the method: when it is reached the method's own variables can be let go of, and
-    with them the memory that the batch and the optimizer took.
+    """Return a decorator for a method of a network: its errors are explained if memory ran out.
 
     Args:
         doing: what the method does, for the message.
     """
 
     def decorate(method: F) -> F:
-        defaults = {
-            name: parameter.default
-            for name, parameter in inspect.signature(method).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY
-        }
+        signature = inspect.signature(method)
 
         @functools.wraps(method)
         def run(network: Network, *args: Any, **kwargs: Any) -> Any:
             try:
                 return method(network, *args, **kwargs)
             except Exception as error:
-                given = {**defaults, **kwargs, "arrays": args[:2]}
-                problem = explained(error, network, doing, given)
+                call = signature.bind(network, *args, **kwargs)
+                call.apply_defaults()
+                known = ("batch_size", "accumulate", "data_on")
+                given = {name: v for name, v in call.arguments.items() if name in known}
+                shape = getattr(call.arguments.get("x"), "shape", ())
+                given["rows"] = shape[0] if shape else None
+                problem = explain_out_of_memory(
+                    error, network.backend, doing, release=network._let_go, **given
+                )
                 if problem is None:
                     raise
                 raise problem from error
@@ -58,49 +102,18 @@ def guarded(doing: str) -> Callable[[F], F]:
     return decorate
 
 
-def explained(
-    error: Exception, network: Network, doing: str, given: dict[str, Any] | None = None
-) -> OutOfMemoryError | None:
-    """Return the error to raise if memory ran out, which is given back; None to raise what there is.
-
-    Args:
-        error: what was raised.
-        network: what ran.
-        doing: what it did.
-        given: the arguments by name, for the estimate of a batch that fits.
-    """
-    backend = network.backend
-    if not isinstance(error, OutOfMemoryError) and not backend.ran_out(error):
-        return None
-    before = _figures(network)
-    _let_go(error)
-    network._let_go()
-    gc.collect()
-    backend.free_memory()
-    if isinstance(error, OutOfMemoryError):  # explained by what was called in between
-        return None
-    batch, advice = _advice(network, doing, given or {}, _figures(network))
-    where = backend.device_name()
-    batch_size = (given or {}).get("batch_size")
-    call = doing if batch_size is None else f"{doing} with batch_size={batch_size}"
-    text = [f"{where} has too little memory for {call}{_asked(error)}{_state(before)}.", *advice]
-    return OutOfMemoryError(" ".join(text), batch)
-
-
-def _figures(network: Network) -> Memory | None:
+def _read_memory(backend: Backend) -> Memory | None:
+    """Return the device's memory, or None from a device that no longer answers."""
     try:
-        return network.backend.memory()
-    except (
-        Exception
-    ):  # a device in trouble does not answer; the message is worth having all the same
+        return backend.memory()
+    except Exception:  # the message is worth having all the same
         return None
 
 
-def _let_go(error: BaseException | None) -> None:
-    """Let go of the calls that an error came through: as long as it is at hand they keep their arrays.
+def _release_frames(error: BaseException | None) -> None:
+    """Clear the variables of the calls that an error came through, which hold their arrays.
 
-    Their variables are cleared, and the traceback goes, for a call keeps its function, and a backward
-    pass is one that holds arrays.
+    The tracebacks go as well: a frame keeps its function, and a backward pass is one with arrays in it.
     """
     seen = set[int]()
     while error is not None and id(error) not in seen:
@@ -110,8 +123,8 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _asked(error: Exception) -> str:
-    """Return how much was asked for, as the library's message says it."""
+def _requested(error: Exception) -> str:
+    """Return how much was asked for, as far as the library's message says."""
     found = re.search(r"alloc\w*:?\s+(?:you tried to allocate\s+)?([\d.,]+)\s*(bytes|[KMGT]i?B)?",
                       str(error), re.IGNORECASE)  # fmt: skip
     if found is None:
@@ -121,7 +134,7 @@ def _asked(error: Exception) -> str:
     return f": {found[1].rstrip('.')} {found[2]} more was asked for"
 
 
-def _state(memory: Memory | None) -> str:
+def _describe_memory(memory: Memory | None) -> str:
     if memory is None:
         return ""
     return (
@@ -130,62 +143,28 @@ def _state(memory: Memory | None) -> str:
     )
 
 
-def _advice(
-    network: Network, doing: str, given: dict[str, Any], memory: Memory | None
-) -> tuple[int | None, list[str]]:
-    """Return a batch size that would fit, if one can be found, and what to say."""
-    if network._params is None or doing not in ("fit", "partial_fit", "predict"):
-        return None, []
-    from nnbackend.inspection import memory_estimate
+def _advise(doing: str, smaller: int | None, accumulate: int, data_on: str) -> list[str]:
+    """Return in sentences what to do.
 
-    whole = _taken(network, doing, given)
-    accumulate = given.get("accumulate", 1)
-    rows = [array.shape[0] for array in given["arrays"] if getattr(array, "shape", ())]
-    batch = given["batch_size"] or max(rows, default=0)
-    best, lines = None, list[str]()
-    if whole is not None and memory is not None and batch:
-        free = int(_SHARE * memory.free)
-        parted = whole.in_parts(
-            memory_estimate.parameter_bytes(network.params, network.backend.dtype_name)
-        )
-        taken = whole if accumulate == 1 else parted
-        fixed = f"{in_words(taken.fixed)} and " if taken.fixed else ""
-        estimate = f"By estimate {fixed}{in_words(taken.row)} for each row are taken"
-        # An estimate that says it should have fitted is wrong: then less is tried all the same.
-        most = -(-batch // accumulate) // 2
-        best = _power_of_two(min(taken.rows(free), most))
-        part = None if doing == "predict" else _power_of_two(min(parted.rows(free), most))
-        if best is None:
-            lines.append(f"{estimate}: not even one row fits.")
-        else:
-            parts = "" if part is None else f", or accumulate={-(-batch // part)}"
-            lines.append(f"{estimate}: batch_size={best} would fit{parts}.")
-    elif batch > 1:
-        lines.append("Try a smaller batch_size.")
-    if doing == "fit":
-        lines.append("With data_on='host' the data do not lie on the device.")
+    Args:
+        doing: the name of the method.
+        smaller: half of the batch; 0: a batch is one row already; None: its size is unknown.
+        accumulate: in how many parts a batch was computed.
+        data_on: where the data of a fit are kept.
+    """
+    size = f"batch_size={smaller}" if smaller else "smaller batches"
+    parts = f"accumulate={2 * accumulate}, which computes each batch in parts to the same result"
+    sentence = {
+        "fit": f"Try {size}, or {parts}.",
+        "partial_fit": f"Try {size}, or {parts}.",
+        "predict": f"Try {size}.",
+        "evaluate": "Give it fewer rows at a time.",
+        "forward": "Give it fewer rows at a time; predict does so by itself.",
+    }.get(doing)
+    if sentence is None:  # there is no room for the parameters
+        return []
+    sentences = [] if smaller == 0 else [sentence]
+    if doing == "fit" and data_on != "host":
+        sentences.append("With data_on='host' the data stay in the host's memory.")
     kept = "the weights of the last whole epoch" if doing == "fit" else "its weights"
-    return best, [*lines, f"The network keeps {kept}."]
-
-
-def _power_of_two(rows: int) -> int | None:
-    """Return the largest power of two up to a number of rows, if there is one."""
-    return 1 << (rows.bit_length() - 1) if rows >= 1 else None
-
-
-def _taken(network: Network, doing: str, given: dict[str, Any]) -> Footprint | None:
-    """Return what work takes beside the parameters, if that can be found out."""
-    from nnbackend import losses, optimizers
-    from nnbackend.inspection import memory_estimate
-
-    layers, shapes, backend = network.layers, network._shapes(), network.backend
-    if doing == "predict":
-        return memory_estimate.predicting(layers, *shapes, backend)
-    optimizer, loss = optimizers.get(given["optimizer"]), losses.get(given["loss"])
-    taken = memory_estimate.training(layers, *shapes, backend, loss, network._rule(optimizer))
-    if taken is None or given.get("data_on") == "host":
-        return taken
-    numbers = sum(math.prod(getattr(array, "shape", (0,))) for array in given["arrays"])
-    size = numbers * (8 if backend.dtype_name == "float64" else 4)
-    # Beside the data lie the rows of a block, gathered in the order of the epoch.
-    return taken.beside(size + min(size, backend.block_bytes))
+    return [*sentences, f"The network keeps {kept}."]

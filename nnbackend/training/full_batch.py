@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.program_cache import shared
+from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.tree import flatten, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params
@@ -228,7 +228,7 @@ class FullBatchFunction:
             )
 
 
-@shared
+@cached_program
 def _program(
     backend: Backend, layers: Layer, loss: Loss, penalties: Terms
 ) -> Callable[..., tuple[Array, Params]]:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.program_cache import shared
+from nnbackend.backends.program_cache import cached_program
 from nnbackend.core.tree import at, leaves, paths, tree_map, unflatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers import Optimizer
@@ -96,7 +96,7 @@ class Leaves:
 
     def _carry(self, params: Params) -> Any:
         """Return copies of the parameters, and new slots."""
-        return self._backend.copied(params), self._optimizer.init(params)["slots"]
+        return self._backend.copy_tree(params), self._optimizer.init(params)["slots"]
 
     def params(self, carry: Any) -> Params:
         """Return the named parameters."""
@@ -113,17 +113,17 @@ class Leaves:
 
     def snapshot(self, carry: Any, old: Any = None) -> Any:
         """Return a copy of the parameters, and of all that goes with an average of them."""
-        return self.copy(carry) if self._optimizer.averages else self._backend.copied(carry[0])
+        return self.copy(carry) if self._optimizer.averages else self._backend.copy_tree(carry[0])
 
     def restored(self, carry: Any, snapshot: Any) -> Any:
         """Return the carry with what is in a snapshot."""
         if self._optimizer.averages:
             return self.copy(snapshot)
-        return self._backend.copied(snapshot), carry[1]
+        return self._backend.copy_tree(snapshot), carry[1]
 
     def with_params(self, carry: Any, params: Params) -> Any:
         """Return the carry with copies of other parameters."""
-        return self._backend.copied(params), carry[1]
+        return self._backend.copy_tree(params), carry[1]
 
     def finite(self, carry: Any) -> bool:
         """Return whether all parameters are finite."""
@@ -131,7 +131,7 @@ class Leaves:
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of parameters and slots."""
-        return tuple(map(self._backend.copied, carry))
+        return tuple(map(self._backend.copy_tree, carry))
 
     def slots(self, carry: Any) -> Params:
         """Return the optimizer's arrays."""
@@ -139,11 +139,11 @@ class Leaves:
 
     def with_slots(self, carry: Any, slots: Params) -> Any:
         """Return the carry with copies of other slots."""
-        return carry[0], self._backend.copied(slots)
+        return carry[0], self._backend.copy_tree(slots)
 
 
 # A layout has no arrays, but a compiled one has a program.
-_leaves = shared(Leaves)
+_leaves = cached_program(Leaves)
 
 
 class InPlace(Leaves):

@@ -117,7 +117,9 @@ class Loop:
             run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         except BaseException as problem:
             error = problem
-            if self._trainer.backend.ran_out(problem):  # perhaps in the middle of an update
+            if self._trainer.backend.is_out_of_memory(
+                problem
+            ):  # perhaps in the middle of an update
                 self._trainer.restore(self._good)
             raise
         finally:
@@ -265,12 +267,12 @@ class Loop:
             "optimizer": identity(self._trainer.optimizer),
             "accumulate": self._trainer.accumulate,
             "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
-            "validation rows": len(v) if isinstance(v, Samples) else v and v.described(),
-        } | (self._lying() if s is None else s.described())
+            "validation rows": len(v) if isinstance(v, Samples) else v and v.describe(),
+        } | (self._lying() if s is None else s.describe())
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
-        s, home = self._samples.learned(), self._samples.home(self._trainer.backend)
+        s, home = self._samples.learned(), self._samples.placement(self._trainer.backend)
         some = s.take(np.unique(np.linspace(0, len(s) - 1, 16).astype(int)), self._trainer.backend)
         return {
             "rows": self._count,

@@ -103,7 +103,7 @@ class LossScaled:
 
     def copy(self, carry: Any) -> Any:
         """Return a copy of a carry."""
-        return self._inner.copy(carry[0]), self._backend.copied(carry[1])
+        return self._inner.copy(carry[0]), self._backend.copy_tree(carry[1])
 
     def slots(self, carry: Any) -> Params:
         """Return the optimizer's arrays, and the state of the scale."""
@@ -112,7 +112,7 @@ class LossScaled:
     def with_slots(self, carry: Any, slots: Params) -> Any:
         """Return the carry with copies of other arrays of the optimizer, and of another scale."""
         own = {name: tree for name, tree in slots.items() if name != _NAME}
-        return self._inner.with_slots(carry[0], own), self._backend.copied(slots[_NAME])
+        return self._inner.with_slots(carry[0], own), self._backend.copy_tree(slots[_NAME])
 
     @property
     def see(self) -> Callable[[Any, Callable[[Array], Array]], Any] | None:

@@ -17,12 +17,12 @@ import numpy as np
 
 from nnbackend import regularizers
 from nnbackend.backends.base import Backend, Forward
-from nnbackend.backends.program_cache import shared
+from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Array, Batch, Context, Layer, Params, StepResult
-from nnbackend.data.samples import Gather, Samples, taking
+from nnbackend.data.samples import Gather, Samples, row_copier
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, joined_rows, measure
 from nnbackend.inference.predictor import forward_pass
@@ -146,7 +146,7 @@ def _training_step(
     return step_on
 
 
-@shared
+@cached_program
 def _compiled_training_step(backend: Backend, *description: Any) -> Callable[..., Any]:
     return backend.scan(_carried(_training_step(*description)))
 
@@ -243,7 +243,7 @@ class Trainer:
         Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
         layers make them.
         """
-        again, own = self.backend.gatherer, taking(self.backend)
+        again, own = self.backend.gatherer, row_copier(self.backend)
         if not self.objective.metrics:
             return [again() for _ in range(4)]
         return [again() if is_built_in(self.objective.layers) else own, own, own, own]
@@ -420,7 +420,7 @@ class Trainer:
         """Do ``count`` steps with all samples each; return their losses. No metrics."""
         size = len(samples)
         block = self._block(self._run(size), samples, size, count)
-        losses: list[float] = self.backend.read(block.losses).tolist()
+        losses: list[float] = self.backend.fetch(block.losses).tolist()
         return losses
 
     def rates(self, count: int) -> list[float]:
@@ -467,14 +467,14 @@ class Trainer:
     def _losses(self, block: _Block) -> np.ndarray[Any, Any]:
         """Return the loss of each step on the host, waiting for it unless it has been read."""
         read = isinstance(block.losses, np.ndarray) and block.losses.dtype == np.float64
-        return block.losses if read else self.backend.read(block.losses)
+        return block.losses if read else self.backend.fetch(block.losses)
 
     def _masses(self, block: _Block) -> np.ndarray[Any, Any]:
         """Return what each step counts in the mean loss: its weights, or its number of rows."""
         if isinstance(block.masses, np.ndarray) and block.masses.dtype == np.float64:
             return block.masses
         if block.masses is not None:
-            return self.backend.read(block.masses)
+            return self.backend.fetch(block.masses)
         steps = math.ceil(block.rows / block.size)
         masses = np.full(steps, block.size, dtype=np.float64)
         masses[steps - 1 :] = block.rows - (steps - 1) * block.size  # the last one may be smaller

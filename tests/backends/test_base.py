@@ -18,8 +18,9 @@ from hypothesis import given
 from tools import assert_equal, host
 
 import nnbackend as nnb
-from nnbackend.backends import base as backends
-from nnbackend.backends.base import Backend, available_backends, get_backend
+from nnbackend.backends import choose, library
+from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import available_backends, get_backend
 from nnbackend.core.types import Batch, StepResult
 from nnbackend.errors import BackendUnavailableError, UnknownNameError
 
@@ -58,7 +59,7 @@ def test_what_cannot_be_used_says_why_and_what_can():
 
 @pytest.mark.parametrize("name", ["torch", "jax", "cupy", "array-api-strict"])
 def test_a_library_that_is_not_installed_comes_with_the_command(name, monkeypatch):
-    cls = backends._class(name)
+    cls = choose._class(name)
     module = name.replace("-", "_")
     for loaded in list(sys.modules):
         if loaded.split(".")[0] == module:
@@ -70,7 +71,7 @@ def test_a_library_that_is_not_installed_comes_with_the_command(name, monkeypatc
             raise ModuleNotFoundError(f"No module named {module!r}", name=module)
         return find(wanted, *args)
 
-    monkeypatch.setattr(backends.importlib, "import_module", missing)
+    monkeypatch.setattr(library.importlib, "import_module", missing)
     with pytest.raises(BackendUnavailableError, match="not installed; run: pip install"):
         cls()
 
@@ -79,9 +80,9 @@ def test_a_library_that_is_broken_says_how(monkeypatch):
     def broken(wanted, *args):
         raise ImportError("libfoo.so.3: cannot open shared object file")
 
-    monkeypatch.setattr(backends.importlib, "import_module", broken)
+    monkeypatch.setattr(library.importlib, "import_module", broken)
     with pytest.raises(BackendUnavailableError, match=r"installed but.*libfoo\.so\.3"):
-        backends.import_library(Backend, "foo")
+        library.import_library(Backend, "foo")
 
 
 def test_auto_is_cupy_where_there_is_a_device_and_numpy_otherwise():
@@ -189,7 +190,7 @@ def test_backends_are_equal_that_do_the_same(variant):
     if variant.float64:
         wide = variant.make("float64")
         assert wide != one
-        assert one.like(dtype="float64") == wide
+        assert one.replace(dtype="float64") == wide
         assert wide.dtype_name == "float64"
 
 
@@ -393,7 +394,7 @@ def test_scans_join_numbers_and_batches(backend):
     start = xp.zeros((), dtype=backend.dtype, device=backend.device)
     carry, sums, nothing, same = run(start, Batch(x, x), 2, [(1.0,), (10.0,)], range(2))
     assert float(carry) == 6 + 220
-    assert np.asarray(backend.read(sums)).tolist() == [6, 22]
+    assert np.asarray(backend.fetch(sums)).tolist() == [6, 22]
     assert nothing is None
     assert_equal(host(backend, same), host(backend, x))
 
@@ -428,7 +429,7 @@ def test_what_jax_has_goes_through_unless_something_is_to_change():
 
 def test_copies_are_arrays_of_their_own(backend):
     tree = {"a": {"b": backend.asarray(VALUES.copy())}, "c": {}, "0": backend.asarray([1.0])}
-    copy = backend.copied(tree)
+    copy = backend.copy_tree(tree)
     assert copy.keys() == tree.keys()
     assert copy["a"]["b"] is not tree["a"]["b"]
     assert copy["a"]["b"].dtype == backend.dtype

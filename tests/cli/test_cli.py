@@ -555,7 +555,7 @@ def test_backends_show_the_cards_of_a_machine(monkeypatch):
     assert cupy["devices"][1] == {"name": "cuda:1", "model": "Make-Believe 9000", "total": 80 * 10**9,
                                   "free": 20 * 10**9, "compute_capability": "9.0"}  # fmt: skip
     assert cupy["versions"] == {"driver": "CUDA 12.4", "runtime": "CUDA 12.9"}
-    nnb.backends.base._status.cache_clear()
+    nnb.backends.choose._status.cache_clear()
 
 
 def test_a_card_trains_predicts_and_evaluates(monkeypatch):
@@ -579,7 +579,7 @@ def test_a_card_trains_predicts_and_evaluates(monkeypatch):
     failed = run("train", *task, "--backend", "cupy", "--device", "7")
     assert failed.exit_code == 1
     assert "there is no CUDA device 7: this machine has 2" in failed.stderr
-    nnb.backends.base._status.cache_clear()
+    nnb.backends.choose._status.cache_clear()
 
 
 def test_version_and_help():

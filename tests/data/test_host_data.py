@@ -10,7 +10,7 @@ from tools import assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.backends.memory import Memory
-from nnbackend.data import host_data as held
+from nnbackend.data import host_data
 from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.host_data import HostSamples
 
@@ -86,7 +86,7 @@ def leave(backend, free, monkeypatch):
     """Make it seem that a device has so many bytes free."""
     memory = Memory(used=0, held=0, free=free, total=1 << 40, peak=0)
     monkeypatch.setattr(type(backend), "memory", lambda self: memory)
-    monkeypatch.setattr(held, "_SMALL", 0)
+    monkeypatch.setattr(host_data, "_ALWAYS_FITS_BYTES", 0)
 
 
 def test_what_does_not_fit_stays_on_the_host(backend, places, monkeypatch):
@@ -111,14 +111,14 @@ def test_what_does_not_fit_stays_on_the_host(backend, places, monkeypatch):
 def test_what_nobody_counts_is_on_the_device(backend, places, monkeypatch):
     if backend.memory() is not None:
         pytest.skip("this device counts its memory")
-    monkeypatch.setattr(held, "_SMALL", 0)
+    monkeypatch.setattr(host_data, "_ALWAYS_FITS_BYTES", 0)
     network(backend).fit(X, LABELS, loss="softmax_cross_entropy", verbose=0)
     assert places.seen == ["device"]
 
 
 def test_evaluating_from_the_host_is_the_same(backend, monkeypatch):
     rows = nnb.inference.predictor.batch_rows
-    for module in (nnb.inference.predictor, held):
+    for module in (nnb.inference.predictor, host_data):
         monkeypatch.setattr(module, "batch_rows", lambda *given: min(rows(*given), 16))
     net = network(backend).build(6)
     ask = {"loss": "softmax_cross_entropy", "metrics": ["accuracy", "f1"], "sample_weight": WEIGHTS}
@@ -229,7 +229,7 @@ def test_the_data_are_not_changed_nor_copied_where_the_dtype_is_theirs(backend):
     net = network(backend)
     net.build(x.shape[1:])
     intake = net._intake(nnb.losses.get("softmax_cross_entropy"))
-    samples = intake.samples(x, LABELS, home=held.host_backend(backend))
+    samples = intake.samples(x, LABELS, placement=host_data.host_backend(backend))
     assert samples.x is x
     net.fit(x, LABELS, loss="softmax_cross_entropy", batch_size=8, data_on="host", verbose=0)
     np.testing.assert_array_equal(x, X)

@@ -24,8 +24,7 @@ from tools import assert_close, assert_equal, host
 import nnbackend as nnb
 from nnbackend import data
 from nnbackend.core.random import Generator
-from nnbackend.data import prefetch
-from nnbackend.data import stream as feed
+from nnbackend.data import prefetch, stream
 from nnbackend.data.samples import Samples
 from nnbackend.errors import DataError, UnknownNameError
 
@@ -277,8 +276,8 @@ def numbers(parts):
 @given(count=st.integers(1, 300), capacity=st.integers(1, 100), seed=st.integers(0, 99),
        sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4))  # fmt: skip
 def test_a_shuffle_buffer_gives_every_row_once_however_they_were_cut(count, capacity, seed, sizes):
-    found = numbers(feed.shuffled(cut(count, sizes), capacity, Generator.of(seed)))
-    again = numbers(feed.shuffled(cut(count, [7]), capacity, Generator.of(seed)))
+    found = numbers(stream.shuffle_rows(cut(count, sizes), capacity, Generator.of(seed)))
+    again = numbers(stream.shuffle_rows(cut(count, [7]), capacity, Generator.of(seed)))
     assert sorted(found) == list(range(count))
     np.testing.assert_array_equal(found, again)
     # A row does not come before the buffer reached it.
@@ -288,7 +287,7 @@ def test_a_shuffle_buffer_gives_every_row_once_however_they_were_cut(count, capa
 @given(count=st.integers(1, 300), size=st.integers(1, 50), steps=st.none() | st.integers(1, 5),
        sizes=st.lists(st.integers(1, 60), min_size=1, max_size=4))  # fmt: skip
 def test_rows_are_regrouped_in_whole_batches(count, size, steps, sizes):
-    parts = list(feed.regrouped(cut(count, sizes), size, steps))
+    parts = list(stream.regroup(cut(count, sizes), size, steps))
     np.testing.assert_array_equal(numbers(parts), np.arange(count))
     assert all(len(part) % size == 0 for part in parts[:-1])
     if steps is not None:
@@ -826,7 +825,7 @@ def test_ctrl_c_ends_a_run_whose_reader_hangs(tmp_path, once):
     script.write_text(
         "import signal, time, numpy as np, nnbackend as nnb\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # see `interruptible`
-        "nnb.data.prefetch._PATIENCE = 0.5\n"
+        "nnb.data.prefetch._JOIN_SECONDS = 0.5\n"
         "def hangs():\n"
         "    yield np.ones((4, 3)), np.ones((4, 1))\n"
         "    print('hanging', flush=True)\n"
@@ -983,7 +982,7 @@ def test_copies_to_a_gpu_come_after_the_steps_that_may_use_the_memory_and_are_wa
     monkeypatch.setitem(sys.modules, "cupyx", module)
     backend = object.__new__(CuPyBackend)
     backend._cupy, backend.device = cupy, cupy.device
-    x, y, none = backend.stager()([X, LABELS.astype(np.int32), None])
+    x, y, none = backend.uploader()([X, LABELS.astype(np.int32), None])
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(y, LABELS)
     assert y.dtype == np.int32
@@ -997,7 +996,7 @@ def test_copies_to_a_gpu_come_after_the_steps_that_may_use_the_memory_and_are_wa
 
 
 def test_what_is_staged_arrives_as_it_is(backend):
-    x, y, none = backend.stager()([X.astype("f4"), LABELS.astype(np.int32), None])
+    x, y, none = backend.uploader()([X.astype("f4"), LABELS.astype(np.int32), None])
     assert none is None
     np.testing.assert_array_equal(host(backend, x), X.astype("f4"))
     np.testing.assert_array_equal(host(backend, y), LABELS)

@@ -202,7 +202,7 @@ def test_a_number_too_large_for_float32_is_not_finite(backend):
 
 def test_targets_share_no_memory_that_may_change_under_jax():
     require("jax")
-    backend = nnb.backends.base.get_backend("jax")
+    backend = nnb.backends.choose.get_backend("jax")
     x, wide = backend.asarray(np.zeros((64, 2))), np.zeros(64 + 16, dtype=np.float32)
     for first in range(16):  # one of these starts where JAX would share what it is given
         column = wide[first : first + 64]

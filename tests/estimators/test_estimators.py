@@ -40,7 +40,7 @@ import nnbackend as nnb
 from nnbackend import estimators as ours
 from nnbackend.backends.memory import Memory
 from nnbackend.backends.numpy import NumPyBackend
-from nnbackend.data import host_data as held
+from nnbackend.data import host_data
 from nnbackend.errors import ModelFileError
 from nnbackend.estimators import losses, rules
 from nnbackend.estimators.base import NeuralEstimator
@@ -974,7 +974,7 @@ def test_data_go_to_the_host_when_they_do_not_fit(monkeypatch):
     y, given = TARGETS["multiclass"], {"batch_size": 32, "max_iter": 2, "random_state": 1}
     size, lying = 8 * (X.size + len(y)), noted(monkeypatch)
     expected = ours.MLPClassifier(**given).fit(X, y).predict_proba(X)
-    monkeypatch.setattr(held, "_SMALL", 0)
+    monkeypatch.setattr(host_data, "_ALWAYS_FITS_BYTES", 0)
     for free, place in ((2 * size, "Samples"), (2 * size - 1, "HostSamples")):
         memory = Memory(used=0, held=0, free=free, total=1 << 40, peak=0)
         monkeypatch.setattr(NumPyBackend, "memory", lambda self, memory=memory: memory)

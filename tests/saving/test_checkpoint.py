@@ -203,7 +203,7 @@ def test_a_run_goes_on_on_another_backend_to_rounding(backend64, tmp_path):
         warnings.simplefilter("always")
         history = second.fit(X, Y, resume=tmp_path, **task)
     elsewhere = [w for w in caught if "elsewhere" in str(w.message)]
-    assert len(elsewhere) == (backend64.described() != numpy.described())
+    assert len(elsewhere) == (backend64.description != numpy.description)
     assert_close(weights(second), weights(whole), 1e-10)
     np.testing.assert_allclose(history["mae"], expected["mae"], rtol=1e-10)
 

@@ -59,7 +59,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def missing(library: str, precision: str) -> str:
     """Return why a library does not have a precision, or an empty text."""
-    return nnb.get_backend(library).lacks(PRECISIONS[precision])
+    return nnb.get_backend(library).unsupported_reason(PRECISIONS[precision])
 
 
 @pytest.fixture
@@ -82,10 +82,10 @@ def uncompiled(backend, quick):
 
 
 def made(backend, precision):
-    reason = backend.lacks(PRECISIONS[precision])
+    reason = backend.unsupported_reason(PRECISIONS[precision])
     if reason:
         pytest.skip(reason)
-    return backend.like(precision=precision)
+    return backend.replace(precision=precision)
 
 
 # The choice
@@ -152,17 +152,17 @@ def test_a_namespace_without_a_file_has_the_types_that_it_has():
 def test_a_backend_keeps_its_precision_unless_another_is_asked_for(mixed):
     assert mixed.mixed
     assert mixed.dtype_name == "float32"
-    assert mixed != mixed.like(precision="float32")
-    assert mixed.like() == mixed
-    assert mixed.like(dtype="float32").precision == "float32"
+    assert mixed != mixed.replace(precision="float32")
+    assert mixed.replace() == mixed
+    assert mixed.replace(dtype="float32").precision == "float32"
     assert nnb.get_backend(mixed) is mixed
     assert nnb.get_backend(mixed, precision=mixed.precision) is mixed
     assert nnb.get_backend(mixed, precision="float32").precision == "float32"
     if mixed.name != "jax":  # whose devices cannot be pickled
         assert pickle.loads(pickle.dumps(mixed)) == mixed
     assert f"precision={mixed.precision!r}" in repr(mixed)
-    assert mixed.numbers() == f"mixed {mixed.precision}"
-    assert "precision" not in repr(mixed.like(precision="float32"))
+    assert mixed.precision_label == f"mixed {mixed.precision}"
+    assert "precision" not in repr(mixed.replace(precision="float32"))
 
 
 def test_a_network_says_its_precision(mixed):
@@ -636,12 +636,12 @@ def cupy_on(capability, compiler=(12, 9)):
 def test_older_cards_are_told_what_they_lack(name, monkeypatch):
     types = SimpleNamespace(bfloat16=np.float32)  # any type does, here
     monkeypatch.setattr("nnbackend.backends.cupy.import_library", lambda cls, module: types)
-    reason = cupy_on("75").lacks(PRECISIONS[name])
+    reason = cupy_on("75").unsupported_reason(PRECISIONS[name])
     assert reason.startswith(f"{name} needs a GPU of compute capability 8.0 (Ampere) or higher")
     assert reason.endswith("A card (cuda:0) has 7.5")
-    assert cupy_on("90").lacks(PRECISIONS[name]) == ""
-    assert cupy_on("75").lacks(PRECISIONS["float16"]) == ""
-    reason = cupy_on("90", (12, 1)).lacks(PRECISIONS[name])
+    assert cupy_on("90").unsupported_reason(PRECISIONS[name]) == ""
+    assert cupy_on("75").unsupported_reason(PRECISIONS["float16"]) == ""
+    reason = cupy_on("90", (12, 1)).unsupported_reason(PRECISIONS[name])
     assert reason == ("" if name == "tf32" else
                       "CuPy compiles bfloat16 with CUDA 12.2 or newer; here it is 12.1")  # fmt: skip
 
@@ -651,7 +651,7 @@ def test_cupy_without_ml_dtypes_has_no_bfloat16(monkeypatch):
         raise BackendUnavailableError(module)
 
     monkeypatch.setattr("nnbackend.backends.cupy.import_library", absent)
-    assert "pip install ml_dtypes" in cupy_on("90").lacks(PRECISIONS["bfloat16"])
+    assert "pip install ml_dtypes" in cupy_on("90").unsupported_reason(PRECISIONS["bfloat16"])
 
 
 def switches(torch):
@@ -717,7 +717,7 @@ def test_jaxs_programs_carry_their_precision(name, within, monkeypatch):
     jax = pytest.importorskip("jax")
     from nnbackend.backends.jax import JAXBackend
 
-    monkeypatch.setattr(JAXBackend, "lacks", lambda self, precision: "")
+    monkeypatch.setattr(JAXBackend, "unsupported_reason", lambda self, precision: "")
     backend = nnb.get_backend("jax", precision=name)
     seen = []
 
@@ -766,7 +766,7 @@ def test_two_contexts_are_left_in_the_order_opposite_to_that_of_entering():
 
 def test_the_pieces_say_what_they_are(half):
     layers = nnb.Sequential(HIDDEN)
-    assert computed(layers, half.like(precision="float32")) is layers
+    assert computed(layers, half.replace(precision="float32")) is layers
     net = computed(layers, half)
     assert isinstance(net, Mixed)
     assert isinstance(net.output, nnb.activations.Softmax)

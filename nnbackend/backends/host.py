@@ -1,0 +1,70 @@
+"""Numbers from anywhere (lists, frames, arrays of any library) as NumPy arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["finite_on_host", "host_numbers", "to_host"]
+
+
+def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
+    """Return ``x`` as a NumPy array of real numbers, of ``dtype`` if one is given."""
+    try:
+        array = to_host(x)
+    except ValueError as error:
+        raise TypeError(f"the rows have different lengths, or are not numbers: {error}") from error
+    if array.dtype.kind == "O":
+        if hasattr(x, "toarray"):
+            raise TypeError(
+                "expected an array, got a sparse one: x.toarray() makes it dense, and the "
+                "scikit-learn estimators take it as it is"
+            )
+        array = _from_objects(array)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"expected real numbers, got an array of dtype {array.dtype}")
+    # Converted here, before it travels: fewer bytes, and some devices have no float64.
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def finite_on_host(x: np.ndarray[Any, Any]) -> bool:
+    """Return whether no number of a NumPy array is NaN or infinite."""
+    # A finite sum of squares proves it in one fast pass; an infinite one may be an overflow.
+    return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
+
+
+def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return the numbers of an object array (a pandas frame of mixed columns), None as NaN."""
+    for position, value in np.ndenumerate(array):
+        if isinstance(value, str):
+            raise TypeError(f"expected numbers, got the text {value!r} at {position}")
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"expected numbers, got {_no_number(array)}") from error
+
+
+def _no_number(array: np.ndarray[Any, Any]) -> str:
+    """Return the first object that is no number, and where it is."""
+    for position, value in np.ndenumerate(array):
+        try:
+            np.asarray(value, dtype=object).astype(np.float64)
+        except (TypeError, ValueError):
+            return f"{value!r:.80}" + (f" at {position}" if position else "")
+    return "an array of objects"
+
+
+def to_host(x: Any) -> np.ndarray[Any, Any]:
+    """Return ``x`` as a NumPy array, whatever library it is from."""
+    if isinstance(x, np.ndarray):
+        return x
+    if hasattr(x, "detach"):  # torch
+        return np.asarray(x.detach().cpu())
+    if hasattr(x, "__cuda_array_interface__") and hasattr(x, "get"):  # CuPy
+        return np.asarray(x.get())
+    if hasattr(x, "to_numpy"):  # pandas, polars
+        return np.asarray(x.to_numpy())
+    return np.asarray(x)
