@@ -102,7 +102,7 @@ def accumulate_gradients(
 
         sums, stacked = ctx.backend.loop(add, sums, whole - 1)
         if watched:
-            outputs.append(xp.reshape(stacked, ((whole - 1) * size, *stacked.shape[2:])))  # type: ignore[union-attr]
+            outputs.append(xp.reshape(stacked, ((whole - 1) * size, *stacked.shape[2:])))
     if 0 < whole * size < rows:
         more, output = part(whole, *cut(whole * size, rows))
         sums = _added(sums, more)
