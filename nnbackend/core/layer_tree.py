@@ -1,23 +1,58 @@
-"""Layers inside layers: walk them, and find what belongs to their weights."""
+"""Layers inside layers: walk them, replace them, and find what belongs to their weights."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nnbackend.core.types import Layer
 
-__all__ = ["children", "weights_with"]
+__all__ = ["children", "map_layers", "weights_with"]
 
 
 def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
-    """Yield the layers inside a composite one (a dataclass with a field ``layers``), by name."""
-    if not dataclasses.is_dataclass(layer):
-        return
-    if any(field.name == "layers" for field in dataclasses.fields(layer)):
-        for i, child in enumerate(layer.layers):
-            yield str(i), child
+    """Yield the layers inside a composite layer, by name, in the order of its fields.
+
+    A child is a layer in a field of the composite, or in a sequence or mapping that a field holds,
+    nested in any way. Of a class that is no dataclass, and of attributes that are no fields, the public
+    attributes count. The names are those that the composite has to use for its children's parameters
+    (``params[name]``) and contexts (``ctx.child(name)``), and in ``init`` for their random numbers
+    (``rng.child(name)``):
+
+    - one layer in a field ``inner``: ``"inner"``;
+    - layers in a sequence or mapping ``layers``: ``"0"``, ``"1"``, ..., or its keys;
+    - layers in another one, ``branches``: ``"branches.0"``, or ``"branches.key"``.
+
+    A layer that is made in a method and is kept nowhere cannot be found.
+
+    >>> [name for name, _ in children(Sequential([Dense(3), Dense(1)]))]
+    ['0', '1']
+    """
+    for name in _attributes(layer):
+        yield from _layers_in(getattr(layer, name), name)
+
+
+def map_layers(function: Callable[[str, Layer], Layer], layer: Layer) -> Layer:
+    """Return a composite layer with ``function(name, child)`` in the place of each child.
+
+    Only direct children are replaced; the function may descend. A layer without children, or all of
+    whose children stay, is returned itself. The new composite is made by its constructor.
+    """
+    changed = {}
+    for name in _attributes(layer):
+        value = getattr(layer, name)
+        new = _replace_in(value, name, function)
+        if new is not value:
+            changed[name] = new
+    if not changed:
+        return layer
+    arguments = {name: changed.pop(name) for name in _fields(layer, init=True) if name in changed}
+    new_layer = dataclasses.replace(layer, **arguments) if arguments else copy.copy(layer)  # type: ignore[type-var]
+    for name, value in changed.items():
+        object.__setattr__(new_layer, name, value)
+    return new_layer
 
 
 def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[str, Any], ...]:
@@ -31,3 +66,49 @@ def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[
     for name, child in children(layer):
         found += weights_with(attribute, child, f"{prefix}{name}.")
     return tuple(found)
+
+
+def _attributes(layer: Layer) -> list[str]:
+    """Return the names of the fields and of the other public attributes."""
+    names, others = _fields(layer), getattr(layer, "__dict__", ())
+    return names + [name for name in others if name[0] != "_" and name not in names]
+
+
+def _fields(layer: Any, init: bool = False) -> list[str]:
+    """Return the names of the fields of a dataclass, all or those that its constructor takes."""
+    fields = dataclasses.fields(layer) if dataclasses.is_dataclass(layer) else ()
+    return [field.name for field in fields if field.init or not init]
+
+
+def _is_layer(value: Any) -> bool:
+    return hasattr(value, "forward") and hasattr(value, "init") and not isinstance(value, type)
+
+
+def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Layer]]:
+    """Yield the layers that a field holds, by name."""
+    if _is_layer(value):
+        yield name, value
+    elif isinstance(value, Mapping | tuple | list):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _layers_in(item, _item_name(name, key))
+
+
+def _replace_in(value: Any, name: str, function: Callable[[str, Layer], Layer]) -> Any:
+    """Return what a field holds with its layers replaced; the same object if nothing is new."""
+    if _is_layer(value):
+        return function(name, value)
+    if isinstance(value, Mapping):
+        items = {k: _replace_in(v, _item_name(name, k), function) for k, v in value.items()}
+        same = all(items[key] is value[key] for key in items)
+        return value if same else type(value)(items)  # type: ignore[call-arg]
+    if isinstance(value, tuple | list):
+        new = [_replace_in(v, _item_name(name, i), function) for i, v in enumerate(value)]
+        if all(a is b for a, b in zip(new, value, strict=True)):
+            return value
+        return type(value)(*new) if hasattr(value, "_fields") else type(value)(new)
+    return value
+
+
+def _item_name(name: str, key: Any) -> str:
+    """Return the name of an item of a sequence or mapping called ``name``."""
+    return str(key) if name == "layers" else f"{name}.{key}"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from nnbackend import activations
 from nnbackend.backends.base import Backend
 from nnbackend.core import random
+from nnbackend.core.layer_tree import children
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Layer, Params, Shape
 from nnbackend.layers import Activation, Dense
@@ -57,6 +58,5 @@ def line(layer: Layer) -> str:
         return f"{name}({layer.out_features}, {activation}{bias})"
     if isinstance(layer, Activation):
         return f"{name}({activations.ACTIVATIONS.name_of(layer.function) or layer.function!r})"
-    if hasattr(layer, "layers"):
-        return f"{name}({', '.join(line(inner) for inner in layer.layers)})"
-    return repr(layer)
+    inside = [line(child) for _, child in children(layer)]
+    return f"{name}({', '.join(inside)})" if inside or hasattr(layer, "layers") else repr(layer)

@@ -1,5 +1,6 @@
 """Layers: one concept per file, the backward pass beside the forward."""
 
+from nnbackend.core.layer_tree import children, map_layers
 from nnbackend.layers.activation import Activation
 from nnbackend.layers.alpha_dropout import AlphaDropout
 from nnbackend.layers.base import LAYERS, register_layer
@@ -20,5 +21,7 @@ __all__ = [
     "GaussianNoise",
     "Residual",
     "Sequential",
+    "children",
+    "map_layers",
     "register_layer",
 ]

@@ -9,7 +9,7 @@ from nnbackend.core.random import Generator
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
 from nnbackend.layers.base import check_layer, not_a_pair, register_layer
 
-__all__ = ["Sequential"]
+__all__ = ["Sequential", "run", "runs_in_order"]
 
 
 @register_layer
@@ -54,6 +54,11 @@ class Sequential:
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order."""
         return run(self._named, params, x, ctx)  # type: ignore[attr-defined]
+
+
+def runs_in_order(layer: Layer) -> bool:
+    """Return whether a layer is a Sequential whose forward pass is not overridden."""
+    return isinstance(layer, Sequential) and type(layer).forward is Sequential.forward
 
 
 def run(

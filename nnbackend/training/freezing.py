@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Backward, Context, Layer, Params
-from nnbackend.layers.sequential import Sequential, run
+from nnbackend.layers.sequential import Sequential, run, runs_in_order
 from nnbackend.optimizers import Frozen, Optimizer
 
 __all__ = ["without_frozen_prefix"]
@@ -14,12 +15,25 @@ __all__ = ["without_frozen_prefix"]
 
 def without_frozen_prefix(layers: Layer, optimizer: Optimizer, params: Params) -> Layer:
     """Return the layers as they are trained: without a backward pass where all before is frozen."""
-    if not isinstance(optimizer, Frozen) or not isinstance(layers, Sequential):
+    if not isinstance(optimizer, Frozen):
         return layers
-    frozen = optimizer.frozen(flatten(params))
-    names = [[f"{i}.{name}" for name in flatten(params[str(i)])] for i in range(len(params))]
-    first = next(i for i, own in enumerate(names) if not frozen.issuperset(own))
-    return FrozenPrefix(layers.layers, first) if first else layers
+    return _without_prefix(layers, params, optimizer.frozen(flatten(params)), "")
+
+
+def _without_prefix(layers: Layer, params: Params, frozen: Collection[str], prefix: str) -> Layer:
+    """Return layers, some parameter of which is trained, without what lies before the first such."""
+    if not runs_in_order(layers):
+        return layers
+    parts = list(layers.layers)  # type: ignore[attr-defined]
+    learns = (
+        i
+        for i in range(len(parts))
+        if not all(f"{prefix}{i}.{name}" in frozen for name in flatten(params[str(i)]))
+    )
+    first = next(learns)
+    child, inside = parts[first], f"{prefix}{first}."
+    parts[first] = _without_prefix(child, params[str(first)], frozen, inside)
+    return layers if first == 0 and parts[0] is child else FrozenPrefix(parts, first)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 from nnbackend import activations, losses, metrics, regularizers
 from nnbackend.activations import Identity
-from nnbackend.core.layer_tree import weights_with
+from nnbackend.core.layer_tree import children, weights_with
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
+from nnbackend.layers.output import output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 
@@ -65,6 +66,7 @@ def objective_for(
     absorbed = losses.absorbed_activation(loss)
     ends_in = activations.ACTIVATIONS.name_of(last)
     _check_ending(loss, ends_in, output_shape)
+    _check_hidden_activation(loss, layers)
     if absorbed is not None and ends_in == absorbed:
         trained, output = body, last
     else:
@@ -95,6 +97,24 @@ def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
         )
 
 
+def _check_hidden_activation(loss: Loss, layers: Layer) -> None:
+    """Check that no activation which a loss contains or refuses ends layers where it must stay."""
+    activation, kept_by = output_activation(layers)
+    name = activations.ACTIVATIONS.name_of(activation)
+    contained = losses.absorbed_activation(loss)
+    if kept_by is None or name is None or name not in (contained, *losses.trait(loss, "refuses")):
+        return
+    where = f"inside {type(kept_by).__name__}"
+    if not any(True for _ in children(kept_by)):
+        where = f"followed by {type(kept_by).__name__}"
+    takes = f"the numbers before a {contained}" if contained else "scores"
+    raise ValueError(
+        f"the loss {losses.LOSSES.name_of(loss)} takes {takes}, but the {name} at the end of the "
+        f"network is {where}, where it cannot be taken off: the loss would take its outputs for "
+        f"{'logits' if contained else 'scores'}. Make the {name} the last layer, or leave it out"
+    )
+
+
 def _for_weights(attribute: str, layers: Layer, params: Params) -> tuple[tuple[str, Any], ...]:
     """Return the regularizers or constraints of the layers, with the weights they are for."""
     found = weights_with(attribute, layers)
@@ -103,6 +123,7 @@ def _for_weights(attribute: str, layers: Layer, params: Params) -> tuple[tuple[s
         if name not in names:
             raise ValueError(
                 f"a layer has a {attribute}, which is for its weight, but there is no parameter "
-                f"{name}; there are {', '.join(names)}"
+                f"{name}; there are {', '.join(names)}. A layer with layers inside must keep their "
+                "parameters under the names that nnbackend.layers.children gives"
             )
     return found

@@ -1,0 +1,172 @@
+"""The activation at the end of a network: found wherever it is, or refused with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from cases import rows
+
+import nnbackend as nnb
+from nnbackend import Activation, Dense, Dropout, Flatten, Layer, Residual, Sequential
+from nnbackend.activations import Identity, ReLU, Softmax
+from nnbackend.layers.output import output_activation, split_output_activation
+
+X = rows((20, 4))
+LABELS = np.random.default_rng(1).integers(0, 3, 20)
+BITS = (LABELS == 1).astype(float)[:, None]
+
+
+@dataclass(frozen=True)
+class Wrap:
+    """A composite of the user's."""
+
+    inner: Layer
+
+    def init(self, input_shape, rng):
+        params, shape = self.inner.init(input_shape, rng.child("inner"))
+        return {"inner": params}, shape
+
+    def forward(self, params, x, ctx):
+        y, inner_backward = self.inner.forward(params["inner"], x, ctx.child("inner"))
+
+        def backward(dy, input_grad=True):
+            dx, grads = inner_backward(dy, input_grad=input_grad)
+            return dx, {"inner": grads}
+
+        return y, backward
+
+
+@dataclass(frozen=True)
+class Scores(Wrap):
+    """A composite that says that it ends in no activation."""
+
+    output_activation = None
+
+
+class Doubled(Sequential):
+    """A Sequential that does something else than its layers."""
+
+    def forward(self, params, x, ctx):
+        y, inner_backward = super().forward(params, x, ctx)
+        return 2.0 * y, lambda dy, input_grad=True: inner_backward(2.0 * dy, input_grad=input_grad)
+
+
+SEEN = {
+    "nested": lambda last: [Sequential([last])],
+    "nested twice": lambda last: [Sequential([Sequential([last])])],
+    "before an empty one": lambda last: [last, Sequential([])],
+    "before a nested empty one": lambda last: [Sequential([last, Sequential([Sequential([])])])],
+    "before the identity": lambda last: [last, Activation("identity")],
+    "before no dropout": lambda last: [last, Sequential([Dropout(0.0), nnb.AlphaDropout(0.0)])],
+    "before no noise": lambda last: [Sequential([last]), nnb.GaussianNoise(0.0)],
+}
+LOSSES = {
+    "softmax_cross_entropy": (3, "softmax", LABELS, ["accuracy", "log_loss"]),
+    "softmax_focal": (3, "softmax", LABELS, ["accuracy"]),
+    "kl_divergence": (3, "softmax", np.eye(3)[LABELS], []),
+    "binary_cross_entropy": (1, "sigmoid", BITS, ["accuracy", "log_loss", "roc_auc"]),
+    "binary_focal": (1, "sigmoid", BITS, ["accuracy"]),
+    "poisson": (1, "exponential", 3 * BITS, []),
+}
+
+
+def network(layers, params=None, **options):
+    """Return a network, with given values for its parameters."""
+    net = nnb.Network(layers, dtype="float64", input_shape=4, **options)
+    if params is not None:
+        net.load_state_dict(dict(zip(net.state_dict(), params.values(), strict=True)))
+    return net
+
+
+@pytest.mark.parametrize("around", SEEN.values(), ids=SEEN)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("as_layer", [False, True])
+def test_an_ending_is_seen_wherever_it_is(loss, around, as_layer):
+    outputs, activation, y, metrics = LOSSES[loss]
+    last = Dense(outputs, activation)
+    flat = network([Dense(5, "tanh"), last])
+    if as_layer:
+        last = Sequential([Dense(outputs), Activation(activation)])
+    net = network([Dense(5, "tanh"), *around(last)], flat.state_dict())
+    np.testing.assert_array_equal(net.predict(X), flat.predict(X))
+    expected = flat.evaluate(X, y, loss=loss, metrics=metrics)
+    assert net.evaluate(X, y, loss=loss, metrics=metrics) == pytest.approx(expected, rel=1e-12)
+    options = {"loss": loss, "metrics": metrics, "epochs": 2, "batch_size": 8, "verbose": 0}
+    expected, history = flat.fit(X, y, **options), net.fit(X, y, **options)
+    for name in expected:
+        if name != "seconds":
+            assert history[name] == pytest.approx(expected[name], rel=1e-9), name
+    for value, wanted in zip(net.state_dict().values(), flat.state_dict().values(), strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-9)
+
+
+KEPT = {
+    "followed by Dropout": lambda last: [last, Dropout(0.5)],
+    "followed by AlphaDropout": lambda last: [Sequential([last]), nnb.AlphaDropout(0.5)],
+    "followed by GaussianNoise": lambda last: [last, Sequential([nnb.GaussianNoise(0.1)])],
+    "followed by Flatten": lambda last: [last, Flatten()],
+    "inside Residual": lambda last: [Residual([last])],
+    "inside Wrap": lambda last: [Wrap(Sequential([last]))],
+    "inside Doubled": lambda last: [Sequential([Doubled([last])])],
+}
+
+
+@pytest.mark.parametrize("where", KEPT)
+@pytest.mark.parametrize(
+    ("loss", "activation"),
+    [
+        ("softmax_cross_entropy", "softmax"),
+        ("softmax_cross_entropy", "sigmoid"),
+        ("binary_cross_entropy", "sigmoid"),
+        ("hinge", "sigmoid"),
+    ],
+)
+def test_an_ending_that_must_stay_is_refused_with_the_reason(where, loss, activation):
+    net = network([Dense(3), *KEPT[where](Dense(3, activation))])
+    y = LABELS if loss.startswith("softmax") else np.eye(3)[LABELS]
+    for work in (
+        lambda: net.fit(X, y, loss=loss, verbose=0),
+        lambda: net.evaluate(X, y, loss=loss),
+    ):
+        with pytest.raises(ValueError, match=f"{activation} at the end.*is {where}"):
+            work()
+    net.fit(X, np.eye(3)[LABELS], loss="mse", epochs=1, verbose=0)  # takes any outputs
+
+
+def test_a_composite_may_say_that_its_outputs_are_logits():
+    net = network([Scores(Dense(3, "softmax"))])
+    z = net.predict(X)
+    logits = z - np.log(np.sum(np.exp(z), axis=-1, keepdims=True))
+    expected = -float(np.mean(logits[np.arange(20), LABELS]))
+    found = net.evaluate(X, LABELS, loss="softmax_cross_entropy")["loss"]
+    assert found == pytest.approx(expected)
+
+
+def test_other_endings_of_a_composite_are_of_no_interest():
+    net = network([Dense(4), Residual([Dense(4, "relu")])])
+    net.fit(X, LABELS, loss="softmax_cross_entropy", epochs=1, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("layers", "activation"),
+    [
+        (Sequential([]), Identity()),
+        (Sequential([Dense(3)]), Identity()),
+        (Dense(3, "relu"), ReLU()),
+        (Activation("relu"), ReLU()),
+        (Sequential([Sequential([Dense(2, "softmax")]), Sequential([])]), Softmax()),
+        (Residual([Dense(3, "softmax")]), Identity()),
+        (Sequential([Dense(3, "softmax"), Dropout(0.5)]), Identity()),
+    ],
+)
+def test_splitting_keeps_the_structure(layers, activation):
+    body, function = split_output_activation(layers)
+    assert function == activation
+    if activation == Identity():
+        assert body is layers
+    else:
+        assert output_activation(body) == (Identity(), None)
+        assert type(body) is type(layers)
+        assert len(getattr(body, "layers", ())) == len(getattr(layers, "layers", ()))
