@@ -334,9 +334,8 @@ class Backend(DeviceInfo):
             dilation: None: 1 along each axis.
         """
         ones = (1,) * len(size)
-        zeros = self._zeros(tuple(shape), d)
         return portable.windows_adjoint(
-            d, tuple(shape), size, stride or ones, dilation or ones, zeros, self._add_at
+            d, tuple(shape), size, stride or ones, dilation or ones, self._zeros, self._add_at
         )
 
     def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import Any
 
 from nnbackend.core.tree import map_arrays
@@ -66,11 +65,12 @@ def window_strides(strides: Sizes, stride: Sizes, dilation: Sizes) -> Sizes:
 
 
 def windows(x: Array, size: Sizes, stride: Sizes, dilation: Sizes, xp: Namespace) -> Array:
-    """Return all windows of an array: a slice for each place in a window, stacked."""
+    """Return all windows of an array, axis by axis: a slice for each place in a window, stacked."""
     counts = window_counts(x.shape, size, stride, dilation)
-    slices = [x[key] for key in _slices(counts, size, stride, dilation)]
-    stacked = xp.stack(slices, axis=-2)
-    return xp.reshape(stacked, (x.shape[0], *counts, *size, x.shape[-1]))
+    for axis in reversed(range(1, 1 + len(size))):  # so that more and more numbers stay together
+        slices = [x[key] for key in _slices(axis, counts, size, stride, dilation)]
+        x = xp.stack(slices, axis=1 + len(size))
+    return x
 
 
 def windows_adjoint(
@@ -79,32 +79,39 @@ def windows_adjoint(
     size: Sizes,
     stride: Sizes,
     dilation: Sizes,
-    zeros: Array,
+    zeros: Callable[[Shape, Array], Array],
     add: Callable[[Array, Any, Array], Array],
 ) -> Array:
-    """Return ``zeros``, of shape ``shape``, with each window added to where it came from.
+    """Return an array of shape ``shape`` with each window added to where it came from, axis by axis.
 
-    ``add(x, key, values)`` is ``x`` with ``values`` added to ``x[key]``; it may change ``x``.
+    ``zeros(shape, like)`` are zeros of the dtype of an array; ``add(x, key, values)`` is ``x`` with
+    ``values`` added to ``x[key]``, and may change ``x``.
     """
     counts = window_counts(shape, size, stride, dilation)
-    if tuple(d.shape) != (shape[0], *counts, *size, shape[-1]):
+    expected = (shape[0], *counts, *size, shape[-1])
+    if tuple(d.shape) != expected:
         raise ValueError(
-            f"the windows of an input of shape {shape} have shape "
-            f"{(shape[0], *counts, *size, shape[-1])}, got {tuple(d.shape)}"
+            f"the windows of an input of shape {shape} have shape {expected}, got {tuple(d.shape)}"
         )
-    places = product(*map(range, size))
-    for place, key in zip(places, _slices(counts, size, stride, dilation), strict=True):
-        zeros = add(zeros, key, d[(..., *place, slice(None))])
-    return zeros
+    places = (slice(None),) * (1 + len(size))
+    for axis in range(1, 1 + len(size)):
+        lengths = (*shape[1 : axis + 1], *counts[axis:])
+        wide = zeros((shape[0], *lengths, *size[axis:], shape[-1]), d)
+        for place, key in enumerate(_slices(axis, counts, size, stride, dilation)):
+            wide = add(wide, key, d[(*places, place, ...)])
+        d = wide
+    return d
 
 
-def _slices(counts: Sizes, size: Sizes, stride: Sizes, dilation: Sizes) -> Iterator[Any]:
-    """Yield for each place in a window the key of the numbers that are there, in all windows."""
-    for place in product(*map(range, size)):
-        starts = [i * step for i, step in zip(place, dilation, strict=True)]
-        cuts = zip(starts, counts, stride, strict=True)
-        spatial = (slice(a, a + (count - 1) * step + 1, step) for a, count, step in cuts)
-        yield (slice(None), *spatial, slice(None))
+def _slices(
+    axis: int, counts: Sizes, size: Sizes, stride: Sizes, dilation: Sizes
+) -> Iterator[tuple[Any, ...]]:
+    """Yield for each place in a window along an axis the key of the numbers there, in all windows."""
+    count, step = counts[axis - 1], stride[axis - 1]
+    for place in range(size[axis - 1]):
+        start = place * dilation[axis - 1]
+        cut = slice(start, start + (count - 1) * step + 1, step)
+        yield (*(slice(None),) * axis, cut, ...)
 
 
 def scatter_add(rows: int, index: Array, values: Array, xp: Namespace, device: Any) -> Array:
