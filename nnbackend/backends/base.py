@@ -35,7 +35,7 @@ from nnbackend.backends.host import host_numbers, is_on_device, to_host
 from nnbackend.backends.portable import Sizes
 from nnbackend.core import functional, random
 from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Array, Batch, Namespace, Params, Shape
+from nnbackend.core.types import STATELESS, Array, Batch, Namespace, Params, State
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]
@@ -50,15 +50,19 @@ class Forward:
     """A forward pass outside training.
 
     Args:
-        function: ``function(params, x) -> y``.
+        function: ``function(params, x, state) -> y``.
     """
 
-    def __init__(self, function: Callable[[Any, Array], Array]) -> None:
+    def __init__(self, function: Callable[[Any, Array, State], Array]) -> None:
         self._function = function
 
-    def __call__(self, params: Any, x: Array) -> Array:
+    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
         """Return the output for rows on the backend."""
-        return self._function(params, x)
+        return self._function(params, x, state)
+
+    def with_state(self, state: State) -> Forward:
+        """Return the pass of layers in a state, as they have it without a third argument."""
+        return _InState(self, state) if state else self
 
     def again(self, params: Any, x: Any) -> Array | None:
         """Return the output for rows like the last ones, without what surrounds a pass, or None.
@@ -69,6 +73,17 @@ class Forward:
                 and the pass was recorded for these parameters.
         """
         return None
+
+
+class _InState(Forward):
+    """A forward pass of layers in a state."""
+
+    def __init__(self, forward: Forward, state: State) -> None:
+        self._forward, self._state = forward, state
+
+    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
+        """Return the output for rows on the backend."""
+        return self._forward(params, x, self._state)
 
 
 class Backend(DeviceInfo):
@@ -188,10 +203,13 @@ class Backend(DeviceInfo):
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+    def recorded(
+        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
+    ) -> Forward:
         """Return a forward pass that does nothing but compute, with less around it.
 
-        ``forward_on(backend)`` is ``forward(params, x) -> y`` on this backend, or on one that traces.
+        ``forward_on(backend)`` is ``forward(params, x, state) -> y`` on this backend, or on one that
+        traces.
         """
         return Forward(self.compile(forward_on(self)))
 

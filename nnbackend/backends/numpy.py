@@ -18,7 +18,7 @@ from nnbackend.backends.replay.prediction import RecordedForward
 from nnbackend.backends.replay.recorder import RecordedArray
 from nnbackend.backends.replay.replayed import ReplayedStep, See
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Batch, Namespace, Shape
+from nnbackend.core.types import Array, Batch, Namespace, State
 from nnbackend.errors import BackendUnavailableError
 
 _add: Any = np.add
@@ -137,7 +137,9 @@ class NumPyBackend(Backend):
         """Return what gathers rows in memory that it keeps."""
         return Gatherer()
 
-    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+    def recorded(
+        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
+    ) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""
         return RecordedForward(forward_on(self))
 

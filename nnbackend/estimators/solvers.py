@@ -15,7 +15,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.core import random
 from nnbackend.core.tree import at, paths, tree_map, unflatten
-from nnbackend.core.types import Array, Context, Namespace, Params
+from nnbackend.core.types import Array, Batch, Context, Namespace, Params
 from nnbackend.data.samples import Samples
 from nnbackend.training.accumulation import gradients
 from nnbackend.training.objective import Objective
@@ -79,9 +79,9 @@ class PenalizedTrainer(Trainer):
     """
 
     def __init__(self, alpha: float, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if alpha:
-            self._penalty = Penalty(tuple(weights_of(self.params))), alpha
+        params: Params = args[3]
+        penalty = Penalty(tuple(weights_of(params))) if alpha else None
+        super().__init__(*args, **kwargs, penalty=penalty, strength=alpha)
 
     def _block(self, *args: Any) -> Any:
         block = super()._block(*args)
@@ -125,9 +125,8 @@ def minimize(
 
     def evaluate(current: Params, x: Array, y: Array) -> tuple[Array, Params]:
         ctx = Context(backend, True, random.forward_key(seed), 0)
-        value, _, grads = gradients(
-            objective.layers, objective.loss, current, x, y, samples.weight, ctx
-        )
+        batch = Batch(x, y, samples.weight)
+        value, _, grads, _ = gradients(objective.layers, objective.loss, current, batch, ctx)
         if objective.penalties:
             value, grads = regularizers.penalized(objective.penalties, current, value, grads)
         return penalized(value, grads, current, weights, alpha / total, xp), grads

@@ -13,7 +13,7 @@ from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Array, Context, Layer, Params
+from nnbackend.core.types import Array, Batch, Context, Layer, Params
 from nnbackend.data.samples import Samples
 from nnbackend.errors import DivergenceError
 from nnbackend.losses import Loss
@@ -44,6 +44,11 @@ class FullBatchLoop(Loop):
             raise ValueError(
                 f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
                 f"there are {self._count} rows)"
+            )
+        if trainer.state:
+            raise ValueError(
+                "L-BFGS compares losses of the same network, and layers with state (running means) "
+                "change from pass to pass: take another optimizer"
             )
         if trainer.accumulate > 1:
             raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
@@ -221,7 +226,7 @@ def _program(
         params: Params, x: Array, y: Array, weight: Array | None, key: Any, number: Any
     ) -> tuple[Array, Params]:
         ctx = Context(backend, True, key, number)
-        value, _, grads = gradients(layers, loss, params, x, y, weight, ctx)
+        value, _, grads, _ = gradients(layers, loss, params, Batch(x, y, weight), ctx)
         return penalized(penalties, params, value, grads)
 
     return backend.compile(program)

@@ -132,6 +132,14 @@ class Loop:
             misfit = self._trainer.misfit(state["optimizer"])
         if misfit:
             raise ModelFileError(f"{found.path} cannot be resumed from: its optimizer's {misfit}")
+        shapes, own = (
+            {name: tuple(a.shape) for name, a in arrays.items()}
+            for arrays in (found.layer_state, flatten(self._trainer.state))
+        )
+        if shapes != own:
+            raise ModelFileError(
+                f"{found.path} cannot be resumed from: its layers' state is not this network's"
+            )
         if state["batch"] and state.get("so_far") is None:
             raise ModelFileError(
                 f"{found.path} cannot be resumed from: its batch is {state['batch']}, and what came "
@@ -267,13 +275,8 @@ class Loop:
 
     def _many(self, count: int) -> dict[str, list[float]] | None:
         """Do epochs of one step each; undo them all and return None if a loss is not finite."""
-        trainer = self._trainer
-        saved = trainer.layout.copy(trainer.carry), trainer.steps, trainer.updates
-        losses = trainer.repeat(self._samples, count)
-        if all(map(math.isfinite, losses)) and trainer.finite():
-            return {"loss": losses}
-        trainer.carry, trainer.steps, trainer.updates = saved
-        return None
+        losses = self._trainer.repeat(self._samples, count)
+        return None if losses is None else {"loss": losses}
 
 
 class FitRun(Run):
@@ -339,7 +342,7 @@ class FitRun(Run):
             super().notify(event)
             return
         self.publish()
-        shown = self.network.params
+        shown, state = self.network.params, self.network.state
         try:
             super().notify(event)
         finally:
@@ -347,6 +350,8 @@ class FitRun(Run):
             self.changed = self.network.params is not shown
             if self.changed:
                 self._trainer.params = self.network.params
+            if self.network.state is not state:
+                self._trainer.state = self.network.state
 
     def task(self) -> dict[str, Any]:
         """Return what must be the same for a run to go on."""
@@ -373,6 +378,8 @@ class FitRun(Run):
         raw = found.params if state.get("raw") is None else flatten(state["raw"])
         on_device = {n: trainer.backend.asarray(p) for n, p in raw.items()}
         trainer.params = unflatten(on_device, trainer.params)
+        layer_state = {n: trainer.backend.asarray(a) for n, a in found.layer_state.items()}
+        trainer.state = unflatten(layer_state, trainer.state)
         trainer.steps = state["trained"][0]
         trainer.rate_factor = state["learning_rate_factor"]
         so_far = state.get("so_far")
