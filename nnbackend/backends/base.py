@@ -35,7 +35,7 @@ from nnbackend.backends.host import host_numbers, is_on_device, to_host
 from nnbackend.backends.portable import Sizes
 from nnbackend.core import functional, random
 from nnbackend.core.tree import tree_map
-from nnbackend.core.types import STATELESS, Array, Batch, Namespace, Params, State
+from nnbackend.core.types import STATELESS, Array, Batch, Namespace, Params, Shape, State
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]

@@ -18,7 +18,7 @@ from nnbackend.backends.replay.prediction import RecordedForward
 from nnbackend.backends.replay.recorder import RecordedArray
 from nnbackend.backends.replay.replayed import ReplayedStep, See
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Batch, Namespace, State
+from nnbackend.core.types import Array, Batch, Namespace, Shape, State
 from nnbackend.errors import BackendUnavailableError
 
 _add: Any = np.add
