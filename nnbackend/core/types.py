@@ -272,6 +272,10 @@ class Context:
                 )
             updates[name] = array if array.dtype == old.dtype else self.xp.astype(array, old.dtype)
 
+    def restart(self) -> None:
+        """Begin the pass again, with the state that it began with."""
+        self._root._updates = {}
+
     def new_state(self) -> State:
         """Return the state of all layers after the pass: what was set, and the rest as it was."""
         root = self._root
@@ -283,6 +287,19 @@ class Context:
         if observer is not None:
             observer(self._path, name, value)
         return value
+
+    def set_observer(
+        self, observer: Callable[[tuple[str, ...], str, Array], None] | None
+    ) -> Callable[[tuple[str, ...], str, Array], None] | None:
+        """Hand what layers note to ``observer(path, name, value)``; return the observer before."""
+        root = self._root
+        before, root._observer = root._observer, observer
+        return before
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the contexts from the network's down to this one's."""
+        return self._path
 
     def child(self, name: str) -> Context:
         """Return the context of the layer ``name`` inside this one, with a key of its own."""
