@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from nnbackend.backends.replay.calls import (
     NUMBER,
@@ -51,7 +52,7 @@ cumulative_prod cumulative_sum diff einsum empty_like expand_dims flip full_like
 matrix_transpose mean
 min moveaxis ones_like outer permute_dims prod repeat reshape roll searchsorted sort squeeze stack std
 sum swapaxes take take_along_axis tensordot tile transpose tril triu var where zeros_like"""
-_KNOWN = {getattr(np, name) for name in _NAMES.split() if hasattr(np, name)}
+_KNOWN = {getattr(np, name) for name in _NAMES.split() if hasattr(np, name)} | {sliding_window_view}
 
 # Functions that ask for no numbers of an array.
 _ABOUT_SHAPES = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory,
@@ -146,6 +147,9 @@ class Recorder:
             target = self._target(result, target)
             args = [args[0], axis, dtype, plain(target), keepdims]
             self._write(ufunc.reduce, args, 3, reads, target)
+        elif method == "at" and len(inputs) == 3 and isinstance(inputs[0], RecordedArray):
+            self._write(ufunc.at, args, 0, reads, inputs[0])
+            return None
         else:
             everywhere = kwargs.get("where", True) is True
             if method in ("__call__", "reduce", "accumulate") and everywhere:

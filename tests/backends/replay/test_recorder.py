@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cases import rows
 
-from nnbackend.backends.numpy import xp
+from nnbackend.backends.numpy import NumPyBackend, xp
 from nnbackend.backends.replay.calls import Call
 from nnbackend.backends.replay.recorder import MAX_CALLS, Recorder
 from nnbackend.backends.replay.rewrites import _row_maxima
@@ -35,6 +35,9 @@ def replayed(function: Any, x: np.ndarray, other: np.ndarray) -> None:
     for call in calls:
         call.bind()()
     np.testing.assert_array_equal(np.asarray(result), expected)
+
+
+NUMPY = NumPyBackend(dtype="float64")
 
 
 def made_on_the_way(x: Any) -> Any:
@@ -67,6 +70,16 @@ FUNCTIONS = {
     "repeated": lambda x: np.repeat(x, 2, axis=0)[::2] * np.size(x),
     "asarray of a namespace": lambda x: xp.asarray(x, copy=True) * xp.asarray(x),
     "filled": lambda x: filled(x),
+    "windows": lambda x: NUMPY.windows(x[None, :, :, None], (2, 2), (1, 2), (1, 1)) * 1.0,
+    "windows' adjoint": lambda x: NUMPY.windows_adjoint(
+        NUMPY.windows(x[None, :, :, None], (2, 2), (1, 1), (1, 1)) * x[0, 0],
+        (1, 3, 4, 1),
+        (2, 2),
+        (1, 1),
+        (1, 1),
+    ),
+    "scatter-add": lambda x: NUMPY.scatter_add(3, np.argmax(x, axis=1) % 3, x),
+    "loop": lambda x: NUMPY.loop(lambda c, i: (c * 0.5 + x, c[0]), x, 3)[1],
     "several outputs": lambda x: x.copy() + x.mean(),
 }
 
@@ -166,7 +179,7 @@ REFUSED = {
     "an unknown function": lambda x: np.linalg.inv(x[:, :3]),
     "an unknown method": lambda x: x.flatten() + 1.0,
     "a scattered assignment": lambda x: scattered(x),
-    "ufunc.at": lambda x: np.add.at(x, [0], 1.0) or x,
+    "ufunc.at on a plain array": lambda x: np.add.at(np.zeros(3), np.argmax(x, axis=0), 1.0) or x,
     "a mask": lambda x: np.sum(x[x > 0.0]) * x,
     "sorting in place": lambda x: sorted_in_place(x * 1.0),
     "flat": lambda x: x * np.fromiter(x.flat, float).reshape(x.shape),
