@@ -19,7 +19,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
-from nnbackend.core.registry import is_built_in
+from nnbackend.core.registry import is_built_in, is_pure
 from nnbackend.core.tree import at, flatten, leaves, paths, tree_map, unflatten
 from nnbackend.core.types import (
     STATELESS,
@@ -42,7 +42,7 @@ from nnbackend.inference.predictor import forward_pass
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.losses import Loss
 from nnbackend.optimizers import LBFGS, Constrained, Optimizer
-from nnbackend.optimizers.base import in_program, is_own
+from nnbackend.optimizers.base import in_program
 from nnbackend.training.accumulation import Parts, accumulate_gradients, gradients
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
@@ -176,8 +176,8 @@ def training_step(
     description = layers, loss, penalties, optimizer, watched, parts, *counting
     if backend.static_shapes:
         return _compiled_training_step(backend, *description)
-    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
-    pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
+    # What does more than compute (prints, counts) must run in every step: it is not recorded.
+    pure = is_pure((layers, loss, penalties, optimizer, row_penalty))
     see_storage = layout_for(backend, optimizer).see if pure else None
     if see_storage is None:
         return backend.scan(_training_step(*description))
