@@ -79,6 +79,8 @@ def test_dense_notes_what_its_activation_is_given(net):
     np.testing.assert_allclose(np.tanh(first["z"]), y, rtol=1e-5)
     np.testing.assert_allclose(dy * (1 - y**2), first["dz"], rtol=1e-4, atol=1e-8)
     assert not seen["1"].notes  # the layers inside keep theirs
+    mask = host(net.backend, seen["1.1.0"].notes["mask"])
+    assert_equal(host(net.backend, seen["1.1.0"].y), host(net.backend, seen["1.1.0"].x) * mask)
 
 
 def test_a_loss_with_the_output_activation_in_it_shows_the_numbers_before(net):
@@ -141,7 +143,7 @@ def test_layers_with_state_are_observed_and_keep_it(case, backend64):
     before = host(backend64, net.state)
     passages = nnb.observe(net, x, x, "mse")
     assert_equal(host(backend64, net.state), before)
-    y, backward = net.forward(x, training=True, step=0)
+    y, _ = net.forward(x, training=True, step=0)
     assert_equal(host(backend64, passages[-1].y), host(backend64, y))
     assert check_gradients(net, x) < 1e-7
     assert nnb.testing.compare_backends(net, x, "numpy").first_difference is None
