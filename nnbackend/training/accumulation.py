@@ -99,7 +99,7 @@ def accumulate_gradients(
 
         (sums, state), stacked = ctx.backend.loop(add, (sums, state), whole - 1)
         if watched:
-            outputs.append(xp.reshape(stacked, ((whole - 1) * size, *stacked.shape[2:])))  # type: ignore[union-attr]
+            outputs.append(xp.reshape(stacked, ((whole - 1) * size, *stacked.shape[2:])))
     if 0 < whole * size < rows:
         more, state, output = part(whole, cut(whole * size, rows), state)
         sums = _added(sums, more)

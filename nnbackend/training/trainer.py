@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -88,13 +88,6 @@ class _Block:
     weight: Array | None = None
 
 
-Penalty: TypeAlias = Callable[..., tuple[Array, Params]]
-"""``penalty(value, grads, params, total, strength, xp) -> (value, grads)``: more in a batch's loss.
-
-``total`` is what the batch counts: the sum of its weights, or its rows. ``grads`` may be changed.
-"""
-
-
 def _training_step(
     layers: Layer,
     loss: Loss,
@@ -102,7 +95,8 @@ def _training_step(
     optimizer: Optimizer,
     watched: bool,
     parts: Parts | None,
-    penalty: Penalty | None,
+    row_penalty: regularizers.PerRowL2 | None,
+    count_rows: bool,
 ) -> Callable[[Backend], Step]:
     """Return the function that makes the training step: forward, loss, backward, update."""
 
@@ -128,15 +122,17 @@ def _training_step(
             if penalties:
                 value, grads = regularizers.penalized(penalties, params, value, grads)
             total = None if weight is None else backend.xp.sum(weight)
-            if penalty is not None:
+            if row_penalty is not None:
                 counts = batch.x.shape[0] if weight is None else total
-                value, grads = penalty(value, grads, params, counts, data.strength, backend.xp)
+                value, grads = row_penalty.add_to(value, grads, params, counts, data.strength)
             storage = layout.update(storage, grads, scalars)
             if layout.see is None:
                 carry = Carry(storage, new_state, data)
             elif state:
                 _overwrite(state, new_state, backend.xp)
-            return carry, StepResult(value, total, output if watched else None)
+            return carry, StepResult(
+                value, None if count_rows else total, output if watched else None
+            )
 
         return step
 
@@ -162,7 +158,6 @@ def training_step(
     optimizer: Optimizer,
     backend: Backend,
     parts: Parts | None = None,
-    penalty: Penalty | None = None,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it.
 
@@ -172,10 +167,13 @@ def training_step(
             in numbers alone.
         backend: where.
         parts: in which the gradient of a batch is computed; None: in one.
-        penalty: more in the loss of a batch; None: nothing.
     """
     layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-    description = layers, loss, penalties, optimizer, bool(objective.metrics), parts, penalty
+    row_penalty = objective.row_penalty
+    if row_penalty is not None:  # its strength is data of the run, so that programs are shared
+        row_penalty = replace(row_penalty, strength=0.0)
+    watched, counting = bool(objective.metrics), (row_penalty, objective.count_rows)
+    description = layers, loss, penalties, optimizer, watched, parts, *counting
     if backend.static_shapes:
         return _compiled_training_step(backend, *description)
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
@@ -204,8 +202,6 @@ class Trainer:
         accumulate: in how many parts to compute the gradient of a batch.
         steps_per_epoch: for what the optimizer counts in epochs.
         state: the state of the layers to start from; it is copied.
-        penalty: more in the loss of a batch; None: nothing.
-        strength: the strength of the penalty.
     """
 
     def __init__(
@@ -220,8 +216,6 @@ class Trainer:
         steps_per_epoch: int | None = None,
         *,
         state: State = STATELESS,
-        penalty: Penalty | None = None,
-        strength: float = 0.0,
     ) -> None:
         if backend.mixed and isinstance(optimizer, LBFGS):
             raise ValueError(
@@ -243,6 +237,7 @@ class Trainer:
         self._objective = replace(objective, layers=layers)
         self._in_program = in_program(self._rule, backend)
         self.layout = layout_for(backend, self._in_program)
+        strength = 0.0 if objective.row_penalty is None else objective.row_penalty.strength
         data = run_data(backend, seed, strength)
         self.carry = Carry(self.layout.init(params), self._copied(state), data)
         self._gather = self._gatherers()
@@ -250,7 +245,6 @@ class Trainer:
         self._begun: PartialEpoch | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
         self._forward: Forward | None = None
-        self._penalty = penalty
 
     def _gatherers(self) -> list[Gather]:
         """Return what gathers inputs, targets and weights: in the same memory for each block.
@@ -267,9 +261,7 @@ class Trainer:
         """Return the program for batches of a size."""
         parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
         if self._program is None or self._program[0] != parts:
-            step = training_step(
-                self._objective, self._in_program, self.backend, parts, self._penalty
-            )
+            step = training_step(self._objective, self._in_program, self.backend, parts)
             self._program = parts, step
         return self._program[1]
 
