@@ -29,11 +29,11 @@ from nnbackend.inference.predictor import forward_pass
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.losses import Loss
 from nnbackend.optimizers import LBFGS, Constrained, Optimizer
-from nnbackend.optimizers.base import in_program, is_own
+from nnbackend.optimizers.base import is_own
+from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Parts, accumulate_gradients, gradients
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
-from nnbackend.training.loss_scaling import LossScaled
 from nnbackend.training.objective import Objective
 
 __all__ = [
@@ -113,7 +113,7 @@ def _training_step(
     layers: Layer,
     loss: Loss,
     penalties: regularizers.Terms,
-    optimizer: Optimizer,
+    optimizer: Prepared,
     watched: bool,
     parts: Parts | None,
     penalty: Penalty | None,
@@ -129,7 +129,8 @@ def _training_step(
             x, y, weight = batch
             ctx.start_pass(number, row_weight=weight)
             params = layout.params(carry)
-            net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
+            scale = layout.scale(carry)
+            net = network if scale is None else network.scaled(scale)
             if parts is None:
                 value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
             else:
@@ -157,7 +158,7 @@ def _compiled_training_step(backend: Backend, *description: Any) -> Callable[...
 
 def training_step(
     objective: Objective,
-    optimizer: Optimizer,
+    optimizer: Prepared,
     backend: Backend,
     seed: int,
     parts: Parts | None = None,
@@ -168,7 +169,7 @@ def training_step(
 
     Args:
         objective: what to minimize.
-        optimizer: how; :func:`~nnbackend.optimizers.base.in_program` makes programs shared that differ
+        optimizer: how, from ``Prepared.for_program``, so that programs are shared by those that differ
             in numbers alone.
         backend: where.
         seed: of what is random in the layers.
@@ -184,8 +185,9 @@ def training_step(
     step_on, data = _training_step(*description), (random.forward_key(seed), strength)
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
-    see = layout_for(backend, optimizer).see if pure else None
-    return backend.scan(lambda backend: step_on(backend, data), see)
+    layout = layout_for(backend, optimizer)
+    see = (lambda carry, function: layout.map_arrays(function, carry)) if pure else None
+    return backend.scan(lambda backend: step_on(backend, data), see if layout.in_place else None)
 
 
 class Trainer:
@@ -227,11 +229,13 @@ class Trainer:
         self.rate_factor = 1.0
         self.accumulate = accumulate
         if objective.constraints:
-            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+            optimizer = optimizer.map_innermost(
+                lambda inner: Constrained(inner, objective.constraints)
+            )
         self._rule = optimizer.prepared(params, steps_per_epoch)
         layers = without_frozen_prefix(objective.layers, optimizer, params)
         self._objective = replace(objective, layers=layers)
-        self._in_program = in_program(self._rule, backend)
+        self._in_program = self._rule.for_program(backend)
         self.layout = layout_for(backend, self._in_program)
         self.carry = self.layout.init(params)
         self._gather = self._gatherers()
@@ -436,7 +440,7 @@ class Trainer:
             return [scheduled.learning_rate] * count
         return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
 
-    def _scheduled(self) -> Optimizer:
+    def _scheduled(self) -> Prepared:
         """Return the optimizer with its learning rate times ``rate_factor``, to ask for numbers.
 
         The rule itself takes the rate as data, so that a compiled step stays the same.
@@ -454,7 +458,7 @@ class Trainer:
         if self.backend.static_shapes:
             padded = _padded(padded, -(-rows // size) * size, self.backend)
         scheduled = self._scheduled()
-        scalars = scheduled.scalars_of(range(self.updates + 1, self.updates + 1 + steps))
+        scalars = scheduled.number_rows(range(self.updates + 1, self.updates + 1 + steps))
         if not self.backend.static_shapes and isinstance(scalars, np.ndarray):
             scalars = list(map(tuple, scalars.tolist()))  # a loop takes one row after the other
         self.updates += steps
