@@ -101,6 +101,94 @@ LAYERS = [
 ]  # fmt: skip
 
 
+@nnb.register_layer
+@dataclass(frozen=True)
+class RunningMean:
+    """Takes away the mean of the rows seen in training; its own state, and no parameters."""
+
+    rate: float = 0.1
+
+    def init(self, input_shape: Any, rng: Any) -> Any:
+        return {}, input_shape
+
+    def init_state(self, input_shape: Any) -> Any:
+        return {"mean": np.zeros(input_shape), "count": np.zeros(())}
+
+    def forward(self, params: Any, x: Any, ctx: Any) -> Any:
+        xp, mean = ctx.xp, ctx.state["mean"]
+        if ctx.training:
+            new = _row_mean(x, ctx)
+            ctx.set_state(mean=mean + self.rate * (new - mean), count=ctx.state["count"] + 1.0)
+        return x - xp.astype(mean, x.dtype), lambda dy, input_grad=True: (dy, {})
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class BatchScale:
+    """Divides by the root mean square of the batch, ``y = weight * x / r``, or by a running one.
+
+    In training ``r**2 = sum(w * x**2) / sum(w) + 1`` for each feature, with the row weights ``w``.
+    """
+
+    rate: float = 0.1
+
+    def init(self, input_shape: Any, rng: Any) -> Any:
+        return {"weight": np.linspace(0.5, 1.5, input_shape[-1])}, input_shape
+
+    def init_state(self, input_shape: Any) -> Any:
+        return {"square": np.ones(input_shape)}
+
+    def forward(self, params: Any, x: Any, ctx: Any) -> Any:
+        xp, weight, old = ctx.xp, params["weight"], ctx.state["square"]
+        square = xp.astype(old, x.dtype)
+        if ctx.training:
+            square = _row_mean(x * x, ctx)
+            ctx.set_state(square=old + self.rate * (square - old))
+        r = xp.sqrt(square + 1.0)
+        z = x / r
+
+        def backward(dy: Any, input_grad: bool = True) -> Any:
+            axes = tuple(range(len(x.shape) - 1))
+            grads = {"weight": xp.sum(dy * z, axis=axes)}
+            dz = dy * weight
+            dx = dz / r
+            if ctx.training:
+                share = _row_share(x, ctx)
+                dx = dx - share * x * (xp.sum(dz * z, axis=0) / (r * r))
+            return dx, grads
+
+        return weight * z, backward
+
+
+def _row_share(x: Any, ctx: Any) -> Any:
+    """Return what each row counts in a mean over rows, by which padding counts nothing."""
+    xp, shape = ctx.xp, (x.shape[0], *[1] * (len(x.shape) - 1))
+    weight = ctx.row_weight
+    if weight is None:
+        weight = xp.ones(x.shape[0], dtype=x.dtype, device=ctx.backend.device)
+    weight, total = xp.astype(weight, x.dtype), xp.astype(xp.sum(weight), x.dtype)
+    total = xp.where(total > 0.0, total, xp.ones_like(total))
+    return xp.reshape(weight / total, shape)
+
+
+def _row_mean(x: Any, ctx: Any) -> Any:
+    return ctx.xp.sum(x * _row_share(x, ctx), axis=0)
+
+
+STATEFUL_LAYERS = [
+    Case("running_mean", RunningMean()),
+    Case("batch_scale", BatchScale()),
+    Case(
+        "stateful-nested",
+        nnb.Sequential([
+            nnb.Residual([nnb.Dense(4), RunningMean(), nnb.Residual([BatchScale(0.3)])]),
+            nnb.Dropout(0.2),
+            BatchScale(),
+        ]),
+    ),
+]  # fmt: skip
+
+
 def _numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.normal(size=shape)
 
@@ -303,7 +391,7 @@ class Measured:
         thing: the metric.
         reference: ``reference(sklearn.metrics, prediction, target, weight) -> number``.
         kind: what it is shown: ``numbers``; ``classes``, probabilities of four classes and class
-            numbers; ``yes_or_no``, probabilities of one output; or ``tags``, three on their own.
+            numbers; ``binary``, probabilities of one output; or ``tags``, three on their own.
     """
 
     thing: Any
@@ -324,18 +412,18 @@ def _plain(name: str) -> Callable[..., float]:
 METRICS = {
     "accuracy": Measured(metrics.Accuracy(), lambda sk, p, t, w: sk.accuracy_score(
         t, p.argmax(1), sample_weight=w), "classes"),
-    "accuracy-yes_or_no": Measured(metrics.Accuracy(), _plain("accuracy_score"), "yes_or_no"),
+    "accuracy-binary": Measured(metrics.Accuracy(), _plain("accuracy_score"), "binary"),
     "accuracy-threshold": Measured(metrics.Accuracy(0.3), lambda sk, p, t, w: np.average(
         ((p > 0.3) == t).mean(1), weights=w), "tags"),
     "balanced_accuracy": Measured(metrics.BalancedAccuracy(), lambda sk, p, t, w:
         sk.balanced_accuracy_score(t, p.argmax(1), sample_weight=w), "classes"),
-    "balanced_accuracy-yes_or_no": Measured(
-        metrics.BalancedAccuracy(), _plain("balanced_accuracy_score"), "yes_or_no"),
+    "balanced_accuracy-binary": Measured(
+        metrics.BalancedAccuracy(), _plain("balanced_accuracy_score"), "binary"),
     "top_k_accuracy": Measured(metrics.TopKAccuracy(2), lambda sk, p, t, w:
         sk.top_k_accuracy_score(t, p, k=2, sample_weight=w, labels=range(4)), "classes"),
-    "precision": Measured(metrics.Precision(), _plain("precision_score"), "yes_or_no"),
-    "recall": Measured(metrics.Recall(), _plain("recall_score"), "yes_or_no"),
-    "f1": Measured(metrics.F1(), _plain("f1_score"), "yes_or_no"),
+    "precision": Measured(metrics.Precision(), _plain("precision_score"), "binary"),
+    "recall": Measured(metrics.Recall(), _plain("recall_score"), "binary"),
+    "f1": Measured(metrics.F1(), _plain("f1_score"), "binary"),
     **{
         f"{name}-{average}": Measured(cls(average), _averaged(f"{name}_score", average), "classes")
         for name, cls in {
@@ -349,23 +437,23 @@ METRICS = {
             sk.f1_score(t, p > 0.5, average=average, sample_weight=w), "tags")
         for average in ("macro", "micro", "weighted")
     },
-    "f1-macro-yes_or_no": Measured(metrics.F1("macro"), lambda sk, p, t, w: sk.f1_score(
-        t, p > 0.5, average="macro", sample_weight=w), "yes_or_no"),
+    "f1-macro-binary": Measured(metrics.F1("macro"), lambda sk, p, t, w: sk.f1_score(
+        t, p > 0.5, average="macro", sample_weight=w), "binary"),
     "roc_auc": Measured(metrics.ROCAUC(), lambda sk, p, t, w: sk.roc_auc_score(
-        t, p, sample_weight=w), "yes_or_no"),
+        t, p, sample_weight=w), "binary"),
     "roc_auc-classes": Measured(metrics.ROCAUC(), lambda sk, p, t, w: sk.roc_auc_score(
         t, p, multi_class="ovr", sample_weight=w), "classes"),
     "roc_auc-tags": Measured(metrics.ROCAUC(outputs="sigmoid"), lambda sk, p, t, w:
         sk.roc_auc_score(t, p, sample_weight=w), "tags"),
     "average_precision": Measured(metrics.AveragePrecision(), lambda sk, p, t, w:
-        sk.average_precision_score(t, p, sample_weight=w), "yes_or_no"),
+        sk.average_precision_score(t, p, sample_weight=w), "binary"),
     "average_precision-classes": Measured(metrics.AveragePrecision(), lambda sk, p, t, w:
         sk.average_precision_score(t, p, sample_weight=w), "classes"),
     "average_precision-tags": Measured(
         metrics.AveragePrecision(outputs="sigmoid"), lambda sk, p, t, w:
         sk.average_precision_score(t, p, sample_weight=w), "tags"),
     "log_loss": Measured(metrics.LogLoss(), lambda sk, p, t, w: sk.log_loss(
-        t, p, sample_weight=w), "yes_or_no"),
+        t, p, sample_weight=w), "binary"),
     "log_loss-classes": Measured(metrics.LogLoss(), lambda sk, p, t, w: sk.log_loss(
         t, p, sample_weight=w), "classes"),
     "mse": Measured(metrics.MeanSquaredError(), lambda sk, p, t, w: sk.mean_squared_error(

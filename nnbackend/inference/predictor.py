@@ -10,7 +10,7 @@ from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import leaves
-from nnbackend.core.types import Array, Context, Layer, Params, Shape
+from nnbackend.core.types import Array, Context, Layer, Params, Shape, State
 from nnbackend.layers.mixed_precision import computed
 
 __all__ = ["BATCH_ROWS", "batch_rows", "forward_in_batches", "forward_pass", "outputs_of"]
@@ -21,10 +21,12 @@ _FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 
 @cached_program
 def _forward_pass(backend: Backend, layers: Layer) -> Forward:
-    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
-        ctx, network = Context(backend), computed(layers, backend)
+    def forward_on(backend: Backend) -> Callable[[Params, Array, State], Array]:
+        stateless, network = Context(backend), computed(layers, backend)
 
-        def forward(params: Params, x: Array) -> Array:
+        def forward(params: Params, x: Array, state: State) -> Array:
+            # Threads may run this on networks with other states.
+            ctx = Context(backend, state=state) if state else stateless
             return network.forward(params, x, ctx)[0]
 
         return forward
@@ -36,7 +38,7 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
 
 
 def forward_pass(layers: Layer, backend: Backend) -> Forward:
-    """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
+    """Return the program of the forward pass outside training: ``forward(params, x, state) -> y``."""
     return _forward_pass(backend, layers)
 
 
