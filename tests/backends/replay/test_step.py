@@ -111,9 +111,9 @@ class Counted(nnb.SGD):
 
     pure = False
 
-    def rule(self, p, g, slots, scalars, xp):
+    def rule(self, p, g, slots, h, xp):
         COUNT.append(1)
-        return super().rule(p, g, slots, scalars, xp)
+        return super().rule(p, g, slots, h, xp)
 
 
 COUNT: list[int] = []
@@ -286,10 +286,10 @@ class MyDense(nnb.Dense):
 
 @dataclass(frozen=True)
 class MyRule(nnb.SGD):
-    """A rule that reads its own learning rate."""
+    """A rule with a constant of its own."""
 
-    def rule(self, p, g, slots, scalars, xp):
-        p -= self.learning_rate * xp.tanh(g)
+    def rule(self, p, g, slots, h, xp):
+        p -= h.learning_rate * xp.tanh(0.5 * g)
         return p, slots
 
 
@@ -425,10 +425,10 @@ def assert_identical_deed(deed):
 class Late(nnb.SGD):
     """A rule that branches on a number of the step."""
 
-    def rule(self, p, g, slots, scalars, xp):
-        if scalars[0] > 0.05:
+    def rule(self, p, g, slots, h, xp):
+        if h.learning_rate > 0.05:
             g = xp.sign(g)
-        return super().rule(p, g, slots, scalars, xp)
+        return super().rule(p, g, slots, h, xp)
 
 
 def test_a_rule_that_branches_on_its_numbers_is_refused(recordings):
