@@ -42,12 +42,7 @@ from nnbackend.inference.predictor import forward_pass
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.losses import Loss
 from nnbackend.optimizers import LBFGS, Constrained, Optimizer
-<<<<<<< HEAD
-from nnbackend.optimizers.base import in_program
-=======
-from nnbackend.optimizers.base import is_own
 from nnbackend.optimizers.prepared import Prepared
->>>>>>> main
 from nnbackend.training.accumulation import Parts, accumulate_gradients, gradients
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
@@ -178,17 +173,10 @@ def training_step(
     description = layers, loss, penalties, optimizer, watched, parts, *counting
     if backend.static_shapes:
         return _compiled_training_step(backend, *description)
-<<<<<<< HEAD
     # What does more than compute (prints, counts) must run in every step: it is not recorded.
     pure = is_pure((layers, loss, penalties, optimizer, row_penalty))
-    see_storage = layout_for(backend, optimizer).see if pure else None
-    if see_storage is None:
-=======
-    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
-    pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
     layout = layout_for(backend, optimizer)
     if not (pure and layout.in_place):
->>>>>>> main
         return backend.scan(_training_step(*description))
 
     def see(carry: Carry, function: Callable[[Array], Array]) -> Carry:
