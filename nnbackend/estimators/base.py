@@ -346,7 +346,9 @@ class NeuralEstimator(BaseEstimator):
                 if self.shuffle:
                     places = self._shuffled(places)
                     order = places if rows is None else rows[places]
-                figures = trainer.epoch(samples, size, order, *_blocks(run, size))
+                each_block, block_rows = _blocks(run, size)
+                with trainer.blocks(samples, size, order, block_rows) as blocks:
+                    figures = trainer.epoch(blocks, size, each_block)
                 self.loss_ = figures["loss"]
                 if run is not None and run.at_once:  # a callback left the epoch
                     self.history_.stopped = run.reason

@@ -78,15 +78,12 @@ class PenalizedTrainer(Trainer):
         args, kwargs: those of :class:`~nnbackend.training.trainer.Trainer`.
     """
 
+    count_rows = True
+
     def __init__(self, alpha: float, *args: Any, **kwargs: Any) -> None:
         params: Params = args[3]
         penalty = Penalty(tuple(weights_of(params))) if alpha else None
         super().__init__(*args, **kwargs, penalty=penalty, strength=alpha)
-
-    def _block(self, *args: Any) -> Any:
-        block = super()._block(*args)
-        block.masses = None  # the rows count
-        return block
 
 
 def minimize(
@@ -126,7 +123,7 @@ def minimize(
     def evaluate(current: Params, x: Array, y: Array) -> tuple[Array, Params]:
         ctx = Context(backend, True, random.forward_key(seed), 0)
         batch = Batch(x, y, samples.weight)
-        value, _, grads, _ = gradients(objective.layers, objective.loss, current, batch, ctx)
+        value, grads = gradients(objective.layers, objective.loss, current, batch, ctx)
         if objective.penalties:
             value, grads = regularizers.penalized(objective.penalties, current, value, grads)
         return penalized(value, grads, current, weights, alpha / total, xp), grads
