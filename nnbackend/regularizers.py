@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends.base import namespace
 from nnbackend.core.checks import set_number
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.registry import Registry
-from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.tree import at, flatten, unflatten
 from nnbackend.core.types import Array, Layer, Params
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "L2",
     "REGULARIZERS",
     "ElasticNet",
+    "PerRowL2",
     "Regularizer",
     "Terms",
     "get",
@@ -137,6 +138,47 @@ class ElasticNet:
         absolute, sign = L1(self.l1)(weight)
         square, linear = L2(self.l2)(weight)
         return absolute + square, sign + linear
+
+
+@dataclass(frozen=True)
+class PerRowL2:
+    """``strength / 2 * sum(w**2) / rows`` over weights; its gradient is ``strength / rows * w``.
+
+    ``rows`` is the number of rows of a batch, or the sum of their weights: so a penalty on the sum of
+    the rows' losses is divided as their mean is. scikit-learn's ``alpha`` is such a strength.
+
+    Args:
+        strength: 0 or more.
+        weights: the paths of the penalized parameters.
+    """
+
+    per_row: ClassVar[bool] = True
+
+    strength: float
+    weights: tuple[tuple[str, ...], ...]
+
+    def add_to(
+        self, value: Array, grads: Params, params: Params, rows: Any, strength: Any = None
+    ) -> tuple[Array, Params]:
+        """Return the mean loss of ``rows`` rows and its gradients with the penalty added.
+
+        Args:
+            value: the mean loss.
+            grads: its gradients, which are consumed.
+            params: the parameters.
+            rows: the number of rows, or the sum of their weights.
+            strength: what to take in place of the penalty's own: data of a compiled step.
+        """
+        share = (self.strength if strength is None else strength) / rows
+        for path in self.weights:
+            w, tree = at(params, path), at(grads, path[:-1])
+            if path[-1] not in tree:  # that of a frozen layer is not computed
+                continue
+            tree[path[-1]] += share * w  # an array that the backward pass made
+            xp = namespace(w)
+            flat = xp.reshape(w, (-1,))
+            value = value + (0.5 * share) * xp.vecdot(flat, flat)
+        return value, grads
 
 
 def terms(layers: Layer) -> Terms:

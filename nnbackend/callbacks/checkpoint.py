@@ -99,7 +99,7 @@ class Checkpoint(Callback):
             self._forget()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for path in checkpoints.remains(self.directory):
+            for path in checkpoints.find_leftovers(self.directory):
                 path.unlink(missing_ok=True)
         except OSError as error:
             what = f"{self.directory} cannot be a folder of checkpoints: {error.strerror}"

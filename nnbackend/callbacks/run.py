@@ -15,7 +15,7 @@ from nnbackend.callbacks.progress import progress
 from nnbackend.core.history import History
 from nnbackend.core.tree import leaves
 from nnbackend.core.version import __version__
-from nnbackend.saving.run_identity import check_same_run, identity
+from nnbackend.saving.run_identity import check_same_run, describe
 
 __all__ = ["Run", "resolve"]
 
@@ -162,7 +162,7 @@ class Run:
         network = self.network
         return {
             "nnbackend": __version__,
-            "network": identity(network.layers),
+            "network": describe(network.layers),
             "input_shape": None if network.input_shape is None else list(network.input_shape),
             "dtype": network.backend.dtype_name,
             "precision": network.backend.precision,

@@ -14,6 +14,7 @@ from nnbackend.core.types import Array, Shape
 from nnbackend.losses import Loss, trait
 
 __all__ = [
+    "CLASS_KINDS",
     "check_finite",
     "check_positive_weight",
     "check_rows",
@@ -25,7 +26,8 @@ __all__ = [
 ]
 
 
-_CLASSES = ("classes", "distributions", "one_hot")
+CLASS_KINDS = ("classes", "distributions", "one_hot")
+"""The kinds of targets of a loss, see :func:`nnbackend.losses.trait`, that may be class numbers."""
 
 
 def inputs(
@@ -89,7 +91,7 @@ def targets(
     """
     kind, rows, near = trait(loss, "targets"), int(x.shape[0]), backend.examiner
     most = max(math.prod(x.shape[1:]), 64)  # of more classes, rows of 0 and a 1 would be too long
-    few = kind in _CLASSES and output_shape != () and output_shape[-1] <= most
+    few = kind in CLASS_KINDS and output_shape != () and output_shape[-1] <= most
     if few and near.name == "numpy" and len(output_shape) == 1:
         labels = _class_numbers(y, backend, (rows, *output_shape))
         if labels is not None:
@@ -110,7 +112,7 @@ def targets(
             f"{inputs_name} and {name} must have the same length, got {rows} rows and {got}"
         )
     check_finite(array, near, name, first)
-    if kind in _CLASSES:
+    if kind in CLASS_KINDS:
         array = _class_targets(array, near, (rows, *output_shape), name, kind)
         if few and len(array.shape) == 1:
             return backend.one_hot(array, output_shape[-1])

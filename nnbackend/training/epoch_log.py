@@ -26,14 +26,13 @@ class EpochLog:
 
     Args:
         backend: where the steps are computed.
-        count_rows: whether a step counts by its rows in the mean loss even if they have weights.
 
     Attributes:
         steps: how many steps are in it.
     """
 
-    def __init__(self, backend: Backend, count_rows: bool = False) -> None:
-        self._backend, self._count_rows = backend, count_rows
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self.steps = 0
         self._losses: list[Any] = []  # of each block of steps
         self._weights: list[Any] = []
@@ -52,7 +51,7 @@ class EpochLog:
         rows = len(block)
         steps = math.ceil(rows / batch_size)
         weights = results.weight
-        if weights is None or self._count_rows:
+        if weights is None:
             weights = np.full(steps, batch_size, dtype=np.float64)
             weights[-1] = rows - (steps - 1) * batch_size
         self._losses.append(results.loss)

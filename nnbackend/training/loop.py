@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from nnbackend.core.tree import flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
-from nnbackend.saving.run_identity import check_same_run, identity, sample
+from nnbackend.saving.run_identity import check_same_run, data_checksum, describe
 from nnbackend.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -46,6 +45,11 @@ class Loop:
         publish: makes the parameters in training visible; called before callbacks are.
         network: what callbacks are shown.
         epochs: how many, counted from the start of the whole run.
+        order: the rows of each epoch in their order, from the epoch's number; None: ``shuffle`` says.
+            It is asked once for each epoch, in turn.
+        evaluate: the metrics on the validation data, which the history calls ``validation_...``; None:
+            the loss and the metrics of the objective.
+        check_finite: whether a loss or parameters that are not finite end the run with an error.
     """
 
     def __init__(
@@ -61,20 +65,25 @@ class Loop:
         publish: Callable[[], None],
         network: Any,
         epochs: int,
+        order: Callable[[int], np.ndarray[Any, Any]] | None = None,
+        evaluate: Callable[[Samples | BatchStream], dict[str, float]] | None = None,
+        check_finite: bool = True,
     ) -> None:
         self._trainer = trainer
+        self._order, self._evaluate, self._checks_finite = order, evaluate, check_finite
         self._stream: BatchStream | None = None
         self._batch_size: int | None = None  # of a stream: as its blocks come
         steps: int | None
         if isinstance(samples, Samples):
             self._count = len(samples if rows is None else rows)
             self._size = min(batch_size or self._count, self._count)
-            if rows is not None and self._size == self._count:  # every step takes them all
+            every_step_takes_all = self._size == self._count and order is None
+            if rows is not None and every_step_takes_all:
                 samples, rows = samples.take(rows, trainer.backend), None
             self._batch_size = self._size
             self._shuffle = shuffle and self._size < self._count
-            if self._shuffle or rows is not None:
-                samples = replace(samples, x=trainer.backend.packed(samples.x))
+            if self._shuffle or rows is not None or order is not None:
+                samples = samples.packed(trainer.backend)
             self._samples, self._rows = samples, rows
             steps = math.ceil(self._count / self._size)
         else:
@@ -228,7 +237,7 @@ class Loop:
 
     def _check_finite(self, loss: float) -> None:
         """Go back to the last good parameters if these or the loss are not finite, and say so."""
-        if math.isfinite(loss) and self._trainer.finite():
+        if not self._checks_finite or (math.isfinite(loss) and self._trainer.finite()):
             return
         if not self._run.at_once:
             raise_divergence(self._trainer, self._good, self._run.epoch, self._run.history)
@@ -258,6 +267,8 @@ class Loop:
 
     def _epoch_order(self, epoch: int) -> Any:
         """Return the rows of an epoch in their order; None: all as they are."""
+        if self._order is not None:
+            return self._order(epoch)
         if not self._shuffle:
             return self._rows
         order = random.permutation(self._trainer.seed, self._count, "order", epoch)
@@ -266,10 +277,12 @@ class Loop:
     def _evaluate_validation(self) -> dict[str, float]:
         """Return the loss and the metrics on the validation data, as the history calls them."""
         validation, epoch = self._validation, self._run.first_epoch + self._run.epoch
-        if isinstance(validation, Samples):
+        assert validation is not None
+        if self._evaluate is not None:
+            values = self._evaluate(validation)
+        elif isinstance(validation, Samples):
             values = self._trainer.evaluate(validation)
         else:
-            assert validation is not None
             with validation.epoch(epoch) as blocks:
                 values = self._trainer.evaluate(blocks)
         return {f"validation_{name}": value for name, value in values.items()}
@@ -278,22 +291,23 @@ class Loop:
         """Return what must be the same, beside the network, for a run to go on."""
         objective, s, v = self._trainer.objective, self._stream, self._validation
         return {
-            "loss": identity(objective.loss),
-            "optimizer": identity(self._trainer.optimizer),
+            "loss": describe(objective.loss),
+            "optimizer": describe(self._trainer.optimizer),
             "accumulate": self._trainer.accumulate,
-            "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
+            "metrics": {name: describe(metric) for name, metric in objective.metrics.items()},
             "validation rows": len(v) if isinstance(v, Samples) else v and v.describe(),
         } | (self._lying() if s is None else s.describe())
 
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
         s, home = self._samples.learned(), self._samples.placement(self._trainer.backend)
+        some = s.take(np.unique(np.linspace(0, len(s) - 1, 16).astype(int)), self._trainer.backend)
         return {
             "rows": self._count,
             "batch_size": self._size,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "data (a checksum)": sample((s.x, s.y, s.weight), home.to_numpy),
+            "data (a checksum)": data_checksum((some.x, some.y, some.weight), home.to_numpy),
         }
 
 

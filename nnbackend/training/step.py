@@ -8,14 +8,15 @@ neither branches on the value of an array nor waits for one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any
 
 from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.registry import is_built_in
-from nnbackend.core.tree import at, paths, tree_map
+from nnbackend.core.tree import at, count_rows, paths, tree_map
 from nnbackend.core.types import (
     Array,
     Batch,
@@ -23,7 +24,6 @@ from nnbackend.core.types import (
     Context,
     Layer,
     Namespace,
-    Params,
     RunData,
     State,
     Step,
@@ -43,13 +43,7 @@ from nnbackend.training.layout import layout_for
 from nnbackend.training.loss_scaling import LossScaled
 from nnbackend.training.objective import Objective
 
-__all__ = ["Penalty", "overwrite", "run_data", "scan_steps"]
-
-Penalty: TypeAlias = Callable[..., tuple[Array, Params]]
-"""``penalty(value, grads, params, total, strength, xp) -> (value, grads)``: more in a batch's loss.
-
-``total`` is what the batch counts: the sum of its weights, or its rows. ``grads`` may be changed.
-"""
+__all__ = ["overwrite", "run_data", "scan_steps"]
 
 
 def make_step(
@@ -60,7 +54,8 @@ def make_step(
     optimizer: Optimizer,
     with_output: bool,
     microbatches: Microbatches | None,
-    penalty: Penalty | None,
+    row_penalty: regularizers.PerRowL2 | None,
+    counts_rows: bool,
 ) -> Step:
     """Return the training step on a backend.
 
@@ -72,7 +67,8 @@ def make_step(
         optimizer: the rule of the update.
         with_output: whether the step returns the network's output, for metrics.
         microbatches: how a batch is divided; None: it is not.
-        penalty: more in the loss of a batch; None: nothing.
+        row_penalty: a penalty that is divided by the rows of a batch, its strength is in the carry.
+        counts_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
     network: Any = computed(layers, backend)
@@ -95,15 +91,16 @@ def make_step(
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
         total = None if batch.weight is None else xp.sum(batch.weight)
-        if penalty is not None:
-            counts = batch.x.shape[0] if total is None else total
-            value, grads = penalty(value, grads, params, counts, data.strength, xp)
+        if row_penalty is not None:
+            rows = count_rows(batch.x) if total is None else total
+            value, grads = row_penalty.add_to(value, grads, params, rows, data.strength)
         storage = layout.update(storage, grads, scalars)
         if layout.see is None:
             carry = Carry(storage, new_state, data)
         elif state:
             overwrite(state, new_state, xp)
-        return carry, StepResult(value, total, output if with_output else None)
+        weight = None if counts_rows else total
+        return carry, StepResult(value, weight, output if with_output else None)
 
     return step
 
@@ -114,7 +111,6 @@ def scan_steps(
     optimizer: Optimizer,
     backend: Backend,
     microbatches: Microbatches | None = None,
-    penalty: Penalty | None = None,
 ) -> Callable[..., Any]:
     """Return the function that runs training steps, as ``Backend.scan`` describes it.
 
@@ -126,10 +122,20 @@ def scan_steps(
         optimizer: the rule of the update.
         backend: where the steps compute.
         microbatches: how a batch is divided; None: it is not.
-        penalty: more in the loss of a batch; None: nothing.
     """
-    loss, with_output = objective.loss, bool(objective.metrics)
-    description = layers, loss, objective.penalties, optimizer, with_output, microbatches, penalty
+    loss, row_penalty = objective.loss, objective.row_penalty
+    if row_penalty is not None:  # its strength is data of the run, so that programs are shared
+        row_penalty = replace(row_penalty, strength=0.0)
+    description = (
+        layers,
+        loss,
+        objective.penalties,
+        optimizer,
+        bool(objective.metrics),
+        microbatches,
+        row_penalty,
+        objective.count_rows,
+    )
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
@@ -150,8 +156,9 @@ def _compiled_steps(backend: Backend, *description: Any) -> Callable[..., Any]:
     return backend.scan(lambda backend: make_step(backend, *description))
 
 
-def run_data(backend: Backend, seed: int, strength: float) -> RunData:
+def run_data(backend: Backend, seed: int, objective: Objective) -> RunData:
     """Return the data of a run: arrays where steps are compiled, else plain numbers."""
+    strength = 0.0 if objective.row_penalty is None else objective.row_penalty.strength
     if not backend.static_shapes:
         return RunData(random.forward_key(seed), strength)
     key = backend.asarray(random.forward_key_array(seed), dtype=backend.xp.int32)

@@ -24,7 +24,7 @@ from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.objective import Objective
 from nnbackend.training.padding import pad_rows
-from nnbackend.training.step import Penalty, run_data, scan_steps
+from nnbackend.training.step import run_data, scan_steps
 from nnbackend.training.training_state import TrainingState
 
 __all__ = ["Trainer"]
@@ -43,16 +43,11 @@ class Trainer(TrainingState):
         accumulate: in how many microbatches to compute the gradient of a batch.
         steps_per_epoch: for an optimizer that counts epochs; None: unknown.
         state: the state of the layers to start from; it is copied.
-        penalty: more in the loss of a batch; None: nothing.
-        strength: the strength of the penalty.
 
     Attributes:
         rate_factor: a factor on the learning rate.
         log: what the steps of the epoch left behind so far.
     """
-
-    count_rows = False
-    """Whether the mean loss of an epoch counts a batch by its rows even if they have weights."""
 
     def __init__(
         self,
@@ -66,8 +61,6 @@ class Trainer(TrainingState):
         steps_per_epoch: int | None = None,
         *,
         state: State = STATELESS,
-        penalty: Penalty | None = None,
-        strength: float = 0.0,
     ) -> None:
         self.objective, self.optimizer, self.seed = objective, optimizer, seed
         self.steps = steps  # of the network's life: new dropout masks for each microbatch of each
@@ -77,16 +70,12 @@ class Trainer(TrainingState):
         if objective.constraints:
             optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
         rule = optimizer.prepared(params, steps_per_epoch)
-        super().__init__(rule, backend, params, state, run_data(backend, seed, strength))
-        self.log = self._new_log()
+        super().__init__(rule, backend, params, state, run_data(backend, seed, objective))
+        self.log = EpochLog(self.backend)
         self._resumes = False  # whether the log is of an epoch that goes on
         self._gather = self._gatherers()
-        self._penalty = penalty
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         self._forward: Forward | None = None
-
-    def _new_log(self) -> EpochLog:
-        return EpochLog(self.backend, self.count_rows)
 
     def _gatherers(self) -> list[Gather]:
         """Return what gathers inputs, targets and weights: in the same memory for each block.
@@ -127,7 +116,7 @@ class Trainer(TrainingState):
             each_block: is told the number of steps done, after each block of steps; says whether
                 to go on. An epoch that is left has the loss and the metrics of its steps.
         """
-        log = self.log if self._resumes else self._new_log()
+        log = self.log if self._resumes else EpochLog(self.backend)
         self.log, self._resumes, skip = log, False, log.steps
         for part, size in blocks:
             block = part
@@ -153,7 +142,7 @@ class Trainer(TrainingState):
         if self.objective.metrics:
             outputs, targets, weights = log.rows()
             values |= measure(self.objective, outputs, targets, weights, self.backend)
-        self.log = self._new_log()
+        self.log = EpochLog(self.backend)
         return values
 
     def resume_epoch(self, state: dict[str, Any]) -> None:
@@ -183,7 +172,7 @@ class Trainer(TrainingState):
         if self._program is None or self._program[0] != parts:
             rule = in_program(self.rule, self.backend)
             what = self.objective, self._layers, rule, self.backend
-            self._program = parts, scan_steps(*what, parts, self._penalty)
+            self._program = parts, scan_steps(*what, parts)
         return self._program[1]
 
     def _inputs(self, block: Samples, size: int, steps: int | None = None) -> tuple[Any, ...]:
