@@ -82,6 +82,8 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
             loop.publish()  # so that the arrays from before are not kept
             started = time.perf_counter()
             history = loop.run(checkpoint)
+            if profile is not None:
+                profile.finish(time.perf_counter() - started)
             network._finish_fit(loop.epochs_of_network, objective)
     except Exception as error:
         loop = profile = None  # with the arrays they hold
@@ -99,7 +101,6 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
             raise
         raise problem from error
     if profile is not None:
-        profile.finish(time.perf_counter() - started)
         history.profile = profile
         if options.verbose != 0:
             _say(str(profile))
