@@ -31,8 +31,8 @@ from nnbackend.core.types import (
 )
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.losses import Loss
-from nnbackend.optimizers import Optimizer
 from nnbackend.optimizers.base import is_own
+from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import (
     Microbatches,
     accumulate_gradients,
@@ -40,7 +40,6 @@ from nnbackend.training.accumulation import (
     state_after,
 )
 from nnbackend.training.layout import layout_for
-from nnbackend.training.loss_scaling import LossScaled
 from nnbackend.training.objective import Objective
 
 __all__ = ["overwrite", "run_data", "scan_steps"]
@@ -51,7 +50,7 @@ def make_step(
     layers: Layer,
     loss: Loss,
     penalties: regularizers.Terms,
-    optimizer: Optimizer,
+    optimizer: Prepared,
     with_output: bool,
     microbatches: Microbatches | None,
     row_penalty: regularizers.PerRowL2 | None,
@@ -64,7 +63,7 @@ def make_step(
         layers: the network, without an output activation that the loss contains.
         loss: the loss of its output.
         penalties: the penalties of regularizers, by the weight they are for.
-        optimizer: the rule of the update.
+        optimizer: the optimizer, see ``Prepared.for_program``.
         with_output: whether the step returns the network's output, for metrics.
         microbatches: how a batch is divided; None: it is not.
         row_penalty: a penalty that is divided by the rows of a batch, its strength is in the carry.
@@ -76,8 +75,8 @@ def make_step(
 
     def step(carry: Carry, batch: Batch, scalars: Any, number: Any) -> tuple[Carry, StepResult]:
         storage, state, data = carry
-        params = layout.params(storage)
-        net = network.scaled(layout.scale(storage)) if isinstance(layout, LossScaled) else network
+        params, scale = layout.params(storage), layout.scale(storage)
+        net = network if scale is None else network.scaled(scale)
         ctx.start_pass(number, state, batch.weight, key=data.key)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)
@@ -95,7 +94,7 @@ def make_step(
             rows = count_rows(batch.x) if total is None else total
             value, grads = row_penalty.add_to(value, grads, params, rows, data.strength)
         storage = layout.update(storage, grads, scalars)
-        if layout.see is None:
+        if not layout.in_place:
             carry = Carry(storage, new_state, data)
         elif state:
             overwrite(state, new_state, xp)
@@ -108,7 +107,7 @@ def make_step(
 def scan_steps(
     objective: Objective,
     layers: Layer,
-    optimizer: Optimizer,
+    optimizer: Prepared,
     backend: Backend,
     microbatches: Microbatches | None = None,
 ) -> Callable[..., Any]:
@@ -119,7 +118,8 @@ def scan_steps(
     Args:
         objective: what to minimize.
         layers: the layers of the objective as they are trained.
-        optimizer: the rule of the update.
+        optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
+            in numbers alone.
         backend: where the steps compute.
         microbatches: how a batch is divided; None: it is not.
     """
@@ -140,15 +140,15 @@ def scan_steps(
         return _compiled_steps(backend, *description)
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
-    see_storage = layout_for(backend, optimizer).see if pure else None
-    if see_storage is None:
+    layout = layout_for(backend, optimizer)
+    if not (pure and layout.in_place):
         return backend.scan(lambda backend: make_step(backend, *description))
 
-    def see(carry: Carry, function: Callable[[Array], Array]) -> Carry:
+    def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
         storage, state, data = carry
-        return Carry(see_storage(storage, function), tree_map(function, state), data)
+        return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
 
-    return backend.scan(lambda backend: make_step(backend, *description), see)
+    return backend.scan(lambda backend: make_step(backend, *description), map_carry)
 
 
 @cached_program

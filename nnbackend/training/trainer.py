@@ -18,7 +18,7 @@ from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
 from nnbackend.inference.predictor import forward_pass
 from nnbackend.optimizers import Constrained, Optimizer
-from nnbackend.optimizers.base import in_program
+from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Microbatches
 from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
@@ -68,7 +68,9 @@ class Trainer(TrainingState):
         self.accumulate = accumulate
         self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         if objective.constraints:
-            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+            optimizer = optimizer.map_innermost(
+                lambda inner: Constrained(inner, objective.constraints)
+            )
         rule = optimizer.prepared(params, steps_per_epoch)
         super().__init__(rule, backend, params, state, run_data(backend, seed, objective))
         self.log = EpochLog(self.backend)
@@ -170,7 +172,7 @@ class Trainer(TrainingState):
         """Return the function that runs steps on batches of a size."""
         parts = None if self.accumulate == 1 else Microbatches.of(self.accumulate, batch_size)
         if self._program is None or self._program[0] != parts:
-            rule = in_program(self.rule, self.backend)
+            rule = self.rule.for_program(self.backend)
             what = self.objective, self._layers, rule, self.backend
             self._program = parts, scan_steps(*what, parts)
         return self._program[1]
@@ -189,7 +191,7 @@ class Trainer(TrainingState):
         static = self.backend.static_shapes
         if static:
             batch = pad_rows(batch, -(-len(block) // size) * size, self.backend)
-        scalars = self._scaled_rule().scalars_of(range(self.updates + 1, self.updates + 1 + steps))
+        scalars = self._scaled_rule().number_rows(range(self.updates + 1, self.updates + 1 + steps))
         if not static and isinstance(scalars, np.ndarray):
             scalars = list(map(tuple, scalars.tolist()))  # a loop takes one row after the other
         self.updates += steps
@@ -205,7 +207,7 @@ class Trainer(TrainingState):
             return [rule.learning_rate] * count
         return [rule.rate(u + 1) for u in range(self.updates - count, self.updates)]
 
-    def _scaled_rule(self) -> Optimizer:
+    def _scaled_rule(self) -> Prepared:
         """Return the optimizer with its learning rate times ``rate_factor``, to ask for numbers.
 
         The rule itself takes the rate as data, so that a compiled step stays the same.

@@ -8,8 +8,7 @@ from typing import Any
 from nnbackend.backends.base import Backend
 from nnbackend.core.tree import flatten, leaves, unflatten
 from nnbackend.core.types import Carry, Params, RunData, State
-from nnbackend.optimizers import Optimizer
-from nnbackend.optimizers.base import in_program
+from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.layout import layout_for
 from nnbackend.training.step import overwrite
 
@@ -33,10 +32,10 @@ class TrainingState:
     """
 
     def __init__(
-        self, rule: Optimizer, backend: Backend, params: Params, state: State, data: RunData
+        self, rule: Prepared, backend: Backend, params: Params, state: State, data: RunData
     ) -> None:
         self.rule, self.backend = rule, backend
-        self.layout = layout_for(backend, in_program(rule, backend))
+        self.layout = layout_for(backend, rule.for_program(backend))
         self.carry = Carry(self.layout.init(params), self._copy_state(state), data)
         self.updates = 0
 
@@ -56,10 +55,10 @@ class TrainingState:
 
     @state.setter
     def state(self, state: State) -> None:
-        if self.layout.see is None:
-            self.carry = self.carry._replace(state=self._copy_state(state))
-        else:
+        if self.layout.in_place:
             overwrite(self.carry.state, state, self.backend.xp)
+        else:
+            self.carry = self.carry._replace(state=self._copy_state(state))
 
     @property
     def averages(self) -> bool:
