@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnbackend.core.registry import registered_name
+from nnbackend.core.tree import arrays_in
 from nnbackend.errors import ResumeError
 
 if TYPE_CHECKING:
@@ -130,13 +131,12 @@ def data_checksum(arrays: Sequence[Any], to_numpy: Callable[[Any], Any]) -> int:
     """Return a number by which data are recognized: a checksum of 16 of their rows.
 
     Args:
-        arrays: arrays of the same length, and None.
+        arrays: arrays of the same length, trees of such, and None.
         to_numpy: brings some rows of an array to the host.
     """
     checksum = 0
-    for array in arrays:
-        if array is not None:
-            for row in sorted({int(i) for i in np.linspace(0, array.shape[0] - 1, SAMPLED_ROWS)}):
-                values = np.ascontiguousarray(to_numpy(array[row : row + 1, ...]))
-                checksum = zlib.crc32(values.data, checksum)
+    for array in arrays_in(tuple(arrays)):
+        for row in sorted({int(i) for i in np.linspace(0, array.shape[0] - 1, SAMPLED_ROWS)}):
+            values = np.ascontiguousarray(to_numpy(array[row : row + 1, ...]))
+            checksum = zlib.crc32(values.data, checksum)
     return checksum

@@ -56,7 +56,7 @@ def test_a_history_has_a_number_per_epoch_for_each_name(backend):
     assert list(history) == list(columns)
     assert dict(history) == columns == dict(history.items())
     assert list(history.values()) == list(columns.values())
-    with pytest.raises(KeyError, match="unknown figure 'val_loss'; did you mean 'validation_loss'"):
+    with pytest.raises(KeyError, match="unknown metric 'val_loss'; did you mean 'validation_loss'"):
         history["val_loss"]
 
 
@@ -270,9 +270,9 @@ def test_losses_metrics_and_schedules_may_be_functions(backend):
 class OutOfPlace(nnb.SGD):
     """Momentum by a rule that makes new arrays, as a user's may."""
 
-    def rule(self, p, g, slots, scalars, xp):
+    def rule(self, p, g, slots, h, xp):
         v = self.momentum * slots[0] + g
-        return p - scalars[0] * v, (v,)
+        return p - h.learning_rate * v, (v,)
 
 
 def test_a_rule_that_makes_new_arrays_is_as_good_as_one_that_works_in_place(backend64):
