@@ -78,14 +78,12 @@ def test_float32_stays_float32_and_close(kind, solver):
 
 @pytest.mark.skipif(VERSION < (1, 7), reason="scikit-learn has sample weights since 1.7")
 @pytest.mark.parametrize("kind", TARGETS)
-@pytest.mark.parametrize(
-    "settings", [{}, {"early_stopping": True}, {"solver": "lbfgs", "max_iter": 3}], ids=str
-)
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "lbfgs"}], ids=str)
 def test_sample_weights_count_as_they_do_there(kind, settings):
-    weight = np.random.default_rng(1).uniform(0.1, 3.0, 150)
+    weight = np.random.default_rng(0).uniform(0.1, 3.0, 150)
     a, b = pair(kind, **settings)
-    y, tolerance = TARGETS[kind], 1e-7 if "solver" in settings else 1e-9
-    assert_same(a.fit(X, y, sample_weight=weight), b.fit(X, y, sample_weight=weight), tolerance)
+    y = TARGETS[kind]
+    assert_same(a.fit(X, y, sample_weight=weight), b.fit(X, y, sample_weight=weight))
     if not settings:
         for estimator in (a, b):
             estimator.partial_fit(X, y, sample_weight=weight)
