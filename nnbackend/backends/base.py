@@ -151,7 +151,7 @@ class Backend(DeviceInfo):
         """Return the library's device for what the user named."""
         return device
 
-    def _owns(self, x: Any) -> bool:
+    def owns(self, x: Any) -> bool:
         """Return whether ``x`` is an array of this library."""
         return hasattr(x, "__array_namespace__") and array_namespace(x) is self.xp
 
@@ -190,7 +190,7 @@ class Backend(DeviceInfo):
         Raises:
             TypeError: ``x`` does not hold real numbers.
         """
-        return None if self._owns(x) or is_on_device(x) else host_numbers(x)
+        return None if self.owns(x) or is_on_device(x) else host_numbers(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which all work of this backend is done."""
@@ -426,10 +426,6 @@ class Backend(DeviceInfo):
         """Return whether no number is NaN or infinite."""
         return bool(self.xp.all(self.xp.isfinite(x)))
 
-    def owns(self, x: Any) -> bool:
-        """Return whether ``x`` is an array of this library."""
-        return self._owns(x)
-
     @property
     def examiner(self) -> Backend:
         """The backend to examine data with before they are used: this one, or NumPy's.
@@ -475,7 +471,7 @@ class Backend(DeviceInfo):
         Raises:
             TypeError: ``x`` does not hold real numbers.
         """
-        if not self._owns(x):
+        if not self.owns(x):
             x = self._import(x, self.dtype_name if dtype is None else None)
         return self.xp.asarray(x, dtype=self.dtype if dtype is None else dtype, device=self.device)
 
