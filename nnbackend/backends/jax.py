@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy
 
-from nnbackend.backends.base import Backend, Pullback
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.portable import Sizes, check_count
+from nnbackend.backends.primitives import Pullback
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import arrays_in, map_arrays

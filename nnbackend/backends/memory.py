@@ -16,8 +16,8 @@ class Memory:
         held: what this process's library has taken from the device: for arrays, and for new ones.
         free: what this process can still get: free on the device, or held and not used.
         total: the memory of the device.
-        peak: the most that was used so far. CuPy counts no peak: there it is the most that was held since
-            memory was last given back.
+        peak: the most that was used so far. CuPy counts no peak: there it is the most that was held
+            since memory was last given back.
     """
 
     used: int

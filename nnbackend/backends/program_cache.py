@@ -5,10 +5,10 @@ loss, optimizer, backend), not on parameters and data, which are its arguments. 
 made of these descriptions, and another network, or another fit, with equal descriptions takes it again.
 
 A description is a value if it is made of plain data, tuples, frozen dataclasses and functions: the
-classes and functions of this library, and of users' modules. Classes and functions that are made inside a
-function see its variables, which cannot be compared, and keep them alive, and so may any other object: a
-program with one of those in its description is compiled each time. What else a function or a method reads
-is, as everywhere under a compiler, read when the program is compiled.
+classes and functions of this library, and of users' modules. Classes and functions that are made inside
+a function see its variables, which cannot be compared, and keep them alive, and so may any other object:
+a program with one of those in its description is compiled each time. What else a function or a method
+reads is, as everywhere under a compiler, read when the program is compiled.
 """
 
 from __future__ import annotations

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, Pullback
+from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda.tf32 import Both, TorchProducts
 from nnbackend.backends.library import import_library
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.portable import Sizes, window_counts, window_strides
+from nnbackend.backends.primitives import Pullback
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
