@@ -23,6 +23,7 @@ All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -34,7 +35,7 @@ from nnbackend.backends.device import DeviceInfo
 from nnbackend.backends.host import host_numbers, is_on_device, to_host
 from nnbackend.backends.portable import Sizes
 from nnbackend.core import functional, random
-from nnbackend.core.tree import tree_map
+from nnbackend.core.tree import arrays_in, map_arrays, tree_map
 from nnbackend.core.types import STATELESS, Array, Batch, Namespace, Params, Shape, State
 from nnbackend.errors import PrecisionError
 
@@ -253,7 +254,7 @@ class Backend(DeviceInfo):
                 carry,
                 losses,
                 None if masses[0] is None else masses,
-                None if outputs[0] is None else _joined(outputs, self.xp),
+                map_arrays(lambda *parts: self.concat_rows(parts), *outputs),
             )
 
         return run
@@ -504,12 +505,11 @@ def register_namespace(kind: type, xp: Namespace) -> None:
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     """Return the batches of each step; a single batch again and again."""
-    total = rows.x.shape[0]
+    total = next(arrays_in(rows.x)).shape[0]
     if size >= total:
         return [rows] * steps
     bounds = [slice(a, min(a + size, total)) for a in range(0, total, size)]
-    return (Batch(*(None if r is None else r[part, ...] for r in rows)) for part in bounds)
-
-
-def _joined(outputs: Sequence[Array], xp: Namespace) -> Array:
-    return outputs[0] if len(outputs) == 1 else xp.concat(list(outputs))
+    if any(isinstance(arrays, (tuple, dict)) for arrays in rows):
+        return (map_arrays(operator.itemgetter((part, ...)), rows) for part in bounds)
+    # The same in a third of the time, which shows in steps of small networks.
+    return (Batch(*(None if a is None else a[part, ...] for a in rows)) for part in bounds)

@@ -61,7 +61,7 @@ def test_at_a_terminal_brief_work_shows_no_bar(monkeypatch):
 def test_at_a_terminal_long_work_shows_a_bar(monkeypatch):
     pytest.importorskip("rich")
     terminal = at_terminal(monkeypatch)
-    monkeypatch.setattr("nnbackend.callbacks.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("nnbackend.callbacks.progress.SECONDS_BEFORE_BAR", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     network().fit(X, Y, epochs=3, batch_size=4)
     assert "epoch" in terminal.text
@@ -69,7 +69,7 @@ def test_at_a_terminal_long_work_shows_a_bar(monkeypatch):
 
 def test_without_rich_long_work_at_a_terminal_shows_lines(monkeypatch):
     terminal = at_terminal(monkeypatch)
-    monkeypatch.setattr("nnbackend.callbacks.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("nnbackend.callbacks.progress.SECONDS_BEFORE_BAR", 0.0)
     for name in ("rich", "rich.console", "rich.progress"):
         monkeypatch.setitem(sys.modules, name, None)
     network().fit(X, Y, epochs=3, batch_size=4)
@@ -112,7 +112,7 @@ def test_in_a_notebook_the_bar_is_tqdms(monkeypatch, capsys):
         def close(self):
             shown.append(self.n)
 
-    monkeypatch.setattr("nnbackend.callbacks.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("nnbackend.callbacks.progress.SECONDS_BEFORE_BAR", 0.0)
     monkeypatch.setitem(sys.modules, "IPython", Notebook)
     module = types.ModuleType("tqdm.notebook")
     module.tqdm = Tqdm
@@ -132,7 +132,7 @@ def test_in_a_notebook_the_bar_is_tqdms(monkeypatch, capsys):
 def test_tqdm_takes_what_it_is_given(monkeypatch):
     notebook = pytest.importorskip("tqdm.notebook")
     pytest.importorskip("ipywidgets")
-    monkeypatch.setattr("nnbackend.callbacks.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("nnbackend.callbacks.progress.SECONDS_BEFORE_BAR", 0.0)
     monkeypatch.setitem(sys.modules, "IPython", Notebook)
     monkeypatch.setattr(notebook, "display", lambda widget: None)
     assert len(network().fit(X, Y, epochs=2, batch_size=4)) == 2
