@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.core.layer_tree import map_layers
 from nnbackend.core.random import Generator, forward_key
@@ -154,6 +154,7 @@ class Observed:
         original: the layer that the passage names; None: ``layer``.
     """
 
+    pure: ClassVar[bool] = False  # a recording would call nobody
     layer: Layer
     path: str
     see: Callable[[Passage], None]
