@@ -25,6 +25,7 @@ from nnbackend.core.types import Layer, Params
 from nnbackend.data import host_data, validate
 from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples
+from nnbackend.estimators import files
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
 from nnbackend.estimators.lbfgs import fit_by_lbfgs
@@ -40,7 +41,7 @@ from nnbackend.training.objective import Objective, objective_for
 __all__ = ["NeuralEstimator", "keep_arguments"]
 
 _STOCHASTIC = ("sgd", "adam")
-_TRANSIENT = ("_home", "_trainer")  # they do not go into a pickle
+_TRANSIENT = ("_home", "_trainer", "_trained_network")  # they do not go into a pickle
 
 
 class NeuralEstimator(PredictingEstimator):
@@ -91,6 +92,7 @@ class NeuralEstimator(PredictingEstimator):
     _optimizer: Any
     _optimizer_state: Any
     _trainer: Any
+    _trained_network: Network
     n_outputs_: int
     loss_: float
     best_loss_: Any
@@ -171,7 +173,7 @@ class NeuralEstimator(PredictingEstimator):
                 fit_by_lbfgs(self, objective, backend, params, samples)
             else:
                 fit_in_batches(self, objective, backend, params, samples, target, incremental)
-        if not all(map(home.all_finite, self._kept_arrays())):
+        if not all(map(home.backend("float32").all_finite, self._kept_arrays())):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
@@ -309,8 +311,6 @@ class NeuralEstimator(PredictingEstimator):
             TypeError: a parameter is neither plain data nor a description that is registered.
             OSError: the file cannot be written; an old one of that name is untouched then.
         """
-        from nnbackend.estimators import files
-
         return files.save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
