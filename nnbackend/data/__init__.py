@@ -18,7 +18,9 @@ from nnbackend.data.host_data import (
 )
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
 from nnbackend.data.stream import BatchStream
-from nnbackend.data.validate import check_finite, check_rows, inputs, targets, to_backend
+from nnbackend.data.input_spec import InputSpec
+from nnbackend.data.targets import targets
+from nnbackend.data.validate import check_finite, check_row_shapes, inputs, to_backend
 
 if TYPE_CHECKING:
     from nnbackend.data.cross_validation import CrossValidation, cross_validate

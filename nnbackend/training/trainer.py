@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,7 +22,7 @@ from nnbackend.core import random
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Array, Batch, Context, Layer, Params, StepResult
-from nnbackend.data.samples import Gather, Samples, row_copier
+from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, joined_rows, measure
 from nnbackend.inference.predictor import forward_pass
@@ -247,7 +247,7 @@ class Trainer:
         Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
         layers make them.
         """
-        again, own = self.backend.gatherer, row_copier(self.backend)
+        again, own = partial(row_gatherer, self.backend), row_copier(self.backend)
         if not self.objective.metrics:
             return [again() for _ in range(4)]
         return [again() if is_built_in(self.objective.layers) else own, own, own, own]
