@@ -144,7 +144,13 @@ class ReLU:
 @ACTIVATIONS.register("leaky_relu")
 @dataclass(frozen=True)
 class LeakyReLU:
-    """``y = x`` where ``x > 0``, else ``slope * x``; ``dx = dy`` or ``slope * dy``."""
+    """``y = x`` where ``x > 0``, else ``slope * x``; ``dx = dy`` or ``slope * dy``.
+
+    Args:
+        slope: the slope for negative inputs; default 0.01.
+
+    Source: Maas, Hannun, Ng (2013), ICML workshop on deep learning.
+    """
 
     slope: float = 0.01
     initializer: ClassVar[str] = "he_uniform"
@@ -171,6 +177,9 @@ class LeakyReLU:
 @dataclass(frozen=True)
 class ELU:
     """``y = x`` where ``x > 0``, else ``alpha * (exp(x) - 1)``; ``dx = dy`` or ``dy * (y + alpha)``.
+
+    Args:
+        alpha: minus the value far below zero, at least 0; default 1.
 
     Source: Clevert, Unterthiner, Hochreiter (2016), arXiv:1511.07289.
     """

@@ -88,7 +88,12 @@ class Ones:
 @INITIALIZERS.register("normal")
 @dataclass(frozen=True)
 class Normal:
-    """Normal with the given mean and standard deviation; by default the standard normal."""
+    """Normal with the given mean and standard deviation; by default the standard normal.
+
+    Args:
+        mean: the mean; default 0.
+        std: the standard deviation, at least 0; default 1.
+    """
 
     mean: float = 0.0
     std: float = 1.0
@@ -104,7 +109,12 @@ class Normal:
 @INITIALIZERS.register("uniform")
 @dataclass(frozen=True)
 class Uniform:
-    """Uniform over [low, high)."""
+    """Uniform over [low, high).
+
+    Args:
+        low: the lower end; default 0.
+        high: the upper end, not included; at least ``low``, default 1.
+    """
 
     low: float = 0.0
     high: float = 1.0

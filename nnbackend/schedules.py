@@ -43,7 +43,7 @@ Scheduled: TypeAlias = float | Callable[[int], float]
 
 SCHEDULES = Registry("schedule")
 
-_SHAPES = ("cosine", "linear")
+SHAPES = ("cosine", "linear")
 
 
 def is_schedule(value: object) -> bool:
@@ -53,7 +53,7 @@ def is_schedule(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """What all schedules share: they are called with the step.
+    """The base of schedules: functions of the step, counted from 0.
 
     Raises:
         ValueError: a number is out of range.
@@ -71,6 +71,9 @@ class Constant(Schedule):
 
     Args:
         value: that value.
+
+    >>> Constant(0.1)(1000)
+    0.1
     """
 
     value: float
@@ -79,19 +82,23 @@ class Constant(Schedule):
         set_number(self, "value")
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         return self.value
 
 
 @SCHEDULES.register("step")
 @dataclass(frozen=True)
 class Step(Schedule):
-    """Falls in equal stairs: ``initial * factor**(step // every)``.
+    """Falls at equal intervals: ``initial * factor**(step // every)``.
 
     Args:
         initial: value at step 0.
-        every: steps of a stair.
-        factor: from a stair to the next.
+        every: the number of steps between two falls.
+        factor: the ratio of a value to the one before; default 0.1.
+
+    >>> schedule = Step(1.0, every=10, factor=0.5)
+    >>> [schedule(step) for step in (0, 9, 10, 20)]
+    [1.0, 1.0, 0.5, 0.25]
     """
 
     initial: float
@@ -104,7 +111,7 @@ class Step(Schedule):
         set_number(self, "factor", 0.0)
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         return self.initial * math.pow(self.factor, step // self.every)
 
 
@@ -116,7 +123,11 @@ class MultiStep(Schedule):
     Args:
         initial: value at step 0.
         steps: where it falls, in ascending order.
-        factor: by which it falls.
+        factor: the ratio of a value to the one before; default 0.1.
+
+    >>> schedule = MultiStep(1.0, steps=(10, 15), factor=0.5)
+    >>> [schedule(step) for step in (9, 10, 15)]
+    [1.0, 0.5, 0.25]
     """
 
     initial: float
@@ -133,7 +144,7 @@ class MultiStep(Schedule):
         set_number(self, "factor", 0.0)
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         return self.initial * math.pow(self.factor, bisect_right(self.steps, step))
 
 
@@ -144,9 +155,13 @@ class Exponential(Schedule):
 
     Args:
         initial: value at step 0.
-        factor: by which it falls ...
-        every: ... in this many steps.
-        minimum: it falls no further than this.
+        factor: the ratio of the values ``every`` steps apart.
+        every: the number of steps in which the value is multiplied by ``factor``; default 1.
+        minimum: the smallest value; default 0.
+
+    >>> schedule = Exponential(1.0, factor=0.25, every=2, minimum=0.1)
+    >>> [schedule(step) for step in (0, 1, 2, 4)]
+    [1.0, 0.5, 0.25, 0.1]
     """
 
     initial: float
@@ -161,7 +176,7 @@ class Exponential(Schedule):
         set_number(self, "minimum")
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         return max(self.initial * math.pow(self.factor, step / self.every), self.minimum)
 
 
@@ -174,9 +189,13 @@ class Polynomial(Schedule):
 
     Args:
         initial: value at step 0.
-        steps: after so many it is ``final``, and stays so.
-        power: 1 is a straight line.
-        final: value at the end.
+        steps: the number of steps to ``final``, where it stays.
+        power: the exponent; 1 (the default) is a straight line.
+        final: value at the end; default 0.
+
+    >>> schedule = Polynomial(1.0, steps=4)
+    >>> [schedule(step) for step in (0, 1, 4, 9)]
+    [1.0, 0.75, 0.0, 0.0]
     """
 
     initial: float
@@ -191,7 +210,7 @@ class Polynomial(Schedule):
         set_number(self, "final")
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         left = 1.0 - min(step, self.steps) / self.steps
         return self.final + (self.initial - self.final) * math.pow(left, self.power)
 
@@ -203,10 +222,14 @@ class Cosine(Schedule):
 
     Args:
         initial: value at step 0.
-        steps: after so many it is ``final``.
-        final: value at the end.
-        multiplier: None: it stays at ``final``. A number: it starts again from ``initial``, and each
-            period is that many times as long as the one before.
+        steps: the number of steps to ``final``.
+        final: value at the end; default 0.
+        multiplier: None (the default): it stays at ``final``. A number: it starts again from
+            ``initial``, and each period is that many times as long as the one before.
+
+    >>> schedule = Cosine(1.0, steps=4)
+    >>> [round(schedule(step), 3) for step in range(6)]
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
 
     Source: Loshchilov, Hutter (2017), SGDR, arXiv:1608.03983, equation 5.
     """
@@ -224,7 +247,7 @@ class Cosine(Schedule):
             set_number(self, "multiplier", 1.0)
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         place, period = float(step), float(self.steps)
         if self.multiplier is None:
             place = min(place, period)
@@ -248,11 +271,15 @@ class OneCycle(Schedule):
 
     Args:
         peak: the largest value.
-        steps: of the whole run.
-        warmup: share of the steps that go up.
-        initial: value at step 0; None: a 25th of the peak.
-        final: value at the end; None: a 10,000th of ``initial``.
-        shape: ``"cosine"`` or ``"linear"``.
+        steps: the number of steps of the whole run.
+        warmup: the fraction of the steps that go up, from 0 to 1; default 0.3.
+        initial: value at step 0; None (the default): a 25th of the peak.
+        final: value at the end; None (the default): a 10,000th of ``initial``.
+        shape: ``"cosine"`` (the default) or ``"linear"``.
+
+    >>> schedule = OneCycle(1.0, steps=10, warmup=0.3)
+    >>> [round(schedule(step), 3) for step in (0, 2, 9)]
+    [0.04, 1.0, 0.0]
 
     Source: Smith, Topin (2019), Super-convergence, arXiv:1708.07120; PyTorch's form and defaults.
     """
@@ -273,11 +300,11 @@ class OneCycle(Schedule):
         for name in ("initial", "final"):
             if getattr(self, name) is not None:
                 set_number(self, name)
-        if self.shape not in _SHAPES:
+        if self.shape not in SHAPES:
             raise ValueError(f"shape must be cosine or linear, got {self.shape!r}")
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         initial = self.peak / 25.0 if self.initial is None else self.initial
         final = initial / 1e4 if self.final is None else self.final
         top, last = self.warmup * self.steps - 1.0, self.steps - 1.0
@@ -299,7 +326,11 @@ class InverseSquareRoot(Schedule):
 
     Args:
         initial: value at step 0.
-        steps: after three times as many it is half.
+        steps: a third of the number of steps after which the value is half.
+
+    >>> schedule = InverseSquareRoot(1.0, steps=100)
+    >>> [round(schedule(step), 3) for step in (0, 100, 300)]
+    [1.0, 0.707, 0.5]
 
     Source: Vaswani et al. (2017), arXiv:1706.03762, section 5.3.
     """
@@ -312,7 +343,7 @@ class InverseSquareRoot(Schedule):
         set_size(self, "steps")
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         return self.initial * math.sqrt(self.steps / (self.steps + step))
 
 
@@ -324,9 +355,13 @@ class Warmup(Schedule):
     ``initial + (schedule(0) - initial) * step / steps``, then ``schedule(step - steps)``.
 
     Args:
-        schedule: a schedule, or a number that stays.
-        steps: of the line.
-        initial: value at step 0.
+        schedule: a schedule, or a constant number.
+        steps: the number of steps of the line.
+        initial: value at step 0; default 0.
+
+    >>> schedule = Warmup(Constant(1.0), steps=4)
+    >>> [schedule(step) for step in (0, 2, 4, 5)]
+    [0.0, 0.5, 1.0, 1.0]
     """
 
     schedule: Scheduled
@@ -339,7 +374,7 @@ class Warmup(Schedule):
         set_number(self, "initial")
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         if step >= self.steps:
             return _value(self.schedule, step - self.steps)
         return _between(self.initial, _value(self.schedule, 0), step / self.steps, "linear")
@@ -352,7 +387,10 @@ class Scaled(Schedule):
 
     Args:
         schedule: a schedule, or a number.
-        factor: by which its values are multiplied.
+        factor: the number that its values are multiplied by.
+
+    >>> Scaled(Step(1.0, every=10), factor=3.0)(0)
+    3.0
     """
 
     schedule: Scheduled
@@ -363,7 +401,7 @@ class Scaled(Schedule):
         set_number(self, "factor")
 
     def __call__(self, step: int) -> float:
-        """See the class."""
+        """Return the value at a step, which counts from 0."""
         return self.factor * _value(self.schedule, step)
 
 

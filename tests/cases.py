@@ -303,7 +303,7 @@ class Measured:
         thing: the metric.
         reference: ``reference(sklearn.metrics, prediction, target, weight) -> number``.
         kind: what it is shown: ``numbers``; ``classes``, probabilities of four classes and class
-            numbers; ``yes_or_no``, probabilities of one output; or ``tags``, three on their own.
+            numbers; ``binary``, probabilities of one output; or ``tags``, three on their own.
     """
 
     thing: Any
@@ -324,18 +324,18 @@ def _plain(name: str) -> Callable[..., float]:
 METRICS = {
     "accuracy": Measured(metrics.Accuracy(), lambda sk, p, t, w: sk.accuracy_score(
         t, p.argmax(1), sample_weight=w), "classes"),
-    "accuracy-yes_or_no": Measured(metrics.Accuracy(), _plain("accuracy_score"), "yes_or_no"),
+    "accuracy-binary": Measured(metrics.Accuracy(), _plain("accuracy_score"), "binary"),
     "accuracy-threshold": Measured(metrics.Accuracy(0.3), lambda sk, p, t, w: np.average(
         ((p > 0.3) == t).mean(1), weights=w), "tags"),
     "balanced_accuracy": Measured(metrics.BalancedAccuracy(), lambda sk, p, t, w:
         sk.balanced_accuracy_score(t, p.argmax(1), sample_weight=w), "classes"),
-    "balanced_accuracy-yes_or_no": Measured(
-        metrics.BalancedAccuracy(), _plain("balanced_accuracy_score"), "yes_or_no"),
+    "balanced_accuracy-binary": Measured(
+        metrics.BalancedAccuracy(), _plain("balanced_accuracy_score"), "binary"),
     "top_k_accuracy": Measured(metrics.TopKAccuracy(2), lambda sk, p, t, w:
         sk.top_k_accuracy_score(t, p, k=2, sample_weight=w, labels=range(4)), "classes"),
-    "precision": Measured(metrics.Precision(), _plain("precision_score"), "yes_or_no"),
-    "recall": Measured(metrics.Recall(), _plain("recall_score"), "yes_or_no"),
-    "f1": Measured(metrics.F1(), _plain("f1_score"), "yes_or_no"),
+    "precision": Measured(metrics.Precision(), _plain("precision_score"), "binary"),
+    "recall": Measured(metrics.Recall(), _plain("recall_score"), "binary"),
+    "f1": Measured(metrics.F1(), _plain("f1_score"), "binary"),
     **{
         f"{name}-{average}": Measured(cls(average), _averaged(f"{name}_score", average), "classes")
         for name, cls in {
@@ -349,23 +349,23 @@ METRICS = {
             sk.f1_score(t, p > 0.5, average=average, sample_weight=w), "tags")
         for average in ("macro", "micro", "weighted")
     },
-    "f1-macro-yes_or_no": Measured(metrics.F1("macro"), lambda sk, p, t, w: sk.f1_score(
-        t, p > 0.5, average="macro", sample_weight=w), "yes_or_no"),
+    "f1-macro-binary": Measured(metrics.F1("macro"), lambda sk, p, t, w: sk.f1_score(
+        t, p > 0.5, average="macro", sample_weight=w), "binary"),
     "roc_auc": Measured(metrics.ROCAUC(), lambda sk, p, t, w: sk.roc_auc_score(
-        t, p, sample_weight=w), "yes_or_no"),
+        t, p, sample_weight=w), "binary"),
     "roc_auc-classes": Measured(metrics.ROCAUC(), lambda sk, p, t, w: sk.roc_auc_score(
         t, p, multi_class="ovr", sample_weight=w), "classes"),
     "roc_auc-tags": Measured(metrics.ROCAUC(outputs="sigmoid"), lambda sk, p, t, w:
         sk.roc_auc_score(t, p, sample_weight=w), "tags"),
     "average_precision": Measured(metrics.AveragePrecision(), lambda sk, p, t, w:
-        sk.average_precision_score(t, p, sample_weight=w), "yes_or_no"),
+        sk.average_precision_score(t, p, sample_weight=w), "binary"),
     "average_precision-classes": Measured(metrics.AveragePrecision(), lambda sk, p, t, w:
         sk.average_precision_score(t, p, sample_weight=w), "classes"),
     "average_precision-tags": Measured(
         metrics.AveragePrecision(outputs="sigmoid"), lambda sk, p, t, w:
         sk.average_precision_score(t, p, sample_weight=w), "tags"),
     "log_loss": Measured(metrics.LogLoss(), lambda sk, p, t, w: sk.log_loss(
-        t, p, sample_weight=w), "yes_or_no"),
+        t, p, sample_weight=w), "binary"),
     "log_loss-classes": Measured(metrics.LogLoss(), lambda sk, p, t, w: sk.log_loss(
         t, p, sample_weight=w), "classes"),
     "mse": Measured(metrics.MeanSquaredError(), lambda sk, p, t, w: sk.mean_squared_error(

@@ -11,7 +11,6 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nnbackend.backends.base import Backend
+from nnbackend.cli.options import result_option, where_option
 from nnbackend.errors import (
     BackendUnavailableError,
     DivergenceError,
@@ -43,8 +43,8 @@ __all__ = [
     "check_output",
     "peak_memory",
     "print_facts",
-    "print_figures",
     "print_json",
+    "print_metrics",
     "print_table",
     "printable",
     "reporting",
@@ -85,7 +85,6 @@ ModelFile = Annotated[
         show_default=False,
     ),
 ]
-where_option = partial(typer.Option, rich_help_panel="Where it runs")
 BackendName = Annotated[
     str, where_option(help="numpy, cupy, torch, jax, array-api-strict or auto.")
 ]
@@ -117,16 +116,12 @@ LoadedPrecision = Annotated[
 ]
 Json = Annotated[
     bool,
-    typer.Option(
-        "--json", help="Print one JSON object and nothing else.", rich_help_panel="The result"
-    ),
+    result_option("--json", help="Print one JSON object and nothing else."),
 ]
 Reported = Annotated[
     bool,
-    typer.Option(
-        "--report",
-        help="Show all metrics of the task, class by class, and the confusion matrix.",
-        rich_help_panel="The result",
+    result_option(
+        "--report", help="Show all metrics of the task, class by class, and the confusion matrix."
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
@@ -280,16 +275,16 @@ def print_facts(facts: dict[str, Any]) -> None:
     _out.print(grid)
 
 
-def print_figures(rows: dict[str, dict[str, float] | None], remarks: dict[str, str]) -> None:
-    """Print a table with a row for each set of figures and a column for each metric."""
-    rows = {name: figures for name, figures in rows.items() if figures}
+def print_metrics(rows: dict[str, dict[str, float] | None], remarks: dict[str, str]) -> None:
+    """Print a table with a row for each set of values and a column for each metric."""
+    rows = {name: values for name, values in rows.items() if values}
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
     for metric in next(iter(rows.values()), None) or {}:
         table.add_column(metric, justify="right")
     table.add_column("")
-    for name, figures in rows.items():
-        cells = [_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (figures or {}).items()]
+    for name, values in rows.items():
+        cells = [_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (values or {}).items()]
         table.add_row(name, *cells, printable(remarks.get(name, "")))
     _out.print(table)
 

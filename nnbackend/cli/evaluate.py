@@ -11,12 +11,12 @@ from nnbackend.cli.common import (
     LoadedPrecision,
     ModelFile,
     Reported,
-    print_figures,
     print_json,
+    print_metrics,
     reporting,
 )
 from nnbackend.cli.model import TableModel
-from nnbackend.cli.report import print_report, report
+from nnbackend.cli.report import build_report, print_report
 from nnbackend.tables.reading import known_target, read_table
 
 __all__ = ["evaluate"]
@@ -40,12 +40,12 @@ def evaluate(
         table = known_target(read_table(data, kinds, kinds), encoder.target.name)
         y = encoder.encode_target(table)
         x = encoder.encode_features(table)
-        figures = trained.figures(x, y)
-        full = report(trained, x, y) if in_full else None
+        metrics = trained.evaluate(x, y)
+        full = build_report(trained, x, y) if in_full else None
         if as_json:
             extra = {} if full is None else {"report": full.to_dict()}
-            print_json({"task": trained.task, "rows": len(y), **figures, **extra, "notes": notes})
+            print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})
             return
-        print_figures({f"{len(y)} rows": figures}, {})
+        print_metrics({f"{len(y)} rows": metrics}, {})
         if full is not None:
             print_report(full, "rows")

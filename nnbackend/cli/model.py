@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import nnbackend as nnb
 from nnbackend import losses, metrics
-from nnbackend.cli.settings import (
+from nnbackend.cli.tasks import (
     LOSSES,
     build_loss,
     output_activation,
@@ -132,13 +132,15 @@ class TableModel:
         chosen = outputs.argmax(axis=1) if threshold is None else outputs[:, 0] > threshold
         return self.encoder.target.decode(chosen.astype(np.int64))
 
-    def figures(self, x: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+    def evaluate(self, x: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
         """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
         loss = self.network.evaluate(x, y, loss=self.loss_function)["loss"]
         return {"loss": float(loss), **self._quality(self.outputs(x), y)}
 
-    def baseline(self, training: NDArray[Any], y: NDArray[Any]) -> tuple[dict[str, float], str]:
-        """Return the figures of always giving the same answer, and that answer in words.
+    def evaluate_baseline(
+        self, training: NDArray[Any], y: NDArray[Any]
+    ) -> tuple[dict[str, float], str]:
+        """Return the metrics of always giving the same answer, and that answer in words.
 
         Args:
             training: the encoded targets of training, from which the answer comes.

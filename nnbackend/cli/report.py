@@ -14,9 +14,9 @@ from nnbackend import metrics
 from nnbackend.cli.common import print_table, printable, say
 from nnbackend.cli.model import TableModel
 
-__all__ = ["Report", "print_report", "report"]
+__all__ = ["Report", "build_report", "print_report"]
 
-_WIDEST = 20  # classes whose confusion matrix fits a terminal
+MAX_CLASSES_SHOWN = 20  # whose confusion matrix fits a terminal
 _PLAIN = ("accuracy", "balanced_accuracy")
 _AVERAGED = ("precision", "recall", "f1")
 _SCORES = ("log_loss", "roc_auc", "average_precision")
@@ -44,28 +44,28 @@ class Report:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> Report:
+def build_report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> Report:
     """Return the report for encoded features and targets."""
     outputs = model.outputs(x)
     if model.classes is None:
         answers, truth = model.answers(outputs), model.encoder.target.decode(y)
-        figures = {name: metrics.get(name)(answers, truth) for name in _NUMBERS}
-        return Report(len(y), _numbers(figures))
+        values = {name: metrics.get(name)(answers, truth) for name in _NUMBERS}
+        return Report(len(y), _plain(values))
     target = y if model.output_width > 1 else y[:, None].astype(outputs.dtype)
-    watched: dict[str, Any] = {name: metrics.get(name) for name in _PLAIN}
+    wanted: dict[str, Any] = {name: metrics.get(name) for name in _PLAIN}
     for name in _AVERAGED:
-        watched |= {f"{name}_{a}": metrics.METRICS[name](a) for a in ("macro", "weighted")}
+        wanted |= {f"{name}_{a}": metrics.METRICS[name](a) for a in ("macro", "weighted")}
     if model.has_probabilities:
-        watched |= {name: metrics.get(name) for name in _SCORES}
+        wanted |= {name: metrics.get(name) for name in _SCORES}
     else:  # a hinge loss ranks and gives no probabilities
-        watched |= {name: metrics.get(name) for name in _SCORES[1:]}
+        wanted |= {name: metrics.get(name) for name in _SCORES[1:]}
     if model.output_width > 5:
-        watched["top_5_accuracy"] = metrics.TopKAccuracy(5)
-    told = metrics.resolve(watched, model.meaning, outputs.shape[1:])
-    figures = {name: metric(outputs, target) for name, metric in told.items()}
+        wanted["top_5_accuracy"] = metrics.TopKAccuracy(5)
+    resolved = metrics.resolve(wanted, model.meaning, outputs.shape[1:])
+    values = {name: metric(outputs, target) for name, metric in resolved.items()}
     matrix = metrics.confusion_matrix(outputs, target, outputs=model.meaning)
     counts = np.asarray(matrix, dtype=np.int64)
-    return Report(len(y), _numbers(figures), _by_class(counts, model.classes), counts.tolist())
+    return Report(len(y), _plain(values), _by_class(counts, model.classes), counts.tolist())
 
 
 def print_report(result: Report, rows: str) -> None:
@@ -77,10 +77,10 @@ def print_report(result: Report, rows: str) -> None:
     """
     say()
     say(f"Report on {result.rows} {rows}")
-    figures = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    values = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for name, value in result.metrics.items():
-        figures.add_row(name, "not defined here" if value is None else f"{value:.4g}")
-    print_table(figures)
+        values.add_row(name, "not defined here" if value is None else f"{value:.4g}")
+    print_table(values)
     if result.classes is None or result.confusion_matrix is None:
         return
     say()
@@ -93,7 +93,7 @@ def print_report(result: Report, rows: str) -> None:
         by_class.add_row(printable(line["class"]), *shares, str(line["rows"]))
     print_table(by_class)
     say()
-    if len(result.classes) > _WIDEST:
+    if len(result.classes) > MAX_CLASSES_SHOWN:
         say(
             f"The confusion matrix of {len(result.classes)} classes is too wide: see it with --json"
         )
@@ -127,7 +127,7 @@ def _ratio(part: Any, whole: Any) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def _numbers(figures: dict[str, Any]) -> dict[str, float | None]:
+def _plain(values: dict[str, Any]) -> dict[str, float | None]:
     """Return plain numbers; None for what is not defined, as JSON has no NaN."""
-    values = {name: float(value) for name, value in figures.items()}
-    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+    numbers = {name: float(value) for name, value in values.items()}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

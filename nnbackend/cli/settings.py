@@ -1,74 +1,59 @@
-"""What ``nnbackend train`` can be told, checked before any data is read."""
+"""The settings of ``nnbackend train``: its options on data, network and training."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Annotated
 
 import nnbackend as nnb
-from nnbackend import losses, optimizers
+from nnbackend import optimizers
+from nnbackend.activations import ACTIVATIONS
 from nnbackend.callbacks import Callback, ReduceOnPlateau
-from nnbackend.cli import schedule
+from nnbackend.cli import schedule as schedules
+from nnbackend.cli.options import Text, data_option, network_option, training_option
+from nnbackend.cli.tasks import (
+    LOSSES,
+    build_loss,
+    check_output_activation,
+    classes_of,
+    has_one_output_for_two_classes,
+    task_of,
+)
 from nnbackend.core.types import Layer
-from nnbackend.errors import UnknownNameError, unknown_name
-from nnbackend.losses import Loss
-from nnbackend.optimizers import Optimizer
-from nnbackend.tables.encoding import SCALES, Classes, Scale, TableEncoder
+from nnbackend.errors import unknown_name
+from nnbackend.initializers import INITIALIZERS
+from nnbackend.optimizers import OPTIMIZERS, Optimizer
+from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.reading import Kind
 
-__all__ = [
-    "LOSSES",
-    "Settings",
-    "build_loss",
-    "of_two_classes",
-    "output_activation",
-    "output_width",
-    "task_of",
-]
-
-# The losses of each task, the default first.
-LOSSES = {
-    "regression": ("mse", "mae", "huber", "log_cosh"),
-    "classification": (
-        "softmax_cross_entropy",
-        "binary_cross_entropy",
-        "softmax_focal",
-        "binary_focal",
-        "categorical_hinge",
-        "hinge",
-        "squared_hinge",
-    ),
-}
+__all__ = ["Settings"]
 
 
-def output_activation(loss: str) -> str | None:
-    """Return the activation that turns outputs, trained with a loss, into probabilities, if any."""
-    return losses.absorbed_activation(losses.get(loss))
+def read_names(text: str) -> list[str]:
+    """Return the column names that ``a,b,c`` stands for."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--features takes names of columns like a,b,c; got {text!r}")
+    return names
 
 
-def of_two_classes(loss: str) -> bool:
-    """Return whether a loss of classes takes one output that says yes or no."""
-    return losses.trait(losses.get(loss), "targets") in ("fractions", "signs")
+def read_widths(text: str) -> list[int]:
+    """Return the widths that ``64,64`` stands for."""
+    if text.strip().lower() in ("", "none"):
+        return []
+    widths = [int(width) if width.strip().isdecimal() else 0 for width in text.split(",")]
+    if min(widths) < 1:
+        raise ValueError(f"--hidden takes widths like 64,64, or none; got {text!r}")
+    return widths
 
 
-def build_loss(loss: str, label_smoothing: float) -> Loss:
-    """Return the loss.
-
-    Raises:
-        ValueError: it has no label smoothing, or the amount is out of range.
-    """
-    if label_smoothing == 0.0:
-        return losses.get(loss)
-    try:
-        smoothed: Loss = losses.LOSSES.create(loss, label_smoothing=label_smoothing)
-    except UnknownNameError:
-        raise ValueError(
-            f"the loss {loss} has no label smoothing; cross-entropies have it: "
-            "softmax_cross_entropy, binary_cross_entropy"
-        ) from None
-    return smoothed
+def optimizers_with(hyperparameter: str) -> str:
+    """Return the names of the optimizers that have a hyperparameter."""
+    having = [o for o in OPTIMIZERS if hyperparameter in {f.name for f in fields(OPTIMIZERS[o])}]
+    return ", ".join(having)
 
 
 @dataclass(frozen=True)
@@ -80,33 +65,121 @@ class Settings:
         ValueError: a number is out of range.
     """
 
-    features: Sequence[str] | None
-    task: str
-    hidden: Sequence[int]
-    activation: str
-    output_activation: str | None
-    bias: bool
-    init: str | None
-    dropout: float
-    loss: str | None
-    optimizer: str
-    learning_rate: float | None
-    momentum: float | None
-    weight_decay: float | None
-    l1: float
-    l2: float
-    clip_norm: float | None
-    ema: float | None
-    accumulate: int
-    schedule: str | None
-    warmup: float | None
-    epochs: int
-    batch_size: int | None
-    validation: float
-    scale: Scale
-    seed: int
-    label_smoothing: float = 0.0
-    class_weight: str | None = None
+    features: Annotated[
+        Sequence[str] | None,
+        data_option(
+            help="The columns to predict from.", metavar="A,B,C", show_default="all others"
+        ),
+        Text(read_names),
+    ] = None
+    task: Annotated[
+        str, data_option(help="regression, classification or auto: numbers mean regression.")
+    ] = "auto"
+    scale: Annotated[str, data_option(help="Of numbers: standard, max or none.")] = "standard"
+    validation: Annotated[float, data_option(help="Share of the rows that validates.")] = 0.2
+    stream: Annotated[
+        bool,
+        data_option(
+            "--stream",
+            help="For tables larger than memory: read them again in each epoch, a part at a time. "
+            "Scales, categories and the validation rows come from a sample of 100,000 rows.",
+        ),
+    ] = False
+
+    hidden: Annotated[
+        Sequence[int],
+        network_option(help="Widths of the hidden layers, 64,32; none: a linear model."),
+        Text(read_widths),
+    ] = (64,)
+    activation: Annotated[
+        str, network_option(help=f"Of hidden layers: {', '.join(ACTIVATIONS)}.")
+    ] = "relu"
+    output_activation: Annotated[
+        str | None, network_option(help="The same for the output.", show_default="none")
+    ] = None
+    bias: Annotated[
+        bool, network_option("--bias/--no-bias", help="Whether layers have a bias.")
+    ] = True
+    init: Annotated[
+        str | None,
+        network_option(
+            help=f"First weights: {', '.join(INITIALIZERS)}.", show_default="he or glorot uniform"
+        ),
+    ] = None
+    dropout: Annotated[float, network_option(help="Share dropped after each hidden layer.")] = 0.0
+
+    loss: Annotated[
+        str | None,
+        training_option(
+            help="; ".join(", ".join(names) for names in LOSSES.values()) + ".",
+            show_default="the first that suits",
+        ),
+    ] = None
+    label_smoothing: Annotated[
+        float,
+        training_option(help="Share of a target spread over all classes, for cross-entropies."),
+    ] = 0.0
+    class_weight: Annotated[
+        str | None,
+        training_option(
+            metavar="balanced",
+            help="Let rare classes count as much as frequent ones.",
+            show_default="none",
+        ),
+    ] = None
+    optimizer: Annotated[str, training_option(help=f"{', '.join(OPTIMIZERS)}.")] = "adamw"
+    learning_rate: Annotated[
+        float | None, training_option(help="Size of a step.", show_default="the optimizer's")
+    ] = None
+    momentum: Annotated[
+        float | None,
+        training_option(help=f"For {optimizers_with('momentum')}.", show_default="the optimizer's"),
+    ] = None
+    weight_decay: Annotated[
+        float | None,
+        training_option(help="Pull toward zero; not for lbfgs.", show_default="the optimizer's"),
+    ] = None
+    l1: Annotated[
+        float, training_option("--l1", help="Penalty on the sum of |weight|, part of the loss.")
+    ] = 0.0
+    l2: Annotated[
+        float, training_option("--l2", help="Penalty on the sum of weight**2, part of the loss.")
+    ] = 0.0
+    clip_norm: Annotated[
+        float | None,
+        training_option(help="Largest norm of a batch's gradient.", show_default="no limit"),
+    ] = None
+    ema: Annotated[
+        float | None,
+        training_option(
+            "--ema", help="Average weights over steps, 0.999.", show_default="no average"
+        ),
+    ] = None
+    accumulate: Annotated[
+        int, training_option(min=1, help="Parts in which a batch is computed, to save memory.")
+    ] = 1
+    schedule: Annotated[
+        str | None,
+        training_option(
+            help=f"How the learning rate changes over the run: {', '.join(schedules.NAMES)}.",
+            metavar="NAME",
+            show_default="constant",
+        ),
+    ] = None
+    warmup: Annotated[
+        float | None,
+        training_option(
+            help="Share of the run in which the learning rate goes up at the start.",
+            metavar="SHARE",
+            show_default="none; 0.3 of one-cycle",
+        ),
+    ] = None
+    epochs: Annotated[int, training_option(min=1, help="How often to go through the rows.")] = 100
+    batch_size: Annotated[
+        int | None,
+        training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows"),
+    ] = None
+    seed: Annotated[int, training_option(min=0, help="Fixes all that is random.")] = 0
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", *LOSSES):
@@ -122,10 +195,21 @@ class Settings:
         for name in ("validation", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be from 0 to below 1, got {getattr(self, name)}")
-        schedule.check(self.schedule, self.warmup)
+        if self.stream and self.class_weight is not None:
+            raise ValueError("--class-weight counts all rows first, and --stream does not see them")
+        schedules.check(self.schedule, self.warmup)
         # The rest is checked by what it is for.
         self._check_full_batch(self.build_optimizer())
         self.build_layers(1)
+
+    def check_target(self, target: str) -> None:
+        """Refuse a target that is one of the features.
+
+        Raises:
+            ValueError: it is.
+        """
+        if self.features is not None and target in self.features:
+            raise ValueError(f"column {target!r} is the target and cannot be a feature as well")
 
     @property
     def target_kind(self) -> Kind | None:
@@ -161,12 +245,12 @@ class Settings:
         if rows is None or (self.schedule is None and self.warmup is None):
             return optimizer
         steps = self.epochs * math.ceil(rows / (self.batch_size or rows))
-        over_run = schedule.over_run(self.schedule, self.warmup, optimizer.rate(1), steps)
+        over_run = schedules.over_run(self.schedule, self.warmup, optimizer.rate(1), steps)
         return replace(optimizer, learning_rate=over_run)
 
-    def callbacks(self, validates: bool) -> list[Callback]:
+    def build_callbacks(self, validates: bool) -> list[Callback]:
         """Return the callbacks that the settings need."""
-        if self.schedule != schedule.PLATEAU:
+        if self.schedule != schedules.PLATEAU:
             return []
         return [ReduceOnPlateau("validation_loss" if validates else "loss")]
 
@@ -193,7 +277,7 @@ class Settings:
             layers += [nnb.Dropout(self.dropout)] if self.dropout else []
         return [*layers, dense(outputs, self.output_activation)]
 
-    def resolved(self, encoder: TableEncoder, rows: int) -> Settings:
+    def resolve(self, encoder: TableEncoder, rows: int) -> Settings:
         """Return the settings with what depends on the data filled in.
 
         Args:
@@ -209,15 +293,19 @@ class Settings:
             raise ValueError(
                 f"the loss {loss} does not suit a {task}; choose from {', '.join(LOSSES[task])}"
             )
-        if task == "classification" and of_two_classes(loss) and len(_classes(encoder)) != 2:
+        if (
+            task == "classification"
+            and has_one_output_for_two_classes(loss)
+            and len(classes_of(encoder)) != 2
+        ):
             raise ValueError(
                 f"{loss} is for two classes, and {encoder.target.name!r} has "
-                f"{len(_classes(encoder))}; softmax_cross_entropy takes any number"
+                f"{len(classes_of(encoder))}; softmax_cross_entropy takes any number"
             )
         if task == "regression" and self.class_weight is not None:
             raise ValueError("--class-weight needs classes, and the target holds numbers")
         build_loss(loss, self.label_smoothing)
-        _check_output_activation(self.output_activation, loss)
+        check_output_activation(self.output_activation, loss)
         rule = self.build_rule()
         full_batch = isinstance(rule, nnb.LBFGS)
         batch_size = self.batch_size or (rows if full_batch else _default_batch_size(rows))
@@ -233,30 +321,6 @@ class Settings:
             momentum=getattr(rule, "momentum", None),
             weight_decay=getattr(rule, "weight_decay", None),
         )
-
-
-def task_of(encoder: TableEncoder) -> str:
-    """Return ``classification`` for a target of texts, ``regression`` for one of numbers."""
-    return "classification" if _classes(encoder) else "regression"
-
-
-def output_width(encoder: TableEncoder, loss: str) -> int:
-    """Return the number of outputs that a network needs for a target and a loss."""
-    return 1 if not _classes(encoder) or of_two_classes(loss) else len(_classes(encoder))
-
-
-def _classes(encoder: TableEncoder) -> Sequence[str]:
-    return encoder.target.classes if isinstance(encoder.target, Classes) else ()
-
-
-def _check_output_activation(activation: str | None, loss: str) -> None:
-    if loss in LOSSES["classification"]:
-        suits = output_activation(loss)
-        if activation not in (None, "identity", suits):
-            wanted = f"{suits} or none" if suits else "none"
-            raise ValueError(f"with {loss} the output activation is {wanted}, not {activation}")
-    elif activation == "softmax":
-        raise ValueError("the softmax of a single output is always 1; it cannot predict numbers")
 
 
 def _default_batch_size(rows: int) -> int:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import nnbackend as nnb
 from nnbackend.backends.base import Backend
+from nnbackend.callbacks import Callback
 from nnbackend.cli.model import TableModel
-from nnbackend.cli.running import Running
-from nnbackend.cli.settings import Settings, output_width
+from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
+from nnbackend.cli.tasks import output_width
 from nnbackend.core.history import History
-from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.encoding import Scale, TableEncoder
 from nnbackend.tables.reading import (
     Table,
     check_target,
@@ -30,12 +31,11 @@ from nnbackend.tables.reading import (
     warn,
 )
 
-__all__ = ["Figures", "Rows", "build_model", "final_figures", "fit", "read_rows"]
+__all__ = ["Metrics", "Rows", "build_model", "evaluate_rows", "fit", "read_rows"]
 
-Figures = dict[str, dict[str, float] | None]
+Metrics = dict[str, dict[str, float] | None]
 
-# With fewer rows than this none is set aside: so small a validation would say nothing.
-FEWEST_ROWS_TO_SPLIT = 10
+MIN_ROWS_TO_SPLIT = 10  # with fewer none is set aside: so small a validation would say nothing
 
 
 @dataclass(frozen=True)
@@ -57,42 +57,43 @@ class Rows:
     stream: TableStream | None = None
 
     @property
-    def trained(self) -> int:
+    def training_count(self) -> int:
         """How many rows train."""
         return len(self.y) if self.stream is None else self.stream.rows
 
     @property
-    def validated(self) -> int:
+    def validation_count(self) -> int:
         """How many rows validate."""
         return 0 if self.validation is None else len(self.validation[1])
 
 
-def read_rows(data: Path, target: str, settings: Settings, stream: bool = False) -> Rows:
+def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     """Read a table, choose its columns, split its rows and learn how to encode them.
 
     Args:
         data: the file, folder or pattern.
         target: the column to predict.
-        settings: of the training.
-        stream: whether to read no more than a sample now, and the rest during training.
+        settings: the settings of the training. With ``stream`` no more than a sample is read now, and
+            the rest during training.
     """
     columns = None if settings.features is None else [*settings.features, target]
     kinds = {target: settings.target_kind}
-    if not stream:
-        return _encoded(read_table(data, columns, kinds), target, settings)
+    if not settings.stream:
+        return _encode_rows(read_table(data, columns, kinds), target, settings)
     source = TableStream(data, columns, settings.seed)
     table = source.sample(kinds)
-    rows = _encoded(table, target, settings)
+    rows = _encode_rows(table, target, settings)
     source.encode(rows.encoder, rows.x, rows.y, row_count(table))
     return replace(rows, stream=source)
 
 
-def _encoded(table: Table, target: str, settings: Settings) -> Rows:
+def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
     table = known_target(table, target)
     check_target(table, target)
     features = choose_features(table, target, settings.features)
     training, others = _split(table, target, settings)
-    encoder = TableEncoder.learn(take_rows(table, training), target, features, settings.scale)
+    scale = cast(Scale, settings.scale)  # checked there
+    encoder = TableEncoder.learn(take_rows(table, training), target, features, scale)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     validation = (x[others], y[others]) if len(others) else None
     return Rows(encoder, x[training], y[training], validation)
@@ -100,11 +101,11 @@ def _encoded(table: Table, target: str, settings: Settings) -> Rows:
 
 def _split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
     rows, share = row_count(table), settings.validation
-    if share and rows < FEWEST_ROWS_TO_SPLIT:
+    if share and rows < MIN_ROWS_TO_SPLIT:
         warn(f"{rows} rows are too few to set some aside: all of them train, none validates")
         share = 0.0
-    goal = table[target]
-    classes = None if is_number(goal) else np.unique(goal, return_inverse=True)[1]
+    column = table[target]
+    classes = None if is_number(column) else np.unique(column, return_inverse=True)[1]
     return split_rows(rows, share, settings.seed, classes)
 
 
@@ -124,38 +125,47 @@ def fit(
     model: TableModel,
     rows: Rows,
     settings: Settings,
-    running: Running,
-    quiet: bool,
+    callbacks: list[Callback],
+    resume: Path | None = None,
+    verbose: int | None = None,
     profile: bool = False,
 ) -> History:
-    """Train the network of a model."""
-    validates = rows.validation is not None
-    given = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
+    """Train the network of a model.
+
+    Args:
+        model: the model.
+        rows: the rows that train and validate.
+        settings: the settings, with what depends on the data filled in.
+        callbacks: what watches the run.
+        resume: a checkpoint, or a folder of them, to go on from; None: a new run.
+        verbose: 0: silence; None: show progress at a terminal.
+        profile: whether to measure where the time goes.
+    """
     return model.network.fit(
-        *given,
+        *((rows.x, rows.y) if rows.stream is None else (rows.stream,)),
         loss=model.loss_function,
         class_weight=settings.class_weight,
-        optimizer=settings.build_optimizer(rows.trained),
+        optimizer=settings.build_optimizer(rows.training_count),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         validation_data=rows.validation,
         metrics=["accuracy"] if model.classes else [],
-        callbacks=settings.callbacks(validates) + running.callbacks(validates),
-        resume=running.resume,
-        verbose=0 if quiet else None,
+        callbacks=settings.build_callbacks(rows.validation is not None) + callbacks,
+        resume=resume,
+        verbose=verbose,
         profile=profile,
     )
 
 
-def final_figures(model: TableModel, rows: Rows) -> tuple[Figures, str]:
-    """Return the final figures on both parts of the rows, the baseline's, and its answer.
+def evaluate_rows(model: TableModel, rows: Rows) -> tuple[Metrics, str]:
+    """Return the metrics on both parts of the rows and those of a baseline, and its answer.
 
-    The baseline is compared with the validation rows, or the training rows where there are none. Of
-    rows that stream the figures are those of the sample.
+    The baseline is compared with the validation rows, or the training rows where there are none. For
+    rows that stream the metrics are those of the sample.
     """
-    validation = model.figures(*rows.validation) if rows.validation else None
+    validation = model.evaluate(*rows.validation) if rows.validation else None
     compared = rows.validation[1] if rows.validation else rows.y
-    baseline, answer = model.baseline(rows.y, compared)
-    train = model.figures(rows.x, rows.y)
+    baseline, answer = model.evaluate_baseline(rows.y, compared)
+    train = model.evaluate(rows.x, rows.y)
     return {"train": train, "validation": validation, "baseline": baseline}, answer

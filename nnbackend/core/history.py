@@ -1,4 +1,4 @@
-"""What a training run leaves behind."""
+"""The record of a training run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["History"]
 
 
 class History:
-    """What happened in each epoch, by name: ``history["loss"]`` is a list with a number per epoch.
+    """The record of each epoch, by name: ``history["loss"]`` is a list with a number per epoch.
 
     Names: ``epoch`` (from 1), ``loss``, the metrics, ``validation_loss`` and the metrics on the
     validation data, ``learning_rate`` (of the epoch's last step) and ``seconds`` (of the epoch); for
@@ -22,7 +22,7 @@ class History:
 
     Attributes:
         stopped: why training ended before the last epoch, or None.
-        profile: with ``fit(profile=True)``, where the time went.
+        profile: the time taken by each layer, with ``fit(profile=True)``; else None.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class History:
         self.profile: Any = None
 
     def extend(self, columns: Mapping[str, list[float]]) -> None:
-        """Add epochs: a list of as many figures for each name. What is not given is NaN."""
+        """Add epochs: a list of values for each name, equally long. A name that is missing gets NaN."""
         before, count = len(self), len(columns["loss"])
         self._columns["epoch"].extend(range(before + 1, before + count + 1))
         for name, values in columns.items():
@@ -43,7 +43,7 @@ class History:
         try:
             return self._columns[name]
         except KeyError:
-            raise KeyError(str(unknown_name("figure", name, self._columns))) from None
+            raise KeyError(str(unknown_name("metric", name, self._columns))) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._columns
@@ -68,7 +68,7 @@ class History:
 
     @property
     def last(self) -> dict[str, float]:
-        """The figures of the last epoch."""
+        """The values of the last epoch by name."""
         return {name: values[-1] for name, values in self._columns.items() if values}
 
     def to_dict(self) -> dict[str, list[float]]:
@@ -76,12 +76,12 @@ class History:
         return {name: list(values) for name, values in self._columns.items()}
 
     def rows(self, first: int = 0) -> list[dict[str, float]]:
-        """Return the figures of each epoch by name, of those after the first so many."""
+        """Return the values of each epoch by name, without the first ``first`` epochs."""
         return [
             {name: values[i] for name, values in self._columns.items()}
             for i in range(first, len(self))
         ]
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
-        return f"History({len(self)} epochs; last: {figures})" if len(self) else "History(empty)"
+        values = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
+        return f"History({len(self)} epochs; last: {values})" if len(self) else "History(empty)"

@@ -1,9 +1,8 @@
-"""Precision: in what a network computes, beside the dtype that its parameters are kept in.
+"""Precision: the number format that a network computes in, beside the dtype of its parameters.
 
 The dtype is what parameters, losses, gradients and the optimizer's state are kept in: float32 or
-float64. The precision says in what matrix products and activations are computed. It is a choice of a
-network; None is that of the dtype. Which backend has which, and why not, each says itself
-(``Backend.unsupported_reason``).
+float64. The precision is that of matrix products and activations; None is that of the dtype.
+``Backend.unsupported_reason`` says why a backend lacks one.
 """
 
 from __future__ import annotations
@@ -13,17 +12,17 @@ from dataclasses import dataclass
 __all__ = ["DTYPES", "PRECISIONS", "Precision", "resolve"]
 
 DTYPES = ("float32", "float64")
-"""What parameters can be kept in."""
+"""The dtypes that parameters can have."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What a network computes in.
+    """The number format that a network computes in.
 
     Attributes:
-        name: of the choice.
-        meaning: in words.
-        dtype: of parameters, losses, gradients and the optimizer's state.
+        name: the name that users give.
+        meaning: a description in words.
+        dtype: the dtype of parameters, losses, gradients and the optimizer's state.
         half: the type with 16 bits of products and activations, in mixed precision; else None.
         tf32: whether products of float32 numbers may be rounded to ten bits before they are multiplied.
         scales_loss: whether gradients are kept from vanishing by a factor on the loss.
@@ -40,7 +39,7 @@ class Precision:
         return f"mixed {self.name}" if self.half else self.name
 
 
-_ALL = (
+_CHOICES = (
     Precision("float64", "all in float64", dtype="float64"),
     Precision("float32", "all in float32, matrix products too"),
     Precision("tf32", "float32, with factors of matrix products rounded to 10 bits", tf32=True),
@@ -56,12 +55,12 @@ _ALL = (
         "bfloat16", "products and activations in bfloat16, the rest in float32", half="bfloat16"
     ),
 )
-PRECISIONS = {precision.name: precision for precision in _ALL}
-"""What there is to choose from, by name."""
+PRECISIONS = {precision.name: precision for precision in _CHOICES}
+"""The precisions by name."""
 
 
 def resolve(dtype: str | None = None, precision: str | None = None) -> Precision:
-    """Return the precision for what was asked for.
+    """Return the precision that a dtype and a precision name.
 
     Args:
         dtype: ``"float32"`` or ``"float64"``; None: that of the precision, or float32.

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = [
     "Generator",
     "ShapeGenerator",
+    "bernoulli_mask",
     "bits",
     "fold_in",
     "forward_key",
     "forward_key_array",
-    "kept",
     "normal",
     "permutation",
     "seed_key",
@@ -144,7 +144,7 @@ def uniform_bits24(key: Key, step: Any, count: int, backend: Backend) -> Array:
     return words
 
 
-def kept(key: Key, step: Any, like: Array, rate: float, backend: Backend) -> Array:
+def bernoulli_mask(key: Key, step: Any, like: Array, rate: float, backend: Backend) -> Array:
     """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout."""
     words = uniform_bits24(key, step, math.prod(like.shape), backend)
     ones = words >= round(rate * (1 << WORD_BITS))

@@ -17,7 +17,9 @@ __all__ = ["Registry", "describe", "is_built_in", "rebuild", "registered_name"]
 
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
-_DEEPEST = 64  # a nesting no real network has; keeps a hostile file from exhausting the stack
+MAX_NESTING_DEPTH = (
+    64  # a nesting no real network has; keeps a hostile file from exhausting the stack
+)
 
 
 class Registry:
@@ -93,10 +95,10 @@ def describe(value: Any, depth: int = 0) -> Any:
         TypeError: something in it is neither plain data nor a registered description.
         ValueError: it is nested deeper than :func:`rebuild` reads.
     """
-    if depth > _DEEPEST:
+    if depth > MAX_NESTING_DEPTH:
         raise ValueError(
-            f"the description is nested more than {_DEEPEST} deep, and would not be read again; put "
-            "layers side by side in one Sequential, not one inside the other"
+            f"the description is nested more than {MAX_NESTING_DEPTH} deep, and would not be read "
+            "again; put layers side by side in one Sequential, not one inside the other"
         )
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -123,8 +125,8 @@ def rebuild(data: Any, depth: int = 0) -> Any:
         ModelFileError: unknown kind, name or field, values that the class refuses, or a nesting
             deeper than any network's.
     """
-    if depth > _DEEPEST:
-        raise ModelFileError(f"the description is nested more than {_DEEPEST} deep")
+    if depth > MAX_NESTING_DEPTH:
+        raise ModelFileError(f"the description is nested more than {MAX_NESTING_DEPTH} deep")
     if isinstance(data, list):
         return tuple(rebuild(item, depth + 1) for item in data)
     if not isinstance(data, dict):

@@ -48,7 +48,7 @@ class AlphaDropout:
         """Apply a new mask in training; return ``x`` itself otherwise."""
         if not ctx.training or self.rate == 0.0:
             return x, lambda dy, input_grad=True: (dy, {})
-        mask = random.kept(ctx.key, ctx.step, x, self.rate, ctx.backend)
+        mask = random.bernoulli_mask(ctx.key, ctx.step, x, self.rate, ctx.backend)
         q = 1.0 - self.rate
         a = (q + _FLOOR**2 * q * (1.0 - q)) ** -0.5
         b = -a * (1.0 - q) * _FLOOR

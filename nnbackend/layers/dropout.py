@@ -44,6 +44,6 @@ class Dropout:
         """Apply a new mask in training; return ``x`` itself otherwise."""
         if not ctx.training or self.rate == 0.0:
             return x, lambda dy, input_grad=True: (dy, {})
-        mask = random.kept(ctx.key, ctx.step, x, self.rate, ctx.backend)
+        mask = random.bernoulli_mask(ctx.key, ctx.step, x, self.rate, ctx.backend)
         mask *= 1.0 / (1.0 - self.rate)
         return x * mask, lambda dy, input_grad=True: (dy * mask, {})

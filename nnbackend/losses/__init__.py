@@ -10,7 +10,7 @@ numbers before the sigmoid or softmax, and Poisson's the logarithm of the rate. 
 are stable for any finite logit. ``Network.fit`` hands them those numbers also when a network ends in
 that activation.
 
-A loss of one's own is a function ``own(prediction, target, sample_weight=None) -> (value, dy)``.
+Any function ``loss(prediction, target, sample_weight=None) -> (value, dy)`` is a loss.
 """
 
 from nnbackend.losses.base import LOSSES, Loss, absorbed_activation, get, trait

@@ -1,4 +1,4 @@
-"""What all losses share: their names, their traits, and the weighted mean."""
+"""The base of losses: names, traits and the weighted mean."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def get(spec: str | Loss) -> Loss:
 
 
 def trait(loss: Loss, name: str) -> Any:
-    """Return what a loss says of itself, or what goes for a plain function.
+    """Return a trait of a loss: its attribute of that name, or the default of a plain function.
 
     ``"absorbs"``: the name of the output activation that the loss contains, or None. ``"refuses"``: the
     names of those that make no sense before it. ``"targets"``: ``"numbers"``, ``"counts"`` (0 or more),
     ``"fractions"`` (0 to 1), ``"classes"`` (class numbers, or rows of probabilities),
     ``"distributions"`` (the same, and rows sum to 1), ``"one_hot"`` (the same, and a row is zeros and a
-    one) or ``"signs"`` (-1 and 1). ``"outputs"``: what outputs
-    mean to a metric, or None. ``"fewest_outputs"``: how many there have to be.
+    one) or ``"signs"`` (-1 and 1). ``"outputs"``: the
+    meaning of outputs to a metric, or None. ``"fewest_outputs"``: the smallest number of outputs.
     """
     return getattr(loss, name, _TRAITS[name])
 
@@ -89,7 +89,17 @@ def check_classes(prediction: Array, target: Array) -> tuple[Array, Namespace]:
 
 
 def mean(per_output: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
-    """Return the (weighted) mean, and the factor of each number in it, for the gradient."""
+    """Return the weighted mean over rows and outputs, and each number's factor in it.
+
+    Args:
+        per_output: the losses, of shape (rows, ...).
+        sample_weight: how much each row counts, of shape (rows,); None: all count 1.
+        xp: the array namespace.
+
+    Returns:
+        the mean, an array of no axes, and the factor of each number, for the gradient: a float, or an
+        array of shape (rows, 1, ...).
+    """
     shape = per_output.shape
     if sample_weight is None:
         scale = 1.0 / math.prod(shape)
@@ -102,5 +112,5 @@ def mean(per_output: Array, sample_weight: Array | None, xp: Namespace) -> tuple
 
 
 def per_row(scale: Any) -> Any:
-    """Return the factor of each sample's loss as that of each number in its row."""
+    """Return the factors of rows with an axis more, for the numbers in each row."""
     return scale if isinstance(scale, float) else scale[..., None]

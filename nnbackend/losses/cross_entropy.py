@@ -29,8 +29,13 @@ class BinaryCrossEntropy:
     ``s = sigmoid(z)``; ``dy = (s - t) / n``.
 
     Args:
-        label_smoothing: ``a``, at least 0 and below 1: the target becomes ``(1 - a) t + a / 2``. It is
-            part of the loss, so of the validation loss too.
+        label_smoothing: ``a``, at least 0 and below 1, default 0: the target becomes
+            ``(1 - a) t + a / 2``. It is part of the loss, so of the validation loss too.
+
+    >>> z, t = np.array([[0.0], [2.0]]), np.array([[1.0], [0.0]])
+    >>> value, dy = BinaryCrossEntropy()(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (1.41, [[-0.25], [0.44]])
 
     Source of label smoothing: Szegedy et al. (2016), CVPR, section 7.
     """
@@ -67,8 +72,13 @@ class SoftmaxCrossEntropy:
     classes - 1 for each sample, or a row of probabilities that sum to 1 (one-hot, or soft).
 
     Args:
-        label_smoothing: ``a``, at least 0 and below 1: the target becomes ``(1 - a) t + a / classes``.
-            It is part of the loss, so of the validation loss too.
+        label_smoothing: ``a``, at least 0 and below 1, default 0: the target becomes
+            ``(1 - a) t + a / classes``. It is part of the loss, so of the validation loss too.
+
+    >>> z, t = np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), np.array([0, 1])
+    >>> value, dy = SoftmaxCrossEntropy()(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.3955, [[-0.212, 0.106, 0.106], [0.053, -0.107, 0.053]])
 
     Source of label smoothing: Szegedy et al. (2016), CVPR, section 7.
     """
@@ -102,12 +112,17 @@ class SoftmaxCrossEntropy:
 @LOSSES.register("kl_divergence")
 @dataclass(frozen=True)
 class KLDivergence:
-    """How far a softmax is from a distribution, from its logits ``z`` of shape (batch, classes).
+    """The divergence of a softmax from a distribution, from its logits ``z`` of shape (batch, classes).
 
     ``mean(sum(t * (log(t) - log(softmax(z)))))`` over the samples, with ``0 log 0 = 0``; it is the
     cross-entropy less the entropy of ``t``, and 0 where the two agree;
     ``dy = (softmax(z) - t) / batch``. The target is a row of probabilities that sum to 1, or a class
     number.
+
+    >>> z, t = np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])
+    >>> value, dy = KLDivergence()(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.1201, [[0.231, -0.231]])
 
     Source: Kullback, Leibler (1951), Annals of Mathematical Statistics 22.
     """

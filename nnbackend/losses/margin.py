@@ -1,4 +1,4 @@
-"""Hinge losses: zero once an answer is right by a margin of 1."""
+"""Hinge losses: zero for a prediction that is right by a margin of 1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,13 @@ class Hinge:
     """The loss of a linear support vector machine, for targets ``t`` of -1 and 1.
 
     ``mean(max(0, 1 - t * z))`` of the outputs ``z``; ``dy`` is ``-t / n`` where that is positive, and 0
-    elsewhere. ``Network.fit`` takes targets of 0 and 1 as well. The answer is yes where ``z > 0``.
+    elsewhere. ``Network.fit`` takes targets of 0 and 1 as well. The prediction is positive where
+    ``z > 0``.
+
+    >>> z, t = np.array([[0.5], [1.0]]), np.array([[1.0], [-1.0]])
+    >>> value, dy = Hinge()(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (1.25, [[-0.5], [0.5]])
 
     Source: Cortes, Vapnik (1995), Machine Learning 20.
     """
@@ -52,6 +58,11 @@ class SquaredHinge:
     ``mean(max(0, 1 - t * z)**2)`` of the outputs ``z``; ``dy = -2 t max(0, 1 - t * z) / n``. The rest is
     as for :class:`Hinge`.
 
+    >>> z, t = np.array([[0.5], [1.0]]), np.array([[1.0], [-1.0]])
+    >>> value, dy = SquaredHinge()(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (2.125, [[-0.5], [2.0]])
+
     Source: Lee, Mangasarian (2001), Computational Optimization and Applications 20.
     """
 
@@ -76,7 +87,12 @@ class CategoricalHinge:
     ``mean(max(0, 1 + max(z of the others) - z of the true class))`` over the samples, for outputs ``z``
     of shape (batch, classes); where that is positive, ``dy`` is ``1 / batch`` at the largest of the
     others (the first of them in a tie) and ``-1 / batch`` at the true class. The target is a class
-    number or a one-hot row. The answer is the class of the largest output.
+    number or a one-hot row. The predicted class is that of the largest output.
+
+    >>> z, t = np.array([[1.0, 0.5, 0.0]]), np.array([0])
+    >>> value, dy = CategoricalHinge()(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.5, [[-1.0, 1.0, 0.0]])
 
     Source: Crammer, Singer (2001), JMLR 2.
     """

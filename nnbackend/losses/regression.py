@@ -31,6 +31,11 @@ class MeanSquaredError:
     """Mean squared error: ``mean((prediction - target)**2)``; ``dy = 2/n * (prediction - target)``.
 
     ``n`` counts all the numbers in the prediction. This is the mean sum squared loss.
+
+    >>> prediction, target = np.array([[1.0], [3.0]]), np.array([[1.5], [1.0]])
+    >>> value, dy = MeanSquaredError()(prediction, target)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (2.125, [[-0.5], [2.0]])
     """
 
     def __call__(
@@ -46,7 +51,13 @@ class MeanSquaredError:
 @LOSSES.register("mae")
 @dataclass(frozen=True)
 class MeanAbsoluteError:
-    """Mean absolute error: ``mean(|prediction - target|)``; ``dy = sign(prediction - target) / n``."""
+    """Mean absolute error: ``mean(|prediction - target|)``; ``dy = sign(prediction - target) / n``.
+
+    >>> prediction, target = np.array([[1.0], [3.0]]), np.array([[1.5], [1.0]])
+    >>> value, dy = MeanAbsoluteError()(prediction, target)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (1.25, [[-0.5], [0.5]])
+    """
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
@@ -66,7 +77,15 @@ class Huber:
     ``dy = clip(e, -delta, delta) / n``.
 
     Args:
-        delta: where the two meet.
+        delta: the size of the error at which the two meet, above 0; default 1.
+
+    Raises:
+        ValueError: ``delta`` is not positive.
+
+    >>> prediction, target = np.array([[1.0], [3.0]]), np.array([[1.5], [1.0]])
+    >>> value, dy = Huber(delta=1.0)(prediction, target)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.8125, [[-0.25], [0.5]])
 
     Source: Huber (1964), Annals of Mathematical Statistics 35.
     """
@@ -95,6 +114,11 @@ class LogCosh:
 
     About ``e**2 / 2`` near zero and ``|e| - log 2`` further out. It is computed as
     ``|e| + log1p(expm1(-2 |e|) / 2)``, which neither overflows nor cancels near zero.
+
+    >>> prediction, target = np.array([[1.0], [3.0]]), np.array([[1.5], [1.0]])
+    >>> value, dy = LogCosh()(prediction, target)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.7226, [[-0.231], [0.482]])
     """
 
     def __call__(
@@ -116,7 +140,16 @@ class Quantile:
     prediction is too low, ``(1 - q) / n`` where it is too high, and 0 where it is right.
 
     Args:
-        quantile: ``q``, above 0 and below 1: 0.5 learns the median, 0.9 what nine of ten do not exceed.
+        quantile: ``q``, above 0 and below 1: 0.5 (the default) learns the median, 0.9 the value that
+            nine targets of ten do not exceed.
+
+    Raises:
+        ValueError: ``quantile`` is out of range.
+
+    >>> prediction, target = np.array([[1.0], [3.0]]), np.array([[1.5], [1.0]])
+    >>> value, dy = Quantile(0.9)(prediction, target)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.325, [[-0.45], [0.05]])
 
     Source: Koenker, Bassett (1978), Econometrica 46.
     """
@@ -150,12 +183,18 @@ class Poisson:
     ``"exponential"``, and predicts the rate; it is trained through ``z`` either way.
 
     Args:
-        log_input: False: the prediction is the rate ``r`` itself, which has to be positive (an output
-            of softplus): ``mean(r - t * log(r + epsilon))``; ``dy = (1 - t / (r + epsilon)) / n``.
-        epsilon: keeps the logarithm of a rate finite.
+        log_input: whether the prediction is the logarithm of the rate (the default). False: it is the
+            rate ``r`` itself, which has to be positive (an output of softplus):
+            ``mean(r - t * log(r + epsilon))``; ``dy = (1 - t / (r + epsilon)) / n``.
+        epsilon: added to a rate before its logarithm is taken; default 1e-8.
 
     Raises:
         ValueError: ``epsilon`` is negative.
+
+    >>> z, t = np.array([[0.0], [1.0]]), np.array([[1.0], [2.0]])
+    >>> value, dy = Poisson()(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.8591, [[0.0], [0.359]])
     """
 
     log_input: bool = True
@@ -168,12 +207,12 @@ class Poisson:
 
     @property
     def absorbs(self) -> str | None:
-        """The exponential belongs to the loss of a logarithm."""
+        """The output activation that is part of the loss."""
         return "exponential" if self.log_input else None
 
     @property
     def refuses(self) -> tuple[str, ...]:
-        """Outputs that cannot be negative are rates and no logarithms of rates."""
+        """The output activations that cannot give the logarithm of a rate."""
         return ("relu", "softplus", "sigmoid", "softmax") if self.log_input else ()
 
     def __call__(

@@ -19,6 +19,11 @@ class CosineSimilarity:
     ``mean(1 - c)`` over the samples, with ``c = sum(p * t) / (|p| |t|)``: 0 for the same direction, 2
     for the opposite one, whatever the lengths; ``dy = (c p/|p| - t/|t|) / (|p| batch)``. A row of zeros
     has no direction: ``c`` is 0 there, and so is the gradient.
+
+    >>> p, t = np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]])
+    >>> value, dy = CosineSimilarity()(p, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.4, [[-0.128, 0.096]])
     """
 
     fewest_outputs: ClassVar[int] = 2

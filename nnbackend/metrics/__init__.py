@@ -1,11 +1,11 @@
-"""Metrics: how good predictions are, in numbers people read.
+"""Metrics: how good predictions are.
 
 A metric is a function ``metric(prediction, target, sample_weight=None)`` of all predictions at once,
 so that its value is that of the whole and not a mean over batches. It returns one number, a float or
 an array without axes. It computes where the predictions are.
 
-Metrics of classes have to know what outputs mean: see :mod:`nnbackend.metrics.outputs`. ``fit`` and
-``evaluate`` tell them, from the loss and the last activation.
+Metrics of classes need the meaning of outputs: see :mod:`nnbackend.metrics.outputs`. ``fit`` and
+``evaluate`` find it, from the loss and the last activation.
 """
 
 from nnbackend.metrics.base import METRICS, Metric, get, resolve

@@ -1,4 +1,4 @@
-"""The names of metrics, and metrics as they are asked for."""
+"""Metrics by name."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def resolve(
     outputs: str | None = None,
     shape: Shape = (),
 ) -> dict[str, Metric]:
-    """Return metrics by name, as columns of a history are called.
+    """Return metrics by name; the names become columns of the history.
 
     Args:
         specs: names and functions, or functions by name; None: none.
-        outputs: what the outputs of the network mean; it goes to the metrics that ask for it and were
-            not told otherwise. See :mod:`nnbackend.metrics.outputs`.
-        shape: of one row of outputs.
+        outputs: the meaning of the network's outputs, for metrics of classes that have none of their
+            own. See :mod:`nnbackend.metrics.outputs`.
+        shape: the shape of one row of outputs.
 
     Raises:
         UnknownNameError: no metric has that name.
@@ -56,8 +56,8 @@ def resolve(
                 f"the metric name {name!r} is taken; give the metrics as {{name: metric}}"
             )
         metric = get(spec)
-        suited = getattr(metric, "suited", None)
-        metrics[name] = metric if suited is None else suited(outputs, shape)
+        for_outputs = getattr(metric, "for_outputs", None)
+        metrics[name] = metric if for_outputs is None else for_outputs(outputs, shape)
     return metrics
 
 

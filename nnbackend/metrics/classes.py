@@ -10,7 +10,7 @@ from nnbackend.core.checks import check_number, check_size
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import unknown_name
 from nnbackend.metrics.base import METRICS
-from nnbackend.metrics.outputs import Answers, ClassMetric, read
+from nnbackend.metrics.outputs import ClassMetric, ClassOutputs, read
 
 __all__ = [
     "F1",
@@ -22,8 +22,8 @@ __all__ = [
     "confusion_matrix",
 ]
 
-_AVERAGES = ("binary", "macro", "micro", "weighted")
-_EXACT = 1 << 24  # float32 counts exactly up to here
+AVERAGES = ("binary", "macro", "micro", "weighted")
+EXACT_FLOAT32_COUNT = 1 << 24  # float32 counts exactly up to here
 
 
 @METRICS.register("accuracy")
@@ -31,10 +31,11 @@ _EXACT = 1 << 24  # float32 counts exactly up to here
 class Accuracy(ClassMetric):
     """The fraction of samples whose predicted class is the true one.
 
-    Where each output stands on its own, it is the fraction of right outputs.
+    For independent binary outputs it is the fraction of right outputs.
 
     Args:
-        threshold: of a yes; None: by what outputs mean. A number makes each output stand on its own.
+        threshold: an output above it is positive, and each output is then a binary answer of its own;
+            None: the threshold that ``outputs`` implies.
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
     """
 
@@ -44,7 +45,7 @@ class Accuracy(ClassMetric):
         super().__post_init__()
         _set_threshold(self)
 
-    def value(self, answers: Answers) -> Any:
+    def value(self, answers: ClassOutputs) -> Any:
         """Return the fraction; without weights from exact counts, in any dtype."""
         if answers.exclusive:
             right = (answers.predicted_labels() == answers.labels())[:, None]
@@ -67,11 +68,11 @@ class BalancedAccuracy(ClassMetric):
     rare. NaN if no row has weight.
 
     Args:
-        threshold: of a yes; None: by what outputs mean.
+        threshold: an output above it is positive; None: the threshold that ``outputs`` implies.
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
 
     Raises:
-        ValueError: there are several outputs that stand on their own.
+        ValueError: there are several independent outputs.
 
     Source: Brodersen et al. (2010), ICPR.
     """
@@ -82,9 +83,9 @@ class BalancedAccuracy(ClassMetric):
         super().__post_init__()
         _set_threshold(self)
 
-    def value(self, answers: Answers) -> Array:
+    def value(self, answers: ClassOutputs) -> Array:
         """Return the mean recall."""
-        _one_answer(answers, "balanced accuracy")
+        _check_single_answer(answers, "balanced accuracy")
         xp = answers.xp
         predicted, actual = answers.indicators()
         rows = answers.count(actual)
@@ -122,7 +123,7 @@ class TopKAccuracy(ClassMetric):
                 "choose a smaller one, TopKAccuracy(k)"
             )
 
-    def value(self, answers: Answers) -> Any:
+    def value(self, answers: ClassOutputs) -> Any:
         """Return the fraction, from the rank of the true class."""
         if not answers.exclusive:
             raise ValueError("top-k accuracy is for one of several classes in each row")
@@ -140,8 +141,13 @@ class TopKAccuracy(ClassMetric):
 
 
 @dataclass(frozen=True)
-class _OfPositives(ClassMetric):
-    """What precision, recall and F1 share: how classes are averaged."""
+class _PerClassMetric(ClassMetric):
+    """The base of precision, recall and F1: an average over classes.
+
+    Args:
+        average: see :class:`Precision`.
+        threshold: see :class:`Precision`.
+    """
 
     average: str | None = None
     threshold: float | None = None
@@ -149,78 +155,93 @@ class _OfPositives(ClassMetric):
     def __post_init__(self) -> None:
         super().__post_init__()
         _set_threshold(self)
-        if self.average is not None and self.average not in _AVERAGES:
-            raise unknown_name("average", self.average, _AVERAGES)
+        if self.average is not None and self.average not in AVERAGES:
+            raise unknown_name("average", self.average, AVERAGES)
 
-    def value(self, answers: Answers) -> Array:
+    def value(self, answers: ClassOutputs) -> Array:
         """Return the average."""
-        average = self.average or ("binary" if answers.yes_or_no else "macro")
-        if average == "binary" and not answers.yes_or_no:
+        average = self.average or ("binary" if answers.is_binary else "macro")
+        if average == "binary" and not answers.is_binary:
             raise ValueError(
                 f"average='binary' is for one output or two classes, not for {answers.width}; "
-                f"choose from {', '.join(_AVERAGES[1:])}"
+                f"choose from {', '.join(AVERAGES[1:])}"
             )
         xp = answers.xp
-        predicted, actual = answers.indicators(every_class=average != "binary")
-        right, said, true = map(answers.count, (predicted & actual, predicted, actual))
+        said, actual = answers.indicators(every_class=average != "binary")
+        right, predicted, true = map(answers.count, (said & actual, said, actual))
         if average in ("micro", "binary"):
-            return self.figure(xp.sum(right), xp.sum(said), xp.sum(true), answers)
-        figures = self.figure(right, said, true, answers)
+            return self.per_class(xp.sum(right), xp.sum(predicted), xp.sum(true), answers)
+        values = self.per_class(right, predicted, true, answers)
         if average == "weighted":
-            weight = xp.astype(true, figures.dtype)
-            return _ratio(xp.sum(figures * weight), xp.sum(weight), answers)
+            weight = xp.astype(true, values.dtype)
+            return _ratio(xp.sum(values * weight), xp.sum(weight), answers)
         independent = not answers.exclusive and answers.width > 1
-        present = (said >= 0) if independent else (said + true > 0)
-        return _mean_of(figures, present, xp)
+        present = (predicted >= 0) if independent else (predicted + true > 0)
+        return _mean_of(values, present, xp)
 
-    def figure(self, right: Array, said: Array, true: Array, answers: Answers) -> Array:
-        """Return the figure of each class from how often it is predicted and true, said, and true."""
+    def per_class(
+        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
+    ) -> Array:
+        """Return the metric of each class, from three counts of rows by class.
+
+        Args:
+            right: rows predicted as the class that are of it.
+            predicted: rows predicted as the class.
+            true: rows of the class.
+            answers: the outputs and targets.
+        """
         raise NotImplementedError
 
 
 @METRICS.register("precision")
 @dataclass(frozen=True)
-class Precision(_OfPositives):
+class Precision(_PerClassMetric):
     """The fraction of the rows predicted as a class that are of it; 0 if there are none.
 
     Args:
-        average: over the classes. ``"binary"``: of the class yes (the second of two) alone. ``"macro"``:
-            the mean over the classes that occur in target or prediction, or over all outputs where each
-            stands on its own. ``"micro"``: of all answers together. ``"weighted"``: the mean, each class
-            as often as it is true. None: binary for one output or two classes, else macro.
-        threshold: of a yes; None: by what outputs mean.
+        average: how classes are averaged. ``"binary"``: the positive class (the second of two) alone.
+            ``"macro"``: the mean over the classes that occur in target or prediction, or over all
+            independent outputs. ``"micro"``: all answers together. ``"weighted"``: the mean, each class
+            weighted by its rows. None: binary for one output or two classes, else macro.
+        threshold: an output above it is positive; None: the threshold that ``outputs`` implies.
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
 
     Raises:
         ValueError: ``average="binary"`` for more than two classes.
     """
 
-    def figure(self, right: Array, said: Array, true: Array, answers: Answers) -> Array:
-        return _ratio(right, said, answers)
+    def per_class(
+        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
+    ) -> Array:
+        return _ratio(right, predicted, answers)
 
 
 @METRICS.register("recall")
 @dataclass(frozen=True)
-class Recall(_OfPositives):
+class Recall(_PerClassMetric):
     """The fraction of the rows of a class that are predicted as it; 0 if there are none.
 
     Arguments and errors as for :class:`Precision`.
     """
 
-    def figure(self, right: Array, said: Array, true: Array, answers: Answers) -> Array:
+    def per_class(
+        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
+    ) -> Array:
         return _ratio(right, true, answers)
 
 
 @METRICS.register("f1")
 @dataclass(frozen=True)
-class F1(_OfPositives):
+class F1(_PerClassMetric):
     """The harmonic mean of precision and recall, ``2 right / (predicted + true)``; 0 if there are none.
 
     Arguments and errors as for :class:`Precision`.
     """
 
-    def figure(self, right: Array, said: Array, true: Array, answers: Answers) -> Array:
-        return _ratio(2 * right, said + true, answers)
+    def per_class(
+        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
+    ) -> Array:
+        return _ratio(2 * right, predicted + true, answers)
 
 
 def confusion_matrix(
@@ -231,26 +252,26 @@ def confusion_matrix(
     outputs: str | None = None,
     threshold: float | None = None,
 ) -> Array:
-    """Return how many rows of each class (rows of the matrix) are predicted as which (columns).
+    """Return the confusion matrix: entry (i, j) counts the rows of class i predicted as class j.
 
     Args:
-        prediction: outputs of shape (rows, classes), or (rows,) or (rows, 1) for yes and no.
-        target: class numbers, one-hot rows, or yes and no as 1 and 0.
+        prediction: outputs of shape (rows, classes), or (rows,) or (rows, 1) for binary answers.
+        target: class numbers, one-hot rows, or binary targets of 1 and 0.
         sample_weight: how much each row counts.
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
-        threshold: of a yes; None: by what outputs mean.
+        threshold: an output above it is positive; None: the threshold that ``outputs`` implies.
 
     Returns:
-        an array of shape (classes, classes), with no and yes in this order for a single output. Counts
+        an array of shape (classes, classes), with the negative class first for a single output. Counts
         are integers and exact; with weights they are sums of weights.
 
     Raises:
-        ValueError: several outputs that stand on their own, shapes that differ, or an output is NaN.
+        ValueError: there are several independent outputs, shapes differ, or an output is NaN.
     """
     if threshold is not None:
         threshold = check_number("threshold", threshold)
     answers = read(prediction, target, sample_weight, outputs, threshold)
-    _one_answer(answers, "a confusion matrix")
+    _check_single_answer(answers, "a confusion matrix")
     xp = answers.xp
     if bool(xp.any(xp.isnan(prediction))):
         raise ValueError("prediction holds NaN, which is no class")
@@ -260,7 +281,10 @@ def confusion_matrix(
         weighted = xp.astype(actual, dtype) * answers.weight[:, None]
         return xp.matrix_transpose(weighted) @ xp.astype(predicted, dtype)
     # As products of zeros and ones, in pieces so short that even float32 counts exactly.
-    pieces = [slice(a, min(a + _EXACT, actual.shape[0])) for a in range(0, actual.shape[0], _EXACT)]
+    pieces = [
+        slice(a, min(a + EXACT_FLOAT32_COUNT, actual.shape[0]))
+        for a in range(0, actual.shape[0], EXACT_FLOAT32_COUNT)
+    ]
     counts = [
         xp.matrix_transpose(xp.astype(actual[part, :], dtype))
         @ xp.astype(predicted[part, :], dtype)
@@ -274,15 +298,15 @@ def _set_threshold(metric: Any) -> None:
         object.__setattr__(metric, "threshold", check_number("threshold", metric.threshold))
 
 
-def _one_answer(answers: Answers, what: str) -> None:
+def _check_single_answer(answers: ClassOutputs, what: str) -> None:
     if not answers.exclusive and answers.width > 1:
         raise ValueError(
-            f"{what} is for one answer in each row, not for {answers.width} outputs that each stand on "
-            "their own; take one output at a time"
+            f"{what} is for one answer in each row, not for {answers.width} independent outputs; "
+            "take one output at a time"
         )
 
 
-def _ratio(part: Array, whole: Array, answers: Answers) -> Array:
+def _ratio(part: Array, whole: Array, answers: ClassOutputs) -> Array:
     """Return ``part / whole`` as floats, and 0 where the whole is 0."""
     xp, dtype = answers.xp, answers.scores.dtype
     part, whole = xp.astype(part, dtype), xp.astype(whole, dtype)
@@ -290,8 +314,8 @@ def _ratio(part: Array, whole: Array, answers: Answers) -> Array:
     return xp.where(none, 0.0, part / xp.where(none, 1.0, whole))
 
 
-def _mean_of(figures: Array, which: Array, xp: Namespace) -> Any:
-    """Return the mean of the figures of some classes; NaN if there are none."""
-    chosen = xp.astype(which, figures.dtype)
+def _mean_of(values: Array, which: Array, xp: Namespace) -> Any:
+    """Return the mean of the chosen values; NaN if none is chosen."""
+    chosen = xp.astype(which, values.dtype)
     count = float(xp.sum(chosen))
-    return xp.sum(figures * chosen) / count if count else float("nan")
+    return xp.sum(values * chosen) / count if count else float("nan")

@@ -1,17 +1,18 @@
-"""What the outputs of a network mean to a metric of classes.
+"""The meaning of a network's outputs to a metric of classes.
 
 ========================  ======================================  ==========================
 ``outputs``               one number is                           the answer is
 ========================  ======================================  ==========================
-``"sigmoid"``             the probability of a yes                yes above 0.5
-``"sigmoid_logits"``      the same, before the sigmoid            yes above 0
-``"margins"``             a yes or no of a hinge loss             yes above 0
+``"sigmoid"``             the probability of the positive class   positive above 0.5
+``"sigmoid_logits"``      the same, before the sigmoid            positive above 0
+``"margins"``             the binary answer of a hinge loss       positive above 0
 ``"softmax"``             the probability of one of the classes   the class of the largest
 ``"softmax_logits"``      the same, before the softmax            the class of the largest
-``"scores"``              of one of the classes, on any scale     the class of the largest
+``"scores"``              the score of a class, on any scale      the class of the largest
 ========================  ======================================  ==========================
 
-In the first three each output stands on its own; in the others a row chooses one of several classes.
+In the first three each output is a binary answer of its own; in the others a row chooses one of several
+classes.
 None means ``"sigmoid"`` for a single output and ``"softmax"`` for several.
 """
 
@@ -28,7 +29,7 @@ from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.errors import unknown_name
 from nnbackend.losses import Loss, trait
 
-__all__ = ["OUTPUTS", "Answers", "ClassMetric", "outputs_of", "read"]
+__all__ = ["OUTPUTS", "ClassMetric", "ClassOutputs", "outputs_of", "read"]
 
 OUTPUTS = {
     "sigmoid": 0.5,
@@ -38,15 +39,20 @@ OUTPUTS = {
     "softmax_logits": None,
     "scores": None,
 }
-"""The meanings, each with the threshold of a yes; None where the largest of several is the answer."""
+"""Each meaning with the threshold of a positive answer; None where the largest output is the answer."""
 
 Self = TypeVar("Self", bound="ClassMetric")
 
 
 def outputs_of(loss: Loss, activation: str | None) -> str | None:
-    """Return what outputs mean that are trained with a loss and end in an activation of that name.
+    """Return the meaning of the outputs of a network, from its loss and its last activation.
 
-    Losses that are not made for classes, such as the squared error, say nothing: None.
+    Args:
+        loss: the loss that the network is trained with.
+        activation: the name of the output activation, or None.
+
+    Returns:
+        one of :data:`OUTPUTS`; None for a loss that is not made for classes.
     """
     absorbed: str | None = trait(loss, "absorbs")
     if absorbed in ("sigmoid", "softmax"):
@@ -56,16 +62,16 @@ def outputs_of(loss: Loss, activation: str | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ClassOutputs:
     """Outputs and targets as rows.
 
     Attributes:
         scores: the outputs, shape (rows, outputs).
-        target: numbers from 0 to 1 (or -1 and 1) of that shape where each output stands on its own, or
-            where a row of probabilities is given; else class numbers of shape (rows,).
-        weight: of each row, or None.
+        target: numbers from 0 to 1 (or -1 and 1) of that shape for independent binary outputs or rows of
+            probabilities; else class numbers of shape (rows,).
+        weight: how much each row counts; None: all rows count 1.
         outputs: what an output means, one of :data:`OUTPUTS`.
-        threshold: of a yes; None where the largest of several is the answer.
+        threshold: an output above it is positive; None where the largest output is the answer.
     """
 
     scores: Array
@@ -90,8 +96,8 @@ class Answers:
         return self.threshold is None
 
     @property
-    def yes_or_no(self) -> bool:
-        """Whether there is one question, of a single output or of two classes."""
+    def is_binary(self) -> bool:
+        """Whether a row has one binary answer: a single output, or one of two classes."""
         return self.width == (2 if self.exclusive else 1)
 
     def labels(self) -> Array:
@@ -111,11 +117,11 @@ class Answers:
         return xp.astype(xp.argmax(self.scores, axis=-1), xp.int32)
 
     def indicators(self, every_class: bool = True) -> tuple[Array, Array]:
-        """Return what is predicted and what is true, each as booleans of shape (rows, classes).
+        """Return the predictions and the truth, each as booleans of shape (rows, classes).
 
         Args:
-            every_class: whether a single output has a column for no, and one for yes; else one for
-                yes only, and two classes likewise.
+            every_class: whether a binary answer has a column for each of its two classes; False: one
+                column, for the positive class.
         """
         if not self.exclusive and not (every_class and self.width == 1):
             return self.scores > self.threshold, self.target > 0.5
@@ -124,12 +130,17 @@ class Answers:
             functional.one_hot(labels, classes, xp.bool, xp)
             for labels in (self.predicted_labels(), self.labels())
         ]
-        if not every_class and self.yes_or_no:
+        if not every_class and self.is_binary:
             columns = [column[:, 1:] for column in columns]
         return columns[0], columns[1]
 
     def count(self, which: Array, axis: int | None = 0) -> Array:
-        """Return how many rows there are of each kind, or their weight; counts are exact."""
+        """Return the number of true entries, or the sum of their rows' weights; counts are exact.
+
+        Args:
+            which: booleans of shape (rows, ...).
+            axis: the axis to count along; None: all.
+        """
         xp = self.xp
         if self.weight is None:
             return xp.sum(xp.astype(which, xp.int32), axis=axis, dtype=xp.int32)
@@ -143,15 +154,16 @@ def read(
     sample_weight: Array | None = None,
     outputs: str | None = None,
     threshold: float | None = None,
-) -> Answers:
+) -> ClassOutputs:
     """Return predictions and targets as rows.
 
     Args:
         prediction: shape (rows, ..., outputs), or (rows,) for a single output.
         target: of the same shape, or class numbers of shape (rows, ...).
         sample_weight: shape (rows,).
-        outputs: what an output means; None: by their number.
-        threshold: of a yes; a number makes each output stand on its own.
+        outputs: what an output means; None: ``"sigmoid"`` for one output, ``"softmax"`` for several.
+        threshold: an output above it is positive, and each output is a binary answer of its own; None:
+            the threshold that ``outputs`` implies.
 
     Raises:
         ValueError: shapes that differ, which broadcasting would hide; labels that are no class; or
@@ -182,8 +194,8 @@ def read(
         target = xp.reshape(target, (count, width))
         if threshold is not None and bool(xp.any((target > 1) | (target < -1))):
             raise ValueError(
-                "target must hold yes and no, as 1 and 0 (or -1), for each output: this is a metric "
-                "of classes; of numbers there are r2, rmse, mae"
+                "target must hold 1 and 0 (or -1) for each output: this is a metric of classes; "
+                "for numbers there are r2, rmse, mae"
             )
     elif threshold is None and tuple(target.shape) == tuple(prediction.shape[:-1]):
         target = _class_numbers(xp.reshape(target, (count,)), width, xp)
@@ -196,7 +208,7 @@ def read(
         sample_weight = xp.reshape(
             xp.broadcast_to(sample_weight[:, None], (rows, count // rows)), (count,)
         )
-    return Answers(scores, target, sample_weight, outputs, threshold)
+    return ClassOutputs(scores, target, sample_weight, outputs, threshold)
 
 
 def _class_numbers(target: Array, classes: int, xp: Namespace) -> Array:
@@ -211,11 +223,11 @@ def _class_numbers(target: Array, classes: int, xp: Namespace) -> Array:
 
 @dataclass(frozen=True)
 class ClassMetric:
-    """What metrics of classes share: they read outputs by their meaning.
+    """The base of metrics of classes: it reads outputs by their meaning.
 
     Args:
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`. None: ``fit`` and
-            ``evaluate`` say, and a call by hand goes by the number of outputs.
+            ``evaluate`` set it; a call by hand takes the meaning that the number of outputs implies.
     """
 
     outputs: str | None = field(default=None, kw_only=True)
@@ -224,8 +236,12 @@ class ClassMetric:
         if self.outputs is not None and self.outputs not in OUTPUTS:
             raise unknown_name("meaning of outputs", self.outputs, OUTPUTS)
 
-    def suited(self: Self, outputs: str | None, shape: Shape) -> Self:
-        """Return the metric that knows what outputs mean, unless it was told already.
+    def for_outputs(self: Self, outputs: str | None, shape: Shape) -> Self:
+        """Return the metric for outputs of a meaning, unless it has one already.
+
+        Args:
+            outputs: the meaning, one of :data:`OUTPUTS`, or None.
+            shape: the shape of one row of outputs.
 
         Raises:
             ValueError: the metric makes no sense for such outputs.
@@ -248,6 +264,6 @@ class ClassMetric:
             return math.nan
         return self.value(answers)
 
-    def value(self, answers: Answers) -> Any:
-        """Return the number; each metric has its own way."""
+    def value(self, answers: ClassOutputs) -> Any:
+        """Return the metric; each subclass computes its own."""
         raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from array_api_compat import device
 from nnbackend.core import functional
 from nnbackend.core.types import Array, Namespace
 from nnbackend.metrics.base import METRICS
-from nnbackend.metrics.outputs import Answers, ClassMetric
+from nnbackend.metrics.outputs import ClassMetric, ClassOutputs
 
 __all__ = ["ROCAUC", "AveragePrecision", "LogLoss"]
 
@@ -18,10 +19,12 @@ __all__ = ["ROCAUC", "AveragePrecision", "LogLoss"]
 @METRICS.register("roc_auc")
 @dataclass(frozen=True)
 class ROCAUC(ClassMetric):
-    """The area under the ROC curve: how often a yes has a higher score than a no, ties counting half.
+    """The area under the ROC curve.
 
-    For several classes it is the mean of the areas of each class against the rest; for several outputs
-    that stand on their own, the mean over them. NaN where a class has no yes or no no.
+    It is the probability that a positive row has a higher score than a negative one, ties counting half.
+
+    For several classes it is the mean of the areas of each class against the rest; for several
+    independent outputs, the mean over them. NaN where a class has no positive or no negative row.
 
     Args:
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
@@ -29,7 +32,7 @@ class ROCAUC(ClassMetric):
     Source: Hanley, McNeil (1982), Radiology 143; for several classes Provost, Domingos (2000).
     """
 
-    def value(self, answers: Answers) -> Array:
+    def value(self, answers: ClassOutputs) -> Array:
         """Return the area, or the mean of the areas."""
         return _mean_over_classes(_area, answers)
 
@@ -40,14 +43,14 @@ class AveragePrecision(ClassMetric):
     """The precision at each threshold, averaged over the gains in recall: ``sum((R_n - R_n-1) P_n)``.
 
     Thresholds are the distinct scores, from the highest down. For several classes it is the mean of each
-    class against the rest; for several outputs that stand on their own, the mean over them. 0 where a
-    class has no yes.
+    class against the rest; for several independent outputs, the mean over them. 0 where a class
+    has no positive row.
 
     Args:
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
     """
 
-    def value(self, answers: Answers) -> Array:
+    def value(self, answers: ClassOutputs) -> Array:
         """Return the average precision, or the mean over classes."""
         return _mean_over_classes(_average_precision, answers)
 
@@ -58,8 +61,8 @@ class LogLoss(ClassMetric):
     """The cross-entropy of the probabilities: ``-mean(log(p of the true class))``.
 
     From probabilities, these are kept between ``eps`` and ``1 - eps`` of their dtype, as in
-    scikit-learn; from logits the logarithm is exact. For outputs that each stand on their own it is the
-    mean over them. It is without label smoothing and class weights, whatever the loss has.
+    scikit-learn; from logits the logarithm is exact. For independent outputs it is the mean over
+    them. It is without label smoothing and class weights, whatever the loss has.
 
     Args:
         outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
@@ -75,7 +78,7 @@ class LogLoss(ClassMetric):
                 "log_loss needs probabilities or logits, which a hinge loss does not give"
             )
 
-    def value(self, answers: Answers) -> Any:
+    def value(self, answers: ClassOutputs) -> Any:
         """Return the mean over rows and independent outputs."""
         xp, scores, target = answers.xp, answers.scores, answers.target
         if answers.outputs in ("sigmoid", "softmax"):
@@ -103,24 +106,24 @@ class LogLoss(ClassMetric):
         return xp.sum(each * weight) / (xp.sum(weight) * each.shape[1])
 
 
-def _mean_over_classes(figure: Any, answers: Answers) -> Array:
-    """Return the mean of the figures of each class, or the one of a yes or no."""
+def _mean_over_classes(metric: Callable[..., Array], answers: ClassOutputs) -> Array:
+    """Return the mean of a metric over classes, or its value for a binary answer."""
     xp, scores = answers.xp, _comparable(answers)
     _, actual = answers.indicators(every_class=False)
     weight = answers.weight
     if weight is None:  # whole numbers add up exactly
         weight = xp.ones(scores.shape[0], dtype=xp.int32, device=device(scores))
-    figures = [
-        figure(scores[:, i], xp.astype(actual[:, i], weight.dtype) * weight, weight, xp)
+    values = [
+        metric(scores[:, i], xp.astype(actual[:, i], weight.dtype) * weight, weight, xp)
         for i in range(scores.shape[1])
     ]
-    return xp.mean(xp.stack(figures))
+    return xp.mean(xp.stack(values))
 
 
-def _comparable(answers: Answers) -> Array:
-    """Return scores, a column for each class, that can be compared between rows."""
+def _comparable(answers: ClassOutputs) -> Array:
+    """Return a column of scores for each class that can be compared between rows."""
     scores = answers.scores
-    if answers.exclusive and answers.yes_or_no:
+    if answers.exclusive and answers.is_binary:
         if answers.outputs == "softmax":
             return scores[:, 1:]
         return scores[:, 1:] - scores[:, :1]
@@ -129,28 +132,30 @@ def _comparable(answers: Answers) -> Array:
     return scores
 
 
-def _area(score: Array, yes: Array, weight: Array, xp: Namespace) -> Array:
-    """Return the area of one class; ``yes`` has the weights of its rows, and 0 for the others."""
+def _area(score: Array, positive: Array, weight: Array, xp: Namespace) -> Array:
+    """Return the area of one class; ``positive`` holds the weights of its rows, and 0 elsewhere."""
     dtype, order = score.dtype, xp.argsort(score)
-    score, yes, weight = (xp.take(a, order, axis=0) for a in (score, yes, weight))
-    below = _running(weight - yes, xp)
+    score, positive, weight = (xp.take(a, order, axis=0) for a in (score, positive, weight))
+    below = _running(weight - positive, xp)
     lower = xp.take(below, xp.searchsorted(score, score, side="left"), axis=0)
     upper = xp.take(below, xp.searchsorted(score, score, side="right"), axis=0)
-    beaten = (xp.astype(lower, dtype) + xp.astype(upper, dtype)) / 2.0
-    area = _share(_share(xp.sum(xp.astype(yes, dtype) * beaten), xp.sum(yes), xp), below[-1], xp)
-    return xp.where((xp.sum(yes) > 0) & (below[-1] > 0), area, xp.nan)
+    wins = (xp.astype(lower, dtype) + xp.astype(upper, dtype)) / 2.0
+    area = _ratio(
+        _ratio(xp.sum(xp.astype(positive, dtype) * wins), xp.sum(positive), xp), below[-1], xp
+    )
+    return xp.where((xp.sum(positive) > 0) & (below[-1] > 0), area, xp.nan)
 
 
-def _average_precision(score: Array, yes: Array, weight: Array, xp: Namespace) -> Array:
+def _average_precision(score: Array, positive: Array, weight: Array, xp: Namespace) -> Array:
     """Return the average precision of one class."""
     dtype, order = score.dtype, xp.argsort(-score)
-    fallen, yes, weight = (xp.take(a, order, axis=0) for a in (-score, yes, weight))
-    # Rows of the same score are at the same threshold: all of them are among those said to be yes.
-    last = xp.searchsorted(fallen, fallen, side="right")
-    right = xp.take(_running(yes, xp), last, axis=0)
-    said = xp.take(_running(weight, xp), last, axis=0)
-    precision = _share(xp.astype(right, dtype), said, xp)
-    return _share(xp.sum(xp.astype(yes, dtype) * precision), xp.sum(yes), xp)
+    descending, positive, weight = (xp.take(a, order, axis=0) for a in (-score, positive, weight))
+    # Rows of the same score are at the same threshold: all of them are predicted positive.
+    last = xp.searchsorted(descending, descending, side="right")
+    right = xp.take(_running(positive, xp), last, axis=0)
+    predicted = xp.take(_running(weight, xp), last, axis=0)
+    precision = _ratio(xp.astype(right, dtype), predicted, xp)
+    return _ratio(xp.sum(xp.astype(positive, dtype) * precision), xp.sum(positive), xp)
 
 
 def _running(values: Array, xp: Namespace) -> Array:
@@ -158,13 +163,13 @@ def _running(values: Array, xp: Namespace) -> Array:
     return xp.cumulative_sum(values, dtype=values.dtype, include_initial=True)
 
 
-def _share(part: Array, whole: Array, xp: Namespace) -> Array:
+def _ratio(part: Array, whole: Array, xp: Namespace) -> Array:
     """Return ``part / whole`` in the dtype of the part, and 0 where the whole is 0."""
     whole = xp.astype(whole, part.dtype)
     return part / xp.where(whole > 0.0, whole, 1.0)
 
 
-def _check_probabilities(answers: Answers) -> None:
+def _check_probabilities(answers: ClassOutputs) -> None:
     """Raise a ValueError for outputs that cannot be probabilities."""
     xp, scores = answers.xp, answers.scores
     least, most = float(xp.min(scores)), float(xp.max(scores))
@@ -177,6 +182,6 @@ def _check_probabilities(answers: Answers) -> None:
         worst = float(xp.max(xp.abs(xp.sum(scores, axis=-1) - 1.0)))
         if worst > float(xp.finfo(scores.dtype).eps) ** 0.5:
             raise ValueError(
-                f"log_loss needs rows of probabilities that sum to 1 (one is off by {worst:g}); if each "
-                "output stands on its own, say LogLoss(outputs='sigmoid')"
+                f"log_loss needs rows of probabilities that sum to 1 (one is off by {worst:g}); for "
+                "independent outputs say LogLoss(outputs='sigmoid')"
             )

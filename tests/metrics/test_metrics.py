@@ -29,7 +29,7 @@ def _tied(shape):
 SHOWN = {
     "numbers": (rng.normal(size=(ROWS, 3)), rng.normal(size=(ROWS, 3))),
     "classes": (rng.dirichlet(np.ones(4), ROWS), rng.integers(4, size=ROWS)),
-    "yes_or_no": (_tied(ROWS), rng.integers(2, size=ROWS)),
+    "binary": (_tied(ROWS), rng.integers(2, size=ROWS)),
     "tags": (_tied((ROWS, 3)), rng.integers(2, size=(ROWS, 3))),
 }
 
@@ -252,7 +252,7 @@ def test_log_loss_of_soft_targets_is_the_cross_entropy(backend64):
         (metrics.Accuracy(), [[0.2, 0.8]] * 3, [0, 1], "same shape"),
         (metrics.Accuracy(), [[0.2, 0.8]] * 2, [[0.0], [1.0]], "same shape"),
         (metrics.ROCAUC(), [[0.2]] * 3, [[0, 1, 1.0]] * 3, "same shape"),
-        (metrics.F1(), [0.0, 2.0], [0.0, 2.0], "target must hold yes and no"),
+        (metrics.F1(), [0.0, 2.0], [0.0, 2.0], "target must hold 1 and 0"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(metric, prediction, target, words, backend):
