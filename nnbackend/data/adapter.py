@@ -10,10 +10,10 @@ import numpy as np
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.shapes import Shapes, is_shape
-from nnbackend.core.tree import arrays_in
+from nnbackend.core.tree import arrays_in, count_rows
 from nnbackend.data import host_data, validate
 from nnbackend.data.class_weight import ClassWeight, weigh_rows_by_class
-from nnbackend.data.input_spec import InputSpec, count_rows, is_tree
+from nnbackend.data.input_spec import InputSpec, is_tree
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Source, source_of
 from nnbackend.data.stream import BatchStream
@@ -50,9 +50,7 @@ class DataAdapter:
         loss: the loss, which says what targets are.
     """
 
-    def __init__(
-        self, backend: Backend, spec: InputSpec, output_shape: Shapes, loss: Loss
-    ) -> None:
+    def __init__(self, backend: Backend, spec: InputSpec, output_shape: Shapes, loss: Loss) -> None:
         self._backend, self._loss = backend, loss
         self._spec, self._output_shape = spec, output_shape
 
@@ -154,7 +152,9 @@ class DataAdapter:
                 "give a weight for each row with the batches"
             )
         if is_tree(samples.y) or not is_shape(self._output_shape):
-            raise ValueError("class_weight is for networks with one output; sample_weight is for all")
+            raise ValueError(
+                "class_weight is for networks with one output; sample_weight is for all"
+            )
         classes, placement = (self._output_shape or (1,))[-1], samples.placement(self._backend)
         given = {"weight": samples.weight, "rows": rows}
         by = weigh_rows_by_class(class_weight, samples.y, self._loss, placement, classes, **given)

@@ -15,11 +15,11 @@ import numpy as np
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.choose import get_backend
-from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.tree import arrays_in, count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Params
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
-from nnbackend.inference.predictor import BATCH_ROWS, batch_rows
+from nnbackend.inference.predictor import BATCH_ROWS, batch_rows, join_rows
 
 __all__ = [
     "MEMORY_SHARE",
@@ -104,7 +104,7 @@ def stage_ahead(
 
 
 def outputs_of(
-    x: np.ndarray[Any, Any],
+    x: Arrays,
     forward: Forward,
     params: Params,
     backend: Backend,
@@ -121,11 +121,11 @@ def outputs_of(
         size: rows computed at a time, or fewer where that is faster.
         check: from rows, and the number of the first, to what is brought to the device.
     """
-    size = batch_rows(params, x.shape, backend, size)
+    size = batch_rows(params, x, backend, size)
 
     def parts() -> Iterator[tuple[Any, ...]]:
-        for first in range(0, len(x), size):
-            yield (check(x[first : first + size], first),)
+        for first in range(0, count_rows(x), size):
+            yield (check(slice_rows(x, first, first + size), first),)
 
     with stage_ahead(parts, backend) as batches:
         for (rows,) in batches:
@@ -171,7 +171,7 @@ class HostSamples(Samples):
     ) -> Array:
         """Return the outputs for all rows, which come to the device ``size`` at a time."""
         found = outputs_of(self.x, forward, params, backend, size, lambda rows, first: rows)
-        return backend.joined(found, len(self))
+        return join_rows(backend, found, len(self))
 
     def targets(self, backend: Backend) -> tuple[Arrays, Array | None]:
         """Return targets and weights, on the device."""

@@ -11,10 +11,18 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.core.layer_tree import children
 from nnbackend.core.shapes import Shapes, is_shape
-from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Arrays, Layer, Shape
 
-__all__ = ["ArraySpec", "InputSpec", "arrange", "check_same_rows", "count_rows", "is_tree", "name_arrays"]
+__all__ = [
+    "ArraySpec",
+    "InputSpec",
+    "arrange",
+    "check_same_rows",
+    "check_takes_several",
+    "is_tree",
+    "name_arrays",
+]
 
 _KINDS = ("numbers", "indices")
 
@@ -79,7 +87,9 @@ class InputSpec:
 
     def _array(self, shape: Shape | None, takes: Any, limit: Any) -> ArraySpec:
         if takes not in _KINDS:
-            raise ValueError(f"a layer takes 'numbers' or 'indices' (its attribute takes), not {takes!r}")
+            raise ValueError(
+                f"a layer takes 'numbers' or 'indices' (its attribute takes), not {takes!r}"
+            )
         if takes == "numbers":
             return ArraySpec(shape)
         return ArraySpec(shape, True, self.index_stop if limit is None else limit)
@@ -129,7 +139,11 @@ def check_takes_several(layers: Layer, shape: Shapes) -> None:
         ValueError: it does.
     """
     first = _first(layers)
-    if not is_shape(shape) and type(first).__module__.startswith("nnbackend.") and not hasattr(first, "takes"):
+    if (
+        not is_shape(shape)
+        and type(first).__module__.startswith("nnbackend.")
+        and not hasattr(first, "takes")
+    ):
         raise ValueError(_one_array_only("X", shape, f", which begins with {type(first).__name__}"))
 
 
@@ -137,7 +151,8 @@ def is_tree(x: Any) -> bool:
     """Return whether data are several arrays, and not one.
 
     A dictionary is, and so is a tuple in which there is an array (something with a shape of one axis
-    or more), a dictionary or such a tuple. A list is never: it is rows, as is a tuple of numbers or lists.
+    or more), a dictionary or such a tuple. A list never is: it holds rows, as does a tuple of numbers or
+    of lists.
     """
     if isinstance(x, dict):
         return True
@@ -174,8 +189,13 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
             raise ValueError(f"the network takes {name} as a dictionary of {[*shape]}, got {got}")
         return {key: arrange(x[key], shape[key], f"{name}[{key!r}]") for key in shape}
     if not isinstance(x, tuple | list) or len(x) != len(shape):
-        raise ValueError(f"the network takes {name} as a tuple of {len(shape)} arrays, got {_describe(x)}")
-    parts = [arrange(part, own, f"{name}[{i}]") for i, (part, own) in enumerate(zip(x, shape, strict=True))]
+        raise ValueError(
+            f"the network takes {name} as a tuple of {len(shape)} arrays, got {_describe(x)}"
+        )
+    parts = [
+        arrange(part, own, f"{name}[{i}]")
+        for i, (part, own) in enumerate(zip(x, shape, strict=True))
+    ]
     return _same_tuple(x, parts)
 
 
@@ -184,13 +204,10 @@ def name_arrays(arrays: Arrays, name: str) -> Any:
     if isinstance(arrays, dict):
         return {key: name_arrays(part, f"{name}[{key!r}]") for key, part in arrays.items()}
     if isinstance(arrays, tuple):
-        return _same_tuple(arrays, [name_arrays(part, f"{name}[{i}]") for i, part in enumerate(arrays)])
+        return _same_tuple(
+            arrays, [name_arrays(part, f"{name}[{i}]") for i, part in enumerate(arrays)]
+        )
     return name
-
-
-def count_rows(arrays: Arrays) -> int:
-    """Return the number of rows, which all arrays of a tree have."""
-    return int(next(arrays_in(arrays)).shape[0])
 
 
 def check_same_rows(arrays: Arrays, name: str = "X") -> None:
@@ -218,14 +235,16 @@ def _describe(x: Any) -> str:
     """Return in words what was given in place of several arrays."""
     if isinstance(x, tuple | list | dict):
         return f"a {type(x).__name__} of {len(x)}"
-    return f"an array of shape {tuple(np.shape(x))}" if hasattr(x, "shape") else repr(type(x).__name__)
+    return (
+        f"an array of shape {tuple(np.shape(x))}" if hasattr(x, "shape") else repr(type(x).__name__)
+    )
 
 
 def _one_array_only(name: str, x: Any, network: str = "") -> str:
     kind = "a dictionary" if isinstance(x, dict) else "a tuple"
     return (
-        f"{name} is {kind} of {len(x)} arrays, that is {len(x)} inputs, and the network{network} takes one: "
-        "np.concatenate or np.stack make one array of several; rows that are arrays go into a list"
+        f"{name} is {kind} of {len(x)} arrays, that is {len(x)} inputs, and the network{network} takes "
+        "one: np.concatenate or np.stack make one array of several; rows that are arrays go into a list"
     )
 
 

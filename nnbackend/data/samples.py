@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends.base import Backend, Forward
-from nnbackend.core.tree import map_arrays
+from nnbackend.core.tree import count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Params
-from nnbackend.data.input_spec import count_rows
 from nnbackend.inference.predictor import BATCH_ROWS, forward_in_batches
 
 __all__ = ["Gather", "Samples", "row_copier", "row_gatherer"]
@@ -117,8 +116,7 @@ class Samples:
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
-        part: Samples = self._each(lambda array: array[start:stop, ...])
-        return part
+        return type(self)(*slice_rows(self.arrays, start, stop))
 
     def learned(self) -> Samples:
         """Return the samples with the weights that the loss of training takes."""

@@ -20,7 +20,7 @@ import numpy as np
 from nnbackend.core.checks import check_size
 from nnbackend.core.random import Generator
 from nnbackend.core.shapes import Shapes, row_shapes
-from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.tree import arrays_in, map_arrays, slice_rows
 from nnbackend.data.input_spec import arrange, is_tree, name_arrays
 from nnbackend.errors import DataError
 
@@ -237,9 +237,14 @@ class MemoryMap(Source):
     def _check_lengths(self) -> int:
         """Return the number of rows, which all arrays have to have."""
         x, y, weight = self._arrays
-        names = name_arrays(x, "X"), name_arrays(y, "y"), None if weight is None else "sample_weight"
+        names = (
+            name_arrays(x, "X"),
+            name_arrays(y, "y"),
+            None if weight is None else "sample_weight",
+        )
         (first, rows), *others = zip(arrays_in(names), arrays_in(self._arrays), strict=True)
-        if rows.ndim < 1 or len(rows) == 0:
+        agree = all(array.shape[:1] == rows.shape[:1] for _, array in others)
+        if rows.ndim < 1 or len(rows) == 0 or (rows.ndim == 1 and not agree):
             raise ValueError(
                 f"{first} must have one row for each sample, as shape (rows, features); "
                 f"got shape {rows.shape}"
@@ -258,11 +263,12 @@ class MemoryMap(Source):
         count = -(-self.rows // _CHUNK_ROWS)
         for number in range(count) if order is None else order.permutation(count):
             first = int(number) * _CHUNK_ROWS
-            part = slice(first, first + _CHUNK_ROWS)
             for array in arrays_in(self._arrays):
                 _check_length(array)
             # Copied here: what has been read does not change, nor fail, later on.
-            x, y, weight = map_arrays(lambda array: np.array(array[part]), self._arrays)
+            x, y, weight = map_arrays(
+                np.array, slice_rows(self._arrays, first, first + _CHUNK_ROWS)
+            )
             yield Chunk(x, y, weight, "", first)
 
     def feature_shape(self) -> Shapes:
@@ -318,7 +324,11 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
             raise ValueError(f"{extra} is a part of the batches: give them as (x, y, weight)")
         if isinstance(x, Source):
             return x
-        if hasattr(x, "shape") or isinstance(x, dict) or not (callable(x) or isinstance(x, Iterable)):
+        if (
+            hasattr(x, "shape")
+            or isinstance(x, dict)
+            or not (callable(x) or isinstance(x, Iterable))
+        ):
             raise TypeError("there is no y: give arrays x and y, or batches (x, y)")
         return Batches(x)
     if any(isinstance(array, np.memmap) for array in arrays_in(x if is_tree(x) else (x,))):

@@ -16,13 +16,14 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.core.random import Generator
 from nnbackend.core.shapes import Shapes
-from nnbackend.core.tree import arrays_in, map_arrays
-from nnbackend.data import targets, validate
+from nnbackend.core.tree import arrays_in, count_rows, map_arrays
+from nnbackend.data import validate
 from nnbackend.data.host_data import host_backend, is_on_device, stage_tree
-from nnbackend.data.input_spec import InputSpec, arrange, count_rows
+from nnbackend.data.input_spec import InputSpec, arrange
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Chunk, Source
+from nnbackend.data.targets import targets
 from nnbackend.errors import DataError
 from nnbackend.losses import Loss
 
@@ -61,7 +62,7 @@ class BatchStream:
             raise ValueError("data that stream need a batch_size; all rows at once do not fit")
         self._source = source
         self._backend = backend
-        self._border = ChunkValidator(backend, loss, shapes, name, host=not source.whole_batches)
+        self._check = ChunkValidator(backend, loss, shapes, name, host=not source.whole_batches)
         self._size = batch_size or 1
         self._seed = seed
         self._largest = 0
@@ -101,7 +102,7 @@ class BatchStream:
         if self._seed is not None:
             order = Generator.of(self._seed, "order", epoch)
         with self._backend.scope(), closing(source.chunks(epoch, order)) as chunks:
-            rows: Iterator[Samples] = (self._border(chunk) for chunk in chunks)
+            rows: Iterator[Samples] = (self._check(chunk) for chunk in chunks)
             if not source.whole_batches:
                 if order is not None:
                     rows = shuffle_rows(rows, source.shuffle_buffer, order.child("rows"))
@@ -159,7 +160,7 @@ class ChunkValidator:
                 raise ValueError("either all batches or none have a weight, and here that changes")
             self._weighted = chunk.weight is not None
             x = validate.inputs(chunk.x, backend, self._spec, f"{self._name}X", chunk.first)
-            y = targets.targets(
+            y = targets(
                 chunk.y, backend, self._loss, self._output_shape, x, f"{self._name}y", chunk.first
             )
             weight = validate.weights(chunk.weight, backend, count_rows(x), chunk.first, False)

@@ -10,9 +10,9 @@ import numpy as np
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.shapes import Shapes, is_shape
-from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
-from nnbackend.data.input_spec import arrange, count_rows, is_tree, name_arrays
+from nnbackend.data.input_spec import arrange, is_tree, name_arrays
 from nnbackend.data.validate import bring_named, check_finite, check_range, hand_over
 from nnbackend.losses import LOSSES, Loss, trait
 
@@ -174,9 +174,7 @@ def _class_targets(array: Array, backend: Backend, shape: Shape, name: str, kind
     xp = backend.xp
     classes = shape[-1]
     if tuple(array.shape) == shape and classes > 1:
-        check_range(
-            array, 0.0, math.inf, backend, f"{name} must hold probabilities, or be one-hot"
-        )
+        check_range(array, 0.0, math.inf, backend, f"{name} must hold probabilities, or be one-hot")
         if kind.sums_to_one and float(xp.max(xp.abs(xp.sum(array, axis=-1) - 1.0))) > 1e-3:
             raise ValueError(f"{name} must have rows that sum to 1 for this loss")
         if kind.one_hot and not bool(xp.all((array == 0.0) | (array == 1.0))):

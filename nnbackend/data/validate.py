@@ -30,9 +30,7 @@ __all__ = [
 ]
 
 
-def inputs(
-    x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: int = 0
-) -> Arrays:
+def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: int = 0) -> Arrays:
     """Return inputs on the backend: numbers in its dtype, indices as integers.
 
     Args:
@@ -113,26 +111,21 @@ def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int
         ValueError: one is a fraction, no number, negative or too large; the message gives its place.
     """
     assert spec.stop is not None
-    kind = "int32" if spec.stop <= 1 << 31 else "int64"
-    dtype, owned = getattr(backend.xp, kind), backend.owns(x)
+    kind, owned = ("int32" if spec.stop <= 1 << 31 else "int64"), backend.owns(x)
     if owned and is_on_device(x) and backend.xp.isdtype(x.dtype, "integral"):
-        host, least, most = None, int(backend.xp.min(x)), int(backend.xp.max(x))
-        shape = tuple(x.shape)
+        array, xp = x, backend.xp
     else:
-        host = backend.to_numpy(x) if owned else bring_named(host_numbers, x, name)
-        shape = host.shape
-    _check_rows(shape, spec, name)
-    if math.prod(shape) > 0:
-        if host is not None:
-            if host.dtype.kind == "f" and not bool((host == np.floor(host)).all()):
-                raise _bad_index(host, host != np.floor(host), spec, name, first)
-            least, most = int(host.min()), int(host.max())
-        if least < 0 or most >= spec.stop:
-            host = backend.to_numpy(x) if host is None else host
+        array, xp = backend.to_numpy(x) if owned else bring_named(host_numbers, x, name), np
+    _check_rows(tuple(array.shape), spec, name)
+    if math.prod(array.shape) > 0:
+        # Compared as Python's integers: 32 bits cannot hold every limit.
+        if xp is np and array.dtype.kind == "f" and not bool((array == np.floor(array)).all()):
+            raise _bad_index(array, array != np.floor(array), spec, name, first)
+        if int(xp.min(array)) < 0 or int(xp.max(array)) >= spec.stop:
+            host = array if xp is np else backend.to_numpy(array)
             raise _bad_index(host, (host < 0) | (host >= spec.stop), spec, name, first)
-    if owned:
-        return backend.asarray(x, dtype=dtype)
-    return backend.asarray(host.astype(kind, copy=False), dtype=dtype)
+    dtype = getattr(backend.xp, kind)
+    return backend.asarray(x if owned else array.astype(kind, copy=False), dtype=dtype)
 
 
 def _bad_index(
