@@ -1,4 +1,4 @@
-"""A layer of one's own: two methods, then checked, trained, saved and loaded like any other.
+"""A layer of your own: two methods, then checked, trained, saved and loaded like any other.
 
 RMS normalization divides each row by its root mean square and scales the features:
 y = g * x / r with r = sqrt(mean(x**2) + epsilon). (Zhang, Sennrich 2019, arXiv:1910.07467.)

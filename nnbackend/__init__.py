@@ -51,6 +51,7 @@ from nnbackend.optimizers import (
 if TYPE_CHECKING:
     from nnbackend import testing
     from nnbackend.core import registry
+    from nnbackend.inspection.observe import observe
     from nnbackend.saving import checkpoint as checkpoints
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "load",
     "losses",
     "metrics",
+    "observe",
     "optimizers",
     "register_layer",
     "registry",
@@ -103,5 +105,10 @@ __all__ = [
 
 __getattr__, __dir__ = lazily(
     __name__,
-    {"checkpoints": "saving.checkpoint", "registry": "core.registry", "testing": "testing"},
+    {
+        "checkpoints": "saving.checkpoint",
+        "observe": "inspection.observe",
+        "registry": "core.registry",
+        "testing": "testing",
+    },
 )

@@ -83,7 +83,7 @@ class UnknownNameError(ValueError):
 
 
 def given(value: object) -> str:
-    """Return in words what was given where an object was wanted; a class is most often to be called."""
+    """Return a description of a wrong argument for a message; a class was usually meant to be called."""
     if isinstance(value, type):
         return f"the class {value.__name__}; write {value.__name__}(...)"
     return repr(value)

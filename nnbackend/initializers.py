@@ -199,6 +199,10 @@ class Orthogonal:
     """A random matrix with orthonormal rows or columns, whichever are fewer, times ``gain``.
 
     All axes but the last are taken together as rows.
+
+    Args:
+        gain: the factor of the matrix; default 1.
+
     Source: Saxe, McClelland, Ganguli (2014), arXiv:1312.6120.
     """
 

@@ -28,9 +28,10 @@ from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core import random
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
+from nnbackend.core.layer_tree import init_state
 from nnbackend.core.shapes import Shapes, check_shapes, is_shape, map_shapes, row_shapes
 from nnbackend.core.tree import arrays_in, count_rows, flatten, map_arrays, tree_map, unflatten
-from nnbackend.core.types import Array, Arrays, Context, Layer, Params
+from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter, placement_for
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.input_spec import InputSpec, check_takes_several
@@ -82,6 +83,7 @@ class Network:
     Attributes:
         layers: the description, a :class:`~nnbackend.layers.Sequential`.
         params: nested dictionaries of the backend's arrays, once the network is built.
+        state: the state of the layers that have one (running means), nested as the parameters are.
         backend: where it computes.
         input_shape: of one row, or None.
         output_shape: of one row's output, or None.
@@ -115,6 +117,7 @@ class Network:
         self.output_shape: Shapes | None = None
         self._params: Params | None = None
         self._raw: Params | None = None
+        self._state: State = {}
         self._frozen: tuple[str, ...] = ()
         self._steps = 0
         self._epochs = 0
@@ -146,6 +149,7 @@ class Network:
         params, output_shape = self.layers.init(shape, random.Generator.of(self.seed))
         self.input_shape, self.output_shape = shape, map_shapes(tuple, output_shape)
         with self.backend.scope():
+            self._state = tree_map(self.backend.asarray, init_state(self.layers, shape))
             self._params = tree_map(self.backend.asarray, params)
         return self
 
@@ -178,6 +182,25 @@ class Network:
         self._check_open()
         self._params, self._raw = params, None
         self._trainer = None
+
+    @property
+    def state(self) -> State:
+        """The state of the layers, which no optimizer trains; ``{}`` if none of them has one.
+
+        Nested dictionaries by layer and name, as ``params``. A training pass replaces it, or changes
+        its arrays in place. Assigning replaces it, with no copy.
+        """
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._check_open()
+        shapes, own = (
+            {n: tuple(a.shape) for n, a in flatten(s).items()} for s in (state, self._state)
+        )
+        if shapes != own:
+            raise ValueError(f"the state of these layers has the arrays {own}, got {shapes}")
+        self._state = state
 
     @property
     def raw_params(self) -> Params:
@@ -229,6 +252,7 @@ class Network:
         other networks. Closing twice does no harm.
         """
         self._params = self._raw = self._last = self._forward = self._evaluating = None
+        self._state = {}
         self._let_go()
         self._closed = True
         gc.collect()  # what refers to itself in a circle would keep its arrays for now
@@ -252,13 +276,13 @@ class Network:
             return state | self._parameters_through(self.backend.to_numpy)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({"_state": {}} | state)  # pickles of older versions have none
         with self.backend.scope():
             self.__dict__.update(self._parameters_through(self.backend.asarray))
 
     def _parameters_through(self, function: Callable[[Any], Any]) -> dict[str, Params | None]:
-        """Return what holds parameters, with a function applied to each array."""
-        held = {"_params": self._params, "_raw": self._raw}
+        """Return what holds parameters and state, with a function applied to each array."""
+        held = {"_params": self._params, "_raw": self._raw, "_state": self._state}
         return {name: p if p is None else tree_map(function, p) for name, p in held.items()}
 
     def _check_open(self) -> None:
@@ -276,6 +300,8 @@ class Network:
     ) -> tuple[Array, Callable[..., tuple[Array | None, Params]]]:
         """Return the output and the backward pass.
 
+        A training pass leaves the state of layers that have one as it makes it.
+
         Args:
             x: array-like of shape (batch, *input_shape).
             training: whether layers behave as in training.
@@ -290,8 +316,11 @@ class Network:
             x = self._rows(x)
             if training and step is None:
                 step, self._steps = self._steps, self._steps + 1
-            ctx = Context(backend, training, random.forward_key(self.seed), step or 0)
+            key = random.forward_key(self.seed)
+            ctx = Context(backend, training, key, step or 0, self._state)
             y, layers_backward = computed(self.layers, backend).forward(self.params, x, ctx)
+            if training and self._state:
+                self._state = ctx.new_state()
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
             with backend.scope():
@@ -342,8 +371,9 @@ class Network:
                     bring = partial(self._part, x)
                 else:
                     x = self._rows(x)
+                forward = self._forward.with_state(self._state)
                 return inference.forward_in_batches(
-                    self._forward, self.params, x, self.backend, size, bring
+                    forward, self.params, x, self.backend, size, bring
                 )
         except Exception as error:
             rows = x.shape[0] if getattr(x, "shape", ()) else None
@@ -373,9 +403,11 @@ class Network:
                 self.build(shapes)
             x = data.arrange(x, self.input_shape)
             check = partial(self._checked, data.host_backend(backend))
+            forward = forward.with_state(self._state)
             outputs = data.outputs_of(x, forward, self.params, backend, size, check)
         else:
             x = self._rows(x)
+            forward = forward.with_state(self._state)
             outputs = inference.outputs_of(forward, self.params, x, backend, size)
         if on_host:
             parts = [map_arrays(backend.to_numpy, y) for y in outputs]
@@ -620,6 +652,8 @@ class Network:
             rule = self._rule(chosen)
             if trainer is None or (trainer.objective, trainer.optimizer) != (objective, rule):
                 trainer = self._new_trainer(objective, chosen)
+            elif self._state:
+                trainer.state = self._state  # which a training pass may have moved
             trainer.accumulate = accumulate
             before = trainer.snapshot()
             try:
@@ -678,7 +712,8 @@ class Network:
             if self._evaluating is None or self._evaluating[0] is not objective.layers:
                 forward = inference.forward_pass(objective.layers, self.backend)
                 self._evaluating = objective.layers, forward
-            there, intake = (self.backend, self._evaluating[1]), self._intake(objective.loss)
+            forward = self._evaluating[1].with_state(self._state)
+            there, intake = (self.backend, forward), self._intake(objective.loss)
             if source is not None:
                 with intake.stream(source).epoch(1) as parts:
                     return evaluation.evaluate_parts(objective, self.params, parts, *there)
@@ -689,22 +724,33 @@ class Network:
 
     @guarded("a copy of the parameters")
     def state_dict(self) -> dict[str, Array]:
-        """Return a copy of the parameters by dotted name: ``{"0.weight": ..., "0.bias": ...}``."""
+        """Return a copy of parameters and state by dotted name: ``{"0.weight": ..., "0.bias": ...}``.
+
+        The names of the layers' state begin with ``state.``, as in ``"state.1.mean"``. No parameter's
+        name does, for those begin with the number of a layer.
+        """
         xp = self.backend.xp
         with self.backend.scope():
-            return flatten(tree_map(lambda p: xp.asarray(p, copy=True), self.params))
+            return {
+                name: xp.asarray(a, copy=True) for name, a in flatten(self._variables()).items()
+            }
+
+    def _variables(self) -> Params:
+        """Return parameters and state as ``state_dict`` names them."""
+        return {**self.params, "state": self._state} if self._state else self.params
 
     @guarded("the parameters")
     def load_state_dict(self, state: Mapping[str, Any]) -> Network:
-        """Set the parameters to copies of ``state``, as from ``state_dict``; return the network.
+        """Set parameters and state to copies of ``state``, as from ``state_dict``; return the network.
 
         Args:
-            state: array-likes of any library by dotted name, one for each parameter.
+            state: array-likes of any library by dotted name, one for each parameter and, under
+                ``state.``, for each array of the layers' state.
 
         Raises:
             ValueError: names are missing or unknown, or a shape is wrong; nothing has changed then.
         """
-        own = flatten(self.params)
+        own = flatten(self._variables())
         unknown, missing = sorted(state.keys() - own.keys()), sorted(own.keys() - state.keys())
         if unknown or missing:
             raise ValueError(_names_differ(unknown, missing))
@@ -716,6 +762,7 @@ class Network:
                     f"{name} must have shape {tuple(own[name].shape)}, got {tuple(value.shape)}"
                 )
         self.params = unflatten(values, self.params)
+        self.state = unflatten(values, self._state, "state.")
         return self
 
     def to(
@@ -750,16 +797,31 @@ class Network:
             other.metadata = copy.deepcopy(self.metadata)
             return other
         with self.backend.scope():
-            host = tree_map(self.backend.to_numpy, self._params)
-        return other.restore(self.input_shape or (), host, self.metadata)
+            host, state = (tree_map(self.backend.to_numpy, t) for t in (self._params, self._state))
+        return other.restore(self.input_shape or (), host, self.metadata, state)
 
     @guarded("the parameters")
-    def restore(self, input_shape: Shapes, params: Params, metadata: Mapping[str, Any]) -> Network:
-        """Set shape, parameters (copied) and metadata of a network that has none; return it."""
+    def restore(
+        self,
+        input_shape: Shapes,
+        params: Params,
+        metadata: Mapping[str, Any],
+        state: State | None = None,
+    ) -> Network:
+        """Set shape, parameters (copied), metadata and state of a network without them; return it.
+
+        Args:
+            input_shape: the shape of one row, or a tree of shapes.
+            params: the parameters, nested.
+            metadata: plain data.
+            state: the state of the layers, nested; None: the initial one.
+        """
         _, output_shape = self.layers.init(input_shape, random.ShapeGenerator((0, 0)))
         self.input_shape, self.output_shape = input_shape, map_shapes(tuple, output_shape)
         self.metadata = copy.deepcopy(dict(metadata))
         with self.backend.scope():
+            state = init_state(self.layers, input_shape) if state is None else state
+            self._state = tree_map(self._owned, state)
             self._params = tree_map(self._owned, params)
         return self
 
@@ -805,6 +867,7 @@ class Network:
         except Exception:
             if not built:
                 self._params = self.input_shape = self.output_shape = None
+                self._state = {}
             raise
 
     def _rows(self, x: Any, name: str = "X", placement: Backend | None = None) -> Array:
@@ -861,6 +924,7 @@ class Network:
             self._steps,
             accumulate,
             steps_per_epoch,
+            state=self._state,
         )
 
     def _rule(self, optimizer: Optimizer) -> Optimizer:
@@ -871,6 +935,8 @@ class Network:
         """Take over what a trainer learned."""
         like = self.params
         self._params = unflatten(flatten(trainer.result), like)
+        if self._state:
+            self._state = unflatten(flatten(trainer.state), self._state)
         self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
@@ -909,7 +975,7 @@ def load(
     else:
         chosen = get_backend(backend, device, dtype, precision)
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
-    network.restore(saved.input_shape, saved.params, saved.metadata)
+    network.restore(saved.input_shape, saved.params, saved.metadata, saved.state)
     return network.freeze(*saved.frozen) if saved.frozen else network
 
 

@@ -5,20 +5,20 @@ parameter called ``weight``; biases are left alone. ``value, gradient = regulari
 
 The penalties of all layers are added to the loss and minimized with it. They are in every ``loss`` that
 ``fit``, ``partial_fit`` and ``evaluate`` report, also that on validation data; they are not divided by
-the number of rows. A training loop of one's own adds them with :func:`penalized`.
+the number of rows. A training loop of your own adds them with :func:`penalized`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends.base import namespace
 from nnbackend.core.checks import set_number
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.registry import Registry
-from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.tree import at, flatten, unflatten
 from nnbackend.core.types import Array, Layer, Params
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "L2",
     "REGULARIZERS",
     "ElasticNet",
+    "PerRowL2",
     "Regularizer",
     "Terms",
     "get",
@@ -64,10 +65,10 @@ class L1:
     Weights that do not help become small, and jump around 0 by the size of a step.
 
     Args:
-        strength: 0 or more.
+        strength: the factor of the penalty, at least 0; default 0.01.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``strength`` is out of range.
 
     Source: Tibshirani (1996), the lasso.
     """
@@ -91,10 +92,10 @@ class L2:
     ``SGD(weight_decay=2 * c)`` that leaves out the biases. ``AdamW``'s decay is something else.
 
     Args:
-        strength: 0 or more.
+        strength: the factor of the penalty, at least 0; default 0.01.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``strength`` is out of range.
 
     Source: Hoerl, Kennard (1970), ridge regression.
     """
@@ -112,14 +113,16 @@ class L2:
 @REGULARIZERS.register("elastic_net")
 @dataclass(frozen=True)
 class ElasticNet:
-    """Both: ``l1 * sum(|w|) + l2 * sum(w**2)``; the gradient is ``l1 * sign(w) + 2 * l2 * w``.
+    """L1 and L2 together: ``l1 * sum(|w|) + l2 * sum(w**2)``.
+
+    The gradient is ``l1 * sign(w) + 2 * l2 * w``.
 
     Args:
-        l1: 0 or more.
-        l2: 0 or more.
+        l1: the factor of the sum of absolute weights, at least 0; default 0.01.
+        l2: the factor of the sum of squared weights, at least 0; default 0.01.
 
     Raises:
-        ValueError: one of them is something else.
+        ValueError: a factor is out of range.
 
     Source: Zou, Hastie (2005).
     """
@@ -137,8 +140,49 @@ class ElasticNet:
         return absolute + square, sign + linear
 
 
+@dataclass(frozen=True)
+class PerRowL2:
+    """``strength / 2 * sum(w**2) / rows`` over weights; its gradient is ``strength / rows * w``.
+
+    ``rows`` is the number of rows of a batch, or the sum of their weights: so a penalty on the sum of
+    the rows' losses is divided as their mean is. scikit-learn's ``alpha`` is such a strength.
+
+    Args:
+        strength: 0 or more.
+        weights: the paths of the penalized parameters.
+    """
+
+    per_row: ClassVar[bool] = True
+
+    strength: float
+    weights: tuple[tuple[str, ...], ...]
+
+    def add_to(
+        self, value: Array, grads: Params, params: Params, rows: Any, strength: Any = None
+    ) -> tuple[Array, Params]:
+        """Return the mean loss of ``rows`` rows and its gradients with the penalty added.
+
+        Args:
+            value: the mean loss.
+            grads: its gradients, which are consumed.
+            params: the parameters.
+            rows: the number of rows, or the sum of their weights.
+            strength: what to take in place of the penalty's own: data of a compiled step.
+        """
+        share = (self.strength if strength is None else strength) / rows
+        for path in self.weights:
+            w, tree = at(params, path), at(grads, path[:-1])
+            if path[-1] not in tree:  # that of a frozen layer is not computed
+                continue
+            tree[path[-1]] += share * w  # an array that the backward pass made
+            xp = namespace(w)
+            flat = xp.reshape(w, (-1,))
+            value = value + (0.5 * share) * xp.vecdot(flat, flat)
+        return value, grads
+
+
 def terms(layers: Layer) -> Terms:
-    """Return the regularizers of layers, also of those inside others."""
+    """Return the regularizers of a layer and of all layers inside it, by the name of their weight."""
     return weights_with("regularizer", layers)
 
 
@@ -150,6 +194,15 @@ def penalty(terms: Terms, params: Params) -> Array | float:
 
 def penalized(terms: Terms, params: Params, value: Array, grads: Params) -> tuple[Array, Params]:
     """Return a loss and its gradients with the penalties added.
+
+    Args:
+        terms: the regularizers, from :func:`terms`.
+        params: the parameters, nested by layer.
+        value: the loss without penalties.
+        grads: its gradients, nested as ``params``; a frozen parameter may be missing.
+
+    Returns:
+        the loss and the gradients, both new.
 
     ``terms = regularizers.terms(net.layers)``, and in each step, before the update,
     ``value, grads = regularizers.penalized(terms, net.params, value, grads)``.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
@@ -15,11 +15,11 @@ import numpy as np
 from nnbackend import losses, regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import available_backends, get_backend
-from nnbackend.core.layer_tree import children
 from nnbackend.core.random import Generator, forward_key
-from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Array, Backward, Context, Layer, Namespace, Params, Shape
+from nnbackend.core.tree import arrays_in, flatten, map_arrays, unflatten
+from nnbackend.core.types import Array, Arrays, Context, Layer, Namespace, Params
 from nnbackend.errors import GradientError
+from nnbackend.inspection.observe import run_observed
 from nnbackend.losses import Loss
 from nnbackend.network import Network
 
@@ -54,14 +54,13 @@ def check_gradients(
     net = network if isinstance(network, Network) else Network([network], dtype="float64")
     net = net.to(dtype="float64")
     net.predict(x)  # builds it, and checks x
-    backend = net.backend
-    with backend.scope():
-        ctx = Context(backend, True, forward_key(net.seed), 0)
-        errors = _errors(net.layers, net.params, backend.asarray(x), ctx, seed)
-        worst = max(errors, key=lambda name: errors[name])
+    with net.backend.scope():
+        rows, ctx = net._rows(x), _training_context(net)
+        errors = _errors(net.layers, net.params, rows, ctx, seed)
+        worst = _worst(errors)
         if errors[worst] <= tolerance:
             return errors[worst]
-        culprit = _culprit(net, backend.asarray(x), ctx, tolerance, seed)
+        culprit = _culprit(net, rows, tolerance, seed)
     where, what, error = culprit or ("the network", worst, errors[worst])
     raise GradientError(
         f"{where}: the gradient of {what} differs from central differences by {error:.2g} "
@@ -119,12 +118,18 @@ def check_loss(
     return error
 
 
-def _errors(layer: Layer, params: Params, x: Array, ctx: Context, seed: int) -> dict[str, float]:
-    """Return the relative error of the gradient of the input (``x``) and of each parameter."""
+def _training_context(net: Network) -> Context:
+    """Return the context of the first training pass of a network."""
+    return Context(net.backend, True, forward_key(net.seed), 0)
+
+
+def _errors(layer: Layer, params: Params, x: Arrays, ctx: Context, seed: int) -> dict[str, float]:
+    """Return the relative error of the gradient of each input (``x``) and of each parameter."""
     backend = ctx.backend
     rng = Generator.of(seed, "check_gradients")
+    ctx.restart()
     y, backward = layer.forward(params, x, ctx)
-    dy = backend.asarray(rng.normal(tuple(y.shape)))
+    dy = map_arrays(lambda output: backend.asarray(rng.normal(tuple(output.shape))), y)
     dx, grads = backward(dy)
     terms = regularizers.terms(layer)
     if flatten(grads).keys() == flatten(params).keys():
@@ -133,20 +138,59 @@ def _errors(layer: Layer, params: Params, x: Array, ctx: Context, seed: int) -> 
     if own.keys() != given.keys():
         names = ", ".join(sorted(own.keys() ^ given.keys()))
         raise GradientError(f"parameters and gradients have different names: {names}")
-
-    arguments, gradients = {"x": x, **own}, {"x": dx, **given}
+    inputs, input_gradients = _named_inputs(x, dx, backend)
 
     def value(name: str, moved: Array) -> float:
         """Return L with one argument moved."""
-        flat = arguments | {name: moved}
-        moved_params = unflatten(flat, params)
-        output, _ = layer.forward(moved_params, flat["x"], ctx)
-        return float(backend.xp.sum(output * dy) + regularizers.penalty(terms, moved_params))
+        moved_params = unflatten(own | {name: moved}, params)
+        ctx.restart()
+        output, _ = layer.forward(moved_params, _with_input(x, name, moved), ctx)
+        parts: list[Any] = []
+        map_arrays(lambda o, d: parts.append(backend.xp.sum(o * d)), output, dy)
+        return float(sum(parts) + regularizers.penalty(terms, moved_params))
 
-    return {
+    gradients = input_gradients | given
+    return {"x": 0.0} | {
         name: _error(partial(value, name), at, gradients[name], backend, rng.child(name))
-        for name, at in arguments.items()
+        for name, at in (inputs | own).items()
     }
+
+
+def _worst(errors: dict[str, float]) -> str:
+    """Return the name of the largest error; NaN is the largest."""
+    return max(errors, key=lambda name: math.inf if math.isnan(errors[name]) else errors[name])
+
+
+def _input_names(x: Arrays) -> Arrays:
+    """Return the names of inputs in their places: ``x``, or ``x[0]``, ``x[1]`` ... of several."""
+    if not isinstance(x, tuple | dict):
+        return "x"
+    numbers = itertools.count()
+    return map_arrays(lambda array: f"x[{next(numbers)}]", x)
+
+
+def _named_inputs(
+    x: Arrays, dx: Arrays, backend: Backend
+) -> tuple[dict[str, Array], dict[str, Array | None]]:
+    """Return inputs and their gradients by name; whole numbers have none."""
+    inputs: dict[str, Array] = {}
+    gradients: dict[str, Array | None] = {}
+
+    def add(name: str, array: Array, gradient: Array | None) -> None:
+        if not backend.xp.isdtype(array.dtype, ("integral", "bool")):
+            inputs[name], gradients[name] = array, gradient
+
+    none = map_arrays(lambda _: None, x)
+    try:
+        map_arrays(add, _input_names(x), x, none if dx is None else dx)
+    except (TypeError, ValueError, KeyError, IndexError):  # dx is not nested as x is
+        map_arrays(add, _input_names(x), x, none)
+    return inputs, gradients
+
+
+def _with_input(x: Arrays, name: str, moved: Array) -> Arrays:
+    """Return inputs with one in the place of that called ``name``, if there is one."""
+    return map_arrays(lambda own, array: moved if own == name else array, _input_names(x), x)
 
 
 def _error(
@@ -181,18 +225,16 @@ def _error_along(
     return min(errors)
 
 
-def _culprit(
-    net: Network, x: Array, ctx: Context, tolerance: float, seed: int
-) -> tuple[str, str, float] | None:
+def _culprit(net: Network, x: Arrays, tolerance: float, seed: int) -> tuple[str, str, float] | None:
     """Return place, parameter and error of the first layer that is wrong on its own."""
-    trace: list[_Passed] = []
-    _traced(net.layers, "", trace).forward(net.params, x, ctx)
-    # Innermost layers first: a composite is wrong because of what is in it, if that is wrong.
-    for passed in sorted(trace, key=lambda p: -p.path.count(".")):
-        errors = _errors(passed.layer, passed.params, passed.x, passed.ctx, seed)
-        worst = max(errors, key=lambda name: errors[name])
+    passages, *_ = run_observed(net.layers, net.params, x, _training_context(net))
+    # Innermost layers come first: a composite is wrong because of what is in it, if that is wrong.
+    for passage in passages:
+        layer = passage.layer
+        errors = _errors(layer, passage.params, passage.x, passage.ctx, seed)
+        worst = _worst(errors)
         if errors[worst] > tolerance:
-            name = f"layer {passed.path} ({type(passed.layer).__name__})"
+            name = f"layer {passage.path} ({type(layer).__name__})"
             return name, "its input" if worst == "x" else worst, errors[worst]
     return None
 
@@ -282,13 +324,10 @@ def compare_backends(
     nets = [network.to(spec, dtype=network.backend.dtype_name) for spec in specs]
     if tolerance is None:
         tolerance = 1e-10 if nets[0].backend.dtype_name == "float64" else 1e-4
-    first, second = (_trace(net, x, seed) for net in nets)
+    first, second = (_results(net, x, seed) for net in nets)
     rows = tuple(
-        (
-            f"{a.path} ({type(a.layer).__name__})",
-            *(_apart(u, v) for u, v in zip(a.found, b.found, strict=True)),
-        )
-        for a, b in zip(first, second, strict=True)
+        (layer, *(_apart(u, v) for u, v in zip(a, b, strict=True)))
+        for (layer, *a), (_, *b) in zip(first, second, strict=True)
     )
     names = (nets[0].backend.name, nets[1].backend.name)
     return Comparison(names, rows, tolerance)  # type: ignore[arg-type]
@@ -303,24 +342,27 @@ def _other(backend: Backend) -> str:
     raise ValueError("NumPy is the only backend that is usable here; there is nothing to compare")
 
 
-def _trace(net: Network, x: Any, seed: int) -> list[_Passed]:
-    """Return what each layer did in one training pass, with its results on the host."""
-    trace: list[_Passed] = []
+def _results(net: Network, x: Any, seed: int) -> list[tuple[str, Any, Any, Any]]:
+    """Return each layer of a training pass with its output, gradient and parameters' gradients."""
     backend = net.backend
+
+    def on_host(arrays: Iterable[Array]) -> Any:
+        return np.concatenate([np.zeros(0), *(np.ravel(backend.to_numpy(a)) for a in arrays)])
+
     with backend.scope():
-        ctx = Context(backend, True, forward_key(net.seed), 0)
-        y, backward = _traced(net.layers, "", trace).forward(net.params, backend.asarray(x), ctx)
-        dy = Generator.of(seed, "compare_backends").normal(tuple(y.shape))
-        backward(backend.asarray(dy))
-        for passed in trace:
-            gradients = flatten(passed.grads).values()
-            host = [np.ravel(np.asarray(backend.to_numpy(g))) for g in gradients]
-            passed.found = [
-                np.asarray(backend.to_numpy(passed.y)),
-                np.asarray(backend.to_numpy(passed.dy)),
-                np.concatenate(host) if host else np.zeros(0),
-            ]
-    return trace
+        ctx = _training_context(net)
+        passages, y, backward = run_observed(net.layers, net.params, net._rows(x), ctx)
+        rng = Generator.of(seed, "compare_backends")
+        backward(map_arrays(lambda a: backend.asarray(rng.normal(tuple(a.shape))), y))
+        return [
+            (
+                f"{p.path} ({type(p.layer).__name__})",
+                on_host(arrays_in(p.y)),
+                on_host(arrays_in(p.dy)),
+                on_host(flatten(p.grads or {}).values()),
+            )
+            for p in passages
+        ]
 
 
 def _apart(a: Any, b: Any) -> float:
@@ -331,54 +373,3 @@ def _apart(a: Any, b: Any) -> float:
         return 0.0
     scale = float(np.max(np.abs(a))) or 1.0
     return float(np.max(np.abs(a.astype(np.float64) - b.astype(np.float64)))) / scale
-
-
-@dataclass
-class _Passed:
-    """What went through a layer."""
-
-    path: str
-    layer: Layer
-    params: Params
-    x: Array
-    ctx: Context
-    y: Array
-    dy: Array = None
-    grads: Params = dataclasses.field(default_factory=dict)
-    found: list[Any] = dataclasses.field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Traced:
-    """A layer that notes what passes through it."""
-
-    layer: Layer
-    path: str
-    trace: list[_Passed]
-    original: Layer
-
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        return self.layer.init(input_shape, rng)
-
-    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        y, layer_backward = self.layer.forward(params, x, ctx)
-        passed = _Passed(self.path, self.original, params, x, ctx, y)
-        self.trace.append(passed)
-
-        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-            passed.dy = dy
-            dx, passed.grads = layer_backward(dy, input_grad=input_grad)
-            return dx, passed.grads
-
-        return y, backward
-
-
-def _traced(layer: Layer, path: str, trace: list[_Passed]) -> Layer:
-    """Return the layer with every layer in it, and itself, noting what passes."""
-    inside = dict(children(layer))
-    noting = layer
-    if inside:
-        prefix = f"{path}." if path else ""
-        traced = tuple(_traced(c, f"{prefix}{n}", trace) for n, c in inside.items())
-        noting = dataclasses.replace(layer, layers=traced)  # type: ignore[type-var]
-    return _Traced(noting, path, trace, layer) if path else noting

@@ -101,6 +101,94 @@ LAYERS = [
 ]  # fmt: skip
 
 
+@nnb.register_layer
+@dataclass(frozen=True)
+class RunningMean:
+    """Takes away the mean of the rows seen in training; its own state, and no parameters."""
+
+    rate: float = 0.1
+
+    def init(self, input_shape: Any, rng: Any) -> Any:
+        return {}, input_shape
+
+    def init_state(self, input_shape: Any) -> Any:
+        return {"mean": np.zeros(input_shape), "count": np.zeros(())}
+
+    def forward(self, params: Any, x: Any, ctx: Any) -> Any:
+        xp, mean = ctx.xp, ctx.state["mean"]
+        if ctx.training:
+            new = _row_mean(x, ctx)
+            ctx.set_state(mean=mean + self.rate * (new - mean), count=ctx.state["count"] + 1.0)
+        return x - xp.astype(mean, x.dtype), lambda dy, input_grad=True: (dy, {})
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class BatchScale:
+    """Divides by the root mean square of the batch, ``y = weight * x / r``, or by a running one.
+
+    In training ``r**2 = sum(w * x**2) / sum(w) + 1`` for each feature, with the row weights ``w``.
+    """
+
+    rate: float = 0.1
+
+    def init(self, input_shape: Any, rng: Any) -> Any:
+        return {"weight": np.linspace(0.5, 1.5, input_shape[-1])}, input_shape
+
+    def init_state(self, input_shape: Any) -> Any:
+        return {"square": np.ones(input_shape)}
+
+    def forward(self, params: Any, x: Any, ctx: Any) -> Any:
+        xp, weight, old = ctx.xp, params["weight"], ctx.state["square"]
+        square = xp.astype(old, x.dtype)
+        if ctx.training:
+            square = _row_mean(x * x, ctx)
+            ctx.set_state(square=old + self.rate * (square - old))
+        r = xp.sqrt(square + 1.0)
+        z = x / r
+
+        def backward(dy: Any, input_grad: bool = True) -> Any:
+            axes = tuple(range(len(x.shape) - 1))
+            grads = {"weight": xp.sum(dy * z, axis=axes)}
+            dz = dy * weight
+            dx = dz / r
+            if ctx.training:
+                share = _row_share(x, ctx)
+                dx = dx - share * x * (xp.sum(dz * z, axis=0) / (r * r))
+            return dx, grads
+
+        return weight * z, backward
+
+
+def _row_share(x: Any, ctx: Any) -> Any:
+    """Return what each row counts in a mean over rows, by which padding counts nothing."""
+    xp, shape = ctx.xp, (x.shape[0], *[1] * (len(x.shape) - 1))
+    weight = ctx.row_weight
+    if weight is None:
+        weight = xp.ones(x.shape[0], dtype=x.dtype, device=ctx.backend.device)
+    weight, total = xp.astype(weight, x.dtype), xp.astype(xp.sum(weight), x.dtype)
+    total = xp.where(total > 0.0, total, xp.ones_like(total))
+    return xp.reshape(weight / total, shape)
+
+
+def _row_mean(x: Any, ctx: Any) -> Any:
+    return ctx.xp.sum(x * _row_share(x, ctx), axis=0)
+
+
+STATEFUL_LAYERS = [
+    Case("running_mean", RunningMean()),
+    Case("batch_scale", BatchScale()),
+    Case(
+        "stateful-nested",
+        nnb.Sequential([
+            nnb.Residual([nnb.Dense(4), RunningMean(), nnb.Residual([BatchScale(0.3)])]),
+            nnb.Dropout(0.2),
+            BatchScale(),
+        ]),
+    ),
+]  # fmt: skip
+
+
 def _numbers(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.normal(size=shape)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")  # read when JAX is imported
@@ -80,7 +81,7 @@ class Variant:
         library: the backend's name.
         make: makes the backend in a dtype.
         float64: whether it has float64.
-        only: the test files it runs in; none: all.
+        only: the test files and folders it runs in; none: all.
         context: in which the tests run.
     """
 
@@ -109,14 +110,13 @@ VARIANTS = [
     Variant("jax", "jax", _named("jax")),
     # What calls layers, losses and optimizers directly runs without the compiler anyway.
     Variant("jax-eager", "jax", lambda dtype: EagerJAX(None, dtype),
-            only=("test_backend", "test_exam_scores", "test_layers", "test_training")),
+            only=("backends/test_base.py", "test_exam_scores.py", "layers", "training/test_trainer.py")),
     Variant("cupy", "cupy", _named("cupy")),
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
-ONCE = {"test_cli", "test_cli_streaming", "test_cuda", "test_devices", "test_docs", "test_estimators",
-        "test_estimators_checks", "test_estimators_prediction", "test_prediction", "test_program",
-        "test_replay", "test_tables"}  # fmt: skip
+ONCE = ("backends/cuda", "backends/replay", "backends/test_devices.py", "cli", "docs", "estimators",
+        "saving/test_written_before.py", "tables")  # fmt: skip
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
 
 
@@ -141,6 +141,11 @@ def unusable(library: str) -> str:
     return "" if status.usable else f"{library}: {status.reason}"
 
 
+def is_in(path: Path, places: Sequence[str]) -> bool:
+    """Return whether a test file is one of some files, or in one of some folders."""
+    return any(path.is_relative_to(Path(__file__).parent / place) for place in places)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "library" in metafunc.fixturenames:
         metafunc.parametrize("library", chosen(metafunc.config))
@@ -149,7 +154,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # What cannot be used here is skipped once, by test_backend.py, not in a thousand tests;
         # unless nothing else is left to run.
         usable = [v for v in asked if not unusable(v.library)] or asked[:1]
-        usable = [v for v in usable if not v.only or metafunc.module.__name__ in v.only]
+        path = metafunc.definition.path
+        usable = [v for v in usable if not v.only or is_in(path, v.only)]
         if "backend64" in metafunc.fixturenames:
             usable = [v for v in usable if v.float64]  # test_backend.py says which have none
         metafunc.parametrize("variant", usable, ids=lambda v: v.name, indirect=True)
@@ -162,7 +168,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept, dropped = list[pytest.Item](), list[pytest.Item]()
     for item in items:
         per_backend = {"variant", "library"} & set(getattr(item, "fixturenames", ()))
-        once = item.path.stem in ONCE and not per_backend
+        once = is_in(item.path, ONCE) and not per_backend
         (dropped if once else kept).append(item)
     config.hook.pytest_deselected(items=dropped)
     items[:] = kept

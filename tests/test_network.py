@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from cases import LAYERS, each, rows
+from cases import LAYERS, STATEFUL_LAYERS, each, rows
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
@@ -105,7 +105,7 @@ def test_initial_weights_depend_on_the_place_and_the_seed_only():
 # ------------------------------------------------------------------------------------- passes
 
 
-@each(LAYERS)
+@each([*LAYERS, *STATEFUL_LAYERS])
 def test_backward_is_public_and_nested_as_the_parameters(case, backend):
     net = nnb.Network(case.thing, backend=backend, input_shape=case.shape)
     x = rows((2, *case.shape))
@@ -328,12 +328,12 @@ def test_a_summary_is_a_table_of_layers_shapes_and_parameters(backend):
     assert backend.name in lines[4]
 
 
-@each(LAYERS)
+@each([*LAYERS, *STATEFUL_LAYERS])
 def test_every_layer_has_a_line_in_a_summary(case):
     net = nnb.Network([case.thing])
     assert "not built" in net.summary()
     net.build(case.shape)
-    total = sum(v.size for v in weights(net).values())
+    total = sum(v.size for v in flatten(net.params).values())
     assert f"{total:,} parameters" in net.summary()
     assert type(case.thing).__name__ in net.summary() or isinstance(case.thing, nnb.Sequential)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
+from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, STATEFUL_LAYERS, WRAPPERS, each, rows
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
@@ -48,7 +48,7 @@ def assert_alike(layers, backend, **task):
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=tolerance(backend))
 
 
-@each(LAYERS)
+@each([*LAYERS, *STATEFUL_LAYERS])
 def test_layers(case, backend64):
     assert_alike([case.thing, nnb.Flatten(), nnb.Dense(2)], backend64, shape=case.shape)
 
@@ -94,7 +94,7 @@ def test_metrics_and_validation_agree(ending, backend64):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-9, err_msg=name)
 
 
-@each(LAYERS)
+@each([*LAYERS, *STATEFUL_LAYERS])
 def test_initial_weights_are_the_same_to_the_last_bit(case, backend):
     def weights(backend):
         net = nnb.Network(case.thing, backend=backend, seed=3, input_shape=case.shape)

@@ -3,25 +3,45 @@
 A backend is an object, not a setting: networks on different backends live side by side. What the
 array API standard leaves out is a method of :class:`Backend` with an implementation in standard
 functions; the files in ``nnbackend/backends/`` override the few that their library does better.
+
+=================== ================================ ==============================================
+method              for                              without a library's own
+=================== ================================ ==============================================
+``scan``            many steps of training           a loop in Python
+``loop``            recurrent layers, accumulation   a loop in Python, its outputs stacked
+``windows``         convolution and pooling          slices, stacked
+``windows_adjoint`` their backward passes            slices, added to
+``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
+``convolution``     whole convolutions               None: a product with ``windows``
+``erf``             GELU                             a rational approximation
+``random_bits``     dropout                          a counter-based generator
+=================== ================================ ==============================================
+
+All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend.backends.replay`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace
 
+from nnbackend.backends import portable
 from nnbackend.backends.device import DeviceInfo
-from nnbackend.backends.host import host_numbers, to_host
+from nnbackend.backends.host import host_numbers, is_on_device, to_host
+from nnbackend.backends.portable import Sizes
 from nnbackend.core import functional, random
-from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Array, Batch, Namespace, Params
+from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
+from nnbackend.core.types import STATELESS, Array, Arrays, Batch, Namespace, Params, Shape, State
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]
+
+Pullback: TypeAlias = Callable[..., tuple[Array | None, Array]]
+"""``pullback(dy, input_grad=True) -> (dx, dw)``: the gradients of a convolution."""
 
 _namespaces: dict[type, Namespace] = {}
 
@@ -30,15 +50,19 @@ class Forward:
     """A forward pass outside training.
 
     Args:
-        function: ``function(params, x) -> y``.
+        function: ``function(params, x, state) -> y``.
     """
 
-    def __init__(self, function: Callable[[Any, Array], Array]) -> None:
+    def __init__(self, function: Callable[[Any, Array, State], Array]) -> None:
         self._function = function
 
-    def __call__(self, params: Any, x: Array) -> Array:
+    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
         """Return the output for rows on the backend."""
-        return self._function(params, x)
+        return self._function(params, x, state)
+
+    def with_state(self, state: State) -> Forward:
+        """Return the pass of layers in a state, as they have it without a third argument."""
+        return _InState(self, state) if state else self
 
     def again(self, params: Any, x: Any) -> Array | None:
         """Return the output for rows like the last ones, without what surrounds a pass, or None.
@@ -49,6 +73,17 @@ class Forward:
                 and the pass was recorded for these parameters.
         """
         return None
+
+
+class _InState(Forward):
+    """A forward pass of layers in a state."""
+
+    def __init__(self, forward: Forward, state: State) -> None:
+        self._forward, self._state = forward, state
+
+    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
+        """Return the output for rows on the backend."""
+        return self._forward(params, x, self._state)
 
 
 class Backend(DeviceInfo):
@@ -142,6 +177,20 @@ class Backend(DeviceInfo):
         """Return ``x`` as a NumPy array, without a copy where that is possible."""
         return to_host(x)
 
+    def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
+        """Return numbers as a NumPy array if they are in the host's memory, else None.
+
+        What is looked at before it is used (is it finite, in range?) is looked at there, for NumPy
+        begins at once and nothing waits for a device. Nobody may write to the result.
+
+        Args:
+            x: an array of this library or another, lists, or a frame; not changed in dtype.
+
+        Raises:
+            TypeError: ``x`` does not hold real numbers.
+        """
+        return None if self._owns(x) or is_on_device(x) else host_numbers(x)
+
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which all work of this backend is done."""
         return contextlib.nullcontext()
@@ -154,10 +203,13 @@ class Backend(DeviceInfo):
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+    def recorded(
+        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
+    ) -> Forward:
         """Return a forward pass that does nothing but compute, with less around it.
 
-        ``forward_on(backend)`` is ``forward(params, x) -> y`` on this backend, or on one that traces.
+        ``forward_on(backend)`` is ``forward(params, x, state) -> y`` on this backend, or on one that
+        traces.
         """
         return Forward(self.compile(forward_on(self)))
 
@@ -214,19 +266,156 @@ class Backend(DeviceInfo):
         """Return ``gather(x, rows)``: rows of an array, which are good until it is called again."""
         return lambda x, rows: self.xp.take(x, rows, axis=0)
 
+    def take_rows(self, x: Array, rows: Array, out: Array | None = None) -> Array:
+        """Return rows of an array by number, in that order.
+
+        Args:
+            x: the array, of any dtype.
+            rows: integers from 0 to ``len(x) - 1``; others give any row.
+            out: an array that is no longer needed, of the result's dtype and row shape and with at least
+                as many rows: the result may be its first rows. None: the result has memory of its own.
+        """
+        return self.xp.take(x, rows, axis=0)
+
+    def concat_rows(self, parts: Iterable[Array], rows: int | None = None) -> Array:
+        """Return arrays of successive rows as one.
+
+        Args:
+            parts: the arrays; an iterator may compute them as they are asked for.
+            rows: how many there are in all; then each part may be put in its place and forgotten.
+        """
+        arrays = list(parts)
+        return arrays[0] if len(arrays) == 1 else self.xp.concat(arrays)
+
     def loop(
-        self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
-    ) -> tuple[Any, Array | None]:
+        self,
+        body: Callable[[Any, Any], tuple[Any, Any]],
+        carry: Any,
+        count: int,
+        *,
+        reverse: bool = False,
+    ) -> tuple[Any, Any]:
         """Run ``carry, output = body(carry, i)`` for ``i`` from 0 to ``count - 1``, inside a step.
 
+        Args:
+            body: the function; its outputs are arrays, or tuples and dictionaries of arrays and None.
+            carry: what the first call is given; arrays of the same shapes and dtypes are returned.
+            count: the number of calls, at least 1.
+            reverse: whether ``i`` goes from ``count - 1`` down to 0.
+
         Returns:
-            the last carry, and the outputs stacked (None if they are None).
+            the last carry, and the outputs, stacked along a new first axis in the order of ``i``.
         """
-        outputs = []
-        for i in range(count):
-            carry, output = body(carry, i)
-            outputs.append(output)
-        return carry, None if outputs[0] is None else self.xp.stack(outputs)
+        return portable.loop(body, carry, count, reverse, self.xp)
+
+    def windows(
+        self, x: Array, size: Sizes, stride: Sizes | None = None, dilation: Sizes | None = None
+    ) -> Array:
+        """Return all windows of an array, for convolutions and pooling; read only, it may be a view.
+
+        ``y[n, i, j, a, b, c] = x[n, i stride + a dilation, j stride + b dilation, c]``, here for two
+        spatial axes.
+
+        Args:
+            x: of shape (rows, *lengths, channels), padded by the caller if at all.
+            size: the numbers in a window along each spatial axis.
+            stride: from one window to the next; None: 1 along each axis.
+            dilation: from one number of a window to the next; None: 1 along each axis.
+
+        Returns:
+            an array of shape (rows, *counts, *size, channels), with
+            ``count = (length - dilation (size - 1) - 1) // stride + 1``.
+
+        Raises:
+            ValueError: no window fits, or the arguments do not have an entry for each spatial axis.
+        """
+        ones = (1,) * len(size)
+        return self._windows(x, size, stride or ones, dilation or ones)
+
+    def windows_adjoint(
+        self,
+        d: Array,
+        shape: Shape,
+        size: Sizes,
+        stride: Sizes | None = None,
+        dilation: Sizes | None = None,
+    ) -> Array:
+        """Return the gradient with respect to ``x`` for that of ``windows(x, ...)``.
+
+        Each number of ``x`` gets the sum of the gradients of all places in windows that it is in.
+
+        Args:
+            d: the gradient, of the shape that :meth:`windows` returns.
+            shape: the shape of ``x``.
+            size: see :meth:`windows`, as the next two.
+            stride: None: 1 along each axis.
+            dilation: None: 1 along each axis.
+        """
+        ones = (1,) * len(size)
+        return portable.windows_adjoint(
+            d, tuple(shape), size, stride or ones, dilation or ones, self._zeros, self._add_at
+        )
+
+    def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+        return portable.windows(x, size, stride, dilation, self.xp)
+
+    def _zeros(self, shape: Shape, like: Array) -> Array:
+        """Return zeros of the dtype of another array, from which a step may be computed on."""
+        return self.xp.zeros(shape, dtype=like.dtype, device=self.device)
+
+    def _add_at(self, x: Array, key: Any, values: Array) -> Array:
+        """Return ``x`` with values added to ``x[key]``, a key of slices; ``x`` may be changed."""
+        if self.slices_are_views:
+            part = x[key]
+            part += values
+        else:
+            x[key] += values
+        return x
+
+    def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
+        """Return ``y`` with ``y[r]`` the sum of the values whose index is ``r``: the adjoint of a take.
+
+        Args:
+            rows: the number of rows of the result.
+            index: integers from 0 to ``rows - 1``, of shape (count,), in any order, also repeated.
+            values: floating-point numbers of shape (count, width).
+
+        Returns:
+            an array of shape (rows, width); rows that no index names are 0.
+
+        Raises:
+            IndexError: an index is out of range. Where nobody can look at it in time (in a compiled
+                step, on a device), a row becomes NaN instead.
+        """
+        return portable.scatter_add(rows, index, values, self.xp, self.device)
+
+    def convolution(
+        self,
+        x: Array,
+        weight: Array,
+        stride: Sizes,
+        padding: tuple[tuple[int, int], ...],
+        dilation: Sizes,
+        groups: int = 1,
+    ) -> tuple[Array, Pullback] | None:
+        """Return a convolution and its backward pass if the library has whole convolutions, else None.
+
+        ``y[n, i, j, o] = sum_{a, b, c} x[n, i stride + a dilation, j stride + b dilation, c]
+        weight[a, b, c, o]`` for ``x`` padded with zeros: a product with :meth:`windows`.
+
+        Args:
+            x: of shape (rows, *lengths, channels), with one to three spatial axes.
+            weight: of shape (*size, channels / groups, outputs).
+            stride: from one window to the next along each spatial axis.
+            padding: how many zeros are put before and after along each spatial axis.
+            dilation: from one number of a window to the next along each spatial axis.
+            groups: into how many parts channels and outputs are divided, each with weights of its own.
+
+        Returns:
+            ``y`` of shape (rows, *counts, outputs), and ``pullback(dy, input_grad=True) -> (dx, dw)``:
+            the gradients of ``x`` (None without ``input_grad``) and ``weight``.
+        """
+        return None
 
     def fetch(self, numbers: Any) -> np.ndarray[Any, Any]:
         """Return numbers that ``scan`` gave, on the host in float64. The one place that waits."""
@@ -315,12 +504,13 @@ def register_namespace(kind: type, xp: Namespace) -> None:
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     """Return the batches of each step; a single batch again and again."""
-    total = rows.x.shape[0]
+    total = count_rows(rows.x)
     if size >= total:
         return [rows] * steps
-    bounds = [slice(a, min(a + size, total)) for a in range(0, total, size)]
-    return (Batch(*(None if r is None else r[part, ...] for r in rows)) for part in bounds)
+    return (slice_rows(rows, a, min(a + size, total)) for a in range(0, total, size))
 
 
-def _joined(outputs: Sequence[Array], xp: Namespace) -> Array:
-    return outputs[0] if len(outputs) == 1 else xp.concat(list(outputs))
+def _joined(outputs: Sequence[Arrays], xp: Namespace) -> Arrays:
+    if len(outputs) == 1:
+        return outputs[0]
+    return map_arrays(lambda *same: xp.concat(list(same)), *outputs)

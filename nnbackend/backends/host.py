@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["finite_on_host", "host_numbers", "to_host"]
+__all__ = ["finite_on_host", "host_numbers", "is_on_device", "to_host"]
+
+_DLPACK_CPU = 1  # the number of the CPU in DLPack
 
 
 def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
@@ -28,6 +30,12 @@ def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
     # Converted here, before it travels: fewer bytes, and some devices have no float64.
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
         return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def is_on_device(x: Any) -> bool:
+    """Return whether an array is in a device's memory rather than the host's."""
+    device = getattr(x, "__dlpack_device__", None)
+    return device is not None and device()[0] != _DLPACK_CPU
 
 
 def finite_on_host(x: np.ndarray[Any, Any]) -> bool:

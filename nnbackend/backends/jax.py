@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy
 
-from nnbackend.backends.base import Backend
+from nnbackend.backends.base import Backend, Pullback
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
+from nnbackend.backends.portable import Sizes, check_count
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
+from nnbackend.core.tree import count_rows, map_arrays
 from nnbackend.core.types import Array, Batch, Namespace, Params
 from nnbackend.errors import BackendUnavailableError
 
@@ -138,6 +140,14 @@ class JAXBackend(Backend):
         """Return the function compiled by XLA, once for each set of shapes."""
         return self._jax.jit(function)  # type: ignore[no-any-return]
 
+    def host_view(self, x: Any) -> numpy.ndarray[Any, Any] | None:
+        """Return numbers as a NumPy array; on the CPU it sees the memory of JAX's arrays."""
+        if not self._owns(x):
+            return super().host_view(x)
+        seen = all(device.platform == "cpu" for device in x.devices())
+        view = numpy.asarray(x) if seen else None
+        return view if view is not None and view.dtype.kind in "biuf" else None  # not bfloat16
+
     def scan(
         self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
     ) -> Callable[..., Any]:
@@ -146,9 +156,7 @@ class JAXBackend(Backend):
 
         def over_batches(carry: Any, rows: Any, size: int, scalars: Array, first: Any) -> Any:
             steps = scalars.shape[0]
-            batches = Batch(
-                *(None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows)
-            )
+            batches = map_arrays(lambda r: np.reshape(r, (steps, size, *r.shape[1:])), rows)
             numbers = first + np.arange(steps, dtype=np.int32)
 
             def one(carry: Any, per_step: Any) -> Any:
@@ -181,24 +189,66 @@ class JAXBackend(Backend):
             steps = len(numbers)
             # Scalars are data, not constants: a new learning rate compiles nothing.
             table = numpy.asarray(scalars, dtype=self.dtype)
-            if steps > 1 and size >= rows.x.shape[0]:
+            if steps > 1 and size >= count_rows(rows.x):
                 padded = numpy.zeros((_REPEATS, table.shape[1]), dtype=self.dtype)
                 padded[:steps] = table
                 carry, losses = repeat(carry, rows, padded, numbers[0], steps)
                 # Cut on the host: on the device each length would be a program of its own.
                 return carry, numpy.asarray(losses)[:steps], None, None
             carry, (losses, masses, outputs) = scan(carry, rows, size, table, numbers[0])
-            if outputs is not None:
-                outputs = np.reshape(outputs, (steps * size, *outputs.shape[2:]))
+            outputs = map_arrays(lambda o: np.reshape(o, (steps * size, *o.shape[2:])), outputs)
             return carry, losses, masses, outputs
 
         return run
 
     def loop(
-        self, body: Callable[[Any, Any], tuple[Any, Array | None]], carry: Any, count: int
-    ) -> tuple[Any, Array | None]:
+        self,
+        body: Callable[[Any, Any], tuple[Any, Any]],
+        carry: Any,
+        count: int,
+        *,
+        reverse: bool = False,
+    ) -> tuple[Any, Any]:
         """Run the body as one loop of the program, which holds it once however often it runs."""
-        return self._jax.lax.scan(body, carry, self.xp.arange(count, dtype=self.xp.int32))  # type: ignore[no-any-return]
+        check_count(count)
+        numbers = self.xp.arange(count, dtype=self.xp.int32)
+        return self._jax.lax.scan(body, carry, numbers, reverse=reverse)  # type: ignore[no-any-return]
+
+    def _add_at(self, x: Array, key: Any, values: Array) -> Array:
+        return x.at[key].add(values)
+
+    def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
+        """Return the sums of values with the same index, by XLA; one out of range makes a row NaN."""
+        in_range = (index >= 0) & (index < rows)
+        values = self.xp.where(in_range[:, None], values, self.xp.nan)
+        y = self.xp.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)
+        return y.at[self.xp.where(in_range, index, 0)].add(values)
+
+    def convolution(
+        self,
+        x: Array,
+        weight: Array,
+        stride: Sizes,
+        padding: tuple[tuple[int, int], ...],
+        dilation: Sizes,
+        groups: int = 1,
+    ) -> tuple[Array, Pullback]:
+        """Return a convolution by XLA, and its transposes for the backward pass."""
+        axes = "DHW"[3 - len(stride) :]
+        names = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+
+        def convolve(x: Array, weight: Array) -> Array:
+            return self._jax.lax.conv_general_dilated(
+                x, weight, stride, padding, rhs_dilation=dilation, dimension_numbers=names,
+                feature_group_count=groups,
+            )  # fmt: skip
+
+        def pullback(dy: Array, input_grad: bool = True) -> tuple[Array | None, Array]:
+            transpose = self._jax.linear_transpose
+            (dw,) = transpose(lambda w: convolve(x, w), weight)(dy)
+            return transpose(lambda x: convolve(x, weight), x)(dy)[0] if input_grad else None, dw
+
+        return convolve(x, weight), pullback
 
     def fetch(self, numbers: Any) -> Any:
         """Return numbers of a scan on the host."""

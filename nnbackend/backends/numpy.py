@@ -9,14 +9,16 @@ from typing import Any, ClassVar
 
 import array_api_compat.numpy
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from nnbackend.backends.base import Backend, Forward, register_namespace
 from nnbackend.backends.host import finite_on_host
+from nnbackend.backends.portable import Sizes, window_counts
 from nnbackend.backends.replay.prediction import RecordedForward
 from nnbackend.backends.replay.recorder import RecordedArray
 from nnbackend.backends.replay.replayed import ReplayedStep, See
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Batch, Namespace
+from nnbackend.core.types import Array, Batch, Namespace, Shape, State
 from nnbackend.errors import BackendUnavailableError
 
 _add: Any = np.add
@@ -135,7 +137,9 @@ class NumPyBackend(Backend):
         """Return what gathers rows in memory that it keeps."""
         return Gatherer()
 
-    def recorded(self, forward_on: Callable[[Any], Callable[[Any, Array], Array]]) -> Forward:
+    def recorded(
+        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
+    ) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""
         return RecordedForward(forward_on(self))
 
@@ -149,6 +153,56 @@ class NumPyBackend(Backend):
             result[done : done + len(part)] = part
             done += len(part)
         return result
+
+    def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
+        """Return numbers as a NumPy array, unless they are on another library's device."""
+        return x if self._owns(x) else super().host_view(x)
+
+    def take_rows(self, x: Array, rows: Array, out: Array | None = None) -> Array:
+        """Return rows by number; with ``out`` in its memory: new memory costs as much as the rows."""
+        if out is None:
+            return np.take(x, rows, axis=0)
+        out = out[: len(rows)]
+        if x.flags.c_contiguous:
+            # Told to raise an error, it would not write where the result goes.
+            return np.take(x, rows, axis=0, out=out, mode="clip")
+        out[...] = x[rows]  # `take` would copy all of x first
+        return out
+
+    def concat_rows(self, parts: Iterable[Array], rows: int | None = None) -> Array:
+        """Return arrays of successive rows as one; with ``rows``, put in their places as they come."""
+        if rows is None:
+            return super().concat_rows(parts)
+        result: Any = None
+        done = 0
+        for part in parts:
+            if result is None:
+                result = np.empty((rows, *part.shape[1:]), dtype=part.dtype)
+            result[done : done + len(part)] = part
+            done += len(part)
+        return result
+
+    def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+        window_counts(x.shape, size, stride, dilation)
+        spans = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+        axes = tuple(range(1, x.ndim - 1))
+        view = sliding_window_view(x, spans, axes)  # (rows, *starts, channels, *spans)
+        outer = tuple(slice(None, None, step) for step in stride)
+        inner = tuple(slice(None, None, step) for step in dilation)
+        return np.moveaxis(view[(slice(None), *outer, slice(None), *inner)], x.ndim - 1, -1)
+
+    def _zeros(self, shape: Shape, like: Array) -> Array:
+        return np.zeros_like(like, shape=shape)  # of a recorded array it is a recorded array
+
+    def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
+        """Return the sums of values with the same index, by ``add.at`` on a flat array."""
+        width = values.shape[1]
+        y = self._zeros((rows * width,), values)
+        # What is negative would count from the end; beyond the end NumPy raises an IndexError.
+        first = np.where(index < 0, rows, index) * np.asarray(width, dtype=np.intp)
+        places = first[:, None] + np.arange(width)
+        _add.at(y, np.reshape(places, (-1,)), np.reshape(values, (-1,)))
+        return np.reshape(y, (rows, width))
 
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""

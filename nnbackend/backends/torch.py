@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from nnbackend.backends.base import Backend
+import numpy as np
+
+from nnbackend.backends.base import Backend, Pullback
 from nnbackend.backends.cuda.tf32 import Both, TorchProducts
 from nnbackend.backends.library import import_library
 from nnbackend.backends.memory import Device, Memory
+from nnbackend.backends.portable import Sizes, window_counts, window_strides
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
@@ -62,6 +65,13 @@ class TorchBackend(Backend):
         """Return ``x`` as a NumPy array, which shares memory with a tensor on the CPU."""
         return x.detach().cpu().numpy()
 
+    def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
+        """Return numbers as a NumPy array; None from a GPU, and for bfloat16, which NumPy has not."""
+        if not isinstance(x, self._torch.Tensor):
+            return super().host_view(x)
+        seen = x.device.type == "cpu" and x.dtype != self._torch.bfloat16
+        return x.detach().numpy() if seen else None
+
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context without a tape, in which products are as precise as asked for."""
         return Both(self._torch.no_grad(), TorchProducts(self._torch, self.tf32))
@@ -69,6 +79,47 @@ class TorchBackend(Backend):
     def erf(self, x: Array) -> Array:
         """Return the error function, by torch's own."""
         return self._torch.special.erf(x)
+
+    def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
+        counts = window_counts(x.shape, size, stride, dilation)
+        shape = (x.shape[0], *counts, *size, x.shape[-1])
+        return x.as_strided(shape, window_strides(x.stride(), stride, dilation), x.storage_offset())
+
+    def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
+        """Return the sums of values with the same index, by torch's own function."""
+        y = self._torch.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)
+        return y.index_add_(0, index, values)
+
+    def convolution(
+        self,
+        x: Array,
+        weight: Array,
+        stride: Sizes,
+        padding: tuple[tuple[int, int], ...],
+        dilation: Sizes,
+        groups: int = 1,
+    ) -> tuple[Array, Pullback]:
+        """Return a convolution by torch, which sees channels first: its weights are transposed."""
+        aten, axes = self._torch.ops.aten, len(stride)
+        wide = self._torch.nn.functional.pad(x, (0, 0, *(n for p in reversed(padding) for n in p)))
+        wide = wide.movedim(-1, 1)
+        kernel = weight.movedim((-1, -2), (0, 1))
+        none = [0] * axes
+        settings = (stride, none, dilation, False, none, groups)
+        y = aten.convolution(wide, kernel, None, *settings)
+
+        def pullback(dy: Array, input_grad: bool = True) -> tuple[Array | None, Array]:
+            wanted = [input_grad, True, False]
+            dx, dw, _ = aten.convolution_backward(
+                dy.movedim(-1, 1), wide, kernel, None, *settings, wanted
+            )
+            if input_grad:
+                cuts = zip(padding, x.shape[1:-1], strict=True)
+                inside = tuple(slice(low, low + length) for (low, _), length in cuts)
+                dx = dx.movedim(1, -1)[(slice(None), *inside)]
+            return dx if input_grad else None, dw.movedim((0, 1), (-1, -2))
+
+        return y.movedim(1, -1), pullback
 
     def synchronize(self) -> None:
         """Wait for the device, where it is one that computes on its own."""

@@ -290,7 +290,8 @@ class Run:
         if found is None:
             return
         check_same_run(found, self.task())
-        self.network.load_state_dict(found.params)
+        state = {f"state.{name}": array for name, array in found.layer_state.items()}
+        self.network.load_state_dict({**found.params, **state})
         self.restore(found.state)
         state = found.state.get("optimizer")
         self.optimizer_state = None if state is None else self._on_device(state)

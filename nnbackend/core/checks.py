@@ -1,4 +1,4 @@
-"""Checks of sizes and hyperparameters, which end in plain ints and floats.
+"""Checks of sizes and hyperparameters, which return plain ints and floats.
 
 A NumPy number in their place would turn float32 arithmetic into float64 on some backends, and could not
 be written to a model file.
@@ -18,7 +18,7 @@ def check_size(name: str, value: Any) -> int:
     """Return ``value``, a whole number of at least 1 (also NumPy's), as an int.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``value`` is something else.
     """
     try:
         size = 0 if isinstance(value, bool) else operator.index(value)
@@ -33,7 +33,7 @@ def check_number(name: str, value: Any, low: float = -math.inf, high: float = ma
     """Return ``value``, a finite number with ``low <= value < high`` (also NumPy's), as a float.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``value`` is something else.
     """
     number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not low <= value < high:

@@ -43,12 +43,12 @@ def is_half(dtype: Any) -> bool:
 
 @cache
 def _is_half(kind: Any, dtype: Any) -> bool:
-    """Return it; the kind keeps dtypes of different libraries from being compared in the cache."""
+    """Return the answer of :func:`is_half`, cached; ``kind`` keeps dtypes of two libraries apart."""
     return str(dtype).rpartition(".")[2] in ("float16", "bfloat16")
 
 
 def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:
-    """Return the sum along an axis; of a type with 16 bits, in the dtype ``wide``."""
+    """Return the sum along an axis, accumulated in the dtype ``wide`` where ``x`` has 16 bits."""
     dtype = wide if is_half(x.dtype) else None
     return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 

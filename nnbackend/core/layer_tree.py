@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from nnbackend.core.types import Layer
+from nnbackend.core.random import ShapeGenerator
+from nnbackend.core.types import Layer, Shape, State
 
-__all__ = ["children", "map_layers", "weights_with"]
+__all__ = ["children", "init_state", "init_states", "is_stateful", "map_layers", "weights_with"]
 
 
 def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
@@ -66,6 +67,48 @@ def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[
     for name, child in children(layer):
         found += weights_with(attribute, child, f"{prefix}{name}.")
     return tuple(found)
+
+
+def is_stateful(layer: Layer) -> bool:
+    """Return whether a layer, or one inside it, has state: arrays that no optimizer trains."""
+    inside = [child for _, child in children(layer)]
+    composite = inside or hasattr(layer, "layers")  # a Sequential may be empty
+    return any(map(is_stateful, inside)) if composite else hasattr(layer, "init_state")
+
+
+def init_state(layer: Layer, input_shape: Shape) -> State:
+    """Return the initial state of a layer: NumPy arrays in float64 by name; {} if it has none.
+
+    A layer has state if it has a method ``init_state(input_shape)``. A layer with layers inside has
+    to have one if they do, for it alone knows the shapes of their inputs; see :func:`init_states`.
+
+    Raises:
+        TypeError: a layer inside has state, and the one around it does not say so.
+    """
+    if hasattr(layer, "init_state"):
+        return layer.init_state(input_shape)  # type: ignore[no-any-return]
+    for name, child in children(layer):
+        if is_stateful(child):
+            raise TypeError(
+                f"{type(layer).__name__} needs a method init_state(input_shape), for the layer {name} "
+                f"inside it ({type(child).__name__}) has state: return "
+                f"{{{name!r}: init_state(layer, shape_of_its_input)}}, by the name it has in "
+                "ctx.child(name); nnbackend.core.layer_tree has init_state"
+            )
+    return {}
+
+
+def init_states(named: Iterable[tuple[str, Layer]], input_shape: Shape) -> State:
+    """Return the initial state of layers, given by name, that run one after the other."""
+    named = list(named)
+    last = max((i for i, (_, layer) in enumerate(named) if is_stateful(layer)), default=-1)
+    states, shape = {}, input_shape
+    for name, layer in named[: last + 1]:
+        state = init_state(layer, shape)
+        if state:
+            states[name] = state
+        _, shape = layer.init(shape, ShapeGenerator((0, 0)))
+    return states
 
 
 def _attributes(layer: Layer) -> list[str]:

@@ -12,14 +12,17 @@ if TYPE_CHECKING:
     from nnbackend.core.random import Generator
 
 __all__ = [
+    "STATELESS",
     "Array",
     "Arrays",
     "Backward",
     "Batch",
+    "Carry",
     "Context",
     "Layer",
     "Namespace",
     "Params",
+    "RunData",
     "Shape",
     "State",
     "Step",
@@ -60,6 +63,10 @@ A layer without state has no entry, so the state of a network of such layers is 
 """
 
 
+STATELESS: State = {}
+"""The state of layers that have none."""
+
+
 class Batch(NamedTuple):
     """The rows of a training step, or of a block of steps.
 
@@ -72,6 +79,32 @@ class Batch(NamedTuple):
     x: Arrays
     y: Arrays
     weight: Array | None = None
+
+
+class RunData(NamedTuple):
+    """What is the same in all steps of a run: data of a compiled step, so that other runs share it.
+
+    Attributes:
+        key: the random key of forward passes; two ints, or an array for a compiler.
+        strength: the strength of the penalty on the loss of a batch.
+    """
+
+    key: Any
+    strength: Any
+
+
+class Carry(NamedTuple):
+    """What goes from one training step to the next.
+
+    Attributes:
+        storage: the parameters and the optimizer's arrays, as their layout keeps them.
+        state: the state of the layers.
+        data: what is the same in all steps of the run.
+    """
+
+    storage: Any
+    state: State
+    data: RunData
 
 
 class StepResult(NamedTuple):
@@ -88,12 +121,11 @@ class StepResult(NamedTuple):
     output: Array | None
 
 
-Step: TypeAlias = Callable[..., tuple[Any, StepResult]]
+Step: TypeAlias = Callable[..., tuple[Carry, StepResult]]
 """``step(carry, batch, scalars, number) -> (carry, result)``: one step of training.
 
-``carry`` is what goes from one step to the next (parameters, optimizer state, layer state),
-``batch`` a :class:`Batch`, ``scalars`` the optimizer's numbers for this step, and ``number`` counts
-the steps of the network's life.
+``carry`` is the :class:`Carry`, ``batch`` a :class:`Batch`, ``scalars`` the optimizer's
+numbers for this step, and ``number`` counts the steps of the network's life.
 """
 
 
@@ -112,7 +144,8 @@ class Context:
         state: the layer's own state by name, as :meth:`set_state` left it in this pass; ``{}`` for a
             layer without state.
         row_weight: how much each row of the batch counts, of shape (batch,); None: all count 1. Rows of
-            weight 0 may be padding: statistics over a batch must leave them out.
+            weight 0 may be padding: statistics over a batch must leave them out. All may be 0; the
+            state stays as it was then, but the output must be finite.
         first_row: the number of the batch's first row within the step's whole batch, which is not 0
             where several processes share a batch.
     """
@@ -161,6 +194,7 @@ class Context:
         state: State | None = None,
         row_weight: Array | None = None,
         first_row: Any = 0,
+        key: Any = None,
     ) -> None:
         """Begin a forward pass through the network that this is the context of.
 
@@ -169,7 +203,10 @@ class Context:
             state: the state of all layers; None: they have none.
             row_weight: how much each row counts; None: all count 1.
             first_row: the number of the batch's first row within the whole batch.
+            key: the random key; None: that of the last pass.
         """
+        if key is not None:
+            self._key = key
         self._step = step
         self._state: State = {} if state is None else state
         self._updates: dict[tuple[str, ...], State] = {}
@@ -209,21 +246,40 @@ class Context:
             own = own.get(name, {})
         return {**own, **root._updates.get(self._path, {})}
 
+    @property
+    def whole_state(self) -> State:
+        """The state of all layers as it was before the pass."""
+        return self._root._state
+
     def set_state(self, **arrays: Array) -> None:
         """Set arrays of the layer's state by name: ``ctx.set_state(mean=new_mean)``.
 
+        They are kept in the dtype of the state, which is wide in mixed precision.
+
         Raises:
             KeyError: the layer's ``init_state`` has no array of that name.
+            ValueError: an array has another shape than that of ``init_state``.
         """
         known = self.state
-        for name in arrays:
+        updates = self._root._updates.setdefault(self._path, {})
+        for name, array in arrays.items():
             if name not in known:
                 raise KeyError(f"set_state: init_state of this layer makes no {name!r}: {[*known]}")
-        self._root._updates.setdefault(self._path, {}).update(arrays)
+            old = known[name]
+            if tuple(array.shape) != tuple(old.shape):
+                raise ValueError(
+                    f"set_state: {name!r} has the shape {tuple(old.shape)}, got {tuple(array.shape)}"
+                )
+            updates[name] = array if array.dtype == old.dtype else self.xp.astype(array, old.dtype)
+
+    def restart(self) -> None:
+        """Begin the pass again, with the state that it began with."""
+        self._root._updates = {}
 
     def new_state(self) -> State:
         """Return the state of all layers after the pass: what was set, and the rest as it was."""
-        return _with_updates(self._root._state, (), self._root._updates)
+        root = self._root
+        return _with_updates(root._state, (), root._updates) if root._updates else root._state
 
     def note(self, name: str, value: Array) -> Array:
         """Return ``value``, and tell whoever observes the pass: ``z = ctx.note("z", x @ weight)``."""
@@ -231,6 +287,19 @@ class Context:
         if observer is not None:
             observer(self._path, name, value)
         return value
+
+    def set_observer(
+        self, observer: Callable[[tuple[str, ...], str, Array], None] | None
+    ) -> Callable[[tuple[str, ...], str, Array], None] | None:
+        """Hand what layers note to ``observer(path, name, value)``; return the observer before."""
+        root = self._root
+        before, root._observer = root._observer, observer
+        return before
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names of the contexts from the network's down to this one's."""
+        return self._path
 
     def child(self, name: str) -> Context:
         """Return the context of the layer ``name`` inside this one, with a key of its own."""
@@ -261,6 +330,10 @@ class Layer(Protocol):
 
     A layer holds no arrays. Its parameters are made by ``init`` and handed back to it by
     ``forward``; what ``backward`` needs lives in the closure that ``forward`` returns.
+
+    A layer with state (running means, which no optimizer trains) has a third method,
+    ``init_state(input_shape) -> State``: NumPy arrays in float64 by name. In a forward pass
+    it finds them in ``ctx.state`` and replaces them by ``ctx.set_state``.
     """
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:

@@ -88,7 +88,7 @@ class InputSpec:
     def _array(self, shape: Shape | None, takes: Any, limit: Any) -> ArraySpec:
         if takes not in _KINDS:
             raise ValueError(
-                f"a layer takes 'numbers' or 'indices' (its attribute takes), not {takes!r}"
+                f"a layer takes 'numbers' or 'indices', in its attribute takes, not {takes!r}"
             )
         if takes == "numbers":
             return ArraySpec(shape)

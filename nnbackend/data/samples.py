@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends.base import Backend, Forward
@@ -113,6 +113,10 @@ class Samples:
                 for a, take in zip(self.arrays, each, strict=True)
             )
         )
+
+    def packed(self, backend: Backend) -> Samples:
+        """Return the samples with inputs that rows are taken from fast: one after the other."""
+        return replace(self, x=map_arrays(backend.packed, self.x))
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""

@@ -16,7 +16,7 @@ from nnbackend.data.input_spec import arrange, is_tree, name_arrays
 from nnbackend.data.validate import bring_named, check_finite, check_range, hand_over
 from nnbackend.losses import LOSSES, Loss, trait
 
-__all__ = ["targets"]
+__all__ = ["takes_classes", "targets"]
 
 _FEW_CLASSES = 64  # of more, and of more than features, rows of 0 and a 1 would be too long
 
@@ -114,6 +114,11 @@ def targets(
     if kind.signs:
         array = _signs(array, near, name)
     return hand_over(array, given, y, backend)
+
+
+def takes_classes(loss: Loss) -> bool:
+    """Return whether targets of a loss may be class numbers."""
+    return _kind_of(loss).classes
 
 
 def _kind_of(loss: Loss) -> _Kind:

@@ -119,8 +119,10 @@ def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int
     _check_rows(tuple(array.shape), spec, name)
     if math.prod(array.shape) > 0:
         # Compared as Python's integers: 32 bits cannot hold every limit.
-        if xp is np and array.dtype.kind == "f" and not bool((array == np.floor(array)).all()):
-            raise _bad_index(array, array != np.floor(array), spec, name, first)
+        if xp is np and array.dtype.kind == "f":
+            whole = np.isfinite(array) & (array == np.floor(array))
+            if not bool(whole.all()):
+                raise _bad_index(array, ~whole, spec, name, first)
         if int(xp.min(array)) < 0 or int(xp.max(array)) >= spec.stop:
             host = array if xp is np else backend.to_numpy(array)
             raise _bad_index(host, (host < 0) | (host >= spec.stop), spec, name, first)

@@ -16,7 +16,7 @@ from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array
 from nnbackend.data.samples import Gather, Samples
 
-__all__ = ["HOST", "Home", "SparseSamples", "home_of", "to_host"]
+__all__ = ["HOST", "Home", "SparseSamples", "home_of", "on_host", "to_host"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Home:
         if backend.xp is self.xp and backend.device == self.device:
             return x
         return self.xp.asarray(backend.to_numpy(x), device=self.device)
+
+    def all_finite(self, x: Array) -> bool:
+        """Return whether no number of an array that is here is NaN or infinite."""
+        return self.backend("float32").all_finite(x)
 
     def from_host(self, x: Any) -> Array:
         """Return a NumPy array here; one of texts stays NumPy's."""
@@ -77,12 +81,27 @@ def to_host(x: Any) -> Any:
     return x if home.xp is None else home.backend("float32").to_numpy(x)
 
 
+def on_host(value: Any, backend: Backend | None) -> Any:
+    """Return nested arrays of a backend as copies of NumPy's; NumPy's own as they are."""
+    if isinstance(value, dict):
+        return {name: on_host(item, backend) for name, item in value.items()}
+    if isinstance(value, list):
+        return [on_host(item, backend) for item in value]
+    if backend is None or not hasattr(value, "dtype") or isinstance(value, np.ndarray):
+        return value
+    return np.array(backend.to_numpy(value))
+
+
 @dataclass(frozen=True)
 class SparseSamples(Samples):
     """Samples whose ``x`` is a sparse matrix of SciPy's; only the rows taken become dense.
 
     They are always taken in an order, so that no block is asked for as it is.
     """
+
+    def packed(self, backend: Backend) -> SparseSamples:
+        """Return the samples: the rows of the matrix are packed as it is."""
+        return self
 
     def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
         """Return the given rows, dense, in memory of their own."""

@@ -22,8 +22,8 @@ from sklearn.utils.validation import validate_data
 from nnbackend import losses
 from nnbackend.activations import Exponential, Identity, Sigmoid, Softmax
 from nnbackend.backends.base import Backend
-from nnbackend.core import functional
 from nnbackend.core.types import Array, Context
+from nnbackend.data.targets import takes_classes
 from nnbackend.estimators.arrays import home_of
 from nnbackend.estimators.losses import BinaryLogLoss, HalfPoisson, HalfSquaredError, LogLoss
 from nnbackend.losses import Loss
@@ -37,7 +37,6 @@ _OUTPUTS = {
     "logistic": Sigmoid(),
     "softmax": Softmax(),
 }
-_MANY_CLASSES = 64  # up to so many, or as many as features, targets are one-hot rows
 
 
 class _Head:
@@ -166,18 +165,11 @@ class ClassifierHead(ClassifierMixin, _Head):
             )
         return loss
 
-    def _network_target(self: Any, target: Any, backend: Backend) -> Array:
-        """Return targets on the backend: columns, one-hot rows, or class numbers if very many."""
-        if target.ndim == 2:
-            signs = self.loss != "log_loss" and (
-                losses.trait(losses.get(self.loss), "targets") == "signs"
-            )
-            return backend.asarray(2 * target - 1 if signs else target)
-        many = max(int(self.n_features_in_), _MANY_CLASSES)
-        numbers = backend.asarray(target, dtype=backend.xp.int32)
-        if self.n_outputs_ > many and self.loss == "log_loss":
-            return numbers
-        return functional.one_hot(numbers, self.n_outputs_, backend.dtype, backend.xp)
+    def _network_target(self: Any, target: Any, loss: Loss) -> Any:
+        """Return targets as a loss takes them that is not made for class numbers: as one-hot rows."""
+        if target.ndim == 1 and not takes_classes(loss):
+            return np.eye(self.n_outputs_)[target]
+        return target
 
     def _stratify(self, target: Any) -> Any:
         """Return the classes of the rows, if there are two of them; scikit-learn splits no others so."""
@@ -343,8 +335,8 @@ class RegressorHead(RegressorMixin, _Head):
             self.out_activation_ = names.get(absorbed, absorbed)
         return loss, self._output_activation()
 
-    def _network_target(self, target: Any, backend: Backend) -> Array:
-        return backend.asarray(target)
+    def _network_target(self, target: Any, loss: Loss) -> Any:
+        return target
 
     def _stratify(self, target: Any) -> Any:
         return None

@@ -45,6 +45,7 @@ class HalfPoisson:
     """
 
     absorbs: ClassVar[str] = "exponential"
+    targets: ClassVar[str] = "counts"
 
     def __call__(
         self, z: Array, target: Array, sample_weight: Array | None = None
@@ -63,6 +64,7 @@ class LogLoss:
     """Cross-entropy of ``softmax(z)`` with one-hot rows or class numbers: ``dz = (p - t) / samples``."""
 
     absorbs: ClassVar[str] = "softmax"
+    targets: ClassVar[str] = "classes"
 
     def __call__(
         self, z: Array, target: Array, sample_weight: Array | None = None
@@ -86,6 +88,7 @@ class BinaryLogLoss:
     """Cross-entropy of ``sigmoid(z)``, summed over outputs: ``dz = (p - t) / samples``."""
 
     absorbs: ClassVar[str] = "sigmoid"
+    targets: ClassVar[str] = "fractions"
 
     def __call__(
         self, z: Array, target: Array, sample_weight: Array | None = None

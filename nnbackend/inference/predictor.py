@@ -11,7 +11,7 @@ from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
-from nnbackend.core.types import Array, Arrays, Context, Layer, Params
+from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import computed
 
 __all__ = ["BATCH_ROWS", "batch_rows", "forward_in_batches", "forward_pass", "outputs_of"]
@@ -22,10 +22,12 @@ _FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 
 @cached_program
 def _forward_pass(backend: Backend, layers: Layer) -> Forward:
-    def forward_on(backend: Backend) -> Callable[[Params, Array], Array]:
-        ctx, network = Context(backend), computed(layers, backend)
+    def forward_on(backend: Backend) -> Callable[[Params, Array, State], Array]:
+        stateless, network = Context(backend), computed(layers, backend)
 
-        def forward(params: Params, x: Array) -> Array:
+        def forward(params: Params, x: Array, state: State) -> Array:
+            # Threads may run this on networks with other states.
+            ctx = Context(backend, state=state) if state else stateless
             return network.forward(params, x, ctx)[0]
 
         return forward
@@ -37,7 +39,7 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
 
 
 def forward_pass(layers: Layer, backend: Backend) -> Forward:
-    """Return the program of the forward pass outside training: ``forward(params, x) -> y``."""
+    """Return the program of the forward pass outside training: ``forward(params, x, state) -> y``."""
     return _forward_pass(backend, layers)
 
 

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnbackend.backends.base import Backend
-from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
-from nnbackend.layers import Dense, Sequential
+from nnbackend.core.layer_tree import children, map_layers
+from nnbackend.core.tree import arrays_in
+from nnbackend.core.types import Array, Layer, Shape
+from nnbackend.inspection.observe import Observed, Passage
+from nnbackend.layers import Dense
 from nnbackend.training.objective import Objective
 
 __all__ = ["Profile", "profiled"]
@@ -35,6 +37,16 @@ class _Times:
     backward: float = 0.0
     x: Shape = ()
     input_grad: bool = True
+
+    def add(self, passage: Passage) -> None:
+        """Add the seconds of a pass of training, forward or backward."""
+        if passage.grads is not None:
+            self.backward += passage.backward_seconds
+            self.input_grad = passage.dx is not None
+        elif passage.ctx.training:
+            self.calls += 1
+            self.forward += passage.forward_seconds
+            self.x = tuple(next(arrays_in(passage.x)).shape)
 
 
 @dataclass
@@ -124,11 +136,12 @@ def profiled(objective: Objective, backend: Backend) -> tuple[Objective, Profile
             "program; use the library's own profiler"
         )
     profile = Profile(backend)
-    layers = objective.layers.layers  # type: ignore[attr-defined]
-    profile.layers = [
-        _Times(f"{i} {type(layer).__name__}", layer) for i, layer in enumerate(layers)
-    ]
-    timed = [_Timed(times.layer, times, backend) for times in profile.layers]
+    times = {
+        name: _Times(f"{name} {type(layer).__name__}", layer)
+        for name, layer in children(objective.layers)
+    }
+    profile.layers = [*times.values()]
+    timed = map_layers(lambda name, layer: Observed(layer, name, times[name].add), objective.layers)
 
     def loss(*arguments: Any) -> tuple[Array, Array]:
         started = time.perf_counter()
@@ -138,39 +151,7 @@ def profiled(objective: Objective, backend: Backend) -> tuple[Objective, Profile
         return result
 
     loss.__wrapped__ = objective.loss  # type: ignore[attr-defined]  # what a checkpoint goes by
-    return dataclasses.replace(objective, layers=Sequential(timed), loss=loss), profile
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """A layer whose passes are measured."""
-
-    layer: Layer
-    times: _Times
-    backend: Backend
-
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        return self.layer.init(input_shape, rng)
-
-    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        times, backend = self.times, self.backend
-        started = time.perf_counter()
-        y, layer_backward = self.layer.forward(params, x, ctx)
-        backend.synchronize()
-        if ctx.training:
-            times.calls += 1
-            times.forward += time.perf_counter() - started
-            times.x = tuple(x.shape)
-
-        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-            started = time.perf_counter()
-            result = layer_backward(dy, input_grad=input_grad)
-            backend.synchronize()
-            times.backward += time.perf_counter() - started
-            times.input_grad = input_grad
-            return result
-
-        return y, backward
+    return dataclasses.replace(objective, layers=timed, loss=loss), profile
 
 
 def _floor(times: _Times, backend: Backend) -> float:

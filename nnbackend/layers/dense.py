@@ -88,10 +88,11 @@ class Dense:
             z += params["bias"]
         if not flat:
             z = xp.reshape(z, (*shape[:-1], self.out_features))
+        ctx.note("z", z)
         y, activation_backward = self.activation(z, ctx)  # type: ignore[operator,misc]
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-            dz = activation_backward(dy)
+            dz = ctx.note("dz", activation_backward(dy))
             rows_dz = dz if flat else _rows(dz, xp)
             grads = {"weight": rows_x.T @ rows_dz}
             if self.bias:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
+from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
 from nnbackend.layers.base import register_layer
 from nnbackend.layers.sequential import Sequential
 
@@ -41,6 +41,10 @@ class Residual:
                 f"{input_shape} to {shape}"
             )
         return params, shape
+
+    def init_state(self, input_shape: Shape) -> State:
+        """Return the state of the layers that have one, by their names."""
+        return Sequential(self.layers).init_state(input_shape)
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``x + f(x)``."""

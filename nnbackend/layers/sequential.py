@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nnbackend.core.layer_tree import init_states
 from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
+from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
 from nnbackend.layers.base import check_layer, not_a_pair, register_layer
 
 __all__ = ["Sequential", "run", "runs_in_order"]
@@ -50,6 +51,10 @@ class Sequential:
                 wanted = "init returns (params, output_shape)"
                 raise not_a_pair(found, layer, str(i), wanted) from None
         return params, shape
+
+    def init_state(self, input_shape: Shape) -> State:
+        """Return the state of the layers that have one, by their names."""
+        return init_states(self._named, input_shape)  # type: ignore[attr-defined]
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order."""

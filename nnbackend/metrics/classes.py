@@ -10,7 +10,7 @@ from nnbackend.core.checks import check_number, check_size
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import unknown_name
 from nnbackend.metrics.base import METRICS
-from nnbackend.metrics.outputs import ClassMetric, ClassOutputs, read
+from nnbackend.metrics.outputs import ClassMetric, ClassOutputs, read_rows
 
 __all__ = [
     "F1",
@@ -270,7 +270,7 @@ def confusion_matrix(
     """
     if threshold is not None:
         threshold = check_number("threshold", threshold)
-    answers = read(prediction, target, sample_weight, outputs, threshold)
+    answers = read_rows(prediction, target, sample_weight, outputs, threshold)
     _check_single_answer(answers, "a confusion matrix")
     xp = answers.xp
     if bool(xp.any(xp.isnan(prediction))):

@@ -29,7 +29,7 @@ from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.errors import unknown_name
 from nnbackend.losses import Loss, trait
 
-__all__ = ["OUTPUTS", "ClassMetric", "ClassOutputs", "outputs_of", "read"]
+__all__ = ["OUTPUTS", "ClassMetric", "ClassOutputs", "outputs_of", "read_rows"]
 
 OUTPUTS = {
     "sigmoid": 0.5,
@@ -148,7 +148,7 @@ class ClassOutputs:
         return xp.sum(xp.astype(which, self.scores.dtype) * weight, axis=axis)
 
 
-def read(
+def read_rows(
     prediction: Array,
     target: Array,
     sample_weight: Array | None = None,
@@ -158,9 +158,9 @@ def read(
     """Return predictions and targets as rows.
 
     Args:
-        prediction: shape (rows, ..., outputs), or (rows,) for a single output.
-        target: of the same shape, or class numbers of shape (rows, ...).
-        sample_weight: shape (rows,).
+        prediction: outputs of shape (rows, ..., outputs), or (rows,) for a single output.
+        target: targets of the same shape, or class numbers of shape (rows, ...).
+        sample_weight: how much each row counts, of shape (rows,); None: all count 1.
         outputs: what an output means; None: ``"sigmoid"`` for one output, ``"softmax"`` for several.
         threshold: an output above it is positive, and each output is a binary answer of its own; None:
             the threshold that ``outputs`` implies.
@@ -176,8 +176,22 @@ def read(
             f"prediction must hold the outputs of a network, and not class numbers (got "
             f"{prediction.dtype}); as outputs these are one-hot rows"
         )
-    rows = int(prediction.shape[0])
     width = 1 if len(prediction.shape) == 1 else int(prediction.shape[-1])
+    outputs, threshold = _resolve_meaning(outputs, threshold, width)
+    scores = xp.reshape(prediction, (-1, width))
+    rows, count = int(prediction.shape[0]), int(scores.shape[0])
+    target = _target_rows(target, prediction, threshold, width)
+    if sample_weight is not None and count != rows:
+        sample_weight = xp.reshape(
+            xp.broadcast_to(sample_weight[:, None], (rows, count // rows)), (count,)
+        )
+    return ClassOutputs(scores, target, sample_weight, outputs, threshold)
+
+
+def _resolve_meaning(
+    outputs: str | None, threshold: float | None, width: int
+) -> tuple[str, float | None]:
+    """Return the meaning and the threshold of ``width`` outputs."""
     outputs = outputs or ("sigmoid" if width == 1 else "softmax")
     if outputs not in OUTPUTS:
         raise unknown_name("meaning of outputs", outputs, OUTPUTS)
@@ -186,29 +200,27 @@ def read(
         raise ValueError(
             f"outputs={outputs!r} means one of several classes, but there is one output"
         )
-    scores = xp.reshape(prediction, (-1, width))
-    count = int(scores.shape[0])
-    if math.prod(target.shape) == count * width and (
-        tuple(target.shape) == tuple(prediction.shape) or width == 1
-    ):
-        target = xp.reshape(target, (count, width))
+    return outputs, threshold
+
+
+def _target_rows(target: Array, prediction: Array, threshold: float | None, width: int) -> Array:
+    """Return targets of shape (rows, width), or class numbers of shape (rows,)."""
+    xp, shape = namespace(prediction), tuple(prediction.shape)
+    same = tuple(target.shape) == shape
+    if math.prod(target.shape) == math.prod(shape) and (same or width == 1):
+        target = xp.reshape(target, (-1, width))
         if threshold is not None and bool(xp.any((target > 1) | (target < -1))):
             raise ValueError(
                 "target must hold 1 and 0 (or -1) for each output: this is a metric of classes; "
                 "for numbers there are r2, rmse, mae"
             )
-    elif threshold is None and tuple(target.shape) == tuple(prediction.shape[:-1]):
-        target = _class_numbers(xp.reshape(target, (count,)), width, xp)
-    else:
-        raise ValueError(
-            "prediction and target must have the same shape, or the target be class numbers of shape "
-            f"{tuple(prediction.shape[:-1])}; got {tuple(prediction.shape)} and {tuple(target.shape)}"
-        )
-    if sample_weight is not None and count != rows:
-        sample_weight = xp.reshape(
-            xp.broadcast_to(sample_weight[:, None], (rows, count // rows)), (count,)
-        )
-    return ClassOutputs(scores, target, sample_weight, outputs, threshold)
+        return target
+    if threshold is None and tuple(target.shape) == shape[:-1]:
+        return _class_numbers(xp.reshape(target, (-1,)), width, xp)
+    raise ValueError(
+        "prediction and target must have the same shape, or the target be class numbers of shape "
+        f"{shape[:-1]}; got {shape} and {tuple(target.shape)}"
+    )
 
 
 def _class_numbers(target: Array, classes: int, xp: Namespace) -> Array:
@@ -258,7 +270,7 @@ class ClassMetric:
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Any:
         xp = namespace(prediction)
         threshold = getattr(self, "threshold", None)
-        answers = read(prediction, target, sample_weight, self.outputs, threshold)
+        answers = read_rows(prediction, target, sample_weight, self.outputs, threshold)
         self.check(answers.width)
         if bool(xp.any(xp.isnan(prediction))):
             return math.nan

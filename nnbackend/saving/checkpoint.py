@@ -1,9 +1,10 @@
 """Checkpoints: a training run in a file, from which it goes on as if nothing had happened.
 
 A checkpoint is a safetensors file. It holds the network as a model file does, so that
-:func:`nnbackend.load` reads it too, with the parameters under ``network/...``; and the state of the
-run: plain data as JSON in an entry of the header, and its arrays (the optimizer's, those of callbacks,
-what came of an epoch so far) as further tensors. A checksum over both tells a damaged file.
+:func:`nnbackend.load` reads it too, with the parameters under ``network/...`` and the layers' state
+under ``state/...``; and the state of the run: plain data as JSON in an entry of the header, and its
+arrays (the optimizer's, those of callbacks, what came of an epoch so far) as further tensors. A
+checksum over both tells a damaged file.
 
 The order of an epoch is a function of seed and epoch number, a dropout mask one of seed, layer and step
 number. So the numbers of the epoch and the step are all the random state there is.
@@ -43,11 +44,13 @@ class Checkpoint:
     Attributes:
         path: the file.
         params: the parameters by dotted name, NumPy's arrays.
+        layer_state: the state of the layers by dotted name, NumPy's arrays.
         state: of the run, with NumPy's arrays in it.
     """
 
     path: Path
     params: Mapping[str, Any]
+    layer_state: Mapping[str, Any]
     state: Mapping[str, Any]
 
 
@@ -56,7 +59,7 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
 
     Args:
         path: the file.
-        network: whose description it holds.
+        network: whose description and layers' state it holds.
         params: its parameters.
         state: nested dictionaries and lists of plain data and arrays.
 
@@ -66,6 +69,7 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
     """
     host = network.backend.to_numpy
     tensors = {model_file.PARAMETERS + n: host(p) for n, p in flatten(params).items()}
+    tensors |= {model_file.STATE + n: host(a) for n, a in flatten(network.state).items()}
     plain = _without_arrays({"format": _FORMAT, **state}, tensors, host)
     text = json.dumps(plain)
     header = {
@@ -108,7 +112,11 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         state = _with_arrays(plain, tensors)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
-    return Checkpoint(file, model_file.select_prefix(tensors, model_file.PARAMETERS), state)
+    params, layer_state = (
+        model_file.select_prefix(tensors, prefix)
+        for prefix in (model_file.PARAMETERS, model_file.STATE)
+    )
+    return Checkpoint(file, params, layer_state, state)
 
 
 def files(directory: str | os.PathLike[str]) -> list[Path]:

@@ -19,12 +19,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
 from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes
 from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Params
+from nnbackend.core.types import Params, State
 from nnbackend.core.version import __version__
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import Sequential
@@ -43,6 +44,9 @@ CHECKPOINT = "checkpoint"
 PARAMETERS = "network/"
 """What the names of parameters begin with in a checkpoint, which holds other tensors too."""
 
+STATE = "state/"
+"""What the names of the layers' state begin with, in models and checkpoints: ``state/0.mean``."""
+
 
 def save(network: Network, path: str | os.PathLike[str]) -> Path:
     """Write a network's weights and description to ``path``, whole or not at all.
@@ -53,6 +57,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
         OSError: the file cannot be written.
     """
     tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
+    tensors |= {STATE + n: network.to_numpy(a) for n, a in flatten(network.state).items()}
     return write(path, tensors, {HEADER: describe_network(network)})
 
 
@@ -90,6 +95,7 @@ class SavedNetwork:
         layers: the layers.
         input_shape: the shape of one row, or a tree of shapes.
         params: the parameters, nested, NumPy arrays.
+        state: the state of the layers, nested, NumPy arrays.
         seed: the network's seed.
         precision: what it computed in.
         frozen: the dotted names of the frozen parameters.
@@ -99,6 +105,7 @@ class SavedNetwork:
     layers: Sequential
     input_shape: Shapes
     params: Params
+    state: State
     seed: int
     precision: Precision
     frozen: list[str]
@@ -119,7 +126,7 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
         raise IsADirectoryError(f"{file} is a folder, not a model file")
     try:
         description, tensors = _read_description(file)
-        layers, input_shape, params = _rebuild_layers(description, tensors)
+        layers, input_shape, params, state = _rebuild_layers(description, tensors)
         metadata = description.get("metadata", {})
         if not isinstance(metadata, dict):
             raise ModelFileError("its metadata is not a table")
@@ -127,11 +134,11 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
         frozen = _read_frozen(description, params)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
-    return SavedNetwork(layers, input_shape, params, seed, precision, frozen, metadata)
+    return SavedNetwork(layers, input_shape, params, state, seed, precision, frozen, metadata)
 
 
 def _read_description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the description and the parameters in a file of a network, or in a checkpoint."""
+    """Return the description and the tensors of the network in a model file or a checkpoint."""
     header, tensors = read(file)
     description = parse_entry(header, HEADER)
     if description.get("format") != _FORMAT:
@@ -140,7 +147,8 @@ def _read_description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{_FORMAT}; it was written by version {description.get('version')!r}"
         )
     if CHECKPOINT in header:
-        tensors = select_prefix(tensors, PARAMETERS)
+        state = {name: tensor for name, tensor in tensors.items() if name.startswith(STATE)}
+        tensors = select_prefix(tensors, PARAMETERS) | state
     return description, tensors
 
 
@@ -189,17 +197,19 @@ def _refuse_constant(name: str) -> None:
 
 def _rebuild_layers(
     description: dict[str, Any], tensors: dict[str, Any]
-) -> tuple[Sequential, Shapes, Params]:
-    """Return layers, input shape and parameters, all checked against each other."""
+) -> tuple[Sequential, Shapes, Params, State]:
+    """Return layers, input shape, parameters and state, all checked against each other."""
     layers = rebuild(description.get("network"))
     if not isinstance(layers, Sequential):
         raise ModelFileError("it describes no network")
     shape = _read_shape(description)
     try:
         expected, _ = layers.init(shape, ShapeGenerator((0, 0)))
+        state = init_state(layers, shape)
     except (ValueError, TypeError, MemoryError, OverflowError) as error:
         raise ModelFileError(f"its layers do not fit together: {error}") from error
-    shapes = {name: tuple(value.shape) for name, value in flatten(expected).items()}
+    arrays = flatten(expected) | {STATE + name: array for name, array in flatten(state).items()}
+    shapes = {name: tuple(value.shape) for name, value in arrays.items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if shapes != found:
         wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
@@ -208,7 +218,8 @@ def _rebuild_layers(
         )
     if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
         raise ModelFileError("its tensors are not floating-point numbers")
-    return layers, shape, unflatten(tensors, expected)
+    params = unflatten(tensors, expected)
+    return layers, shape, params, unflatten(tensors, state, STATE)
 
 
 def _read_shape(description: dict[str, Any]) -> Shapes:

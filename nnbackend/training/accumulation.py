@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Array, Context, Layer, Params
+from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
+from nnbackend.core.types import Array, Batch, Context, Layer, Params, State
 from nnbackend.losses import Loss
 
 __all__ = ["Parts", "accumulate_gradients", "gradients"]
@@ -41,16 +41,14 @@ def gradients(
     layers: Layer,
     loss: Loss,
     params: Params,
-    x: Array,
-    y: Array,
-    weight: Array | None,
+    batch: Batch,
     ctx: Context,
-) -> tuple[Array, Array, Params]:
-    """Return the loss of a batch, the output and the gradients of the parameters."""
-    prediction, backward = layers.forward(params, x, ctx)
-    value, dy = _value_and_gradient(loss, prediction, y, weight)
+) -> tuple[Array, Array, Params, State]:
+    """Return the loss of a batch, the output, the gradients of the parameters, and the new state."""
+    prediction, backward = layers.forward(params, batch.x, ctx)
+    value, dy = _value_and_gradient(loss, prediction, batch.y, batch.weight)
     _, grads = backward(dy, input_grad=False)
-    return value, prediction, grads
+    return value, prediction, grads, _new_state(ctx)
 
 
 def accumulate_gradients(
@@ -59,56 +57,66 @@ def accumulate_gradients(
     layers: Layer,
     loss: Loss,
     params: Params,
-    x: Array,
-    y: Array,
-    weight: Array | None,
+    batch: Batch,
     ctx: Context,
-) -> tuple[Array, Array | None, Params]:
+) -> tuple[Array, Array | None, Params, State]:
     """Return what :func:`gradients` does, computed one part after the other.
 
     Part ``m`` of step ``t`` draws the random numbers of step ``t * parts.count + m``, so that each has
-    dropout masks of its own. The output is None unless it is ``watched``.
+    dropout masks of its own, and finds the state that the part before it left. The output is None
+    unless it is ``watched``.
     """
-    xp, size, rows = ctx.xp, parts.rows, x.shape[0]
-    first_number, total = ctx.step * parts.count, rows
-    if weight is not None:
-        total = xp.sum(weight)
+    xp, size, rows = ctx.xp, parts.rows, count_rows(batch.x)
+    first_number, first_row, total = ctx.step * parts.count, ctx.first_row, rows
+    if batch.weight is not None:
+        total = xp.sum(batch.weight)
         total = xp.where(total > 0.0, total, xp.ones_like(total))  # all weights 0: no gradient
 
-    def part(number: Any, x: Array, y: Array, weight: Array | None) -> Any:
-        """Return what a part adds to loss and gradients, and its output."""
-        ctx.step = first_number + number
-        prediction, backward = layers.forward(params, x, ctx)
-        value, dy = _value_and_gradient(loss, prediction, y, weight)
-        share = (x.shape[0] if weight is None else xp.sum(weight)) / total
-        _, grads = backward(dy * share, input_grad=False)
-        return (value * share, grads), prediction if watched else None
+    def part(number: Any, batch: Batch, state: State) -> Any:
+        """Return what a part adds to loss and gradients, with the new state, and its output."""
+        ctx.start_pass(first_number + number, state, batch.weight, first_row)
+        prediction, backward = layers.forward(params, batch.x, ctx)
+        value, dy = _value_and_gradient(loss, prediction, batch.y, batch.weight)
+        share = (count_rows(batch.x) if batch.weight is None else xp.sum(batch.weight)) / total
+        _, grads = backward(map_arrays(lambda d: d * share, dy), input_grad=False)
+        return (value * share, grads), _new_state(ctx), prediction if watched else None
 
-    def cut(start: int, stop: int) -> Any:
-        return (None if a is None else a[start:stop, ...] for a in (x, y, weight))
+    def cut(start: int, stop: int) -> Batch:
+        return slice_rows(batch, start, stop)  # type: ignore[no-any-return]
 
     whole = rows // size  # parts of full size
-    sums, output = part(0, *cut(0, min(size, rows)))
+    sums, state, output = part(0, cut(0, min(size, rows)), ctx.whole_state)
     outputs = [output]
     if whole > 1:  # as one loop, which a compiler need not unroll
-        middle = [
-            None if a is None else xp.reshape(a, (whole - 1, size, *a.shape[1:]))
-            for a in cut(size, whole * size)
-        ]
+        middle = map_arrays(
+            lambda a: xp.reshape(a, (whole - 1, size, *a.shape[1:])), cut(size, whole * size)
+        )
 
-        def add(sums: Any, i: Any) -> Any:
-            more, output = part(i + 1, *(None if a is None else a[i, ...] for a in middle))
-            return _added(sums, more), output
+        def add(carry: Any, i: Any) -> Any:
+            sums, state = carry
+            more, state, output = part(i + 1, map_arrays(lambda a: a[i, ...], middle), state)
+            return (_added(sums, more), state), output
 
-        sums, stacked = ctx.backend.loop(add, sums, whole - 1)
+        (sums, state), stacked = ctx.backend.loop(add, (sums, state), whole - 1)
         if watched:
-            outputs.append(xp.reshape(stacked, ((whole - 1) * size, *stacked.shape[2:])))  # type: ignore[union-attr]
+            flat = (whole - 1) * size
+            outputs.append(map_arrays(lambda o: xp.reshape(o, (flat, *o.shape[2:])), stacked))
     if 0 < whole * size < rows:
-        more, output = part(whole, *cut(whole * size, rows))
+        more, state, output = part(whole, cut(whole * size, rows), state)
         sums = _added(sums, more)
         outputs.append(output)
     value, grads = sums
-    return value, xp.concat(outputs) if watched else None, grads
+    joined = map_arrays(lambda *same: xp.concat(list(same)), *outputs)
+    return value, joined if watched else None, grads, state
+
+
+def _new_state(ctx: Context) -> State:
+    """Return the state after a pass; rows that all have weight 0, as padding has, leave it as it was."""
+    old, new, weight = ctx.whole_state, ctx.new_state(), ctx.row_weight
+    if weight is None or not old:
+        return new
+    counts = ctx.xp.sum(weight) > 0.0
+    return tree_map(lambda a, b: ctx.xp.where(counts, a, b), new, old)
 
 
 def _value_and_gradient(
@@ -127,10 +135,11 @@ def _value_and_gradient(
             "a loss returns its value and the gradient at the prediction, (value, dy); "
             f"{_called(loss)} returned {type(found).__name__}"
         ) from None
-    if dy.shape != prediction.shape:
+    wanted, got = (map_arrays(lambda a: tuple(a.shape), tree) for tree in (prediction, dy))
+    if wanted != got:
         raise ValueError(
             f"the gradient that {_called(loss)} returns must have the prediction's shape "
-            f"{tuple(prediction.shape)}, got {tuple(dy.shape)}"
+            f"{wanted}, got {got}"
         )
     return value, dy
 

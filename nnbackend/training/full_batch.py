@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
-from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Array, Context, Layer, Params
+from nnbackend.core.tree import flatten, tree_map, unflatten
+from nnbackend.core.types import Array, Batch, Context, Layer, Params
 from nnbackend.data.samples import Samples
 from nnbackend.errors import DivergenceError
 from nnbackend.losses import Loss
@@ -21,9 +21,10 @@ from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
 from nnbackend.regularizers import Terms, penalized
 from nnbackend.training.accumulation import gradients
 from nnbackend.training.loop import Loop
+from nnbackend.training.objective import Objective
 from nnbackend.training.trainer import Trainer
 
-__all__ = ["FullBatchLoop"]
+__all__ = ["FullBatchFunction", "FullBatchLoop"]
 
 _SAME = 1e-5  # share by which the loss may differ between two passes, on a GPU for instance
 
@@ -45,10 +46,16 @@ class FullBatchLoop(Loop):
                 f"L-BFGS takes all rows in each step: give batch_size=None (it is {self._size}, and "
                 f"there are {self._count} rows)"
             )
+        if trainer.state:
+            raise ValueError(
+                "L-BFGS compares losses of the same network, and layers with state (running means) "
+                "change from pass to pass: take another optimizer"
+            )
         if trainer.accumulate > 1:
             raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
         scipy_minimize()
-        self._function = _Function(trainer, self._samples)
+        where = trainer.backend, trainer.params, trainer.seed
+        self._function = FullBatchFunction(trainer.objective, *where, self._samples)
         self._function.check_same_each_time()
 
     def _epochs(self) -> None:
@@ -91,7 +98,7 @@ class FullBatchLoop(Loop):
             self._iterated(function.parameters(x), loss, begun)
             return run.goes_on
 
-        start, done = function.start(), len(run.history)
+        start, done = function.vector(self._trainer.params), len(run.history)
         reason = solver.minimize(evaluated, start, run.epochs - done, each)
         if run.goes_on and len(run.history) == done == 0:
             each(start, function(start).loss)  # converged before it began: a history all the same
@@ -157,42 +164,66 @@ def _wall(x: Any, last: _Point) -> tuple[float, Any]:
     return last.loss + height, way * (height / float(way @ way))
 
 
-class _Function:
-    """The loss and its gradient as a function of all parameters in one vector on the host."""
+class FullBatchFunction:
+    """The loss of all rows and its gradient as a function of all parameters in one vector on the host.
 
-    def __init__(self, trainer: Trainer, samples: Samples) -> None:
-        self._trainer = trainer
-        self._backend = backend = trainer.backend
-        objective, seed = trainer.objective, trainer.seed
+    Args:
+        objective: the loss.
+        backend: what computes it, in its dtype.
+        params: the parameters; they say how others are nested.
+        seed: the random seed of the layers.
+        samples: the rows.
+        names: the dotted names of the parameters in their order in the vector; None: as they are nested.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        backend: Backend,
+        params: Params,
+        seed: int,
+        samples: Samples,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self._backend, self._params, self._row_penalty = backend, params, objective.row_penalty
         self._key: Any = random.forward_key(seed)
         if backend.static_shapes:
             self._key = random.forward_key_array(seed)
-        self._rows = samples.x, samples.y, samples.learned().weight
+        weight = samples.learned().weight
+        self._rows = samples.x, samples.y, weight
+        self._total = len(samples) if weight is None else float(backend.xp.sum(weight))
         self._program = _program(backend, objective.layers, objective.loss, objective.penalties)
-        self._shapes = {name: p.shape for name, p in flatten(trainer.params).items()}
+        named = flatten(params)
+        self._shapes = {name: tuple(named[name].shape) for name in names or named}
 
     def __call__(self, x: Any, number: int = 0) -> _Point:
         """Return loss and gradient at a vector."""
-        value, grads = self._program(self.parameters(x), *self._rows, self._key, number)
-        return _Point(x, float(value), self._vector(grads))
+        params = self.parameters(x)
+        value, grads = self._program(params, *self._rows, self._key, number)
+        if self._row_penalty is not None:
+            value, grads = self._row_penalty.add_to(value, grads, params, self._total)
+        return _Point(x, float(value), self.vector(grads))
 
-    def start(self) -> Any:
-        """Return the parameters as they are, as a vector."""
-        return self._vector(self._trainer.params)
+    def arrays(self, x: Any) -> Params:
+        """Return views of a vector, nested as parameters are."""
+        ends = np.cumsum([math.prod(shape) for shape in self._shapes.values()])
+        parts = zip(self._shapes.items(), np.split(x, ends[:-1]), strict=True)
+        named = {name: part.reshape(shape) for (name, shape), part in parts}
+        return unflatten(named, self._params)
 
     def parameters(self, x: Any) -> Params:
         """Return a vector as named parameters on the backend, copies all of them."""
-        ends = np.cumsum([math.prod(shape) for shape in self._shapes.values()])
-        parts = np.split(x.astype(self._backend.dtype_name), ends[:-1])
-        named = {
-            name: self._backend.asarray(part.reshape(shape))
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
-        return unflatten(named, self._trainer.params)
+        return tree_map(self._backend.asarray, self.arrays(x.astype(self._backend.dtype_name)))
+
+    def vector(self, tree: Params) -> Any:
+        """Return named arrays as one vector on the host, in float64."""
+        named = flatten(tree)  # by name: a compiler may return them in another order
+        host = [self._backend.to_numpy(named[name]) for name in self._shapes]
+        return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in host])
 
     def check_same_each_time(self) -> None:
         """Refuse a loss with chance in it: a line search would compare different functions."""
-        start = self.start()
+        start = self.vector(self._params)
         first, second = self(start, 0).loss, self(start, 1).loss
         both = math.isfinite(first) and math.isfinite(second)  # else the first iteration says so
         if both and not math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME * 1e-3):
@@ -200,12 +231,6 @@ class _Function:
                 f"the loss of the same rows is {first:g} once and {second:g} the next time: L-BFGS "
                 "needs a network without dropout or other noise"
             )
-
-    def _vector(self, tree: Params) -> Any:
-        """Return named arrays as one vector on the host, in float64."""
-        named = flatten(tree)  # by name: a compiler may return them in another order
-        host = [self._backend.to_numpy(named[name]) for name in self._shapes]
-        return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in host])
 
 
 @cached_program
@@ -221,7 +246,7 @@ def _program(
         params: Params, x: Array, y: Array, weight: Array | None, key: Any, number: Any
     ) -> tuple[Array, Params]:
         ctx = Context(backend, True, key, number)
-        value, _, grads = gradients(layers, loss, params, x, y, weight, ctx)
+        value, _, grads, _ = gradients(layers, loss, params, Batch(x, y, weight), ctx)
         return penalized(penalties, params, value, grads)
 
     return backend.compile(program)

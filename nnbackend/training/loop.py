@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from nnbackend.callbacks import Callback, Run
 from nnbackend.core import random
 from nnbackend.core.history import History
-from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.tree import arrays_in, flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
@@ -44,6 +43,11 @@ class Loop:
         publish: makes the parameters in training visible; called before callbacks are.
         network: what callbacks are shown.
         epochs: how many, counted from the start of the whole run.
+        order: the rows of each epoch in their order, from the epoch's number; None: ``shuffle`` says.
+            It is asked once for each epoch, in turn.
+        evaluate: the figures on the validation data, which the history calls ``validation_...``; None:
+            the loss and the metrics.
+        check_finite: whether a loss or parameters that are not finite end the run with an error.
     """
 
     def __init__(
@@ -59,18 +63,23 @@ class Loop:
         publish: Callable[[], None],
         network: Any,
         epochs: int,
+        order: Callable[[int], np.ndarray[Any, Any]] | None = None,
+        evaluate: Callable[[Samples | BatchStream], dict[str, float]] | None = None,
+        check_finite: bool = True,
     ) -> None:
         self._trainer = trainer
+        self._order, self._evaluate, self._check_finite = order, evaluate, check_finite
         self._feed: BatchStream | None = None
         steps: int | None
         if isinstance(samples, Samples):
             self._count = len(samples if rows is None else rows)
             self._size = min(batch_size or self._count, self._count)
-            if rows is not None and self._size == self._count:  # every step takes them all
+            every_step_takes_all = self._size == self._count and order is None
+            if rows is not None and every_step_takes_all:
                 samples, rows = samples.take(rows, trainer.backend), None
             self._shuffle = shuffle and self._size < self._count
-            if self._shuffle or rows is not None:
-                samples = replace(samples, x=trainer.backend.packed(samples.x))
+            if self._shuffle or rows is not None or order is not None:
+                samples = samples.packed(trainer.backend)
             self._samples, self._rows = samples, rows
             steps = math.ceil(self._count / self._size)
         else:
@@ -132,6 +141,14 @@ class Loop:
             misfit = self._trainer.misfit(state["optimizer"])
         if misfit:
             raise ModelFileError(f"{found.path} cannot be resumed from: its optimizer's {misfit}")
+        shapes, own = (
+            {name: tuple(a.shape) for name, a in arrays.items()}
+            for arrays in (found.layer_state, flatten(self._trainer.state))
+        )
+        if shapes != own:
+            raise ModelFileError(
+                f"{found.path} cannot be resumed from: its layers' state is not this network's"
+            )
         if state["batch"] and state.get("so_far") is None:
             raise ModelFileError(
                 f"{found.path} cannot be resumed from: its batch is {state['batch']}, and what came "
@@ -199,7 +216,10 @@ class Loop:
         if not run.at_once:
             one = self._held if self._feed is None else self._streamed
             figures = one(each_block if run.listening else None)
-        if not (math.isfinite(figures.get("loss", 0.0)) and trainer.finite()):
+        finite = not self._check_finite or (
+            math.isfinite(figures.get("loss", 0.0)) and trainer.finite()
+        )
+        if not finite:
             if not run.at_once:
                 raise_divergence(trainer, self._good, run.epoch, run.history)
             trainer.restore(self._good)
@@ -213,8 +233,10 @@ class Loop:
     def _held(self, each_block: Callable[[int], bool] | None) -> dict[str, float]:
         """Do one epoch on samples that lie in memory."""
         trainer, order = self._trainer, self._rows
-        if self._shuffle:
-            epoch = self._run.first_epoch + self._run.epoch
+        epoch = self._run.first_epoch + self._run.epoch
+        if self._order is not None:
+            order = self._order(epoch)
+        elif self._shuffle:
             order = random.permutation(trainer.seed, self._count, "order", epoch)
             order = order if self._rows is None else self._rows[order]
         block_rows = None if self._interval is None else self._interval * self._size
@@ -238,6 +260,8 @@ class Loop:
 
     def _validated(self, validation: Samples | BatchStream) -> dict[str, float]:
         """Return the figures on the validation data."""
+        if self._evaluate is not None:
+            return self._evaluate(validation)
         if isinstance(validation, Samples):
             return self._trainer.evaluate(validation)
         with validation.epoch(self._run.first_epoch + self._run.epoch) as parts:
@@ -257,23 +281,19 @@ class Loop:
     def _lying(self) -> dict[str, Any]:
         """Return what must be the same about samples in memory."""
         s, home = self._samples.learned(), self._samples.placement(self._trainer.backend)
+        some = s.take(np.unique(np.linspace(0, len(s) - 1, 16).astype(int)), self._trainer.backend)
         return {
             "rows": self._count,
             "batch_size": self._size,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "data (a checksum)": sample((s.x, s.y, s.weight), home.to_numpy),
+            "data (a checksum)": sample(list(arrays_in(some.arrays[:3])), home.to_numpy),
         }
 
     def _many(self, count: int) -> dict[str, list[float]] | None:
         """Do epochs of one step each; undo them all and return None if a loss is not finite."""
-        trainer = self._trainer
-        saved = trainer.layout.copy(trainer.carry), trainer.steps, trainer.updates
-        losses = trainer.repeat(self._samples, count)
-        if all(map(math.isfinite, losses)) and trainer.finite():
-            return {"loss": losses}
-        trainer.carry, trainer.steps, trainer.updates = saved
-        return None
+        losses = self._trainer.repeat(self._samples, count)
+        return None if losses is None else {"loss": losses}
 
 
 class FitRun(Run):
@@ -339,7 +359,7 @@ class FitRun(Run):
             super().notify(event)
             return
         self.publish()
-        shown = self.network.params
+        shown, state = self.network.params, self.network.state
         try:
             super().notify(event)
         finally:
@@ -347,6 +367,8 @@ class FitRun(Run):
             self.changed = self.network.params is not shown
             if self.changed:
                 self._trainer.params = self.network.params
+            if self.network.state is not state:
+                self._trainer.state = self.network.state
 
     def task(self) -> dict[str, Any]:
         """Return what must be the same for a run to go on."""
@@ -373,6 +395,8 @@ class FitRun(Run):
         raw = found.params if state.get("raw") is None else flatten(state["raw"])
         on_device = {n: trainer.backend.asarray(p) for n, p in raw.items()}
         trainer.params = unflatten(on_device, trainer.params)
+        layer_state = {n: trainer.backend.asarray(a) for n, a in found.layer_state.items()}
+        trainer.state = unflatten(layer_state, trainer.state)
         trainer.steps = state["trained"][0]
         trainer.rate_factor = state["learning_rate_factor"]
         so_far = state.get("so_far")

@@ -29,6 +29,9 @@ class Objective:
         metrics: by name; they take the output of the network.
         penalties: of the layers' regularizers, added to the loss.
         constraints: of the layers, by the dotted name of the weight they hold for.
+        row_penalty: a penalty that is divided by the rows of each batch; None: there is none.
+        count_rows: whether the mean loss of an epoch counts a batch by its rows, also where they have
+            weights; if not, by the sum of their weights.
     """
 
     layers: Layer
@@ -37,6 +40,8 @@ class Objective:
     metrics: Mapping[str, Metric]
     penalties: regularizers.Terms = ()
     constraints: tuple[tuple[str, Any], ...] = ()
+    row_penalty: regularizers.PerRowL2 | None = None
+    count_rows: bool = False
 
 
 def objective_for(

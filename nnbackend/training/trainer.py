@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +20,32 @@ from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.registry import is_built_in
-from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Array, Batch, Context, Layer, Params, StepResult
+from nnbackend.core.tree import (
+    arrays_in,
+    at,
+    flatten,
+    leaves,
+    map_arrays,
+    paths,
+    slice_rows,
+    tree_map,
+    unflatten,
+)
+from nnbackend.core.types import (
+    STATELESS,
+    Array,
+    Arrays,
+    Batch,
+    Carry,
+    Context,
+    Layer,
+    Namespace,
+    Params,
+    RunData,
+    State,
+    Step,
+    StepResult,
+)
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, joined_rows, measure
@@ -75,40 +99,6 @@ class _Block:
     weight: Array | None = None
 
 
-Penalty: TypeAlias = Callable[..., tuple[Array, Params]]
-"""``penalty(value, grads, params, total, strength, xp) -> (value, grads)``: more in a batch's loss.
-
-``total`` is what the batch counts: the sum of its weights, or its rows. ``grads`` may be changed.
-"""
-
-StepOn: TypeAlias = Callable[[Backend, Any], Callable[..., Any]]
-"""``step_on(backend, data)``: a step on a backend, with what is the same in all steps of a run."""
-
-
-def _carried(step_on: StepOn) -> Callable[[Backend], Callable[..., Any]]:
-    """Return the step that finds the data of its run in the carry, so that it serves other runs too."""
-
-    def on(backend: Backend) -> Callable[..., Any]:
-        def step(carry: Any, *rest: Any) -> tuple[Any, Any]:
-            data, carry = carry
-            carry, result = step_on(backend, data)(carry, *rest)
-            return (data, carry), result
-
-        return step
-
-    return on
-
-
-def _given(data: Any, program: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the program of a step that is carried, with the data of a run."""
-
-    def run(carry: Any, *rest: Any) -> tuple[Any, Any, Any, Any]:
-        (_, carry), *results = program((data, carry), *rest)
-        return carry, *results
-
-    return run
-
-
 def _training_step(
     layers: Layer,
     loss: Loss,
@@ -116,53 +106,69 @@ def _training_step(
     optimizer: Optimizer,
     watched: bool,
     parts: Parts | None,
-    penalty: Penalty | None,
-) -> StepOn:
-    """Return what makes the training step: forward, loss, backward, update."""
+    row_penalty: regularizers.PerRowL2 | None,
+    count_rows: bool,
+) -> Callable[[Backend], Step]:
+    """Return the function that makes the training step: forward, loss, backward, update."""
 
-    def step_on(backend: Backend, data: Any) -> Callable[..., Any]:
-        layout, (key, strength) = layout_for(backend, optimizer), data
+    def step_on(backend: Backend) -> Step:
+        layout = layout_for(backend, optimizer)
         network: Any = computed(layers, backend)
-        ctx = Context(backend, True, key)  # one for all steps of a loop
+        ctx = Context(backend, True)  # one for all steps of a loop
 
-        def step(carry: Any, batch: Batch, scalars: Any, number: Any) -> tuple[Any, StepResult]:
-            x, y, weight = batch
-            ctx.start_pass(number, row_weight=weight)
-            params = layout.params(carry)
-            net = network.scaled(layout.scale(carry)) if isinstance(layout, LossScaled) else network
+        def step(carry: Carry, batch: Batch, scalars: Any, number: Any) -> tuple[Carry, StepResult]:
+            storage, state, data = carry
+            weight = batch.weight
+            ctx.start_pass(number, state, weight, key=data.key)
+            params = layout.params(storage)
+            net = (
+                network.scaled(layout.scale(storage)) if isinstance(layout, LossScaled) else network
+            )
             if parts is None:
-                value, prediction, grads = gradients(net, loss, params, x, y, weight, ctx)
+                value, output, grads, new_state = gradients(net, loss, params, batch, ctx)
             else:
-                value, prediction, grads = accumulate_gradients(
-                    parts, watched, net, loss, params, x, y, weight, ctx
+                value, output, grads, new_state = accumulate_gradients(
+                    parts, watched, net, loss, params, batch, ctx
                 )
             if penalties:
                 value, grads = regularizers.penalized(penalties, params, value, grads)
             total = None if weight is None else backend.xp.sum(weight)
-            if penalty is not None:
-                counts = x.shape[0] if weight is None else total
-                value, grads = penalty(value, grads, params, counts, strength, backend.xp)
-            carry = layout.update(carry, grads, scalars)
-            return carry, StepResult(value, total, prediction if watched else None)
+            if row_penalty is not None:
+                counts = len(Samples(batch.x, batch.y)) if weight is None else total
+                value, grads = row_penalty.add_to(value, grads, params, counts, data.strength)
+            storage = layout.update(storage, grads, scalars)
+            if layout.see is None:
+                carry = Carry(storage, new_state, data)
+            elif state:
+                _overwrite(state, new_state, backend.xp)
+            return carry, StepResult(
+                value, None if count_rows else total, output if watched else None
+            )
 
         return step
 
     return step_on
 
 
+def _overwrite(state: State, new: State, xp: Namespace) -> None:
+    """Put a new state where the old one is, so that a recording of the step finds it there."""
+    places = [path for path in paths(state) if at(new, path) is not at(state, path)]
+    # Copied first: a layer may have moved an array to another name.
+    values = [xp.asarray(at(new, path), copy=True) for path in places]
+    for path, value in zip(places, values, strict=True):
+        at(state, path)[...] = value
+
+
 @cached_program
 def _compiled_training_step(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(_carried(_training_step(*description)))
+    return backend.scan(_training_step(*description))
 
 
 def training_step(
     objective: Objective,
     optimizer: Optimizer,
     backend: Backend,
-    seed: int,
     parts: Parts | None = None,
-    penalty: Penalty | None = None,
-    strength: float = 0.0,
 ) -> Callable[..., Any]:
     """Return the program of a training step, as ``Backend.scan`` describes it.
 
@@ -171,21 +177,27 @@ def training_step(
         optimizer: how; :func:`~nnbackend.optimizers.base.in_program` makes programs shared that differ
             in numbers alone.
         backend: where.
-        seed: of what is random in the layers.
         parts: in which the gradient of a batch is computed; None: in one.
-        penalty: more in the loss of a batch; None: nothing.
-        strength: of the penalty.
     """
     layers, loss, penalties = objective.layers, objective.loss, objective.penalties
-    description = layers, loss, penalties, optimizer, bool(objective.metrics), parts, penalty
+    row_penalty = objective.row_penalty
+    if row_penalty is not None:  # its strength is data of the run, so that programs are shared
+        row_penalty = replace(row_penalty, strength=0.0)
+    watched, counting = bool(objective.metrics), (row_penalty, objective.count_rows)
+    description = layers, loss, penalties, optimizer, watched, parts, *counting
     if backend.static_shapes:
-        data: Any = random.forward_key_array(seed), np.asarray(strength, dtype=backend.dtype_name)
-        return _given(data, _compiled_training_step(backend, *description))
-    step_on, data = _training_step(*description), (random.forward_key(seed), strength)
+        return _compiled_training_step(backend, *description)
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
-    see = layout_for(backend, optimizer).see if pure else None
-    return backend.scan(lambda backend: step_on(backend, data), see)
+    see_storage = layout_for(backend, optimizer).see if pure else None
+    if see_storage is None:
+        return backend.scan(_training_step(*description))
+
+    def see(carry: Carry, function: Callable[[Array], Array]) -> Carry:
+        storage, state, data = carry
+        return Carry(see_storage(storage, function), tree_map(function, state), data)
+
+    return backend.scan(_training_step(*description), see)
 
 
 class Trainer:
@@ -200,6 +212,7 @@ class Trainer:
         steps: how many steps the network has been trained for before.
         accumulate: in how many parts to compute the gradient of a batch.
         steps_per_epoch: for what the optimizer counts in epochs.
+        state: the state of the layers to start from; it is copied.
     """
 
     def __init__(
@@ -212,6 +225,8 @@ class Trainer:
         steps: int = 0,
         accumulate: int = 1,
         steps_per_epoch: int | None = None,
+        *,
+        state: State = STATELESS,
     ) -> None:
         if backend.mixed and isinstance(optimizer, LBFGS):
             raise ValueError(
@@ -233,13 +248,14 @@ class Trainer:
         self._objective = replace(objective, layers=layers)
         self._in_program = in_program(self._rule, backend)
         self.layout = layout_for(backend, self._in_program)
-        self.carry = self.layout.init(params)
+        strength = 0.0 if objective.row_penalty is None else objective.row_penalty.strength
+        data = run_data(backend, seed, strength)
+        self.carry = Carry(self.layout.init(params), self._copied(state), data)
         self._gather = self._gatherers()
         self._blocks: list[_Block] = []  # of this epoch so far
         self._begun: PartialEpoch | None = None  # of the epoch to come, what was done before
         self._program: tuple[Parts | None, Callable[..., Any]] | None = None
         self._forward: Forward | None = None
-        self._penalty: tuple[Penalty | None, float] = None, 0.0
 
     def _gatherers(self) -> list[Gather]:
         """Return what gathers inputs, targets and weights: in the same memory for each block.
@@ -256,20 +272,30 @@ class Trainer:
         """Return the program for batches of a size."""
         parts = None if self.accumulate == 1 else Parts.of(self.accumulate, size)
         if self._program is None or self._program[0] != parts:
-            step = training_step(
-                self._objective, self._in_program, self.backend, self.seed, parts, *self._penalty
-            )
+            step = training_step(self._objective, self._in_program, self.backend, parts)
             self._program = parts, step
         return self._program[1]
 
     @property
     def params(self) -> Params:
         """The named parameters as they are now."""
-        return self.layout.params(self.carry)
+        return self.layout.params(self.carry.storage)
 
     @params.setter
     def params(self, params: Params) -> None:
-        self.carry = self.layout.with_params(self.carry, params)
+        self._store(self.layout.with_params(self.carry.storage, params))
+
+    @property
+    def state(self) -> State:
+        """The state of the layers as it is now."""
+        return self.carry.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if self.layout.see is None:
+            self.carry = self.carry._replace(state=self._copied(state))
+        else:
+            _overwrite(self.carry.state, state, self.backend.xp)
 
     @property
     def averages(self) -> bool:
@@ -279,41 +305,54 @@ class Trainer:
     @property
     def result(self) -> Params:
         """The named parameters to evaluate with and to keep: their average, if one is kept."""
-        return self.layout.result(self.carry)
+        return self.layout.result(self.carry.storage)
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return the optimizer's arrays and count of steps, as ``Optimizer.init`` gives them."""
-        return {"step": self.updates, "slots": self.layout.slots(self.carry)}
+        return {"step": self.updates, "slots": self.layout.slots(self.carry.storage)}
 
     def misfit(self, state: Mapping[str, Any]) -> str:
         """Return in words what in an ``optimizer_state`` is not this optimizer's; "" if all is."""
-        trees = self.layout.slots(self.carry), state["slots"]
+        trees = self.layout.slots(self.carry.storage), state["slots"]
         own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
         wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
         return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
 
     def restore_optimizer(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``optimizer_state`` gave, here or in another process."""
-        own, given = flatten(self.layout.slots(self.carry)), flatten(state["slots"])
+        like = self.layout.slots(self.carry.storage)
+        own, given = flatten(like), flatten(state["slots"])
         on_device = {
             name: self.backend.asarray(given[name], dtype=array.dtype)
             for name, array in own.items()
         }
-        slots = unflatten(on_device, self.layout.slots(self.carry))
-        self.carry = self.layout.with_slots(self.carry, slots)
+        self._store(self.layout.with_slots(self.carry.storage, unflatten(on_device, like)))
         self.updates = state["step"]
 
     def snapshot(self, old: Any = None) -> Any:
-        """Return a copy of the parameters, for ``restore``; it may take the place of an old one."""
-        return self.layout.snapshot(self.carry, old)
+        """Return a copy of parameters and state for ``restore``, perhaps in the place of an old one."""
+        storage = self.layout.snapshot(self.carry.storage, None if old is None else old[0])
+        return storage, self._copied(self.carry.state)
 
     def restore(self, snapshot: Any) -> None:
-        """Go back to the parameters of a snapshot."""
-        self.carry = self.layout.restored(self.carry, snapshot)
+        """Go back to the parameters and the state of a snapshot."""
+        storage, self.state = snapshot
+        self._store(self.layout.restored(self.carry.storage, storage))
 
     def finite(self) -> bool:
-        """Return whether all parameters are finite."""
-        return self.layout.finite(self.carry)
+        """Return whether all parameters and the layers' state are finite."""
+        return self.layout.finite(self.carry.storage) and all(
+            self.backend.all_finite(array) for array in leaves(self.carry.state)
+        )
+
+    def _copied(self, state: State) -> State:
+        """Return a copy of the layers' state."""
+        return self.backend.copy_tree(state) if state else {}
+
+    def _store(self, storage: Any) -> None:
+        """Take other parameters and arrays of the optimizer into the carry."""
+        if storage is not self.carry.storage:  # else a recording of the steps is still good
+            self.carry = self.carry._replace(storage=storage)
 
     def epoch(
         self,
@@ -422,12 +461,21 @@ class Trainer:
         for block in blocks:
             block.losses, block.masses = self._losses(block), self._masses(block)
 
-    def repeat(self, samples: Samples, count: int) -> list[float]:
-        """Do ``count`` steps with all samples each; return their losses. No metrics."""
+    def repeat(self, samples: Samples, count: int) -> list[float] | None:
+        """Do ``count`` steps with all samples each; return their losses. No metrics.
+
+        If a loss is not finite, the steps are undone and None comes back.
+        """
+        storage, state = self.layout.copy(self.carry.storage), self._copied(self.carry.state)
+        before = self.steps, self.updates
         size = len(samples)
         block = self._block(self._run(size), samples, size, count)
         losses: list[float] = self.backend.fetch(block.losses).tolist()
-        return losses
+        if all(map(math.isfinite, losses)) and self.finite():
+            return losses
+        self.carry = self.carry._replace(storage=storage, state=state)
+        self.steps, self.updates = before
+        return None
 
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
@@ -467,7 +515,7 @@ class Trainer:
         )
         if outputs is None:
             return _Block(rows, size, losses, masses)
-        outputs = outputs[:rows, ...]
+        outputs = slice_rows(outputs, 0, rows)
         return _Block(rows, size, losses, masses, outputs, samples.y, samples.weight)
 
     def _losses(self, block: _Block) -> np.ndarray[Any, Any]:
@@ -507,15 +555,23 @@ class Trainer:
         # A compiled pass is kept for the next epoch: not every one is shared.
         if self._forward is None or not self.backend.static_shapes:
             self._forward = forward_pass(self.objective.layers, self.backend)
-        what = self.objective, self.result
+        what, forward = (self.objective, self.result), self._forward.with_state(self.state)
         if isinstance(samples, Samples):
-            return evaluate(*what, samples, self.backend, self._forward)
-        return evaluate_parts(*what, samples, self.backend, self._forward)
+            return evaluate(*what, samples, self.backend, forward)
+        return evaluate_parts(*what, samples, self.backend, forward)
+
+
+def run_data(backend: Backend, seed: int, strength: float) -> RunData:
+    """Return the data of a run: arrays where steps are compiled, else plain numbers."""
+    if not backend.static_shapes:
+        return RunData(random.forward_key(seed), strength)
+    key = backend.asarray(random.forward_key_array(seed), dtype=backend.xp.int32)
+    return RunData(key, backend.asarray(strength))
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:
     """Return how many rows to gather at a time: whole batches, about as large as the backend likes."""
-    row_bytes: int = 8 * math.prod(samples.x.shape[1:])
+    row_bytes: int = 8 * sum(math.prod(array.shape[1:]) for array in arrays_in(samples.x))
     return batch_size * max(1, block_bytes // (row_bytes * batch_size))
 
 
@@ -528,14 +584,14 @@ def _padded(block: Samples, rows: int, backend: Backend) -> Samples:
 
 
 @lru_cache(maxsize=64)
-def _padding(backend: Backend, missing: int) -> Callable[..., tuple[Array, Array, Array]]:
+def _padding(backend: Backend, missing: int) -> Callable[..., tuple[Arrays, Arrays, Array]]:
     """Return the program that adds so many rows of weight 0."""
     xp, where = backend.xp, {"dtype": backend.dtype, "device": backend.device}
 
-    def padded(x: Array, y: Array, weight: Array | None) -> tuple[Array, Array, Array]:
-        weight = xp.ones(x.shape[0], **where) if weight is None else weight
-        x, y = (
-            xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))]) for a in (x, y)
+    def padded(x: Arrays, y: Arrays, weight: Array | None) -> tuple[Arrays, Arrays, Array]:
+        weight = xp.ones(len(Samples(x, y)), **where) if weight is None else weight
+        x, y = map_arrays(
+            lambda a: xp.concat([a, xp.broadcast_to(a[:1, ...], (missing, *a.shape[1:]))]), (x, y)
         )
         return x, y, xp.concat([weight, xp.zeros(missing, **where)])
 

@@ -44,6 +44,7 @@ from nnbackend.data import host_data
 from nnbackend.errors import ModelFileError
 from nnbackend.estimators import losses, rules
 from nnbackend.estimators.base import NeuralEstimator
+from nnbackend.estimators.fit import EpochOrder
 from nnbackend.testing import check_gradients
 
 VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))
@@ -211,15 +212,16 @@ def test_what_a_user_does_to_the_weights_counts():
 
 
 def test_rows_are_shuffled_as_scikit_learn_shuffles_them():
-    estimator, places = ours.MLPClassifier(), np.arange(50)
-    estimator._random_state = np.random.RandomState(3)
-    expected = np.random.RandomState(3)
-    for _ in range(3):
-        shuffled = estimator._shuffled(places)
-        np.testing.assert_array_equal(
-            shuffled, sklearn.utils.shuffle(places, random_state=expected)
-        )
-        places = shuffled
+    places, expected = np.arange(50), np.random.RandomState(3)
+    order = EpochOrder(None, 50, np.random.RandomState(3))
+    for epoch in (1, 2, 3):
+        places = sklearn.utils.shuffle(places, random_state=expected)
+        np.testing.assert_array_equal(order(epoch), places)
+    some = np.arange(0, 50, 2)
+    np.testing.assert_array_equal(
+        EpochOrder(some, 25, np.random.RandomState(3))(1),
+        sklearn.utils.shuffle(some, random_state=3),
+    )
 
 
 @pytest.mark.parametrize("container", [scipy.sparse.csr_matrix, scipy.sparse.csc_matrix,
@@ -374,7 +376,7 @@ def test_ours_are_explained_where_scikit_learn_has_no_error():
     ]:
         with pytest.raises((ValueError, RuntimeError), match=re.escape(message)):
             ours.MLPClassifier((4, 3), max_iter=1, **settings).fit(X, y)
-    with pytest.raises(ValueError, match="dropout cannot be trained by it"):
+    with pytest.raises(ValueError, match="network without dropout or other noise"):
         ours.MLPClassifier(solver="lbfgs", dropout=0.5).fit(X, y)
     with pytest.raises(ValueError, match="give the weight of each class"):
         ours.MLPClassifier(class_weight="balanced").partial_fit(X, y, classes=np.unique(y))

@@ -16,7 +16,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import safetensors.numpy
-from cases import ACTIVATIONS, INITIALIZERS, LAYERS, each, rows
+from cases import ACTIVATIONS, INITIALIZERS, LAYERS, STATEFUL_LAYERS, each, rows
 from hypothesis import given, settings
 from tools import assert_close, assert_equal, host
 
@@ -72,7 +72,7 @@ def test_a_dtype_is_kept_unless_another_is_asked_for(backend64, tmp_path):
     assert nnb.load(path, dtype="float32").backend.dtype_name == "float32"
 
 
-@each(LAYERS)
+@each([*LAYERS, *STATEFUL_LAYERS])
 def test_every_layer_comes_back(case, tmp_path):
     net = nnb.Network(case.thing, input_shape=case.shape)
     found = nnb.load(net.save(tmp_path / "net"))

@@ -21,6 +21,7 @@ from nnbackend.callbacks import Checkpoint
 from nnbackend.core import functional
 from nnbackend.core.precision import PRECISIONS, resolve
 from nnbackend.core.tree import flatten, leaves, tree_map
+from nnbackend.core.types import Batch
 from nnbackend.data.samples import Samples
 from nnbackend.errors import BackendUnavailableError, DivergenceError, PrecisionError, ResumeError
 from nnbackend.layers.mixed_precision import Mixed, computed
@@ -275,7 +276,7 @@ def step_gradients(layers, backend, shape, loss, y, scale=None):
         if scale is not None:
             net = net.scaled(backend.xp.full((), scale, dtype=backend.dtype, device=backend.device))
         x, target = backend.asarray(rows((32, *shape))), backend.asarray(y)
-        value, _, grads = gradients(net, loss, params, x, target, None, training(backend))
+        value, _, grads, _ = gradients(net, loss, params, Batch(x, target), training(backend))
         return float(value), flatten(host(backend, grads))
 
 
@@ -456,7 +457,7 @@ def test_the_scale_doubles_after_steps_without_an_overflow(half, monkeypatch):
 
 def test_bfloat16_has_no_scale(backend):
     trainer = trainer_of(made(backend, "bfloat16"), nnb.SGD(1e-3))
-    assert trainer.layout.slots(trainer.carry) == {}
+    assert trainer.layout.slots(trainer.carry.storage) == {}
 
 
 def test_gradients_that_are_never_finite_end_the_training(half):
@@ -504,7 +505,7 @@ def test_steps_are_those_of_torch_with_its_scaler(monkeypatch):
                          ids=["vector", "in-place"])  # fmt: skip
 def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
     """Overflows happen before, in and after the recordings."""
-    from backends.replay.test_replayed import Plain
+    from tools import Plain
 
     from nnbackend.backends.numpy import NumPyBackend
     from nnbackend.backends.replay import replayed as replay

@@ -23,7 +23,7 @@ import numpy as np
 from nnbackend.backends.base import Forward
 from nnbackend.backends.replay.recorder import Call, RecordedArray, Recorder, essence
 from nnbackend.core.tree import Unchanged, tree_map
-from nnbackend.core.types import Array, Params
+from nnbackend.core.types import STATELESS, Array, Params, State
 
 __all__ = ["RecordedForward"]
 
@@ -34,13 +34,13 @@ class RecordedForward(Forward):
     """A forward pass outside training, from a recording where it is small and repeated.
 
     Args:
-        function: ``function(params, x) -> y``.
+        function: ``function(params, x, state) -> y``.
     """
 
-    def __init__(self, function: Callable[[Params, Array], Array]) -> None:
+    def __init__(self, function: Callable[[Params, Array, State], Array]) -> None:
         super().__init__(function)
         self._lock = threading.Lock()
-        self._same = Unchanged()
+        self._same = self._same_state = Unchanged()
         self._x: Any = np.empty(0)
         self._program: list[Callable[[], Any]] | None = None
         self._refused = False
@@ -49,19 +49,19 @@ class RecordedForward(Forward):
         self._silent = contextvars.Context()
         self._silent.run(np.seterr, all="ignore")
 
-    def __call__(self, params: Params, x: Array) -> Array:
+    def __call__(self, params: Params, x: Array, state: State = STATELESS) -> Array:
         """Return the output."""
         # One recording has one piece of memory: a second thread goes without.
         if self._refused or x.size > _SMALL or not self._lock.acquire(blocking=False):
-            return self._function(params, x)
+            return self._function(params, x, state)
         try:
-            own = self._x
-            if x.shape != own.shape or x.dtype != own.dtype or not self._same(params):
-                self._same = Unchanged(params)
+            own, same = self._x, self._same(params) and self._same_state(state)
+            if x.shape != own.shape or x.dtype != own.dtype or not same:
+                self._same, self._same_state = Unchanged(params), Unchanged(state)
                 self._x, self._program = x.copy(), None
-                return self._function(params, x)
+                return self._function(params, x, state)
             if self._program is None:
-                return self._recorded(params, x)
+                return self._recorded(params, x, state)
             self._x[...] = x
             return self._replayed()
         finally:
@@ -77,6 +77,7 @@ class RecordedForward(Forward):
                 or x.shape != self._x.shape
                 or x.dtype.kind not in "biuf"
                 or not self._same(params)
+                or not self._same_state(STATELESS)
             ):
                 return None
             return self._silent.run(self._checked, x)
@@ -97,22 +98,26 @@ class RecordedForward(Forward):
             call()
         return self._y.copy()
 
-    def _recorded(self, params: Params, x: Array) -> Array:
+    def _recorded(self, params: Params, x: Array, state: State) -> Array:
         """Return the output and record the pass twice, on two inputs; see ReplayedStep."""
-        first, _ = self._record(params, x + 1.0)
-        calls, y = self._record(params, x)
+        first, _ = self._record(params, x + 1.0, state)
+        calls, y = self._record(params, x, state)
         if first is None or calls is None or essence(first) != essence(calls):
             self._refused = True
-            return self._function(params, x)
+            return self._function(params, x, state)
         self._program, self._y = [call.bound() for call in calls], y
         self._numbers = self._x.reshape(-1)
         return y.copy()
 
-    def _record(self, params: Params, x: Array) -> tuple[list[Call] | None, Array]:
+    def _record(self, params: Params, x: Array, state: State) -> tuple[list[Call] | None, Array]:
         """Return the calls, or None if they must not be used, and the output."""
         recorder = Recorder()
         self._x[...] = x
-        y = self._function(tree_map(recorder.watch, params), recorder.watch(self._x))
+        y = self._function(
+            tree_map(recorder.watch, params),
+            recorder.watch(self._x),
+            tree_map(recorder.watch, state),
+        )
         calls = recorder.finished([y])
         usable = recorder.refused is None and isinstance(y, RecordedArray)
         return (calls if usable else None), np.asarray(y)

@@ -1,0 +1,230 @@
+"""Training an estimator in batches: its optimizer, its rows, and the library's own loop."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+
+from nnbackend import optimizers
+from nnbackend.backends.base import Backend
+from nnbackend.core.history import History
+from nnbackend.core.types import Params
+from nnbackend.data.samples import Samples
+from nnbackend.estimators.arrays import on_host
+from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
+from nnbackend.estimators.stopping import Stopping
+from nnbackend.inference import predictor
+from nnbackend.losses import Loss
+from nnbackend.optimizers import LBFGS, Optimizer
+from nnbackend.training.loop import Loop
+from nnbackend.training.objective import Objective
+from nnbackend.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from nnbackend.estimators.base import NeuralEstimator
+
+__all__ = ["AUTO_BATCH_ROWS", "EpochOrder", "fit_in_batches"]
+
+AUTO_BATCH_ROWS = 200
+_CALLER = 6  # frames from a warning to the line that called fit
+
+
+def fit_in_batches(
+    estimator: NeuralEstimator,
+    objective: Objective,
+    backend: Backend,
+    params: Params,
+    samples: Samples,
+    target: Any,
+    incremental: bool,
+) -> None:
+    """Train by a stochastic solver, and keep what was learned in the estimator's attributes.
+
+    Args:
+        estimator: what is fitted.
+        objective: what to minimize.
+        backend: what computes.
+        params: the parameters to start from.
+        samples: the rows to learn from and, with early stopping, to validate with.
+        target: the targets of the rows, before they became the network's.
+        incremental: whether to go once through the rows, with the optimizer of the last time.
+
+    Raises:
+        ValueError: a setting does not go with the rows, or with ``partial_fit``.
+    """
+    settings: Any = estimator
+    trainer = _trainer_for(estimator, objective, backend, params, incremental)
+    if settings.early_stopping and incremental:
+        raise ValueError("partial_fit does not support early_stopping=True")
+    rows, validation = _split(estimator, objective.loss, samples, target, backend)
+    if rows is None and scipy.sparse.issparse(samples.x):
+        rows = np.arange(len(samples))
+    count = len(samples if rows is None else rows)
+    network = estimator._network_of(trainer.params)
+    earlier = vars(estimator).get("history_") if incremental else None
+
+    def publish() -> None:
+        network.params = trainer.result
+
+    loop = Loop(
+        trainer,
+        samples,
+        rows,
+        batch_size=_batch_rows(settings.batch_size, count),
+        shuffle=False,
+        validation=validation,
+        callbacks=[
+            Stopping(estimator, estimator._optimizer.learning_rate, count),
+            *(settings.callbacks or ()),
+        ],
+        publish=publish,
+        network=network,
+        epochs=1 if incremental else settings.max_iter,
+        order=EpochOrder(rows, count, settings._random_state) if settings.shuffle else None,
+        evaluate=lambda held_out: {"score": _score(estimator, trainer, held_out)},
+        check_finite=False,  # scikit-learn looks at the end only
+    )
+    try:
+        history = loop.run()
+    finally:
+        estimator._publish(network.params, backend)
+        if earlier is not None:
+            settings.history_ = _joined(earlier, settings.history_)
+    _warn(history, settings.max_iter, incremental)
+
+
+def _warn(history: History, max_iter: int, incremental: bool) -> None:
+    """Warn of an end that is no convergence, in scikit-learn's words."""
+    if history.stopped is not None and history.stopped.startswith("interrupted"):
+        warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+    elif history.stopped is None and len(history) == max_iter and not incremental:
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization "
+            "hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=_CALLER,
+        )
+
+
+class EpochOrder:
+    """The rows of each epoch: those of the last one, shuffled as ``sklearn.utils.shuffle`` does.
+
+    Args:
+        rows: the rows to take; None: all.
+        count: how many they are.
+        random_state: what the random numbers come from.
+    """
+
+    def __init__(self, rows: Any, count: int, random_state: np.random.RandomState) -> None:
+        self._rows = np.arange(count) if rows is None else rows
+        self._random_state = random_state
+
+    def __call__(self, epoch: int) -> np.ndarray[Any, Any]:
+        """Return the rows of the next epoch."""
+        order = np.arange(len(self._rows))
+        self._random_state.shuffle(order)
+        self._rows = self._rows[order]
+        return self._rows
+
+
+def _trainer_for(
+    estimator: NeuralEstimator,
+    objective: Objective,
+    backend: Backend,
+    params: Params,
+    incremental: bool,
+) -> Trainer:
+    """Return the trainer of the last partial fit, or a new one."""
+    kept: Trainer | None = vars(estimator).get("_trainer")
+    if incremental and kept is not None and (kept.objective, kept.backend) == (objective, backend):
+        kept.params = params
+        return kept
+    state: Mapping[str, Any] | None = None
+    if incremental and "_optimizer" in vars(estimator):
+        state = vars(estimator).get("_optimizer_state")
+        state = state if kept is None else on_host(kept.optimizer_state(), kept.backend)
+    else:
+        estimator._optimizer = _optimizer_of(estimator)
+        estimator._optimizer_state = None
+    trainer = Trainer(objective, estimator._optimizer, backend, params, estimator._seed)
+    if state is not None:
+        trainer.restore_optimizer(state)
+    estimator._trainer = trainer
+    return trainer
+
+
+def _optimizer_of(settings: Any) -> Optimizer:
+    """Return a new optimizer, as ``solver`` and its companions say."""
+    rate: Any = settings.learning_rate
+    if not callable(rate):
+        kind = rate if settings.solver == "sgd" else "constant"
+        rate = Rate(settings.learning_rate_init, kind, settings.power_t)
+    if settings.solver == "sgd":
+        nesterov = bool(settings.nesterovs_momentum)
+        return ScikitLearnSGD(rate, float(settings.momentum), nesterov)
+    if settings.solver == "adam":
+        betas = float(settings.beta_1), float(settings.beta_2)
+        return ScikitLearnAdam(rate, *betas, float(settings.epsilon))
+    if isinstance(settings.solver, str):
+        return optimizers.get(settings.solver, learning_rate=rate)
+    if isinstance(settings.solver, LBFGS):
+        raise ValueError("solver='lbfgs' is the estimator's L-BFGS, with max_iter, max_fun and tol")
+    return settings.solver  # type: ignore[no-any-return]
+
+
+def _batch_rows(batch_size: int | str, count: int) -> int:
+    """Return the rows of a step."""
+    if isinstance(batch_size, str):
+        return min(AUTO_BATCH_ROWS, count)
+    if batch_size > count:
+        warnings.warn(
+            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
+            stacklevel=_CALLER,
+        )
+    return min(int(batch_size), count)
+
+
+def _split(
+    estimator: NeuralEstimator, loss: Loss, samples: Samples, target: Any, backend: Backend
+) -> tuple[Any, Samples | None]:
+    """Return the rows to learn from (None: all) and what to score after each epoch, if anything."""
+    settings: Any = estimator
+    if settings.validation_data is not None:
+        return None, estimator._validation_samples(loss, backend)
+    if not settings.early_stopping:
+        return None, None
+    kept, held_out = train_test_split(
+        np.arange(len(target)),
+        random_state=settings._random_state,
+        test_size=settings.validation_fraction,
+        stratify=settings._stratify(target),
+    )
+    if len(held_out) < 2:
+        raise ValueError(
+            "The validation set is too small. Increase 'validation_fraction' or the size of your "
+            "dataset."
+        )
+    return kept, samples.take(held_out, backend)
+
+
+def _score(estimator: Any, trainer: Trainer, validation: Any) -> float:
+    """Return the estimator's score on the validation rows."""
+    forward = predictor.forward_pass(trainer.objective.layers, trainer.backend)
+    z = validation.outputs(forward, trainer.result, trainer.backend)
+    targets = validation.targets(trainer.backend)
+    score: float = estimator._score_outputs(z, *targets, trainer.objective, trainer.backend)
+    return score
+
+
+def _joined(earlier: History, later: History) -> History:
+    """Return the history of one partial fit after those of the others."""
+    if len(later):
+        earlier.extend({name: column for name, column in later.items() if name != "epoch"})
+    earlier.stopped = later.stopped
+    return earlier

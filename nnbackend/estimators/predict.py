@@ -1,0 +1,190 @@
+"""The outputs of a fitted estimator: X checked as scikit-learn checks it, rows computed in batches."""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.choose import get_backend
+from nnbackend.backends.host import finite_on_host
+from nnbackend.core.tree import leaves, tree_map
+from nnbackend.core.types import Array, Params
+from nnbackend.errors import BackendUnavailableError
+from nnbackend.estimators.arrays import HOST, Home, dense, home_of
+from nnbackend.inference import predictor
+from nnbackend.layers import Sequential
+
+__all__ = ["PredictingEstimator"]
+
+_SPARSE_BATCH_ROWS = 4096  # that are made dense at a time
+_CHECKED_BYTES = 1 << 21  # of rows that are checked, and still in the cache for the product
+_MIN_CHECKED_ROWS = 256  # a product of fewer rows takes longer
+
+
+class PredictingEstimator(BaseEstimator):
+    """What an estimator predicts with: the fitted layers, on the backend that its settings say."""
+
+    backend: Any
+    device: Any
+    precision: Any
+    _layers: Sequential
+    _dtype: str
+    _session: list[Any]
+
+    def _kept_params(self) -> Params:
+        """Return the public attributes as parameters."""
+        raise NotImplementedError
+
+    def _kept_arrays(self) -> list[Array]:
+        """Return the arrays of the public attributes, in any order."""
+        return leaves(self._kept_params())
+
+    def _shaped(self, x: Array) -> Array:
+        """Return rows of features in the shape that the first layer takes."""
+        return x
+
+    def _output(self, X: Any, method: str) -> tuple[Array, Backend]:
+        """Return the numbers before the output activation, for rows of X."""
+        if self._is_plain(X):
+            backend, forward, params = self._prediction()
+            z = forward.again(params, X)
+            if z is None:
+                with backend.scope():
+                    bring, rows = partial(self._checked, X, backend), _checked_rows(X, backend)
+                    z = predictor.forward_in_batches(forward, params, X, backend, rows, bring)
+            return z, backend
+        check_is_fitted(self)
+        self._check_home(X, method)
+        X = self._validated(X)
+        backend, forward, params = self._prediction()
+        with backend.scope():
+            if not scipy.sparse.issparse(X):
+                bring = partial(self._brought, backend)
+                z = predictor.forward_in_batches(forward, params, X, backend, bring=bring)
+                return z, backend
+            X, rows = X.tocsr(), X.shape[0]
+            parts = (
+                forward(params, self._shaped(dense(X[i : i + _SPARSE_BATCH_ROWS], backend)))
+                for i in range(0, rows, _SPARSE_BATCH_ROWS)
+            )
+            return backend.joined(parts, rows), backend
+
+    def _validated(self, X: Any) -> Any:
+        """Return X, or raise what scikit-learn raises."""
+        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+
+    def _brought(self, backend: Backend, part: Any, first: int) -> Array:
+        """Return some rows on the backend."""
+        return self._shaped(backend.asarray(part))
+
+    def _checked(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
+        """Return some rows of X on the backend, checked just before they are used."""
+        if not finite_on_host(part):
+            self._validated(X)
+        return self._brought(backend, part, first)
+
+    def _is_plain(self, X: Any) -> bool:
+        """Return whether X needs no validation but for finite numbers: it is a fitting NumPy matrix.
+
+        scikit-learn's own takes longer than the prediction of a single row.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype.char in "df"
+            and X.shape[1] == self.__dict__.get("n_features_in_")
+            and X.shape[0] > 0
+            and self.__dict__.get("_home", HOST) is HOST
+            and "feature_names_in_" not in self.__dict__
+            and "_layers" in self.__dict__
+        )
+
+    def _check_home(self, X: Any, method: str) -> None:
+        """Refuse an X of another library than that of ``fit``, in scikit-learn's words."""
+        mine, other = self._result_home(), home_of(X)
+        if (mine.xp, str(mine.device)) == (other.xp, str(other.device)):
+            return
+        name = f"{type(self).__name__}.{method}()"
+        if mine.xp is other.xp:
+            reason = (
+                f"Devices used during fit ({mine.device}) and {method} ({other.device}) differ."
+            )
+        else:
+            names = [getattr(home.xp, "__name__", "numpy") for home in (mine, other)]
+            reason = (
+                f"Array namespaces used during fit ({names[0]}) and {method} ({names[1]}) differ."
+            )
+        raise ValueError(
+            f"Inputs passed to {name} must use the same namespace and the same device as those "
+            f"passed to fit(). {reason} You can convert the estimator by pickling it, which makes "
+            "all its arrays NumPy's, or fit it again."
+        )
+
+    def _result_home(self) -> Home:
+        """Return where results go."""
+        home: Home = self.__dict__.get("_home", HOST)
+        return home
+
+    def _prediction(self) -> tuple[Backend, Forward, Params]:
+        """Return backend, program and parameters, which are kept while the attributes are the same."""
+        sources = self._kept_arrays()
+        if self._session and self._session[0] is self._layers:
+            _, backend, forward, placed, known = self._session
+            if len(known) == len(sources) and all(map(operator.is_, known, sources)):
+                return backend, forward, placed
+        backend = self._fitted_backend()
+        forward = predictor.forward_pass(self._layers, backend)
+        placed = self._kept_params()
+        # NumPy's parameters are used where they are, so that changes made to them count.
+        if backend.name != "numpy" or self._result_home() is not HOST:
+            placed = tree_map(backend.asarray, placed)
+        # Changed in place: a prediction sets no attribute.
+        self._session[:] = [self._layers, backend, forward, placed, sources]
+        return backend, forward, placed
+
+    def _backend_for(self, home: Home, dtype: str) -> Backend:
+        """Return the backend to compute with."""
+        precision = self.precision
+        if precision is None and isinstance(self.backend, Backend):
+            precision = self.backend.precision
+        spec: Any = self.backend
+        if spec is None and self.device is None:
+            make: Callable[[str], Backend] = home.backend
+        else:
+            spec = home.xp if spec is None and home.xp is not None else spec or "numpy"
+            make = lambda name: get_backend(spec, self.device, precision=name)  # noqa: E731
+        if precision is not None:
+            return make(precision)
+        try:
+            return make(dtype)
+        except BackendUnavailableError:
+            if dtype == "float32":
+                raise
+        return make("float32")  # a library or a device without float64
+
+    def _fitted_backend(self) -> Backend:
+        """Return the backend of the fitted network; NumPy, and a warning, where it cannot be used."""
+        try:
+            backend = self._backend_for(self._result_home(), self._dtype)
+            same = backend.dtype_name == self._dtype
+            return backend if same else backend.replace(dtype=self._dtype)
+        except BackendUnavailableError as error:
+            warnings.warn(f"{error} NumPy predicts in its place.", stacklevel=5)
+            return get_backend("numpy", None, self._dtype)
+
+
+def _checked_rows(X: Any, backend: Backend) -> int:
+    """Return how many rows of a NumPy matrix to check and to compute at a time."""
+    if backend.forward_bytes is None:
+        return predictor.BATCH_ROWS
+    row_bytes: int = X.shape[1] * X.itemsize
+    return min(max(_CHECKED_BYTES // row_bytes, _MIN_CHECKED_ROWS), predictor.BATCH_ROWS)

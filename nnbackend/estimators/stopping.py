@@ -1,0 +1,118 @@
+"""scikit-learn's rules for the end of training, as a callback of the library's own loop."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from nnbackend.callbacks import Callback, Run
+from nnbackend.core.tree import tree_map
+from nnbackend.core.types import Params
+from nnbackend.estimators.rules import Rate
+
+if TYPE_CHECKING:
+    from nnbackend.estimators.base import NeuralEstimator
+
+__all__ = ["Stopping"]
+
+
+class Stopping(Callback):
+    """Keeps what scikit-learn keeps of each epoch, and ends training when it would.
+
+    The attributes of the estimator (``loss_curve_``, ``best_loss_``, ``validation_scores_`` ...) are
+    where the rules count, so that a warm start goes on with them. With early stopping the network has
+    the parameters of the best epoch at the end.
+
+    Args:
+        estimator: whose attributes are written and whose ``tol``, ``n_iter_no_change``,
+            ``early_stopping``, ``max_time`` and ``verbose`` count.
+        rate: the learning rate, which may change between epochs.
+        rows: how many rows an epoch takes.
+    """
+
+    every_batch = False
+    only_watches = True
+
+    def __init__(self, estimator: NeuralEstimator, rate: Any, rows: int) -> None:
+        self._estimator: Any = estimator
+        self._rate = rate if isinstance(rate, Rate) else Rate(0.0)
+        self._rows = rows
+        self._started = time.perf_counter()
+        self._best: Params | None = None
+        self._converged: str | None = None
+
+    def start(self, run: Run) -> None:
+        """Show the history, and begin to count epochs."""
+        self._estimator.history_ = run.history
+        self._estimator.n_iter_ = 0
+
+    def epoch_end(self, run: Run) -> None:
+        """Count the epoch, and see whether it was the last one."""
+        estimator = self._estimator
+        estimator.loss_ = loss = run.history["loss"][-1]
+        estimator.n_iter_ += 1
+        estimator.t_ += self._rows
+        estimator.loss_curve_.append(loss)
+        if estimator.verbose:
+            print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
+        if "validation_score" in run.history:
+            self._take_score(run)
+        if not estimator.early_stopping:
+            self._take_loss(loss)
+        self._rate.epoch_ends(estimator.t_)
+        if estimator._no_improvement_count > estimator.n_iter_no_change:
+            self._end_or_shrink_rate(run)
+        seconds = estimator.max_time
+        if seconds is not None and time.perf_counter() - self._started >= seconds:
+            run.stop(f"max_time of {seconds:g} s is over")
+
+    def stop(self, run: Run) -> None:
+        """Give the network the best parameters, and the history the reason for the end."""
+        run.reason = run.history.stopped = self._converged or run.reason
+        if self._best is not None:
+            run.network.params = self._best
+
+    def _take_score(self, run: Run) -> None:
+        """Keep the validation score; with early stopping count it, and keep the best parameters."""
+        estimator, score = self._estimator, run.history["validation_score"][-1]
+        if estimator.validation_scores_ is None:  # no earlier fit had validation data
+            estimator.validation_scores_ = []
+        estimator.validation_scores_.append(score)
+        if estimator.verbose:
+            print(f"Validation score: {score:f}")
+        if not estimator.early_stopping:
+            return
+        self._count(score < estimator.best_validation_score_ + estimator.tol)
+        if score > estimator.best_validation_score_:
+            estimator.best_validation_score_ = score
+            xp = run.network.backend.xp
+            self._best = tree_map(lambda p: xp.asarray(p, copy=True), run.parameters())
+
+    def _take_loss(self, loss: float) -> None:
+        """Count whether the training loss still falls."""
+        estimator = self._estimator
+        self._count(loss > estimator.best_loss_ - estimator.tol)
+        if loss < estimator.best_loss_:
+            estimator.best_loss_ = loss
+
+    def _count(self, no_improvement: bool) -> None:
+        """Count an epoch without improvement; one whose figure is NaN is none, as in scikit-learn."""
+        count = self._estimator._no_improvement_count
+        self._estimator._no_improvement_count = count + 1 if no_improvement else 0
+
+    def _end_or_shrink_rate(self, run: Run) -> None:
+        """Ask for the end of the run, or divide an adaptive learning rate."""
+        estimator = self._estimator
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={estimator.tol:f} for "
+            f"{estimator.n_iter_no_change} consecutive epochs."
+        )
+        ending = self._rate.shrink()
+        if estimator.verbose:
+            print(message, ending or f"Setting learning rate to {self._rate.now:f}")
+        if ending is None:
+            estimator._no_improvement_count = 0
+            return
+        self._converged = message
+        run.stop(message)

@@ -1,0 +1,63 @@
+"""The command line as a program: its version, its exit codes, and wrong calls."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from cli.commands import DATA, PENGUINS, done, fails, program
+
+import nnbackend as nnb
+
+
+def test_version_and_help():
+    assert done("--version").stdout == f"nnbackend {nnb.__version__}\n"
+    assert "--learning-rate" in done("train", "--help").stdout
+    assert "predict" in done("--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "DATA"),
+        (["train", PENGUINS], "--target"),
+        (["train", "nothing.csv", "--target", "a"], "does not exist"),
+        (["train", DATA.parent, "--target", "a"], "there is no table in"),
+        (["trian", PENGUINS], "trian"),
+        (["predict", PENGUINS], "DATA"),
+        (["predict", "nothing.safetensors", PENGUINS], "does not exist"),
+        (["evaluate", PENGUINS, "nothing.csv"], "does not exist"),
+        (["inspect", "nothing.safetensors"], "does not exist"),
+    ],
+)
+def test_wrong_calls(arguments, message):
+    assert message in fails(2, *arguments)
+
+
+@pytest.mark.usefixtures("importable")
+def test_the_module_is_a_program_with_exit_codes():
+    result = program("train", PENGUINS, "--target", "species", "--json", "--epochs", "2")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert json.loads(result.stdout)["epochs"] == 2
+    result = program("predict", "model.safetensors", PENGUINS)
+    assert result.returncode == 0
+    assert result.stdout.count("\n") == 345
+    result = program("train", PENGUINS, "--target", "nothing")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: unknown column 'nothing'")
+    result = program("inspect", PENGUINS)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_the_way_to_install_it_is_named(missing):
+    code = f"import sys; sys.modules[{missing!r}] = None; import nnbackend.cli as c; c.main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"nnbackend: {missing} is not installed; run: pip install 'nnbackend[cli]'\n"
+    )

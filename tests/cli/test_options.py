@@ -1,0 +1,71 @@
+"""Options are declared once: what the command takes are the fields of its settings."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated
+
+import pytest
+from cli.commands import done, train_json  # skips without typer
+
+from nnbackend.cli.options import Text, build_from_options, data_option, run_option, takes_options
+from nnbackend.cli.running import Running
+from nnbackend.cli.settings import Settings
+from nnbackend.cli.train import Call, train
+
+
+def read_numbers(text):
+    numbers = [int(number) for number in text.split(",")]
+    if not numbers:
+        raise ValueError("no numbers")
+    return numbers
+
+
+@dataclass(frozen=True)
+class Some:
+    numbers: Annotated[Sequence[int], run_option(help="Numbers."), Text(read_numbers)] = (1, 2)
+    word: Annotated[str | None, data_option(help="A word.")] = None
+
+
+@takes_options(Some)
+def command(**options):
+    return build_from_options(Some, options)
+
+
+def test_a_dataclass_is_what_a_command_takes():
+    taken = inspect.signature(command).parameters
+    assert list(taken) == ["word", "numbers"]  # the data come before the run
+    assert {name: parameter.default for name, parameter in taken.items()} == {
+        "word": None, "numbers": "1,2",
+    }  # fmt: skip
+    assert command(word="a", numbers="1,2") == Some([1, 2], "a")
+    assert command(word=None, numbers=None) == Some(None)
+    with pytest.raises(ValueError, match="invalid literal"):
+        command(word=None, numbers="one")
+
+
+def test_train_takes_all_fields_of_its_settings():
+    taken = inspect.signature(train).parameters
+    declared = [field.name for cls in (Call, Settings, Running) for field in fields(cls)]
+    assert sorted(taken) == sorted(declared)
+
+
+def test_settings_without_options_are_those_of_the_command(tmp_path):
+    (tmp_path / "table.csv").write_text("a,b\n" + "\n".join(f"{i},{i % 7}" for i in range(40)))
+    told = train_json(tmp_path / "table.csv", "--target", "b", "--epochs", "1")["settings"]
+    resolved = ("features", "task", "loss", "batch_size", "learning_rate", "weight_decay", "epochs")
+    default = {name: value for name, value in asdict(Settings()).items() if name not in resolved}
+    assert {name: told[name] for name in default} == default | {"hidden": [64]}
+
+
+def test_the_help_explains_every_option_and_shows_its_default():
+    text = done("train", "--help").stdout.replace("│", " ")
+    text = " ".join(text.split())
+    for words in (
+        "Widths of the hidden layers, 64,32; none: a linear model. [default: 64]",
+        "Stop after a time: 90 (seconds), 15m, 2h. [default: (all epochs)]",
+        "Rows of a step. [default: (32 to 1024, by rows)]",
+    ):
+        assert words in text
