@@ -120,7 +120,7 @@ def check_loss(
 
 def _training_context(net: Network) -> Context:
     """Return the context of the first training pass of a network."""
-    return Context(net.backend, True, forward_key(net.seed), 0)
+    return Context(net.backend, True, forward_key(net.seed), 0, net.state)
 
 
 def _errors(layer: Layer, params: Params, x: Arrays, ctx: Context, seed: int) -> dict[str, float]:

@@ -115,8 +115,8 @@ VARIANTS = [
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
-ONCE = ("backends/cuda", "backends/replay", "backends/test_devices.py", "cli", "docs", "estimators",
-        "saving/test_written_before.py", "tables")  # fmt: skip
+ONCE = ("backends/cuda", "backends/replay", "backends/test_device.py", "backends/test_memory.py", "cli",
+        "docs", "estimators", "saving/test_written_before.py", "tables")  # fmt: skip
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
 
 
@@ -151,13 +151,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("library", chosen(metafunc.config))
     if "variant" in metafunc.fixturenames:
         asked = [v for v in VARIANTS if v.library in chosen(metafunc.config)]
-        # What cannot be used here is skipped once, by test_backend.py, not in a thousand tests;
+        # What cannot be used here is skipped once, by test_choose.py, not in a thousand tests;
         # unless nothing else is left to run.
         usable = [v for v in asked if not unusable(v.library)] or asked[:1]
         path = metafunc.definition.path
         usable = [v for v in usable if not v.only or is_in(path, v.only)]
         if "backend64" in metafunc.fixturenames:
-            usable = [v for v in usable if v.float64]  # test_backend.py says which have none
+            usable = [v for v in usable if v.float64]  # test_choose.py says which have none
         metafunc.parametrize("variant", usable, ids=lambda v: v.name, indirect=True)
 
 

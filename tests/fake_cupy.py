@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.machinery
+import importlib.metadata
 import operator
 import sys
 import threading
@@ -21,6 +22,9 @@ from typing import Any
 
 import array_api_compat.numpy
 import numpy as np
+
+import nnbackend as nnb
+from nnbackend.backends.cuda import installation
 
 
 class CUDARuntimeError(RuntimeError):
@@ -429,3 +433,29 @@ def _namespace(machine: Machine) -> Any:
     module.asarray, module.from_dlpack = asarray, from_dlpack
     module.result_type = host.result_type
     return module
+
+
+X = np.random.default_rng(0).normal(size=(60, 5))
+LABELS = np.arange(60) % 3
+TASK = {"loss": "softmax_cross_entropy", "batch_size": 16, "verbose": 0}
+
+
+def packages(monkeypatch, *names):
+    """Make it seem that these distributions of CuPy are installed."""
+
+    real = importlib.metadata.distribution
+
+    def distribution(name):
+        if not name.startswith("cupy"):
+            return real(name)
+        if name in names:
+            return types.SimpleNamespace(version="14.2.0")
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(installation.importlib.metadata, "distribution", distribution)
+    installation.installed.cache_clear()
+
+
+def small_network(device=1, **given):
+    layers = [nnb.Dense(8, "relu"), nnb.Dropout(0.1), nnb.Dense(3)]
+    return nnb.Network(layers, backend="cupy", device=device, **given)

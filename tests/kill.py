@@ -56,9 +56,9 @@ def main(directory: Path) -> dict[str, float]:
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         assert os.WIFSIGNALED(status), "the run ended before it was killed"
-        remains += len(checkpoints.remains(directory))
+        remains += len(checkpoints.find_leftovers(directory))
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a damaged one would be passed over with a warning
+            warnings.simplefilter("error")  # a damaged one would be skipped with a warning
             newest = checkpoints.newest(directory)
         assert newest == checkpoints.files(directory)[-1]
         state = checkpoints.load(newest).state

@@ -456,9 +456,9 @@ class Backend(DeviceInfo):
         """Return the error function of each element."""
         return functional.erf(x, self.xp)
 
-    def random_bits(self, key: tuple[int, int], step: Any, count: int) -> Array:
+    def random_bits(self, key: tuple[int, int], step: Any, count: int, first: Any = 0) -> Array:
         """Return words of random bits; see :func:`nnbackend.core.random.bits`."""
-        return random.bits(key, step, count, self.xp, self.device)
+        return random.bits(key, step, count, self.xp, self.device, first)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""

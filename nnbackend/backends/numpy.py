@@ -14,11 +14,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from nnbackend.backends.base import Backend, Forward, register_namespace
 from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.portable import Sizes, window_counts
-from nnbackend.backends.replay.prediction import RecordedForward
-from nnbackend.backends.replay.recorder import RecordedArray
-from nnbackend.backends.replay.replayed import ReplayedStep, See
+from nnbackend.backends.replay.forward import ReplayedForward
+from nnbackend.backends.replay.recorded_array import RecordedArray
+from nnbackend.backends.replay.recording import MapArrays
+from nnbackend.backends.replay.step import replayed_step
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Batch, Namespace, Shape, State
+from nnbackend.core.types import Array, Namespace, Shape, State
 from nnbackend.errors import BackendUnavailableError
 
 _add: Any = np.add
@@ -33,13 +34,21 @@ def _max(x: Array, /, *, axis: Any = None, keepdims: bool = False) -> Array:
     return _maximum.reduce(x, axis=axis, keepdims=keepdims)
 
 
+def _asarray(x: Any, /, *, dtype: Any = None, device: Any = None, copy: Any = None) -> Array:
+    if not isinstance(x, RecordedArray):
+        return array_api_compat.numpy.asarray(x, dtype=dtype, device=device, copy=copy)
+    # NumPy's would take the array out of the recording.
+    return x.astype(x.dtype if dtype is None else np.dtype(dtype), copy=bool(copy))
+
+
 def _lean(namespace: Namespace) -> Namespace:
     """Return the namespace with the reductions of a training step straight from their ufuncs.
 
-    ``np.sum`` and ``np.max`` call the same loops, but through a microsecond of Python.
+    ``np.sum`` and ``np.max`` call the same loops, but through a microsecond of Python. And ``asarray``
+    leaves an array that is being recorded in the recording.
     """
     lean = ModuleType(namespace.__name__, namespace.__doc__)
-    vars(lean).update(vars(namespace), sum=_sum, max=_max)
+    vars(lean).update(vars(namespace), sum=_sum, max=_max, asarray=_asarray)
     return lean
 
 
@@ -71,7 +80,6 @@ class Gatherer:
 
 
 _PACKED = 1 << 30  # bytes of an array that lies column by column, up to which it is copied
-_PROGRAMS = 4  # shapes of batches whose steps are recorded: each recording has memory of its own
 
 
 class NumPyBackend(Backend):
@@ -110,24 +118,13 @@ class NumPyBackend(Backend):
         return super().asarray(x, dtype)
 
     def scan(
-        self, step_on: Callable[[Any], Callable[..., Any]], see: See | None = None
+        self, step_on: Callable[[Any], Callable[..., Any]], see: MapArrays | None = None
     ) -> Callable[..., Any]:
         """Return the loop over steps. A step that ``see`` says may be recorded is, after some steps."""
         if see is None:
             return super().scan(step_on)
-        step = step_on(self)
-        recordings: dict[Any, ReplayedStep] = {}
-
-        def one(carry: Any, batch: Batch, scalars: Any, number: int) -> tuple[Any, Any]:
-            key = batch.x.shape, batch.y.shape, batch.weight is None
-            recording = recordings.get(key)
-            if recording is None:
-                if len(recordings) == _PROGRAMS:
-                    return step(carry, batch, scalars, number)  # type: ignore[no-any-return]
-                recording = recordings[key] = ReplayedStep(step, see, self.dtype)
-            return recording(carry, batch, scalars, number)
-
-        return super().scan(lambda backend: one)
+        step = replayed_step(step_on(self), see, self.dtype)
+        return super().scan(lambda backend: step)
 
     def packed(self, x: Array) -> Array:
         """Return ``x`` row by row, unless it is very large: rows are gathered several times as fast."""
@@ -141,7 +138,7 @@ class NumPyBackend(Backend):
         self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
     ) -> Forward:
         """Return the forward pass; on few rows, again and again, it runs from a recording."""
-        return RecordedForward(forward_on(self))
+        return ReplayedForward(forward_on(self))
 
     def joined(self, parts: Iterable[Array], rows: int) -> Array:
         """Return arrays of successive rows, put where they go as they come."""

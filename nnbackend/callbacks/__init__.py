@@ -2,8 +2,8 @@
 
 A callback overrides any of five methods of :class:`Callback`: ``start``, ``epoch_start``, ``batch_end``,
 ``epoch_end`` and ``stop``; each is given the :class:`Run` and may end it with ``run.stop(reason)``. A
-plain function of the run will do too: it is called at the end of each epoch. What a callback sets as
-``run.network.params`` is trained further, or stays if it is set at the end.
+plain function of the run is a callback, too: it is called at the end of each epoch. Parameters that a
+callback sets as ``run.network.params`` are trained further, or kept if they are set at the end.
 """
 
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What every callback has: five events, and a state that a checkpoint keeps."""
+"""The base class of callbacks: five events, and a state that a checkpoint keeps."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ __all__ = ["Callback", "as_callback"]
 
 
 class Callback:
-    """Does nothing at any time; override what you need.
+    """Does nothing at any event; override the methods that you need.
 
     Attributes:
-        every_batch: whether ``batch_end`` is called after every step. Without it the steps between
-            two calls may be many, as suits the backend.
-        every_epoch: whether ``epoch_end`` is called after every epoch. Without it short epochs of
-            a single step may be run many at a time, which is faster.
-        last: whether it is called after those that are not, whatever its place in the list.
+        every_batch: whether ``batch_end`` is called after every step, default True. Otherwise there may
+            be many steps between two calls, as many as suit the backend.
+        every_epoch: whether ``epoch_end`` is called after every epoch, default True. Otherwise short
+            epochs of a single step may run many at a time, which is faster.
+        last: whether it is called after all callbacks that are not, wherever it stands in the list;
+            default False.
         only_watches: whether the training is the same without it, so that a resumed run may leave it
-            out without a warning.
+            out without a warning; default False.
     """
 
     every_batch: bool = True
@@ -32,7 +33,7 @@ class Callback:
     only_watches: ClassVar[bool] = False
 
     def start(self, run: Run) -> None:
-        """Called once, before the first epoch; of a resumed run, after ``restore``."""
+        """Called once, before the first epoch; in a resumed run after ``restore``."""
 
     def epoch_start(self, run: Run) -> None:
         """Called before each epoch."""
@@ -41,31 +42,31 @@ class Callback:
         """Called after the step ``run.step``."""
 
     def epoch_end(self, run: Run) -> None:
-        """Called after each epoch, when ``run.history`` has its figures."""
+        """Called after each epoch, when ``run.history`` holds its loss and metrics."""
 
     def stop(self, run: Run) -> None:
         """Called once at the end, also when the run ends with an error."""
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint has to keep: plain data of JSON's kinds, and arrays."""
+        """Return the state that a checkpoint has to keep: plain data as in JSON, and arrays."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that :meth:`state` returned. Arrays come back as NumPy's."""
+        """Continue from a state that :meth:`state` returned. Arrays come back as NumPy arrays."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages, and in checkpoints."""
+        """The name in messages and in checkpoints."""
         return type(self).__name__
 
     @property
     def batch_interval(self) -> int | None:
-        """After how many steps ``batch_end`` has to be called; None: as suits the backend."""
+        """The number of steps between calls of ``batch_end``; None: as suits the backend."""
         return 1 if self.every_batch else None
 
     @property
     def listens_to_batches(self) -> bool:
-        """Whether ``batch_end`` is overridden; if not, steps need not be interrupted for it."""
+        """Whether ``batch_end`` is overridden; if not, no steps are interrupted for it."""
         return type(self).batch_end is not Callback.batch_end
 
 
@@ -86,7 +87,10 @@ class EpochEnd(Callback):
 
 
 def as_callback(spec: Any) -> Callback:
-    """Return a callback as it is, and a function as the callback that calls it after each epoch.
+    """Return a callback as it is; for a function, a callback that calls it after each epoch.
+
+    Args:
+        spec: a callback or a function of the run.
 
     Raises:
         TypeError: it is neither.

@@ -1,4 +1,4 @@
-"""Checkpoints while a network is trained."""
+"""Write checkpoints while a network is trained."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
 from nnbackend.core.checks import check_flag, check_size
+from nnbackend.saving import checkpoint as checkpoints
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -19,27 +20,27 @@ __all__ = ["Checkpoint"]
 
 
 class Checkpoint(Callback):
-    """Writes the whole state of a run to files, from which ``fit(..., resume=directory)`` goes on.
+    """Writes the whole state of a run to files, from which ``fit(..., resume=directory)`` continues it.
 
-    The first is written before the first step, so that a folder that cannot be written is found then.
-    When a run is asked to stop, or another callback fails, the state of that moment is written too.
-    Each file is written whole or not at all; ``nnbackend.load`` takes the network from it.
+    The first file is written before the first step, so that a folder that cannot be written is noticed
+    at once. When a run is told to stop, or another callback fails, the state of that moment is written,
+    too. Each file is written whole or not at all; ``nnbackend.load`` reads the network from it.
 
     Args:
-        directory: a folder, which is made if need be. It is one run's at a time; files that other runs
-            left in it stay.
-        every: after how many epochs.
-        keep: how many files of this run to keep; None: all.
-        best_only: whether to write one only when ``monitor`` is better than ever.
-        every_steps: also after so many steps within each epoch; None: not.
-        monitor: the figure for ``best_only``.
-        mode: ``"min"`` or ``"max"``: which is better; None: as the name of the figure says.
-        on_error: when a file cannot be written (a full disk): ``"raise"`` ends the run with the error,
-            ``"warn"`` says so once and trains on. The files written before are untouched either way.
+        directory: the folder; it is made if needed. One run at a time writes to it; the files of earlier
+            runs stay.
+        every: the number of epochs between two checkpoints, default 1.
+        keep: how many files of this run to keep, default 3; None: all.
+        best_only: whether to write one only when ``monitor`` is better than ever before, default False.
+        every_steps: the number of steps between checkpoints within an epoch; None: only after epochs.
+        monitor: the metric that ``best_only`` looks at, default ``"validation_loss"``.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
+        on_error: what to do when a file cannot be written (a full disk): ``"raise"``, the default, ends
+            the run with the error, ``"warn"`` warns once and trains on. Files written before are kept.
 
     Attributes:
         directory: the folder.
-        latest: the path of the checkpoint written last, or None.
+        latest: the path of the newest checkpoint, or None.
 
     Raises:
         ValueError: an argument is out of range.
@@ -47,7 +48,9 @@ class Checkpoint(Callback):
     """
 
     only_watches = True
-    last: ClassVar[bool] = True  # so that the state of the others is that after the event
+    last: ClassVar[bool] = (
+        True  # so that the others have handled the event when their state is saved
+    )
 
     def __init__(
         self,
@@ -72,38 +75,36 @@ class Checkpoint(Callback):
         self.monitor = Monitor(monitor, 0.0, mode) if best_only else None
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
         self.on_error = on_error
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._kept: list[str] = []
-        self._position: tuple[int, int] | None = None  # of what was written last
+        self._position: tuple[int, int] | None = None  # of the newest checkpoint
         self._warned = self._gave_up = False
         if self.monitor is not None:
             self.monitor.best = None
 
     @property
     def latest(self) -> Path | None:
-        """The checkpoint written last."""
+        """The newest checkpoint."""
         return self.directory / self._kept[-1] if self._kept else None
 
     @property
     def batch_interval(self) -> int | None:
-        """After how many steps it has to be called."""
+        """The number of steps between calls."""
         return self.every_steps
 
     def start(self, run: Run) -> None:
         """Make the folder and write the first checkpoint of a run."""
-        from nnbackend.saving import checkpoint as checkpoints
-
         if not run.resumed:
-            self._forget()
+            self._reset()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            for path in checkpoints.remains(self.directory):
+            for path in checkpoints.find_leftovers(self.directory):
                 path.unlink(missing_ok=True)
         except OSError as error:
-            what = f"{self.directory} cannot be a folder of checkpoints: {error.strerror}"
-            self._failed(type(error)(error.errno, what))
+            problem = f"{self.directory} cannot be a folder of checkpoints: {error.strerror}"
+            self._handle(type(error)(error.errno, problem))
         if self._kept:
             self._position = run.position
         elif self.monitor is None:
@@ -112,14 +113,14 @@ class Checkpoint(Callback):
     def batch_end(self, run: Run) -> None:
         """Write a checkpoint within an epoch."""
         due = self.every_steps is not None and run.step % self.every_steps == 0
-        left = run.at_once and self.monitor is None
-        if left or (due and run.step != run.steps_per_epoch):
+        leaving = run.at_once and self.monitor is None
+        if leaving or (due and run.step != run.steps_per_epoch):
             self._save(run)
 
     def epoch_end(self, run: Run) -> None:
         """Write a checkpoint after an epoch."""
         if self.monitor is not None:
-            if self.monitor.better(self.monitor.value(run)):
+            if self.monitor.improve(self.monitor.value(run)):
                 self._save(run)
         elif run.epoch % self.every == 0 or not run.goes_on:
             self._save(run)
@@ -134,20 +135,18 @@ class Checkpoint(Callback):
             run.failure.add_note(f"the run can be resumed from {self.latest}")
 
     def _save(self, run: Run) -> None:
-        """Write a checkpoint, unless there is nothing new; remove the oldest one."""
-        from nnbackend.saving import checkpoint as checkpoints
-
+        """Write a checkpoint unless there is nothing new, and remove the oldest one."""
         position = run.position
         if position == self._position or not run.finite():
             return
         path = checkpoints.next_path(self.directory, *position)
         before = self._kept
-        self._kept = [*before, path.name]  # the file knows itself, too
+        self._kept = [*before, path.name]  # the state in the file includes the file itself
         try:
             checkpoints.save(path, run.network, run.parameters(), run.state())
         except OSError as error:
             self._kept = before
-            self._failed(error)
+            self._handle(error)
             return
         self._position = position
         while self.keep is not None and len(self._kept) > self.keep:
@@ -157,28 +156,28 @@ class Checkpoint(Callback):
             except OSError as error:
                 warnings.warn(f"{oldest} cannot be removed: {error}", UserWarning, stacklevel=2)
 
-    def _failed(self, error: OSError) -> None:
-        """Raise the error, or say so once."""
+    def _handle(self, error: OSError) -> None:
+        """Raise the error, or warn once."""
         if self.on_error == "raise":
             self._gave_up = True
             raise error
         if not self._warned:
             self._warned = True
-            there = "none was written before" if not self._kept else f"the newest is {self.latest}"
+            others = "none was written before" if not self._kept else f"the newest is {self.latest}"
             warnings.warn(
-                f"no checkpoint could be written, and the training goes on without: {error} ({there})",
+                f"no checkpoint could be written, and the training goes on without: {error} ({others})",
                 UserWarning,
                 stacklevel=2,
             )
 
     def state(self) -> dict[str, Any]:
-        """Return which files are this run's, and the best figure."""
+        """Return which files belong to this run, and the best value."""
         best = None if self.monitor is None else self.monitor.best
         return {"directory": str(self.directory.resolve()), "kept": self._kept, "best": best}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with the files of the run, if they are in the same folder."""
-        self._forget()
+        """Continue with the files of the run, if they are in the same folder."""
+        self._reset()
         if state["directory"] == str(self.directory.resolve()):
             self._kept = [name for name in state["kept"] if (self.directory / name).exists()]
         if self.monitor is not None:

@@ -1,4 +1,4 @@
-"""Early stopping: the end of a run that gets no better."""
+"""Early stopping: end a run that no longer improves."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ __all__ = ["EarlyStopping"]
 
 
 class EarlyStopping(Callback):
-    """Ends a run when a figure has got no better for a number of epochs.
+    """Ends a run when a metric has not improved for a number of epochs.
 
     Args:
-        monitor: the figure, a name of the history.
-        patience: after how many epochs without a better value the run ends.
-        min_delta: by how much a value has to be better than the best to count.
-        restore_best: whether the network gets the parameters of the best epoch at the end of the
-            run, however it ends (but not when a callback fails).
-        mode: ``"min"`` or ``"max"``: which is better; None: as the name of the figure says.
+        monitor: the metric, by its name in the history, default ``"validation_loss"``.
+        patience: how many epochs without a better value end the run, default 10.
+        min_delta: by how much a value has to be better than the best to count, default 0.
+        restore_best: whether the network gets the parameters of the best epoch at the end of the run,
+            default True; however the run ends, unless a callback fails.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
 
     Attributes:
-        best: the best value.
+        best: the best value so far, or None.
         best_epoch: the epoch of the best value.
 
     Raises:
         ValueError: an argument is out of range.
-        UnknownNameError: the history has no such figure (at the end of the first epoch).
+        UnknownNameError: the history has no such metric (at the end of the first epoch).
 
     Source: Prechelt (1998), Early stopping - but when?, criterion UP.
     """
@@ -50,9 +50,9 @@ class EarlyStopping(Callback):
         self.monitor = Monitor(monitor, min_delta, mode)
         self.patience = check_size("patience", patience)
         self.restore_best = restore_best
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.monitor.best = None
         self.best_epoch = 0
         self._waited = 0
@@ -64,15 +64,15 @@ class EarlyStopping(Callback):
         return self.monitor.best
 
     def start(self, run: Run) -> None:
-        """Forget another run; end a resumed one that had run out of patience."""
+        """Start over, or end a resumed run whose patience was already exhausted."""
         if not run.resumed:
-            self._forget()
+            self._reset()
         self._check(run)
 
     def epoch_end(self, run: Run) -> None:
-        """Compare the figure with the best."""
+        """Compare the metric with the best value."""
         self._waited += 1
-        if self.monitor.better(self.monitor.value(run)):
+        if self.monitor.improve(self.monitor.value(run)):
             self.best_epoch, self._waited = run.epoch, 0
             if self.restore_best:
                 self._weights = run.network.state_dict()
@@ -101,7 +101,7 @@ class EarlyStopping(Callback):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.monitor.best = state["best"]
         self.best_epoch = state["best_epoch"]
         self._waited = state["waited"]

@@ -1,4 +1,4 @@
-"""What ends a run: its time is up, or its figures are numbers no more."""
+"""End a run when its time is up, or when a loss is no longer finite."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["TerminateOnNaN", "TimeBudget"]
 
 
 class TimeBudget(Callback):
-    """Ends a run when it has taken a time, within an epoch if need be.
+    """Ends a run after a given time, within an epoch if necessary.
 
-    The time is that of this call of ``fit``: a resumed run has all of it again.
+    The time counts from the call of ``fit``: a resumed run has the whole time again.
 
     Args:
-        seconds: how long the run may take. It ends after the block of steps in which they are over.
+        seconds: how long the run may take. It ends after the block of steps in which the time runs out.
 
     Raises:
         ValueError: ``seconds`` is not a number, or negative.
@@ -35,7 +35,7 @@ class TimeBudget(Callback):
         self._end = math.inf
 
     def start(self, run: Run) -> None:
-        """Note the time."""
+        """Start the clock."""
         self._end = time.monotonic() + self.seconds
 
     def batch_end(self, run: Run) -> None:
@@ -70,7 +70,7 @@ class TerminateOnNaN(Callback):
                 return
 
     def epoch_end(self, run: Run) -> None:
-        """Look at the losses of the epoch, that on validation data too."""
+        """Look at the losses of the epoch, the validation loss included."""
         for name, value in run.history.last.items():
             if "loss" in name and not math.isfinite(value):
                 run.stop(f"the {name} is {value} in epoch {run.epoch}")

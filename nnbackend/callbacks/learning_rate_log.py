@@ -1,4 +1,4 @@
-"""The learning rate of each step."""
+"""Record the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["LearningRateLog"]
 
 
 class LearningRateLog(Callback):
-    """Notes the learning rates of steps; the history has that of the last step of each epoch only.
+    """Records the learning rates of steps; the history has only that of the last step of each epoch.
 
-    It does not interrupt the training: the rates of a block of steps are noted together.
+    It does not interrupt the training: the rates of a block of steps are recorded together.
 
     Args:
-        every: of which steps: 1 for each; 100 for steps 100, 200 ...
+        every: which steps are recorded, default 1: every step; 100: steps 100, 200 ...
 
     Attributes:
         steps: the numbers of the steps, counted from 1 at the start of the run.
@@ -33,21 +33,21 @@ class LearningRateLog(Callback):
 
     def __init__(self, every: int = 1) -> None:
         self.every = check_size("every", every)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.steps: list[int] = []
         self.rates: list[float] = []
         self._seen = 0
 
     def start(self, run: Run) -> None:
-        """Forget another run."""
+        """Start over, unless the run is resumed."""
         if not run.resumed:
-            self._forget()
+            self._reset()
         self._seen = run.steps
 
     def batch_end(self, run: Run) -> None:
-        """Note the rates of the steps since the last call."""
+        """Record the rates of the steps since the last call."""
         rates = run.learning_rates(run.steps - self._seen)
         for step, rate in enumerate(rates, run.steps - len(rates) + 1):
             if step % self.every == 0:
@@ -56,14 +56,14 @@ class LearningRateLog(Callback):
         self._seen = run.steps
 
     def epoch_end(self, run: Run) -> None:
-        """Note the rates of epochs that were run together."""
+        """Record the rates of epochs that ran together."""
         if run.steps > self._seen:
             self.batch_end(run)
 
     def state(self) -> dict[str, Any]:
-        """Return what was noted."""
+        """Return the record."""
         return {"steps": self.steps, "rates": self.rates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on with what was noted."""
+        """Continue the record."""
         self.steps, self.rates = list(state["steps"]), list(state["rates"])

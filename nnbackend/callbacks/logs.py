@@ -1,4 +1,4 @@
-"""Logs: the figures of each epoch in a file."""
+"""Logs: the loss and the metrics of each epoch in a file."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _Row = Mapping[str, Any]
 
 
 class _FileLog(Callback):
-    """A text file with the figures of each epoch, written when the epoch is done.
+    """A text file with the loss and the metrics of each epoch, written when the epoch is done.
 
-    A new run begins the file anew. A resumed one writes again the epochs before the one that it goes on
-    from, so that the file has each epoch once.
+    A new run replaces the file. A resumed run writes the epochs before the checkpoint again, so that the
+    file has each epoch once.
     """
 
     every_epoch = False  # epochs that are run together are written together
@@ -39,7 +39,7 @@ class _FileLog(Callback):
         self._epochs = 0
 
     def start(self, run: Run) -> None:
-        """Write the epochs before, those of a resumed run, and open the file."""
+        """Write the earlier epochs of a resumed run, and open the file."""
         self._begin(run)
 
     def epoch_end(self, run: Run) -> None:
@@ -66,21 +66,21 @@ class _FileLog(Callback):
         self._file = self.path.open("a", encoding="utf-8", newline="")
 
     def _header(self, names: Iterable[str]) -> str:
-        """Return what stands before the first epoch."""
+        """Return the text before the first epoch."""
         return ""
 
     @abstractmethod
     def _text(self, rows: Iterable[_Row]) -> str:
-        """Return the figures of epochs as lines."""
+        """Return epochs as lines."""
 
 
 class JSONLines(_FileLog):
-    """Writes a JSON object for each epoch to a file, one a line, with the names of the history.
+    """Writes a JSON object for each epoch to a file, one per line, with the names of the history.
 
-    A figure that is not finite is ``null``, as JSON has no such numbers.
+    A value that is not finite becomes ``null``: JSON has no such numbers.
 
     Args:
-        path: the file; one of that name is replaced, and a folder made if need be.
+        path: the file; an existing one is replaced, and the folder is made if needed.
 
     Raises:
         OSError: the file cannot be written.
@@ -95,7 +95,7 @@ class CSVLog(_FileLog):
     """Writes a line for each epoch to a CSV file, under the names of the history.
 
     Args:
-        path: the file; one of that name is replaced, and a folder made if need be.
+        path: the file; an existing one is replaced, and the folder is made if needed.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""A figure that is watched, and the best it has been."""
+"""A metric that is watched, and its best value."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import math
 from typing import TYPE_CHECKING
 
 from nnbackend.core.checks import check_number
-from nnbackend.errors import unknown_name
+from nnbackend.errors import UnknownNameError, unknown_name
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
 
 __all__ = ["Monitor"]
 
-_SMALLER = ("loss", "error", "mse", "mae", "rmse", "mape")
-_LARGER = ("accuracy", "precision", "recall", "f1", "auc", "r2", "score")
+SMALLER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "mape")
+LARGER_IS_BETTER = ("accuracy", "precision", "recall", "f1", "auc", "r2", "score")
 
 
 class Monitor:
-    """A figure of the history and its best value so far.
+    """A metric of the history and its best value so far.
 
     Args:
-        name: of the figure, ``"validation_loss"``.
-        min_delta: by how much a value has to be better than the best to count.
-        mode: ``"min"`` or ``"max"``: which is better; None: as the name says.
+        name: the name in the history, ``"validation_loss"``.
+        min_delta: by how much a value has to be better than the best to count, default 0.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the name says.
 
     Attributes:
         best: the best value so far, or None.
 
     Raises:
-        ValueError: ``min_delta`` or ``mode`` is no such thing, or the name does not say.
+        ValueError: an argument is out of range, or the name does not say which values are better.
     """
 
     def __init__(self, name: str, min_delta: float = 0.0, mode: str | None = None) -> None:
@@ -43,22 +43,21 @@ class Monitor:
         self.best: float | None = None
 
     def value(self, run: Run) -> float:
-        """Return the figure of the last epoch.
+        """Return the value of the last epoch.
 
         Raises:
-            UnknownNameError: the history has no such figure.
+            UnknownNameError: the history has no such metric.
         """
         if self.name not in run.history:
             hint = ""
             if self.name.startswith("validation_"):
-                hint = "; for figures on validation data give validation_data or validation_split"
-            raise type(unknown := unknown_name("figure", self.name, run.history))(
-                f"{unknown}{hint}"
-            )
+                hint = "; for metrics on validation data give validation_data or validation_split"
+            unknown = unknown_name("metric", self.name, run.history)
+            raise UnknownNameError(f"{unknown}{hint}")
         return run.history[self.name][-1]
 
-    def better(self, value: float) -> bool:
-        """Return whether a value is better than the best, and make it the best then."""
+    def improve(self, value: float) -> bool:
+        """Return whether a value is better than the best; if so, it becomes the best."""
         if math.isnan(value):
             return False
         sign = 1.0 if self.mode == "min" else -1.0
@@ -69,7 +68,7 @@ class Monitor:
 
 
 def _mode_of(name: str) -> str:
-    for mode, words in (("min", _SMALLER), ("max", _LARGER)):
+    for mode, words in (("min", SMALLER_IS_BETTER), ("max", LARGER_IS_BETTER)):
         if any(word in name for word in words):
             return mode
     raise ValueError(f"is a small or a large {name!r} better? Say mode='min' or mode='max'")

@@ -12,19 +12,19 @@ from nnbackend.callbacks.base import Callback
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
 
-__all__ = ["Lines", "Progress", "figures", "progress"]
+__all__ = ["Lines", "Progress", "choose_progress"]
 
-_NOT_SHOWN = ("epoch", "seconds", "waiting", "learning_rate")
-_PATIENCE = 1.0  # seconds of work before a progress bar is worth its space
-
-
-def figures(run: Run) -> str:
-    """Return the figures of the last epoch in a line: ``loss 0.1234  accuracy 0.9500``."""
-    return "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if k not in _NOT_SHOWN)
+HIDDEN_COLUMNS = ("epoch", "seconds", "waiting", "learning_rate")
+SECONDS_BEFORE_BAR = 1.0  # brief work is not worth a bar
 
 
-def progress(verbose: int | bool | None) -> Callback | None:
-    """Return what shows the progress of a run, or None.
+def _describe_epoch(run: Run) -> str:
+    """Return loss and metrics of the last epoch in a line: ``loss 0.1234  accuracy 0.9500``."""
+    return "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if k not in HIDDEN_COLUMNS)
+
+
+def choose_progress(verbose: int | bool | None) -> Callback | None:
+    """Return the callback that shows the progress of a run, or None for silence.
 
     Args:
         verbose: 0: silence; 1: show progress; None: show it on long work at a terminal or in a
@@ -37,7 +37,7 @@ def progress(verbose: int | bool | None) -> Callback | None:
 
 
 def in_notebook() -> bool:
-    """Return whether this is a Jupyter notebook: nothing is imported to find out."""
+    """Return whether this is a Jupyter notebook, without importing anything."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return type(shell).__name__ == "ZMQInteractiveShell"
@@ -47,9 +47,9 @@ class Lines(Callback):
     """A line for each epoch on standard error, for output that is not a terminal."""
 
     def epoch_end(self, run: Run) -> None:
-        """Print the epoch's figures."""
+        """Print the epoch's loss and metrics."""
         seconds = run.history["seconds"][-1]
-        line = f"epoch {run.epoch}/{run.epochs}  {figures(run)}  {seconds:.2f} s"
+        line = f"epoch {run.epoch}/{run.epochs}  {_describe_epoch(run)}  {seconds:.2f} s"
         print(line, file=sys.stderr, flush=True)
 
 
@@ -67,31 +67,31 @@ class Progress(Callback):
         self._shown: _Bar | Lines | None = None
 
     def start(self, run: Run) -> None:
-        """Note the time."""
+        """Remember the time."""
         self._started = time.perf_counter()
 
     def batch_end(self, run: Run) -> None:
         """Move the bar."""
-        bar = self._late(run)
+        bar = self._show_late(run)
         if isinstance(bar, _Bar):
             bar.show(run)
 
     def epoch_end(self, run: Run) -> None:
-        """Move the bar and show the figures."""
-        bar = self._late(run)
+        """Move the bar and show the losses."""
+        bar = self._show_late(run)
         if isinstance(bar, _Bar):
             bar.show(run)
         elif bar is not None:
             bar.epoch_end(run)
 
     def stop(self, run: Run) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if isinstance(self._shown, _Bar):
             self._shown.close()
 
-    def _late(self, run: Run) -> _Bar | Lines | None:
-        """Return what shows the progress, once the work has taken a while."""
-        if self._shown is None and time.perf_counter() - self._started >= _PATIENCE:
+    def _show_late(self, run: Run) -> _Bar | Lines | None:
+        """Return the bar, or lines in its place, once the work has taken a while."""
+        if self._shown is None and time.perf_counter() - self._started >= SECONDS_BEFORE_BAR:
             kind = _TqdmBar if in_notebook() else _RichBar
             try:
                 self._shown = kind(run)
@@ -101,7 +101,7 @@ class Progress(Callback):
 
 
 class _Bar(ABC):
-    """A bar of whatever package."""
+    """A progress bar of some package."""
 
     @abstractmethod
     def __init__(self, run: Run) -> None:
@@ -113,14 +113,14 @@ class _Bar(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Take it away."""
+        """Remove it."""
 
     def show(self, run: Run) -> None:
-        """Show how far a run is."""
+        """Show how far a run has come."""
         done = float(len(run.history))
         if run.epoch > done and run.steps_per_epoch:
             done += run.step / run.steps_per_epoch
-        # The losses alone: more would squeeze the bar in a narrow terminal.
+        # Only the losses: more would squeeze the bar in a narrow terminal.
         losses = "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if "loss" in k)
         self.move(done, f"epoch {run.epoch}/{run.epochs}", losses)
 
@@ -136,15 +136,15 @@ class _RichBar(_Bar):
             TextColumn("{task.description}"),
             BarColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[losses]}"),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task("", total=run.epochs, figures="")
+        self._task = self._bar.add_task("", total=run.epochs, losses="")
         self._bar.start()
 
     def move(self, done: float, epoch: str, losses: str) -> None:
-        self._bar.update(self._task, completed=done, description=epoch, figures=losses)
+        self._bar.update(self._task, completed=done, description=epoch, losses=losses)
 
     def close(self) -> None:
         self._bar.stop()

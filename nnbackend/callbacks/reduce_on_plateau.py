@@ -1,4 +1,4 @@
-"""A smaller learning rate when a figure gets no better."""
+"""Lower the learning rate when a metric no longer improves."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["ReduceOnPlateau"]
 
 
 class ReduceOnPlateau(Callback):
-    """Multiplies the learning rate by a factor when a figure has got no better for a number of epochs.
+    """Multiplies the learning rate by a factor when a metric has not improved for a number of epochs.
 
-    It goes together with any optimizer and any schedule, whose rates are all multiplied. A new rate
-    holds from the next epoch on, and compiles nothing. L-BFGS has no learning rate.
+    It works with every optimizer that has a learning rate, and with every schedule, whose rates are all
+    multiplied. A new rate holds from the next epoch on; nothing is compiled again for it.
 
     Args:
-        monitor: the figure, a name of the history.
-        factor: by which the learning rate is multiplied, below 1.
-        patience: after how many epochs without a better value it is. (PyTorch counts one less: the
-            epochs that are let pass.)
-        min_delta: by how much a value has to be better than the best to count.
-        cooldown: for how many epochs after that none is counted.
-        minimum: no learning rate below this is made.
-        mode: ``"min"`` or ``"max"``: which is better; None: as the name of the figure says.
+        monitor: the metric, by its name in the history, default ``"validation_loss"``.
+        factor: the learning rate is multiplied by it, below 1, default 0.1.
+        patience: how many epochs without a better value lower the rate, default 10. (PyTorch counts one
+            less: the epochs that may pass.)
+        min_delta: by how much a value has to be better than the best to count, default 0.
+        cooldown: for how many epochs after a reduction none is counted, default 0.
+        minimum: the learning rate does not fall below this, default 0.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
 
     Raises:
         ValueError: an argument is out of range.
-        UnknownNameError: the history has no such figure (at the end of the first epoch).
+        UnknownNameError: the history has no such metric (at the end of the first epoch).
 
     Source: PyTorch's ReduceLROnPlateau, with an absolute threshold.
     """
@@ -54,47 +54,47 @@ class ReduceOnPlateau(Callback):
         self.patience = check_size("patience", patience)
         self.cooldown = cooldown if cooldown == 0 else check_size("cooldown", cooldown)
         self.minimum = check_number("minimum", minimum, 0.0)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.monitor.best = None
-        self._worse = 0  # epochs in a row
-        self._cooling = 0  # epochs that are left
+        self._worse = 0  # epochs in a row without a better value
+        self._cooling = 0  # epochs until they are counted again
 
     def start(self, run: Run) -> None:
-        """Forget another run."""
+        """Start over, unless the run is resumed."""
         if not run.resumed:
-            self._forget()
+            self._reset()
 
     def epoch_end(self, run: Run) -> None:
-        """Compare the figure with the best."""
-        better = self.monitor.better(self.monitor.value(run))
+        """Compare the metric with the best value."""
+        better = self.monitor.improve(self.monitor.value(run))
         self._worse = 0 if better else self._worse + 1
         if self._cooling > 0:
             self._cooling -= 1
             self._worse = 0
         if self._worse >= self.patience:
             self._worse, self._cooling = 0, self.cooldown
-            run.learning_rate_factor *= self._shrinking(run)
+            run.learning_rate_factor *= self._reduction(run)
 
-    def _shrinking(self, run: Run) -> float:
-        """Return the factor, or the one that leads to the smallest rate allowed."""
+    def _reduction(self, run: Run) -> float:
+        """Return the factor, or the one that leads to the minimum."""
         if self.minimum == 0.0:
             return self.factor
         rates = run.learning_rates(1)
         if not rates:
             raise ValueError(
-                "minimum= needs to know the learning rate: in a loop of your own say "
+                "minimum= needs to know the learning rate: in your own loop call "
                 "run.batch_end(loss, learning_rate)"
             )
         return max(self.factor, min(1.0, self.minimum / rates[-1])) if rates[-1] > 0.0 else 1.0
 
     def state(self) -> dict[str, Any]:
-        """Return the best value and the counts of epochs; the factor is the run's."""
+        """Return the best value and the counts of epochs; the run keeps the factor."""
         return {"best": self.monitor.best, "worse": self._worse, "cooling": self._cooling}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.monitor.best = state["best"]
         self._worse = state["worse"]
         self._cooling = state["cooling"]

@@ -1,4 +1,4 @@
-"""A training run: what callbacks see of it, and what drives them."""
+"""A training run: what callbacks see, and how they are called."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from types import TracebackType
 from typing import Any
 
 from nnbackend.callbacks.base import Callback, as_callback
-from nnbackend.callbacks.progress import progress
+from nnbackend.callbacks.progress import choose_progress
 from nnbackend.core.history import History
 from nnbackend.core.tree import leaves
 from nnbackend.core.version import __version__
-from nnbackend.saving.run_identity import check_same_run, identity
+from nnbackend.saving import checkpoint as checkpoints
+from nnbackend.saving.run_identity import check_same_run, describe
 
 __all__ = ["Run", "resolve"]
 
 
 class Run:
-    """A training run as callbacks see it; for a loop of one's own, what calls them.
+    """A training run as callbacks see it; in your own training loop, it calls them.
 
-    ``fit`` makes a run itself. A loop of one's own does it so::
+    ``fit`` makes a run itself. Your own loop does it like this::
 
         with nnb.callbacks.Run(net, epochs=20, callbacks=[...]) as run:  # start ... stop
             for epoch in run:  # epoch_start; ends when a callback asks to stop
@@ -34,30 +35,31 @@ class Run:
         run.history
 
     Args:
-        network: what is being trained.
-        epochs: how many, counted from the start of the whole run.
-        callbacks: callbacks and functions of the run.
-        steps_per_epoch: batches in an epoch, if that is known.
-        verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
-        resume: a checkpoint, or a folder of them, to go on from. The network gets its parameters.
+        network: the network that is trained.
+        epochs: the number of epochs, counted from the start of the whole run.
+        callbacks: callbacks and functions of the run, default none.
+        steps_per_epoch: the number of batches in an epoch; None: unknown.
+        verbose: 0, the default: silence; 1: show progress; None: show it on long work at a terminal.
+        resume: a checkpoint, or a folder of them, to resume from; the network gets its parameters. None:
+            a new run.
 
     Attributes:
-        network: what is being trained.
-        epochs: how many were asked for.
-        steps_per_epoch: batches in an epoch, or None.
+        network: the network that is trained.
+        epochs: the number of epochs of the whole run.
+        steps_per_epoch: the number of batches in an epoch, or None.
         epoch: the number of the epoch, from 1.
         step: how many steps of the epoch are done.
         history: the epochs done.
-        callbacks: in the order in which they are called.
-        learning_rate_factor: what a callback may set to scale the learning rate of all later steps.
-            A loop of one's own multiplies by it.
-        optimizer_state: in a loop of one's own, what ``optimizer.update`` returned last, for
-            checkpoints to keep; in a resumed run what they kept; else None.
-        user_state: what else a loop of one's own, or a callback, wants checkpoints to keep: a
-            dictionary of plain data and arrays.
-        reason: why the run is to end, if a callback asked for it.
+        callbacks: the callbacks in the order in which they are called.
+        learning_rate_factor: a factor of the learning rate of all later steps, which callbacks may set.
+            Your own loop multiplies by it.
+        optimizer_state: in your own loop, set it to the state that ``optimizer.update`` returned last,
+            for checkpoints to keep; in a resumed run it is the state that they kept; else None.
+        user_state: whatever else your own loop, or a callback, wants checkpoints to keep: a dictionary
+            of plain data and arrays.
+        reason: why the run is to end, if a callback stopped it.
         at_once: whether it is to end before the epoch is over.
-        resumed: whether it goes on from a checkpoint.
+        resumed: whether it was resumed from a checkpoint.
         failure: the error that a callback raised, if one did.
 
     Raises:
@@ -96,37 +98,37 @@ class Run:
         self._rates: list[float] = []
         self._resume = resume
 
-    # What callbacks do
+    # For callbacks
 
     @property
     def steps(self) -> int:
-        """How many steps are done since the start of the whole run."""
+        """How many steps have been done since the start of the whole run."""
         return self._steps
 
     def stop(self, reason: str, *, at_once: bool = False) -> None:
-        """Ask for the run to end; ``reason`` goes to ``history.stopped``.
+        """End the run after this epoch; ``reason`` becomes ``history.stopped``.
 
         Args:
-            reason: in words.
-            at_once: whether to end after this step and not only after this epoch. The epoch is then
-                left unfinished; it has no place in the history, and a checkpoint can go on with it.
+            reason: the reason in words.
+            at_once: whether to end after this step, default False. The epoch then remains unfinished: it
+                is not in the history, and a checkpoint can be resumed within it.
         """
         self.reason = reason
         self.at_once = self.at_once or at_once
 
     @property
     def losses(self) -> list[float]:
-        """The losses of the steps since the last ``batch_end``, read from the device when asked for."""
+        """The losses of the steps since the last ``batch_end``; they are read from the device here."""
         return [float(loss) for loss in self._losses]
 
     @property
     def position(self) -> tuple[int, int]:
-        """How many epochs are done, and how many steps of the one that is not over."""
+        """How many epochs are done, and how many steps of the unfinished epoch."""
         done = len(self.history)
         return done, self.step if self.epoch > done else 0
 
     def learning_rates(self, count: int) -> list[float]:
-        """Return the learning rates of the last steps, as far as the loop told them."""
+        """Return the learning rates of the last steps, as far as the loop has passed them."""
         return self._rates[-count:]
 
     def finite(self) -> bool:
@@ -135,11 +137,11 @@ class Run:
         return all(backend.all_finite(leaf) for leaf in leaves(self.parameters()))
 
     def parameters(self) -> Any:
-        """Return the parameters in training. At the end the network may have got others."""
+        """Return the parameters in training; at the end a callback may have set others."""
         return self.network.params
 
     def state(self) -> dict[str, Any]:
-        """Return all that a checkpoint keeps beside the parameters: plain data and arrays."""
+        """Return what a checkpoint keeps besides the parameters: plain data and arrays."""
         return {
             "task": self._task,
             "epoch": self.position[0],
@@ -158,11 +160,11 @@ class Run:
         }
 
     def task(self) -> dict[str, Any]:
-        """Return what must be the same for a run to go on."""
+        """Return the description of the run: what must be the same to resume it."""
         network = self.network
         return {
             "nnbackend": __version__,
-            "network": identity(network.layers),
+            "network": describe(network.layers),
             "input_shape": None if network.input_shape is None else list(network.input_shape),
             "dtype": network.backend.dtype_name,
             "precision": network.backend.precision,
@@ -174,7 +176,7 @@ class Run:
     def _task(self) -> dict[str, Any]:
         return self.task()
 
-    # What a loop does
+    # For loops
 
     def __enter__(self) -> Run:
         if self._resume is not None:
@@ -183,7 +185,7 @@ class Run:
         return self
 
     def begin(self) -> None:
-        """Tell the callbacks that the run starts; if one fails, that it is over."""
+        """Tell the callbacks that the run starts; if one of them fails, that it is over."""
         try:
             self.notify("start")
         except BaseException as error:
@@ -192,7 +194,7 @@ class Run:
 
     def __iter__(self) -> Iterator[int]:
         while self.goes_on:
-            if self.epoch == len(self.history):  # else it goes on within an epoch
+            if self.epoch == len(self.history):  # else it was resumed within an epoch
                 self.epoch, self.step = self.epoch + 1, 0
             self.notify("epoch_start")
             if self.at_once:
@@ -206,15 +208,16 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether there are epochs to do, and nobody asked to stop."""
+        """Whether there are epochs left, and no callback stopped the run."""
         return len(self.history) < self.epochs and self.reason is None
 
     def batch_end(self, loss: Any = None, learning_rate: float | None = None) -> bool:
         """Tell the callbacks that a step is done; return whether to leave the epoch at once.
 
         Args:
-            loss: of the step, a number or an array without axes; it is read only if one asks for it.
-            learning_rate: of the step.
+            loss: the loss of the step, a number or an array without axes; it is read only if a callback
+                uses it. None: unknown.
+            learning_rate: the learning rate of the step; None: unknown.
         """
         self.step += 1
         self._steps += 1
@@ -223,17 +226,17 @@ class Run:
         self.notify("batch_end")
         return self.at_once
 
-    def epoch_end(self, *, loss: float, **figures: float) -> None:
+    def epoch_end(self, *, loss: float, **metrics: float) -> None:
         """Tell the callbacks that an epoch is done. After an epoch that was left, do nothing.
 
         Args:
-            loss: the mean over the epoch.
-            figures: others by name, for the history: ``validation_loss=...``.
+            loss: the mean loss of the epoch.
+            metrics: other values by name, for the history: ``validation_loss=...``.
         """
         if self.at_once:
             return
         seconds = time.perf_counter() - self._started
-        numbers = {"loss": loss, **figures, "seconds": seconds}
+        numbers = {"loss": loss, **metrics, "seconds": seconds}
         self.history.extend({name: [float(value)] for name, value in numbers.items()})
         self.notify("epoch_end")
 
@@ -246,10 +249,10 @@ class Run:
         self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Tell the callbacks that the run is over, and why in the history.
+        """Tell the callbacks that the run is over; the history gets the reason.
 
         Args:
-            error: what ended it, if one did. A callback that fails now does not hide it.
+            error: the error that ended the run, or None. A callback that fails now does not hide it.
         """
         try:
             self.notify("stop")
@@ -262,7 +265,7 @@ class Run:
                 self.history.stopped = self.reason
 
     def notify(self, event: str) -> None:
-        """Call all callbacks. One that fails does not keep the others from their event."""
+        """Call all callbacks at an event. One that fails does not keep the others from being called."""
         failure: Exception | None = None
         for callback in self.listeners(event):
             try:
@@ -279,13 +282,13 @@ class Run:
             raise failure
 
     def listeners(self, event: str) -> Sequence[Callback]:
-        """Return the callbacks that are called at an event."""
+        """Return the callbacks to call at an event."""
         return self.listening if event == "batch_end" else self.callbacks
 
-    # Going on
+    # Resuming
 
     def _restore_from(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint, in a loop of one's own."""
+        """Resume a user's own loop from a checkpoint."""
         found = find(path, self.callbacks)
         if found is None:
             return
@@ -297,7 +300,7 @@ class Run:
         self.optimizer_state = None if state is None else self._on_device(state)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; parameters and optimizer are the loop's to restore."""
+        """Continue from a state. The loop itself restores parameters and optimizer."""
         columns = {name: list(c) for name, c in state["history"].items() if name != "epoch"}
         if state["epoch"]:
             self.history.extend(columns)
@@ -313,14 +316,14 @@ class Run:
         self._restore_callbacks(state["callbacks"])
 
     def _restore_callbacks(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Give each callback the state that one of its name had."""
-        left = list(states)
+        """Give each callback the state of the callback of the same name."""
+        unclaimed = list(states)
         for callback in self.callbacks:
-            own = next((entry for entry in left if entry["name"] == callback.name), None)
-            if own is not None:
-                left.remove(own)
-                callback.restore(own["state"])
-        missing = [e["name"] for e in left if e["state"] and not e["only_watches"]]
+            entry = next((e for e in unclaimed if e["name"] == callback.name), None)
+            if entry is not None:
+                unclaimed.remove(entry)
+                callback.restore(entry["state"])
+        missing = [e["name"] for e in unclaimed if e["state"] and not e["only_watches"]]
         if missing:
             warnings.warn(
                 f"the run goes on without {', '.join(missing)}, whose state the checkpoint holds",
@@ -329,7 +332,7 @@ class Run:
             )
 
     def _on_device(self, value: Any) -> Any:
-        """Return nested dictionaries with the arrays of NumPy's on the network's backend."""
+        """Return nested dictionaries with their NumPy arrays brought to the network's backend."""
         if isinstance(value, dict):
             return {name: self._on_device(item) for name, item in value.items()}
         if not hasattr(value, "dtype"):
@@ -340,18 +343,20 @@ class Run:
 
 
 def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
-    """Return the checkpoint to go on from; None if the run's own folder holds none yet.
+    """Return the checkpoint to resume from; None if the run writes to that folder and it holds none yet.
+
+    Args:
+        path: a checkpoint, or a folder of them.
+        callbacks: the callbacks of the run.
 
     Raises:
-        FileNotFoundError: there is no checkpoint, and the run writes none there.
+        FileNotFoundError: there is no checkpoint, and the run does not write there.
         ModelFileError: it is damaged, or is none.
     """
-    from nnbackend.saving import checkpoint as checkpoints
-
     found = checkpoints.find(path)
     if found is None:
-        own = [getattr(callback, "directory", None) for callback in callbacks]
-        if os.path.abspath(path) not in [os.path.abspath(d) for d in own if d is not None]:
+        folders = [getattr(callback, "directory", None) for callback in callbacks]
+        if os.path.abspath(path) not in [os.path.abspath(f) for f in folders if f is not None]:
             raise FileNotFoundError(f"there is no checkpoint in {path}")
         warnings.warn(
             f"there is no checkpoint in {path} yet: the run starts at the beginning",
@@ -362,7 +367,7 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
 
 
 def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list[Callback]:
-    """Return the callbacks of a run, with one that shows its progress if wanted.
+    """Return the callbacks of a run, with one that shows progress if ``verbose`` says so.
 
     Args:
         callbacks: callbacks and functions of the run; None: none.
@@ -374,6 +379,6 @@ def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
     resolved = [as_callback(spec) for spec in callbacks or ()]
-    shown = progress(verbose)
-    resolved += [] if shown is None else [shown]
+    progress = choose_progress(verbose)
+    resolved += [] if progress is None else [progress]
     return sorted(resolved, key=lambda callback: callback.last)

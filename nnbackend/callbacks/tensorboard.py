@@ -17,15 +17,15 @@ __all__ = ["TensorBoard"]
 
 
 class TensorBoard(Callback):
-    """Writes the figures of each epoch to event files, which TensorBoard shows.
+    """Writes the loss and the metrics of each epoch to event files, which TensorBoard shows.
 
-    They have the names of the history and are drawn over the epochs. ``tensorboard --logdir DIRECTORY``
-    shows them. In a resumed run the epochs after the one that it goes on from are replaced.
+    They have the names of the history and are drawn over the epochs: ``tensorboard --logdir DIRECTORY``.
+    In a resumed run the epochs after the checkpoint are replaced.
 
     Args:
-        directory: where the event files go; one for each run.
-        every_steps: also write the loss of every so many steps, drawn over the steps, to files in the
-            folder ``steps`` in it; None: not.
+        directory: the folder of the event files, one for each run.
+        every_steps: also write the loss of every so many steps, drawn over the steps, to its subfolder
+            ``steps``; None: the epochs only.
 
     Raises:
         ImportError: tensorboardX is not installed: ``pip install 'nnbackend[tensorboard]'``.
@@ -38,7 +38,7 @@ class TensorBoard(Callback):
     def __init__(
         self, directory: str | os.PathLike[str], *, every_steps: int | None = None
     ) -> None:
-        _writer_class()  # better now than after the data were read
+        _writer_class()  # fail now, not after the data were read
         self.directory = Path(directory)
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
         self._epochs = 0
@@ -58,14 +58,14 @@ class TensorBoard(Callback):
             self._step_writer = self._open(self.directory / "steps", run.steps, run.resumed)
 
     def batch_end(self, run: Run) -> None:
-        """Write the losses of steps since the last call."""
+        """Write the losses of the steps since the last call."""
         losses = run.losses
         for step, loss in enumerate(losses, run.steps - len(losses) + 1):
             if step % (self.every_steps or 1) == 0:
                 self._step_writer.add_scalar("loss", loss, step)
 
     def epoch_end(self, run: Run) -> None:
-        """Write the figures of the epochs since the last call."""
+        """Write the loss and the metrics of the epochs since the last call."""
         for row in run.history.rows(self._epochs):
             for name, value in row.items():
                 if name != "epoch":
@@ -81,9 +81,9 @@ class TensorBoard(Callback):
         self._writer = self._step_writer = None
 
     def _open(self, directory: Path, done: int, resumed: bool) -> Any:
-        """Return a writer; what an earlier one wrote after ``done`` is not shown any more."""
+        """Return a writer; what an earlier one wrote after ``done`` is no longer shown."""
         purge = {"purge_step": done + 1} if resumed else {}
-        # By itself the writer would name two files of the same second alike.
+        # By default the writer gives two files of the same second the same name.
         suffix = f".{time.time_ns()}"
         return _writer_class()(str(directory), filename_suffix=suffix, **purge)
 

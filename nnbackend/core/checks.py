@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
-__all__ = ["check_flag", "check_number", "check_size", "set_number", "set_positive", "set_size"]
+__all__ = [
+    "check_flag",
+    "check_number",
+    "check_size",
+    "convert_fields",
+    "set_number",
+    "set_positive",
+    "set_size",
+]
 
 
 def check_size(name: str, value: Any) -> int:
@@ -65,3 +74,12 @@ def set_positive(owner: Any, name: str) -> None:
 def set_size(owner: Any, name: str) -> None:
     """Check the field ``name`` of a frozen dataclass and make it an int; for ``__post_init__``."""
     object.__setattr__(owner, name, check_size(name, getattr(owner, name)))
+
+
+def convert_fields(owner: Any, **functions: Callable[[Any], Any]) -> None:
+    """Put fields of a frozen dataclass through functions; for ``__post_init__``.
+
+    ``convert_fields(self, activation=activations.get)`` turns a name into the object it stands for.
+    """
+    for name, function in functions.items():
+        object.__setattr__(owner, name, function(getattr(owner, name)))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from array_api_compat import device
 
-from nnbackend.core.types import Array, Namespace
+from nnbackend.core.types import Array, Namespace, Shape
 
 __all__ = [
+    "as_rows",
     "erf",
     "exp",
     "is_half",
@@ -20,6 +22,7 @@ __all__ = [
     "softmax",
     "softplus",
     "total",
+    "with_axes",
 ]
 
 
@@ -45,6 +48,16 @@ def is_half(dtype: Any) -> bool:
 def _is_half(kind: Any, dtype: Any) -> bool:
     """Return the answer of :func:`is_half`, cached; ``kind`` keeps dtypes of two libraries apart."""
     return str(dtype).rpartition(".")[2] in ("float16", "bfloat16")
+
+
+def as_rows(x: Array, xp: Namespace) -> Array:
+    """Return ``x`` as a matrix, (batch, ..., features) -> (batch * ..., features); a matrix as it is."""
+    return x if len(x.shape) == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def with_axes(rows: Array, axes: Shape, xp: Namespace) -> Array:
+    """Return the rows of a matrix, of which :func:`as_rows` made one axis, along ``axes`` again."""
+    return rows if len(axes) == 1 else xp.reshape(rows, (*axes, rows.shape[-1]))
 
 
 def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:

@@ -122,51 +122,99 @@ def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
     return x0, x1
 
 
-def bits(key: Key, step: Any, count: int, xp: Namespace, device: Any = None) -> Array:
-    """Return ``count`` int32 words of uniform bits; ``step`` may be a traced scalar.
+def bits(
+    key: Key, step: Any, count: int, xp: Namespace, device: Any = None, first: Any = 0
+) -> Array:
+    """Return ``count`` int32 words of uniform bits, from the word ``first`` of a step's words on.
 
-    Words ``2i`` and ``2i + 1`` are the image of the counter ``(i, step)``: the first words are the
-    same whatever the count, so that a batch padded to a fixed size gets the same dropout mask.
+    Words ``2i`` and ``2i + 1`` are the image of the counter ``(i, step)``, so a word is the same
+    whatever the count: a batch that is padded, or of which several processes compute a part each,
+    gets the same dropout mask.
+
+    Args:
+        key: two words.
+        step: the number of the step, an int or a traced scalar.
+        count: how many words.
+        xp: the array namespace.
+        device: the device of the words, None: the default of the library.
+        first: the number of the first word, an int or an array of no axes.
     """
-    half = (count + 1) // 2
+    half = _pairs(count, first)
     x0 = xp.arange(half, dtype=xp.int32, device=device)
+    if not isinstance(first, int) or first > 0:
+        x0 += first >> 1
     x1 = xp.zeros(half, dtype=xp.int32, device=device)
     x1 += step
     pairs = xp.stack(threefry(key, x0, x1), axis=1)
-    return xp.reshape(pairs, (2 * half,))[:count]
+    return _without_rest(xp.reshape(pairs, (2 * half,)), count, first, xp)
 
 
-def uniform_bits24(key: Key, step: Any, count: int, backend: Backend) -> Array:
-    """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1."""
-    words = backend.random_bits(key, step, count)
+def uniform_bits24(key: Key, step: Any, count: int, backend: Backend, first: Any = 0) -> Array:
+    """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1, from the word ``first`` on."""
+    words = backend.random_bits(key, step, count, first)
     words = words >> (32 - WORD_BITS)
     words &= (1 << WORD_BITS) - 1
     return words
 
 
-def bernoulli_mask(key: Key, step: Any, like: Array, rate: float, backend: Backend) -> Array:
-    """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout."""
-    words = uniform_bits24(key, step, math.prod(like.shape), backend)
+def bernoulli_mask(
+    key: Key, step: Any, like: Array, rate: float, backend: Backend, first_row: Any = 0
+) -> Array:
+    """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout.
+
+    Args:
+        key: two words.
+        step: the number of the step.
+        like: an array of the shape and dtype of the mask.
+        rate: the probability of a zero, rounded to a multiple of 2**-24.
+        backend: the backend of the mask.
+        first_row: the number of the first row of ``like`` in a batch of which it is a part.
+    """
+    first = first_row * math.prod(like.shape[1:])
+    words = uniform_bits24(key, step, math.prod(like.shape), backend, first)
     ones = words >= round(rate * (1 << WORD_BITS))
     return backend.xp.reshape(backend.xp.astype(ones, like.dtype), like.shape)
 
 
-def normal(key: Key, step: Any, count: int, backend: Backend) -> Array:
-    """Return ``count`` normal numbers of mean 0 and deviation 1, in the backend's dtype.
+def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 0) -> Array:
+    """Return normal numbers of mean 0 and deviation 1, as ``like``.
 
     Numbers ``2i`` and ``2i + 1`` are ``sqrt(-2 log u) * (cos(2 pi v), sin(2 pi v))`` of two uniform
-    words (Box and Muller, 1958), so the first numbers are the same whatever the count. The words are
-    the same on every backend to the last bit, the numbers to the rounding of its logarithm and cosine.
-    With 24 bits in a word none is further out than 5.77, where eight of a billion numbers would be.
+    words (Box and Muller, 1958), so a number is the same whatever the count. The words are the same on
+    every backend to the last bit, the numbers to the rounding of its logarithm and cosine; they are
+    computed in the backend's dtype. With 24 bits in a word none is further out than 5.77, where eight
+    of a billion numbers would be.
+
+    Args:
+        key: two words.
+        step: the number of the step.
+        like: an array of the shape and dtype of the numbers.
+        backend: the backend of the numbers.
+        first_row: the number of the first row of ``like`` in a batch of which it is a part.
     """
-    xp, half = backend.xp, (count + 1) // 2
-    words = xp.astype(uniform_bits24(key, step, 2 * half, backend), backend.dtype)
+    xp, count, first = backend.xp, math.prod(like.shape), first_row * math.prod(like.shape[1:])
+    half, even = _pairs(count, first), first - (first & 1)
+    words = xp.astype(uniform_bits24(key, step, 2 * half, backend, even), backend.dtype)
     pairs = xp.reshape(words, (half, 2))
     scale = 0.5**WORD_BITS
     radius = xp.sqrt(-2.0 * xp.log((pairs[:, 0] + 1.0) * scale))  # of numbers above 0, up to 1
     angle = pairs[:, 1] * (2.0 * math.pi * scale)
     numbers = xp.stack([radius * xp.cos(angle), radius * xp.sin(angle)], axis=1)
-    return xp.reshape(numbers, (2 * half,))[:count]
+    numbers = _without_rest(xp.reshape(numbers, (2 * half,)), count, first, xp)
+    return xp.reshape(xp.astype(numbers, like.dtype, copy=False), like.shape)
+
+
+def _pairs(count: int, first: Any) -> int:
+    """Return how many pairs of words have the ``count`` words from the word ``first`` on in them."""
+    before = first & 1 if isinstance(first, int) else 1  # of an array it is not known which
+    return (count + before + 1) // 2
+
+
+def _without_rest(words: Array, count: int, first: Any, xp: Namespace) -> Array:
+    """Return ``count`` words of pairs that begin with the word ``first``, or the one before it."""
+    if isinstance(first, int):
+        return words[first & 1 : (first & 1) + count]
+    return xp.where((first & 1) == 1, words[1 : count + 1], words[:count])
 
 
 def permutation(seed: int, n: int, *stream: int | str) -> np.ndarray[Any, Any]:

@@ -47,7 +47,7 @@ Shape: TypeAlias = tuple[int, ...]
 Params: TypeAlias = dict[str, Any]
 """Named arrays, nested: ``{"0": {"weight": ..., "bias": ...}, "1": {}}``."""
 
-Backward: TypeAlias = Callable[..., tuple[Array | None, Params]]
+Backward: TypeAlias = Callable[..., tuple[Arrays | None, Params]]
 """``backward(dy, input_grad=True) -> (dx, grads)``: the function that undoes one forward pass.
 
 ``dy`` is the gradient of the loss with respect to the layer's output, ``dx`` with respect to its
@@ -328,20 +328,48 @@ def _with_updates(
 class Layer(Protocol):
     """A layer: an immutable description with two methods.
 
-    A layer holds no arrays. Its parameters are made by ``init`` and handed back to it by
-    ``forward``; what ``backward`` needs lives in the closure that ``forward`` returns.
+    A layer holds no arrays. Its parameters are made by ``init`` and handed back to it by ``forward``;
+    what ``backward`` needs lives in the closure that ``forward`` returns.
 
-    A layer with state (running means, which no optimizer trains) has a third method,
-    ``init_state(input_shape) -> State``: NumPy arrays in float64 by name. In a forward pass
-    it finds them in ``ctx.state`` and replaces them by ``ctx.set_state``.
+    What a layer may have besides:
+
+    - **State**, arrays that no optimizer trains, such as running means: a method
+      ``init_state(input_shape) -> State`` returns the initial ones by name (NumPy, float64). A forward
+      pass reads ``ctx.state["mean"]`` and, in training, replaces it by ``ctx.set_state(mean=new)``.
+      Statistics over a batch take ``ctx.row_weight`` into account: rows of weight 0 are padding.
+    - **Several inputs or outputs**: ``x``, ``y``, ``dy`` and ``dx`` are then tuples or dictionaries
+      of arrays, and shapes are nested alike. What a layer returns goes to the next as it is.
+    - **Indices as inputs**: an attribute ``takes = "indices"`` of a network's first layer keeps whole
+      numbers whole; ``takes = ("numbers", "indices")`` says so for each of several inputs. Their entry
+      in ``dx`` is None. ``index_limit`` says how many indices there are.
+    - **Random numbers**: ``ctx.key`` and ``ctx.step`` fix them, see :mod:`nnbackend.core.random`; those
+      of a row depend on its number in the whole batch, which begins at ``ctx.first_row``.
+    - **Layers inside**: see :func:`nnbackend.layers.children` for where they are kept and the names
+      that their parameters, contexts and random numbers go by.
+    - **Notes** of its inside: ``z = ctx.note("z", z)`` shows an array to :func:`nnbackend.observe`,
+      and costs nothing otherwise.
+    - **What its outputs are**: an attribute ``output_activation``, a name or None, where a composite
+      does not end in the activation of its last layer. A loss that takes logits goes by it.
+    - **A penalty or a constraint** on its parameter ``weight``: attributes ``regularizer`` and
+      ``constraint``.
     """
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return the initial parameters and the shape of the output, both without the batch axis.
+        """Return the initial parameters and the shape of the output, without the batch axis.
 
         The parameters are NumPy arrays in float64: values are drawn on the host, so that they are
         the same on every backend, and brought to the network's backend and dtype afterwards.
+
+        Args:
+            input_shape: the shape of a row of the input; of several inputs a tree of shapes.
+            rng: draws the initial values: ``rng.draw(initializer, shape, name)``.
         """
 
-    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
-        """Return the output for ``x`` of shape ``(batch, *input_shape)`` and its backward pass."""
+    def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
+        """Return the output for ``x`` and its backward pass, see :data:`Backward`.
+
+        Args:
+            params: the parameters, as ``init`` made them or an optimizer has changed them.
+            x: the input, of shape (batch, *input_shape), or a tree of such arrays.
+            ctx: what the pass needs besides: the array namespace ``ctx.xp``, whether it is training.
+        """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nnbackend.core.layer_tree import map_layers
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import map_arrays
-from nnbackend.core.types import Array, Arrays, Backward, Context, Layer, Params, Shape
+from nnbackend.core.types import Array, Arrays, Backward, Context, Layer, Params, Shape, State
 from nnbackend.inspection.summary import line
 from nnbackend.layers.mixed_precision import Mixed, computed
 
@@ -60,6 +60,11 @@ class Passage:
     forward_seconds: float = 0.0
     backward_seconds: float = 0.0
 
+    @property
+    def state(self) -> State:
+        """The state of the layer as the pass left it; ``{}`` for a layer without state."""
+        return self.ctx.state
+
     def __repr__(self) -> str:
         shapes = (f"{name}={_shapes(getattr(self, name))}" for name in ("x", "y", "dy", "dx"))
         return f"Passage({self.path!r}, {line(self.layer)}, {', '.join(shapes)})"
@@ -94,7 +99,7 @@ def observe(
     backend = network.backend
     with backend.scope():
         rows = network._rows(x)
-        ctx = Context(backend, y is not None, forward_key(network.seed), step)
+        ctx = Context(backend, y is not None, forward_key(network.seed), step, network.state)
         if y is None:
             return run_observed(computed(network.layers, backend), network.params, rows, ctx)[0]
         if loss is None:

@@ -3,7 +3,7 @@
 from nnbackend.core.layer_tree import children, map_layers
 from nnbackend.layers.activation import Activation
 from nnbackend.layers.alpha_dropout import AlphaDropout
-from nnbackend.layers.base import LAYERS, register_layer
+from nnbackend.layers.base import LAYERS, Parameterless, register_layer
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
@@ -19,6 +19,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "Parameterless",
     "Residual",
     "Sequential",
     "children",

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nnbackend import activations
 from nnbackend.activations import ActivationFunction
-from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Params, Shape
-from nnbackend.layers.base import register_layer
+from nnbackend.core.checks import convert_fields
+from nnbackend.core.types import Array, Context
+from nnbackend.layers.base import Parameterless, register_layer
 
 __all__ = ["Activation"]
 
 
 @register_layer
 @dataclass(frozen=True)
-class Activation:
+class Activation(Parameterless):
     """An activation function as a layer: ``y = f(x)``, ``dx = dy * f'(x)``.
 
     Args:
@@ -26,17 +27,8 @@ class Activation:
     function: str | ActivationFunction
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "function", activations.get(self.function))
+        convert_fields(self, function=activations.get)
 
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return no parameters and the same shape."""
-        return {}, input_shape
-
-    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+    def apply(self, x: Array, ctx: Context) -> tuple[Array, Callable[[Array], Array]]:
         """Apply the function."""
-        y, function_backward = self.function(x, ctx)  # type: ignore[operator]
-
-        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-            return (function_backward(dy) if input_grad else None), {}
-
-        return y, backward
+        return self.function(x, ctx)  # type: ignore[operator]

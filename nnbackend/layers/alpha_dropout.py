@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nnbackend.core import random
 from nnbackend.core.checks import set_number
-from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Params, Shape
-from nnbackend.layers.base import register_layer
+from nnbackend.core.types import Array, Context
+from nnbackend.layers.base import Parameterless, register_layer
 
 __all__ = ["AlphaDropout"]
 
@@ -17,7 +17,7 @@ _FLOOR = -1.7580993408473766  # what SELU tends to far below zero: -scale * alph
 
 @register_layer
 @dataclass(frozen=True)
-class AlphaDropout:
+class AlphaDropout(Parameterless):
     """Dropout that keeps mean 0 and variance 1, for networks of SELU.
 
     With probability ``rate`` a number is set not to 0 but to ``f = -1.758``, SELU's lowest value, and
@@ -40,19 +40,16 @@ class AlphaDropout:
     def __post_init__(self) -> None:
         set_number(self, "rate", 0.0, 1.0)
 
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return no parameters and the same shape."""
-        return {}, input_shape
-
-    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+    def apply(self, x: Array, ctx: Context) -> tuple[Array, Callable[[Array], Array]]:
         """Apply a new mask in training; return ``x`` itself otherwise."""
         if not ctx.training or self.rate == 0.0:
-            return x, lambda dy, input_grad=True: (dy, {})
-        mask = random.bernoulli_mask(ctx.key, ctx.step, x, self.rate, ctx.backend)
+            return x, lambda dy: dy
+        mask = random.bernoulli_mask(ctx.key, ctx.step, x, self.rate, ctx.backend, ctx.first_row)
         q = 1.0 - self.rate
         a = (q + _FLOOR**2 * q * (1.0 - q)) ** -0.5
         b = -a * (1.0 - q) * _FLOOR
         mask *= a
+        ctx.note("mask", mask)
         y = x * mask
         y += _FLOOR * (a - mask) + b
-        return y, lambda dy, input_grad=True: (dy * mask, {})
+        return y, lambda dy: dy * mask

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from nnbackend.activations import ACTIVATIONS
+from nnbackend.core.random import Generator
 from nnbackend.core.registry import Registry
-from nnbackend.core.types import Layer
+from nnbackend.core.types import Arrays, Backward, Context, Layer, Params, Shape
 from nnbackend.errors import given
 
-__all__ = ["LAYERS", "check_layer", "not_a_pair", "register_layer"]
+__all__ = ["LAYERS", "Parameterless", "check_layer", "not_a_pair", "register_layer"]
 
 Class = TypeVar("Class", bound=type)
 
 LAYERS = Registry("layer")
+
+
+class Parameterless:
+    """The base of a layer without parameters: it gives ``apply``, and is a frozen dataclass.
+
+    >>> @dataclass(frozen=True)
+    ... class Square(Parameterless):
+    ...     def apply(self, x, ctx):
+    ...         return x * x, lambda dy: 2.0 * x * dy
+    """
+
+    def apply(self, x: Arrays, ctx: Context) -> tuple[Arrays, Callable[[Arrays], Arrays]]:
+        """Return the output for ``x`` of shape (batch, *input_shape), and ``backward(dy) -> dx``."""
+        raise NotImplementedError
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of an output without the batch axis: that of the input, if not overridden."""
+        return input_shape
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        """Return no parameters and the shape of the output."""
+        return {}, self.output_shape(input_shape)
+
+    def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
+        """Return the output and the backward pass."""
+        y, apply_backward = self.apply(x, ctx)
+        return y, lambda dy, input_grad=True: (apply_backward(dy) if input_grad else None, {})
 
 
 def register_layer(cls: Class) -> Class:

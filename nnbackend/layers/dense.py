@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from nnbackend import activations, constraints, initializers, regularizers
 from nnbackend.activations import ActivationFunction
 from nnbackend.constraints import Constraint
 from nnbackend.core import functional
-from nnbackend.core.checks import check_flag, check_size
+from nnbackend.core.checks import check_flag, convert_fields, set_size
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Array, Backward, Context, Params, Shape
 from nnbackend.initializers import Initializer
@@ -55,15 +54,18 @@ class Dense:
     constraint: str | Constraint | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "out_features", check_size("out_features", self.out_features))
+        set_size(self, "out_features")
         check_flag("bias", self.bias)
-        activation = activations.get(self.activation)
-        chosen = activation.initializer if self.initializer is None else self.initializer
-        object.__setattr__(self, "activation", activation)
-        object.__setattr__(self, "initializer", initializers.get(chosen))
-        object.__setattr__(self, "bias_initializer", initializers.get(self.bias_initializer))
-        object.__setattr__(self, "regularizer", regularizers.get(self.regularizer))
-        object.__setattr__(self, "constraint", constraints.get(self.constraint))
+        convert_fields(
+            self,
+            activation=activations.get,
+            bias_initializer=initializers.get,
+            regularizer=regularizers.get,
+            constraint=constraints.get,
+        )
+        if self.initializer is None:
+            object.__setattr__(self, "initializer", self.activation.initializer)  # type: ignore[union-attr]
+        convert_fields(self, initializer=initializers.get)
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return ``weight`` (in, out) and ``bias`` (out,), and the shape of the output."""
@@ -77,34 +79,24 @@ class Dense:
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(x @ weight + bias)``."""
-        xp = ctx.xp
-        weight, shape = params["weight"], x.shape
-        flat = len(shape) == 2
         # One product of two matrices, whatever the axes: it is faster than one for each row, and
         # some libraries cannot do the latter in every dtype.
-        rows_x = x if flat else _rows(x, xp)
+        xp, weight, axes = ctx.xp, params["weight"], x.shape[:-1]
+        rows_x = functional.as_rows(x, xp)
         z = rows_x @ weight
         if self.bias:
             z += params["bias"]
-        if not flat:
-            z = xp.reshape(z, (*shape[:-1], self.out_features))
-        ctx.note("z", z)
+        z = ctx.note("z", functional.with_axes(z, axes, xp))
         y, activation_backward = self.activation(z, ctx)  # type: ignore[operator,misc]
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             dz = ctx.note("dz", activation_backward(dy))
-            rows_dz = dz if flat else _rows(dz, xp)
+            rows_dz = functional.as_rows(dz, xp)
             grads = {"weight": rows_x.T @ rows_dz}
             if self.bias:
                 grads["bias"] = functional.total(rows_dz, xp, 0, ctx.backend.dtype)
             if not input_grad:
                 return None, grads
-            dx = rows_dz @ weight.T
-            return (dx if flat else xp.reshape(dx, shape)), grads
+            return functional.with_axes(rows_dz @ weight.T, axes, xp), grads
 
         return y, backward
-
-
-def _rows(x: Array, xp: object) -> Array:
-    """Return ``x`` as a matrix: (batch, ..., features) -> (batch * ..., features)."""
-    return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))  # type: ignore[attr-defined]

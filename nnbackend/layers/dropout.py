@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nnbackend.core import random
 from nnbackend.core.checks import set_number
-from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Params, Shape
-from nnbackend.layers.base import register_layer
+from nnbackend.core.types import Array, Context
+from nnbackend.layers.base import Parameterless, register_layer
 
 __all__ = ["Dropout"]
 
 
 @register_layer
 @dataclass(frozen=True)
-class Dropout:
+class Dropout(Parameterless):
     """Drop each number with probability ``rate`` in training and scale up the others.
 
     ``y = x * m / (1 - rate)`` with a random mask ``m`` of zeros and ones; ``dx = dy * m / (1 - rate)``.
@@ -36,14 +36,11 @@ class Dropout:
     def __post_init__(self) -> None:
         set_number(self, "rate", 0.0, 1.0)
 
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return no parameters and the same shape."""
-        return {}, input_shape
-
-    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+    def apply(self, x: Array, ctx: Context) -> tuple[Array, Callable[[Array], Array]]:
         """Apply a new mask in training; return ``x`` itself otherwise."""
         if not ctx.training or self.rate == 0.0:
-            return x, lambda dy, input_grad=True: (dy, {})
-        mask = random.bernoulli_mask(ctx.key, ctx.step, x, self.rate, ctx.backend)
+            return x, lambda dy: dy
+        mask = random.bernoulli_mask(ctx.key, ctx.step, x, self.rate, ctx.backend, ctx.first_row)
         mask *= 1.0 / (1.0 - self.rate)
-        return x * mask, lambda dy, input_grad=True: (dy * mask, {})
+        ctx.note("mask", mask)
+        return x * mask, lambda dy: dy * mask

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nnbackend.core import random
 from nnbackend.core.checks import set_number
-from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Params, Shape
-from nnbackend.layers.base import register_layer
+from nnbackend.core.types import Array, Context
+from nnbackend.layers.base import Parameterless, register_layer
 
 __all__ = ["GaussianNoise"]
 
 
 @register_layer
 @dataclass(frozen=True)
-class GaussianNoise:
+class GaussianNoise(Parameterless):
     """Add normal noise of mean 0 in training.
 
     ``y = x + std * n`` with a new standard normal number ``n`` for each number of ``x``; ``dx = dy``.
@@ -38,15 +37,10 @@ class GaussianNoise:
     def __post_init__(self) -> None:
         set_number(self, "std", 0.0)
 
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return no parameters and the same shape."""
-        return {}, input_shape
-
-    def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
+    def apply(self, x: Array, ctx: Context) -> tuple[Array, Callable[[Array], Array]]:
         """Add new noise in training; return ``x`` itself otherwise."""
         if ctx.training and self.std > 0.0:
-            noise = random.normal(ctx.key, ctx.step, math.prod(x.shape), ctx.backend)
-            noise = ctx.xp.reshape(ctx.xp.astype(noise, x.dtype, copy=False), x.shape)
+            noise = random.normal(ctx.key, ctx.step, x, ctx.backend, ctx.first_row)
             noise *= self.std
-            x = x + noise
-        return x, lambda dy, input_grad=True: (dy, {})
+            x = x + ctx.note("noise", noise)
+        return x, lambda dy: dy

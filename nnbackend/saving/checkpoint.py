@@ -1,13 +1,13 @@
-"""Checkpoints: a training run in a file, from which it goes on as if nothing had happened.
+"""Checkpoints: a training run in a file, from which it is resumed as if nothing had happened.
 
 A checkpoint is a safetensors file. It holds the network as a model file does, so that
 :func:`nnbackend.load` reads it too, with the parameters under ``network/...`` and the layers' state
 under ``state/...``; and the state of the run: plain data as JSON in an entry of the header, and its
-arrays (the optimizer's, those of callbacks, what came of an epoch so far) as further tensors. A
-checksum over both tells a damaged file.
+arrays (of the optimizer, of callbacks, of the epoch so far) as further tensors. A checksum over both
+reveals a damaged file.
 
 The order of an epoch is a function of seed and epoch number, a dropout mask one of seed, layer and step
-number. So the numbers of the epoch and the step are all the random state there is.
+number. So the numbers of the epoch and the step are the whole random state.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from nnbackend.saving import model_file
 
 __all__ = ["Checkpoint", "files", "find", "load", "newest", "save"]
 
-_FORMAT = 1
-_CHECKSUM = "checksum"
-_TENSOR = "@tensor"  # stands in the JSON for an array that is among the tensors
-_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors")
-_ALWAYS = {"epoch": int, "batch": int, "trained": list, "history": dict, "callbacks": list}
+FORMAT_VERSION = 1
+_CHECKSUM = "checksum"  # the entry of the header
+_TENSOR = "@tensor"  # the key in the JSON of the name of an array among the tensors
+_FILE_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors")
+_REQUIRED_TYPES = {"epoch": int, "batch": int, "trained": list, "history": dict, "callbacks": list}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Attributes:
         path: the file.
-        params: the parameters by dotted name, NumPy's arrays.
-        layer_state: the state of the layers by dotted name, NumPy's arrays.
-        state: of the run, with NumPy's arrays in it.
+        params: the parameters by dotted name, NumPy arrays.
+        layer_state: the state of the layers by dotted name, NumPy arrays.
+        state: the state of the run: nested plain data and NumPy arrays.
     """
 
     path: Path
@@ -59,18 +59,18 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
 
     Args:
         path: the file.
-        network: whose description and layers' state it holds.
-        params: its parameters.
-        state: nested dictionaries and lists of plain data and arrays.
+        network: the network; its description and the state of its layers are written.
+        params: the parameters to write with it.
+        state: the state of the run: nested dictionaries and lists of plain data and arrays.
 
     Raises:
         TypeError: something is neither plain data nor an array, or a layer is not registered.
         OSError: the file cannot be written.
     """
-    host = network.backend.to_numpy
-    tensors = {model_file.PARAMETERS + n: host(p) for n, p in flatten(params).items()}
-    tensors |= {model_file.STATE + n: host(a) for n, a in flatten(network.state).items()}
-    plain = _without_arrays({"format": _FORMAT, **state}, tensors, host)
+    to_numpy = network.backend.to_numpy
+    tensors = {model_file.PARAMETERS + n: to_numpy(p) for n, p in flatten(params).items()}
+    tensors |= {model_file.STATE + n: to_numpy(a) for n, a in flatten(network.state).items()}
+    plain = _without_arrays({"format": FORMAT_VERSION, **state}, tensors, to_numpy)
     text = json.dumps(plain)
     header = {
         model_file.HEADER: model_file.describe_network(network),
@@ -98,17 +98,17 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         if header.get(_CHECKSUM) != _checksum(text, tensors):
             raise ModelFileError("it is damaged: its checksum is not that of its content")
         plain = model_file.parse_entry(header, model_file.CHECKPOINT)
-        if plain.get("format") != _FORMAT:
+        if plain.get("format") != FORMAT_VERSION:
             raise ModelFileError(
                 f"it is a checkpoint of format {plain.get('format')!r}, this version of nnbackend "
-                f"reads {_FORMAT}"
+                f"reads {FORMAT_VERSION}"
             )
-        for name, kind in _ALWAYS.items():
+        for name, kind in _REQUIRED_TYPES.items():
             if not isinstance(plain.get(name), kind):
                 raise ModelFileError(f"its {name} is missing or no {kind.__name__}")
         lengths = {len(c) if isinstance(c, list) else -1 for c in plain["history"].values()}
         if lengths != {plain["epoch"]}:
-            raise ModelFileError(f"its history has not {plain['epoch']} epochs")
+            raise ModelFileError(f"its history does not have {plain['epoch']} epochs")
         state = _with_arrays(plain, tensors)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
@@ -121,40 +121,44 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 def files(directory: str | os.PathLike[str]) -> list[Path]:
     """Return the checkpoints in a folder in the order in which they were written."""
-    numbered = ((_NAME.fullmatch(p.name), p) for p in _listed(Path(directory)))
+    numbered = ((_FILE_NAME.fullmatch(p.name), p) for p in _list_files(Path(directory)))
     return [path for _, path in sorted((int(m[1]), p) for m, p in numbered if m is not None)]
 
 
 def next_path(directory: Path, epoch: int, step: int) -> Path:
-    """Return the path for a new checkpoint, numbered after all that are there.
+    """Return the path for a new checkpoint, numbered after all in the folder.
 
     Args:
         directory: the folder.
         epoch: how many epochs are done.
-        step: how many steps of the next one are done.
+        step: how many steps of the next epoch are done.
     """
-    there = files(directory)
-    number = int(there[-1].name.partition("-")[0]) + 1 if there else 1
+    existing = files(directory)
+    number = int(existing[-1].name.partition("-")[0]) + 1 if existing else 1
     within = f"-step-{step:06}" if step else ""
     return directory / f"{number:06}-epoch-{epoch:04}{within}.safetensors"
 
 
-def remains(directory: Path) -> list[Path]:
-    """Return what is left of checkpoints in whose writing a process was killed."""
-    # As files.write_atomically names them: .000001-epoch-0001.safetensors.abcdefgh
-    return [p for p in _listed(directory) if _NAME.fullmatch(p.name.lstrip(".").rpartition(".")[0])]
+def find_leftovers(directory: Path) -> list[Path]:
+    """Return the temporary files of checkpoints that a process was killed while writing."""
+    # As write_atomically names them: .000001-epoch-0001.safetensors.abcdefgh
+    return [
+        p
+        for p in _list_files(directory)
+        if _FILE_NAME.fullmatch(p.name.lstrip(".").rpartition(".")[0])
+    ]
 
 
-def _listed(directory: Path) -> list[Path]:
+def _list_files(directory: Path) -> list[Path]:
     return list(directory.iterdir()) if directory.is_dir() else []
 
 
 def newest(directory: str | os.PathLike[str]) -> Path | None:
     """Return the newest checkpoint in a folder that can be loaded, or None: ``fit(resume=newest(...))``.
 
-    A damaged one is passed over with a warning.
+    A damaged one is skipped with a warning.
     """
-    found = _newest(Path(directory))
+    found = _load_newest(Path(directory))
     return None if found is None else found.path
 
 
@@ -169,11 +173,11 @@ def find(path: str | os.PathLike[str]) -> Checkpoint | None:
     """
     path = Path(path)
     if path.is_dir() or (not path.exists() and path.suffix != ".safetensors"):
-        return _newest(path)
+        return _load_newest(path)
     return load(path)
 
 
-def _newest(directory: Path) -> Checkpoint | None:
+def _load_newest(directory: Path) -> Checkpoint | None:
     problems: list[Exception] = []
     for path in reversed(files(directory)):
         try:
@@ -181,8 +185,8 @@ def _newest(directory: Path) -> Checkpoint | None:
         except (ModelFileError, OSError) as problem:
             problems.append(problem)
             continue
-        for passed_over in problems:
-            warnings.warn(f"{passed_over}; the one before it is taken", UserWarning, stacklevel=2)
+        for skipped in problems:
+            warnings.warn(f"{skipped}; the one before it is taken", UserWarning, stacklevel=2)
         return found
     if problems:
         raise ModelFileError(
@@ -195,7 +199,7 @@ def _newest(directory: Path) -> Checkpoint | None:
 
 
 def _without_arrays(
-    value: Any, tensors: dict[str, Any], host: Callable[[Any], Any], name: str = ""
+    value: Any, tensors: dict[str, Any], to_numpy: Callable[[Any], Any], name: str = ""
 ) -> Any:
     """Return plain data with a reference in place of each array, which goes to ``tensors``."""
     if isinstance(value, np.generic):
@@ -207,13 +211,13 @@ def _without_arrays(
         if wrong:
             raise TypeError(f"the state {name!r} has a name that is no text: {wrong[0]!r}")
         return {
-            key: _without_arrays(item, tensors, host, f"{name}/{key}" if name else key)
+            key: _without_arrays(item, tensors, to_numpy, f"{name}/{key}" if name else key)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_without_arrays(v, tensors, host, f"{name}/{i}") for i, v in enumerate(value)]
+        return [_without_arrays(v, tensors, to_numpy, f"{name}/{i}") for i, v in enumerate(value)]
     if hasattr(value, "shape") and hasattr(value, "dtype"):
-        tensors[name] = value if isinstance(value, np.ndarray) else host(value)
+        tensors[name] = value if isinstance(value, np.ndarray) else to_numpy(value)
         return {_TENSOR: name}
     raise TypeError(
         f"the state {name!r} is {value!r}; a checkpoint takes plain data and arrays only"

@@ -36,16 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["SavedNetwork", "read_network", "save"]
 
-_FORMAT = 1
+FORMAT_VERSION = 1
 HEADER = "nnbackend"
 """The entry of a file's header that describes the network."""
 CHECKPOINT = "checkpoint"
-"""The entry that a checkpoint has besides, see :mod:`nnbackend.saving.checkpoint`."""
+"""The entry that only a checkpoint has, see :mod:`nnbackend.saving.checkpoint`."""
 PARAMETERS = "network/"
-"""What the names of parameters begin with in a checkpoint, which holds other tensors too."""
-
+"""The prefix of the names of parameters in a checkpoint, which holds other tensors too."""
 STATE = "state/"
-"""What the names of the layers' state begin with, in models and checkpoints: ``state/0.mean``."""
+"""The prefix of the names of the layers' state, in models and checkpoints: ``state/0.mean``."""
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> Path:
@@ -64,7 +63,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
 def describe_network(network: Network) -> str:
     """Return the description of a network as JSON, for the header of a file."""
     description = {
-        "format": _FORMAT,
+        "format": FORMAT_VERSION,
         "version": __version__,
         "dtype": network.backend.dtype_name,
         "precision": network.backend.precision,
@@ -81,8 +80,8 @@ def describe_network(network: Network) -> str:
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict[str, str]) -> Path:
-    """Write arrays of NumPy's and texts for the header to a file, whole or not at all."""
-    # safetensors writes memory as it lies: it must be in C order.
+    """Write NumPy arrays and the texts of a header to a file, whole or not at all."""
+    # safetensors writes the memory as it is, which must be in C order.
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
 
@@ -141,10 +140,10 @@ def _read_description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the description and the tensors of the network in a model file or a checkpoint."""
     header, tensors = read(file)
     description = parse_entry(header, HEADER)
-    if description.get("format") != _FORMAT:
+    if description.get("format") != FORMAT_VERSION:
         raise ModelFileError(
             f"it has format {description.get('format')!r}, this version of nnbackend reads "
-            f"{_FORMAT}; it was written by version {description.get('version')!r}"
+            f"{FORMAT_VERSION}; it was written by version {description.get('version')!r}"
         )
     if CHECKPOINT in header:
         state = {name: tensor for name, tensor in tensors.items() if name.startswith(STATE)}
@@ -175,7 +174,7 @@ def read(file: Path) -> tuple[dict[str, str], dict[str, Any]]:
 def parse_entry(header: Mapping[str, str], name: str) -> dict[str, Any]:
     """Return the table that an entry of a header holds as JSON."""
     try:
-        # A model's description is strict JSON; the figures of a training run may be infinite.
+        # A model's description is strict JSON; the history of a training run may be infinite.
         constant = _refuse_constant if name == HEADER else float
         description = json.loads(header[name], parse_constant=constant)
     except (ValueError, RecursionError) as error:

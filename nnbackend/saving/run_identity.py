@@ -1,4 +1,4 @@
-"""What must be the same for a run to go on from a checkpoint, and where two runs differ, in words."""
+"""Whether a checkpoint belongs to a run: what must be the same, and in words what is not."""
 
 from __future__ import annotations
 
@@ -12,28 +12,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnbackend.core.registry import registered_name
+from nnbackend.core.tree import arrays_in
 from nnbackend.errors import ResumeError
 
 if TYPE_CHECKING:
     from nnbackend.saving.checkpoint import Checkpoint
 
-__all__ = ["check_same_run", "differences", "identity", "sample"]
+__all__ = ["check_same_run", "data_checksum", "describe", "find_differences"]
+
+SAMPLED_ROWS = 16
+MAX_CHARACTERS = 300
 
 
-def identity(value: Any) -> Any:
-    """Return plain data by which a description (an optimizer, a loss ...) is recognized.
+def describe(value: Any) -> Any:
+    """Return plain data by which an object (an optimizer, a loss ...) is recognized in a later run.
 
-    What is registered gives its name and fields; of other objects and functions the name is known.
+    A registered object is described by its name and fields, other objects and functions by their name.
     """
-    value = getattr(value, "__wrapped__", value)  # what is only being measured
+    value = getattr(value, "__wrapped__", value)  # a layer or loss that is being profiled
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        return {str(name): identity(item) for name, item in value.items()}
+        return {str(name): describe(item) for name, item in value.items()}
     if isinstance(value, Sequence):
-        return [identity(item) for item in value]
+        return [describe(item) for item in value]
     registered = registered_name(value)
     if registered is not None:
         kind, name = registered
@@ -44,7 +48,7 @@ def identity(value: Any) -> Any:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {f.name: identity(getattr(value, f.name)) for f in fields(value) if f.init}
+    return {f.name: describe(getattr(value, f.name)) for f in fields(value) if f.init}
 
 
 def _path(named: Any) -> str:
@@ -52,83 +56,87 @@ def _path(named: Any) -> str:
 
 
 def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
-    """Check that a run is the one that wrote a checkpoint; warn if it goes on elsewhere.
+    """Check that a run is the one that wrote a checkpoint; warn if it is continued elsewhere.
 
     Args:
         found: the checkpoint.
-        task: of this run: all that must be the same, and ``where`` it computes.
+        task: the description of this run: all that must be the same, and ``where`` it computes.
 
     Raises:
-        ResumeError: it is not; the message says all that differs.
+        ResumeError: it is another run; the message says all that differs.
     """
     theirs = dict(found.state.get("task", {}))
-    theirs.setdefault("precision", theirs.get("dtype"))  # older ones had no choice
-    wrong = differences(theirs, {name: v for name, v in task.items() if name != "where"})
+    theirs.setdefault("precision", theirs.get("dtype"))  # old checkpoints had no choice
+    wrong = find_differences(theirs, {name: v for name, v in task.items() if name != "where"})
     if wrong:
         raise ResumeError(
             f"{found.path} is of another run: {'; '.join(wrong)}. To start a new run from its "
             "weights alone, take nnbackend.load(...) of that file"
         )
-    where = differences(theirs, {"where": task.get("where")})
+    where = find_differences(theirs, {"where": task.get("where")})
     if where:
         warnings.warn(
-            f"the run goes on elsewhere than it began ({'; '.join(where)}): its figures agree "
+            f"the run goes on elsewhere than it began ({'; '.join(where)}): its results agree "
             "to rounding, not to the last bit",
             UserWarning,
             stacklevel=2,
         )
 
 
-def differences(theirs: Any, mine: Any, name: str = "") -> list[str]:
-    """Return in words where plain data differ; what only ``theirs`` has on top is left out."""
-    if isinstance(theirs, dict) and isinstance(mine, dict) and _alike(theirs, mine):
+def find_differences(theirs: Any, mine: Any, name: str = "") -> list[str]:
+    """Return in words where plain data differ; what only ``theirs`` has at the top is skipped."""
+    if isinstance(theirs, dict) and isinstance(mine, dict) and _are_comparable(theirs, mine):
         keys = [*mine, *(key for key in theirs if name and key not in mine)]
-        within = [differences(theirs.get(k), mine.get(k), _joined(name, k)) for k in keys]
+        within = [find_differences(theirs.get(k), mine.get(k), _join(name, k)) for k in keys]
         return [text for texts in within for text in texts]
     same_length = isinstance(theirs, list) and isinstance(mine, list) and len(theirs) == len(mine)
     if same_length:
         within = [
-            differences(a, b, _joined(name, i))
+            find_differences(a, b, _join(name, i))
             for i, (a, b) in enumerate(zip(theirs, mine, strict=True))
         ]
         return [text for texts in within for text in texts]
     if theirs == mine and type(theirs) is type(mine):
         return []
-    return [f"{name} is {_short(theirs)} in the checkpoint and {_short(mine)} here"]
+    return [f"{name} is {_shorten(theirs)} in the checkpoint and {_shorten(mine)} here"]
 
 
-def _alike(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
-    """Return whether two tables are to be compared entry by entry: not those of other objects."""
+def _are_comparable(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
+    """Return whether to compare two dictionaries entry by entry: not those of different objects."""
     described = {"fields", "object"} & (theirs.keys() | mine.keys())
     return not described or theirs.keys() == mine.keys()
 
 
-def _joined(name: str, key: Any) -> str:
-    """Return the words for a place in plain data; those that mean nothing to people are left out."""
+def _join(name: str, key: Any) -> str:
+    """Return the name of a place in plain data, without the words that mean nothing to people."""
     return name if key == "fields" else f"{name} {key}".strip()
 
 
-def _short(value: Any) -> str:
-    """Return plain data in words, with descriptions as they are written in Python."""
+def _shorten(value: Any) -> str:
+    """Return plain data as a short text, with descriptions as they are written in Python."""
     if isinstance(value, list):
-        text = f"[{', '.join(map(_short, value))}]"
+        text = f"[{', '.join(map(_shorten, value))}]"
     elif isinstance(value, dict) and "fields" in value:
         kind = next(iter(value))
-        given = ", ".join(f"{name}={_short(v)}" for name, v in value["fields"].items())
+        given = ", ".join(f"{name}={_shorten(v)}" for name, v in value["fields"].items())
         text = f"{value[kind]}({given})" if given else f"{value[kind]}"
     elif isinstance(value, dict) and value.keys() == {"object"}:
         text = value["object"]
     else:
         text = json.dumps(value)
-    return text if len(text) <= 300 else f"{text[:300]}..."
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."
 
 
-def sample(arrays: Sequence[Any], host: Callable[[Any], Any]) -> int:
-    """Return a number by which data are recognized: a checksum of 16 of their rows."""
+def data_checksum(arrays: Sequence[Any], to_numpy: Callable[[Any], Any]) -> int:
+    """Return a number by which data are recognized: a checksum of 16 of their rows.
+
+    Args:
+        arrays: arrays of the same length, trees of such, and None.
+        to_numpy: brings some rows of an array to the host.
+    """
     checksum = 0
-    for array in arrays:
-        if array is not None:
-            for row in sorted({int(i) for i in np.linspace(0, array.shape[0] - 1, 16)}):
-                values = np.ascontiguousarray(host(array[row : row + 1, ...]))
-                checksum = zlib.crc32(values.data, checksum)
+    for array in arrays_in(tuple(arrays)):
+        for row in sorted({int(i) for i in np.linspace(0, array.shape[0] - 1, SAMPLED_ROWS)}):
+            values = np.ascontiguousarray(to_numpy(array[row : row + 1, ...]))
+            checksum = zlib.crc32(values.data, checksum)
     return checksum

@@ -16,7 +16,7 @@ from nnbackend.core.tree import arrays_in, flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
-from nnbackend.saving.run_identity import check_same_run, identity, sample
+from nnbackend.saving.run_identity import check_same_run, data_checksum, describe
 from nnbackend.training.trainer import PartialEpoch, Trainer
 
 if TYPE_CHECKING:
@@ -271,10 +271,10 @@ class Loop:
         """Return what must be the same, beside the network, for a run to go on."""
         objective, s, v = self._trainer.objective, self._feed, self._validation
         return {
-            "loss": identity(objective.loss),
-            "optimizer": identity(self._trainer.optimizer),
+            "loss": describe(objective.loss),
+            "optimizer": describe(self._trainer.optimizer),
             "accumulate": self._trainer.accumulate,
-            "metrics": {name: identity(metric) for name, metric in objective.metrics.items()},
+            "metrics": {name: describe(metric) for name, metric in objective.metrics.items()},
             "validation rows": len(v) if isinstance(v, Samples) else v and v.describe(),
         } | (self._lying() if s is None else s.describe())
 
@@ -287,7 +287,7 @@ class Loop:
             "batch_size": self._size,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "data (a checksum)": sample(list(arrays_in(some.arrays[:3])), home.to_numpy),
+            "data (a checksum)": data_checksum([*arrays_in(some.arrays[:3])], home.to_numpy),
         }
 
     def _many(self, count: int) -> dict[str, list[float]] | None:

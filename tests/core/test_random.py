@@ -51,6 +51,13 @@ def test_the_first_words_are_the_same_whatever_the_count(key, step, count, more)
     )
 
 
+@given(key=KEYS, step=st.integers(0, 2**20), first=st.integers(0, 40), count=st.integers(1, 40))
+def test_words_may_begin_anywhere(key, step, first, count):
+    expected = random.bits(key, step, first + count, np)[first:]
+    assert_equal(random.bits(key, step, count, np, first=first), expected)
+    assert_equal(random.bits(key, step, count, np, first=np.asarray(first, np.int32)), expected)
+
+
 @given(key=KEYS, step=st.integers(0, 2**20))
 def test_other_keys_and_steps_give_other_words(key, step):
     words = random.bits(key, step, 8, np)

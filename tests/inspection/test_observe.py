@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import rows
+from cases import STATEFUL_LAYERS, RunningMean, each, rows
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
@@ -79,6 +79,8 @@ def test_dense_notes_what_its_activation_is_given(net):
     np.testing.assert_allclose(np.tanh(first["z"]), y, rtol=1e-5)
     np.testing.assert_allclose(dy * (1 - y**2), first["dz"], rtol=1e-4, atol=1e-8)
     assert not seen["1"].notes  # the layers inside keep theirs
+    mask = host(net.backend, seen["1.1.0"].notes["mask"])
+    assert_equal(host(net.backend, seen["1.1.0"].y), host(net.backend, seen["1.1.0"].x) * mask)
 
 
 def test_a_loss_with_the_output_activation_in_it_shows_the_numbers_before(net):
@@ -132,6 +134,27 @@ def test_mixed_precision_shows_16_bits():
     for p in passages:
         arrays = [p.x, p.y, p.dy, p.dx, *flatten(p.params).values()]
         assert {str(a.dtype) for a in arrays} == {"float16"}
+
+
+@each(STATEFUL_LAYERS)
+def test_layers_with_state_are_observed_and_keep_it(case, backend64):
+    net = nnb.Network([case.thing], backend=backend64, input_shape=case.shape)
+    x = rows((6, *case.shape))
+    before = host(backend64, net.state)
+    passages = nnb.observe(net, x, x, "mse")
+    assert_equal(host(backend64, net.state), before)
+    y, _ = net.forward(x, training=True, step=0)
+    assert_equal(host(backend64, passages[-1].y), host(backend64, y))
+    assert check_gradients(net, x) < 1e-7
+    assert nnb.testing.compare_backends(net, x, "numpy").first_difference is None
+
+
+def test_a_passage_has_the_state_that_the_pass_left():
+    net = nnb.Network([Sequential([RunningMean(0.5)])], dtype="float64", input_shape=4)
+    inner, around = nnb.observe(net, X, X, "mse")
+    np.testing.assert_allclose(inner.state["mean"], 0.5 * X.mean(axis=0))
+    assert list(around.state) == ["0"]
+    assert float(nnb.observe(net, X)[0].state["mean"].sum()) == 0.0
 
 
 # ------------------------------------------------------------------------- layers of the user's

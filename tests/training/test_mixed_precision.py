@@ -508,9 +508,9 @@ def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
     from tools import Plain
 
     from nnbackend.backends.numpy import NumPyBackend
-    from nnbackend.backends.replay import replayed as replay
+    from nnbackend.backends.replay import step as replay
 
-    monkeypatch.setattr(replay, "_EARLY", 4)
+    monkeypatch.setattr(replay, "WARMUP_STEPS", 4)
     x, y = rows((60, 4)), np.random.default_rng(3).normal(size=(60, 2))
     y[[7, 20, 41]] = HUGE
 

@@ -56,7 +56,7 @@ def test_a_history_has_a_number_per_epoch_for_each_name(backend):
     assert list(history) == list(columns)
     assert dict(history) == columns == dict(history.items())
     assert list(history.values()) == list(columns.values())
-    with pytest.raises(KeyError, match="unknown figure 'val_loss'; did you mean 'validation_loss'"):
+    with pytest.raises(KeyError, match="unknown metric 'val_loss'; did you mean 'validation_loss'"):
         history["val_loss"]
 
 

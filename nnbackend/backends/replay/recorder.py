@@ -1,10 +1,9 @@
 """Record the NumPy calls that a function makes, to make them again without the function.
 
 A training step of a small network is some forty NumPy calls on tiny arrays, and most of its time goes
-into what lies between them: Python's calls, closures, new memory for each result. But for given shapes
-the calls are always the same. So the step is run with arrays that write down what is done to them, and
-from then on the list is gone through: the same functions, on the same memory, and nothing in between.
-It is what a CUDA graph is on a GPU.
+into what is between them: Python's calls, closures, new memory for each result. But for given shapes
+the calls are always the same. So the function is run with arrays that write down what is done to them,
+and from then on the list is played: the same functions, on the same memory, and nothing in between.
 
 What is recorded is what NumPy computes: every universal function, copies, and other functions by name.
 Views (slices, transposes, reshapes) are no calls: memory stays where it is, so a view stays valid. A
@@ -17,207 +16,213 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
-from nnbackend.backends.replay.rewrites import reformed
+from nnbackend.backends.replay.calls import (
+    NUMBER,
+    Call,
+    Operand,
+    address_of,
+    assign,
+    call_and_copy,
+    nested_arrays,
+    owner_of,
+    take_item,
+)
+from nnbackend.backends.replay.recorded_array import Block, RecordedArray, plain
+from nnbackend.backends.replay.rewrites import optimize_calls
 from nnbackend.core.types import Array
 
-__all__ = ["Call", "RecordedArray", "Recorder", "essence"]
+__all__ = ["MAX_CALLS", "Recorder"]
 
-_ALIGNMENT = 64  # bytes; a line of the cache
-_assign: Any = np.ndarray.__setitem__
+MAX_CALLS = 4000
+"""Calls of a recording: a loop over many times is unrolled, and its memory with it."""
+
+_ALIGNMENT_BYTES = 64  # a line of the cache
 _reduce: Any = np.ufunc.reduce
 
-# Functions, other than universal ones, that only read what they are given.
-_NAMES = """all any argmax argmin argsort broadcast_to clip concatenate cumulative_sum empty_like
-expand_dims flip full_like matrix_transpose max mean min moveaxis ones_like permute_dims prod reshape
-roll sort squeeze stack std sum take take_along_axis transpose tril triu var where zeros_like"""
-_KNOWN = {getattr(np, name) for name in _NAMES.split() if hasattr(np, name)}
+# Functions, other than universal ones, that only read what they are given, and whose result has a shape
+# that follows from shapes.
+_NAMES = """all any argmax argmin argsort broadcast_to clip concatenate cumprod cumsum
+cumulative_prod cumulative_sum diff einsum empty_like expand_dims flip full_like inner max
+matrix_transpose mean
+min moveaxis ones_like outer permute_dims prod repeat reshape roll searchsorted sort squeeze stack std
+sum swapaxes take take_along_axis tensordot tile transpose tril triu var where zeros_like"""
+_KNOWN = {getattr(np, name) for name in _NAMES.split() if hasattr(np, name)} | {sliding_window_view}
 
-
-@dataclass
-class Call:
-    """One call of a function that writes into an array.
-
-    Attributes:
-        function: what is called.
-        args: with what, by position.
-        out: which of them it writes into.
-        reads: the arrays it reads, also those inside a list among ``args``.
-    """
-
-    function: Any
-    args: list[Any]
-    out: int
-    reads: list[_Operand]
-    token: int
-
-    @property
-    def target(self) -> Array:
-        """The array that is written into."""
-        return self.args[self.out]
-
-    def bound(self) -> Callable[[], Any]:
-        """Return the call without arguments."""
-        if self.function is np.matmul and _suits_dot(self.args):
-            # The same product by the same BLAS; on the way to it there is a microsecond less.
-            return partial(self.args[0].dot, *self.args[1:])
-        args = self.args
-        if isinstance(self.function, np.ufunc) and self.function.signature is None:
-            args = [_like(x, self.target) for x in args]
-        if self.function in (np.maximum, np.minimum):  # their third argument is not an output
-            return partial(self.function, *args[:2], out=self.target)
-        return partial(self.function, *args)
-
-
-@dataclass(frozen=True)
-class _Operand:
-    """An array that a call reads, and the number of the memory it lies in (None: a constant)."""
-
-    array: Array
-    token: int | None
+# Functions that ask for no numbers of an array.
+_ABOUT_SHAPES = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory,
+                 np.iscomplexobj, np.isrealobj}  # fmt: skip
 
 
 class Recorder:
     """Writes down the calls of a function.
 
     Args:
-        memory: of an earlier recording that is not needed any more.
+        free: pieces of memory that results may be given; None: none yet. What is free again when
+            the recording has been used is back in it.
 
     Attributes:
-        calls: so far.
+        calls: the calls so far.
+        signature: what they do, without their memory: of two recordings of the same calls it is equal.
+            Constants are in it by their contents: what depends on data in a way that was not recorded
+            shows as a constant that differs.
+        blocks: all memory that results were given.
         refused: why the recording must not be used, or None.
-        memory: all that results were given.
+        is_recording: whether it still writes down what is done.
     """
 
-    def __init__(self, memory: Iterable[np.ndarray[Any, Any]] = ()) -> None:
+    def __init__(self, free: list[np.ndarray[Any, Any]] | None = None) -> None:
         self.calls: list[Call] = []
+        self.signature: list[Any] = []
+        self.blocks: list[np.ndarray[Any, Any]] = []
         self.refused: str | None = None
-        self.memory = list(memory)
-        self._free = list(self.memory)
+        self.is_recording = True
+        self._free = [] if free is None else free
         self._numbers = itertools.count()
-        self._known: list[tuple[np.ndarray[Any, Any], int]] = []
+        self._starts: dict[int, int] = {}  # the address of each buffer
+        self._known: dict[int, tuple[Any, int | None]] = {}  # owners by their id; None: hidden ones
 
-    def watch(self, array: Array, own: bool = False) -> RecordedArray:
+    def watch(self, array: Array, hidden: bool = False) -> RecordedArray:
         """Return a view of an array that exists before and after the calls.
 
         Args:
             array: what the function is given.
-            own: whether it is a number of its own, also if its memory is part of something known.
+            hidden: whether its memory must be reached through what this returns only, because another
+                array takes its place when the calls are played.
         """
-        token = None if own else self._token_of(array)
-        if token is None:
-            token = next(self._numbers)
-            if not own:
-                self._known.append((_owner(array), token))
-        return self._watched(array, token)
-
-    def token(self, array: RecordedArray) -> int:
-        """Return the number of the memory that ``array`` lies in."""
-        return int(array._token)
+        known = None if hidden else self._known_id(array)
+        buffer_id = next(self._numbers) if known is None else known
+        if known is None:
+            owner = owner_of(array)
+            self._starts[buffer_id] = address_of(array if hidden else owner)
+            self._known[id(owner)] = owner, None if hidden else buffer_id
+        return self._recorded(array, buffer_id)
 
     def refuse(self, reason: str) -> None:
-        """Say that the recording must not be used."""
+        """Say that the recording must not be used; the first reason stays."""
         self.refused = self.refused or reason
 
-    def finished(self, results: Iterable[Array | None]) -> list[Call]:
-        """Return the calls, without copies of results that can be written where they go at once.
+    def finish(self, results: Iterable[Any]) -> list[Call]:
+        """Stop recording and return the calls, in the form that NumPy is fastest at.
 
         Args:
             results: the arrays that will be looked at when the calls have been made.
         """
-        # RecordedArray arrays know their recorder: what they are recorded in must not be kept by it.
-        calls, self.calls = self.calls, []
-        kept = {r._token for r in results if isinstance(r, RecordedArray)}
-        for i in range(len(calls) - 1, -1, -1):
-            if calls[i].function is _assign and _is_needless(calls, i, kept):
-                _redirect(calls[:i], calls[i])
-                del calls[i]
-        return reformed(calls)
+        kept = set()
+        for result in results:
+            if isinstance(result, RecordedArray):
+                kept.add(self._operand(result).buffer_id)
+            else:
+                self.refuse("a result does not depend on the data")
+        # Recorded arrays know their recorder: what they are recorded in must not be kept by it.
+        calls, self.calls, self.is_recording = self.calls, [], False
+        return [] if self.refused else optimize_calls(calls, kept)
 
-    # What RecordedArray arrays tell it.
+    # What recorded arrays tell it.
 
     def ufunc(
         self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Call a universal function, or its ``reduce``, and write the call down."""
         out = kwargs.pop("out", (None,))[0]
-        plain = [_plain(x) for x in inputs]
+        args = [plain(x) for x in inputs]
         target = None if out is None else self._writable(out)
         reads = [self._operand(x) for x in inputs if isinstance(x, np.ndarray)]
         if method == "__call__" and ufunc.nout == 1 and not kwargs:
-            numbers = [i for i, x in enumerate(plain) if not isinstance(x, np.ndarray)]
-            plain, dtype = _prepared(ufunc, plain)
-            reads += [_Operand(plain[i], None) for i in numbers]
+            numbers = [i for i, x in enumerate(args) if not isinstance(x, np.ndarray)]
+            args, dtype = _prepared(ufunc, args)
+            reads += [Operand(args[i], NUMBER) for i in numbers]
             if target is None:
-                target = self._new(_shape(ufunc, plain), dtype)
-            self._write(ufunc, [*plain, _plain(target)], len(plain), reads, target)
+                target = self._new(_shape(ufunc, args), dtype)
+            self._write(ufunc, [*args, plain(target)], len(args), reads, target)
         elif method == "reduce" and kwargs.keys() <= {"axis", "dtype", "keepdims"}:
             axis, dtype = kwargs.get("axis", 0), kwargs.get("dtype")
             keepdims = bool(kwargs.get("keepdims", False))
-            result = _reduce(ufunc, plain[0], axis, dtype, None, keepdims)
+            result = _reduce(ufunc, args[0], axis, dtype, None, keepdims)
             target = self._target(result, target)
-            args = [plain[0], axis, dtype, _plain(target), keepdims]
+            args = [args[0], axis, dtype, plain(target), keepdims]
             self._write(ufunc.reduce, args, 3, reads, target)
+        elif method == "at" and len(inputs) == 3 and isinstance(inputs[0], RecordedArray):
+            self._write(ufunc.at, args, 0, reads, inputs[0])
+            return None
         else:
-            if method not in ("__call__", "reduce", "accumulate"):
-                self.refuse(f"it calls {ufunc.__name__}.{method}")
-            function = ufunc if method == "__call__" else getattr(ufunc, method)
-            return self._general(function, plain, kwargs, reads, target)
+            everywhere = kwargs.get("where", True) is True
+            if method in ("__call__", "reduce", "accumulate") and everywhere:
+                function = ufunc if method == "__call__" else getattr(ufunc, method)
+                return self._general(function, args, plain(kwargs), reads, target)
+            self.refuse(f"it calls {ufunc.__name__}.{method} in a way that is not known here")
+            if out is not None:
+                kwargs["out"] = (plain(out),)
+            result = getattr(ufunc, method)(*args, **plain(kwargs))
+            return result if out is None else out
         # The operator's result must be the very array that was to be changed.
         return out if isinstance(out, RecordedArray) else target
 
     def function(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a function that is not universal."""
-        name = getattr(function, "__name__", str(function))
-        if function not in _KNOWN:
-            self.refuse(f"it calls {name}")
-        given = list(_arrays((args, kwargs)))
-        args, kwargs = _plain(args), _plain(kwargs)
+        given = list(nested_arrays((args, kwargs)))
+        args, kwargs = plain(args), plain(kwargs)
+        if function in _ABOUT_SHAPES:
+            return function(*args, **kwargs)
+        shaped_by_data = function in (np.repeat, np.tile) and len(given) > 1
+        if function not in _KNOWN or shaped_by_data or kwargs.get("out") is not None:
+            self.refuse(f"it calls {getattr(function, '__name__', function)}")
         result = function(*args, **kwargs)
         for parent in given:
-            is_view = isinstance(result, np.ndarray) and _shares(result, parent)
+            is_view = isinstance(result, np.ndarray) and np.may_share_memory(result, plain(parent))
             if is_view and isinstance(parent, RecordedArray):
-                return self._watched(result, parent._token, parent._block)
+                return self._recorded(result, parent._buffer_id, parent._block)
         reads = [self._operand(x) for x in given]
         return self._general(function, list(args), kwargs, reads, None)
 
     def copy(self, source: RecordedArray, dtype: Any = None) -> RecordedArray:
         """Return a copy of an array, in another dtype if one is given."""
-        plain = _plain(source)
-        target = self._new(plain.shape, plain.dtype if dtype is None else dtype)
-        self._copy_call(_plain(target), source, target._token)
+        array = plain(source)
+        target = self._new(array.shape, array.dtype if dtype is None else dtype)
+        self._copy_call(plain(target), source, target._buffer_id)
         return target
 
-    def assign(self, target: RecordedArray, key: Any, value: Any) -> None:
+    def item(self, array: Array, key: Any) -> Any:
+        """Return ``array[key]``, for a key with arrays in it."""
+        reads = [self._operand(x) for x in nested_arrays((array, key))]
+        if any(r.array.dtype.kind == "b" for r in reads[1:]):
+            self.refuse("it chooses by a mask: how many there are depends on the data")
+        return self._general(take_item, [plain(array), plain(key)], {}, reads, None)
+
+    def assign(self, target: Any, key: Any, value: Any) -> None:
         """Do ``target[key] = value``."""
-        if any(True for _ in _arrays(key)):
+        array = plain(target)
+        if any(True for _ in nested_arrays(key)):
             self.refuse("it assigns to places that data decide")
-            _plain(target)[_plain(key)] = _plain(value)
+            array[plain(key)] = plain(value)
             return
-        part = _plain(target)[key]
+        part = array[key]
         if not isinstance(part, np.ndarray):
-            part = _plain(target)[(*(key if isinstance(key, tuple) else (key,)), ...)]
-        self._copy_call(part, value, target._token)
+            part = array[(*(key if isinstance(key, tuple) else (key,)), ...)]
+        self._copy_call(part, value, self._operand(target).buffer_id)
 
     # Inside
 
-    def _copy_call(self, target: Array, value: Any, token: int) -> None:
-        reads = [self._operand(value)] if isinstance(value, np.ndarray) else []
-        self.calls.append(Call(_assign, [target, ..., _plain(value)], 0, reads, token))
-        target[...] = _plain(value)
+    def _copy_call(self, target: Array, value: Any, buffer_id: Any) -> None:
+        if isinstance(value, np.ndarray):
+            reads = [self._operand(value)]
+        else:
+            value = np.asarray(value)
+            reads = [Operand(value, NUMBER)]
+        self._append(Call(assign, [target, ..., plain(value)], 0, reads, buffer_id))
+        target[...] = plain(value)
 
     def _general(
         self,
         function: Any,
         args: list[Any],
         kwargs: dict[str, Any],
-        reads: list[_Operand],
+        reads: list[Operand],
         target: RecordedArray | None,
     ) -> Any:
         """Call any function and copy its result; write both down as one call."""
@@ -226,16 +231,43 @@ class Recorder:
             self.refuse("it calls a function that does not return one array")
             return result
         target = self._target(result, target)
-        self._write(_into, [_plain(target), function, kwargs, *args], 0, reads, target)
+        array = plain(target)
+        self._append(
+            Call(call_and_copy, [array, function, kwargs, *args], 0, reads, target._buffer_id)
+        )
+        array[...] = result
         return target
 
     def _write(
-        self, function: Any, args: list[Any], out: int, reads: list[_Operand], target: RecordedArray
+        self, function: Any, args: list[Any], out: int, reads: list[Operand], target: RecordedArray
     ) -> None:
         """Write a call down, and make it."""
-        call = Call(function, args, out, reads, target._token)
+        call = Call(function, args, out, reads, target._buffer_id)
+        self._append(call)
+        call.bind()()
+
+    def _append(self, call: Call) -> None:
+        if self.refused is not None:  # nobody will play it
+            return
+        if len(self.calls) == MAX_CALLS:
+            self.refuse(f"it makes more than {MAX_CALLS} calls")
+            return
         self.calls.append(call)
-        call.bound()()
+        self.signature.append(
+            (
+                call.function,
+                call.out,
+                call.buffer_id,
+                [_description(arg) for arg in call.args],
+                [r.array.tobytes() if r.is_constant else r.buffer_id for r in call.reads],
+                [self._offset(r.array, r.buffer_id) for r in call.reads if not r.is_constant],
+                self._offset(call.target, call.buffer_id),
+            )
+        )
+
+    def _offset(self, array: Array, buffer_id: Any) -> int:
+        """Return where an array begins in its memory."""
+        return address_of(array) - self._starts[buffer_id]
 
     def _target(self, result: Any, target: RecordedArray | None) -> RecordedArray:
         if target is not None:
@@ -244,279 +276,77 @@ class Recorder:
         return self._new(result.shape, result.dtype)
 
     def _writable(self, out: Array) -> RecordedArray:
-        """Return an array that is changed in place, watched.
+        """Return an array that is changed in place, recorded.
 
         If it is not known it was made on the way, from constants, and must be made so each time.
         """
         if isinstance(out, RecordedArray):
+            self._operand(out)
             return out
-        if self._token_of(out) is None:
-            token = next(self._numbers)
-            self._known.append((_owner(out), token))
+        if self._known_id(out) is None:
+            owner, buffer_id = owner_of(out), next(self._numbers)
+            self._known[id(owner)] = owner, buffer_id
+            self._starts[buffer_id] = address_of(owner)
             made = out.copy()
-            self.calls.append(Call(_assign, [out, ..., made], 0, [_Operand(made, None)], token))
+            self._append(Call(assign, [out, ..., made], 0, [Operand(made, None)], buffer_id))
         return self.watch(out)
 
-    def _operand(self, array: Array) -> _Operand:
+    def _operand(self, array: Array) -> Operand:
+        """Return an argument; refuse one that is not what it was recorded as."""
         if not isinstance(array, RecordedArray):
-            return _Operand(array, self._token_of(array))
-        if not _shares(array, array._block.raw):
+            return Operand(array, self._known_id(array))
+        view = plain(array)
+        if array._recorder is not self:
+            self.refuse("it keeps an array from one step to the next")
+            return Operand(view, None)
+        if not np.may_share_memory(view, array._block.raw):
             self.refuse("it calls a method of an array that is not known here")
-        return _Operand(_plain(array), array._token)
+        return Operand(view, array._buffer_id)
 
-    def _token_of(self, array: Array) -> int | None:
-        owner = _owner(array)
-        return next((token for known, token in self._known if known is owner), None)
+    def _known_id(self, array: Array) -> int | None:
+        """Return the number of the memory of a plain array, or None."""
+        owner, buffer_id = self._known.get(id(owner_of(array)), (None, None))
+        if owner is not None and buffer_id is None:
+            self.refuse("it takes an array out of the recording, as numpy.asarray does")
+        return buffer_id
 
-    def _watched(self, array: Array, token: int, block: _Block | None = None) -> RecordedArray:
-        watched: RecordedArray = array.view(RecordedArray)
-        watched._recorder, watched._token, watched._plain = self, token, array
-        watched._block = _Block(array, None) if block is None else block
-        return watched
+    def _recorded(self, array: Array, buffer_id: int, block: Block | None = None) -> RecordedArray:
+        recorded: RecordedArray = array.view(RecordedArray)
+        recorded._recorder, recorded._buffer_id, recorded._plain = self, buffer_id, array
+        recorded._block = Block(array, None) if block is None else block
+        return recorded
 
     def _new(self, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
         """Return memory for a result: a piece that nobody refers to any more, or a new one."""
         dtype = np.dtype(dtype)
         count = math.prod(shape)
-        size = max(-(-count * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT, _ALIGNMENT)
+        size = -(-count * dtype.itemsize // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
+        size = max(size, _ALIGNMENT_BYTES)
         fitting = [raw for raw in self._free if size <= raw.nbytes <= 2 * size]
         if fitting:
             raw = min(fitting, key=lambda raw: raw.nbytes)
             del self._free[next(i for i, free in enumerate(self._free) if free is raw)]
         else:
             raw = _aligned(size)
-            self.memory.append(raw)
+        owner = owner_of(raw)
+        if id(owner) not in self._known:
+            self._known[id(owner)] = owner, None
+            self.blocks.append(raw)
+        buffer_id = next(self._numbers)
+        self._starts[buffer_id] = address_of(raw)
         array = raw[: count * dtype.itemsize].view(dtype).reshape(shape)
-        return self._watched(array, next(self._numbers), _Block(raw, self._free))
+        return self._recorded(array, buffer_id, Block(raw, self._free))
 
 
-class _Block:
-    """A piece of memory in use; it is free again when the last watched array in it is gone.
-
-    Args:
-        raw: the memory.
-        free: where free memory is kept; None for memory that is there before and after.
-    """
-
-    __slots__ = ("free", "raw")
-
-    def __init__(self, raw: np.ndarray[Any, Any], free: list[np.ndarray[Any, Any]] | None) -> None:
-        self.raw, self.free = raw, free
-
-    def view(self, array: RecordedArray) -> Array:
-        """Return the plain array that lies where a watched one does, and does not keep that alive."""
-        plain = array.view(np.ndarray)
-        if self.free is None or not np.may_share_memory(plain, self.raw):
-            return plain
-        start = _address(plain) - _address(self.raw)
-        return np.ndarray(array.shape, array.dtype, self.raw, start, array.strides)
-
-    def __del__(self) -> None:
-        if self.free is not None:
-            self.free.append(self.raw)
-
-
-class RecordedArray(np.ndarray):
-    """An array that tells a recorder what is done to it."""
-
-    _recorder: Any
-    _token: Any
-    _block: Any
-    _plain: Any
-
-    def __array_finalize__(self, parent: Any) -> None:
-        # A view lies in its parent's memory, and keeps it from being used for something else.
-        self._recorder = getattr(parent, "_recorder", None)
-        self._token = getattr(parent, "_token", None)
-        self._block = getattr(parent, "_block", None)
-        self._plain = None
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        watched = next(x for x in (*inputs, *kwargs.get("out", ())) if isinstance(x, RecordedArray))
-        return watched._recorder.ufunc(ufunc, method, inputs, kwargs)
-
-    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        watched = next(x for x in _arrays((args, kwargs)) if isinstance(x, RecordedArray))
-        return watched._recorder.function(function, args, kwargs)
-
-    def astype(  # type: ignore[override]
-        self, dtype: Any, *_: Any, copy: bool = True, **__: Any
-    ) -> Any:
-        """Return a copy in another dtype."""
-        if not copy and self.dtype == dtype:
-            return self
-        return self._recorder.copy(self, dtype)
-
-    def copy(self, *_: Any, **__: Any) -> Any:
-        """Return a copy."""
-        return self._recorder.copy(self)
-
-    def reshape(self, *shape: Any, **kwargs: Any) -> Any:
-        """Return the array in another shape; a copy where a view is not possible."""
-        result = super().reshape(*shape, **kwargs)
-        if _shares(result, self):
-            return result
-        return self._recorder.copy(self).reshape(*shape, **kwargs)
-
-    def __getitem__(self, key: Any) -> Any:
-        if not any(True for _ in _arrays(key)):
-            part = super().__getitem__(key)
-            if isinstance(part, np.ndarray):
-                return part
-            return super().__getitem__((*(key if isinstance(key, tuple) else (key,)), ...))
-        recorder = self._recorder
-        reads = [recorder._operand(x) for x in _arrays((self, key))]
-        return recorder._general(_item, [_plain(self), _plain(key)], {}, reads, None)
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        self._recorder.assign(self, key, value)
-
-    def _value(self, convert: Callable[[Any], Any]) -> Any:
-        self._recorder.refuse("it asks for the value of an array")
-        return convert(_plain(self))
-
-    def __bool__(self) -> bool:
-        return bool(self._value(bool))
-
-    def __float__(self) -> float:
-        return float(self._value(float))
-
-    def __int__(self) -> int:
-        return int(self._value(int))
-
-    def __index__(self) -> int:
-        return int(self._value(int))
-
-    def item(self, *args: Any) -> Any:
-        """Return a number, which ends the recording."""
-        return self._value(lambda plain: plain.item(*args))
-
-    def tolist(self) -> Any:
-        """Return numbers, which ends the recording."""
-        return self._value(lambda plain: plain.tolist())
-
-
-def essence(calls: list[Call]) -> list[Any]:
-    """Return what makes a recording, without its memory: two recordings of the same calls are equal.
-
-    Constants are compared by their contents: what depends on data in a way that was not recorded shows
-    as a constant that differs.
-    """
-    return [
-        (
-            call.function,
-            call.out,
-            call.token,
-            [_essence(arg) for arg in call.args],
-            [r.array.tobytes() if r.token is None else r.token for r in call.reads],
-        )
-        for call in calls
-    ]
-
-
-def _essence(x: Any) -> Any:
+def _description(x: Any) -> Any:
+    """Return what must be equal in two recordings of an argument."""
     if isinstance(x, np.ndarray):
         return x.shape, x.strides, x.dtype
     if isinstance(x, (list, tuple)):
-        return [_essence(item) for item in x]
+        return [_description(item) for item in x]
     if isinstance(x, dict):
-        return {name: _essence(item) for name, item in x.items()}
+        return {name: _description(item) for name, item in x.items()}
     return type(x), x
-
-
-def _suits_dot(args: Sequence[Array]) -> bool:
-    """Return whether ``a @ b`` into ``c`` is a product of matrices that ``a.dot(b, c)`` does as well."""
-    a, _, c = args
-    return all(x.ndim == 2 and x.dtype == a.dtype for x in args) and bool(c.flags.c_contiguous)
-
-
-def _like(x: Array, target: Array) -> Array:
-    """Return the operand in a shape that needs no broadcasting, if it is a single row or number.
-
-    It is the same loop over the same memory, begun half a microsecond earlier.
-    """
-    if x.shape == target.shape or x.dtype != target.dtype:
-        return x
-    if x.size == 1:
-        return x.reshape(())
-    return x.reshape(target.shape) if x.size == target.size else x
-
-
-def _is_needless(calls: list[Call], copy: int, results: set[int]) -> bool:
-    """Return whether what call ``copy`` copies may be made where it goes at once.
-
-    Nobody may use it later, or but a part of it, nor touch its new place before the copy is made.
-    """
-    call = calls[copy]
-    if len(call.reads) != 1 or call.reads[0].token in (None, *results):
-        return False
-    source, token, target = call.reads[0].array, call.reads[0].token, call.target
-    users = [i for i, c in enumerate(calls) if token in (c.token, *(r.token for r in c.reads))]
-    if len(users) < 2 or users[-1] != copy or source.shape != target.shape:
-        return False
-    if source.dtype != target.dtype:  # one call that converts is slower than two that do not
-        return False
-    first = calls[users[0]]
-    if first.token != token or first.function is _assign:
-        return False
-    if any(r.token == token for r in first.reads):
-        return False
-    for user in (calls[i] for i in users):
-        own = [r.array for r in user.reads if r.token == token]
-        own += [user.target] if user.token == token else []
-        inside = _arrays([arg for arg in user.args if not isinstance(arg, np.ndarray)])
-        if not all(_same_memory(array, source) for array in own):
-            return False
-        if any(_same_memory(array, source) for array in inside):
-            return False
-    between = [r.array for c in calls[users[0] : copy] for r in c.reads]
-    between += [c.target for c in calls[users[0] + 1 : copy]]
-    return not any(_shares(array, target) for array in between)
-
-
-def _redirect(calls: list[Call], copy: Call) -> None:
-    """Let calls use the place that something is copied to instead of that it is copied from."""
-    source, token, target = copy.reads[0].array, copy.reads[0].token, copy.target
-    for call in calls:
-        if token in (call.token, *(r.token for r in call.reads)):
-            call.args = [
-                target if isinstance(arg, np.ndarray) and _same_memory(arg, source) else arg
-                for arg in call.args
-            ]
-            call.reads = [
-                _Operand(target, copy.token) if r.token == token else r for r in call.reads
-            ]
-            call.token = copy.token if call.token == token else call.token
-
-
-def _into(target: Array, function: Any, kwargs: dict[str, Any], *args: Any) -> None:
-    target[...] = function(*args, **kwargs)
-
-
-def _item(array: Array, key: Any) -> Any:
-    return array[key]
-
-
-def _plain(x: Any) -> Any:
-    """Return ``x`` with plain arrays in place of watched ones."""
-    if isinstance(x, RecordedArray):
-        return x._block.view(x) if x._plain is None else x._plain
-    if type(x) in (list, tuple):
-        return type(x)(_plain(item) for item in x)
-    if type(x) is dict:
-        return {name: _plain(item) for name, item in x.items()}
-    return x
-
-
-def _arrays(x: Any) -> Iterator[Array]:
-    """Yield the arrays among arguments."""
-    if isinstance(x, np.ndarray):
-        yield x
-    elif isinstance(x, (list, tuple)):  # called so often that a union's time shows
-        for item in x:
-            yield from _arrays(item)
-    elif isinstance(x, dict):
-        yield from _arrays(list(x.values()))
 
 
 def _prepared(ufunc: np.ufunc, args: list[Any]) -> tuple[list[Any], Any]:
@@ -542,29 +372,8 @@ def _shape(ufunc: np.ufunc, args: list[Any]) -> tuple[int, ...]:
     return np.shape(ufunc(*args))
 
 
-def _owner(array: Array) -> np.ndarray[Any, Any]:
-    """Return the array that holds the memory of a view."""
-    owner: np.ndarray[Any, Any] = array
-    while isinstance(owner.base, np.ndarray):
-        owner = owner.base
-    return owner
-
-
 def _aligned(size: int) -> np.ndarray[Any, Any]:
-    raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
-    start = -_address(raw) % _ALIGNMENT
+    """Return memory that begins at a line of the cache."""
+    raw = np.empty(size + _ALIGNMENT_BYTES, dtype=np.uint8)
+    start = -address_of(raw) % _ALIGNMENT_BYTES
     return raw[start : start + size]
-
-
-def _shares(a: Array, b: Array) -> bool:
-    return bool(np.may_share_memory(_plain(a), _plain(b)))
-
-
-def _address(array: Array) -> int:
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
-
-
-def _same_memory(a: Array, b: Array) -> bool:
-    return (_address(a), a.shape, a.strides, a.dtype) == (
-        _address(b), b.shape, b.strides, b.dtype
-    )  # fmt: skip

@@ -1,211 +1,278 @@
-"""Run a training step from a recording of the NumPy calls it makes."""
+"""Run a function over arrays from a recording of what it does.
+
+The one machine for training steps and for forward passes, on NumPy and on CuPy:
+
+1. The first calls are made as they are: for few, less is gained than recordings take.
+2. Two calls are recorded, on different data. Only if both recordings say the same is one used: a
+   constant in it that depends on the data, or on chance, would differ.
+3. In the next call the recording is tried beside the function, on data that were changed for it. What
+   depends on them in a way that was not recorded differs here at the latest.
+4. From then on the recording is played.
+
+Where one of these fails, the function is called as it is from then on, and :attr:`Replayed.refused`
+says why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
-from nnbackend.backends.replay.recorder import Call, RecordedArray, Recorder, essence
-from nnbackend.core.types import Array, Batch, StepResult
+from nnbackend.backends.replay.player_numpy import NumPyPlayer, find_places
+from nnbackend.backends.replay.recording import (
+    Function,
+    MapArrays,
+    Recording,
+    put_back,
+    record,
+    written_arrays,
+)
+from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.types import Array, Arrays, Batch
 
-__all__ = ["ReplayedStep"]
+__all__ = ["MAX_CACHED_PROGRAMS", "Player", "Programs", "Replayed", "same_object"]
 
-_EARLY = 32  # steps of a small batch, in which less is gained than recordings take
-_LARGE = 1 << 16  # numbers in a batch whose steps are recorded at once, for the memory
-_COPIED = 1 << 13  # bytes of an input that are copied in less time than calls are given a new one
+MAX_CACHED_PROGRAMS = 4
+"""Shapes of inputs for which a function is recorded: each recording has memory of its own."""
 
-See = Callable[[Any, Callable[[Array], Array]], Any]
-"""``see(carry, function)``: the carry with every array seen through a function."""
-
-
-@dataclass(frozen=True)
-class _Recording:
-    """A training step that was recorded.
-
-    Attributes:
-        calls: that it made.
-        inputs: the arrays of the batch that it read: inputs, targets, weights.
-        tokens: the number of the memory of each in the recording.
-        rates: an array for each of the scalars.
-        counter: an array for the number of the step, if it is read.
-        values: the arrays of loss, mass and output.
-        refused: why the recording must not be used, or None.
-    """
-
-    calls: list[Call]
-    inputs: list[Array | None]
-    tokens: list[int | None]
-    rates: list[Array]
-    counter: Array | None
-    values: list[Array | None]
-    refused: str | None
+LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
+COPIED_BYTES = 1 << 13  # of an input that are copied in less time than calls are given a new one
 
 
-class ReplayedStep:
-    """A training step for batches of one shape: run as it is at first, later from a recording.
+class Player(Protocol):
+    """Plays a recording."""
 
-    The step is recorded twice, on two batches. Only if both recordings say the same is one used: a
-    constant in it that depends on the batch, or on chance, would differ.
+    def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
+        """Return the results for inputs and numbers; what is held is changed in place."""
+
+
+class Replayed:
+    """A function for inputs of certain shapes: called as it is at first, later played.
 
     Args:
-        step: a :data:`~nnbackend.core.types.Step`. It must
-            change the arrays of its carry in place.
-        see: see :data:`See`.
-        dtype: of the scalars.
+        function: see :data:`~nnbackend.backends.replay.recording.Function`.
+        map_held: see :data:`~nnbackend.backends.replay.recording.MapArrays`.
+        dtypes: the dtype of all numbers but the last, and of the last.
+        warmup_calls: how many calls come before the first recording.
+        copied_bytes: the size up to which inputs are copied; larger ones are read where they are.
+        same: ``same(held)`` returns a function that says whether something is held still. A
+            recording is of the arrays of one.
+
+    Attributes:
+        refused: why the function is called as it is, or None.
+        player: what plays the recording; None: not yet.
+        is_held: ``is_held(held)`` tells whether recordings are of what is held.
     """
 
-    def __init__(self, step: Callable[..., Any], see: See, dtype: Any) -> None:
-        self._step, self._see, self._dtype = step, see, dtype
-        self._waited = 0
-        self._first: list[Any] | None = None  # the essence of the first recording
-        self._memory: list[Any] = []  # of the first recording, for the second
-        self._bound = [True, True, True]  # whether an input is read where it lies
-        self._program: list[Callable[[], Any]] | None = None
-        self._carry: Any = None
+    def __init__(
+        self,
+        function: Function,
+        map_held: MapArrays,
+        dtypes: tuple[Any, ...] = (),
+        warmup_calls: int = 1,
+        copied_bytes: int = COPIED_BYTES,
+        same: Callable[[Any], Callable[[Any], bool]] | None = None,
+    ) -> None:
+        self.function, self.map_held, self.dtypes = function, map_held, dtypes
+        self._warmup_calls, self._copied_bytes = warmup_calls, copied_bytes
+        self._same = same_object if same is None else same
+        self._calls = 0
+        self._copied: set[int] = set()  # inputs that are not read where they are, however large
         self.refused: str | None = None
+        self._begin(lambda held: False)
+
+    def _begin(self, is_held: Callable[[Any], bool]) -> None:
+        """Forget recordings: they are of the arrays of one ``held``."""
+        self.is_held = is_held
+        self._first: list[Any] | None = None  # the signature of the first recording
+        self._free: list[Any] = []  # memory of the first recording, for the second
+        self._candidate: tuple[Recording, Player] | None = None  # to be tried
+        self.player: Player | None = None
 
     def __call__(
-        self, carry: Any, batch: Batch, scalars: tuple[float, ...], number: int
-    ) -> tuple[Any, Any]:
-        """Do a step."""
-        if carry is not self._carry:  # a recording is of the arrays of one carry
-            self._carry, self._first, self._program = carry, None, None
-        if self._program is not None:
-            return carry, self._replayed(batch, scalars, number)
-        if self.refused is not None or self._waiting(batch):
-            return self._step(carry, batch, scalars, number)  # type: ignore[no-any-return]
-        return self._recorded(carry, batch, scalars, number)
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
+    ) -> tuple[Any, Arrays]:
+        """Return what is held, and the results; for calls that are not played yet."""
+        if not self.is_held(held):
+            self._begin(self._same(held))
+        if self.refused is not None or self._is_early(inputs):
+            return self._call(held, inputs, numbers)
+        if self._candidate is not None:
+            return self._try(held, inputs, numbers)
+        return self._record(held, inputs, numbers)
 
-    def _waiting(self, batch: Batch) -> bool:
+    def _call(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
+        """Call the function as it is; new arrays go into those that are held."""
+        new, results = self.function(held, inputs, numbers)
+        put_back(held, new, self.map_held)
+        return held, results
+
+    def _is_early(self, inputs: Arrays) -> bool:
         """Return whether it is too early to record."""
-        x: Any = batch[0]
-        self._waited += 1
-        return self._waited <= _EARLY and x.size < _LARGE
-
-    def _recorded(
-        self, carry: Any, batch: Batch, scalars: tuple[float, ...], number: int
-    ) -> tuple[Any, Any]:
-        """Do a step and record it; if it is the second recording, take it into use."""
-        new = self._record(carry, batch, scalars, number)
-        holes, first, self._first = self._holes(new), self._first, None
-        if new.refused is not None:
-            self.refused, self._memory = new.refused, []
-        elif holes is not None:  # else what was read where it lies is copied, from the next step on
-            found = essence(new.calls)
-            if first is None:
-                self._first = found
-            elif first == found:
-                self._use(new, holes)
-            else:
-                self.refused, self._memory = "it is not the same on another batch", []
-        return carry, _results(new.values)
-
-    def _record(
-        self, carry: Any, batch: Batch, scalars: tuple[float, ...], number: int
-    ) -> _Recording:
-        """Do a step and return the recording of it."""
-        recorder = Recorder(self._memory)
-        self._memory = recorder.memory
-        inputs: list[Array | None] = []
-        for which, array in enumerate(batch):
-            self._bound[which] &= array is not None and array.nbytes > _COPIED
-            copied = array is not None and not self._bound[which]
-            inputs.append(np.array(array, order="K") if copied else array)
-        watched = Batch(*(None if a is None else recorder.watch(a, own=True) for a in inputs))
-        rates = [np.asarray(scalar, dtype=self._dtype) for scalar in scalars]
-        counter = recorder.watch(np.asarray(number, dtype=np.int32))
-        seen = self._see(carry, recorder.watch)
-        _, results = self._step(seen, watched, tuple(map(recorder.watch, rates)), counter)
-        calls = recorder.finished(results)
-        if not all(r is None or isinstance(r, RecordedArray) for r in results):
-            recorder.refuse("a result does not depend on the data")
-        token = recorder.token(counter)
-        counts = any(r.token == token for call in calls for r in call.reads)
-        return _Recording(
-            calls,
-            inputs,
-            [None if a is None else recorder.token(a) for a in watched],
-            rates,
-            counter.view(np.ndarray) if counts else None,
-            [None if r is None else np.asarray(r) for r in results],
-            recorder.refused,
+        self._calls += 1
+        return self._calls <= self._warmup_calls and all(
+            array.size < LARGE_SIZE for array in arrays_in(inputs)
         )
 
-    def _holes(self, new: _Recording) -> list[tuple[int, int, int, bool]] | None:
-        """Return where a batch goes into the calls: call, argument, input, whether transposed.
+    def _record(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
+        """Call the function and record it; if it is the second recording, prepare to play it."""
+        new, result = self.record(held, inputs, numbers)
+        if new.refused is not None:
+            return held, self._refuse(new.refused, result)
+        places, misfit = find_places(new, self._in_place(new.inputs))
+        if misfit is not None:  # from the next call on it is copied
+            self._copied.add(misfit)
+            self._first = None
+        elif self._first is None:
+            self._first = new.signature
+        elif self._first != new.signature:
+            return held, self._refuse("it is not the same on other data", result)
+        else:
+            self._first, self._free = None, []
+            self._candidate = new, NumPyPlayer(new, places)
+        return held, result
 
-        None if an input is read in another way too: then it has to be copied into memory of its own.
-        """
-        holes = []
-        for i, call in enumerate(new.calls):
-            for operand in call.reads:
-                if operand.token is None or operand.token not in new.tokens:
-                    continue
-                which = new.tokens.index(operand.token)
-                if not self._bound[which]:
-                    continue
-                original: Any = new.inputs[which]
-                straight = _lies_as(operand.array, original)
-                places = [
-                    j
-                    for j, arg in enumerate(call.args)
-                    if isinstance(arg, np.ndarray) and _lies_as(arg, operand.array)
-                ]
-                if not places or not (straight or _lies_as(operand.array, original.T)):
-                    self._bound[which] = False
-                    return None
-                holes += [(i, place, which, not straight) for place in places]
-        return holes
+    def record(
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...]
+    ) -> tuple[Recording, Arrays]:
+        """Return a recording of a call, and its results."""
+        arrays = [*arrays_in(inputs)]
+        in_place = self._in_place(arrays)
+        new = record(
+            self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, self._free
+        )
+        return new, map_arrays(_taken, new.results)
 
-    def _use(self, new: _Recording, holes: list[tuple[int, int, int, bool]]) -> None:
-        """Run further steps from a recording."""
-        self._program = [call.bound() for call in new.calls]
-        self._places = [
-            (new.calls[i], i, place, which, turned) for i, place, which, turned in holes
-        ]
-        self._copied = [
-            (which, array)
-            for which, array in enumerate(new.inputs)
-            if array is not None and not self._bound[which]
-        ]
-        self._rates, self._counter, self._values = new.rates, new.counter, new.values
-        self._memory = []
-        self._last: Any = ((None, None, None), None)
+    def _in_place(self, arrays: list[Array]) -> set[int]:
+        """Return the numbers of the inputs that are read where they are."""
+        return {
+            i
+            for i, array in enumerate(arrays)
+            if array.nbytes > self._copied_bytes and i not in self._copied
+        }
 
-    def _replayed(self, batch: Batch, scalars: tuple[float, ...], number: int) -> StepResult:
-        """Do a step from the recording."""
-        program: Any = self._program
-        (x, y, weight), last_scalars = self._last
-        if batch[0] is not x or batch[1] is not y or batch[2] is not weight:
-            for number_of_input, kept in self._copied:
-                kept[...] = batch[number_of_input]
-            for reader, i, place, which, turned in self._places:
-                array: Any = batch[which]
-                reader.args[place] = array.T if turned else array
-                program[i] = reader.bound()
-        if scalars != last_scalars:
-            for rate, scalar in zip(self._rates, scalars, strict=True):
-                rate.fill(scalar)
-        self._last = batch, scalars
-        if self._counter is not None:
-            self._counter.fill(number)
-        for call in program:
-            call()
-        return _results(self._values)
+    def _try(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
+        """Call the function; before, compare it with the recording on other data, and undo both."""
+        assert self._candidate is not None
+        recording, player = self._candidate
+        other, others = map_arrays(_changed, inputs), tuple(map(_changed_number, numbers))
+        written = written_arrays(recording.calls, held, self.map_held)
+        before = [array.copy() for array in written]
+        try:
+            played = player.play([*arrays_in(other)], others)
+            after = [array.copy() for array in written]
+            _copy_all(before, written)
+            _, expected = self._call(held, other, others)
+            pairs = [*zip(written, after, strict=True)]
+            pairs += zip(arrays_in(expected), arrays_in(played), strict=True)
+            same = all(_is_equal(a, b) for a, b in pairs)
+        except Exception as error:  # the changed data may not suit a function that users wrote
+            same, reason = False, f"it cannot be tried on other data: {error}"
+        else:
+            reason = "its recording does something else on other data"
+        _copy_all(before, written)
+        self._candidate = None
+        results = self._call(held, inputs, numbers)[1]
+        if not same:
+            return held, self._refuse(reason, results)
+        self.player = player
+        return held, results
 
-
-def _results(values: Sequence[Array | None]) -> StepResult:
-    """Return loss, mass and output: what lies in the recording's memory is copied out of it."""
-    loss, mass, output = values
-    return StepResult(
-        loss.item(),  # type: ignore[union-attr]
-        None if mass is None else mass.item(),
-        None if output is None else output.copy(),
-    )
+    def _refuse(self, reason: str, results: Arrays) -> Arrays:
+        self.refused, self._free, self._first = reason, [], None
+        return results
 
 
-def _lies_as(a: Array, b: Array) -> bool:
-    return (a.ctypes.data, a.shape, a.strides) == (b.ctypes.data, b.shape, b.strides)
+class Programs:
+    """A function for inputs of any shapes: one that is replayed for each kind of inputs.
+
+    Args:
+        make: returns a new one.
+        drops: whether all are dropped when there are as many as there may be; else the function is
+            called as it is for other inputs.
+
+    Attributes:
+        last: the one that was called last, or None.
+    """
+
+    def __init__(self, make: Callable[[], Replayed], drops: bool = False) -> None:
+        self._make, self._drops = make, drops
+        self._made: dict[Any, Replayed] = {}
+        self.last: Replayed | None = None
+
+    def __call__(
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
+    ) -> tuple[Any, Arrays]:
+        """Return what is held, and the results."""
+        kind, arrays = _kind_of(inputs)
+        program = self.last = self._made.get(kind)
+        if program is None:
+            program = self.last = self._new(kind)
+        if program.player is not None and program.is_held(held):
+            return held, program.player.play(arrays, numbers)
+        return program(held, inputs, numbers)
+
+    def _new(self, kind: Any) -> Replayed:
+        """Return a new program, and keep it if there is room."""
+        program = self._make()
+        if len(self._made) == MAX_CACHED_PROGRAMS:
+            if not self._drops:
+                return program
+            self._made.clear()
+        self._made[kind] = program
+        return program
+
+
+def same_object(held: Any) -> Callable[[Any], bool]:
+    """Return a function that says whether something is this very object."""
+    return lambda other: other is held
+
+
+def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:
+    """Return what inputs for one recording have in common, and the arrays among them."""
+    if type(inputs) is np.ndarray:
+        return (inputs.shape, inputs.dtype), [inputs]
+    if type(inputs) is Batch:  # as below, in a third of the time: this is done in each step
+        x, y, weight = inputs
+        if type(x) is np.ndarray and type(y) is np.ndarray:
+            if weight is None:
+                return (x.shape, x.dtype, y.shape, y.dtype), [x, y]
+            return (x.shape, x.dtype, y.shape, y.dtype, weight.dtype), [x, y, weight]
+    return _kind_of_tree(inputs), [*arrays_in(inputs)]
+
+
+def _kind_of_tree(inputs: Arrays) -> Any:
+    if isinstance(inputs, dict):
+        return tuple((name, _kind_of_tree(value)) for name, value in inputs.items())
+    if isinstance(inputs, tuple):
+        return tuple(map(_kind_of_tree, inputs))
+    return None if inputs is None else (inputs.shape, inputs.dtype)
+
+
+def _changed(array: Array) -> Array:
+    """Return other numbers of the same kind: of indices, none that is out of range."""
+    if array.dtype.kind == "b":
+        return ~array
+    if array.dtype.kind in "iu":
+        return np.where(array > 0, array - 1, array)
+    more = np.linspace(0.25, 1.25, array.size).reshape(array.shape)
+    return array + more.astype(array.dtype)
+
+
+def _changed_number(number: float) -> float:
+    return number + 12345 if isinstance(number, int | np.integer) else 0.75 * number
+
+
+def _copy_all(sources: list[Array], targets: list[Array]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target[...] = source
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    return np.array_equal(a, b, equal_nan=True)
+
+
+def _taken(result: Array) -> Any:
+    return result.copy() if result.ndim else result.item()

@@ -14,10 +14,10 @@ from tools import Plain, host
 
 import nnbackend as nnb
 from nnbackend.backends.numpy import NumPyBackend
-from nnbackend.backends.replay.recorder import Call
+from nnbackend.backends.replay.calls import Call
 from nnbackend.inference import predictor as inference
 
-TIMES = 5  # the first calls are made without a recording, and make it
+TIMES = 6  # the first calls are made without a recording, and make it
 
 
 def network(backend: Any = NumPyBackend, dtype: str = "float32") -> nnb.Network:
@@ -26,7 +26,7 @@ def network(backend: Any = NumPyBackend, dtype: str = "float32") -> nnb.Network:
 
 
 def recorded(net: nnb.Network) -> bool:
-    return net._forward._program is not None
+    return net._forward._programs.last.player is not None
 
 
 def taken(net: nnb.Network, x: Any) -> bool:
@@ -227,10 +227,10 @@ def test_calls_without_broadcasting_do_the_same(operand):
              "every other": np.repeat(row, 2)[::2], "another dtype": row.astype("f4"),
              }[operand]  # fmt: skip
     for function in (np.add, np.maximum, np.divide):
-        Call(function, [x, other, target], 2, [], 0).bound()()
+        Call(function, [x, other, target], 2, [], 0).bind()()
         np.testing.assert_array_equal(target, function(x, other))
     x, target = rows((4, 5)), np.zeros((4, 5))  # of several rows a row is broadcast as ever
-    Call(np.add, [x, row, target], 2, [], 0).bound()()
+    Call(np.add, [x, row, target], 2, [], 0).bind()()
     np.testing.assert_array_equal(target, x + row)
 
 

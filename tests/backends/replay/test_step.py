@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import threading
-import weakref
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +14,23 @@ from tools import Plain, host
 import nnbackend as nnb
 from nnbackend.backends.numpy import Gatherer, NumPyBackend
 from nnbackend.backends.replay import replayed as replay
-from nnbackend.backends.replay.recorder import Call, Recorder, essence
-from nnbackend.backends.replay.rewrites import _row_maxima
+from nnbackend.backends.replay import step as steps
 
 EPOCHS, BATCH, ROWS = 30, 6, 28  # four batches of 6 rows an epoch and one of 4
 
 
 @pytest.fixture
-def recordings(monkeypatch) -> list[replay.ReplayedStep]:
+def recordings(monkeypatch) -> list[replay.Replayed]:
     """Return the training steps made during a test, which are recorded early on."""
-    made: list[replay.ReplayedStep] = []
-    original = replay.ReplayedStep.__init__
+    made: list[replay.Replayed] = []
+    original = steps.Replayed
 
-    def init(self, *args):
-        original(self, *args)
-        made.append(self)
+    def new(*args):
+        made.append(original(*args))
+        return made[-1]
 
-    monkeypatch.setattr(replay.ReplayedStep, "__init__", init)
-    monkeypatch.setattr(replay, "_EARLY", 8)
+    monkeypatch.setattr(steps.replayed_step, "__defaults__", (new,))
+    monkeypatch.setattr(steps, "WARMUP_STEPS", 8)
     return made
 
 
@@ -67,7 +64,7 @@ def assert_identical(layers, **task):
 
 def used(recordings) -> bool:
     """Return whether the step for the usual batch runs from a recording."""
-    return recordings[0]._program is not None
+    return recordings[0].player is not None
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
@@ -137,10 +134,10 @@ def test_gradients_in_parts(recordings):
 
 
 def test_large_batches_are_read_where_they_lie(monkeypatch, recordings):
-    monkeypatch.setattr(replay, "_COPIED", 0)
+    monkeypatch.setattr(steps.Replayed.__init__, "__defaults__", ((), 1, 0, None))
     assert_identical([nnb.Dense(5, activation="relu"), nnb.Dense(2)], weighted=True)
     assert used(recordings)
-    assert recordings[0]._bound == [True, True, False]  # a weight is reshaped on its way
+    assert recordings[0]._copied == {2}  # a weight is reshaped on its way
 
 
 def test_parameters_larger_than_a_chunk(monkeypatch, recordings):
@@ -284,7 +281,7 @@ def test_predictions_follow_the_parameters():
         expected = net.to(Plain()).predict(x)
         for _ in range(5):
             np.testing.assert_array_equal(net.predict(x), expected)
-        assert net._forward._program is not None  # they were made from a recording
+        assert net._forward._programs.last.player is not None  # they were made from a recording
 
     assert_right()
     net.load_state_dict({name: 2.0 * p for name, p in net.state_dict().items()})
@@ -323,212 +320,3 @@ def test_threads_predict_with_one_network():
     for thread in threads:
         thread.join()
     assert wrong == []
-
-
-# What may go into a recording.
-
-
-def record(function: Any, *arrays: np.ndarray) -> tuple[Recorder, Any, list[Call]]:
-    recorder = Recorder()
-    result = function(*(recorder.watch(a) for a in arrays))
-    return recorder, result, recorder.finished([result])
-
-
-def replayed(function: Any, x: np.ndarray, other: np.ndarray) -> None:
-    """Assert that a recording made on ``x`` gives the function's value for ``other``."""
-    expected = function(other.copy())
-    own = x.copy()
-    recorder, result, calls = record(function, own)
-    assert recorder.refused is None
-    np.testing.assert_array_equal(np.asarray(result), function(x.copy()))
-    own[...] = other
-    for call in calls:
-        call.bound()()
-    np.testing.assert_array_equal(np.asarray(result), expected)
-
-
-def made_on_the_way(x: Any) -> Any:
-    y = np.ones((3, 4))
-    y += x
-    y *= 2.0
-    return y
-
-
-FUNCTIONS = {
-    "ufuncs": lambda x: np.exp(x) * 2.0 - x / 3,
-    "in place": lambda x: np.negative(np.add(x, 1.0)),
-    "reductions": lambda x: x / np.sum(np.abs(x), axis=-1, keepdims=True) + np.max(x, axis=0),
-    "a number": lambda x: np.sum(x * x) * 0.5,
-    "mean": lambda x: x - np.mean(x, axis=0),
-    "products": lambda x: (x @ x.T) @ x + x[:, :1] @ np.ones((1, 4)),
-    "row times column": lambda x: x[:1, :] @ x.T,
-    "views": lambda x: x.T.reshape(2, 6)[:, ::2] + 1.0,
-    "a reshape that copies": lambda x: np.reshape(x.T, (12,))[3:] * 2.0,
-    "where": lambda x: np.where(x > 0.0, x, 0.1 * x),
-    "astype": lambda x: (x > 0.0).astype(np.float64) * x,
-    "gather": lambda x: np.take(x, np.asarray([2, 0]), axis=0) + x[np.asarray([1, 1])],
-    "an index": lambda x: x * x[1, np.argmax(x[0])],
-    "one element": lambda x: x * x[0, 1],
-    "assignment": lambda x: assigned(x),
-    "made on the way": made_on_the_way,
-    "concat": lambda x: np.concatenate([x, x * 2.0], axis=1) ** 2,
-    "sort": lambda x: np.sort(x, axis=1) - np.argmax(x, axis=1)[:, None],
-    "cumulative": lambda x: np.add.accumulate(x, axis=1),
-    "several outputs": lambda x: x.copy() + x.mean(),
-}
-
-
-def assigned(x: Any) -> Any:
-    y = np.zeros_like(x)
-    y[1:, :2] = x[:-1, 2:]
-    y[0] = 5.0
-    return y
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_recorded(name):
-    x, other = rows((2, 3, 4))
-    replayed(FUNCTIONS[name], x, other)
-
-
-FASTER = {
-    "maxima of short rows": lambda x: x - np.maximum.reduce(x, axis=-1, keepdims=True),
-    "maxima of short rows, flat": lambda x: np.exp(np.maximum.reduce(x * 2.0, axis=1)),
-    "the larger of an array and a number": lambda x: np.maximum(x, 0.5),
-    "the smaller of a number and an array": lambda x: (
-        np.minimum(0.25, x * x) + np.maximum(x, x * x)
-    ),
-    "one that is no constant": lambda x: np.maximum(x, x[0, 0]),
-}
-
-
-@pytest.mark.parametrize("dtype", ["f4", "f8"])
-@pytest.mark.parametrize("name", FASTER)
-def test_recorded_in_a_faster_form(name, dtype):
-    x, other = rows((2, 60, 12)).astype(dtype)
-    x[3, 4] = other[5, 6] = np.nan
-    replayed(FASTER[name], x, other)
-    _, _, calls = record(FASTER[name], x)
-    forms = [call.function for call in calls]
-    if "rows" in name:
-        assert _row_maxima in forms
-    elif "constant" not in name:
-        spread = [call for call in calls if call.function in (np.maximum, np.minimum)]
-        assert all(arg.shape == x.shape for arg in spread[0].args[:2])
-
-
-def test_what_is_only_copied_is_made_where_it_goes():
-    """Also if it is changed on the way: as a gradient is by a penalty."""
-
-    def update(x: Any, w: Any, place: Any) -> Any:
-        gradient = x.T @ x
-        gradient += 0.1 * w
-        place[...] = gradient
-        return place * 2.0
-
-    def also_used_later(x: Any, w: Any, place: Any) -> Any:
-        gradient = x.T @ x
-        place[...] = gradient
-        gradient += 0.1 * w
-        return place + gradient
-
-    def part(x: Any, w: Any, place: Any) -> Any:
-        gradient = x.T @ x
-        below = gradient[1:]
-        below += 0.1 * w[1:]
-        place[...] = gradient
-        return place * 2.0
-
-    def old_place_read(x: Any, w: Any, place: Any) -> Any:
-        gradient = x.T @ x
-        gradient += 0.1 * place
-        place[...] = gradient
-        return place * 2.0
-
-    for function, saved in ((update, 1), (also_used_later, 0), (part, 0), (old_place_read, 0)):
-        x, other, w, place = rows((5, 4)), rows((5, 4), seed=1), rows((4, 4), seed=2), rows((4, 4))
-        expected = function(other.copy(), w, place.copy())
-        own, own_place = x.copy(), place.copy()
-        _, result, calls = record(function, own, w, own_place)
-        copies = sum(call.function is np.ndarray.__setitem__ for call in calls)
-        assert copies == 1 - saved, function.__name__
-        own[...], own_place[...] = other, place
-        for call in calls:
-            call.bound()()
-        np.testing.assert_array_equal(np.asarray(result), expected)
-
-
-REFUSED = {
-    "a branch": lambda x: x if x.sum() > 0 else -x,
-    "a float": lambda x: x * float(x[0, 0]),
-    "an int": lambda x: x * int(x[0, 0]),
-    "an item": lambda x: x * x.sum().item(),
-    "a list": lambda x: x * x[0].tolist()[0],
-    "an unknown function": lambda x: np.linalg.inv(x[:, :3]),
-    "an unknown method": lambda x: x.flatten() + 1.0,
-    "a scattered assignment": lambda x: scattered(x),
-    "ufunc.at": lambda x: np.add.at(x, [0], 1.0) or x,
-}
-
-
-def scattered(x: Any) -> Any:
-    y = x * 1.0
-    y[np.asarray([0, 1])] = 2.0
-    return y
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_refused(name):
-    x = rows((3, 4))
-    recorder, result, _ = record(REFUSED[name], x.copy())
-    assert recorder.refused is not None
-    np.testing.assert_array_equal(np.asarray(result), REFUSED[name](x.copy()))  # right all the same
-
-
-def test_what_was_not_recorded_shows_as_a_constant_that_differs():
-    def leaking(x: Any) -> Any:
-        hidden = np.zeros((3, 4))
-        hidden[...] = x  # not seen: the array that is assigned to is a plain one
-        return hidden + x
-
-    def differ(function: Any) -> bool:
-        first, second = (essence(record(function, x)[2]) for x in rows((2, 3, 4)))
-        return first != second
-
-    chance = np.random.default_rng(0)
-    assert differ(leaking)
-    assert differ(lambda x: x + chance.normal())
-    assert differ(lambda x: x + chance.normal(size=4))
-    assert not differ(FUNCTIONS["ufuncs"])
-    assert not differ(made_on_the_way)
-
-
-def test_memory_is_used_again():
-    def chain(x: Any) -> Any:
-        for _ in range(50):
-            x = np.tanh(x) * 0.5
-        return x
-
-    _, _, calls = record(chain, rows((100, 100)))
-    assert len(calls) == 100
-    assert len({call.target.ctypes.data for call in calls}) <= 3
-
-    def transposed(x: Any) -> Any:
-        for _ in range(50):
-            x = np.tanh(x.T) * 0.5
-        return x
-
-    _, _, calls = record(transposed, rows((100, 100)))
-    assert len({call.target.ctypes.data for call in calls}) <= 3
-
-
-def test_a_recording_goes_when_it_is_not_needed():
-    recorder, result, calls = record(FUNCTIONS["products"], rows((3, 4)))
-    gone = weakref.ref(recorder)
-    del recorder, result
-    gc.disable()
-    try:
-        del calls
-        assert gone() is None
-    finally:
-        gc.enable()

@@ -1,0 +1,135 @@
+"""A function over arrays, recorded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nnbackend.backends.replay.calls import Call, owner_of
+from nnbackend.backends.replay.recorder import Recorder
+from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.types import Array, Arrays
+
+__all__ = ["Function", "MapArrays", "Recording", "put_back", "record", "written_arrays"]
+
+Function: TypeAlias = Callable[[Any, Arrays, tuple[Any, ...]], tuple[Any, Arrays]]
+"""``function(held, inputs, numbers) -> (held, results)``.
+
+``held`` is what stays from call to call and may be changed (parameters, what the optimizer keeps),
+``inputs`` are other arrays in each call, and ``numbers`` other numbers.
+"""
+
+MapArrays: TypeAlias = Callable[[Any, Callable[[Array], Array]], Any]
+"""``map_held(held, function)``: what is held, with a function applied to each array in it."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The calls that a function made.
+
+    Attributes:
+        calls: the calls, in the form that they are played in.
+        signature: what they do; see Recorder.
+        inputs: the arrays that they read the inputs from.
+        input_ids: the buffer id of each.
+        numbers: those of the numbers that are read: which, and the array without axes for it.
+        results: a tree of the arrays with the results.
+        blocks: the memory of what is computed on the way.
+        refused: why the recording must not be used, or None.
+    """
+
+    calls: list[Call]
+    signature: list[Any]
+    inputs: list[Array]
+    input_ids: list[int]
+    numbers: list[tuple[int, Array]]
+    results: Arrays
+    blocks: list[Array]
+    refused: str | None
+
+
+def record(
+    function: Function,
+    held: Any,
+    map_held: MapArrays,
+    inputs: Arrays,
+    numbers: tuple[float, ...],
+    dtypes: tuple[Any, ...],
+    in_place: set[int],
+    free: list[Any],
+) -> Recording:
+    """Call a function and return what it did; ``held`` is changed in place.
+
+    Args:
+        function: the function.
+        held: what it holds, of NumPy arrays.
+        map_held: walks it.
+        inputs: a tree of NumPy arrays.
+        numbers: the numbers.
+        dtypes: the dtype of all but the last of them, and of the last.
+        in_place: the numbers of the inputs that are read where they are; the others are copied.
+        free: memory that may be used; see Recorder.
+    """
+    recorder = Recorder(free)
+    count = iter(range(1 << 30))
+    leaves: list[Array] = []
+
+    def watch_input(array: Array) -> Array:
+        leaves.append(array if next(count) in in_place else np.array(array, order="K"))
+        return recorder.watch(leaves[-1], hidden=True)
+
+    watched = map_arrays(watch_input, inputs)
+    ids = [array._buffer_id for array in arrays_in(watched)]
+    each = [*dtypes[:1] * (len(numbers) - 1), *dtypes[1:]]
+    zeros = [np.asarray(n, dtype=d) for n, d in zip(numbers, each, strict=True)]
+    watched_numbers = tuple(recorder.watch(zero, hidden=True) for zero in zeros)
+    seen = map_held(held, recorder.watch)
+    new, results = function(seen, watched, watched_numbers)
+    put_back(seen, new, map_held)
+    calls = recorder.finish(arrays_in(results))
+    read = {r.buffer_id for call in calls for r in call.reads}
+    return Recording(
+        calls,
+        recorder.signature,
+        leaves,
+        ids,
+        [(i, zeros[i]) for i, w in enumerate(watched_numbers) if w._buffer_id in read],
+        map_arrays(lambda array: array.view(np.ndarray), results),
+        recorder.blocks,
+        recorder.refused,
+    )
+
+
+def put_back(held: Any, new: Any, map_held: MapArrays) -> None:
+    """Copy what a function made of what it holds into the arrays that it was given."""
+    if new is held:
+        return
+    olds, news = arrays_of(held, map_held), arrays_of(new, map_held)
+    moved = [(old, n) for old, n in zip(olds, news, strict=True) if n is not old]
+    safe = [
+        n.copy() if any(np.may_share_memory(n, other) for other in olds) else n for _, n in moved
+    ]
+    for (old, _), n in zip(moved, safe, strict=True):
+        old[...] = n
+
+
+def arrays_of(held: Any, map_held: MapArrays) -> list[Array]:
+    """Return the arrays of what is held, in their order."""
+    found: list[Array] = []
+
+    def note(array: Array) -> Array:
+        found.append(array)
+        return array
+
+    map_held(held, note)
+    return found
+
+
+def written_arrays(calls: list[Call], held: Any, map_held: MapArrays) -> list[Array]:
+    """Return the memory of what is held that calls write to, each piece once."""
+    targets = {id(owner_of(call.target)) for call in calls}
+    owners = {id(owner_of(array)): owner_of(array) for array in arrays_of(held, map_held)}
+    return [owner for key, owner in owners.items() if key in targets]

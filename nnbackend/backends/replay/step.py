@@ -1,0 +1,45 @@
+"""Run training steps from recordings of the NumPy calls they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backends.replay.recording import MapArrays
+from nnbackend.backends.replay.replayed import Programs, Replayed
+from nnbackend.core.types import Arrays, Batch, Step, StepResult
+
+__all__ = ["WARMUP_STEPS", "replayed_step"]
+
+WARMUP_STEPS = 32
+"""Steps of small batches before the first recording."""
+
+
+def replayed_step(
+    step: Step, map_carry: MapArrays, dtype: Any, new: Callable[..., Replayed] = Replayed
+) -> Step:
+    """Return a training step that is played from a recording, one for each shape of batches.
+
+    Args:
+        step: the step as it is. Arrays of its carry may be changed in place or be others.
+        map_carry: ``map_carry(carry, function)``: the carry with a function applied to each array.
+        dtype: the dtype of the scalars.
+        new: makes what records and plays a step.
+    """
+
+    def function(carry: Any, batch: Arrays, numbers: tuple[Any, ...]) -> tuple[Any, Arrays]:
+        return step(carry, batch, numbers[:-1], numbers[-1])
+
+    def new_program() -> Replayed:
+        return new(function, map_carry, (dtype, np.int32), WARMUP_STEPS)
+
+    programs = Programs(new_program)
+
+    def replayed(
+        carry: Any, batch: Batch, scalars: tuple[float, ...], number: int
+    ) -> tuple[Any, StepResult]:
+        return programs(carry, batch, (*scalars, number))
+
+    return replayed
