@@ -295,7 +295,7 @@ def test_a_schedule_that_returns_no_number_is_named(wrong):
         return wrong
 
     with pytest.raises(ValueError, match=r"broken.* at step 4: "):
-        nnb.SGD(broken).scalars(5)
+        nnb.SGD(broken).numbers(5)
 
 
 def test_a_schedule_of_a_callers_own_may_return_any_number():

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers import Adam, Optimizer
 from nnbackend.optimizers.base import Bounds
+from nnbackend.optimizers.numbers import Number, Numbers, power, square_root
 
 __all__ = ["Rate", "ScikitLearnAdam", "ScikitLearnSGD"]
 
@@ -58,12 +59,15 @@ class ScikitLearnAdam(Adam):
     that of their algorithm 1. Only what depends on the step is different.
     """
 
-    def varying(self, step: int) -> tuple[Any, ...]:
-        """Return the factor and the epsilon for the arrays as they are kept, divided by 1 - beta."""
-        now: Any = self
-        root = math.sqrt(1.0 - now.beta2)
-        correction = math.sqrt(1.0 - now.beta2**step) / (1.0 - now.beta1**step)
-        return now.learning_rate * correction * (1.0 - now.beta1) / root, now.epsilon / root
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters; ``step_size`` and ``epsilon`` are for the arrays that are kept."""
+        h = Optimizer.numbers(self, step)
+        beta1, beta2 = h["beta1"], h["beta2"]
+        root = math.sqrt(1.0 - beta2)
+        correction = square_root(1.0 - power(beta2, step)) / (1.0 - power(beta1, step))
+        step_size = h["learning_rate"] * correction * (1.0 - beta1) / root
+        kept = self.kept_betas(h, step)
+        return {**h, **kept, "step_size": step_size, "epsilon": h["epsilon"] / root}
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,15 @@ class ScikitLearnSGD(Optimizer):
     nesterov: bool = True
 
     def rule(
-        self, p: Array, g: Array, slots: tuple[Array, ...], scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: tuple[Array, ...], h: Numbers, xp: Namespace
     ) -> tuple[Array, tuple[Array, ...]]:
         """See the class."""
         (v,) = slots
-        step = scalars[0] * g
-        v *= self.momentum
+        step = h.learning_rate * g
+        v *= h.momentum
         v -= step
         if self.nesterov:
-            p += self.momentum * v
+            p += h.momentum * v
             p -= step
         else:
             p += v

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["Adadelta"]
@@ -39,24 +40,23 @@ class Adadelta(Optimizer):
     epsilon: Scheduled = 1e-6
     weight_decay: Scheduled = 0.0
 
-    def fixed(self) -> tuple[Any, ...]:
-        """Return all hyperparameters but the learning rate, and the weight of a new square."""
-        now: Any = self
-        return now.smoothing, 1.0 - now.smoothing, self.epsilon, self.weight_decay
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters, and ``complement = 1 - smoothing``."""
+        h = super().numbers(step)
+        return {**h, "complement": 1.0 - h["smoothing"]}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        smoothing, new, epsilon, weight_decay = self.constants(scalars, 1)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            g = decayed(g, p, weight_decay)
+            g = add_weight_decay(g, p, h.weight_decay)
         v, u = slots
-        v *= smoothing
-        v += new * g * g
-        d = xp.sqrt((u + epsilon) / (v + epsilon))
+        v *= h.smoothing
+        v += h.complement * g * g
+        d = xp.sqrt((u + h.epsilon) / (v + h.epsilon))
         d *= g
-        u *= smoothing
-        u += new * d * d
-        p -= scalars[0] * d
+        u *= h.smoothing
+        u += h.complement * d * d
+        p -= h.learning_rate * d
         return p, (v, u)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.numbers import Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["Adagrad"]
@@ -39,22 +40,17 @@ class Adagrad(Optimizer):
     epsilon: Scheduled = 1e-10
     weight_decay: Scheduled = 0.0
 
-    def fixed(self) -> tuple[Any, ...]:
-        """Return all hyperparameters but the learning rate."""
-        return self.initial, self.epsilon, self.weight_decay
-
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        initial, epsilon, weight_decay = self.constants(scalars, 1)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            g = decayed(g, p, weight_decay)
+            g = add_weight_decay(g, p, h.weight_decay)
         (s,) = slots
         s += g * g
-        d = xp.sqrt(s + initial)
-        d += epsilon
+        d = xp.sqrt(s + h.initial)
+        d += h.epsilon
         d = g / d
-        d *= scalars[0]
+        d *= h.learning_rate
         p -= d
         return p, (s,)

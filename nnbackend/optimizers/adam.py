@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nnbackend.core.checks import check_flag
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
-from nnbackend.optimizers.tables import powers, sqrt, table
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.numbers import Number, Numbers, power, square_root
 from nnbackend.schedules import Scheduled
 
-__all__ = ["Adam", "AdamBase", "AdamW", "advance"]
-
-_FEW = 16  # steps whose numbers are computed sooner one by one
+__all__ = ["Adam", "AdamBase", "AdamW", "second_moment_correction", "update_moments"]
 
 
 @dataclass(frozen=True)
 class AdamBase(Optimizer):
     """What Adam and its relatives share: running means of the gradient and of its square.
 
-    ``m = beta1 * m + (1 - beta1) * g`` and ``v = beta2 * v + (1 - beta2) * g**2``. The arrays kept
-    are ``m / (1 - beta1)`` and ``v / (1 - beta2)``: with the constants gathered in ``scalars`` that
-    saves two passes over all parameters.
+    ``m = beta1 * m + (1 - beta1) * g`` and ``v = beta2 * v + (1 - beta2) * g**2``. The arrays that are
+    kept are ``m / (1 - beta1)`` and ``v / (1 - beta2)``, so that a step is ``m = beta1 * m + g`` and
+    ``v = beta2 * v + g**2``; ``numbers`` makes up for it. That saves two passes over all parameters.
+
+    Args:
+        learning_rate: how far a step goes, 0.001.
+        beta1: how much of the mean of gradients is kept in a step, 0.9.
+        beta2: how much of the mean of their squares is kept in a step, 0.999.
+        epsilon: added to the root that is divided by, 1e-8.
+        weight_decay: the strength of the decay of weights, 0.
     """
 
     slots: ClassVar[int] = 2
@@ -42,31 +46,30 @@ class AdamBase(Optimizer):
     epsilon: Scheduled = 1e-8
     weight_decay: Scheduled = 0.0
 
-    def fixed(self) -> tuple[Any, ...]:
-        """Return the betas, by which the kept arrays are multiplied, and weight decay."""
-        return self.beta1, self.beta2, self.weight_decay
+    def kept_betas(self, h: dict[str, Number], step: Any) -> dict[str, Number]:
+        """Return by what the kept arrays are multiplied, given the hyperparameters at a step.
 
-    def moved(self, step: int, now: Any) -> tuple[Any, ...]:
-        """Return the same where betas change: the kept arrays were divided by ``1 - beta`` before."""
-        if step == 1 or not (callable(self.beta1) or callable(self.beta2)):
-            return now.fixed()  # type: ignore[no-any-return]
-        before = self.at(step - 1)
-        beta1 = now.beta1 * (1.0 - before.beta1) / (1.0 - now.beta1)
-        beta2 = now.beta2 * (1.0 - before.beta2) / (1.0 - now.beta2)
-        return beta1, beta2, now.weight_decay
-
-    def correction(self, step: int) -> float:
-        """Return by what the root of the kept ``v`` is too large."""
-        now: Any = self
-        return math.sqrt((1.0 - now.beta2**step) / (1.0 - now.beta2))
+        Where betas change, the arrays were divided by another ``1 - beta`` at the step before.
+        """
+        beta1, beta2 = h["beta1"], h["beta2"]
+        if (callable(self.beta1) or callable(self.beta2)) and step > 1:
+            before1, before2 = self._value("beta1", step - 1), self._value("beta2", step - 1)
+            beta1 = beta1 * (1.0 - before1) / (1.0 - beta1)
+            beta2 = beta2 * (1.0 - before2) / (1.0 - beta2)
+        return {"beta1": beta1, "beta2": beta2}
 
 
-def advance(slots: Slots, g: Array, beta1: Any, beta2: Any) -> tuple[Array, Array]:
-    """Return the kept running means with a gradient taken in."""
+def second_moment_correction(beta2: float, step: Any) -> Number:
+    """Return by what the root of the kept ``v`` is too large."""
+    return square_root((1.0 - power(beta2, step)) / (1.0 - beta2))
+
+
+def update_moments(slots: Slots, g: Array, h: Numbers) -> tuple[Array, Array]:
+    """Return the kept means of the gradient and of its square after a step."""
     m, v = slots
-    m *= beta1
+    m *= h.beta1
     m += g
-    v *= beta2
+    v *= h.beta2
     v += g * g
     return m, v
 
@@ -81,8 +84,26 @@ class Adam(AdamBase):
     ``p -= learning_rate * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + epsilon)``.
     With ``amsgrad`` the largest ``v`` so far takes the place of ``v`` in the last line.
 
+    Args:
+        learning_rate: how far a step goes, 0.001.
+        beta1: how much of the mean of gradients is kept in a step, 0.9.
+        beta2: how much of the mean of their squares is kept in a step, 0.999.
+        epsilon: added to the root that is divided by, 1e-8.
+        weight_decay: the strength of the decay of weights, 0.
+        amsgrad: whether to divide by the largest ``v`` so far, False.
+
+    Raises:
+        ValueError: a hyperparameter is out of range, or ``beta2`` is a schedule with ``amsgrad``.
+
     Source: Kingma, Ba (2015), arXiv:1412.6980, algorithm 1; AMSGrad: Reddi, Kale, Kumar (2018),
     arXiv:1904.09237, with the means corrected as in PyTorch.
+
+    >>> import numpy as np
+    >>> optimizer = Adam(0.1)
+    >>> params, grads = {"weight": np.zeros(2)}, {"weight": np.array([3.0, -0.01])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(6)  # the first step is the learning rate
+    array([-0.1,  0.1])
     """
 
     amsgrad: bool = False
@@ -98,53 +119,38 @@ class Adam(AdamBase):
         """The two running means and, with amsgrad, the largest second one."""
         return 3 if self.amsgrad else 2
 
-    def varying(self, step: int) -> tuple[Any, ...]:
-        """Return the factor and the epsilon for the arrays as they are kept."""
-        now: Any = self
-        return self._numbers(now.beta1**step, now.beta2**step, math.sqrt)
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters; ``step_size`` and ``epsilon`` are for the arrays that are kept.
 
-    def scalars_of(self, steps: range) -> Any:
-        """Return the scalars of successive steps, a row for each."""
-        kind = type(self)
-        as_here = kind.varying is Adam.varying and kind.scalars is Optimizer.scalars
-        if self._scheduled or not as_here or len(steps) < _FEW:
-            return super().scalars_of(steps)
-        beta1, beta2 = (powers(beta, steps) for beta in (self.beta1, self.beta2))  # type: ignore[arg-type]
-        return table(self._numbers(beta1, beta2, sqrt), steps)
-
-    def _numbers(self, beta1_t: Any, beta2_t: Any, sqrt: Callable[[Any], Any]) -> tuple[Any, ...]:
-        """Return what varies, given the powers of the betas at a step, or at many."""
-        now: Any = self
-        correction = sqrt((1.0 - beta2_t) / (1.0 - now.beta2))
-        factor = now.learning_rate * correction * (1.0 - now.beta1) / (1.0 - beta1_t)
-        return factor, now.epsilon * correction
+        With ``c = sqrt((1 - beta2**t) / (1 - beta2))`` the formula of the class is
+        ``p -= step_size * m / (sqrt(v) + epsilon * c)``, ``m`` and ``v`` as they are kept and
+        ``step_size = learning_rate * c * (1 - beta1) / (1 - beta1**t)``.
+        """
+        h = super().numbers(step)
+        beta1 = h["beta1"]
+        c = second_moment_correction(h["beta2"], step)
+        step_size = h["learning_rate"] * c * (1.0 - beta1) / (1.0 - power(beta1, step))
+        kept = self.kept_betas(h, step)
+        return {**h, **kept, "step_size": step_size, "epsilon": h["epsilon"] * c}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        beta1, beta2, weight_decay = self.constants(scalars, 2)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            g = decayed(g, p, weight_decay)
-        return self._step(p, g, slots, scalars, beta1, beta2, xp)
+            g = add_weight_decay(g, p, h.weight_decay)
+        return self._moved(p, g, slots, h, xp)
 
-    def _step(
-        self,
-        p: Array,
-        g: Array,
-        slots: Slots,
-        scalars: tuple[Any, ...],
-        beta1: Any,
-        beta2: Any,
-        xp: Namespace,
+    def _moved(
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
         """Return the parameter and its running means after a step, without weight decay."""
-        m, v = advance(slots[:2], g, beta1, beta2)
+        m, v = update_moments(slots[:2], g, h)
         slots = (m, v, xp.maximum(slots[2], v)) if self.amsgrad else (m, v)
         d = xp.sqrt(slots[-1])
-        d += scalars[1]
+        d += h.epsilon
         d = m / d
-        d *= scalars[0]
+        d *= h.step_size
         p -= d
         return p, slots
 
@@ -154,22 +160,34 @@ class Adam(AdamBase):
 class AdamW(Adam):
     """Adam with weight decay apart from the gradient: ``p *= 1 - learning_rate * weight_decay`` first.
 
+    Args:
+        learning_rate: how far a step goes, 0.001.
+        beta1: how much of the mean of gradients is kept in a step, 0.9.
+        beta2: how much of the mean of their squares is kept in a step, 0.999.
+        epsilon: added to the root that is divided by, 1e-8.
+        weight_decay: the strength of the decay of weights, 0.01.
+        amsgrad: whether to divide by the largest ``v`` so far, False.
+
     Source: Loshchilov, Hutter (2019), arXiv:1711.05101.
+
+    >>> import numpy as np
+    >>> optimizer = AdamW(0.1, weight_decay=0.5)
+    >>> params, grads = {"weight": np.ones(2)}, {"weight": np.zeros(2)}
+    >>> optimizer.update(params, grads, optimizer.init(params))[0]["weight"]
+    array([0.95, 0.95])
     """
 
     weight_decay: Scheduled = 1e-2
 
-    def _numbers(self, beta1_t: Any, beta2_t: Any, sqrt: Callable[[Any], Any]) -> tuple[Any, ...]:
-        """Return those of Adam, and what is left of a parameter after its decay."""
-        now: Any = self
-        left = 1.0 - now.learning_rate * now.weight_decay
-        return *super()._numbers(beta1_t, beta2_t, sqrt), left
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return those of Adam, and ``decay = 1 - learning_rate * weight_decay``."""
+        h = super().numbers(step)
+        return {**h, "decay": 1.0 - h["learning_rate"] * h["weight_decay"]}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        beta1, beta2, _ = self.constants(scalars, 3)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            p *= scalars[2]
-        return self._step(p, g, slots, scalars, beta1, beta2, xp)
+            p *= h.decay
+        return self._moved(p, g, slots, h, xp)

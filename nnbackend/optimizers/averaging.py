@@ -6,17 +6,16 @@ the network: ``network.params`` are the averages, ``network.raw_params`` what th
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-from nnbackend.backends.base import namespace
 from nnbackend.core.checks import check_flag, check_number, check_size, set_number
-from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Array, Namespace, Params
-from nnbackend.optimizers.base import Optimizer, Slots
+from nnbackend.core.types import Array, Namespace
+from nnbackend.optimizers.base import Slots
+from nnbackend.optimizers.numbers import Number, Numbers, at_each_step
+from nnbackend.optimizers.prepared import Group
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper
 
 __all__ = ["EMA", "SWA"]
@@ -42,47 +41,34 @@ class _Averaged(Wrapper):
 
     @property
     def averages(self) -> bool:  # type: ignore[override]
-        """Yes."""
+        """True: it keeps one."""
         return True
 
-    @property
-    def _last(self) -> str:
-        """The name of the average among the slots."""
-        return str(self.inner.slots)
-
-    def scalars(self, step: int) -> tuple[float, ...]:
+    def numbers(self, step: Any) -> dict[str, Number]:
         """Return those of the optimizer inside, and the weight."""
-        return (*self.inner.scalars(step), self.weight(step))
+        weight = at_each_step(self.weight, step)
+        return {**self.inner.numbers(step), "average_weight": weight}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
         """Apply the rule inside, then move the average."""
-        p, own = self.inner.rule(p, g, slots[:-1], scalars[:-1], xp)
-        return p, (*own, _moved(slots[-1], p, scalars[-1]))
+        p, own = self.inner.rule(p, g, slots[:-1], h, xp)
+        average = slots[-1]
+        average += h.average_weight * (p - average)
+        return p, (*own, average)
 
-    def init(self, params: Params) -> Params:
-        """Return the state of the optimizer inside, with the parameters as their first average."""
-        state = super().init(params)
-        copy = tree_map(lambda p: namespace(p).asarray(p, copy=True), params)
-        return state | {"slots": state["slots"] | {self._last: copy}}
-
-    def apply(
-        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Params, Params]:
-        """Apply the optimizer inside, then move the average."""
-        own = {name: tree for name, tree in slots.items() if name != self._last}
-        params, own = self.inner.apply(params, grads, own, scalars[:-1])
-        average = tree_map(lambda a, p: _moved(a, p, scalars[-1]), slots[self._last], params)
-        return params, own | {self._last: average}
-
-    def averaged(self, params: Params, state: Params) -> Params:
-        """Return the average."""
-        ready = self.prepared(params)
-        if ready is not self:
-            return ready.averaged(params, state)
-        average: Params = state["slots"][self._last]
-        return average
+    def partition(
+        self,
+        params: Mapping[str, Array],
+        steps_per_epoch: int | None = None,
+        frozen: Collection[str] = (),
+    ) -> tuple[Group, ...]:
+        """Return the groups of the optimizer inside, with the average after its other arrays."""
+        return tuple(
+            replace(group, state=(*group.state, str(group.entries)), entries=group.entries + 1)
+            for group in super().partition(params, steps_per_epoch, frozen)
+        )
 
 
 @WRAPPERS.register("ema")
@@ -98,14 +84,27 @@ class EMA(_Averaged):
 
     Args:
         optimizer: what makes the update, an object or a name.
-        decay: from 0 to below 1; about the last ``1 / (1 - decay)`` steps count.
-        bias_correction: see above.
+        decay: how much of the average is kept in a step, from 0 to below 1, 0.999; about the last
+            ``1 / (1 - decay)`` steps count.
+        bias_correction: whether the weights are made to sum to 1, True; see above.
 
     Raises:
         ValueError: ``decay`` is out of range.
 
     Source: Polyak, Juditsky (1992); the correction as in Kingma, Ba (2015), arXiv:1412.6980, section 3.
+
+    >>> import numpy as np
+    >>> from nnbackend.optimizers import SGD
+    >>> optimizer = EMA(SGD(1.0), decay=0.5)
+    >>> params = {"weight": np.zeros(1)}
+    >>> state = optimizer.init(params)
+    >>> for _ in range(2):
+    ...     params, state = optimizer.update(params, {"weight": -np.ones(1)}, state)
+    >>> optimizer.averaged(params, state)["weight"]  # (0.5 * 1 + 2) / 1.5
+    array([1.66666667])
     """
+
+    data: ClassVar[tuple[str, ...]] = ("decay",)
 
     decay: float = 0.999
     bias_correction: bool = True
@@ -133,8 +132,8 @@ class SWA(_Averaged):
 
     Args:
         optimizer: what makes the update, an object or a name.
-        start: how many steps to do before; the first that counts is ``start + every``.
-        every: how many steps from one that counts to the next.
+        start: how many steps to do before, 0; the first that counts is ``start + every``.
+        every: how many steps from one that counts to the next, 1.
         unit: ``"step"``, or ``"epoch"`` to give both in epochs: ``SWA(SGD(0.05), 75, unit="epoch")``
             averages the parameters at the ends of epochs 76, 77, ... Only ``fit`` knows epochs.
 
@@ -142,7 +141,19 @@ class SWA(_Averaged):
         ValueError: a number is out of range, or the unit is neither of the two.
 
     Source: Izmailov et al. (2018), arXiv:1803.05407, algorithm 1.
+
+    >>> import numpy as np
+    >>> from nnbackend.optimizers import SGD
+    >>> optimizer = SWA(SGD(1.0))
+    >>> params = {"weight": np.zeros(1)}
+    >>> state = optimizer.init(params)
+    >>> for _ in range(3):
+    ...     params, state = optimizer.update(params, {"weight": -np.ones(1)}, state)
+    >>> params["weight"], optimizer.averaged(params, state)["weight"]
+    (array([3.]), array([2.]))
     """
+
+    data: ClassVar[tuple[str, ...]] = ("start", "every")
 
     start: int = 0
     every: int = 1
@@ -169,18 +180,15 @@ class SWA(_Averaged):
             return 1.0
         return 0.0 if between else 1.0 / count
 
-    def prepared(
-        self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
-    ) -> Optimizer:
-        """Return the same with epochs turned into steps."""
-        ready = super().prepared(params, steps_per_epoch, frozen)
+    def partition(
+        self,
+        params: Mapping[str, Array],
+        steps_per_epoch: int | None = None,
+        frozen: Collection[str] = (),
+    ) -> tuple[Group, ...]:
+        """Return the groups with epochs turned into steps."""
         if self.unit == "step" or steps_per_epoch is None:
-            return ready
+            return super().partition(params, steps_per_epoch, frozen)
         start, every = self.start * steps_per_epoch, self.every * steps_per_epoch
-        return dataclasses.replace(ready, start=start, every=every, unit="step")  # type: ignore[call-arg]
-
-
-def _moved(average: Array, p: Array, weight: Any) -> Array:
-    """Return the average moved toward the parameter; it is consumed."""
-    average += weight * (p - average)
-    return average
+        in_steps = replace(self, start=start, every=every, unit="step")
+        return in_steps.partition(params, steps_per_epoch, frozen)

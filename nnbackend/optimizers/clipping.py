@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from nnbackend.backends.base import namespace
 from nnbackend.core.checks import set_positive
-from nnbackend.core.tree import leaves, tree_map
-from nnbackend.core.types import Array, Params
+from nnbackend.core.types import Array, Namespace
+from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper
 
 __all__ = ["Clipped"]
@@ -27,15 +27,24 @@ class Clipped(Wrapper):
 
     Args:
         optimizer: what makes the update, an object or a name.
-        norm: the largest norm allowed.
-        value: the largest absolute value allowed. Give one of the two; for both, nest.
+        norm: the largest norm allowed; None: no limit.
+        value: the largest absolute value allowed; None: no limit. Give one of the two; for both, nest.
 
     Raises:
         ValueError: neither or both of ``norm`` and ``value`` are given, or they are not positive.
 
     Source: Pascanu, Mikolov, Bengio (2013), On the difficulty of training recurrent neural networks,
     algorithm 1; PyTorch's ``clip_grad_norm_`` and ``clip_grad_value_``.
+
+    >>> import numpy as np
+    >>> from nnbackend.optimizers import SGD
+    >>> optimizer = Clipped(SGD(0.1), norm=1.0)
+    >>> params, grads = {"weight": np.zeros(2)}, {"weight": np.array([3.0, 4.0])}
+    >>> optimizer.update(params, grads, optimizer.init(params))[0]["weight"]
+    array([-0.06, -0.08])
     """
+
+    data: ClassVar[tuple[str, ...]] = ("norm", "value")
 
     norm: float | None = None
     value: float | None = None
@@ -49,30 +58,36 @@ class Clipped(Wrapper):
             )
         set_positive(self, "value" if self.norm is None else "norm")
 
-    def gradients(self, grads: Params) -> Params:
-        """Return the clipped gradients."""
-        return self.inner.gradients(self._clipped(grads))
+    @property
+    def _number(self) -> str:
+        """The name of the limit: another one for each that is nested in another."""
+        kind, depth = "clip_norm" if self.value is None else "clip_value", 0
+        inner = self.inner
+        while isinstance(inner, Wrapper):
+            depth += isinstance(inner, Clipped)
+            inner = inner.inner
+        return f"{kind}_{depth}" if depth else kind
 
-    def apply(
-        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Params, Params]:
-        """Apply the optimizer inside to the clipped gradients."""
-        return self.inner.apply(params, self._clipped(grads), slots, scalars)
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return those of the optimizer inside, and the limit."""
+        limit = self.norm if self.value is None else self.value
+        return {**self.inner.numbers(step), self._number: limit}
 
-    def _clipped(self, grads: Params) -> Params:
-        xp = namespace(leaves(grads)[0])
-        value = self.value
-        if value is not None:
-            return tree_map(lambda g: xp.maximum(xp.minimum(g, value), -value), grads)
-        factor = self.norm / xp.maximum(global_norm(grads), self.norm)
-        return tree_map(lambda g: g * factor, grads)
+    def transform_gradients(self, grads: dict[str, Array], h: Numbers) -> dict[str, Array]:
+        """Return the clipped gradients, as the optimizer inside changes them."""
+        xp, limit = namespace(next(iter(grads.values()))), getattr(h, self._number)
+        if self.value is not None:
+            clipped = {k: xp.maximum(xp.minimum(g, limit), -limit) for k, g in grads.items()}
+        else:
+            factor = limit / xp.maximum(global_norm(grads, xp), limit)
+            clipped = {name: g * factor for name, g in grads.items()}
+        return self.inner.transform_gradients(clipped, h)
 
 
-def global_norm(tree: Params) -> Array:
+def global_norm(grads: dict[str, Array], xp: Namespace) -> Array:
     """Return the root of the sum of squares of all numbers, as an array of no axes."""
-    arrays = leaves(tree)
-    xp = namespace(arrays[0])
-    total = xp.sum(arrays[0] * arrays[0])
-    for array in arrays[1:]:
+    first, *others = grads.values()
+    total = xp.sum(first * first)
+    for array in others:
         total = total + xp.sum(array * array)
     return xp.sqrt(total)

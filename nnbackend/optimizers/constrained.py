@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from nnbackend.core.layer_tree import weights_with
-from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Params
+from nnbackend.core.types import Array, Namespace
+from nnbackend.optimizers.base import Optimizer, Slots
+from nnbackend.optimizers.numbers import Numbers
+from nnbackend.optimizers.prepared import Group
 from nnbackend.optimizers.wrapper import Wrapper
 
 __all__ = ["Constrained"]
@@ -17,15 +20,20 @@ __all__ = ["Constrained"]
 class Constrained(Wrapper):
     """Apply the constraints of layers after each update.
 
-    ``fit`` and ``partial_fit`` do so by themselves; this is for a loop of one's own:
+    ``fit`` and ``partial_fit`` do so by themselves; this is for a loop that you write:
     ``optimizer = Constrained(Adam(1e-3), network.layers)``.
 
     Args:
         optimizer: what makes the update, an object or a name.
         layers: whose constraints to apply; or pairs of a dotted name and a constraint.
-    """
 
-    elementwise: ClassVar[bool] = False
+    >>> import numpy as np
+    >>> from nnbackend.optimizers import SGD
+    >>> optimizer = Constrained(SGD(0.1), (("weight", lambda w: np.maximum(w, 0.0)),))
+    >>> params, grads = {"weight": np.array([1.0, 0.1])}, {"weight": np.array([2.0, 2.0])}
+    >>> optimizer.update(params, grads, optimizer.init(params))[0]["weight"]
+    array([0.8, 0. ])
+    """
 
     layers: Any
 
@@ -34,13 +42,53 @@ class Constrained(Wrapper):
         if not isinstance(self.layers, tuple):
             object.__setattr__(self, "layers", weights_with("constraint", self.layers))
 
-    def apply(
-        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Params, Params]:
-        """Apply the optimizer inside, then the constraints."""
-        params, slots = self.inner.apply(params, grads, slots, scalars)
-        flat = flatten(params)
+    def partition(
+        self,
+        params: Mapping[str, Array],
+        steps_per_epoch: int | None = None,
+        frozen: Collection[str] = (),
+    ) -> tuple[Group, ...]:
+        """Return the groups of the optimizer inside, and one for each parameter with a constraint."""
+        constraints: dict[str, list[Any]] = {}
         for name, constraint in self.layers:
-            if name in flat:  # a frozen one is not
-                flat[name] = constraint(flat[name])
-        return unflatten(flat, params), slots
+            constraints.setdefault(name, []).append(constraint)
+        groups = []
+        for group in self.inner.partition(params, steps_per_epoch, frozen):
+            others = tuple(name for name in group.names if name not in constraints)
+            if others:
+                groups.append(replace(group, names=others))
+            for name in group.names:
+                if name in constraints:
+                    rule = _ConstrainedRule(group.rule, tuple(constraints[name]))
+                    groups.append(replace(group, names=(name,), rule=rule))
+        return tuple(groups)
+
+    def structure(self) -> Optimizer:
+        """Return the optimizer inside: its groups know the constraints."""
+        return self.inner.structure()
+
+
+@dataclass(frozen=True)
+class _ConstrainedRule(Wrapper):
+    """The rule for a parameter with constraints, which take it as a whole.
+
+    Args:
+        optimizer: the optimizer inside.
+        constraints: what to apply after its rule.
+    """
+
+    constraints: tuple[Any, ...] = ()
+
+    @property
+    def elementwise(self) -> bool:  # type: ignore[override]
+        """False: a constraint may look at rows or columns."""
+        return False
+
+    def rule(
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
+    ) -> tuple[Array, Slots]:
+        """Apply the rule inside, then the constraints."""
+        p, slots = self.inner.rule(p, g, slots, h, xp)
+        for constraint in self.constraints:
+            p = constraint(p)
+        return p, slots

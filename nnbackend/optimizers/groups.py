@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 from nnbackend.core.checks import check_number
-from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Array, Namespace, Params
+from nnbackend.core.types import Array
 from nnbackend.errors import unknown_name
-from nnbackend.optimizers.base import Optimizer, Slots
+from nnbackend.optimizers.base import Optimizer
+from nnbackend.optimizers.prepared import Group
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
-from nnbackend.schedules import Scaled, Scheduled
+from nnbackend.schedules import Scaled
 
-__all__ = ["Frozen", "Grouped", "Partition"]
+__all__ = ["Frozen", "Grouped"]
 
 _FACTOR = "learning_rate_factor"
 
@@ -32,7 +31,7 @@ class Grouped(Wrapper):
 
     Args:
         optimizer: what makes the update, an object or a name.
-        groups: for each pattern, hyperparameters of the optimizer by name, and
+        groups: for each pattern, none by default, hyperparameters of the optimizer by name, and
             ``learning_rate_factor``, which multiplies the learning rate, a schedule's too. Or another
             optimizer, which takes the place of the first for these parameters.
         decay: ``"all"``, or ``"weights"`` to leave out of weight decay, unless a pattern says
@@ -41,6 +40,14 @@ class Grouped(Wrapper):
     Raises:
         UnknownNameError: the optimizer has no such hyperparameter.
         ValueError: a value is out of range; on the first use, if a pattern matches no parameter.
+
+    >>> import numpy as np
+    >>> from nnbackend.optimizers import SGD
+    >>> optimizer = Grouped(SGD(0.1), {"*.bias": {"learning_rate_factor": 0.5}})
+    >>> params = {"0": {"weight": np.zeros(1), "bias": np.zeros(1)}}
+    >>> grads = {"0": {"weight": np.ones(1), "bias": np.ones(1)}}
+    >>> optimizer.update(params, grads, optimizer.init(params))[0]["0"]
+    {'weight': array([-0.1]), 'bias': array([-0.05])}
     """
 
     groups: Any = ()
@@ -62,35 +69,45 @@ class Grouped(Wrapper):
         if self.decay == "weights":
             self._changed(self.inner, (("weight_decay", 0.0),))
 
-    def prepared(
-        self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
-    ) -> Optimizer:
-        """Return an optimizer for each set of parameters that are treated alike."""
-        flat = flatten(params)
-        chosen = dict.fromkeys(flat, self.inner)
+    def partition(
+        self,
+        params: Mapping[str, Array],
+        steps_per_epoch: int | None = None,
+        frozen: Collection[str] = (),
+    ) -> tuple[Group, ...]:
+        """Return a group for each set of parameters that are treated alike."""
+        chosen = dict.fromkeys(params, self.inner)
         if self.decay == "weights":
-            for name in (name for name, p in flat.items() if p.ndim < 2):
+            for name in (name for name, p in params.items() if p.ndim < 2):
                 chosen[name] = self._changed(chosen[name], (("weight_decay", 0.0),))
         for pattern, change in self.groups:
-            for name in matching(pattern, (*flat, *frozen)):
-                if name in flat:
+            for name in matching(pattern, (*params, *frozen)):
+                if name in params:
                     chosen[name] = self._changed(chosen[name], change)
         sets: dict[Optimizer, list[str]] = {}
         for name, optimizer in chosen.items():
             sets.setdefault(optimizer, []).append(name)
-        members = tuple((optimizer, tuple(names)) for optimizer, names in sets.items())
-        return Partition(self.inner, members)
+        return tuple(
+            Group(
+                rule,
+                tuple(names),
+                tuple(f"{i}.{slot}" for slot in range(rule.slots)),
+                len(sets),
+                rule if isinstance(rule, Wrapper) else None,
+            )
+            for i, (rule, names) in enumerate(sets.items())
+        )
 
-    def init(self, params: Params) -> Params:
-        """Return the state: the groups', one after the other."""
-        return self.prepared(params).init(params)
+    def structure(self) -> Optimizer:
+        """Return the optimizer inside: its groups know the rest."""
+        return self.inner.structure()
 
     def scaled(self, factor: float) -> Optimizer:
         """Return the same with the learning rate of each group times a factor."""
         groups = tuple((pattern, _scaled(change, factor)) for pattern, change in self.groups)
-        return dataclasses.replace(self, optimizer=self.inner.scaled(factor), groups=groups)
+        return replace(self, optimizer=self.inner.scaled(factor), groups=groups)
 
-    def around(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
+    def map_innermost(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
         """Return the update of all groups wrapped."""
         return wrap(self)
 
@@ -98,14 +115,14 @@ class Grouped(Wrapper):
         """Return the optimizer with other hyperparameters, or the one in its place."""
         if isinstance(change, Optimizer):
             return change
-        known = [f.name for f in dataclasses.fields(optimizer) if f.init]
-        fields = dict(change)
-        for name in fields:
+        known = [field.name for field in fields(optimizer) if field.init]
+        values = dict(change)
+        for name in values:
             if name not in (*known, _FACTOR):
                 kind = f"hyperparameter of {type(optimizer).__name__}:"
                 raise unknown_name(kind, name, [*known, _FACTOR])
-        factor = check_number(_FACTOR, fields.pop(_FACTOR, 1.0), 0.0)
-        changed = dataclasses.replace(optimizer, **fields)
+        factor = check_number(_FACTOR, values.pop(_FACTOR, 1.0), 0.0)
+        changed = replace(optimizer, **values)
         return changed if factor == 1.0 else changed.scaled(factor)
 
 
@@ -115,7 +132,7 @@ class Frozen(Wrapper):
     """Leave some parameters as they are, to the last bit: no update, no decay, no state.
 
     Their gradients do not count in the norm by which others are clipped. ``Network.freeze`` puts this
-    around the optimizer of ``fit``; it is here for a loop of one's own.
+    around the optimizer of ``fit``; it is here for a loop that you write.
 
     Args:
         optimizer: what makes the update of the others, an object or a name.
@@ -124,6 +141,14 @@ class Frozen(Wrapper):
     Raises:
         TypeError: a pattern is not a text.
         ValueError: there is none; on the first use, if one matches no parameter, or all are frozen.
+
+    >>> import numpy as np
+    >>> from nnbackend.optimizers import SGD
+    >>> optimizer = Frozen(SGD(0.1), "*.bias")
+    >>> params = {"0": {"weight": np.zeros(1), "bias": np.zeros(1)}}
+    >>> grads = {"0": {"weight": np.ones(1), "bias": np.ones(1)}}
+    >>> optimizer.update(params, grads, optimizer.init(params))[0]["0"]
+    {'weight': array([-0.1]), 'bias': array([0.])}
     """
 
     outermost: ClassVar[bool] = True
@@ -147,112 +172,25 @@ class Frozen(Wrapper):
         names = list(names)
         return {name for pattern in self.patterns for name in matching(pattern, names)}
 
-    def prepared(
-        self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
-    ) -> Optimizer:
-        """Return an optimizer for the other parameters alone."""
-        flat = flatten(params)
-        left = self.frozen(flat)
-        moving = {name: p for name, p in flat.items() if name not in left}
+    def partition(
+        self,
+        params: Mapping[str, Array],
+        steps_per_epoch: int | None = None,
+        frozen: Collection[str] = (),
+    ) -> tuple[Group, ...]:
+        """Return the groups of the other parameters alone."""
+        left = self.frozen(params)
+        moving = {name: p for name, p in params.items() if name not in left}
         if not moving:
             raise ValueError("all parameters are frozen: there is nothing to train")
-        ready = self.inner.prepared(moving, steps_per_epoch, left)
-        return Partition(ready, ((ready, tuple(moving)),))
+        return tuple(
+            replace(group, state=tuple(f"0.{place}" for place in group.state), entries=1)
+            for group in self.inner.partition(moving, steps_per_epoch, left)
+        )
 
-    def init(self, params: Params) -> Params:
-        """Return the state of the parameters that move."""
-        return self.prepared(params).init(params)
-
-
-@dataclass(frozen=True)
-class Partition(Optimizer):
-    """Optimizers with the names of the parameters each of them updates; others stay as they are.
-
-    Args:
-        main: the one whose learning rate is reported.
-        members: the optimizers and the names.
-    """
-
-    elementwise: ClassVar[bool] = False
-
-    learning_rate: Scheduled = field(init=False, repr=False, compare=False, default=0.0)
-    main: Optimizer
-    members: tuple[tuple[Optimizer, tuple[str, ...]], ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "learning_rate", self.main.learning_rate)
-        counts = [len(member.scalars(1)) for member, _ in self.members]
-        object.__setattr__(self, "_counts", counts)  # of the scalars of each
-
-    @property
-    def wrapped(self) -> Sequence[Optimizer]:
-        """The optimizers of all groups."""
-        return tuple(member for member, _ in self.members)
-
-    @property
-    def slots(self) -> int:  # type: ignore[override]
-        """How many states there are: one for each."""
-        return len(self.members)
-
-    @property
-    def averages(self) -> bool:  # type: ignore[override]
-        """Whether one of them does."""
-        return any(member.averages for member, _ in self.members)
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of the main one."""
-        return self.main.rate(step)
-
-    def scaled(self, factor: float) -> Optimizer:
-        """Return the same with the learning rate of each times a factor."""
-        members = tuple((member.scaled(factor), names) for member, names in self.members)
-        return Partition(self.main.scaled(factor), members)
-
-    def in_program(self) -> Optimizer:
-        """Return the same of each as a program knows it."""
-        members = tuple((member.in_program(), names) for member, names in self.members)
-        return Partition(self.main.in_program(), members)
-
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return those of each, one after the other."""
-        return tuple(s for member, _ in self.members for s in member.scalars(step))
-
-    def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Raise: a rule needs to know the parameter's name."""
-        raise TypeError("groups are updated by name: call update or apply")
-
-    def init(self, params: Params) -> Params:
-        """Return the state of each, by its number."""
-        flat = flatten(params)
-        slots = {
-            str(i): member.init(_part(flat, names))["slots"]
-            for i, (member, names) in enumerate(self.members)
-        }
-        return {"step": 0, "slots": slots}
-
-    def apply(
-        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Params, Params]:
-        """Apply each to its own parameters."""
-        flat, flat_grads, new_slots, start = flatten(params), flatten(grads), {}, 0
-        counts: list[int] = self._counts  # type: ignore[attr-defined]
-        for i, (member, names) in enumerate(self.members):
-            stop = start + counts[i]
-            part, new_slots[str(i)] = member.apply(
-                _part(flat, names), _part(flat_grads, names), slots[str(i)], scalars[start:stop]
-            )
-            flat, start = flat | part, stop
-        return unflatten(flat, params), new_slots
-
-    def averaged(self, params: Params, state: Params) -> Params:
-        """Return the averages of those that keep one, and the parameters as they are of others."""
-        flat = flatten(params)
-        for i, (member, names) in enumerate(self.members):
-            own = {"slots": state["slots"][str(i)]}
-            flat = flat | flatten(member.averaged(_part(flat, names), own))
-        return unflatten(flat, params)
+    def structure(self) -> Optimizer:
+        """Return the optimizer inside: no group has what is frozen."""
+        return self.inner.structure()
 
 
 def _group(pair: Any) -> tuple[str, Any]:
@@ -269,10 +207,6 @@ def _group(pair: Any) -> tuple[str, Any]:
     if not isinstance(pattern, str):
         raise TypeError(f"a pattern is a text such as '*.bias', got {pattern!r}")
     return pattern, change
-
-
-def _part(flat: Mapping[str, Array], names: Iterable[str]) -> Params:
-    return {name: flat[name] for name in names}
 
 
 def _scaled(change: Any, factor: float) -> Any:

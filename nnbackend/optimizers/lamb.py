@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.adam import AdamBase, advance
+from nnbackend.optimizers.adam import AdamBase, second_moment_correction, update_moments
 from nnbackend.optimizers.base import OPTIMIZERS, Slots, norm
+from nnbackend.optimizers.numbers import Number, Numbers, power
 from nnbackend.schedules import Scheduled
 
 __all__ = ["LAMB"]
@@ -30,28 +31,28 @@ class LAMB(AdamBase):
 
     epsilon: Scheduled = 1e-6
 
-    def varying(self, step: int) -> tuple[Any, ...]:
-        """Return the learning rate, and the factor and the epsilon for the arrays as they are kept."""
-        now: Any = self
-        correction = self.correction(step)
-        factor = correction * (1.0 - now.beta1) / (1.0 - now.beta1**step)
-        return now.learning_rate, factor, now.epsilon * correction
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters, ``factor`` and ``epsilon`` for the arrays as they are kept."""
+        h = super().numbers(step)
+        correction = second_moment_correction(h["beta2"], step)
+        factor = correction * (1.0 - h["beta1"]) / (1.0 - power(h["beta1"], step))
+        kept = self.kept_betas(h, step)
+        return {**h, **kept, "factor": factor, "epsilon": h["epsilon"] * correction}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        beta1, beta2, weight_decay = self.constants(scalars, 3)
-        m, v = advance(slots, g, beta1, beta2)
+        """Apply the formulas of the class."""
+        m, v = update_moments(slots, g, h)
         d = xp.sqrt(v)
-        d += scalars[2]
+        d += h.epsilon
         d = m / d
-        d *= scalars[1]
+        d *= h.factor
         if self.weight_decay:
-            d += weight_decay * p
+            d += h.weight_decay * p
         of_p, of_d = norm(p, xp), norm(d, xp)
         moving = (of_p > 0.0) & (of_d > 0.0)
         d *= xp.where(moving, of_p / xp.where(moving, of_d, 1.0), 1.0)
-        d *= scalars[0]
+        d *= h.learning_rate
         p -= d
         return p, (m, v)

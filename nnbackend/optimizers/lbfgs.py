@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NoReturn
 from nnbackend.core.checks import set_number, set_size
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots
+from nnbackend.optimizers.numbers import Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["LBFGS"]
@@ -100,11 +101,7 @@ class LBFGS(Optimizer):
         """Return the optimizer itself: it has no learning rate."""
         return self
 
-    def in_program(self) -> Optimizer:
-        """Return the optimizer itself: what is compiled of it has no numbers."""
-        return self
-
-    def scalars(self, step: int) -> NoReturn:
+    def numbers(self, step: Any) -> NoReturn:
         """Refuse: there are no single steps."""
         raise TypeError(
             "L-BFGS has no single steps: it works on all rows at once, by "
@@ -112,10 +109,10 @@ class LBFGS(Optimizer):
         )
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
         """Refuse: there are no single steps."""
-        self.scalars(0)
+        self.numbers(0)
 
 
 def scipy_minimize() -> Callable[..., Any]:

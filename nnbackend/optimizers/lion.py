@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots
+from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["Lion"]
@@ -40,27 +41,27 @@ class Lion(Optimizer):
     beta2: Scheduled = 0.99
     weight_decay: Scheduled = 0.0
 
-    def varying(self, step: int) -> tuple[Any, ...]:
-        """Return the learning rate, and what is left of a parameter after its decay."""
-        now: Any = self
-        return now.learning_rate, 1.0 - now.learning_rate * now.weight_decay
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters, and what the formulas compute of them alone.
 
-    def fixed(self) -> tuple[Any, ...]:
-        """Return the betas, and the weights of a new gradient."""
-        now: Any = self
-        return now.beta1, 1.0 - now.beta1, now.beta2, 1.0 - now.beta2
+        ``complement1 = 1 - beta1``, ``complement2 = 1 - beta2`` and
+        ``decay = 1 - learning_rate * weight_decay``.
+        """
+        h = super().numbers(step)
+        decay = 1.0 - h["learning_rate"] * h["weight_decay"]
+        complements = {"complement1": 1.0 - h["beta1"], "complement2": 1.0 - h["beta2"]}
+        return {**h, **complements, "decay": decay}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        beta1, new1, beta2, new2 = self.constants(scalars, 2)
+        """Apply the formulas of the class."""
         (m,) = slots
-        c = new1 * g
-        c += beta1 * m
+        c = h.complement1 * g
+        c += h.beta1 * m
         if self.weight_decay:
-            p *= scalars[1]
-        p -= scalars[0] * xp.sign(c)
-        m *= beta2
-        m += new2 * g
+            p *= h.decay
+        p -= h.learning_rate * xp.sign(c)
+        m *= h.beta2
+        m += h.complement2 * g
         return p, (m,)

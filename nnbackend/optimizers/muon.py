@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,11 +11,13 @@ from nnbackend.core.checks import check_flag, set_number, set_size
 from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.optimizers.adam import Adam
 from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, norm
+from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["Muon"]
 
 _ADJUSTMENTS = ("original", "match_rms_adamw")
+_OTHERS = "others_"  # begins the names of the numbers of the other rule
 _COEFFICIENTS = 3.4445, -4.7750, 2.0315
 
 
@@ -55,6 +58,8 @@ class Muon(Optimizer):
         "weight_decay": (0.0, math.inf),
     }
 
+    data: ClassVar[tuple[str, ...]] = ("epsilon",)
+
     momentum: Scheduled = 0.95
     nesterov: bool = True
     weight_decay: Scheduled = 0.1
@@ -78,8 +83,13 @@ class Muon(Optimizer):
     @property
     def slots(self) -> int:  # type: ignore[override]
         """The momentum of a matrix, or what the other parameters need."""
-        others: Optimizer = self._others  # type: ignore[attr-defined]
+        (others,) = self.wrapped
         return max(1, others.slots)
+
+    @property
+    def wrapped(self) -> Sequence[Optimizer]:
+        """The optimizer of the other parameters."""
+        return (self._others,)  # type: ignore[attr-defined]
 
     def scaled(self, factor: float) -> Optimizer:
         """Return the optimizer with both its learning rates times a factor."""
@@ -88,46 +98,43 @@ class Muon(Optimizer):
             return own
         return replace(own, others=self.others.scaled(factor))  # type: ignore[call-arg]
 
-    def in_program(self) -> Optimizer:
-        """Return the optimizer, and that of the other parameters, as a program knows it."""
-        others: Optimizer = self._others  # type: ignore[attr-defined]
-        return replace(super().in_program(), others=others.in_program())  # type: ignore[call-arg]
+    def structure(self) -> Optimizer:
+        """Return the same of this rule and of that for the other parameters."""
+        (others,), own = self.wrapped, super().structure()
+        if own is not self:
+            vars(own)["_others"] = vars(own)["others"] = others.structure()
+        return own
 
-    def scalars(self, step: int) -> tuple[float, ...]:
-        """Return the numbers for a matrix, then those of the other rule."""
-        others: Optimizer = self._others  # type: ignore[attr-defined]
-        return *super().scalars(step), *others.scalars(step)
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters, what is computed of them alone, and the other rule's numbers.
 
-    def varying(self, step: int) -> tuple[Any, ...]:
-        """Return the learning rate, and what is left of a matrix after its decay."""
-        now: Any = self
-        return now.learning_rate, 1.0 - now.learning_rate * now.weight_decay
-
-    def fixed(self) -> tuple[Any, ...]:
-        """Return the momentum, and the weight of a new gradient."""
-        now: Any = self
-        return now.momentum, 1.0 - now.momentum
+        ``complement = 1 - momentum``, ``decay = 1 - learning_rate * weight_decay``; the other rule's
+        begin with ``others_``.
+        """
+        h, (others,) = super().numbers(step), self.wrapped
+        decay = 1.0 - h["learning_rate"] * h["weight_decay"]
+        theirs = {f"{_OTHERS}{name}": number for name, number in others.numbers(step).items()}
+        own = {"complement": 1.0 - h["momentum"], "decay": decay, "epsilon": self.epsilon}
+        return {**h, **own, **theirs}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        own = 4 if self._scheduled else 2  # of the scalars
+        """Apply the formulas of the class."""
         if p.ndim != 2:
-            others: Optimizer = self._others  # type: ignore[attr-defined]
+            (others,) = self.wrapped
             used = others.slots
-            p, kept = others.rule(p, g, slots[:used], scalars[own:], xp)
+            p, kept = others.rule(p, g, slots[:used], h.part(_OTHERS), xp)
             return p, (*kept, *slots[used:])
-        momentum, new = self.constants(scalars[:own], 2)
         b = slots[0]
-        b *= momentum
-        b += new * g
-        u = momentum * b + new * g if self.nesterov else b
+        b *= h.momentum
+        b += h.complement * g
+        u = h.momentum * b + h.complement * g if self.nesterov else b
         if self.weight_decay:
-            p *= scalars[1]
-        d = orthogonal(u, self.iterations, self.epsilon, xp)
+            p *= h.decay
+        d = orthogonal(u, self.iterations, h.epsilon, xp)
         d *= self._adjustment(p.shape)
-        d *= scalars[0]
+        d *= h.learning_rate
         p -= d
         return p, (b, *slots[1:])
 
@@ -138,7 +145,7 @@ class Muon(Optimizer):
         return 0.2 * math.sqrt(max(shape))
 
 
-def orthogonal(u: Array, iterations: int, epsilon: float, xp: Namespace) -> Array:
+def orthogonal(u: Array, iterations: int, epsilon: Number, xp: Namespace) -> Array:
     """Return a new matrix with the singular vectors of ``u`` and singular values near one."""
     a, b, c = _COEFFICIENTS
     tall = u.shape[0] > u.shape[1]

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from nnbackend.core.checks import set_number
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.adam import AdamBase, advance
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Slots, decayed
+from nnbackend.optimizers.adam import AdamBase, second_moment_correction, update_moments
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Slots, add_weight_decay
+from nnbackend.optimizers.numbers import Number, Numbers, are_many, of_each_step
 from nnbackend.schedules import Scheduled
 
 __all__ = ["Nadam"]
@@ -36,6 +37,8 @@ class Nadam(AdamBase):
         name: bound for name, bound in AdamBase.bounds.items() if name != "beta1"
     }
 
+    data: ClassVar[tuple[str, ...]] = ("beta1", "momentum_decay")
+
     learning_rate: Scheduled = 2e-3
     momentum_decay: float = 4e-3
 
@@ -44,29 +47,38 @@ class Nadam(AdamBase):
         set_number(self, "beta1", 0.0, 1.0)
         set_number(self, "momentum_decay", 0.0)
 
-    def varying(self, step: int) -> tuple[Any, ...]:
-        """Return the factors of ``g`` and of ``m`` as it is kept, and epsilon."""
-        now: Any = self
-        correction = self.correction(step)
-        rate = now.learning_rate * correction
-        u, total = _momentum(now.beta1, now.momentum_decay, step)
-        u_next, total_next = _momentum(now.beta1, now.momentum_decay, step + 1)
-        of_gradient = rate * (1.0 - u) / (1.0 - total)
-        of_mean = rate * u_next * (1.0 - now.beta1) / (1.0 - total_next)
-        return of_gradient, of_mean, now.epsilon * correction
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters, and the factors of ``g`` and ``m`` in the step.
+
+        The factor of ``m`` and ``epsilon`` are for the arrays that are kept.
+        """
+        if are_many(step):
+            return of_each_step(self.numbers, step)
+        h: dict[str, Number] = {**super().numbers(step), "beta1": self.beta1}
+        beta1, momentum_decay = h["beta1"], self.momentum_decay
+        correction = second_moment_correction(h["beta2"], step)
+        rate = h["learning_rate"] * correction
+        u, total = _momentum(beta1, momentum_decay, step)
+        u_next, total_next = _momentum(beta1, momentum_decay, step + 1)
+        return {
+            **h,
+            **self.kept_betas(h, step),
+            "gradient_factor": rate * (1.0 - u) / (1.0 - total),
+            "mean_factor": rate * u_next * (1.0 - beta1) / (1.0 - total_next),
+            "epsilon": h["epsilon"] * correction,
+        }
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        beta1, beta2, weight_decay = self.constants(scalars, 3)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            g = decayed(g, p, weight_decay)
-        m, v = advance(slots, g, beta1, beta2)
+            g = add_weight_decay(g, p, h.weight_decay)
+        m, v = update_moments(slots, g, h)
         root = xp.sqrt(v)
-        root += scalars[2]
-        d = scalars[0] * g
-        d += scalars[1] * m
+        root += h.epsilon
+        d = h.gradient_factor * g
+        d += h.mean_factor * m
         d /= root
         p -= d
         return p, (m, v)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.adam import AdamBase, advance
-from nnbackend.optimizers.base import OPTIMIZERS, Slots, decayed
+from nnbackend.optimizers.adam import AdamBase, update_moments
+from nnbackend.optimizers.base import OPTIMIZERS, Slots, add_weight_decay
+from nnbackend.optimizers.numbers import Number, Numbers, are_many, of_each_step
 
 __all__ = ["RAdam"]
 
@@ -28,33 +29,38 @@ class RAdam(AdamBase):
     arXiv:1908.03265, algorithm 2, with 5 for 4 as in PyTorch.
     """
 
-    def varying(self, step: int) -> tuple[Any, ...]:
-        """Return the factor of ``m`` as it is kept, and the two numbers that make its divisor."""
-        now: Any = self
-        beta1, beta2 = now.beta1, now.beta2
-        factor = now.learning_rate * (1.0 - beta1) / (1.0 - beta1**step)
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the factor of ``m`` as it is kept, and the two numbers that make its divisor.
+
+        The divisor is ``share * sqrt(v) + rest``: 1, at first.
+        """
+        if are_many(step):
+            return of_each_step(self.numbers, step)
+        h = super().numbers(step)
+        beta1, beta2 = h["beta1"], h["beta2"]
+        factor = h["learning_rate"] * (1.0 - beta1) / (1.0 - beta1**step)
         left = 1.0 - beta2**step
         longest = 2.0 / (1.0 - beta2) - 1.0
         length = longest - 2.0 * step * beta2**step / left
-        share, rest = 0.0, 1.0  # the divisor is share * sqrt(v) + rest: one, at first
+        share, rest = 0.0, 1.0
         if length > 5.0:
-            share, rest = math.sqrt(1.0 - beta2), now.epsilon
+            share, rest = math.sqrt(1.0 - beta2), h["epsilon"]
             above = (length - 4.0) * (length - 2.0) * longest
             factor *= math.sqrt(left * above / ((longest - 4.0) * (longest - 2.0) * length))
-        return factor, share, rest
+        kept = self.kept_betas(h, step)
+        return {**h, **kept, "factor": factor, "share": share, "rest": rest}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        beta1, beta2, weight_decay = self.constants(scalars, 3)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            g = decayed(g, p, weight_decay)
-        m, v = advance(slots, g, beta1, beta2)
+            g = add_weight_decay(g, p, h.weight_decay)
+        m, v = update_moments(slots, g, h)
         d = xp.sqrt(v)
-        d *= scalars[1]
-        d += scalars[2]
+        d *= h.share
+        d += h.rest
         d = m / d
-        d *= scalars[0]
+        d *= h.factor
         p -= d
         return p, (m, v)

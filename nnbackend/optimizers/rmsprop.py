@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["RMSprop"]
@@ -44,31 +45,29 @@ class RMSprop(Optimizer):
         """The running mean and, with momentum, the velocity."""
         return 2 if self.momentum else 1
 
-    def fixed(self) -> tuple[Any, ...]:
-        """Return all hyperparameters but the learning rate, and the weight of a new square."""
-        now: Any = self
-        return now.smoothing, 1.0 - now.smoothing, self.epsilon, self.momentum, self.weight_decay
+    def numbers(self, step: Any) -> dict[str, Number]:
+        """Return the hyperparameters, and ``complement = 1 - smoothing``."""
+        h = super().numbers(step)
+        return {**h, "complement": 1.0 - h["smoothing"]}
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        rate = scalars[0]
-        smoothing, new, epsilon, momentum, weight_decay = self.constants(scalars, 1)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            g = decayed(g, p, weight_decay)
+            g = add_weight_decay(g, p, h.weight_decay)
         v = slots[0]
-        v *= smoothing
-        v += new * g * g
+        v *= h.smoothing
+        v += h.complement * g * g
         d = xp.sqrt(v)
-        d += epsilon
+        d += h.epsilon
         d = g / d
         if not self.momentum:
-            d *= rate
+            d *= h.learning_rate
             p -= d
             return p, (v,)
         b = slots[1]
-        b *= momentum
+        b *= h.momentum
         b += d
-        p -= rate * b
+        p -= h.learning_rate * b
         return p, (v, b)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from nnbackend.core.checks import check_flag
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, decayed
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.numbers import Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["SGD"]
@@ -48,22 +49,17 @@ class SGD(Optimizer):
         """One array of velocity, with momentum."""
         return 1 if self.momentum else 0
 
-    def fixed(self) -> tuple[Any, ...]:
-        """Return momentum and weight decay."""
-        return self.momentum, self.weight_decay
-
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """See the class."""
-        momentum, weight_decay = self.constants(scalars, 1)
+        """Apply the formulas of the class."""
         if self.weight_decay:
-            g = decayed(g, p, weight_decay)
+            g = add_weight_decay(g, p, h.weight_decay)
         if self.momentum:
             (v,) = slots
-            v *= momentum
+            v *= h.momentum
             v += g
             slots = (v,)
-            g = g + momentum * v if self.nesterov else v
-        p -= scalars[0] * g
+            g = g + h.momentum * v if self.nesterov else v
+        p -= h.learning_rate * g
         return p, slots

@@ -1,22 +1,23 @@
 """Optimizers that wrap another one: what they share.
 
-A wrapper is an optimizer itself, so it goes wherever one goes: ``fit``, ``partial_fit``, a loop of
-one's own, a compiled step. Wrappers nest: ``EMA(Clipped(Adam(1e-3), norm=1.0), decay=0.999)``.
+A wrapper is an optimizer itself, so it goes wherever one goes: ``fit``, ``partial_fit``, a loop that
+users write, a compiled step. Wrappers nest: ``EMA(Clipped(Adam(1e-3), norm=1.0), decay=0.999)``.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from nnbackend.core.registry import Registry
-from nnbackend.core.types import Array, Namespace, Params
+from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import nearest
 from nnbackend.optimizers.base import Optimizer, Slots, get
 from nnbackend.optimizers.lbfgs import LBFGS
+from nnbackend.optimizers.numbers import Number, Numbers
+from nnbackend.optimizers.prepared import Group
 from nnbackend.schedules import Scheduled
 
 __all__ = ["WRAPPERS", "Wrapper", "matching"]
@@ -28,8 +29,11 @@ WRAPPERS = Registry("optimizer wrapper")
 class Wrapper(Optimizer):
     """Does what the optimizer in it does; a subclass overrides what it adds.
 
+    That is one of three: ``rule``, to do something before or after the rule inside; ``numbers``, to give
+    it more numbers; ``transform_gradients``, to change all gradients before.
+
     Args:
-        optimizer: the one that is wrapped, an object or a name.
+        optimizer: the optimizer that is wrapped, an object or a name.
 
     Raises:
         UnknownNameError, TypeError: it is no optimizer.
@@ -85,67 +89,51 @@ class Wrapper(Optimizer):
         """Return the learning rate of the optimizer inside."""
         return self.inner.rate(step)
 
-    def scaled(self, factor: float) -> Optimizer:
-        """Return the wrapper with the learning rate inside times a factor."""
-        return dataclasses.replace(self, optimizer=self.inner.scaled(factor))
-
-    def in_program(self) -> Optimizer:
-        """Return the wrapper around the optimizer inside as a program knows it."""
-        return dataclasses.replace(self, optimizer=self.inner.in_program())
-
-    def scalars(self, step: int) -> tuple[float, ...]:
+    def numbers(self, step: Any) -> dict[str, Number]:
         """Return those of the optimizer inside."""
-        return self.inner.scalars(step)
-
-    def scalars_of(self, steps: range) -> Any:
-        """Return those of the optimizer inside."""
-        as_here = type(self).scalars is Wrapper.scalars
-        return self.inner.scalars_of(steps) if as_here else super().scalars_of(steps)
+        return self.inner.numbers(step)
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
         """Apply the rule inside."""
-        return self.inner.rule(p, g, slots, scalars, xp)
+        return self.inner.rule(p, g, slots, h, xp)
 
-    def init(self, params: Params) -> Params:
-        """Return the state of the optimizer inside."""
-        return self.prepared(params).inner.init(params)  # type: ignore[attr-defined,no-any-return]
+    def transform_gradients(self, grads: dict[str, Array], h: Numbers) -> dict[str, Array]:
+        """Return the gradients as the optimizer inside changes them."""
+        return self.inner.transform_gradients(grads, h)
 
-    def update(self, params: Params, grads: Params, state: Params) -> tuple[Params, Params]:
-        """Return the parameters after one step, and the state; see :class:`Optimizer`."""
-        ready = self.prepared(params)
-        return (
-            super().update(params, grads, state)
-            if ready is self
-            else ready.update(params, grads, state)
-        )
+    def partition(
+        self,
+        params: Mapping[str, Array],
+        steps_per_epoch: int | None = None,
+        frozen: Collection[str] = (),
+    ) -> tuple[Group, ...]:
+        """Return the groups of the optimizer inside, each rule wrapped."""
+        groups = self.inner.partition(params, steps_per_epoch, frozen)
+        return tuple(replace(group, rule=self._around(group.rule)) for group in groups)
 
-    def apply(
-        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Params, Params]:
-        """Apply the optimizer inside."""
-        return self.inner.apply(params, grads, slots, scalars)
+    def structure(self) -> Optimizer:
+        """Return the wrapper of the same structure, around an optimizer of the same."""
+        own = super().structure()
+        return own if own is self else own._around(self.inner.structure())  # type: ignore[attr-defined]
 
-    def gradients(self, grads: Params) -> Params:
-        """Return those that the rule inside is given."""
-        return self.inner.gradients(grads)
+    def scaled(self, factor: float) -> Optimizer:
+        """Return the wrapper with the learning rate inside times a factor."""
+        return replace(self, optimizer=self.inner.scaled(factor))
 
-    def averaged(self, params: Params, state: Params) -> Params:
-        """Return the average that the optimizer inside keeps, if it keeps one."""
-        ready = self.prepared(params)
-        return (self.inner if ready is self else ready).averaged(params, state)
-
-    def prepared(
-        self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
-    ) -> Optimizer:
-        """Return the wrapper with the optimizer inside prepared."""
-        ready = self.inner.prepared(params, steps_per_epoch, frozen)
-        return self if ready is self.inner else dataclasses.replace(self, optimizer=ready)
-
-    def around(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
+    def map_innermost(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
         """Return the wrapper with the update inside wrapped."""
-        return dataclasses.replace(self, optimizer=self.inner.around(wrap))
+        return replace(self, optimizer=self.inner.map_innermost(wrap))
+
+    def _around(self, inner: Optimizer) -> Any:
+        """Return the wrapper around another optimizer, unchecked."""
+        if inner is self.optimizer:
+            return self
+        other = object.__new__(type(self))
+        rate = inner.learning_rate
+        vars(other).update(vars(self), optimizer=inner, learning_rate=rate)
+        return other
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:

@@ -1,341 +1,431 @@
-"""How parameters lie in memory while they are trained.
+"""Where parameters and the optimizer's arrays are in memory while a network is trained.
 
-Where slices are views (NumPy, CuPy, torch) all parameters lie in one vector, and so do their gradients
-and the optimizer's state: a step of the optimizer is then a few operations on one array instead of a
-few for each parameter. Where they are not (JAX, whose compiler would have to copy), and for an
-optimizer whose rule is not elementwise, each parameter stays an array of its own. Both do the same
-arithmetic, and both are used alike: a layout has no arrays, it knows how to handle a ``carry``, which is
-what a training step takes and returns.
+Where slices are views (NumPy, CuPy, torch) all parameters are in one vector, each group of them in a
+range of its own, and so are the optimizer's arrays: a step of the optimizer is then a few operations
+on one range instead of a few for each parameter. Where they are not (JAX, whose compiler would have to
+copy), each parameter stays an array of its own. Both do the same arithmetic, and both are used alike: a
+layout has no arrays, it knows how to handle a ``storage``, which is part of what a training step takes
+and returns.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
-from nnbackend.core.tree import at, leaves, paths, tree_map, unflatten
+from nnbackend.core.tree import flatten, leaves, tree_map, unflatten
 from nnbackend.core.types import Array, Namespace, Params
-from nnbackend.optimizers import Optimizer
 from nnbackend.optimizers.base import is_own
-from nnbackend.training.loss_scaling import LossScaled, SkipNonFinite
+from nnbackend.optimizers.prepared import Group, Prepared, named_slots
+from nnbackend.training.loss_scaling import LossScale, SkipNonFinite
 
-__all__ = ["Layout", "layout_for"]
-
-
-class Layout(Protocol):
-    """What training asks of a layout."""
-
-    def init(self, params: Params) -> Any:
-        """Return the carry: a copy of the parameters, and the optimizer's arrays."""
-
-    def params(self, carry: Any) -> Params:
-        """Return the named parameters in a carry."""
-
-    def result(self, carry: Any) -> Params:
-        """Return the named parameters to evaluate with: the average, if the optimizer keeps one."""
-
-    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
-        """Return the carry after one step of the optimizer. The old one is consumed."""
-
-    def snapshot(self, carry: Any, old: Any = None) -> Any:
-        """Return a copy of the parameters, in the memory of an old one where that is possible."""
-
-    def restored(self, carry: Any, snapshot: Any) -> Any:
-        """Return the carry with the parameters of a snapshot."""
-
-    def with_params(self, carry: Any, params: Params) -> Any:
-        """Return the carry with copies of other parameters."""
-
-    def finite(self, carry: Any) -> bool:
-        """Return whether all parameters are finite."""
-
-    def copy(self, carry: Any) -> Any:
-        """Return a copy of a carry."""
-
-    def slots(self, carry: Any) -> Params:
-        """Return the optimizer's arrays: by number, then named as the parameters are."""
-
-    def with_slots(self, carry: Any, slots: Params) -> Any:
-        """Return the carry with copies of other arrays of the optimizer."""
-
-    @property
-    def see(self) -> Callable[[Any, Callable[[Array], Array]], Any] | None:
-        """``see(carry, function)``: the carry with every array seen through a function.
-
-        None if steps make a new carry instead of changing its arrays in place.
-        """
+__all__ = ["Layout", "Leaves", "Vector", "layout_for"]
 
 
-def layout_for(backend: Backend, optimizer: Optimizer) -> Layout:
-    """Return the layout that suits a backend and an optimizer."""
-    if backend.scales_loss and not isinstance(optimizer, SkipNonFinite):
-        return LossScaled(layout_for(backend, SkipNonFinite(optimizer)), backend)
-    if not backend.slices_are_views:
-        return _leaves(backend, optimizer)
-    # A rule that is not elementwise needs to know where a parameter begins and ends.
-    return (Vector if optimizer.elementwise else InPlace)(backend, optimizer)
+def layout_for(backend: Backend, optimizer: Prepared) -> Layout:
+    """Return the layout that suits a backend, for an optimizer."""
+    return Vector(backend, optimizer) if backend.slices_are_views else _leaves(backend, optimizer)
 
 
-class Leaves:
-    """Each parameter an array of its own. The carry is the parameters and the optimizer's slots."""
+class Layout:
+    """What both layouts share. A storage has ``params`` and ``loss_scale``.
 
-    see = None
+    Args:
+        backend: where the arrays are.
+        optimizer: what updates them.
+    """
 
-    def __init__(self, backend: Backend, optimizer: Optimizer) -> None:
-        self._backend = backend
+    in_place = False
+    """Whether an update changes the arrays of a storage, instead of making a new one."""
+
+    def __init__(self, backend: Backend, optimizer: Prepared) -> None:
+        self._backend, self._xp = backend, backend.xp
+        self._loss_scale = LossScale(backend) if backend.scales_loss else None
+        if self._loss_scale is not None:
+            optimizer = optimizer.with_rules(SkipNonFinite)
         self._optimizer = optimizer
-        # An optimizer that users wrote may begin with more than a program can hold.
-        self._begun = backend.compile(self._carry) if is_own(optimizer) else self._carry
 
     def init(self, params: Params) -> Any:
-        """Return the carry."""
-        return self._begun(params)
+        """Return the storage: a copy of the parameters, and the optimizer's arrays."""
+        raise NotImplementedError
 
-    def _carry(self, params: Params) -> Any:
-        """Return copies of the parameters, and new slots."""
-        return self._backend.copy_tree(params), self._optimizer.init(params)["slots"]
-
-    def params(self, carry: Any) -> Params:
+    def params(self, storage: Any) -> Params:
         """Return the named parameters."""
-        return carry[0]  # type: ignore[no-any-return]
+        return storage.params  # type: ignore[no-any-return]
 
-    def result(self, carry: Any) -> Params:
-        """Return the optimizer's average, if it keeps one."""
-        return self._optimizer.averaged(carry[0], {"slots": carry[1]})
+    def result(self, storage: Any) -> Params:
+        """Return the named parameters to evaluate with: the average, if the optimizer keeps one."""
+        params: Params = storage.params
+        if not self._optimizer.averages:
+            return params
+        return self._optimizer.averaged(params, self.slots(storage))
 
-    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
-        """Apply the optimizer's rule to each parameter."""
-        params, slots = carry
-        return self._optimizer.apply(params, grads, slots, scalars)
+    def scale(self, storage: Any) -> Array | None:
+        """Return what the gradient at the output is to be multiplied by; None: by nothing."""
+        return storage.loss_scale.get("scale")
 
-    def snapshot(self, carry: Any, old: Any = None) -> Any:
+    def update(self, storage: Any, grads: Params, numbers: Any) -> Any:
+        """Return the storage after one step of the optimizer. The old one is consumed.
+
+        Args:
+            storage: from ``init`` or the last step.
+            grads: the gradients, nested as the parameters are; those of frozen ones may be missing.
+            numbers: a row of ``Prepared.number_rows``, or an array of it.
+        """
+        h, flat, scale = self._optimizer.numbers_from(numbers), flatten(grads), storage.loss_scale
+        if self._loss_scale is not None:
+            finite, scale = self._loss_scale.after(storage.loss_scale, flat)
+            for each in h:
+                each.finite = finite
+        return self._updated(storage, self._optimizer.transform_gradients(flat, h), h, scale)
+
+    def _updated(self, storage: Any, grads: dict[str, Array], h: list[Any], scale: Params) -> Any:
+        """Return the storage with the rules applied, and with a new loss scale."""
+        raise NotImplementedError
+
+    def snapshot(self, storage: Any, old: Any = None) -> Any:
+        """Return a copy of the parameters, in the memory of an old one where that is possible."""
+        raise NotImplementedError
+
+    def restored(self, storage: Any, snapshot: Any) -> Any:
+        """Return the storage with the parameters of a snapshot."""
+        raise NotImplementedError
+
+    def with_params(self, storage: Any, params: Params) -> Any:
+        """Return the storage with copies of other parameters."""
+        raise NotImplementedError
+
+    def slots(self, storage: Any) -> Params:
+        """Return the optimizer's arrays, and the state of the loss scale, named as in files."""
+        raise NotImplementedError
+
+    def with_slots(self, storage: Any, slots: Params) -> Any:
+        """Return the storage with copies of other arrays of the optimizer."""
+        raise NotImplementedError
+
+    def finite(self, storage: Any) -> bool:
+        """Return whether all parameters are finite, and the gradients of late were."""
+        scale = self.scale(storage)
+        return (scale is None or LossScale.is_possible(scale)) and all(
+            self._backend.all_finite(array) for array in self._vectors(storage)
+        )
+
+    def _vectors(self, storage: Any) -> list[Array]:
+        """Return the arrays that have all parameters."""
+        return leaves(storage.params)
+
+    def copy(self, storage: Any) -> Any:
+        """Return a copy of a storage."""
+        return self.with_slots(self.init(storage.params), self.slots(storage))
+
+    def map_arrays(self, function: Callable[[Array], Array], storage: Any) -> Any:
+        """Return the storage with every array, and every view of one, seen through a function."""
+        raise NotImplementedError
+
+
+class LeavesStorage(NamedTuple):
+    """Parameters, the optimizer's arrays and the state of the loss scale, each array by itself."""
+
+    params: Params
+    arrays: Params
+    loss_scale: Params
+
+
+class Leaves(Layout):
+    """Each parameter an array of its own. An update makes new ones."""
+
+    def __init__(self, backend: Backend, optimizer: Prepared) -> None:
+        super().__init__(backend, optimizer)
+        # An optimizer that users wrote may begin with more than a program can hold.
+        own = all(is_own(group.rule) for group in optimizer.groups)
+        self._begin = backend.compile(self._new) if own else self._new
+
+    def init(self, params: Params) -> LeavesStorage:
+        """Return the storage."""
+        return self._begin(params)
+
+    def _new(self, params: Params) -> LeavesStorage:
+        """Return copies of the parameters, and new arrays."""
+        scale = {} if self._loss_scale is None else self._loss_scale.init()
+        arrays = self._optimizer.init(params)
+        return LeavesStorage(self._backend.copy_tree(params), arrays, scale)
+
+    def _updated(
+        self, storage: LeavesStorage, grads: dict[str, Array], h: list[Any], scale: Params
+    ) -> LeavesStorage:
+        """Apply the rule of each parameter."""
+        params, arrays = self._optimizer.apply_rules(storage.params, grads, storage.arrays, h)
+        return LeavesStorage(params, arrays, scale)
+
+    def snapshot(self, storage: LeavesStorage, old: Any = None) -> LeavesStorage:
         """Return a copy of the parameters, and of all that goes with an average of them."""
-        return self.copy(carry) if self._optimizer.averages else self._backend.copy_tree(carry[0])
+        arrays = storage.arrays if self._optimizer.averages else {}
+        return self._copied(LeavesStorage(storage.params, arrays, {}))
 
-    def restored(self, carry: Any, snapshot: Any) -> Any:
-        """Return the carry with what is in a snapshot."""
-        if self._optimizer.averages:
-            return self.copy(snapshot)
-        return self._backend.copy_tree(snapshot), carry[1]
+    def restored(self, storage: LeavesStorage, snapshot: LeavesStorage) -> LeavesStorage:
+        """Return the storage with what is in a snapshot."""
+        params, arrays, _ = self._copied(snapshot)
+        return LeavesStorage(params, arrays or storage.arrays, storage.loss_scale)
 
-    def with_params(self, carry: Any, params: Params) -> Any:
-        """Return the carry with copies of other parameters."""
-        return self._backend.copy_tree(params), carry[1]
+    def with_params(self, storage: LeavesStorage, params: Params) -> LeavesStorage:
+        """Return the storage with copies of other parameters."""
+        return storage._replace(params=self._backend.copy_tree(params))
 
-    def finite(self, carry: Any) -> bool:
-        """Return whether all parameters are finite."""
-        return all(self._backend.all_finite(leaf) for leaf in leaves(carry[0]))
+    def slots(self, storage: LeavesStorage) -> Params:
+        """Return the optimizer's arrays, and the state of the loss scale."""
+        return storage.arrays | LossScale.named(storage.loss_scale)
 
-    def copy(self, carry: Any) -> Any:
-        """Return a copy of parameters and slots."""
-        return tuple(map(self._backend.copy_tree, carry))
+    def with_slots(self, storage: LeavesStorage, slots: Params) -> LeavesStorage:
+        """Return the storage with copies of other arrays."""
+        arrays, scale = LossScale.split(self._backend.copy_tree(slots))
+        return LeavesStorage(storage.params, arrays, scale)
 
-    def slots(self, carry: Any) -> Params:
-        """Return the optimizer's arrays."""
-        return carry[1]  # type: ignore[no-any-return]
+    def map_arrays(
+        self, function: Callable[[Array], Array], storage: LeavesStorage
+    ) -> LeavesStorage:
+        """Return the storage with every array seen through a function."""
+        return LeavesStorage(*(tree_map(function, tree) for tree in storage))
 
-    def with_slots(self, carry: Any, slots: Params) -> Any:
-        """Return the carry with copies of other slots."""
-        return carry[0], self._backend.copy_tree(slots)
+    def _copied(self, storage: LeavesStorage) -> LeavesStorage:
+        return LeavesStorage(*map(self._backend.copy_tree, storage))
 
 
 # A layout has no arrays, but a compiled one has a program.
 _leaves = cached_program(Leaves)
 
 
-class InPlace(Leaves):
-    """Each parameter an array of its own that stays the same array: what a step makes is put there."""
+class Vector(Layout):
+    """All parameters in one vector, of which the named ones are views. An update changes it in place.
 
-    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
-        """Apply the optimizer's rule to each parameter."""
-        for old, new in zip(carry, super().update(carry, grads, scalars), strict=True):
-            for path in paths(old):
-                if at(new, path) is not at(old, path):
-                    at(old, path)[...] = at(new, path)
-        return carry
-
-    def see(self, carry: Any, function: Callable[[Array], Array]) -> Any:  # type: ignore[override]
-        """Return the carry with every array seen through a function."""
-        return tuple(tree_map(function, tree) for tree in carry)
-
-
-class Vector:
-    """All parameters in one vector, of which the named ones are views.
-
-    The carry is a :class:`_Vectors`; it is changed in place. A vector too large for the processor's
-    cache is updated piece by piece, so that the rule's many passes stay in it.
+    A vector too large for the processor's cache is updated piece by piece, so that the rule's many
+    passes stay in it. A rule that is not elementwise gets the view of each parameter.
     """
 
-    def __init__(self, backend: Backend, optimizer: Optimizer) -> None:
-        self._backend = backend
-        self._xp = backend.xp
-        self._optimizer = optimizer
-        self._averages = optimizer.averages
-        self._prepares = type(optimizer).gradients is not Optimizer.gradients
+    in_place = True
 
-    def init(self, params: Params) -> _Vectors:
-        """Return the carry."""
-        carry = _Vectors(params, self._optimizer.slots, self._backend.chunk, self._xp)
-        if self._averages:
-            carry.slots[-1][...] = carry.vector
-        return carry
+    def init(self, params: Params) -> VectorStorage:
+        """Return the storage."""
+        scale = {} if self._loss_scale is None else self._loss_scale.init()
+        return VectorStorage(params, self._optimizer.groups, self._backend.chunk, scale, self._xp)
 
-    def params(self, carry: _Vectors) -> Params:
-        """Return the named parameters, views of the vector."""
-        return carry.params
+    def _updated(
+        self, storage: VectorStorage, grads: dict[str, Array], h: list[Any], scale: Params
+    ) -> VectorStorage:
+        """Apply the rule of each group to its range."""
+        for view, name in storage.gathered:
+            view[...] = grads[name]
+        for piece in storage.pieces:
+            g = piece.gradient
+            if g is None:
+                g = grads[piece.name]
+                if piece.part is not None:
+                    g = self._xp.reshape(g, (-1,))[piece.part]
+            rule = self._optimizer.groups[piece.group].rule
+            new_p, new_slots = rule.rule(piece.p, g, piece.slots, h[piece.group], self._xp)
+            # Rules work in place; for one that does not, its results are copied into the vectors.
+            if new_p is not piece.p:
+                piece.p[...] = new_p
+            for slot, new in zip(piece.slots, new_slots, strict=True):
+                if new is not slot:
+                    slot[...] = new
+        for name, array in scale.items():
+            if array is not storage.loss_scale[name]:
+                storage.loss_scale[name][...] = array
+        return storage
 
-    def result(self, carry: _Vectors) -> Params:
-        """Return the optimizer's average, if it keeps one, as views of its vector."""
-        return carry.named(carry.slots[-1]) if self._averages else carry.params
-
-    def update(self, carry: _Vectors, grads: Params, scalars: tuple[Any, ...]) -> _Vectors:
-        """Apply the optimizer's rule to the vector."""
-        if self._prepares:
-            grads = self._optimizer.gradients(grads)
-        for view, path in carry.gradients:
-            view[...] = at(grads, path)
-        for p, slots, g in carry.pieces:
-            self._apply(p, g, slots, scalars)
-        for path, pieces in carry.large:
-            gradient = self._xp.reshape(at(grads, path), (-1,))
-            for p, slots, part in pieces:
-                self._apply(p, gradient[part], slots, scalars)
-        return carry
-
-    def _apply(
-        self, p: Array, g: Array, slots: tuple[Array, ...], scalars: tuple[Any, ...]
-    ) -> None:
-        """Apply the rule to a piece of the vector."""
-        new_p, new_slots = self._optimizer.rule(p, g, slots, scalars, self._xp)
-        # Rules work in place; for one that does not, its results are copied into the vectors.
-        if new_p is not p:
-            p[...] = new_p
-        for slot, new in zip(slots, new_slots, strict=True):
-            if new is not slot:
-                slot[...] = new
-
-    def snapshot(self, carry: _Vectors, old: Any = None) -> Any:
-        """Return copies of the vector and, if the optimizer keeps an average, of the slots."""
-        kept = self._kept(carry)
+    def snapshot(self, storage: VectorStorage, old: Any = None) -> Any:
+        """Return copies of the vector and, if the optimizer keeps an average, of all its arrays."""
+        kept = self._kept(storage)
         if old is None:
             return [self._xp.asarray(vector, copy=True) for vector in kept]
         for copy, vector in zip(old, kept, strict=True):
             copy[...] = vector
         return old
 
-    def restored(self, carry: _Vectors, snapshot: Any) -> _Vectors:
+    def restored(self, storage: VectorStorage, snapshot: Any) -> VectorStorage:
         """Copy a snapshot into the vectors."""
-        for vector, copy in zip(self._kept(carry), snapshot, strict=True):
+        for vector, copy in zip(self._kept(storage), snapshot, strict=True):
             vector[...] = copy
-        return carry
+        return storage
 
-    def with_params(self, carry: _Vectors, params: Params) -> _Vectors:
+    def _kept(self, storage: VectorStorage) -> list[Array]:
+        slots = [slot for own in storage.slots for slot in own]
+        return [storage.vector, *slots] if self._optimizer.averages else [storage.vector]
+
+    def with_params(self, storage: VectorStorage, params: Params) -> VectorStorage:
         """Copy other parameters into the vector."""
-        return _filled(carry, carry.params, params)
+        _fill(storage.params, params)
+        return storage
 
-    def _kept(self, carry: _Vectors) -> list[Array]:
-        return [carry.vector, *carry.slots] if self._averages else [carry.vector]
+    def slots(self, storage: VectorStorage) -> Params:
+        """Return the optimizer's arrays, views of its vectors, and the state of the loss scale."""
+        groups = self._optimizer.groups
+        number = {name: i for i, group in enumerate(groups) for name in group.names}
 
-    def finite(self, carry: _Vectors) -> bool:
-        """Return whether all parameters are finite."""
-        return self._backend.all_finite(carry.vector)
+        def array(_: Group, name: str, slot: int) -> Array:
+            i = number[name]
+            return storage.view(storage.slots[i][slot], name, storage.starts[i])
 
-    def copy(self, carry: _Vectors) -> _Vectors:
-        """Return a copy of all vectors."""
-        twin = self.init(carry.params)
-        for old, new in zip(carry.slots, twin.slots, strict=True):
-            new[...] = old
-        return twin
+        return named_slots(groups, storage.params, array) | LossScale.named(storage.loss_scale)
 
-    def slots(self, carry: _Vectors) -> Params:
-        """Return the optimizer's arrays, views of its vectors."""
-        return {str(i): carry.named(slot) for i, slot in enumerate(carry.slots)}
+    def with_slots(self, storage: VectorStorage, slots: Params) -> VectorStorage:
+        """Copy other arrays into the vectors."""
+        _fill(self.slots(storage), slots)
+        return storage
 
-    def with_slots(self, carry: _Vectors, slots: Params) -> _Vectors:
-        """Copy other slots into the vectors."""
-        return _filled(carry, self.slots(carry), slots)
+    def map_arrays(
+        self, function: Callable[[Array], Array], storage: VectorStorage
+    ) -> VectorStorage:
+        """Return the same vectors and views, each seen through a function."""
+        return storage.mapped(function)
 
-    def see(self, carry: _Vectors, function: Callable[[Array], Array]) -> _Vectors:
-        """Return the carry with every array, and every view, seen through a function."""
-        return carry.seen(function)
+    def _vectors(self, storage: VectorStorage) -> list[Array]:
+        return [storage.vector]
 
 
-class _Vectors:
-    """The vectors of a network in training, and the views into them.
-
-    Gradients of small parameters are gathered in a vector, so that the rule runs once for all of
-    them. A parameter larger than a chunk takes its gradient from where it is.
+class Piece(NamedTuple):
+    """What a rule is applied to at once.
 
     Attributes:
-        vector: all parameters, the large ones first.
-        slots: the optimizer's arrays.
-        params: the named parameters, views of ``vector``.
-        gradients: for each small parameter the place for its gradient, and its path.
-        pieces: of the small parameters: parameters, slots and gradients.
-        large: for each large parameter its path, and its pieces with their place in its gradient.
+        group: the number of the group.
+        p: part of the vector of parameters, or a view of one of them.
+        slots: the same of the optimizer's arrays.
+        gradient: the gradient, where those of several parameters are gathered; None: take it from where
+            the backward pass left it.
+        name: whose gradient to take.
+        part: which part of it, flat; None: all of it as it is.
     """
 
-    def __init__(self, params: Params, slots: int, chunk: int | None, xp: Namespace) -> None:
-        sizes = {path: math.prod(at(params, path).shape) for path in paths(params)}
-        large = [path for path, size in sizes.items() if chunk is not None and size > chunk]
-        small = [path for path in sizes if path not in large]
-        flat = [xp.reshape(at(params, path), (-1,)) for path in (*large, *small)]
-        self.vector = xp.concat(flat)
-        self.slots = [xp.zeros_like(self.vector) for _ in range(slots)]
-        self._xp, self._nesting = xp, tree_map(lambda leaf: None, params)
-        self._places: dict[str, tuple[slice, tuple[int, ...]]] = {}
-        self.large, start = [], 0
-        for path in (*large, *small):
-            stop = start + sizes[path]
-            self._places[".".join(path)] = slice(start, stop), at(params, path).shape
-            if path in large:
-                parts = _parts(start, stop, chunk)
-                pieces = [(*self._piece(p), slice(p.start - start, p.stop - start)) for p in parts]
-                self.large.append((path, pieces))
-            start = stop
-        self.params = self.named(self.vector)
-        first = sum(sizes[path] for path in large)
-        gradient = xp.zeros_like(self.vector[first:])
-        self.pieces = [
-            (*self._piece(p), gradient[p.start - first : p.stop - first])
-            for p in _parts(first, start, chunk)
-        ]
-        self.gradients, start = [], 0
-        for path in small:
-            stop = start + sizes[path]
-            view = xp.reshape(gradient[start:stop], at(params, path).shape, copy=False)
-            self.gradients.append((view, path))
+    group: int
+    p: Array
+    slots: tuple[Array, ...]
+    gradient: Array | None
+    name: str = ""
+    part: slice | None = None
+
+
+class VectorStorage:
+    """The vectors of a network in training, and the views into them.
+
+    The parameters of a group are in one range of the vector, the large ones first; those that no group
+    has, which stay as they are, come last. Gradients of small parameters are gathered in a vector, so
+    that the rule runs once for all of them. A parameter larger than a chunk takes its gradient from
+    where the backward pass left it.
+
+    Attributes:
+        vector: all parameters.
+        starts: where the range of each group begins.
+        slots: the optimizer's arrays of each group.
+        params: the named parameters, views of ``vector``.
+        gathered: for each small parameter the place for its gradient, and its name.
+        pieces: what the rules are applied to.
+        loss_scale: the state of the loss scale; ``{}`` without.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        groups: tuple[Group, ...],
+        chunk: int | None,
+        loss_scale: Params,
+        xp: Namespace,
+    ) -> None:
+        flat = flatten(params)
+        shapes = {name: tuple(p.shape) for name, p in flat.items()}
+        sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+        ranges: list[tuple[list[str], list[str]]] = []
+        for group in groups:
+            large = [n for n in group.names if chunk is not None and sizes[n] > chunk]
+            ranges.append((large, [n for n in group.names if n not in large]))
+        moving = [name for large, small in ranges for name in (*large, *small)]
+        order = [*moving, *(name for name in flat if name not in moving)]
+        self._xp, self._places, start = xp, dict[str, tuple[int, int, tuple[int, ...]]](), 0
+        for name in order:
+            self._places[name] = start, start + sizes[name], shapes[name]
+            start += sizes[name]
+        self.vector = xp.concat([xp.reshape(flat[name], (-1,)) for name in order])
+        views = {name: self.view(self.vector, name) for name in flat}
+        self.params, self.loss_scale = unflatten(views, params), loss_scale
+        self.starts, self.slots = list[int](), list[list[Array]]()
+        self.gathered, self.pieces, start = list[tuple[Array, str]](), list[Piece](), 0
+        for i, (group, (large, small)) in enumerate(zip(groups, ranges, strict=True)):
+            stop = start + sum(sizes[name] for name in group.names)
+            own = [xp.zeros_like(self.vector[start:stop]) for _ in group.state]
+            if group.rule.averages:
+                own[-1][...] = self.vector[start:stop]
+            self.starts.append(start)
+            self.slots.append(own)
+            if group.rule.elementwise:
+                self._add_large(i, large, chunk)
+                self._add_small(i, small, chunk)
+            else:
+                self._add_whole(i, group.names)
             start = stop
 
-    def named(self, vector: Array) -> Params:
-        """Return views of a vector, shaped and named as the parameters are."""
-        views = {
-            name: self._xp.reshape(vector[part], shape, copy=False)
-            for name, (part, shape) in self._places.items()
-        }
-        return unflatten(views, self._nesting)
+    def view(self, vector: Array, name: str, origin: int = 0) -> Array:
+        """Return the part of a vector that is a parameter's, in its shape.
 
-    def seen(self, function: Callable[[Array], Array]) -> _Vectors:
+        Args:
+            vector: like the vector of parameters, or like a range of it.
+            name: the name of the parameter.
+            origin: where the range begins.
+        """
+        start, stop, shape = self._places[name]
+        return self._xp.reshape(vector[start - origin : stop - origin], shape, copy=False)
+
+    def mapped(self, function: Callable[[Array], Array]) -> VectorStorage:
         """Return the same vectors and views, each seen through a function."""
-
-        def piece(p: Array, slots: tuple[Array, ...], third: Any) -> tuple[Any, ...]:
-            return function(p), tuple(map(function, slots)), third
-
-        twin: _Vectors = object.__new__(_Vectors)
+        twin: VectorStorage = object.__new__(VectorStorage)
+        vars(twin).update(vars(self))
         twin.vector = function(self.vector)
-        twin.slots = [function(slot) for slot in self.slots]
+        twin.slots = [[function(slot) for slot in own] for own in self.slots]
         twin.params = tree_map(function, self.params)
-        twin.gradients = [(function(view), path) for view, path in self.gradients]
-        twin.pieces = [piece(p, slots, function(g)) for p, slots, g in self.pieces]
-        twin.large = [(path, [piece(*part) for part in parts]) for path, parts in self.large]
+        twin.loss_scale = tree_map(function, self.loss_scale)
+        twin.gathered = [(function(view), name) for view, name in self.gathered]
+        twin.pieces = [
+            piece._replace(
+                p=function(piece.p),
+                slots=tuple(map(function, piece.slots)),
+                gradient=None if piece.gradient is None else function(piece.gradient),
+            )
+            for piece in self.pieces
+        ]
         return twin
 
-    def _piece(self, part: slice) -> tuple[Array, tuple[Array, ...]]:
-        """Return a part of the parameters and of the slots."""
-        return self.vector[part], tuple(slot[part] for slot in self.slots)
+    def _add_whole(self, group: int, names: tuple[str, ...]) -> None:
+        """Add a piece for each parameter in its shape."""
+        origin, own = self.starts[group], self.slots[group]
+        for name in names:
+            slots = tuple(self.view(slot, name, origin) for slot in own)
+            self.pieces.append(Piece(group, self.view(self.vector, name), slots, None, name))
+
+    def _add_large(self, group: int, names: list[str], chunk: int | None) -> None:
+        """Add the pieces of parameters that take their gradient from where it is."""
+        for name in names:
+            start, stop, _ = self._places[name]
+            for part in _parts(start, stop, chunk):
+                where = slice(part.start - start, part.stop - start)
+                self.pieces.append(Piece(group, *self._piece(group, part), None, name, where))
+
+    def _add_small(self, group: int, names: list[str], chunk: int | None) -> None:
+        """Add the pieces of parameters whose gradients are gathered."""
+        if not names:
+            return
+        start, stop = self._places[names[0]][0], self._places[names[-1]][1]
+        gradient = self._xp.zeros_like(self.vector[start:stop])
+        self.gathered += [(self.view(gradient, name, start), name) for name in names]
+        for part in _parts(start, stop, chunk):
+            g = gradient[part.start - start : part.stop - start]
+            self.pieces.append(Piece(group, *self._piece(group, part), g))
+
+    def _piece(self, group: int, part: slice) -> tuple[Array, tuple[Array, ...]]:
+        """Return a part of the parameters and of the group's arrays."""
+        origin = self.starts[group]
+        own = slice(part.start - origin, part.stop - origin)
+        return self.vector[part], tuple(slot[own] for slot in self.slots[group])
 
 
 def _parts(start: int, stop: int, chunk: int | None) -> list[slice]:
@@ -346,8 +436,8 @@ def _parts(start: int, stop: int, chunk: int | None) -> list[slice]:
     return [slice(a, min(a + size, stop)) for a in range(start, stop, size)]
 
 
-def _filled(carry: _Vectors, own: Params, other: Params) -> _Vectors:
-    """Copy other values into views of the vectors."""
-    for path in paths(own):
-        at(own, path)[...] = at(other, path)
-    return carry
+def _fill(own: Params, other: Params) -> None:
+    """Copy other values into arrays."""
+    values = flatten(other)
+    for name, array in flatten(own).items():
+        array[...] = values[name]

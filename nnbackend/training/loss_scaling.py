@@ -16,164 +16,94 @@ rules are those of ``torch.amp.GradScaler``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from nnbackend.backends.base import Backend, namespace
-from nnbackend.core.tree import leaves, tree_map
+from nnbackend.backends.base import Backend
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers.base import Slots
+from nnbackend.optimizers.numbers import Numbers
 from nnbackend.optimizers.wrapper import Wrapper
 
-if TYPE_CHECKING:
-    from nnbackend.training.layout import Layout
-
-__all__ = ["LossScaled", "SkipNonFinite"]
+__all__ = ["LossScale", "SkipNonFinite"]
 
 INITIAL = 2.0**16
-INTERVAL = 2000
+STEPS_UNTIL_GROWTH = 2000
 """After how many finite steps in a row the scale is doubled."""
 _LARGEST, _SMALLEST = 2.0**127, 2.0**-24
 _NAME = "loss_scale"
 
 
-class LossScaled:
-    """A layout whose updates are left out where a gradient is not finite.
-
-    The carry is that of the layout inside, and the state of the scale: the scale itself, and how many
-    finite steps there were since it changed.
+class LossScale:
+    """The scale and how it changes. Its state: the scale, and the finite steps since it changed.
 
     Args:
-        inner: a layout for an optimizer that is ``SkipNonFinite``.
-        backend: of the arrays.
+        backend: where the arrays of the state are.
     """
 
-    def __init__(self, inner: Layout, backend: Backend) -> None:
-        self._inner, self._backend, self._xp = inner, backend, backend.xp
+    def __init__(self, backend: Backend) -> None:
+        self._backend, self._xp = backend, backend.xp
 
-    def scale(self, carry: Any) -> Array:
-        """Return what the gradient at the output is to be multiplied by."""
-        return carry[1]["scale"]
-
-    def init(self, params: Params) -> Any:
-        """Return the carry."""
+    def init(self) -> Params:
+        """Return the state to start from."""
         xp, device = self._xp, self._backend.device
-        state = {
+        return {
             "scale": xp.full((), INITIAL, dtype=self._backend.dtype, device=device),
             "steps": xp.zeros((), dtype=xp.int32, device=device),
         }
-        return self._inner.init(params), state
 
-    def update(self, carry: Any, grads: Params, scalars: tuple[Any, ...]) -> Any:
-        """Return the carry after a step, or as it was, with the scale moved in either case."""
-        finite = _finite(grads, self._xp)
-        inner, state = carry
-        new = _moved(state, finite, self._xp)
-        updated = self._inner.update(inner, grads, (*scalars, finite))
-        if self._inner.see is None:
-            return updated, new
-        for name, array in new.items():  # in place, as the layout inside does it
-            state[name][...] = array
-        return carry if updated is inner else (updated, state)
+    def after(self, state: Params, grads: Mapping[str, Array]) -> tuple[Array, Params]:
+        """Return whether all gradients of a step are finite, and the state after it."""
+        xp = self._xp
+        finite = _finite(grads, xp)
+        scale, steps = state["scale"], state["steps"] + 1
+        grows = steps >= STEPS_UNTIL_GROWTH
+        larger = xp.where(grows, xp.minimum(scale * 2.0, _LARGEST), scale)
+        zero = xp.zeros_like(steps)
+        return finite, {
+            "scale": xp.where(finite, larger, scale * 0.5),
+            "steps": xp.where(xp.logical_and(finite, xp.logical_not(grows)), steps, zero),
+        }
 
-    def params(self, carry: Any) -> Params:
-        """Return the named parameters."""
-        return self._inner.params(carry[0])
+    @staticmethod
+    def is_possible(scale: Array) -> bool:
+        """Return whether the scale is one that gradients can be finite with."""
+        return float(scale) > _SMALLEST
 
-    def result(self, carry: Any) -> Params:
-        """Return the named parameters to evaluate with."""
-        return self._inner.result(carry[0])
+    @staticmethod
+    def named(state: Params) -> Params:
+        """Return the state as it is among the optimizer's arrays in a checkpoint."""
+        return {_NAME: state} if state else {}
 
-    def snapshot(self, carry: Any, old: Any = None) -> Any:
-        """Return a copy of the parameters; the scale stays what it is when they go back."""
-        return self._inner.snapshot(carry[0], old)
-
-    def restored(self, carry: Any, snapshot: Any) -> Any:
-        """Return the carry with the parameters of a snapshot."""
-        return self._inner.restored(carry[0], snapshot), carry[1]
-
-    def with_params(self, carry: Any, params: Params) -> Any:
-        """Return the carry with copies of other parameters."""
-        return self._inner.with_params(carry[0], params), carry[1]
-
-    def finite(self, carry: Any) -> bool:
-        """Return whether all parameters are finite, and the gradients of late were."""
-        return self._inner.finite(carry[0]) and float(carry[1]["scale"]) > _SMALLEST
-
-    def copy(self, carry: Any) -> Any:
-        """Return a copy of a carry."""
-        return self._inner.copy(carry[0]), self._backend.copy_tree(carry[1])
-
-    def slots(self, carry: Any) -> Params:
-        """Return the optimizer's arrays, and the state of the scale."""
-        return self._inner.slots(carry[0]) | {_NAME: carry[1]}
-
-    def with_slots(self, carry: Any, slots: Params) -> Any:
-        """Return the carry with copies of other arrays of the optimizer, and of another scale."""
+    @staticmethod
+    def split(slots: Params) -> tuple[Params, Params]:
+        """Return the optimizer's own arrays, and the state."""
         own = {name: tree for name, tree in slots.items() if name != _NAME}
-        return self._inner.with_slots(carry[0], own), self._backend.copy_tree(slots[_NAME])
-
-    @property
-    def see(self) -> Callable[[Any, Callable[[Array], Array]], Any] | None:
-        """``see(carry, function)``, if the layout inside has it."""
-        inner = self._inner.see
-        if inner is None:
-            return None
-        return lambda carry, function: (inner(carry[0], function), tree_map(function, carry[1]))
+        return own, slots.get(_NAME, {})
 
 
 @dataclass(frozen=True)
 class SkipNonFinite(Wrapper):
-    """Leave out the steps of which the last of the scalars says so: parameters and state stay.
+    """Leave out the steps whose gradients are not finite, ``h.finite``: parameters and state stay.
 
     It goes around all else, so that a step that is left out moves no average either. What counts steps
     on the host (schedules, bias corrections) counts it.
     """
 
     def rule(
-        self, p: Array, g: Array, slots: Slots, scalars: tuple[Any, ...], xp: Namespace
+        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
         """Apply the rule inside to copies, and keep what came of it or what was there."""
-        *own, finite = scalars
         copies = tuple(xp.asarray(slot, copy=True) for slot in slots)
-        new, new_slots = self.inner.rule(xp.asarray(p, copy=True), g, copies, tuple(own), xp)
-        kept = [xp.where(finite, a, b) for a, b in zip(new_slots, slots, strict=True)]
-        return xp.where(finite, new, p), tuple(kept)
-
-    def apply(
-        self, params: Params, grads: Params, slots: Params, scalars: tuple[Any, ...]
-    ) -> tuple[Params, Params]:
-        """Apply the optimizer inside to copies, and keep what came of it or what was there."""
-        *own, finite = scalars
-        xp = namespace(leaves(params)[0])
-
-        def copied(tree: Params) -> Params:
-            return tree_map(lambda array: xp.asarray(array, copy=True), tree)
-
-        def chosen(new: Params, old: Params) -> Params:
-            return tree_map(lambda a, b: xp.where(finite, a, b), new, old)
-
-        news = self.inner.apply(copied(params), grads, copied(slots), tuple(own))
-        return chosen(news[0], params), chosen(news[1], slots)
+        new, new_slots = self.inner.rule(xp.asarray(p, copy=True), g, copies, h, xp)
+        kept = [xp.where(h.finite, a, b) for a, b in zip(new_slots, slots, strict=True)]
+        return xp.where(h.finite, new, p), tuple(kept)
 
 
-def _finite(grads: Params, xp: Namespace) -> Array:
+def _finite(grads: Mapping[str, Array], xp: Namespace) -> Array:
     """Return whether all numbers are finite, as an array of no axes."""
-    each = [xp.all(xp.isfinite(leaf)) for leaf in leaves(grads)]
-    finite = each[0]
-    for one in each[1:]:
+    first, *others = [xp.all(xp.isfinite(g)) for g in grads.values()]
+    finite = first
+    for one in others:
         finite = xp.logical_and(finite, one)
     return finite
-
-
-def _moved(state: Params, finite: Array, xp: Namespace) -> Params:
-    """Return the state of the scale after a step."""
-    scale, steps = state["scale"], state["steps"] + 1
-    grows = steps >= INTERVAL
-    larger = xp.where(grows, xp.minimum(scale * 2.0, _LARGEST), scale)
-    zero = xp.zeros_like(steps)
-    return {
-        "scale": xp.where(finite, larger, scale * 0.5),
-        "steps": xp.where(xp.logical_and(finite, xp.logical_not(grows)), steps, zero),
-    }

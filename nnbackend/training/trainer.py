@@ -53,11 +53,11 @@ from nnbackend.inference.predictor import forward_pass
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.losses import Loss
 from nnbackend.optimizers import LBFGS, Constrained, Optimizer
-from nnbackend.optimizers.base import in_program, is_own
+from nnbackend.optimizers.base import is_own
+from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Parts, accumulate_gradients, gradients
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
-from nnbackend.training.loss_scaling import LossScaled
 from nnbackend.training.objective import Objective
 
 __all__ = [
@@ -103,7 +103,7 @@ def _training_step(
     layers: Layer,
     loss: Loss,
     penalties: regularizers.Terms,
-    optimizer: Optimizer,
+    optimizer: Prepared,
     watched: bool,
     parts: Parts | None,
     row_penalty: regularizers.PerRowL2 | None,
@@ -120,10 +120,8 @@ def _training_step(
             storage, state, data = carry
             weight = batch.weight
             ctx.start_pass(number, state, weight, key=data.key)
-            params = layout.params(storage)
-            net = (
-                network.scaled(layout.scale(storage)) if isinstance(layout, LossScaled) else network
-            )
+            params, scale = layout.params(storage), layout.scale(storage)
+            net = network if scale is None else network.scaled(scale)
             if parts is None:
                 value, output, grads, new_state = gradients(net, loss, params, batch, ctx)
             else:
@@ -137,7 +135,7 @@ def _training_step(
                 counts = len(Samples(batch.x, batch.y)) if weight is None else total
                 value, grads = row_penalty.add_to(value, grads, params, counts, data.strength)
             storage = layout.update(storage, grads, scalars)
-            if layout.see is None:
+            if not layout.in_place:
                 carry = Carry(storage, new_state, data)
             elif state:
                 _overwrite(state, new_state, backend.xp)
@@ -166,7 +164,7 @@ def _compiled_training_step(backend: Backend, *description: Any) -> Callable[...
 
 def training_step(
     objective: Objective,
-    optimizer: Optimizer,
+    optimizer: Prepared,
     backend: Backend,
     parts: Parts | None = None,
 ) -> Callable[..., Any]:
@@ -174,7 +172,7 @@ def training_step(
 
     Args:
         objective: what to minimize.
-        optimizer: how; :func:`~nnbackend.optimizers.base.in_program` makes programs shared that differ
+        optimizer: how, from ``Prepared.for_program``, so that programs are shared by those that differ
             in numbers alone.
         backend: where.
         parts: in which the gradient of a batch is computed; None: in one.
@@ -189,13 +187,13 @@ def training_step(
         return _compiled_training_step(backend, *description)
     # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
-    see_storage = layout_for(backend, optimizer).see if pure else None
-    if see_storage is None:
+    layout = layout_for(backend, optimizer)
+    if not (pure and layout.in_place):
         return backend.scan(_training_step(*description))
 
     def see(carry: Carry, function: Callable[[Array], Array]) -> Carry:
         storage, state, data = carry
-        return Carry(see_storage(storage, function), tree_map(function, state), data)
+        return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
 
     return backend.scan(_training_step(*description), see)
 
@@ -242,11 +240,13 @@ class Trainer:
         self.rate_factor = 1.0
         self.accumulate = accumulate
         if objective.constraints:
-            optimizer = optimizer.around(lambda inner: Constrained(inner, objective.constraints))
+            optimizer = optimizer.map_innermost(
+                lambda inner: Constrained(inner, objective.constraints)
+            )
         self._rule = optimizer.prepared(params, steps_per_epoch)
         layers = without_frozen_prefix(objective.layers, optimizer, params)
         self._objective = replace(objective, layers=layers)
-        self._in_program = in_program(self._rule, backend)
+        self._in_program = self._rule.for_program(backend)
         self.layout = layout_for(backend, self._in_program)
         strength = 0.0 if objective.row_penalty is None else objective.row_penalty.strength
         data = run_data(backend, seed, strength)
@@ -292,7 +292,7 @@ class Trainer:
 
     @state.setter
     def state(self, state: State) -> None:
-        if self.layout.see is None:
+        if not self.layout.in_place:
             self.carry = self.carry._replace(state=self._copied(state))
         else:
             _overwrite(self.carry.state, state, self.backend.xp)
@@ -484,7 +484,7 @@ class Trainer:
             return [scheduled.learning_rate] * count
         return [scheduled.rate(u + 1) for u in range(self.updates - count, self.updates)]
 
-    def _scheduled(self) -> Optimizer:
+    def _scheduled(self) -> Prepared:
         """Return the optimizer with its learning rate times ``rate_factor``, to ask for numbers.
 
         The rule itself takes the rate as data, so that a compiled step stays the same.
@@ -502,7 +502,7 @@ class Trainer:
         if self.backend.static_shapes:
             padded = _padded(padded, -(-rows // size) * size, self.backend)
         scheduled = self._scheduled()
-        scalars = scheduled.scalars_of(range(self.updates + 1, self.updates + 1 + steps))
+        scalars = scheduled.number_rows(range(self.updates + 1, self.updates + 1 + steps))
         if not self.backend.static_shapes and isinstance(scalars, np.ndarray):
             scalars = list(map(tuple, scalars.tolist()))  # a loop takes one row after the other
         self.updates += steps

@@ -64,10 +64,11 @@ def fitted(units=4, seed=0, layers=None, **given):
         {},
         {"seed": 1},
         {"optimizer": nnb.Adam(0.02)},
+        {"optimizer": nnb.Adam(0.02, beta1=0.8, beta2=0.95, epsilon=1e-5)},
         {"optimizer": nnb.Adam(nnb.schedules.Exponential(0.01, 0.9)), "scheduled": True},
         {"epochs": 3},
     ],
-    ids=["nothing", "seed", "rate", "schedule", "epochs"],
+    ids=["nothing", "seed", "rate", "hyperparameters", "schedule", "epochs"],
 )
 def test_what_is_handed_to_a_program_compiles_nothing(other):
     first = {}
@@ -91,7 +92,6 @@ def test_what_is_handed_to_a_program_compiles_nothing(other):
         {"layers": [nnb.Dense(4, activation="tanh"), nnb.Dropout(0.3), nnb.Dense(2)]},
         {"loss": "mae"},
         {"loss": nnb.losses.Huber(0.5)},
-        {"optimizer": nnb.Adam(0.01, beta1=0.8)},
         {"optimizer": nnb.Adam(0.01, weight_decay=0.1)},
         {"optimizer": nnb.AdamW(0.01)},
         {"optimizer": nnb.SGD(0.01)},

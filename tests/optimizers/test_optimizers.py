@@ -170,14 +170,14 @@ def test_a_hyperparameter_out_of_range_is_named(make, word):
 class Halving(Adam):
     """Someone's own rule: numbers that its base does not know."""
 
-    def varying(self, step):
-        factor, epsilon = super().varying(step)
-        return factor / step, epsilon
+    def numbers(self, step):
+        h = super().numbers(step)
+        return {**h, "step_size": h["step_size"] / step}
 
 
 class Doubled(nnb.optimizers.Wrapper):
-    def scalars(self, step):
-        return tuple(2 * s for s in super().scalars(step))
+    def numbers(self, step):
+        return {name: 2 * number for name, number in super().numbers(step).items()}
 
 
 FURTHER = [
@@ -198,5 +198,7 @@ FURTHER = [
 def test_the_numbers_of_many_steps_are_those_of_each(optimizer, steps):
     if isinstance(optimizer, nnb.optimizers.LBFGS):
         pytest.skip("it has no single steps")
-    together = np.asarray(optimizer.scalars_of(steps))
-    np.testing.assert_array_equal(together, [optimizer.scalars(step) for step in steps])
+    params = tree_map(np.zeros, SHAPES)
+    together = np.asarray(optimizer.prepared(params).number_rows(steps))
+    alone = [tuple(optimizer.numbers(step).values()) for step in steps]
+    np.testing.assert_array_equal(together, alone)

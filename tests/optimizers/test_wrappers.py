@@ -133,7 +133,7 @@ def test_half_the_learning_rate_is_half_a_step(case, backend64):
     """With plain gradient descent inside; groups have tests of their own."""
 
     def step(factor):
-        optimizer = case.thing.around(lambda _: SGD(0.1)).scaled(factor)
+        optimizer = case.thing.map_innermost(lambda _: SGD(0.1)).scaled(factor)
         raw, *_ = trajectory(optimizer, backend64, steps=1)
         return tree_map(lambda p, start: (p - start) / factor, raw[0], tree(0))
 

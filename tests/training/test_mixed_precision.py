@@ -442,7 +442,7 @@ def test_an_overflow_leaves_out_one_step_and_halves_the_scale(case, half):
 
 def test_the_scale_doubles_after_steps_without_an_overflow(half, monkeypatch):
     monkeypatch.setattr(loss_scaling, "INITIAL", 256.0)
-    monkeypatch.setattr(loss_scaling, "INTERVAL", 3)
+    monkeypatch.setattr(loss_scaling, "STEPS_UNTIL_GROWTH", 3)
     nnb.training.trainer._compiled_training_step.forget()
     trainer = trainer_of(half, nnb.SGD(1e-3))
     scales = []
@@ -476,7 +476,7 @@ def test_an_overflow_in_the_forward_pass_says_what_to_do(half):
 def test_steps_are_those_of_torch_with_its_scaler(monkeypatch):
     """PyTorch's GradScaler, over the same passes in float16 by its own autograd."""
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(loss_scaling, "INTERVAL", 5)
+    monkeypatch.setattr(loss_scaling, "STEPS_UNTIL_GROWTH", 5)
     backend = nnb.get_backend("torch", precision="float16")
     trainer = trainer_of(backend, nnb.SGD(0.05, momentum=0.9))
     theirs = {n: p.clone().requires_grad_() for n, p in flatten(trainer.params).items()}
@@ -772,9 +772,10 @@ def test_the_pieces_say_what_they_are(half):
     assert isinstance(net, Mixed)
     assert isinstance(net.output, nnb.activations.Softmax)
     assert net.layers.layers[1].activation == nnb.activations.Identity()
-    layout = layout_for(half, nnb.Adam())
-    assert isinstance(layout, loss_scaling.LossScaled)
-    assert (layout.see is None) == (not half.slices_are_views)
+    params = nnb.Network(HIDDEN, backend=half, input_shape=3).params
+    layout = layout_for(half, nnb.Adam().prepared(params))
+    assert (layout.scale(layout.init(params)) is None) == (not half.scales_loss)
+    assert layout.in_place == half.slices_are_views
 
 
 def test_the_error_function_of_16_bits_is_that_of_float32(mixed):

@@ -270,9 +270,9 @@ def test_losses_metrics_and_schedules_may_be_functions(backend):
 class OutOfPlace(nnb.SGD):
     """Momentum by a rule that makes new arrays, as a user's may."""
 
-    def rule(self, p, g, slots, scalars, xp):
+    def rule(self, p, g, slots, h, xp):
         v = self.momentum * slots[0] + g
-        return p - scalars[0] * v, (v,)
+        return p - h.learning_rate * v, (v,)
 
 
 def test_a_rule_that_makes_new_arrays_is_as_good_as_one_that_works_in_place(backend64):

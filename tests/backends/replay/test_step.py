@@ -109,9 +109,9 @@ def test_a_full_batch_and_metrics(recordings):
 class Counted(nnb.SGD):
     """A rule of a user's that does more than compute."""
 
-    def rule(self, p, g, slots, scalars, xp):
+    def rule(self, p, g, slots, h, xp):
         COUNT.append(1)
-        return super().rule(p, g, slots, scalars, xp)
+        return super().rule(p, g, slots, h, xp)
 
 
 COUNT: list[int] = []

@@ -1,0 +1,224 @@
+"""An optimizer made ready for the parameters of a network: which rule updates which of them.
+
+Wrappers say by name what is left out, treated differently, constrained. That is settled here once:
+each :class:`Group` has the names of its parameters and one rule, with whatever is around it inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from nnbackend.backends.base import Backend, namespace
+from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.types import Array, Params
+from nnbackend.optimizers.numbers import Numbers, Rows, number_columns, number_rows
+
+if TYPE_CHECKING:
+    from nnbackend.optimizers.base import Optimizer
+
+__all__ = ["Group", "Prepared", "named_slots"]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that one rule updates.
+
+    Attributes:
+        rule: the optimizer whose ``rule`` and ``numbers`` are meant, wrappers included.
+        names: the dotted names of the parameters.
+        state: where each of the rule's arrays is in the optimizer's state: ``("0", "1")``, or with
+            groups ``("2.0", "2.1")``.
+        entries: how many entries the state of the optimizer has at its top.
+        own: the optimizer that is this group's alone; None: all share it.
+    """
+
+    rule: Optimizer
+    names: tuple[str, ...]
+    state: tuple[str, ...]
+    entries: int
+    own: Optimizer | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An optimizer, and what it does to each parameter.
+
+    Attributes:
+        optimizer: the whole; it says how gradients are changed, and which learning rate is reported.
+        groups: the parameters by rule. One that is in no group stays as it is.
+    """
+
+    optimizer: Optimizer
+    groups: tuple[Group, ...]
+
+    @property
+    def averages(self) -> bool:
+        """Whether an average of parameters is kept."""
+        return any(group.rule.averages for group in self.groups)
+
+    @property
+    def wrapped(self) -> tuple[Optimizer, ...]:
+        """The optimizers inside."""
+        return (self.optimizer, *(group.rule for group in self.groups))
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate that is reported: a number or a schedule."""
+        return self.optimizer.learning_rate
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate that is reported for a step, which counts from 1."""
+        return self.optimizer.rate(step)
+
+    def scaled(self, factor: float) -> Prepared:
+        """Return the same with all learning rates times a factor."""
+        groups = [replace(group, rule=group.rule.scaled(factor)) for group in self.groups]
+        return Prepared(self.optimizer.scaled(factor), tuple(groups))
+
+    def with_rules(self, wrap: Any) -> Prepared:
+        """Return the same with the rule of each group wrapped."""
+        groups = [replace(group, rule=wrap(group.rule)) for group in self.groups]
+        return Prepared(self.optimizer, tuple(groups))
+
+    def for_program(self, backend: Backend) -> Prepared:
+        """Return the same as steps on a backend know it: see :meth:`Optimizer.structure`."""
+        if not backend.static_shapes:
+            return self
+        groups = [
+            replace(
+                group,
+                rule=group.rule.structure(),
+                own=None if group.own is None else group.own.structure(),
+            )
+            for group in self.groups
+        ]
+        return Prepared(self.optimizer.structure(), tuple(groups))
+
+    # Numbers.
+
+    @cached_property
+    def _rules(self) -> tuple[Optimizer, ...]:
+        """What has numbers: each group, and the whole if its numbers may have other names."""
+        rules = tuple(group.rule for group in self.groups)
+        has_own = any(group.own is not None for group in self.groups)
+        return (*rules, self.optimizer) if has_own else rules
+
+    @cached_property
+    def _number_names(self) -> list[tuple[str, ...]]:
+        """The names of the numbers of each."""
+        return [tuple(rule.structure().numbers(1)) for rule in self._rules]
+
+    def numbers(self, step: int) -> list[Numbers]:
+        """Return the numbers of each rule at a step, which counts from 1."""
+        return [Numbers(**rule.numbers(step)) for rule in self._rules]
+
+    def number_rows(self, steps: range) -> Rows:
+        """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
+        if len(steps) == 1:
+            return [tuple(n for rule in self._rules for n in rule.numbers(steps[0]).values())]
+        columns = [c for rule in self._rules for c in number_columns(rule, steps).values()]
+        return number_rows(columns, len(steps))
+
+    def numbers_from(self, row: Any) -> list[Numbers]:
+        """Return the numbers of each rule from a row of :meth:`number_rows`, or from an array of it."""
+        found, start = [], 0
+        for names in self._number_names:
+            found.append(Numbers(**{name: row[start + i] for i, name in enumerate(names)}))
+            start += len(names)
+        return found
+
+    # Arrays.
+
+    def init(self, params: Params) -> Params:
+        """Return the arrays of the state: zeros, and the parameters as the first average."""
+        flat = flatten(params)
+        return named_slots(
+            self.groups, params, lambda group, name, i: first_value(group, i, flat[name])
+        )
+
+    def transform_gradients(
+        self, grads: Mapping[str, Array], numbers: list[Numbers]
+    ) -> dict[str, Array]:
+        """Return the gradients that the rules are given, by dotted name, without those of no group."""
+        names = {name for group in self.groups for name in group.names}
+        moving = {name: g for name, g in grads.items() if name in names}
+        whole = numbers[0] if len(numbers) == len(self.groups) else numbers[-1]
+        found = self.optimizer.transform_gradients(moving, whole)
+        for group, h in zip(self.groups, numbers, strict=False):
+            if group.own is not None:
+                part = {name: found[name] for name in group.names}
+                found = found | group.own.transform_gradients(part, h)
+        return found
+
+    def apply(
+        self, params: Params, grads: Params, slots: Params, numbers: list[Numbers]
+    ) -> tuple[Params, Params]:
+        """Return the parameters and the state after a step."""
+        return self.apply_rules(
+            params, self.transform_gradients(flatten(grads), numbers), slots, numbers
+        )
+
+    def apply_rules(
+        self, params: Params, grads: Mapping[str, Array], slots: Params, numbers: list[Numbers]
+    ) -> tuple[Params, Params]:
+        """Return the parameters and the state after a step, one parameter after the other.
+
+        Args:
+            params: the parameters.
+            grads: the gradients as the rules are given them, by dotted name.
+            slots: the arrays of the state.
+            numbers: from ``numbers`` or ``numbers_from``.
+        """
+        flat, flat_slots = flatten(params), flatten(slots)
+        for group, h in zip(self.groups, numbers, strict=False):
+            for name in group.names:
+                p, keys = flat[name], [f"{place}.{name}" for place in group.state]
+                own = tuple(flat_slots[key] for key in keys)
+                flat[name], own = group.rule.rule(p, grads[name], own, h, namespace(p))
+                flat_slots.update(zip(keys, own, strict=True))
+        return unflatten(flat, params), unflatten(flat_slots, slots)
+
+    def averaged(self, params: Params, slots: Params) -> Params:
+        """Return the averages that are kept, and other parameters as they are."""
+        if not self.averages:
+            return params
+        flat, flat_slots = flatten(params), flatten(slots)
+        for group in self.groups:
+            if group.rule.averages:
+                average = {name: flat_slots[f"{group.state[-1]}.{name}"] for name in group.names}
+                flat |= average
+        return unflatten(flat, params)
+
+
+def first_value(group: Group, number: int, p: Array) -> Array:
+    """Return the first value of one of a rule's arrays for a parameter."""
+    xp = namespace(p)
+    if group.rule.averages and number == len(group.state) - 1:
+        return xp.asarray(p, copy=True)
+    return xp.zeros_like(p)
+
+
+def named_slots(groups: Collection[Group], params: Params, array: Any) -> Params:
+    """Return the arrays of the state, nested and named as in files.
+
+    Args:
+        groups: the groups.
+        params: the parameters.
+        array: ``array(group, name, number)`` returns one of the arrays of a parameter.
+    """
+    found: dict[str, dict[str, Array]] = {}
+    for group in groups:
+        for i, place in enumerate(group.state):
+            own = found.setdefault(place, {})
+            own.update({name: array(group, name, i) for name in group.names})
+    everything, slots = len(flatten(params)), Params()
+    for place, arrays in found.items():
+        *above, last = place.split(".")
+        branch = slots
+        for name in above:
+            branch = branch.setdefault(name, {})
+        branch[last] = unflatten(arrays, params) if len(arrays) == everything else arrays
+    return slots
