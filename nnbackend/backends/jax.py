@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy
 
-from nnbackend.backends.base import Backend, Pullback
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.portable import Sizes, check_count
+from nnbackend.backends.primitives import Pullback
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import arrays_in, map_arrays
@@ -79,7 +80,8 @@ class JAXBackend(Backend):
                 f"the device {device!r} is not usable: {error}"
             ) from error
 
-    def _owns(self, x: Any) -> bool:
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of JAX."""
         return isinstance(x, self._jax.Array)
 
     def unsupported_reason(self, precision: Precision) -> str:
@@ -103,7 +105,7 @@ class JAXBackend(Backend):
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers here; what is here already goes through unchanged."""
-        if self._owns(x) and not isinstance(x, self._jax.core.Tracer):
+        if self.owns(x) and not isinstance(x, self._jax.core.Tracer):
             same = x.dtype == (self.dtype if dtype is None else dtype)
             if same and x.device == self.device:
                 return x
@@ -121,7 +123,7 @@ class JAXBackend(Backend):
 
     def examined(self, x: Any) -> Array:
         """Return numbers from anywhere as the examiner's array."""
-        return self.examiner.asarray(numpy.asarray(x) if self._owns(x) else x)
+        return self.examiner.asarray(numpy.asarray(x) if self.owns(x) else x)
 
     @cached_property
     def examiner(self) -> Backend:
@@ -142,7 +144,7 @@ class JAXBackend(Backend):
 
     def host_view(self, x: Any) -> numpy.ndarray[Any, Any] | None:
         """Return numbers as a NumPy array; on the CPU it sees the memory of JAX's arrays."""
-        if not self._owns(x):
+        if not self.owns(x):
             return super().host_view(x)
         seen = all(device.platform == "cpu" for device in x.devices())
         view = numpy.asarray(x) if seen else None

@@ -108,7 +108,8 @@ class NumPyBackend(Backend):
             return "it has no bfloat16; torch and jax do, also on the CPU"
         return super().unsupported_reason(precision)
 
-    def _owns(self, x: Any) -> bool:
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is a NumPy array of real numbers."""
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
@@ -153,7 +154,7 @@ class NumPyBackend(Backend):
 
     def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
         """Return numbers as a NumPy array, unless they are on another library's device."""
-        return x if self._owns(x) else super().host_view(x)
+        return x if self.owns(x) else super().host_view(x)
 
     def take_rows(self, x: Array, rows: Array, out: Array | None = None) -> Array:
         """Return rows by number; with ``out`` in its memory: new memory costs as much as the rows."""

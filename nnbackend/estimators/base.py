@@ -41,7 +41,7 @@ from nnbackend.training.objective import Objective, objective_for
 __all__ = ["NeuralEstimator", "keep_arguments"]
 
 _STOCHASTIC = ("sgd", "adam")
-_TRANSIENT = ("_home", "_trainer")  # they do not go into a pickle
+_TRANSIENT = ("_home", "_trainer", "_trained_network")  # they do not go into a pickle
 
 
 class NeuralEstimator(PredictingEstimator):
@@ -92,6 +92,7 @@ class NeuralEstimator(PredictingEstimator):
     _optimizer: Any
     _optimizer_state: Any
     _trainer: Any
+    _trained_network: Network
     n_outputs_: int
     loss_: float
     best_loss_: Any
@@ -172,7 +173,7 @@ class NeuralEstimator(PredictingEstimator):
                 fit_by_lbfgs(self, objective, backend, params, samples)
             else:
                 fit_in_batches(self, objective, backend, params, samples, target, incremental)
-        if not all(map(home.all_finite, self._kept_arrays())):
+        if not all(map(home.backend("float32").all_finite, self._kept_arrays())):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."

@@ -66,7 +66,7 @@ def fit_in_batches(
     if rows is None and scipy.sparse.issparse(samples.x):
         rows = np.arange(len(samples))
     count = len(samples if rows is None else rows)
-    network = estimator._network_of(trainer.params)
+    network = estimator._trained_network
     earlier = vars(estimator).get("history_") if incremental else None
 
     def publish() -> None:
@@ -155,7 +155,7 @@ def _trainer_for(
     trainer = Trainer(objective, estimator._optimizer, backend, params, estimator._seed)
     if state is not None:
         trainer.restore_optimizer(state)
-    estimator._trainer = trainer
+    estimator._trainer, estimator._trained_network = trainer, estimator._network_of(params)
     return trainer
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnbackend import activations, losses, metrics, regularizers
 from nnbackend.activations import Identity
-from nnbackend.core.layer_tree import children, weights_with
+from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
 from nnbackend.layers.output import output_activation
@@ -104,14 +104,11 @@ def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
 
 def _check_hidden_activation(loss: Loss, layers: Layer) -> None:
     """Check that no activation which a loss contains or refuses ends layers where it must stay."""
-    activation, kept_by = output_activation(layers)
+    activation, where = output_activation(layers)
     name = activations.ACTIVATIONS.name_of(activation)
     contained = losses.absorbed_activation(loss)
-    if kept_by is None or name is None or name not in (contained, *losses.trait(loss, "refuses")):
+    if where is None or name is None or name not in (contained, *losses.trait(loss, "refuses")):
         return
-    where = f"inside {type(kept_by).__name__}"
-    if not any(True for _ in children(kept_by)):
-        where = f"followed by {type(kept_by).__name__}"
     takes = f"the numbers before a {contained}" if contained else "scores"
     raise ValueError(
         f"the loss {losses.LOSSES.name_of(loss)} takes {takes}, but the {name} at the end of the "
