@@ -26,6 +26,7 @@ from nnbackend.data import host_data
 from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples
 from nnbackend.data.targets import targets
+from nnbackend.estimators import files
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
 from nnbackend.estimators.lbfgs import fit_by_lbfgs
@@ -311,8 +312,6 @@ class NeuralEstimator(PredictingEstimator):
             TypeError: a parameter is neither plain data nor a description that is registered.
             OSError: the file cannot be written; an old one of that name is untouched then.
         """
-        from nnbackend.estimators import files
-
         return files.save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
