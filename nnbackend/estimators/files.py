@@ -14,17 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.tree import tree_map
 from nnbackend.errors import ModelFileError
-from nnbackend.estimators.base import NeuralEstimator
-from nnbackend.estimators.mlp import MLPClassifier, MLPRegressor
-from nnbackend.estimators.network import NetworkClassifier, NetworkRegressor
+from nnbackend.estimators.heads import ClassifierHead
 from nnbackend.layers import Dense, Sequential
 from nnbackend.network import load as load_network
 
-__all__ = ["load", "save"]
+__all__ = ["in_files", "load", "save"]
 
-_CLASSES = {
-    cls.__name__: cls for cls in (MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor)
-}
+_CLASSES: dict[str, Any] = {}  # by name; those that a file may name
 _NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
 _LEARNED = (
     "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "out_activation_", "loss_",
@@ -34,7 +30,13 @@ _LEARNED = (
 _KINDS = ("binary", "multiclass", "multilabel-indicator")
 
 
-def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
+def in_files(cls: type[Any]) -> type[Any]:
+    """Register a class of estimators, by a decorator, as one that files may hold."""
+    _CLASSES[cls.__name__] = cls
+    return cls
+
+
+def save(estimator: Any, path: str | os.PathLike[str]) -> Path:
     """Write an estimator; see :meth:`NeuralEstimator.save`."""
     check_is_fitted(estimator)
     name = type(estimator).__name__
@@ -62,7 +64,8 @@ def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
         }
     network = estimator.network_
     network.metadata = {"estimator": description}
-    return network.save(path)
+    saved: Path = network.save(path)
+    return saved
 
 
 def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = None) -> Any:
@@ -96,7 +99,7 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
             estimator.feature_names_in_ = np.array(
                 [str(text) for text in description["feature_names"]], dtype=object
             )
-        if issubclass(cls, MLPClassifier | NetworkClassifier):
+        if issubclass(cls, ClassifierHead):
             estimator._label_binarizer = _binarizer(description["classes"])
             estimator.classes_ = estimator._label_binarizer.classes_
             known = len(estimator.classes_)
@@ -128,6 +131,7 @@ def _take_network(estimator: Any, network: Any) -> None:
     estimator._layers = Sequential([*layers[:-1], Dense(outputs)])
     estimator._output_activation()  # refuses a name that is not one
     estimator._keep_params(tree_map(network.to_numpy, network.params))
+    estimator._layer_state = tree_map(network.to_numpy, network.state)
 
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:
