@@ -8,10 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
-import math
 import os
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,17 +20,14 @@ import numpy as np
 from nnbackend import data, losses, optimizers
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.choose import get_backend
-from nnbackend.callbacks.run import find as find_checkpoint
-from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core import random
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.tree import flatten, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape, State
-from nnbackend.data.adapter import BATCH_SIZE, DataAdapter, placement_for
+from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
-from nnbackend.data.samples import Samples
 from nnbackend.errors import nearest
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference import predictor as inference
@@ -44,9 +38,10 @@ from nnbackend.layers.mixed_precision import computed
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.optimizers import Optimizer
 from nnbackend.saving import model_file
-from nnbackend.training.loop import Loop, raise_divergence
+from nnbackend.training import fit as fitting
+from nnbackend.training.fit import FitOptions
 from nnbackend.training.objective import Objective, objective_for
 from nnbackend.training.trainer import Trainer
 
@@ -250,7 +245,7 @@ class Network:
         """
         self._params = self._raw = self._last = self._forward = self._evaluating = None
         self._state = {}
-        self._let_go()
+        self._release()
         self._closed = True
         gc.collect()  # what refers to itself in a circle would keep its arrays for now
         self.backend.free_memory()
@@ -262,8 +257,8 @@ class Network:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _let_go(self) -> None:
-        """Let go of what the network keeps beside its parameters."""
+    def _release(self) -> None:
+        """Drop the arrays that the network keeps beside its parameters."""
         self._trainer = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -372,7 +367,7 @@ class Network:
             rows = x.shape[0] if getattr(x, "shape", ()) else None
             x = bring = None  # let go of, with all that is in the calls below
             problem = explain_out_of_memory(
-                error, self.backend, "predict", rows=rows, batch_size=size, release=self._let_go
+                error, self.backend, "predict", rows=rows, batch_size=size, release=self._release
             )
             if problem is None:
                 raise
@@ -444,7 +439,6 @@ class Network:
 
     # Learning
 
-    @guarded("fit")
     def fit(
         self,
         x: Any,
@@ -525,76 +519,12 @@ class Network:
             ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
-        epochs = check_size("epochs", epochs)
-        if batch_size is not None:
-            batch_size = check_size("batch_size", batch_size)
-        accumulate = check_size("accumulate", accumulate)
-        if validation_data is not None and validation_split is not None:
-            raise ValueError("give validation_data or validation_split, not both")
-        watchers = resolve_callbacks(callbacks, verbose)
-        found = None if resume is None else find_checkpoint(resume, watchers)
-        with self.backend.scope(), self._unbuilt_if_refused():
-            chosen = optimizers.get(optimizer)
-            source = data.source_of(x, y, sample_weight)
-            arrays, whole = (x, y, sample_weight), isinstance(chosen, LBFGS)
-            placement = placement_for(arrays, self.backend, data_on, None if whole else batch_size)
-            objective = self._objective(loss, metrics, x if source is None else source, placement)
-            intake = self._intake(objective.loss)
-            validation: Samples | data.BatchStream | None = None
-            if validation_data is not None:
-                validation = intake.validation(validation_data, epochs, data_on)
-            samples: Samples | data.BatchStream
-            if source is None:
-                samples = intake.samples(x, y, sample_weight, placement=placement)
-            else:
-                seed = self.seed if shuffle else None
-                samples = intake.training_stream(source, batch_size, seed, epochs)
-            rows = None
-            if validation_split is not None:
-                asked = validation_split, self.seed, stratify, groups
-                rows, validation = intake.split(samples, y, *asked)
-            elif stratify or groups is not None:
-                raise ValueError(
-                    "stratify and groups belong to validation_split, which is not given"
-                )
-            if class_weight is not None:
-                samples = intake.weigh_by_class(samples, class_weight, rows)
-            fitted, measured = objective, None
-            if profile:
-                from nnbackend.inspection.profiling import profiled
-
-                fitted, measured = profiled(objective, self.backend)
-            steps = _steps_per_epoch(samples, rows, batch_size)
-            trainer = self._new_trainer(fitted, chosen, accumulate, steps)
-            loop = _loop_for(chosen)(
-                trainer,
-                samples,
-                rows,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                validation=validation,
-                callbacks=watchers,
-                publish=lambda: self._adopt(trainer),
-                network=self,
-                epochs=epochs,
-            )
-            if found is not None:
-                loop.check(found)
-        with self.backend.scope():
-            self._adopt(trainer)  # the arrays from before are let go
-            started = time.perf_counter()
-            history = loop.run(found)
-            if measured is not None:
-                measured.finish(time.perf_counter() - started)
-                history.profile = measured
-                if verbose != 0:
-                    _say(str(measured))
-            self._epochs = loop.epochs_of_network
-            # The trainer's vectors are several times the size of the parameters: let them go.
-            self._trainer, self._last = None, objective
-        if history.stopped is not None and history.stopped.startswith("interrupted"):
-            _say(f"training was {history.stopped}")
-        return history
+        options = FitOptions(
+            loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_split, stratify,
+            groups, sample_weight, class_weight, data_on, accumulate, metrics, callbacks, resume,
+            verbose, profile,
+        )  # fmt: skip
+        return fitting.fit(self, x, y, options)
 
     @guarded("partial_fit")
     def partial_fit(
@@ -625,35 +555,10 @@ class Network:
         Raises:
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
-        if batch_size is not None:
-            batch_size = check_size("batch_size", batch_size)
-        accumulate = check_size("accumulate", accumulate)
-        with self.backend.scope(), self._unbuilt_if_refused():
-            chosen = optimizers.get(optimizer)
-            objective = self._objective(loss, (), x)
-            samples = self._intake(objective.loss).samples(x, y, sample_weight)
-        with self.backend.scope():
-            trainer = self._trainer
-            rule = self._rule(chosen)
-            if trainer is None or (trainer.objective, trainer.optimizer) != (objective, rule):
-                trainer = self._new_trainer(objective, chosen)
-            elif self._state:
-                trainer.state = self._state  # which a training pass may have moved
-            trainer.accumulate = accumulate
-            before = trainer.snapshot()
-            try:
-                value = trainer.epoch(samples, min(batch_size or len(samples), len(samples)))[
-                    "loss"
-                ]
-                if not math.isfinite(value) or not trainer.finite():
-                    raise_divergence(trainer, before, 1, History())
-            except BaseException:  # Ctrl-C, too, leaves the network as it was
-                trainer.restore(before)
-                self._adopt(trainer)
-                self._trainer = None  # its running means may be no numbers any more
-                raise
-            self._adopt(trainer)
-        return value
+        return fitting.partial_fit(
+            self, x, y, self._trainer, loss=loss, optimizer=optimizer, batch_size=batch_size,
+            sample_weight=sample_weight, accumulate=accumulate,
+        )  # fmt: skip
 
     @guarded("evaluate")
     def evaluate(
@@ -698,7 +603,7 @@ class Network:
                 forward = inference.forward_pass(objective.layers, self.backend)
                 self._evaluating = objective.layers, forward
             forward = self._evaluating[1].with_state(self._state)
-            there, intake = (self.backend, forward), self._intake(objective.loss)
+            there, intake = (self.backend, forward), self._data_adapter(objective.loss)
             if source is not None:
                 with intake.stream(source).epoch(1) as parts:
                     return evaluation.evaluate_parts(objective, self.params, parts, *there)
@@ -866,7 +771,7 @@ class Network:
             self.build(tuple(x.shape[1:]))
         return x
 
-    def _intake(self, loss: Loss) -> DataAdapter:
+    def _data_adapter(self, loss: Loss) -> DataAdapter:
         """Return what brings data to the network, which is built."""
         return DataAdapter(self.backend, *self._shapes(), loss)
 
@@ -888,33 +793,8 @@ class Network:
             self._body = self.layers, *split_output_activation(self.layers)
         return objective_for(*self._body, self.params, self.output_shape or (), chosen, watched)
 
-    def _new_trainer(
-        self,
-        objective: Objective,
-        optimizer: Optimizer,
-        accumulate: int = 1,
-        steps_per_epoch: int | None = None,
-    ) -> Trainer:
-        if not flatten(self.params):
-            raise ValueError("the network has no parameters: there is nothing to train")
-        return Trainer(
-            objective,
-            self._rule(optimizer),
-            self.backend,
-            self.params,
-            self.seed,
-            self._steps,
-            accumulate,
-            steps_per_epoch,
-            state=self._state,
-        )
-
-    def _rule(self, optimizer: Optimizer) -> Optimizer:
-        """Return the optimizer, which leaves frozen parameters alone."""
-        return Frozen(optimizer, self._frozen) if self._frozen else optimizer
-
-    def _adopt(self, trainer: Trainer) -> None:
-        """Take over what a trainer learned."""
+    def _take_from(self, trainer: Trainer) -> None:
+        """Take parameters, state and progress from a trainer."""
         like = self.params
         self._params = unflatten(flatten(trainer.result), like)
         if self._state:
@@ -922,6 +802,11 @@ class Network:
         self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
+
+    def _finish_fit(self, epochs: int, objective: Objective) -> None:
+        """End a fit: the trainer's arrays, several times the size of the parameters, are not kept."""
+        self._epochs, self._last = epochs, objective
+        self._release()
 
 
 def load(
@@ -959,29 +844,6 @@ def load(
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
     network.restore(saved.input_shape, saved.params, saved.metadata, saved.state)
     return network.freeze(*saved.frozen) if saved.frozen else network
-
-
-def _loop_for(optimizer: Optimizer) -> type[Loop]:
-    """Return the loop that trains with an optimizer."""
-    if not isinstance(optimizer, LBFGS):
-        return Loop
-    from nnbackend.training.full_batch import FullBatchLoop
-
-    return FullBatchLoop
-
-
-def _steps_per_epoch(
-    samples: Samples | data.BatchStream, rows: Any, batch_size: int | None
-) -> int | None:
-    """Return how many steps an epoch has; None if a stream does not say."""
-    if not isinstance(samples, Samples):
-        return samples.steps
-    count = len(samples if rows is None else rows)
-    return math.ceil(count / min(batch_size or count, count))
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)
 
 
 def _names_differ(unknown: list[str], missing: list[str]) -> str:

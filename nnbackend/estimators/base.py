@@ -230,7 +230,7 @@ class NeuralEstimator(PredictingEstimator):
         if self.alpha:
             weights = tuple(path for path in paths(params) if path[-1] == "weight")
             penalty = PerRowL2(float(self.alpha), weights)
-        return replace(objective, row_penalty=penalty, count_rows=True)
+        return replace(objective, row_penalty=penalty, mean_by_rows=True)
 
     def _meaning(self) -> str | None:
         """Return what outputs mean to metrics, where the loss does not say."""

@@ -5,22 +5,27 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.tree import tree_map
 from nnbackend.errors import ModelFileError
-from nnbackend.estimators.heads import ClassifierHead
 from nnbackend.layers import Dense, Sequential
 from nnbackend.network import load as load_network
 
-__all__ = ["in_files", "load", "save"]
+if TYPE_CHECKING:
+    from nnbackend.estimators.base import NeuralEstimator
 
-_CLASSES: dict[str, Any] = {}  # by name; those that a file may name
+__all__ = ["load", "save", "saves"]
+
+E = TypeVar("E", bound="type[NeuralEstimator]")
+
+_CLASSES: dict[str, Any] = {}  # by name
 _NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
 _LEARNED = (
     "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "out_activation_", "loss_",
@@ -30,13 +35,13 @@ _LEARNED = (
 _KINDS = ("binary", "multiclass", "multilabel-indicator")
 
 
-def in_files(cls: type[Any]) -> type[Any]:
-    """Register a class of estimators, by a decorator, as one that files may hold."""
+def saves(cls: E) -> E:
+    """Let estimators of a class be saved and loaded; a decorator."""
     _CLASSES[cls.__name__] = cls
     return cls
 
 
-def save(estimator: Any, path: str | os.PathLike[str]) -> Path:
+def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
     """Write an estimator; see :meth:`NeuralEstimator.save`."""
     check_is_fitted(estimator)
     name = type(estimator).__name__
@@ -64,8 +69,7 @@ def save(estimator: Any, path: str | os.PathLike[str]) -> Path:
         }
     network = estimator.network_
     network.metadata = {"estimator": description}
-    saved: Path = network.save(path)
-    return saved
+    return network.save(path)
 
 
 def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = None) -> Any:
@@ -99,7 +103,7 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
             estimator.feature_names_in_ = np.array(
                 [str(text) for text in description["feature_names"]], dtype=object
             )
-        if issubclass(cls, ClassifierHead):
+        if is_classifier(estimator):
             estimator._label_binarizer = _binarizer(description["classes"])
             estimator.classes_ = estimator._label_binarizer.classes_
             known = len(estimator.classes_)

@@ -107,7 +107,7 @@ def observe(
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
             loss = network._last.loss
         objective = network._objective(loss, (), rows)
-        samples = network._intake(objective.loss).samples(x, y)
+        samples = network._data_adapter(objective.loss).samples(x, y)
         layers = computed(objective.layers, backend)
         passages, output, backward = run_observed(layers, network.params, samples.x, ctx)
         backward(objective.loss(output, samples.y)[1])
