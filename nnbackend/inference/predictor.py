@@ -9,7 +9,7 @@ from typing import Any
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
-from nnbackend.core.registry import is_built_in
+from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import computed
@@ -33,7 +33,7 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
         return forward
 
     # See training.training_step for what may be recorded.
-    if is_built_in(layers):
+    if is_pure(layers):
         return backend.recorded(forward_on)
     return Forward(backend.compile(forward_on(backend)))
 
