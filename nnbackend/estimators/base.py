@@ -23,9 +23,10 @@ from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
 from nnbackend.core.types import Layer, Params, State
-from nnbackend.data import host_data, validate
+from nnbackend.data import host_data
 from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples
+from nnbackend.data.targets import targets
 from nnbackend.estimators import files
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
@@ -249,7 +250,7 @@ class NeuralEstimator(PredictingEstimator):
             size = None if self.solver == "lbfgs" else size
             at = placement_for((X, target, weight), backend, self.data_on, size)
         target = self._network_target(target, loss)
-        y = validate.targets(target, at, loss, (self.n_outputs_,), X)
+        y = targets(target, at, loss, (self.n_outputs_,), X)
         if weight is not None:
             weight = at.asarray(weight)
         if sparse:
