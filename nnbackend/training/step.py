@@ -54,7 +54,7 @@ def make_step(
     with_output: bool,
     microbatches: Microbatches | None,
     row_penalty: regularizers.PerRowL2 | None,
-    counts_rows: bool,
+    mean_by_rows: bool,
     communicator: Communicator | None = None,
 ) -> Step:
     """Return the training step on a backend.
@@ -68,7 +68,7 @@ def make_step(
         with_output: whether the step returns the network's output, for metrics.
         microbatches: how a batch is divided; None: it is not.
         row_penalty: a penalty that is divided by the rows of a batch, its strength is in the carry.
-        counts_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
+        mean_by_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
         communicator: adds up over processes, each of which takes its part of a batch; None: there is
             one process.
     """
@@ -111,7 +111,7 @@ def make_step(
             carry = Carry(storage, new_state, data)
         elif state:
             overwrite(state, new_state, xp)
-        weight = None if counts_rows else total
+        weight = None if mean_by_rows else total
         return carry, StepResult(value, weight, output if with_output else None)
 
     return step
@@ -149,7 +149,7 @@ def scan_steps(
         bool(objective.metrics),
         microbatches,
         row_penalty,
-        objective.count_rows,
+        objective.mean_by_rows,
     )
     if communicator is not None:  # what it does can be neither recorded nor shared
         return backend.scan(lambda backend: make_step(backend, *description, communicator))
