@@ -53,7 +53,7 @@ def make_step(
     with_output: bool,
     microbatches: Microbatches | None,
     row_penalty: regularizers.PerRowL2 | None,
-    counts_rows: bool,
+    mean_by_rows: bool,
 ) -> Step:
     """Return the training step on a backend.
 
@@ -66,7 +66,7 @@ def make_step(
         with_output: whether the step returns the network's output, for metrics.
         microbatches: how a batch is divided; None: it is not.
         row_penalty: a penalty that is divided by the rows of a batch, its strength is in the carry.
-        counts_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
+        mean_by_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
     network: Any = computed(layers, backend)
@@ -99,7 +99,7 @@ def make_step(
             carry = Carry(storage, new_state, data)
         elif state:
             overwrite(state, new_state, xp)
-        weight = None if counts_rows else total
+        weight = None if mean_by_rows else total
         return carry, StepResult(value, weight, output if with_output else None)
 
     return step
@@ -135,7 +135,7 @@ def scan_steps(
         bool(objective.metrics),
         microbatches,
         row_penalty,
-        objective.count_rows,
+        objective.mean_by_rows,
     )
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
