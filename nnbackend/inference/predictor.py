@@ -33,7 +33,7 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
 
     # See training.training_step for what may be recorded.
     if is_built_in(layers):
-        return backend.recorded(forward_on)
+        return backend.compile_forward(forward_on(backend))
     return Forward(backend.compile(forward_on(backend)))
 
 

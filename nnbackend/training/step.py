@@ -71,12 +71,14 @@ def make_step(
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
     network: Any = computed(layers, backend)
-    ctx = Context(backend, training=True)  # one for all steps
+    # One for all steps, but not where threads share a program: they may trace it at the same time.
+    kept = None if backend.static_shapes else Context(backend, training=True)
 
     def step(carry: Carry, batch: Batch, scalars: Any, number: Any) -> tuple[Carry, StepResult]:
         storage, state, data = carry
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
+        ctx = kept or Context(backend, training=True)
         ctx.start_pass(number, state, batch.weight, key=data.key)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)
@@ -142,18 +144,18 @@ def scan_steps(
     pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
     layout = layout_for(backend, optimizer)
     if not (pure and layout.in_place):
-        return backend.scan(lambda backend: make_step(backend, *description))
+        return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
         storage, state, data = carry
         return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
 
-    return backend.scan(lambda backend: make_step(backend, *description), map_carry)
+    return backend.scan(make_step(backend, *description), map_carry)
 
 
 @cached_program
 def _compiled_steps(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(lambda backend: make_step(backend, *description))
+    return backend.scan(make_step(backend, *description))
 
 
 def run_data(backend: Backend, seed: int, objective: Objective) -> RunData:
