@@ -24,10 +24,12 @@ from nnbackend.core import random
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.layer_tree import init_state
-from nnbackend.core.tree import flatten, tree_map, unflatten
-from nnbackend.core.types import Array, Context, Layer, Params, Shape, State
+from nnbackend.core.shapes import Shapes, check_shapes, is_shape, map_shapes, row_shapes
+from nnbackend.core.tree import arrays_in, count_rows, flatten, map_arrays, tree_map, unflatten
+from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
+from nnbackend.data.input_spec import InputSpec, check_takes_several
 from nnbackend.errors import nearest
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference import predictor as inference
@@ -70,7 +72,8 @@ class Network:
         precision: what is computed in: ``"float64"``, ``"float32"``, ``"tf32"``, or mixed precision,
             ``"float16"`` or ``"bfloat16"``, whose parameters are float32; None: that of the dtype.
         seed: fixes initial weights, the order of batches and dropout masks, equally on all backends.
-        input_shape: of one row, ``(784,)``; None: it is taken from the first data.
+        input_shape: the shape of a row, ``(784,)``; of several inputs a tuple or a dictionary of shapes,
+            ``((784,), (3,))``; None: it is taken from the first data.
 
     Attributes:
         layers: the description, a :class:`~nnbackend.layers.Sequential`.
@@ -96,7 +99,7 @@ class Network:
         dtype: str | None = None,
         precision: str | None = None,
         seed: int = 0,
-        input_shape: int | Sequence[int] | None = None,
+        input_shape: int | Sequence[Any] | Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(layers, Sequential):
             layers = Sequential(layers if isinstance(layers, Sequence) else [layers])
@@ -105,8 +108,8 @@ class Network:
         self.seed = int(seed)
         self.backend = get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
-        self.input_shape: Shape | None = None
-        self.output_shape: Shape | None = None
+        self.input_shape: Shapes | None = None
+        self.output_shape: Shapes | None = None
         self._params: Params | None = None
         self._raw: Params | None = None
         self._state: State = {}
@@ -123,23 +126,23 @@ class Network:
             self.build(input_shape)
 
     @guarded("the parameters")
-    def build(self, input_shape: int | Sequence[int]) -> Network:
+    def build(self, input_shape: int | Sequence[Any] | Mapping[str, Any]) -> Network:
         """Make the initial parameters for rows of a shape; return the network.
 
         Raises:
             ValueError: the shape does not fit the layers, or the network is built for another one.
         """
         self._check_open()
-        sizes = input_shape if isinstance(input_shape, Iterable) else (input_shape,)
-        shape = tuple(check_size("input_shape", size) for size in sizes)
+        shape = check_shapes("input_shape", input_shape)
         if self._params is not None:
             if shape != self.input_shape:
                 raise ValueError(
                     f"the network is built for rows of shape {self.input_shape} already"
                 )
             return self
+        check_takes_several(self.layers, shape)
         params, output_shape = self.layers.init(shape, random.Generator.of(self.seed))
-        self.input_shape, self.output_shape = shape, tuple(output_shape)
+        self.input_shape, self.output_shape = shape, map_shapes(tuple, output_shape)
         with self.backend.scope():
             self._state = tree_map(self.backend.asarray, init_state(self.layers, shape))
             self._params = tree_map(self.backend.asarray, params)
@@ -316,12 +319,16 @@ class Network:
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
             with backend.scope():
-                dy = backend.asarray(dy)
-                if tuple(dy.shape) != tuple(y.shape):
-                    raise ValueError(
-                        f"dy must have the output's shape {tuple(y.shape)}, got {tuple(dy.shape)}"
-                    )
+                dy = map_arrays(_gradient, data.arrange(dy, row_shapes(y), "dy"), y)
                 return layers_backward(dy, input_grad=input_grad)
+
+        def _gradient(dy: Any, y: Array) -> Array:
+            dy = backend.asarray(dy)
+            if tuple(dy.shape) != tuple(y.shape):
+                raise ValueError(
+                    f"dy must have the output's shape {tuple(y.shape)}, got {tuple(dy.shape)}"
+                )
+            return dy
 
         return y, backward
 
@@ -375,17 +382,21 @@ class Network:
 
     def _stays_on_host(self, x: Any, size: int) -> bool:
         """Return whether rows are to come to the device in parts, for it has no room for all of them."""
-        if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[0] <= size:
+        given = list(arrays_in(x)) if data.is_tree(x) else [x]
+        if not all(isinstance(a, np.ndarray) and a.ndim > 0 and len(a) > size for a in given):
             return False
-        return not isinstance(x, np.memmap) and not data.fits_in_memory(self.backend, (x,))
+        if any(isinstance(a, np.memmap) for a in given):
+            return len(given) > 1
+        return not data.fits_in_memory(self.backend, (x,))
 
     def _predicted_in_parts(self, forward: Forward, x: Any, size: int, on_host: bool) -> Array:
         """Return the output for rows that come in parts, and may leave so."""
         backend = self.backend
         if isinstance(x, np.memmap) or self._stays_on_host(x, size):
-            data.check_rows(x.shape, self.input_shape)
+            shapes = data.check_row_shapes(x, self._inputs)
             if self._params is None:
-                self.build(x.shape[1:])
+                self.build(shapes)
+            x = data.arrange(x, self.input_shape)
             check = partial(self._checked, data.host_backend(backend))
             forward = forward.with_state(self._state)
             outputs = data.outputs_of(x, forward, self.params, backend, size, check)
@@ -394,14 +405,15 @@ class Network:
             forward = forward.with_state(self._state)
             outputs = inference.outputs_of(forward, self.params, x, backend, size)
         if on_host:
-            return np.concatenate([backend.to_numpy(y) for y in outputs])
-        return backend.joined(outputs, int(x.shape[0]))
+            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
+            return map_arrays(lambda *same: np.concatenate(same), *parts)
+        return inference.join_rows(backend, outputs, count_rows(x))
 
-    def _checked(self, home: Backend, rows: np.ndarray[Any, Any], first: int) -> Array:
+    def _checked(self, home: Backend, rows: Arrays, first: int) -> Array:
         """Return rows on the host, checked; ``first`` is the number of the first."""
         # What has been read of a file does not change any more, nor fail.
-        rows = np.array(rows) if isinstance(rows, np.memmap) else rows
-        return data.inputs(rows, home, self.input_shape, first=first)
+        rows = map_arrays(lambda a: np.array(a) if isinstance(a, np.memmap) else a, rows)
+        return data.inputs(rows, home, self._inputs, first=first)
 
     def _read_in_parts(self, x: Any, size: int) -> bool:
         """Return whether rows are brought to the backend as they are needed, and not all at once.
@@ -416,7 +428,10 @@ class Network:
         mapped = isinstance(x, np.memmap) and x.ndim > 0 and len(x) > size
         if not mapped and self.backend.name != "numpy":
             return False
-        data.check_rows(x.shape, self.input_shape)
+        spec = self._inputs
+        if spec.takes != "numbers":
+            return False
+        data.check_row_shapes(x, spec)
         return True
 
     def _part(self, x: np.ndarray[Any, Any], part: np.ndarray[Any, Any], first: int) -> Array:
@@ -427,7 +442,7 @@ class Network:
                 those of the part.
         """
         if isinstance(x, np.memmap):
-            return data.inputs(np.array(part), self.backend, self.input_shape, first=first)
+            return data.inputs(np.array(part), self.backend, self._inputs, first=first)
         rows = self.backend.asarray(part)
         if not np.isfinite(rows).all():  # on one core: threads would wait for each other once more
             self._rows(x)  # which counts all that are not
@@ -693,7 +708,7 @@ class Network:
     @guarded("the parameters")
     def restore(
         self,
-        input_shape: Shape,
+        input_shape: Shapes,
         params: Params,
         metadata: Mapping[str, Any],
         state: State | None = None,
@@ -701,13 +716,13 @@ class Network:
         """Set shape, parameters (copied), metadata and state of a network without them; return it.
 
         Args:
-            input_shape: the shape of one row.
+            input_shape: the shape of one row, or a tree of shapes.
             params: the parameters, nested.
             metadata: plain data.
             state: the state of the layers, nested; None: the initial one.
         """
         _, output_shape = self.layers.init(input_shape, random.ShapeGenerator((0, 0)))
-        self.input_shape, self.output_shape = input_shape, output_shape
+        self.input_shape, self.output_shape = input_shape, map_shapes(tuple, output_shape)
         self.metadata = copy.deepcopy(dict(metadata))
         with self.backend.scope():
             state = init_state(self.layers, input_shape) if state is None else state
@@ -748,10 +763,6 @@ class Network:
 
     # Inside
 
-    def _shapes(self) -> tuple[Shape, Shape]:
-        """Return the shapes of a row of input and of output."""
-        return self.input_shape or (), self.output_shape or ()
-
     @contextlib.contextmanager
     def _unbuilt_if_refused(self) -> Iterator[None]:
         """Let data that are refused leave no trace: not even the shape they would have fixed."""
@@ -766,14 +777,19 @@ class Network:
 
     def _rows(self, x: Any, name: str = "X", placement: Backend | None = None) -> Array:
         """Return data on the backend, or on the ``placement``; build the network from it if need be."""
-        x = data.inputs(x, placement or self.backend, self.input_shape, name)
+        x = data.inputs(x, placement or self.backend, self._inputs, name)
         if self._params is None:
-            self.build(tuple(x.shape[1:]))
+            self.build(row_shapes(x))
         return x
+
+    @property
+    def _inputs(self) -> InputSpec:
+        """What the network takes as inputs."""
+        return InputSpec.of(self.layers, self.input_shape, self.backend)
 
     def _data_adapter(self, loss: Loss) -> DataAdapter:
         """Return what brings data to the network, which is built."""
-        return DataAdapter(self.backend, *self._shapes(), loss)
+        return DataAdapter(self.backend, self._inputs, self.output_shape or (), loss)
 
     def _objective(
         self,
@@ -791,7 +807,9 @@ class Network:
                 self._rows(x, placement=placement)
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
-        return objective_for(*self._body, self.params, self.output_shape or (), chosen, watched)
+        outputs = self.output_shape or ()
+        shape = outputs if is_shape(outputs) else ()
+        return objective_for(*self._body, self.params, shape, chosen, watched)
 
     def _take_from(self, trainer: Trainer) -> None:
         """Take parameters, state and progress from a trainer."""

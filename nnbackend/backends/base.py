@@ -185,7 +185,7 @@ class Backend(DeviceInfo, Primitives):
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
     def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
-        """Return a forward pass that does nothing but compute, compiled or recorded where that is faster.
+        """Return a pass that does nothing but compute, compiled or recorded where that is faster.
 
         Args:
             forward: ``forward(params, x, state) -> y``.
@@ -201,11 +201,11 @@ class Backend(DeviceInfo, Primitives):
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
-        It is ``run(carry, rows, size, scalars, numbers) -> (carry, losses, weights, outputs)``. ``rows``
-        is a :class:`~nnbackend.core.types.Batch` that is cut into batches of ``size``; if it is one batch
-        only, all steps take it. ``scalars`` and ``numbers`` have an entry for each step, and so have
-        ``losses`` and ``weights`` (None without weights), which are for :meth:`fetch`. The outputs of all
-        rows are concatenated.
+        ``run(carry, rows, size, scalars, numbers) -> (carry, losses, weights, outputs)``:
+        ``rows`` is a :class:`~nnbackend.core.types.Batch`, cut into batches of ``size``; one batch
+        alone is taken by all steps. ``scalars`` and ``numbers`` have an entry for each step, and so have
+        ``losses`` and ``weights`` (None without weights), which are for :meth:`fetch`. The outputs of
+        all rows are concatenated.
 
         Args:
             step: the step. Here it runs in a loop; a compiler can make one program of all steps.

@@ -22,9 +22,11 @@ from nnbackend.backends.choose import BACKENDS
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
 from nnbackend.core.types import Layer, Params
-from nnbackend.data import host_data, validate
+from nnbackend.data import host_data
 from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples
+from nnbackend.data.targets import targets
+from nnbackend.estimators import files
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
 from nnbackend.estimators.lbfgs import fit_by_lbfgs
@@ -245,7 +247,7 @@ class NeuralEstimator(PredictingEstimator):
             size = None if self.solver == "lbfgs" else size
             at = placement_for((X, target, weight), backend, self.data_on, size)
         target = self._network_target(target, loss)
-        y = validate.targets(target, at, loss, (self.n_outputs_,), X)
+        y = targets(target, at, loss, (self.n_outputs_,), X)
         if weight is not None:
             weight = at.asarray(weight)
         if sparse:
@@ -310,8 +312,6 @@ class NeuralEstimator(PredictingEstimator):
             TypeError: a parameter is neither plain data nor a description that is registered.
             OSError: the file cannot be written; an old one of that name is untouched then.
         """
-        from nnbackend.estimators import files
-
         return files.save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:

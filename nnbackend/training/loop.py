@@ -13,7 +13,7 @@ import numpy as np
 from nnbackend.callbacks import Callback, Run
 from nnbackend.core import random
 from nnbackend.core.history import History
-from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.tree import arrays_in, flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
@@ -307,7 +307,7 @@ class Loop:
             "batch_size": self._size,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "data (a checksum)": data_checksum((some.x, some.y, some.weight), home.to_numpy),
+            "data (a checksum)": data_checksum([*arrays_in(some.arrays[:3])], home.to_numpy),
         }
 
 

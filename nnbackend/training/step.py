@@ -15,7 +15,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
-from nnbackend.core.registry import is_built_in
+from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import at, count_rows, paths, tree_map
 from nnbackend.core.types import (
     Array,
@@ -31,7 +31,6 @@ from nnbackend.core.types import (
 )
 from nnbackend.layers.mixed_precision import computed
 from nnbackend.losses import Loss
-from nnbackend.optimizers.base import is_own
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import (
     Microbatches,
@@ -140,10 +139,9 @@ def scan_steps(
     )
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
-    # What users wrote may do more than compute: print, count. Only what is known to compute is recorded.
-    pure = is_own(optimizer) and is_built_in(layers) and is_built_in(loss)
     layout = layout_for(backend, optimizer)
-    if not (pure and layout.in_place):
+    # What does more than compute (prints, counts) must run in every step: it is not recorded.
+    if not (layout.in_place and is_pure(description)):
         return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from nnbackend.backends.base import Backend, Forward
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import STATELESS, Batch, Params, State, StepResult
-from nnbackend.data.samples import Gather, Samples, row_copier
+from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
 from nnbackend.inference.predictor import forward_pass
@@ -85,7 +86,7 @@ class Trainer(TrainingState):
         Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
         layers make them.
         """
-        again, copying = self.backend.gatherer, row_copier(self.backend)
+        again, copying = partial(row_gatherer, self.backend), row_copier(self.backend)
         if not self.objective.metrics:
             return [again() for _ in range(4)]
         return [again() if is_built_in(self._layers) else copying, copying, copying, copying]
