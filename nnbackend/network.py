@@ -315,7 +315,8 @@ class Network:
             ctx = Context(backend, training, key, step or 0, self._state)
             y, layers_backward = computed(self.layers, backend).forward(self.params, x, ctx)
             if training and self._state:
-                self._state = ctx.new_state()
+                # Sums of NumPy arrays without axes are no arrays.
+                self._state = tree_map(backend.asarray, ctx.new_state())
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
             with backend.scope():

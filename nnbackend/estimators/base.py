@@ -19,9 +19,10 @@ from nnbackend import metrics
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import BACKENDS
+from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
-from nnbackend.core.types import Layer, Params
+from nnbackend.core.types import Layer, Params, State
 from nnbackend.data import host_data
 from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples
@@ -189,6 +190,8 @@ class NeuralEstimator(PredictingEstimator):
         self.t_ = 0
         self._seed = self._draw_seed()
         self._keep_params(tree_map(self._home.from_host, params))
+        state = init_state(self._layers, self._input_shape(features))
+        self._layer_state = tree_map(lambda a: self._home.from_host(a.astype(dtype)), state)
         if self.solver != "lbfgs":
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
@@ -228,7 +231,7 @@ class NeuralEstimator(PredictingEstimator):
         if self.alpha:
             weights = tuple(path for path in paths(params) if path[-1] == "weight")
             penalty = PerRowL2(float(self.alpha), weights)
-        return replace(objective, row_penalty=penalty, count_rows=True)
+        return replace(objective, row_penalty=penalty, mean_by_rows=True)
 
     def _meaning(self) -> str | None:
         """Return what outputs mean to metrics, where the loss does not say."""
@@ -272,9 +275,10 @@ class NeuralEstimator(PredictingEstimator):
             samples = samples.take(np.arange(len(target)), backend)
         return samples
 
-    def _publish(self, params: Params, backend: Backend) -> None:
-        """Make what was learned the public attributes."""
+    def _publish(self, params: Params, state: State, backend: Backend) -> None:
+        """Make what was learned the estimator's own: the parameters, and the state of the layers."""
         self._keep_params(tree_map(lambda leaf: self._home.bring(leaf, backend), params))
+        self._layer_state = tree_map(lambda leaf: self._home.bring(leaf, backend), state)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
@@ -297,7 +301,8 @@ class NeuralEstimator(PredictingEstimator):
         layers = self._ending_in(self._output_activation())
         network = Network(layers, backend=backend, seed=self._seed)
         with backend.scope():
-            return network.restore(self._input_shape(self.n_features_in_), params, {})
+            shape = self._input_shape(self.n_features_in_)
+            return network.restore(shape, params, {}, self._layer_state)
 
     def save(self, path: str | os.PathLike[str]) -> FilePath:
         """Write the fitted estimator to one file, without pickle.
@@ -324,7 +329,7 @@ class NeuralEstimator(PredictingEstimator):
         home = self._result_home()
         if home is not HOST:
             backend = home.backend("float32")
-            for name in self._array_attributes:
+            for name in (*self._array_attributes, "_layer_state"):
                 state[name] = on_host(state.get(name), backend)
         if "_session" in state:
             state["_session"] = []
