@@ -8,10 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
-import math
 import os
-import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,17 +20,16 @@ import numpy as np
 from nnbackend import data, losses, optimizers
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.choose import get_backend
-from nnbackend.callbacks.run import find as find_checkpoint
-from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core import random
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.layer_tree import init_state
-from nnbackend.core.tree import flatten, tree_map, unflatten
-from nnbackend.core.types import Array, Context, Layer, Params, Shape, State
-from nnbackend.data.adapter import BATCH_SIZE, DataAdapter, placement_for
+from nnbackend.core.shapes import Shapes, check_shapes, is_shape, map_shapes, row_shapes
+from nnbackend.core.tree import arrays_in, count_rows, flatten, map_arrays, tree_map, unflatten
+from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
+from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
-from nnbackend.data.samples import Samples
+from nnbackend.data.input_spec import InputSpec, check_takes_several
 from nnbackend.errors import nearest
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference import predictor as inference
@@ -44,9 +40,10 @@ from nnbackend.layers.mixed_precision import computed
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
-from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.optimizers import Optimizer
 from nnbackend.saving import model_file
-from nnbackend.training.loop import Loop, raise_divergence
+from nnbackend.training import fit as fitting
+from nnbackend.training.fit import FitOptions
 from nnbackend.training.objective import Objective, objective_for
 from nnbackend.training.trainer import Trainer
 
@@ -75,7 +72,8 @@ class Network:
         precision: what is computed in: ``"float64"``, ``"float32"``, ``"tf32"``, or mixed precision,
             ``"float16"`` or ``"bfloat16"``, whose parameters are float32; None: that of the dtype.
         seed: fixes initial weights, the order of batches and dropout masks, equally on all backends.
-        input_shape: of one row, ``(784,)``; None: it is taken from the first data.
+        input_shape: the shape of a row, ``(784,)``; of several inputs a tuple or a dictionary of shapes,
+            ``((784,), (3,))``; None: it is taken from the first data.
 
     Attributes:
         layers: the description, a :class:`~nnbackend.layers.Sequential`.
@@ -101,7 +99,7 @@ class Network:
         dtype: str | None = None,
         precision: str | None = None,
         seed: int = 0,
-        input_shape: int | Sequence[int] | None = None,
+        input_shape: int | Sequence[Any] | Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(layers, Sequential):
             layers = Sequential(layers if isinstance(layers, Sequence) else [layers])
@@ -110,8 +108,8 @@ class Network:
         self.seed = int(seed)
         self.backend = get_backend(backend, device, dtype, precision)
         self.metadata: dict[str, Any] = {}
-        self.input_shape: Shape | None = None
-        self.output_shape: Shape | None = None
+        self.input_shape: Shapes | None = None
+        self.output_shape: Shapes | None = None
         self._params: Params | None = None
         self._raw: Params | None = None
         self._state: State = {}
@@ -128,23 +126,23 @@ class Network:
             self.build(input_shape)
 
     @guarded("the parameters")
-    def build(self, input_shape: int | Sequence[int]) -> Network:
+    def build(self, input_shape: int | Sequence[Any] | Mapping[str, Any]) -> Network:
         """Make the initial parameters for rows of a shape; return the network.
 
         Raises:
             ValueError: the shape does not fit the layers, or the network is built for another one.
         """
         self._check_open()
-        sizes = input_shape if isinstance(input_shape, Iterable) else (input_shape,)
-        shape = tuple(check_size("input_shape", size) for size in sizes)
+        shape = check_shapes("input_shape", input_shape)
         if self._params is not None:
             if shape != self.input_shape:
                 raise ValueError(
                     f"the network is built for rows of shape {self.input_shape} already"
                 )
             return self
+        check_takes_several(self.layers, shape)
         params, output_shape = self.layers.init(shape, random.Generator.of(self.seed))
-        self.input_shape, self.output_shape = shape, tuple(output_shape)
+        self.input_shape, self.output_shape = shape, map_shapes(tuple, output_shape)
         with self.backend.scope():
             self._state = tree_map(self.backend.asarray, init_state(self.layers, shape))
             self._params = tree_map(self.backend.asarray, params)
@@ -250,7 +248,7 @@ class Network:
         """
         self._params = self._raw = self._last = self._forward = self._evaluating = None
         self._state = {}
-        self._let_go()
+        self._release()
         self._closed = True
         gc.collect()  # what refers to itself in a circle would keep its arrays for now
         self.backend.free_memory()
@@ -262,8 +260,8 @@ class Network:
     def __exit__(self, *raised: object) -> None:
         self.close()
 
-    def _let_go(self) -> None:
-        """Let go of what the network keeps beside its parameters."""
+    def _release(self) -> None:
+        """Drop the arrays that the network keeps beside its parameters."""
         self._trainer = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -317,16 +315,21 @@ class Network:
             ctx = Context(backend, training, key, step or 0, self._state)
             y, layers_backward = computed(self.layers, backend).forward(self.params, x, ctx)
             if training and self._state:
-                self._state = ctx.new_state()
+                # Sums of NumPy arrays without axes are no arrays.
+                self._state = tree_map(backend.asarray, ctx.new_state())
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
             with backend.scope():
-                dy = backend.asarray(dy)
-                if tuple(dy.shape) != tuple(y.shape):
-                    raise ValueError(
-                        f"dy must have the output's shape {tuple(y.shape)}, got {tuple(dy.shape)}"
-                    )
+                dy = map_arrays(_gradient, data.arrange(dy, row_shapes(y), "dy"), y)
                 return layers_backward(dy, input_grad=input_grad)
+
+        def _gradient(dy: Any, y: Array) -> Array:
+            dy = backend.asarray(dy)
+            if tuple(dy.shape) != tuple(y.shape):
+                raise ValueError(
+                    f"dy must have the output's shape {tuple(y.shape)}, got {tuple(dy.shape)}"
+                )
+            return dy
 
         return y, backward
 
@@ -372,7 +375,7 @@ class Network:
             rows = x.shape[0] if getattr(x, "shape", ()) else None
             x = bring = None  # let go of, with all that is in the calls below
             problem = explain_out_of_memory(
-                error, self.backend, "predict", rows=rows, batch_size=size, release=self._let_go
+                error, self.backend, "predict", rows=rows, batch_size=size, release=self._release
             )
             if problem is None:
                 raise
@@ -380,17 +383,21 @@ class Network:
 
     def _stays_on_host(self, x: Any, size: int) -> bool:
         """Return whether rows are to come to the device in parts, for it has no room for all of them."""
-        if not isinstance(x, np.ndarray) or x.ndim < 2 or x.shape[0] <= size:
+        given = list(arrays_in(x)) if data.is_tree(x) else [x]
+        if not all(isinstance(a, np.ndarray) and a.ndim > 0 and len(a) > size for a in given):
             return False
-        return not isinstance(x, np.memmap) and not data.fits_in_memory(self.backend, (x,))
+        if any(isinstance(a, np.memmap) for a in given):
+            return len(given) > 1
+        return not data.fits_in_memory(self.backend, (x,))
 
     def _predicted_in_parts(self, forward: Forward, x: Any, size: int, on_host: bool) -> Array:
         """Return the output for rows that come in parts, and may leave so."""
         backend = self.backend
         if isinstance(x, np.memmap) or self._stays_on_host(x, size):
-            data.check_rows(x.shape, self.input_shape)
+            shapes = data.check_row_shapes(x, self._inputs)
             if self._params is None:
-                self.build(x.shape[1:])
+                self.build(shapes)
+            x = data.arrange(x, self.input_shape)
             check = partial(self._checked, data.host_backend(backend))
             forward = forward.with_state(self._state)
             outputs = data.outputs_of(x, forward, self.params, backend, size, check)
@@ -399,14 +406,15 @@ class Network:
             forward = forward.with_state(self._state)
             outputs = inference.outputs_of(forward, self.params, x, backend, size)
         if on_host:
-            return np.concatenate([backend.to_numpy(y) for y in outputs])
-        return backend.joined(outputs, int(x.shape[0]))
+            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
+            return map_arrays(lambda *same: np.concatenate(same), *parts)
+        return inference.join_rows(backend, outputs, count_rows(x))
 
-    def _checked(self, home: Backend, rows: np.ndarray[Any, Any], first: int) -> Array:
+    def _checked(self, home: Backend, rows: Arrays, first: int) -> Array:
         """Return rows on the host, checked; ``first`` is the number of the first."""
         # What has been read of a file does not change any more, nor fail.
-        rows = np.array(rows) if isinstance(rows, np.memmap) else rows
-        return data.inputs(rows, home, self.input_shape, first=first)
+        rows = map_arrays(lambda a: np.array(a) if isinstance(a, np.memmap) else a, rows)
+        return data.inputs(rows, home, self._inputs, first=first)
 
     def _read_in_parts(self, x: Any, size: int) -> bool:
         """Return whether rows are brought to the backend as they are needed, and not all at once.
@@ -421,7 +429,10 @@ class Network:
         mapped = isinstance(x, np.memmap) and x.ndim > 0 and len(x) > size
         if not mapped and self.backend.name != "numpy":
             return False
-        data.check_rows(x.shape, self.input_shape)
+        spec = self._inputs
+        if spec.takes != "numbers":
+            return False
+        data.check_row_shapes(x, spec)
         return True
 
     def _part(self, x: np.ndarray[Any, Any], part: np.ndarray[Any, Any], first: int) -> Array:
@@ -432,7 +443,7 @@ class Network:
                 those of the part.
         """
         if isinstance(x, np.memmap):
-            return data.inputs(np.array(part), self.backend, self.input_shape, first=first)
+            return data.inputs(np.array(part), self.backend, self._inputs, first=first)
         rows = self.backend.asarray(part)
         if not np.isfinite(rows).all():  # on one core: threads would wait for each other once more
             self._rows(x)  # which counts all that are not
@@ -444,7 +455,6 @@ class Network:
 
     # Learning
 
-    @guarded("fit")
     def fit(
         self,
         x: Any,
@@ -525,76 +535,12 @@ class Network:
             ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
-        epochs = check_size("epochs", epochs)
-        if batch_size is not None:
-            batch_size = check_size("batch_size", batch_size)
-        accumulate = check_size("accumulate", accumulate)
-        if validation_data is not None and validation_split is not None:
-            raise ValueError("give validation_data or validation_split, not both")
-        watchers = resolve_callbacks(callbacks, verbose)
-        found = None if resume is None else find_checkpoint(resume, watchers)
-        with self.backend.scope(), self._unbuilt_if_refused():
-            chosen = optimizers.get(optimizer)
-            source = data.source_of(x, y, sample_weight)
-            arrays, whole = (x, y, sample_weight), isinstance(chosen, LBFGS)
-            placement = placement_for(arrays, self.backend, data_on, None if whole else batch_size)
-            objective = self._objective(loss, metrics, x if source is None else source, placement)
-            intake = self._intake(objective.loss)
-            validation: Samples | data.BatchStream | None = None
-            if validation_data is not None:
-                validation = intake.validation(validation_data, epochs, data_on)
-            samples: Samples | data.BatchStream
-            if source is None:
-                samples = intake.samples(x, y, sample_weight, placement=placement)
-            else:
-                seed = self.seed if shuffle else None
-                samples = intake.training_stream(source, batch_size, seed, epochs)
-            rows = None
-            if validation_split is not None:
-                asked = validation_split, self.seed, stratify, groups
-                rows, validation = intake.split(samples, y, *asked)
-            elif stratify or groups is not None:
-                raise ValueError(
-                    "stratify and groups belong to validation_split, which is not given"
-                )
-            if class_weight is not None:
-                samples = intake.weigh_by_class(samples, class_weight, rows)
-            fitted, measured = objective, None
-            if profile:
-                from nnbackend.inspection.profiling import profiled
-
-                fitted, measured = profiled(objective, self.backend)
-            steps = _steps_per_epoch(samples, rows, batch_size)
-            trainer = self._new_trainer(fitted, chosen, accumulate, steps)
-            loop = _loop_for(chosen)(
-                trainer,
-                samples,
-                rows,
-                batch_size=batch_size,
-                shuffle=shuffle,
-                validation=validation,
-                callbacks=watchers,
-                publish=lambda: self._adopt(trainer),
-                network=self,
-                epochs=epochs,
-            )
-            if found is not None:
-                loop.check(found)
-        with self.backend.scope():
-            self._adopt(trainer)  # the arrays from before are let go
-            started = time.perf_counter()
-            history = loop.run(found)
-            if measured is not None:
-                measured.finish(time.perf_counter() - started)
-                history.profile = measured
-                if verbose != 0:
-                    _say(str(measured))
-            self._epochs = loop.epochs_of_network
-            # The trainer's vectors are several times the size of the parameters: let them go.
-            self._trainer, self._last = None, objective
-        if history.stopped is not None and history.stopped.startswith("interrupted"):
-            _say(f"training was {history.stopped}")
-        return history
+        options = FitOptions(
+            loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_split, stratify,
+            groups, sample_weight, class_weight, data_on, accumulate, metrics, callbacks, resume,
+            verbose, profile,
+        )  # fmt: skip
+        return fitting.fit(self, x, y, options)
 
     @guarded("partial_fit")
     def partial_fit(
@@ -625,35 +571,10 @@ class Network:
         Raises:
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
-        if batch_size is not None:
-            batch_size = check_size("batch_size", batch_size)
-        accumulate = check_size("accumulate", accumulate)
-        with self.backend.scope(), self._unbuilt_if_refused():
-            chosen = optimizers.get(optimizer)
-            objective = self._objective(loss, (), x)
-            samples = self._intake(objective.loss).samples(x, y, sample_weight)
-        with self.backend.scope():
-            trainer = self._trainer
-            rule = self._rule(chosen)
-            if trainer is None or (trainer.objective, trainer.optimizer) != (objective, rule):
-                trainer = self._new_trainer(objective, chosen)
-            elif self._state:
-                trainer.state = self._state  # which a training pass may have moved
-            trainer.accumulate = accumulate
-            before = trainer.snapshot()
-            try:
-                value = trainer.epoch(samples, min(batch_size or len(samples), len(samples)))[
-                    "loss"
-                ]
-                if not math.isfinite(value) or not trainer.finite():
-                    raise_divergence(trainer, before, 1, History())
-            except BaseException:  # Ctrl-C, too, leaves the network as it was
-                trainer.restore(before)
-                self._adopt(trainer)
-                self._trainer = None  # its running means may be no numbers any more
-                raise
-            self._adopt(trainer)
-        return value
+        return fitting.partial_fit(
+            self, x, y, self._trainer, loss=loss, optimizer=optimizer, batch_size=batch_size,
+            sample_weight=sample_weight, accumulate=accumulate,
+        )  # fmt: skip
 
     @guarded("evaluate")
     def evaluate(
@@ -698,7 +619,7 @@ class Network:
                 forward = inference.forward_pass(objective.layers, self.backend)
                 self._evaluating = objective.layers, forward
             forward = self._evaluating[1].with_state(self._state)
-            there, intake = (self.backend, forward), self._intake(objective.loss)
+            there, intake = (self.backend, forward), self._data_adapter(objective.loss)
             if source is not None:
                 with intake.stream(source).epoch(1) as parts:
                     return evaluation.evaluate_parts(objective, self.params, parts, *there)
@@ -788,7 +709,7 @@ class Network:
     @guarded("the parameters")
     def restore(
         self,
-        input_shape: Shape,
+        input_shape: Shapes,
         params: Params,
         metadata: Mapping[str, Any],
         state: State | None = None,
@@ -796,13 +717,13 @@ class Network:
         """Set shape, parameters (copied), metadata and state of a network without them; return it.
 
         Args:
-            input_shape: the shape of one row.
+            input_shape: the shape of one row, or a tree of shapes.
             params: the parameters, nested.
             metadata: plain data.
             state: the state of the layers, nested; None: the initial one.
         """
         _, output_shape = self.layers.init(input_shape, random.ShapeGenerator((0, 0)))
-        self.input_shape, self.output_shape = input_shape, output_shape
+        self.input_shape, self.output_shape = input_shape, map_shapes(tuple, output_shape)
         self.metadata = copy.deepcopy(dict(metadata))
         with self.backend.scope():
             state = init_state(self.layers, input_shape) if state is None else state
@@ -843,10 +764,6 @@ class Network:
 
     # Inside
 
-    def _shapes(self) -> tuple[Shape, Shape]:
-        """Return the shapes of a row of input and of output."""
-        return self.input_shape or (), self.output_shape or ()
-
     @contextlib.contextmanager
     def _unbuilt_if_refused(self) -> Iterator[None]:
         """Let data that are refused leave no trace: not even the shape they would have fixed."""
@@ -861,14 +778,19 @@ class Network:
 
     def _rows(self, x: Any, name: str = "X", placement: Backend | None = None) -> Array:
         """Return data on the backend, or on the ``placement``; build the network from it if need be."""
-        x = data.inputs(x, placement or self.backend, self.input_shape, name)
+        x = data.inputs(x, placement or self.backend, self._inputs, name)
         if self._params is None:
-            self.build(tuple(x.shape[1:]))
+            self.build(row_shapes(x))
         return x
 
-    def _intake(self, loss: Loss) -> DataAdapter:
+    @property
+    def _inputs(self) -> InputSpec:
+        """What the network takes as inputs."""
+        return InputSpec.of(self.layers, self.input_shape, self.backend)
+
+    def _data_adapter(self, loss: Loss) -> DataAdapter:
         """Return what brings data to the network, which is built."""
-        return DataAdapter(self.backend, *self._shapes(), loss)
+        return DataAdapter(self.backend, self._inputs, self.output_shape or (), loss)
 
     def _objective(
         self,
@@ -886,35 +808,12 @@ class Network:
                 self._rows(x, placement=placement)
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
-        return objective_for(*self._body, self.params, self.output_shape or (), chosen, watched)
+        outputs = self.output_shape or ()
+        shape = outputs if is_shape(outputs) else ()
+        return objective_for(*self._body, self.params, shape, chosen, watched)
 
-    def _new_trainer(
-        self,
-        objective: Objective,
-        optimizer: Optimizer,
-        accumulate: int = 1,
-        steps_per_epoch: int | None = None,
-    ) -> Trainer:
-        if not flatten(self.params):
-            raise ValueError("the network has no parameters: there is nothing to train")
-        return Trainer(
-            objective,
-            self._rule(optimizer),
-            self.backend,
-            self.params,
-            self.seed,
-            self._steps,
-            accumulate,
-            steps_per_epoch,
-            state=self._state,
-        )
-
-    def _rule(self, optimizer: Optimizer) -> Optimizer:
-        """Return the optimizer, which leaves frozen parameters alone."""
-        return Frozen(optimizer, self._frozen) if self._frozen else optimizer
-
-    def _adopt(self, trainer: Trainer) -> None:
-        """Take over what a trainer learned."""
+    def _take_from(self, trainer: Trainer) -> None:
+        """Take parameters, state and progress from a trainer."""
         like = self.params
         self._params = unflatten(flatten(trainer.result), like)
         if self._state:
@@ -922,6 +821,11 @@ class Network:
         self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
+
+    def _finish_fit(self, epochs: int, objective: Objective) -> None:
+        """End a fit: the trainer's arrays, several times the size of the parameters, are not kept."""
+        self._epochs, self._last = epochs, objective
+        self._release()
 
 
 def load(
@@ -959,29 +863,6 @@ def load(
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
     network.restore(saved.input_shape, saved.params, saved.metadata, saved.state)
     return network.freeze(*saved.frozen) if saved.frozen else network
-
-
-def _loop_for(optimizer: Optimizer) -> type[Loop]:
-    """Return the loop that trains with an optimizer."""
-    if not isinstance(optimizer, LBFGS):
-        return Loop
-    from nnbackend.training.full_batch import FullBatchLoop
-
-    return FullBatchLoop
-
-
-def _steps_per_epoch(
-    samples: Samples | data.BatchStream, rows: Any, batch_size: int | None
-) -> int | None:
-    """Return how many steps an epoch has; None if a stream does not say."""
-    if not isinstance(samples, Samples):
-        return samples.steps
-    count = len(samples if rows is None else rows)
-    return math.ceil(count / min(batch_size or count, count))
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)
 
 
 def _names_differ(unknown: list[str], missing: list[str]) -> str:

@@ -171,13 +171,14 @@ class PerRowL2:
         """
         share = (self.strength if strength is None else strength) / rows
         for path in self.weights:
-            w, tree = at(params, path), at(grads, path[:-1])
-            if path[-1] not in tree:  # that of a frozen layer is not computed
-                continue
-            tree[path[-1]] += share * w  # an array that the backward pass made
+            w, tree = at(params, path), grads
+            for name in path[:-1]:
+                tree = tree.get(name, {})
             xp = namespace(w)
             flat = xp.reshape(w, (-1,))
             value = value + (0.5 * share) * xp.vecdot(flat, flat)
+            if path[-1] in tree:  # that of a frozen layer is not computed
+                tree[path[-1]] += share * w  # an array that the backward pass made
         return value, grads
 
 

@@ -16,7 +16,7 @@ from nnbackend.constraints import MaxNorm, NonNegative, UnitNorm
 from nnbackend.core.tree import flatten
 from nnbackend.errors import GradientError
 from nnbackend.optimizers import LBFGS, SGD, Adam
-from nnbackend.regularizers import L1, L2, ElasticNet
+from nnbackend.regularizers import L1, L2, ElasticNet, PerRowL2
 
 X, Y = rows((23, 3)), rows((23, 2), 1)
 W = np.arange(23.0) % 4
@@ -437,3 +437,18 @@ def test_dropout_in_parts_is_the_same_on_every_backend(backend64):
     assert_close(found, expected, 1e-10)
     for name in ("loss", "mae"):
         np.testing.assert_allclose(history[name], reference[name], rtol=1e-10)
+
+
+def test_a_penalty_per_row_is_divided_by_rows_or_weights():
+    w, b = np.array([[1.0, -2.0], [3.0, 0.5]]), np.array([5.0])
+    penalty = PerRowL2(6.0, (("0", "weight"), ("1", "weight")))
+    params = {"0": {"weight": w, "bias": b}, "1": {"weight": 2 * w}}
+    grads = {"0": {"weight": np.zeros((2, 2)), "bias": np.zeros(1)}, "1": {}}  # "1" is frozen
+    value, found = penalty.add_to(np.asarray(1.0), grads, params, 4.0)
+    np.testing.assert_allclose(value, 1.0 + 6.0 / 2 * 5 * (w**2).sum() / 4)
+    np.testing.assert_allclose(found["0"]["weight"], 6.0 * w / 4)
+    np.testing.assert_array_equal(found["0"]["bias"], 0.0)
+    assert found["1"] == {}
+    none = {"0": {"weight": 0 * w}, "1": {}}
+    stronger, _ = penalty.add_to(np.asarray(1.0), none, params, 4.0, 12.0)
+    np.testing.assert_allclose(stronger - 1.0, 2 * (value - 1.0))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
+import nnbackend as nnb
 from nnbackend import Backend, Context, Layer
 from nnbackend.backends.numpy import NumPyBackend
+from nnbackend.core.functional import one_hot
 from nnbackend.core.random import Generator, forward_key
-from nnbackend.core.tree import tree_map
+from nnbackend.core.shapes import map_shapes
+from nnbackend.core.tree import arrays_in, map_arrays, tree_map
 
 
 def parameters(layer: Layer, shape: tuple[int, ...], backend: Backend, seed: int = 3) -> Any:
@@ -66,8 +71,70 @@ class Plain(NumPyBackend):
     def gatherer(self) -> Any:
         return Backend.gatherer(self)
 
-    def scan(self, step: Any, see: Any = None) -> Any:
+    def scan(self, step: Any, map_carry: Any = None) -> Any:
         return Backend.scan(self, step)
 
-    def recorded(self, forward: Any) -> Any:
-        return Backend.recorded(self, forward)
+    def compile_forward(self, forward: Any) -> Any:
+        return Backend.compile_forward(self, forward)
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class Merge:
+    """Joins the columns of several inputs: ``y = [a b ...]``, of a tuple or a dictionary of rows."""
+
+    def init(self, input_shape: Any, rng: Generator) -> Any:
+        return {}, (sum(math.prod(shape) for shape in arrays_of_shapes(input_shape)),)
+
+    def forward(self, params: Any, x: Any, ctx: Context) -> Any:
+        xp, ends = ctx.xp, []
+        for array in arrays_in(x):
+            ends.append((ends[-1] if ends else 0) + array.shape[1])
+        y = xp.concat(list(arrays_in(x)), axis=1)
+
+        def backward(dy: Any, input_grad: bool = True) -> Any:
+            starts = iter(zip([0, *ends], ends, strict=False))
+
+            def part(_: Any) -> Any:
+                start, stop = next(starts)
+                return dy[:, start:stop]
+
+            return (map_arrays(part, x) if input_grad else None), {}
+
+        return y, backward
+
+
+def arrays_of_shapes(shapes: Any) -> list[tuple[int, ...]]:
+    """Return the shapes in a tree of shapes."""
+    found: list[tuple[int, ...]] = []
+    map_shapes(found.append, shapes)
+    return found
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Rows of a table by their indices: ``y = table[x]``, with the gradient by one-hot rows."""
+
+    count: int
+    size: int
+    takes: ClassVar[str] = "indices"
+
+    def index_limit(self) -> int:
+        return self.count
+
+    def init(self, input_shape: Any, rng: Generator) -> Any:
+        table = (
+            rng.normal((self.count, self.size)) if self.count < 1000 else np.zeros((1, self.size))
+        )
+        return {"table": table}, (*input_shape, self.size)
+
+    def forward(self, params: Any, x: Any, ctx: Context) -> Any:
+        xp, table = ctx.xp, params["table"]
+        flat = xp.reshape(x, (-1,))
+        y = xp.reshape(xp.take(table, flat, axis=0), (*x.shape, self.size))
+
+        def backward(dy: Any, input_grad: bool = True) -> Any:
+            hot = one_hot(flat, self.count, dy.dtype, xp)
+            return None, {"table": hot.T @ xp.reshape(dy, (-1, self.size))}
+
+        return y, backward

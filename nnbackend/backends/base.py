@@ -2,46 +2,29 @@
 
 A backend is an object, not a setting: networks on different backends live side by side. What the
 array API standard leaves out is a method of :class:`Backend` with an implementation in standard
-functions; the files in ``nnbackend/backends/`` override the few that their library does better.
+functions; the files in ``nnbackend/backends/`` override the few that their library does better. What
+layers compute with (windows, loops, sums by row) is in :mod:`nnbackend.backends.primitives`.
 
-=================== ================================ ==============================================
-method              for                              without a library's own
-=================== ================================ ==============================================
-``scan``            many steps of training           a loop in Python
-``loop``            recurrent layers, accumulation   a loop in Python, its outputs stacked
-``windows``         convolution and pooling          slices, stacked
-``windows_adjoint`` their backward passes            slices, added to
-``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
-``convolution``     whole convolutions               None: a product with ``windows``
-``erf``             GELU                             a rational approximation
-``random_bits``     dropout                          a counter-based generator
-=================== ================================ ==============================================
-
-All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend.backends.replay`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import operator
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 from array_api_compat import array_namespace
 
-from nnbackend.backends import portable
 from nnbackend.backends.device import DeviceInfo
 from nnbackend.backends.host import host_numbers, is_on_device, to_host
-from nnbackend.backends.portable import Sizes
-from nnbackend.core import functional, random
-from nnbackend.core.tree import tree_map
-from nnbackend.core.types import STATELESS, Array, Batch, Namespace, Params, Shape, State
+from nnbackend.backends.primitives import Primitives
+from nnbackend.core.tree import arrays_in, map_arrays, tree_map
+from nnbackend.core.types import STATELESS, Array, Arrays, Batch, Namespace, Params, State, Step
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]
-
-Pullback: TypeAlias = Callable[..., tuple[Array | None, Array]]
-"""``pullback(dy, input_grad=True) -> (dx, dw)``: the gradients of a convolution."""
 
 _namespaces: dict[type, Namespace] = {}
 
@@ -86,7 +69,7 @@ class _InState(Forward):
         return self._forward(params, x, self._state)
 
 
-class Backend(DeviceInfo):
+class Backend(DeviceInfo, Primitives):
     """An array library, a device, a floating-point dtype and a precision.
 
     Subclasses set ``name``, ``distribution`` and ``install``, and override ``_namespace`` and
@@ -111,8 +94,6 @@ class Backend(DeviceInfo):
         PrecisionError: this library or device does not have the precision; the message says why.
     """
 
-    slices_are_views: ClassVar[bool] = False
-    """Whether ``x[a:b]`` shares memory with ``x``; then parameters live in one vector."""
     static_shapes: ClassVar[bool] = False
     """Whether a new batch shape costs a compilation; then the last, smaller batch is padded."""
     block_bytes: ClassVar[int] = 1 << 26
@@ -150,7 +131,7 @@ class Backend(DeviceInfo):
         """Return the library's device for what the user named."""
         return device
 
-    def _owns(self, x: Any) -> bool:
+    def owns(self, x: Any) -> bool:
         """Return whether ``x`` is an array of this library."""
         return hasattr(x, "__array_namespace__") and array_namespace(x) is self.xp
 
@@ -189,7 +170,7 @@ class Backend(DeviceInfo):
         Raises:
             TypeError: ``x`` does not hold real numbers.
         """
-        return None if self._owns(x) or is_on_device(x) else host_numbers(x)
+        return None if self.owns(x) or is_on_device(x) else host_numbers(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which all work of this backend is done."""
@@ -203,39 +184,35 @@ class Backend(DeviceInfo):
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def recorded(
-        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
-    ) -> Forward:
-        """Return a forward pass that does nothing but compute, with less around it.
+    def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
+        """Return a pass that does nothing but compute, compiled or recorded where that is faster.
 
-        ``forward_on(backend)`` is ``forward(params, x, state) -> y`` on this backend, or on one that
-        traces.
+        Args:
+            forward: ``forward(params, x, state) -> y``.
         """
-        return Forward(self.compile(forward_on(self)))
+        return Forward(self.compile(forward))
 
     def joined(self, parts: Iterable[Array], rows: int) -> Array:
         """Return arrays of successive rows, ``rows`` in all, as one."""
         return self.xp.concat(list(parts))
 
     def scan(
-        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
-    ) -> Callable[..., Any]:
+        self, step: Step, map_carry: Callable[..., Any] | None = None
+    ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
-        ``step_on(backend)`` is the step on a backend: this one, or one that traces what a step does.
-        It is a :data:`~nnbackend.core.types.Step`. The function is
-        ``run(carry, rows, size, scalars, numbers) -> (carry, losses, masses, outputs)``: ``rows``
-        is a :class:`~nnbackend.core.types.Batch` that is cut into batches of ``size``; ``scalars`` and
-        ``numbers`` have an entry for each step. If there is one batch only, all steps take it.
-        ``losses`` and ``masses`` (None without weights) have an entry for each step and are for
-        ``fetch``; the outputs of all rows are joined. Here that is a loop; a compiler can make one
-        program of it.
+        ``run(carry, rows, size, scalars, numbers) -> (carry, losses, weights, outputs)``:
+        ``rows`` is a :class:`~nnbackend.core.types.Batch`, cut into batches of ``size``; one batch
+        alone is taken by all steps. ``scalars`` and ``numbers`` have an entry for each step, and so have
+        ``losses`` and ``weights`` (None without weights), which are for :meth:`fetch`. The outputs of
+        all rows are concatenated.
 
-        ``see(carry, function)`` is the carry with every array in it seen through a function. It is given
-        for steps that change the carry's arrays in place and do nothing but compute: such a step may be
-        recorded or traced, and run from that.
+        Args:
+            step: the step. Here it runs in a loop; a compiler can make one program of all steps.
+            map_carry: ``map_carry(carry, function)`` returns the carry with a function applied to each
+                array. It is given for steps that change the carry's arrays in place and do nothing but
+                compute: such a step may be recorded and played.
         """
-        step = step_on(self)
 
         def run(
             carry: Any,
@@ -248,12 +225,12 @@ class Backend(DeviceInfo):
             for i, batch in enumerate(_batches(rows, size, len(numbers))):
                 carry, result = step(carry, batch, scalars[i], numbers[i])
                 results.append(result)
-            losses, masses, outputs = zip(*results, strict=True)
+            losses, weights, outputs = zip(*results, strict=True)
             return (
                 carry,
                 losses,
-                None if masses[0] is None else masses,
-                None if outputs[0] is None else _joined(outputs, self.xp),
+                None if weights[0] is None else weights,
+                map_arrays(lambda *parts: self.concat_rows(parts), *outputs),
             )
 
         return run
@@ -287,136 +264,6 @@ class Backend(DeviceInfo):
         arrays = list(parts)
         return arrays[0] if len(arrays) == 1 else self.xp.concat(arrays)
 
-    def loop(
-        self,
-        body: Callable[[Any, Any], tuple[Any, Any]],
-        carry: Any,
-        count: int,
-        *,
-        reverse: bool = False,
-    ) -> tuple[Any, Any]:
-        """Run ``carry, output = body(carry, i)`` for ``i`` from 0 to ``count - 1``, inside a step.
-
-        Args:
-            body: the function; its outputs are arrays, or tuples and dictionaries of arrays and None.
-            carry: what the first call is given; arrays of the same shapes and dtypes are returned.
-            count: the number of calls, at least 1.
-            reverse: whether ``i`` goes from ``count - 1`` down to 0.
-
-        Returns:
-            the last carry, and the outputs, stacked along a new first axis in the order of ``i``.
-        """
-        return portable.loop(body, carry, count, reverse, self.xp)
-
-    def windows(
-        self, x: Array, size: Sizes, stride: Sizes | None = None, dilation: Sizes | None = None
-    ) -> Array:
-        """Return all windows of an array, for convolutions and pooling; read only, it may be a view.
-
-        ``y[n, i, j, a, b, c] = x[n, i stride + a dilation, j stride + b dilation, c]``, here for two
-        spatial axes.
-
-        Args:
-            x: of shape (rows, *lengths, channels), padded by the caller if at all.
-            size: the numbers in a window along each spatial axis.
-            stride: from one window to the next; None: 1 along each axis.
-            dilation: from one number of a window to the next; None: 1 along each axis.
-
-        Returns:
-            an array of shape (rows, *counts, *size, channels), with
-            ``count = (length - dilation (size - 1) - 1) // stride + 1``.
-
-        Raises:
-            ValueError: no window fits, or the arguments do not have an entry for each spatial axis.
-        """
-        ones = (1,) * len(size)
-        return self._windows(x, size, stride or ones, dilation or ones)
-
-    def windows_adjoint(
-        self,
-        d: Array,
-        shape: Shape,
-        size: Sizes,
-        stride: Sizes | None = None,
-        dilation: Sizes | None = None,
-    ) -> Array:
-        """Return the gradient with respect to ``x`` for that of ``windows(x, ...)``.
-
-        Each number of ``x`` gets the sum of the gradients of all places in windows that it is in.
-
-        Args:
-            d: the gradient, of the shape that :meth:`windows` returns.
-            shape: the shape of ``x``.
-            size: see :meth:`windows`, as the next two.
-            stride: None: 1 along each axis.
-            dilation: None: 1 along each axis.
-        """
-        ones = (1,) * len(size)
-        return portable.windows_adjoint(
-            d, tuple(shape), size, stride or ones, dilation or ones, self._zeros, self._add_at
-        )
-
-    def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
-        return portable.windows(x, size, stride, dilation, self.xp)
-
-    def _zeros(self, shape: Shape, like: Array) -> Array:
-        """Return zeros of the dtype of another array, from which a step may be computed on."""
-        return self.xp.zeros(shape, dtype=like.dtype, device=self.device)
-
-    def _add_at(self, x: Array, key: Any, values: Array) -> Array:
-        """Return ``x`` with values added to ``x[key]``, a key of slices; ``x`` may be changed."""
-        if self.slices_are_views:
-            part = x[key]
-            part += values
-        else:
-            x[key] += values
-        return x
-
-    def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
-        """Return ``y`` with ``y[r]`` the sum of the values whose index is ``r``: the adjoint of a take.
-
-        Args:
-            rows: the number of rows of the result.
-            index: integers from 0 to ``rows - 1``, of shape (count,), in any order, also repeated.
-            values: floating-point numbers of shape (count, width).
-
-        Returns:
-            an array of shape (rows, width); rows that no index names are 0.
-
-        Raises:
-            IndexError: an index is out of range. Where nobody can look at it in time (in a compiled
-                step, on a device), a row becomes NaN instead.
-        """
-        return portable.scatter_add(rows, index, values, self.xp, self.device)
-
-    def convolution(
-        self,
-        x: Array,
-        weight: Array,
-        stride: Sizes,
-        padding: tuple[tuple[int, int], ...],
-        dilation: Sizes,
-        groups: int = 1,
-    ) -> tuple[Array, Pullback] | None:
-        """Return a convolution and its backward pass if the library has whole convolutions, else None.
-
-        ``y[n, i, j, o] = sum_{a, b, c} x[n, i stride + a dilation, j stride + b dilation, c]
-        weight[a, b, c, o]`` for ``x`` padded with zeros: a product with :meth:`windows`.
-
-        Args:
-            x: of shape (rows, *lengths, channels), with one to three spatial axes.
-            weight: of shape (*size, channels / groups, outputs).
-            stride: from one window to the next along each spatial axis.
-            padding: how many zeros are put before and after along each spatial axis.
-            dilation: from one number of a window to the next along each spatial axis.
-            groups: into how many parts channels and outputs are divided, each with weights of its own.
-
-        Returns:
-            ``y`` of shape (rows, *counts, outputs), and ``pullback(dy, input_grad=True) -> (dx, dw)``:
-            the gradients of ``x`` (None without ``input_grad``) and ``weight``.
-        """
-        return None
-
     def fetch(self, numbers: Any) -> np.ndarray[Any, Any]:
         """Return numbers that ``scan`` gave, on the host in float64. The one place that waits."""
         return np.asarray(self.to_numpy(self.xp.stack(list(numbers))), dtype=np.float64)
@@ -424,10 +271,6 @@ class Backend(DeviceInfo):
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""
         return bool(self.xp.all(self.xp.isfinite(x)))
-
-    def owns(self, x: Any) -> bool:
-        """Return whether ``x`` is an array of this library."""
-        return self._owns(x)
 
     @property
     def examiner(self) -> Backend:
@@ -452,14 +295,6 @@ class Backend(DeviceInfo):
         rows = self.xp.eye(classes, dtype=self.dtype, device=self.device)
         return self.xp.take(rows, labels, axis=0)
 
-    def erf(self, x: Array) -> Array:
-        """Return the error function of each element."""
-        return functional.erf(x, self.xp)
-
-    def random_bits(self, key: tuple[int, int], step: Any, count: int, first: Any = 0) -> Array:
-        """Return words of random bits; see :func:`nnbackend.core.random.bits`."""
-        return random.bits(key, step, count, self.xp, self.device, first)
-
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""
 
@@ -474,7 +309,7 @@ class Backend(DeviceInfo):
         Raises:
             TypeError: ``x`` does not hold real numbers.
         """
-        if not self._owns(x):
+        if not self.owns(x):
             x = self._import(x, self.dtype_name if dtype is None else None)
         return self.xp.asarray(x, dtype=self.dtype if dtype is None else dtype, device=self.device)
 
@@ -504,12 +339,11 @@ def register_namespace(kind: type, xp: Namespace) -> None:
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     """Return the batches of each step; a single batch again and again."""
-    total = rows.x.shape[0]
+    total = next(arrays_in(rows.x)).shape[0]
     if size >= total:
         return [rows] * steps
     bounds = [slice(a, min(a + size, total)) for a in range(0, total, size)]
-    return (Batch(*(None if r is None else r[part, ...] for r in rows)) for part in bounds)
-
-
-def _joined(outputs: Sequence[Array], xp: Namespace) -> Array:
-    return outputs[0] if len(outputs) == 1 else xp.concat(list(outputs))
+    if any(isinstance(arrays, (tuple, dict)) for arrays in rows):
+        return (map_arrays(operator.itemgetter((part, ...)), rows) for part in bounds)
+    # The same in a third of the time, which shows in steps of small networks.
+    return (Batch(*(None if a is None else a[part, ...] for a in rows)) for part in bounds)

@@ -109,7 +109,8 @@ class CuPyBackend(Backend):
             return None
         return self._cupy.dtype(ml_dtypes.bfloat16)
 
-    def _owns(self, x: Any) -> bool:
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of CuPy on this backend's device."""
         return isinstance(x, self._cupy.ndarray) and bool(x.device == self.device)
 
     def _import(self, x: Any, dtype: str | None) -> Array:

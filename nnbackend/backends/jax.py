@@ -10,18 +10,20 @@ from typing import Any
 
 import numpy
 
-from nnbackend.backends.base import Backend, Pullback
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.portable import Sizes, check_count
+from nnbackend.backends.primitives import Pullback
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Batch, Namespace, Params
+from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.types import Array, Arrays, Batch, Namespace, Params, Step
 from nnbackend.errors import BackendUnavailableError
 
-_REPEATS = 8192  # steps on one batch that one compiled program has room for
+_MAX_REPEATS = 8192  # steps on one batch that one compiled program has room for
 
 
 class JAXBackend(Backend):
@@ -78,7 +80,8 @@ class JAXBackend(Backend):
                 f"the device {device!r} is not usable: {error}"
             ) from error
 
-    def _owns(self, x: Any) -> bool:
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of JAX."""
         return isinstance(x, self._jax.Array)
 
     def unsupported_reason(self, precision: Precision) -> str:
@@ -102,7 +105,7 @@ class JAXBackend(Backend):
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers here; what is here already goes through unchanged."""
-        if self._owns(x) and not isinstance(x, self._jax.core.Tracer):
+        if self.owns(x) and not isinstance(x, self._jax.core.Tracer):
             same = x.dtype == (self.dtype if dtype is None else dtype)
             if same and x.device == self.device:
                 return x
@@ -120,7 +123,7 @@ class JAXBackend(Backend):
 
     def examined(self, x: Any) -> Array:
         """Return numbers from anywhere as the examiner's array."""
-        return self.examiner.asarray(numpy.asarray(x) if self._owns(x) else x)
+        return self.examiner.asarray(numpy.asarray(x) if self.owns(x) else x)
 
     @cached_property
     def examiner(self) -> Backend:
@@ -141,44 +144,17 @@ class JAXBackend(Backend):
 
     def host_view(self, x: Any) -> numpy.ndarray[Any, Any] | None:
         """Return numbers as a NumPy array; on the CPU it sees the memory of JAX's arrays."""
-        if not self._owns(x):
+        if not self.owns(x):
             return super().host_view(x)
         seen = all(device.platform == "cpu" for device in x.devices())
         view = numpy.asarray(x) if seen else None
         return view if view is not None and view.dtype.kind in "biuf" else None  # not bfloat16
 
     def scan(
-        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
-    ) -> Callable[..., Any]:
+        self, step: Step, map_carry: Callable[..., Any] | None = None
+    ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
-        jax, np, step = self._jax, self.xp, step_on(self)
-
-        def over_batches(carry: Any, rows: Any, size: int, scalars: Array, first: Any) -> Any:
-            steps = scalars.shape[0]
-            batches = Batch(
-                *(None if r is None else np.reshape(r, (steps, size, *r.shape[1:])) for r in rows)
-            )
-            numbers = first + np.arange(steps, dtype=np.int32)
-
-            def one(carry: Any, per_step: Any) -> Any:
-                batch, scalars, number = per_step
-                return step(carry, batch, scalars, number)
-
-            return jax.lax.scan(one, carry, (batches, scalars, numbers))
-
-        def over_one(carry: Any, batch: Any, scalars: Array, first: Any, count: Any) -> Any:
-            """Run ``count`` steps, known only when the program runs: it is compiled once."""
-
-            def one(i: Any, state: Any) -> Any:
-                carry, losses = state
-                carry, (loss, _, _) = step(carry, batch, scalars[i], first + i)
-                return carry, losses.at[i].set(loss)
-
-            losses = np.zeros(scalars.shape[0], dtype=self.dtype)
-            return jax.lax.fori_loop(0, count, one, (carry, losses))
-
-        scan = jax.jit(over_batches, donate_argnums=0, static_argnums=2)
-        repeat = jax.jit(over_one, donate_argnums=0)
+        over_batches, repeated = self._scan_batches(step), self._repeat_batch(step)
 
         def run(
             carry: Any,
@@ -186,20 +162,54 @@ class JAXBackend(Backend):
             size: int,
             scalars: Sequence[tuple[float, ...]],
             numbers: Sequence[int],
-        ) -> tuple[Any, Any, Any, Array | None]:
-            steps = len(numbers)
+        ) -> tuple[Any, Any, Any, Arrays | None]:
             # Scalars are data, not constants: a new learning rate compiles nothing.
             table = numpy.asarray(scalars, dtype=self.dtype)
-            if steps > 1 and size >= rows.x.shape[0]:
-                padded = numpy.zeros((_REPEATS, table.shape[1]), dtype=self.dtype)
-                padded[:steps] = table
-                carry, losses = repeat(carry, rows, padded, numbers[0], steps)
-                # Cut on the host: on the device each length would be a program of its own.
-                return carry, numpy.asarray(losses)[:steps], None, None
-            carry, (losses, masses, outputs) = scan(carry, rows, size, table, numbers[0])
-            if outputs is not None:
-                outputs = np.reshape(outputs, (steps * size, *outputs.shape[2:]))
-            return carry, losses, masses, outputs
+            single = size >= next(arrays_in(rows.x)).shape[0]
+            if single and len(numbers) > 1:
+                return repeated(carry, rows, table, numbers[0])  # type: ignore[no-any-return]
+            carry, (losses, weights, outputs) = over_batches(carry, rows, size, table, numbers[0])
+            return carry, losses, weights, map_arrays(_merge_steps, outputs)
+
+        return run
+
+    def _scan_batches(self, step: Step) -> Callable[..., Any]:
+        """Return the program for steps on one batch after the other."""
+        jax, np = self._jax, self.xp
+
+        def one(carry: Any, of_step: tuple[Batch, Array, Array]) -> tuple[Any, Any]:
+            batch, scalars, number = of_step
+            return step(carry, batch, scalars, number)
+
+        def run(carry: Any, rows: Batch, size: int, scalars: Array, first: Any) -> Any:
+            steps = scalars.shape[0]
+            batches = map_arrays(lambda a: np.reshape(a, (steps, size, *a.shape[1:])), rows)
+            numbers = first + np.arange(steps, dtype=np.int32)
+            return jax.lax.scan(one, carry, (batches, scalars, numbers))
+
+        return jax.jit(run, donate_argnums=0, static_argnums=2)  # type: ignore[no-any-return]
+
+    def _repeat_batch(self, step: Step) -> Callable[..., Any]:
+        """Return a function that runs steps on one batch; how many is known when the program runs."""
+        jax, np = self._jax, self.xp
+
+        def program(carry: Any, batch: Batch, scalars: Array, first: Any, count: Any) -> Any:
+            def one(i: Any, so_far: tuple[Any, Array]) -> tuple[Any, Array]:
+                carry, (loss, _, _) = step(so_far[0], batch, scalars[i], first + i)
+                return carry, so_far[1].at[i].set(loss)
+
+            losses = np.zeros(scalars.shape[0], dtype=self.dtype)
+            return jax.lax.fori_loop(0, count, one, (carry, losses))
+
+        compiled = jax.jit(program, donate_argnums=0)
+
+        def run(carry: Any, batch: Batch, table: Any, first: int) -> tuple[Any, Any, None, None]:
+            steps = len(table)
+            padded = numpy.zeros((_MAX_REPEATS, table.shape[1]), dtype=self.dtype)
+            padded[:steps] = table
+            carry, losses = compiled(carry, batch, padded, first, steps)
+            # Cut on the host: on the device each length would be a program of its own.
+            return carry, numpy.asarray(losses)[:steps], None, None
 
         return run
 
@@ -304,6 +314,11 @@ class JAXBackend(Backend):
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether XLA had too little memory."""
         return super().is_out_of_memory(error) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _merge_steps(outputs: Array) -> Array:
+    """Return outputs of shape (steps, size, ...) as rows."""
+    return outputs.reshape((-1, *outputs.shape[2:]))
 
 
 @cache

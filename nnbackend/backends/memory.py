@@ -1,4 +1,4 @@
-"""Memory and devices in figures, as the libraries report them, and those figures in words."""
+"""Devices and their memory, as the libraries report them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Memory:
     """The memory of a device, in bytes.
 
     Attributes:
-        used: by arrays of this process.
-        held: taken from the device by this process's library, arrays and what is kept for new ones.
+        used: the memory of this process's arrays.
+        held: what this process's library has taken from the device: for arrays, and for new ones.
         free: what this process can still get: free on the device, or held and not used.
-        total: of the device.
-        peak: the most that was used. CuPy counts no peak: there it is the most that was held since
-            memory was last given back.
+        total: the memory of the device.
+        peak: the most that was used so far. CuPy counts no peak: there it is the most that was held
+            since memory was last given back.
     """
 
     used: int
@@ -32,11 +32,11 @@ class Device:
     """A device that a library can compute on.
 
     Attributes:
-        name: as ``device=`` takes it.
-        model: what it is.
-        total: its memory in bytes; None where the library does not say.
-        free: of that, what no process has taken.
-        compute_capability: of an NVIDIA card, ``"9.0"``.
+        name: the name, as ``device=`` takes it.
+        model: the model, for people.
+        total: the memory in bytes; None where the library does not say.
+        free: the part of it that no process has taken, in bytes.
+        compute_capability: the compute capability of an NVIDIA card: ``"9.0"``; else empty.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Device:
 
 
 def in_words(count: int) -> str:
-    """Return a number of bytes for people: ``1.5 GB``, in powers of 1000.
+    """Return a number of bytes in words, with units of powers of 1000.
 
     >>> in_words(1_500_000_000)
     '1.5 GB'

@@ -1,14 +1,14 @@
-"""Programs that are shared: what was compiled once serves all that is described alike.
+"""Compiled programs that networks share.
 
-Compiling a step takes as long as thousands of steps. A program depends on descriptions alone (layers,
-loss, optimizer, backend), not on parameters and data, which are handed to it. So it is kept by what
-describes it, and found again when another network, or another fit, is described by the same values.
+To compile a step takes as long as thousands of steps. A program depends on descriptions alone (layers,
+loss, optimizer, backend), not on parameters and data, which are its arguments. So it is kept under a key
+made of these descriptions, and another network, or another fit, with equal descriptions takes it again.
 
 A description is a value if it is made of plain data, tuples, frozen dataclasses and functions: the
-classes and functions of this library, and of users' modules. Those that are made inside a function see
-its variables, which nobody can compare, and keep them alive, and so may any other object: a program with
-one of those in it is made anew each time. What else a function or a method reads is, as everywhere under
-a compiler, read when the program is made.
+classes and functions of this library, and of users' modules. Classes and functions that are made inside
+a function see its variables, which cannot be compared, and keep them alive, and so may any other object:
+a program with one of those in its description is compiled each time. What else a function or a method
+reads is, as everywhere under a compiler, read when the program is compiled.
 """
 
 from __future__ import annotations
@@ -25,47 +25,48 @@ __all__ = ["cached_program"]
 
 T = TypeVar("T")
 
-_MOST = 64  # programs of a kind that are kept
+MAX_CACHED_PROGRAMS = 64
+"""Programs of a kind that are kept, the latest."""
 
 
 def cached_program(build: Callable[..., T]) -> Callable[..., T]:
-    """Return ``build(backend, *description)``, which gives what it gave before for equal values.
+    """Return ``build(backend, *description)`` with a cache: equal descriptions get the same program.
 
-    Only where the backend compiles for static shapes: elsewhere there is nothing to be saved, and a step
-    that is recorded belongs to the arrays of one network. The latest of each kind are kept.
+    Only a backend that compiles for static shapes has one: elsewhere there is nothing to save, and a
+    recorded step belongs to the arrays of one network.
     """
 
-    @lru_cache(maxsize=_MOST)
-    def kept(description: CacheKey) -> T:
-        return build(*description.values)
+    @lru_cache(maxsize=MAX_CACHED_PROGRAMS)
+    def build_once(key: CacheKey) -> T:
+        return build(*key.values)
 
     @wraps(build)
     def find(backend: Backend, *values: Any) -> T:
         if not backend.static_shapes:
             return build(backend, *values)
         try:
-            description = CacheKey(backend, *values)
-        except _NoValueError:
+            key = CacheKey(backend, *values)
+        except _NotAValueError:
             return build(backend, *values)
-        found: T = kept(description)
+        found: T = build_once(key)
         return found
 
-    find.forget = kept.cache_clear  # type: ignore[attr-defined]
+    find.forget = build_once.cache_clear  # type: ignore[attr-defined]
     return find
 
 
-class _NoValueError(Exception):
-    """Something is not described by values alone."""
+class _NotAValueError(Exception):
+    """A description is made of more than values."""
 
 
 class CacheKey:
-    """Values that describe a program, to be looked up by."""
+    """The key of a program: the values that describe it."""
 
     __slots__ = ("_hash", "_key", "values")
 
     def __init__(self, backend: Backend, *values: Any) -> None:
         self.values = (backend, *values)
-        self._key = (backend, *map(_key, values))
+        self._key = (backend, *map(_comparable, values))
         self._hash = hash(self._key)
 
     def __hash__(self) -> int:
@@ -75,11 +76,11 @@ class CacheKey:
         return isinstance(other, CacheKey) and self._key == other._key
 
 
-def _key(value: Any) -> Hashable:
-    """Return what is equal for equal descriptions only, in type and value: not for 0.0 and -0.0.
+def _comparable(value: Any) -> Hashable:
+    """Return an object that equals another only for the same type and value: 0.0 is not -0.0.
 
     Raises:
-        _NoValueError: the description is more than values.
+        _NotAValueError: the description is made of more than values.
     """
     kind: Any = type(value)
     if value is None or kind in (bool, int, str):
@@ -87,20 +88,20 @@ def _key(value: Any) -> Hashable:
     if kind is float:
         return float.hex(value)
     if kind is tuple:
-        return tuple(map(_key, value))
+        return tuple(map(_comparable, value))
     if kind is FunctionType and not value.__closure__ and "<locals>" not in value.__qualname__:
         return value  # type: ignore[no-any-return]
-    return (kind, *[_key(getattr(value, name)) for name in _fields(kind)])
+    return (kind, *[_comparable(getattr(value, name)) for name in _fields(kind)])
 
 
 @lru_cache(maxsize=256)
 def _fields(kind: Any) -> tuple[str, ...]:
-    """Return the fields that make up an object of a class; what it sets itself follows from them.
+    """Return the names of the fields that objects of a class are made from.
 
     Raises:
-        _NoValueError: it is no frozen dataclass, or its methods may look at a function's variables.
+        _NotAValueError: it is not a frozen dataclass, or its methods may read a function's variables.
     """
     parameters = vars(kind).get("__dataclass_params__")
     if parameters is None or not parameters.frozen or "<locals>" in kind.__qualname__:
-        raise _NoValueError
+        raise _NotAValueError
     return tuple(field.name for field in dataclasses.fields(kind) if field.init)

@@ -39,12 +39,13 @@ class StrictBackend(Backend):
             return f"the array API standard has no {precision.half}"
         return super().unsupported_reason(precision)
 
-    def _owns(self, x: Any) -> bool:
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is an array of array-api-strict."""
         return hasattr(x, "__array_namespace__") and x.__array_namespace__() is self.xp
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers here; an array on another of the make-believe devices is moved."""
-        if self._owns(x) and x.device != self.device:
+        if self.owns(x) and x.device != self.device:
             x = self.xp.astype(x, self.dtype if dtype is None else dtype).to_device(self.device)
         return super().asarray(x, dtype)
 

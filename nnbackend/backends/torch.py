@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, Pullback
+from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda.tf32 import Both, TorchProducts
 from nnbackend.backends.library import import_library
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.portable import Sizes, window_counts, window_strides
+from nnbackend.backends.primitives import Pullback
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
@@ -48,13 +49,13 @@ class TorchBackend(Backend):
             return ""
         return super().unsupported_reason(precision)
 
-    def _owns(self, x: Any) -> bool:
-        return False  # tensors pass through _import, which takes them off the tape
+    def owns(self, x: Any) -> bool:
+        """Return whether ``x`` is a tensor."""
+        return isinstance(x, self._torch.Tensor)
 
-    def _import(self, x: Any, dtype: str | None) -> Array:
-        if isinstance(x, self._torch.Tensor):
-            return x.detach()
-        return super()._import(x, dtype)
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """Bring numbers here; tensors are taken off the tape."""
+        return super().asarray(x.detach() if self.owns(x) else x, dtype)
 
     def _from_host(self, x: Any) -> Array:
         # torch cannot share read-only memory, nor read backwards.
@@ -67,7 +68,7 @@ class TorchBackend(Backend):
 
     def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
         """Return numbers as a NumPy array; None from a GPU, and for bfloat16, which NumPy has not."""
-        if not isinstance(x, self._torch.Tensor):
+        if not self.owns(x):
             return super().host_view(x)
         seen = x.device.type == "cpu" and x.dtype != self._torch.bfloat16
         return x.detach().numpy() if seen else None

@@ -19,7 +19,7 @@ class Lambda(Callback):
     """Calls functions of the run: ``Lambda(epoch_end=lambda run: print(run.history.last))``.
 
     Args:
-        start: called once, before the first epoch.
+        start: called once, before the first epoch; None, as for the others: nothing is called.
         epoch_start: called before each epoch.
         batch_end: called after each step.
         epoch_end: called after each epoch.
@@ -38,38 +38,18 @@ class Lambda(Callback):
         epoch_end: Callable[[Run], Any] | None = None,
         stop: Callable[[Run], Any] | None = None,
     ) -> None:
-        given = dict(zip(_EVENTS, (start, epoch_start, batch_end, epoch_end, stop), strict=True))
-        self._functions = {event: f for event, f in given.items() if f is not None}
-        for event, function in self._functions.items():
+        functions = dict(
+            zip(_EVENTS, (start, epoch_start, batch_end, epoch_end, stop), strict=True)
+        )
+        for event, function in functions.items():
+            if function is None:
+                continue
             if not callable(function):
                 raise TypeError(f"{event} must be a function of the run, got {function!r}")
+            setattr(self, event, function)  # takes the place of the method
         self.every_epoch = epoch_start is not None or epoch_end is not None
 
     @property
     def listens_to_batches(self) -> bool:
-        """Whether there is a function for it."""
-        return "batch_end" in self._functions
-
-    def _call(self, event: str, run: Run) -> None:
-        if event in self._functions:
-            self._functions[event](run)
-
-    def start(self, run: Run) -> None:
-        """Call the function given."""
-        self._call("start", run)
-
-    def epoch_start(self, run: Run) -> None:
-        """Call the function given."""
-        self._call("epoch_start", run)
-
-    def batch_end(self, run: Run) -> None:
-        """Call the function given."""
-        self._call("batch_end", run)
-
-    def epoch_end(self, run: Run) -> None:
-        """Call the function given."""
-        self._call("epoch_end", run)
-
-    def stop(self, run: Run) -> None:
-        """Call the function given."""
-        self._call("stop", run)
+        """Whether a function was given for it."""
+        return "batch_end" in vars(self)

@@ -17,7 +17,8 @@ from nnbackend.cli.common import (
 )
 from nnbackend.cli.model import TableModel
 from nnbackend.cli.report import build_report, print_report
-from nnbackend.tables.reading import known_target, read_table
+from nnbackend.tables.reading import read_table
+from nnbackend.tables.selection import known_target
 
 __all__ = ["evaluate"]
 

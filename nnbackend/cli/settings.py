@@ -27,7 +27,7 @@ from nnbackend.errors import unknown_name
 from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
 from nnbackend.tables.encoding import SCALES, TableEncoder
-from nnbackend.tables.reading import Kind
+from nnbackend.tables.table import Kind
 
 __all__ = ["Settings"]
 

@@ -18,7 +18,8 @@ from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of
 from nnbackend.data.sources import Chunks
 from nnbackend.errors import DataError, unknown_name
 from nnbackend.tables.encoding import TableEncoder
-from nnbackend.tables.reading import Kind, Table, missing, table_of, take_rows
+from nnbackend.tables.reading import table_of
+from nnbackend.tables.table import Kind, Table, missing, take_rows
 
 if TYPE_CHECKING:
     import polars as pl

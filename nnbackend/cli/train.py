@@ -43,7 +43,7 @@ from nnbackend.cli.running import Running
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.training import Metrics, Rows, build_model, evaluate_rows, fit, read_rows
 from nnbackend.core.history import History
-from nnbackend.tables.reading import few
+from nnbackend.tables.table import few
 
 __all__ = ["train"]
 

@@ -18,18 +18,9 @@ from nnbackend.cli.streaming import TableStream
 from nnbackend.cli.tasks import output_width
 from nnbackend.core.history import History
 from nnbackend.tables.encoding import Scale, TableEncoder
-from nnbackend.tables.reading import (
-    Table,
-    check_target,
-    choose_features,
-    is_number,
-    known_target,
-    read_table,
-    row_count,
-    split_rows,
-    take_rows,
-    warn,
-)
+from nnbackend.tables.reading import read_table
+from nnbackend.tables.selection import check_target, choose_features, known_target, split_rows
+from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
 
 __all__ = ["Metrics", "Rows", "build_model", "evaluate_rows", "fit", "read_rows"]
 

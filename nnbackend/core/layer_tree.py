@@ -28,11 +28,19 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
 
     A layer that is made in a method and is kept nowhere cannot be found.
 
+    Raises:
+        ValueError: two layers would have the same name.
+
     >>> [name for name, _ in children(Sequential([Dense(3), Dense(1)]))]
     ['0', '1']
     """
-    for name in _attributes(layer):
-        yield from _layers_in(getattr(layer, name), name)
+    seen = set()
+    for attribute in _attributes(layer):
+        for name, child in _layers_in(getattr(layer, attribute), attribute):
+            if name in seen:
+                raise ValueError(f"two layers inside {type(layer).__name__} are called {name!r}")
+            seen.add(name)
+            yield name, child
 
 
 def map_layers(function: Callable[[str, Layer], Layer], layer: Layer) -> Layer:

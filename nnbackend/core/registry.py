@@ -8,12 +8,13 @@ written to a file and built again without executing anything from that file.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from nnbackend.errors import ModelFileError, unknown_name
 
-__all__ = ["Registry", "describe", "is_built_in", "rebuild", "registered_name"]
+__all__ = ["Registry", "describe", "is_built_in", "is_pure", "rebuild", "registered_name"]
 
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
@@ -31,8 +32,12 @@ class Registry:
         self._names: dict[type, str] = {}
         _REGISTRIES[kind] = self
 
-    def register(self, name: str) -> Callable[[Class], Class]:
+    def register(self, name: str, *, pure: bool = True) -> Callable[[Class], Class]:
         """Return a class decorator that makes a class known as ``name``.
+
+        Args:
+            name: the name.
+            pure: whether its objects do nothing but compute; see :func:`is_pure`. Default True.
 
         Raises:
             ValueError: another class has that name already.
@@ -44,6 +49,8 @@ class Registry:
                 raise ValueError(f"there is a {self.kind} called {name!r} already: {known}")
             self._classes[name] = cls
             self._names[cls] = name
+            if not pure:
+                cls.pure = False  # type: ignore[attr-defined]
             return cls
 
         return decorate
@@ -148,10 +155,32 @@ def rebuild(data: Any, depth: int = 0) -> Any:
         ) from error
 
 
+def is_pure(value: Any) -> bool:
+    """Return whether nothing in a description says that it does more than compute.
+
+    What users write is taken to be pure, as the library's own is: its results depend on nothing but its
+    fields, its arguments and the context, and nobody needs it to run again in each step. Then a step may
+    be recorded once and played. A class that counts, prints, draws random numbers of its own or reads
+    what others change says ``pure = False``, or is registered so. It counts wherever it is nested.
+    """
+    if isinstance(value, tuple | list):
+        return all(map(is_pure, value))
+    if isinstance(value, Mapping):
+        return all(map(is_pure, value.values()))
+    if isinstance(value, partial):
+        return is_pure((value.func, *value.args, *value.keywords.values()))
+    if not getattr(value, "pure", True):
+        return False
+    if not dataclasses.is_dataclass(value):
+        return True
+    return all(is_pure(getattr(value, f.name)) for f in dataclasses.fields(value))
+
+
 def is_built_in(value: Any) -> bool:
     """Return whether a description is made of this library's classes and plain data only.
 
-    Initializers do not count: they have done their work before any pass.
+    Those take the arrays of any library, which users' functions need not do. Initializers do not
+    count: they have done their work before any pass.
     """
     if isinstance(value, tuple | list):
         return all(map(is_built_in, value))

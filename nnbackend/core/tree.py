@@ -7,7 +7,17 @@ from typing import Any
 
 from nnbackend.core.types import Array, Arrays, Params
 
-__all__ = ["arrays_in", "flatten", "leaves", "map_arrays", "paths", "tree_map", "unflatten"]
+__all__ = [
+    "arrays_in",
+    "count_rows",
+    "flatten",
+    "leaves",
+    "map_arrays",
+    "paths",
+    "slice_rows",
+    "tree_map",
+    "unflatten",
+]
 
 Path = tuple[str, ...]
 
@@ -111,6 +121,16 @@ def arrays_in(arrays: Arrays) -> Iterator[Array]:
             yield from arrays_in(value)
     elif arrays is not None:
         yield arrays
+
+
+def count_rows(arrays: Arrays) -> int:
+    """Return the number of rows of inputs or targets: that of the first array."""
+    return int(next(arrays_in(arrays)).shape[0])
+
+
+def slice_rows(arrays: Arrays, start: int, stop: int) -> Arrays:
+    """Return a range of rows of inputs or targets; None stays None."""
+    return map_arrays(lambda array: array[start:stop, ...], arrays)
 
 
 class Unchanged:

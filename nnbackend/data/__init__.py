@@ -16,9 +16,10 @@ from nnbackend.data.host_data import (
     placement,
     stage_ahead,
 )
+from nnbackend.data.input_spec import InputSpec, arrange, is_tree
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
 from nnbackend.data.stream import BatchStream
-from nnbackend.data.validate import check_finite, check_rows, inputs, targets, to_backend
+from nnbackend.data.validate import check_finite, check_row_shapes, inputs, to_backend
 
 if TYPE_CHECKING:
     from nnbackend.data.cross_validation import CrossValidation, cross_validate
@@ -31,22 +32,24 @@ __all__ = [
     "Chunk",
     "CrossValidation",
     "Dataset",
+    "InputSpec",
     "MemoryMap",
     "Source",
+    "arrange",
     "check_finite",
-    "check_rows",
+    "check_row_shapes",
     "cross_validate",
     "fits_in_memory",
     "folds",
     "host_backend",
     "inputs",
     "is_on_device",
+    "is_tree",
     "outputs_of",
     "placement",
     "source_of",
     "split",
     "stage_ahead",
-    "targets",
     "to_backend",
 ]
 

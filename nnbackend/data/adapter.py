@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.core.types import Shape
+from nnbackend.core.shapes import Shapes, is_shape
+from nnbackend.core.tree import arrays_in, count_rows
 from nnbackend.data import host_data, validate
 from nnbackend.data.class_weight import ClassWeight, weigh_rows_by_class
+from nnbackend.data.input_spec import InputSpec, is_tree
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Source, source_of
 from nnbackend.data.stream import BatchStream
+from nnbackend.data.targets import targets
 from nnbackend.inference.predictor import BATCH_ROWS
 from nnbackend.losses import Loss
 
@@ -33,7 +36,7 @@ def placement_for(
     if placement is backend:
         return placement
     # A step that takes all rows needs all of them there.
-    whole = batch_size is None or batch_size >= math.prod(np.shape(arrays[0])[:1])
+    whole = batch_size is None or batch_size >= _count_given_rows(arrays[0])
     return backend if whole else placement
 
 
@@ -42,16 +45,14 @@ class DataAdapter:
 
     Args:
         backend: on which it computes.
-        input_shape: of one row.
-        output_shape: of one row.
-        loss: which says what targets are.
+        spec: what the network takes as inputs.
+        output_shape: the shape of a row of outputs, or a tree of shapes.
+        loss: the loss, which says what targets are.
     """
 
-    def __init__(
-        self, backend: Backend, input_shape: Shape, output_shape: Shape, loss: Loss
-    ) -> None:
+    def __init__(self, backend: Backend, spec: InputSpec, output_shape: Shapes, loss: Loss) -> None:
         self._backend, self._loss = backend, loss
-        self._input_shape, self._output_shape = input_shape, output_shape
+        self._spec, self._output_shape = spec, output_shape
 
     def samples(
         self, x: Any, y: Any, weight: Any = None, prefix: str = "", placement: Backend | None = None
@@ -62,9 +63,9 @@ class DataAdapter:
             ValueError, TypeError: they do not fit; the message calls them ``prefix`` X and y.
         """
         backend = placement or self._backend
-        rows = validate.inputs(x, backend, self._input_shape, f"{prefix}X")
-        target = validate.targets(y, backend, self._loss, self._output_shape, rows, f"{prefix}y")
-        weight = validate.weights(weight, backend, int(rows.shape[0]))
+        rows = validate.inputs(x, backend, self._spec, f"{prefix}X")
+        target = targets(y, backend, self._loss, self._output_shape, rows, f"{prefix}y")
+        weight = validate.weights(weight, backend, count_rows(rows))
         return (Samples if backend is self._backend else host_data.HostSamples)(
             rows, target, weight
         )
@@ -84,7 +85,7 @@ class DataAdapter:
                 f"there are {epochs} epochs: give the function that makes it, without calling it, "
                 "so that each epoch begins anew"
             )
-        shapes = self._input_shape, self._output_shape
+        shapes = self._spec, self._output_shape
         return BatchStream(source, self._backend, self._loss, shapes, batch_size, seed, name)
 
     def training_stream(
@@ -100,13 +101,14 @@ class DataAdapter:
 
     def validation(self, given: Any, epochs: int, data_on: str) -> Samples | BatchStream:
         """Return what is evaluated after each epoch."""
+        # A list of tuples is a list of batches; a list or tuple of two or three else is (x, y, weight).
         batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
         if batches or not isinstance(given, tuple | list):
             given = (given,)
         elif len(given) not in (2, 3):
             raise ValueError(_NOT_VALIDATION)
         x, y, weight = (*given, None, None)[:3]
-        if y is None and hasattr(x, "shape"):
+        if y is None and (hasattr(x, "shape") or isinstance(x, dict)):
             raise ValueError(_NOT_VALIDATION)
         source = source_of(x, y, weight)
         if source is not None:
@@ -128,6 +130,8 @@ class DataAdapter:
             raise ValueError("what streams cannot be split; give validation_data")
         from nnbackend.data.splits import split
 
+        if stratify and is_tree(y):
+            raise ValueError("stratify is for one array of classes: give groups=, or split by hand")
         classes = validate.to_host(y) if stratify else None
         kept, held_out = split(len(samples), fraction, seed, classes=classes, groups=groups)
         if samples.weight is not None:
@@ -147,6 +151,10 @@ class DataAdapter:
                 "class_weight needs all classes at hand, and what streams does not show them: "
                 "give a weight for each row with the batches"
             )
+        if is_tree(samples.y) or not is_shape(self._output_shape):
+            raise ValueError(
+                "class_weight is for networks with one output; sample_weight is for all"
+            )
         classes, placement = (self._output_shape or (1,))[-1], samples.placement(self._backend)
         given = {"weight": samples.weight, "rows": rows}
         by = weigh_rows_by_class(class_weight, samples.y, self._loss, placement, classes, **given)
@@ -163,3 +171,9 @@ def _check_positive_weight(weight: Any, rows: Any, placement: Backend, where: st
             weight, placement.asarray(rows, dtype=placement.xp.int32), axis=0
         )
     validate.check_positive_weight(weight, placement, where)
+
+
+def _count_given_rows(x: Any) -> int:
+    """Return the number of rows of inputs as they were given."""
+    first = next(arrays_in(x), ()) if is_tree(x) else x
+    return math.prod(np.shape(first)[:1])

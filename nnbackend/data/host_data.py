@@ -15,10 +15,11 @@ import numpy as np
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.choose import get_backend
-from nnbackend.core.types import Array, Params
+from nnbackend.core.tree import arrays_in, count_rows, map_arrays, slice_rows
+from nnbackend.core.types import Array, Arrays, Params
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
-from nnbackend.inference.predictor import BATCH_ROWS, batch_rows
+from nnbackend.inference.predictor import BATCH_ROWS, batch_rows, join_rows
 
 __all__ = [
     "MEMORY_SHARE",
@@ -60,7 +61,7 @@ def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backen
     if data_on not in PLACEMENTS:
         raise ValueError(f"data_on must be 'auto', 'device' or 'host', got {data_on!r}")
     if data_on == "auto":
-        stay = not any(map(is_on_device, arrays)) and not fits_in_memory(backend, arrays)
+        stay = not any(map(is_on_device, arrays_in(arrays))) and not fits_in_memory(backend, arrays)
     else:
         stay = data_on == "host"
     return host_backend(backend) if stay else backend
@@ -69,7 +70,8 @@ def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backen
 def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
     """Return whether there is room for arrays on the device of a backend."""
     itemsize = 8 if backend.dtype_name == "float64" else 4
-    size = itemsize * sum(math.prod(getattr(array, "shape", (0,))) for array in arrays)
+    each = arrays_in(arrays)
+    size = itemsize * sum(math.prod(getattr(array, "shape", (0,))) for array in each)
     if size <= _ALWAYS_FITS_BYTES:
         return True
     memory = backend.memory()
@@ -82,21 +84,27 @@ def is_on_device(array: Any) -> bool:
     return device is not None and device()[0] != 1  # DLPack's number of the CPU
 
 
+def stage_tree(stage: Callable[..., list[Array | None]], arrays: Arrays) -> Arrays:
+    """Return a tree of NumPy arrays (or None), brought to a backend by its ``stage``."""
+    there = iter(stage(list(arrays_in(arrays))))
+    return map_arrays(lambda _: next(there), arrays)
+
+
 def stage_ahead(
     parts: Callable[[], Iterator[tuple[Any, ...]]], backend: Backend
-) -> ReadAhead[list[Array | None]]:
+) -> ReadAhead[tuple[Arrays, ...]]:
     """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
     stage = backend.uploader()  # here: it notes on which stream the steps are computed
 
-    def brought() -> Iterator[list[Array | None]]:
+    def brought() -> Iterator[tuple[Arrays, ...]]:
         for part in parts():
-            yield stage(part)
+            yield stage_tree(stage, part)
 
     return ReadAhead(brought, _BLOCKS_AHEAD)
 
 
 def outputs_of(
-    x: np.ndarray[Any, Any],
+    x: Arrays,
     forward: Forward,
     params: Params,
     backend: Backend,
@@ -113,11 +121,11 @@ def outputs_of(
         size: rows computed at a time, or fewer where that is faster.
         check: from rows, and the number of the first, to what is brought to the device.
     """
-    size = batch_rows(params, x.shape, backend, size)
+    size = batch_rows(params, x, backend, size)
 
     def parts() -> Iterator[tuple[Any, ...]]:
-        for first in range(0, len(x), size):
-            yield (check(x[first : first + size], first),)
+        for first in range(0, count_rows(x), size):
+            yield (check(slice_rows(x, first, first + size), first),)
 
     with stage_ahead(parts, backend) as batches:
         for (rows,) in batches:
@@ -163,18 +171,18 @@ class HostSamples(Samples):
     ) -> Array:
         """Return the outputs for all rows, which come to the device ``size`` at a time."""
         found = outputs_of(self.x, forward, params, backend, size, lambda rows, first: rows)
-        return backend.joined(found, len(self))
+        return join_rows(backend, found, len(self))
 
-    def targets(self, backend: Backend) -> tuple[Array, Array | None]:
+    def targets(self, backend: Backend) -> tuple[Arrays, Array | None]:
         """Return targets and weights, on the device."""
-        y, weight = backend.uploader()((self.y, self.weight))
+        y, weight = stage_tree(backend.uploader(), (self.y, self.weight))
         return y, weight
 
 
 class _Blocks:
     """Blocks that are read ahead, with the rows of a step in each; for a ``with`` statement."""
 
-    def __init__(self, arrays: ReadAhead[list[Array | None]], sizes: list[int]) -> None:
+    def __init__(self, arrays: ReadAhead[tuple[Arrays, ...]], sizes: list[int]) -> None:
         self._arrays, self._sizes = arrays, sizes
 
     def __enter__(self) -> Iterator[tuple[Samples, int]]:

@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends.base import Backend, Forward
-from nnbackend.core.types import Array, Params
+from nnbackend.core.tree import count_rows, map_arrays, slice_rows
+from nnbackend.core.types import Array, Arrays, Params
 from nnbackend.inference.predictor import BATCH_ROWS, forward_in_batches
 
-__all__ = ["Gather", "Samples", "row_copier"]
+__all__ = ["Gather", "Samples", "row_copier", "row_gatherer"]
 
-Gather: TypeAlias = Callable[[Array, Array], Array]
-"""``gather(x, rows)``: the rows with the given numbers, in that order."""
+Gather: TypeAlias = Callable[[Arrays, Array], Arrays]
+"""``gather(x, rows)``: the rows with the given numbers, in that order, of each array in a tree."""
 
 
 def row_copier(backend: Backend) -> Gather:
-    """Return what gathers rows in memory of their own."""
-    return lambda x, rows: backend.xp.take(x, rows, axis=0)
+    """Return a function that gathers rows in memory of their own."""
+    return lambda x, rows: map_arrays(lambda array: backend.xp.take(array, rows, axis=0), x)
+
+
+def row_gatherer(backend: Backend) -> Gather:
+    """Return a function that gathers rows in memory that it uses again the next time."""
+    gather_each: list[Callable[[Array, Array], Array]] = []
+
+    def gather(x: Arrays, rows: Array) -> Arrays:
+        numbers = itertools.count()
+
+        def one(array: Array) -> Array:
+            number = next(numbers)  # each array of a tree has memory of its own
+            if number == len(gather_each):
+                gather_each.append(backend.gatherer())
+            return gather_each[number](array, rows)
+
+        return map_arrays(one, x)
+
+    return gather
 
 
 @dataclass(frozen=True)
@@ -27,14 +47,14 @@ class Samples:
     """Rows of inputs and targets on a backend, with an optional weight each.
 
     Attributes:
-        x: the inputs.
-        y: the targets.
+        x: the inputs, an array or a tree of arrays.
+        y: the targets, an array or a tree of arrays.
         weight: how much each row counts.
         class_weight: how much more it counts by its class, in the loss of training and nowhere else.
     """
 
-    x: Array
-    y: Array
+    x: Arrays
+    y: Arrays
     weight: Array | None = None
     class_weight: Array | None = None
 
@@ -42,7 +62,7 @@ class Samples:
     """Whether they lie on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
 
     def __len__(self) -> int:
-        return int(self.x.shape[0])
+        return count_rows(self.x)
 
     def placement(self, backend: Backend) -> Backend:
         """Return the backend whose arrays these are, in a network that computes on ``backend``."""
@@ -73,7 +93,7 @@ class Samples:
         """Return the outputs for all rows, computed ``size`` at a time."""
         return forward_in_batches(forward, params, self.x, backend, size)
 
-    def targets(self, backend: Backend) -> tuple[Array, Array | None]:
+    def targets(self, backend: Backend) -> tuple[Arrays, Array | None]:
         """Return targets and weights on the backend."""
         return self.y, self.weight
 
@@ -96,12 +116,11 @@ class Samples:
 
     def packed(self, backend: Backend) -> Samples:
         """Return the samples with inputs that rows are taken from fast: one after the other."""
-        return replace(self, x=backend.packed(self.x))
+        return replace(self, x=map_arrays(backend.packed, self.x))
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""
-        part: Samples = self._each(lambda array: array[start:stop, ...])
-        return part
+        return type(self)(*slice_rows(self.arrays, start, stop))
 
     def learned(self) -> Samples:
         """Return the samples with the weights that the loss of training takes."""
@@ -111,12 +130,12 @@ class Samples:
         return type(self)(self.x, self.y, weight)
 
     @property
-    def arrays(self) -> tuple[Array, Array, Array | None, Array | None]:
+    def arrays(self) -> tuple[Arrays, Arrays, Array | None, Array | None]:
         """The arrays, which have a row for each sample."""
         return self.x, self.y, self.weight, self.class_weight
 
     def _each(self, change: Callable[[Array], Array]) -> Any:
-        return type(self)(*(None if array is None else change(array) for array in self.arrays))
+        return type(self)(*(map_arrays(change, array) for array in self.arrays))
 
 
 def _parts(

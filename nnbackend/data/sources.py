@@ -19,7 +19,9 @@ import numpy as np
 
 from nnbackend.core.checks import check_size
 from nnbackend.core.random import Generator
-from nnbackend.core.types import Shape
+from nnbackend.core.shapes import Shapes, row_shapes
+from nnbackend.core.tree import arrays_in, map_arrays, slice_rows
+from nnbackend.data.input_spec import arrange, is_tree, name_arrays
 from nnbackend.errors import DataError
 
 __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
@@ -87,9 +89,10 @@ class Source(ABC):
                 return chunk
         raise DataError("the data have no rows")
 
-    def feature_shape(self) -> Shape:
-        """Return the shape of a row's features, from the first chunk if need be."""
-        return tuple(np.shape(self.peek().x))[1:]
+    def feature_shape(self) -> Shapes:
+        """Return the shape of a row's features, or a tree of shapes, from the first chunk if need be."""
+        x = arrange(self.peek().x)
+        return map_arrays(lambda array: tuple(np.shape(array))[1:], x)
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
         """Return a source whose rows pass through a function first.
@@ -202,8 +205,9 @@ class MemoryMap(Source):
     shuffled within a buffer. A buffer that holds them all makes every order equally likely.
 
     Args:
-        x: array of shape (rows, *input_shape), for instance of ``np.load(path, mmap_mode="r")``.
-        y: array with the target of each row, mapped or not.
+        x: array of shape (rows, *input_shape), for instance of ``np.load(path, mmap_mode="r")``; or a
+            tuple or dictionary of arrays, mapped or not.
+        y: array with the target of each row, mapped or not, or a tree of arrays.
         sample_weight: how much each row counts, or None.
         shuffle_buffer: how many rows to shuffle together.
         prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none.
@@ -221,24 +225,37 @@ class MemoryMap(Source):
         shuffle_buffer: int = SHUFFLE_BUFFER,
         prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
-        self._arrays = tuple(
-            a if a is None or isinstance(a, np.ndarray) else np.asarray(a)
-            for a in (x, y, sample_weight)
+        self._arrays = map_arrays(
+            lambda a: a if isinstance(a, np.ndarray) else np.asarray(a),
+            (arrange(x), arrange(y, name="y"), sample_weight),
         )
-        shape = np.shape(x)
-        if len(shape) < 2 or shape[0] == 0:
-            raise ValueError(
-                f"X must have one row for each sample, as shape (rows, features); got shape {shape}"
-            )
-        for name, array in zip(("y", "sample_weight"), self._arrays[1:], strict=True):
-            if array is not None and np.shape(array)[:1] != shape[:1]:
-                raise ValueError(
-                    f"X and {name} must have the same length, got {shape[0]} rows and "
-                    f"shape {np.shape(array)}"
-                )
-        self.rows, self._shape = shape[0], tuple(shape[1:])
+        self.rows = self._check_lengths()
+        self._shape = row_shapes(self._arrays[0])
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
         self.prefetch = check_prefetch(prefetch)
+
+    def _check_lengths(self) -> int:
+        """Return the number of rows, which all arrays have to have."""
+        x, y, weight = self._arrays
+        names = (
+            name_arrays(x, "X"),
+            name_arrays(y, "y"),
+            None if weight is None else "sample_weight",
+        )
+        (first, rows), *others = zip(arrays_in(names), arrays_in(self._arrays), strict=True)
+        agree = all(array.shape[:1] == rows.shape[:1] for _, array in others)
+        if rows.ndim < 1 or len(rows) == 0 or (rows.ndim == 1 and not agree):
+            raise ValueError(
+                f"{first} must have one row for each sample, as shape (rows, features); "
+                f"got shape {rows.shape}"
+            )
+        for name, array in others:
+            if array.shape[:1] != rows.shape[:1]:
+                raise ValueError(
+                    f"{first} and {name} must have the same length, got {len(rows)} rows and "
+                    f"shape {array.shape}"
+                )
+        return len(rows)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return chunks of neighboring rows; see :meth:`Source.chunks`."""
@@ -246,15 +263,16 @@ class MemoryMap(Source):
         count = -(-self.rows // _CHUNK_ROWS)
         for number in range(count) if order is None else order.permutation(count):
             first = int(number) * _CHUNK_ROWS
-            part = slice(first, first + _CHUNK_ROWS)
-            for array in self._arrays:
+            for array in arrays_in(self._arrays):
                 _check_length(array)
             # Copied here: what has been read does not change, nor fail, later on.
-            x, y, weight = (None if a is None else np.array(a[part]) for a in self._arrays)
+            x, y, weight = map_arrays(
+                np.array, slice_rows(self._arrays, first, first + _CHUNK_ROWS)
+            )
             yield Chunk(x, y, weight, "", first)
 
-    def feature_shape(self) -> Shape:
-        """Return the shape of a row's features."""
+    def feature_shape(self) -> Shapes:
+        """Return the shape of a row's features, or a tree of shapes."""
         return self._shape
 
 
@@ -306,10 +324,14 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
             raise ValueError(f"{extra} is a part of the batches: give them as (x, y, weight)")
         if isinstance(x, Source):
             return x
-        if hasattr(x, "shape") or not (callable(x) or isinstance(x, Iterable)):
+        if (
+            hasattr(x, "shape")
+            or isinstance(x, dict)
+            or not (callable(x) or isinstance(x, Iterable))
+        ):
             raise TypeError("there is no y: give arrays x and y, or batches (x, y)")
         return Batches(x)
-    if isinstance(x, np.memmap):
+    if any(isinstance(array, np.memmap) for array in arrays_in(x if is_tree(x) else (x,))):
         return MemoryMap(x, y, weight)
     return None
 

@@ -15,12 +15,15 @@ import numpy as np
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.random import Generator
-from nnbackend.core.types import Shape
+from nnbackend.core.shapes import Shapes
+from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.data import validate
-from nnbackend.data.host_data import host_backend, is_on_device
+from nnbackend.data.host_data import host_backend, is_on_device, stage_tree
+from nnbackend.data.input_spec import InputSpec, arrange
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Chunk, Source
+from nnbackend.data.targets import targets
 from nnbackend.errors import DataError
 from nnbackend.losses import Loss
 
@@ -36,7 +39,7 @@ class BatchStream:
         source: gives the rows.
         backend: where they go.
         loss: what the targets are for.
-        shapes: of a row of input and of output.
+        shapes: what the network takes, and the shape (or tree of shapes) of a row of its output.
         batch_size: rows of a step, where the source does not give whole batches.
         seed: fixes the order; None: rows come as they lie.
         name: what the data are called in messages, before "X" and "y".
@@ -50,7 +53,7 @@ class BatchStream:
         source: Source,
         backend: Backend,
         loss: Loss,
-        shapes: tuple[Shape, Shape],
+        shapes: tuple[InputSpec, Shapes],
         batch_size: int | None,
         seed: int | None,
         name: str = "",
@@ -59,7 +62,7 @@ class BatchStream:
             raise ValueError("data that stream need a batch_size; all rows at once do not fit")
         self._source = source
         self._backend = backend
-        self._border = ChunkValidator(backend, loss, shapes, name, host=not source.whole_batches)
+        self._check = ChunkValidator(backend, loss, shapes, name, host=not source.whole_batches)
         self._size = batch_size or 1
         self._seed = seed
         self._largest = 0
@@ -99,7 +102,7 @@ class BatchStream:
         if self._seed is not None:
             order = Generator.of(self._seed, "order", epoch)
         with self._backend.scope(), closing(source.chunks(epoch, order)) as chunks:
-            rows: Iterator[Samples] = (self._border(chunk) for chunk in chunks)
+            rows: Iterator[Samples] = (self._check(chunk) for chunk in chunks)
             if not source.whole_batches:
                 if order is not None:
                     rows = shuffle_rows(rows, source.shuffle_buffer, order.child("rows"))
@@ -107,8 +110,8 @@ class BatchStream:
             for samples in rows:
                 weightless = weightless and _weightless(samples.weight)
                 size = self._step_rows(len(samples)) if source.whole_batches else self._size
-                if isinstance(samples.x, np.ndarray):
-                    samples = Samples(*stage((samples.x, samples.y, samples.weight)))
+                if isinstance(next(arrays_in(samples.x)), np.ndarray):
+                    samples = Samples(*stage_tree(stage, samples.arrays[:3]))
                 yield samples, size
                 del samples
         if weightless:
@@ -128,12 +131,12 @@ class ChunkValidator:
     """
 
     def __init__(
-        self, backend: Backend, loss: Loss, shapes: tuple[Shape, Shape], name: str, host: bool
+        self, backend: Backend, loss: Loss, shapes: tuple[InputSpec, Shapes], name: str, host: bool
     ) -> None:
         self._backend, self._loss, self._name = backend, loss, name
         self._all_on_host = host
         self._host = host_backend(backend)
-        self._input_shape, self._output_shape = shapes
+        self._spec, self._output_shape = shapes
         self._weighted: bool | None = None
 
     def __call__(self, chunk: Chunk) -> Samples:
@@ -143,37 +146,44 @@ class ChunkValidator:
             DataError: they do not fit.
         """
         backend = self._host
-        if any(map(is_on_device, chunk[:3])):
-            if self._all_on_host:
-                chunk = self._on_host(chunk)
-            else:
-                backend = self._backend
         place = f"{chunk.where}: " if chunk.where else ""
         try:
+            x = arrange(chunk.x, self._spec.shape, f"{self._name}X")
+            y = arrange(chunk.y, None, f"{self._name}y")
+            chunk = chunk._replace(x=x, y=y)
+            if any(map(is_on_device, arrays_in(chunk[:3]))):
+                if self._all_on_host:
+                    chunk = self._on_host(chunk)
+                else:
+                    backend = self._backend
             if self._weighted not in (None, chunk.weight is not None):
                 raise ValueError("either all batches or none have a weight, and here that changes")
             self._weighted = chunk.weight is not None
-            x = validate.inputs(chunk.x, backend, self._input_shape, f"{self._name}X", chunk.first)
-            y = validate.targets(
+            x = validate.inputs(chunk.x, backend, self._spec, f"{self._name}X", chunk.first)
+            y = targets(
                 chunk.y, backend, self._loss, self._output_shape, x, f"{self._name}y", chunk.first
             )
-            weight = validate.weights(chunk.weight, backend, int(x.shape[0]), chunk.first, False)
+            weight = validate.weights(chunk.weight, backend, count_rows(x), chunk.first, False)
         except (ValueError, TypeError) as error:
             raise DataError(f"{place}{error}") from error
-        return Samples(*map(_own, (x, y, weight), chunk[:3]))
+        given = {id(array) for array in arrays_in(chunk[:3])}
+        return Samples(*map_arrays(lambda array: _own(array, given), (x, y, weight)))
 
     def _on_host(self, chunk: Chunk) -> Chunk:
         """Return a chunk without arrays on a device."""
-        move = self._backend.to_numpy
-        x, y, weight = (
-            move(self._backend._import(a, None)) if is_on_device(a) else a for a in chunk[:3]
-        )
+
+        def move(array: Any) -> Any:
+            if not is_on_device(array):
+                return array
+            return self._backend.to_numpy(self._backend._import(array, None))
+
+        x, y, weight = map_arrays(move, chunk[:3])
         return chunk._replace(x=x, y=y, weight=weight)
 
 
-def _own(array: Any, given: Any) -> Any:
-    """Return an array that does not share memory with what may be filled anew for the next batch."""
-    shared = isinstance(array, np.ndarray) and (array is given or array.base is not None)
+def _own(array: Any, given: set[int]) -> Any:
+    """Return an array that shares no memory with those ``given``, by id: users may fill them again."""
+    shared = isinstance(array, np.ndarray) and (id(array) in given or array.base is not None)
     return array.copy() if shared else array
 
 
@@ -220,8 +230,7 @@ def regroup(
     count = 0
     for part in parts:
         if block_steps is None:
-            arrays = [a for a in (part.x, part.y, part.weight) if a is not None]
-            row_bytes = max(sum(a.nbytes for a in arrays) // len(part), 1)
+            row_bytes = max(sum(a.nbytes for a in arrays_in(part.arrays)) // len(part), 1)
             block_steps = max(1, _BLOCK_BYTES // (row_bytes * size))
         held.append(part)
         count += len(part)
@@ -242,14 +251,13 @@ def concat_samples(parts: Sequence[Samples]) -> Samples:
     """Return rows on the host together."""
     if len(parts) == 1:
         return parts[0]
-    arrays = zip(*((p.x, p.y, p.weight) for p in parts), strict=True)
-    return Samples(*(None if a[0] is None else np.concatenate(a) for a in arrays))
+    arrays = map_arrays(lambda *same: np.concatenate(same), *(part.arrays for part in parts))
+    return Samples(*arrays)
 
 
 def take_rows(samples: Samples, rows: Any) -> Samples:
     """Return copies of rows on the host."""
-    arrays = (samples.x, samples.y, samples.weight)
-    return Samples(*(None if a is None else np.take(a, rows, axis=0) for a in arrays))
+    return Samples(*map_arrays(lambda array: np.take(array, rows, axis=0), samples.arrays))
 
 
 def _weightless(weight: Any) -> bool:

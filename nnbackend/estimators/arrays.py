@@ -45,10 +45,6 @@ class Home:
             return x
         return self.xp.asarray(backend.to_numpy(x), device=self.device)
 
-    def all_finite(self, x: Array) -> bool:
-        """Return whether no number of an array that is here is NaN or infinite."""
-        return self.backend("float32").all_finite(x)
-
     def from_host(self, x: Any) -> Array:
         """Return a NumPy array here; one of texts stays NumPy's."""
         if self.xp is None or x.dtype.kind not in "biuf":

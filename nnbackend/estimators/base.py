@@ -19,12 +19,15 @@ from nnbackend import metrics
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import BACKENDS
+from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
-from nnbackend.core.types import Layer, Params
-from nnbackend.data import host_data, validate
+from nnbackend.core.types import Layer, Params, State
+from nnbackend.data import host_data
 from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples
+from nnbackend.data.targets import targets
+from nnbackend.estimators import files
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
 from nnbackend.estimators.lbfgs import fit_by_lbfgs
@@ -40,7 +43,7 @@ from nnbackend.training.objective import Objective, objective_for
 __all__ = ["NeuralEstimator", "keep_arguments"]
 
 _STOCHASTIC = ("sgd", "adam")
-_TRANSIENT = ("_home", "_trainer")  # they do not go into a pickle
+_TRANSIENT = ("_home", "_trainer", "_trained_network")  # they do not go into a pickle
 
 
 class NeuralEstimator(PredictingEstimator):
@@ -91,6 +94,7 @@ class NeuralEstimator(PredictingEstimator):
     _optimizer: Any
     _optimizer_state: Any
     _trainer: Any
+    _trained_network: Network
     n_outputs_: int
     loss_: float
     best_loss_: Any
@@ -171,7 +175,7 @@ class NeuralEstimator(PredictingEstimator):
                 fit_by_lbfgs(self, objective, backend, params, samples)
             else:
                 fit_in_batches(self, objective, backend, params, samples, target, incremental)
-        if not all(map(home.all_finite, self._kept_arrays())):
+        if not all(map(home.backend("float32").all_finite, self._kept_arrays())):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
@@ -186,6 +190,8 @@ class NeuralEstimator(PredictingEstimator):
         self.t_ = 0
         self._seed = self._draw_seed()
         self._keep_params(tree_map(self._home.from_host, params))
+        state = init_state(self._layers, self._input_shape(features))
+        self._layer_state = tree_map(lambda a: self._home.from_host(a.astype(dtype)), state)
         if self.solver != "lbfgs":
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
@@ -225,7 +231,7 @@ class NeuralEstimator(PredictingEstimator):
         if self.alpha:
             weights = tuple(path for path in paths(params) if path[-1] == "weight")
             penalty = PerRowL2(float(self.alpha), weights)
-        return replace(objective, row_penalty=penalty, count_rows=True)
+        return replace(objective, row_penalty=penalty, mean_by_rows=True)
 
     def _meaning(self) -> str | None:
         """Return what outputs mean to metrics, where the loss does not say."""
@@ -244,7 +250,7 @@ class NeuralEstimator(PredictingEstimator):
             size = None if self.solver == "lbfgs" else size
             at = placement_for((X, target, weight), backend, self.data_on, size)
         target = self._network_target(target, loss)
-        y = validate.targets(target, at, loss, (self.n_outputs_,), X)
+        y = targets(target, at, loss, (self.n_outputs_,), X)
         if weight is not None:
             weight = at.asarray(weight)
         if sparse:
@@ -269,9 +275,10 @@ class NeuralEstimator(PredictingEstimator):
             samples = samples.take(np.arange(len(target)), backend)
         return samples
 
-    def _publish(self, params: Params, backend: Backend) -> None:
-        """Make what was learned the public attributes."""
+    def _publish(self, params: Params, state: State, backend: Backend) -> None:
+        """Make what was learned the estimator's own: the parameters, and the state of the layers."""
         self._keep_params(tree_map(lambda leaf: self._home.bring(leaf, backend), params))
+        self._layer_state = tree_map(lambda leaf: self._home.bring(leaf, backend), state)
 
     def _check_solver(self) -> bool:
         if self.solver == "lbfgs":
@@ -294,7 +301,8 @@ class NeuralEstimator(PredictingEstimator):
         layers = self._ending_in(self._output_activation())
         network = Network(layers, backend=backend, seed=self._seed)
         with backend.scope():
-            return network.restore(self._input_shape(self.n_features_in_), params, {})
+            shape = self._input_shape(self.n_features_in_)
+            return network.restore(shape, params, {}, self._layer_state)
 
     def save(self, path: str | os.PathLike[str]) -> FilePath:
         """Write the fitted estimator to one file, without pickle.
@@ -309,8 +317,6 @@ class NeuralEstimator(PredictingEstimator):
             TypeError: a parameter is neither plain data nor a description that is registered.
             OSError: the file cannot be written; an old one of that name is untouched then.
         """
-        from nnbackend.estimators import files
-
         return files.save(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -323,7 +329,7 @@ class NeuralEstimator(PredictingEstimator):
         home = self._result_home()
         if home is not HOST:
             backend = home.backend("float32")
-            for name in self._array_attributes:
+            for name in (*self._array_attributes, "_layer_state"):
                 state[name] = on_host(state.get(name), backend)
         if "_session" in state:
             state["_session"] = []

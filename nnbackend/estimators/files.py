@@ -5,26 +5,27 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.tree import tree_map
 from nnbackend.errors import ModelFileError
-from nnbackend.estimators.base import NeuralEstimator
-from nnbackend.estimators.mlp import MLPClassifier, MLPRegressor
-from nnbackend.estimators.network import NetworkClassifier, NetworkRegressor
 from nnbackend.layers import Dense, Sequential
 from nnbackend.network import load as load_network
 
-__all__ = ["load", "save"]
+if TYPE_CHECKING:
+    from nnbackend.estimators.base import NeuralEstimator
 
-_CLASSES = {
-    cls.__name__: cls for cls in (MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor)
-}
+__all__ = ["load", "save", "saves"]
+
+E = TypeVar("E", bound="type[NeuralEstimator]")
+
+_CLASSES: dict[str, Any] = {}  # by name
 _NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
 _LEARNED = (
     "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "out_activation_", "loss_",
@@ -32,6 +33,12 @@ _LEARNED = (
     "_no_improvement_count", "_seed", "_dtype",
 )  # fmt: skip
 _KINDS = ("binary", "multiclass", "multilabel-indicator")
+
+
+def saves(cls: E) -> E:
+    """Let estimators of a class be saved and loaded; a decorator."""
+    _CLASSES[cls.__name__] = cls
+    return cls
 
 
 def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
@@ -96,7 +103,7 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
             estimator.feature_names_in_ = np.array(
                 [str(text) for text in description["feature_names"]], dtype=object
             )
-        if issubclass(cls, MLPClassifier | NetworkClassifier):
+        if is_classifier(estimator):
             estimator._label_binarizer = _binarizer(description["classes"])
             estimator.classes_ = estimator._label_binarizer.classes_
             known = len(estimator.classes_)
@@ -128,6 +135,7 @@ def _take_network(estimator: Any, network: Any) -> None:
     estimator._layers = Sequential([*layers[:-1], Dense(outputs)])
     estimator._output_activation()  # refuses a name that is not one
     estimator._keep_params(tree_map(network.to_numpy, network.params))
+    estimator._layer_state = tree_map(network.to_numpy, network.state)
 
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:

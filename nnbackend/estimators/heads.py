@@ -23,7 +23,7 @@ from nnbackend import losses
 from nnbackend.activations import Exponential, Identity, Sigmoid, Softmax
 from nnbackend.backends.base import Backend
 from nnbackend.core.types import Array, Context
-from nnbackend.data import validate
+from nnbackend.data.targets import takes_classes
 from nnbackend.estimators.arrays import home_of
 from nnbackend.estimators.losses import BinaryLogLoss, HalfPoisson, HalfSquaredError, LogLoss
 from nnbackend.losses import Loss
@@ -167,7 +167,7 @@ class ClassifierHead(ClassifierMixin, _Head):
 
     def _network_target(self: Any, target: Any, loss: Loss) -> Any:
         """Return targets as a loss takes them that is not made for class numbers: as one-hot rows."""
-        if target.ndim == 1 and losses.trait(loss, "targets") not in validate.CLASS_KINDS:
+        if target.ndim == 1 and not takes_classes(loss):
             return np.eye(self.n_outputs_)[target]
         return target
 

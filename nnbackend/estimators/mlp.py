@@ -15,6 +15,7 @@ from nnbackend.activations import ACTIVATIONS
 from nnbackend.backends.base import Backend
 from nnbackend.core.types import Array, Layer, Params
 from nnbackend.estimators.base import NeuralEstimator, keep_arguments
+from nnbackend.estimators.files import saves
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Dropout, Sequential
 from nnbackend.losses import LOSSES, Loss
@@ -102,6 +103,7 @@ class MultilayerPerceptron(NeuralEstimator):
         return [(name, kind) for kind in ("weight", "bias") for name in layers]
 
 
+@saves
 class MLPClassifier(ClassifierHead, MultilayerPerceptron):
     """A multilayer perceptron for classes: scikit-learn's ``MLPClassifier``, and more.
 
@@ -215,6 +217,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         keep_arguments(self, locals())
 
 
+@saves
 class MLPRegressor(RegressorHead, MultilayerPerceptron):
     """A multilayer perceptron for numbers: scikit-learn's ``MLPRegressor``, and more.
 

@@ -14,6 +14,7 @@ from nnbackend.core.random import Generator
 from nnbackend.core.tree import tree_map
 from nnbackend.core.types import Array, Layer, Params
 from nnbackend.estimators.base import NeuralEstimator, keep_arguments
+from nnbackend.estimators.files import saves
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Sequential
 from nnbackend.losses import LOSSES, Loss
@@ -73,6 +74,7 @@ class NetworkEstimator(NeuralEstimator):
         return self.params_
 
 
+@saves
 class NetworkClassifier(ClassifierHead, NetworkEstimator):
     """A classifier made of any layers of this library.
 
@@ -139,6 +141,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
         keep_arguments(self, locals())
 
 
+@saves
 class NetworkRegressor(RegressorHead, NetworkEstimator):
     """A regressor made of any layers of this library.
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from nnbackend import regularizers
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.core.registry import is_built_in
-from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Array, Context, Params
+from nnbackend.core.tree import map_arrays, tree_map
+from nnbackend.core.types import Array, Arrays, Context, Params
 from nnbackend.inference.predictor import forward_in_batches
 
 if TYPE_CHECKING:
@@ -94,10 +94,9 @@ class _Figures:
         self.backend = backend.examiner if elsewhere else backend
         self.xp = self.backend.xp
 
-    def seen(self, array: Array | None) -> Array | None:
-        """Return an array of the network's backend as one that is computed on."""
-        near = array is None or self.backend is self._home
-        return array if near else self._home.to_numpy(array)
+    def seen(self, arrays: Arrays | None) -> Arrays | None:
+        """Return arrays of the network's backend as those that are computed on."""
+        return arrays if self.backend is self._home else map_arrays(self._home.to_numpy, arrays)
 
     def loss(self, z: Array, y: Array, weight: Array | None) -> Array:
         """Return the mean loss, without the penalty."""
@@ -129,8 +128,8 @@ def _given(weight: Array | None) -> tuple[Array, ...]:
     return () if weight is None else (weight,)
 
 
-def joined_rows(parts: Sequence[Array | None], backend: Backend) -> Array | None:
+def joined_rows(parts: Sequence[Arrays | None], backend: Backend) -> Arrays | None:
     """Return the rows of successive blocks together."""
-    if parts[0] is None or len(parts) == 1:
+    if len(parts) == 1:
         return parts[0]
-    return backend.xp.concat(list(parts))
+    return map_arrays(lambda *same: backend.xp.concat(list(same)), *parts)

@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.core.layer_tree import map_layers
 from nnbackend.core.random import Generator, forward_key
@@ -107,7 +107,7 @@ def observe(
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
             loss = network._last.loss
         objective = network._objective(loss, (), rows)
-        samples = network._intake(objective.loss).samples(x, y)
+        samples = network._data_adapter(objective.loss).samples(x, y)
         layers = computed(objective.layers, backend)
         passages, output, backward = run_observed(layers, network.params, samples.x, ctx)
         backward(objective.loss(output, samples.y)[1])
@@ -154,6 +154,7 @@ class Observed:
         original: the layer that the passage names; None: ``layer``.
     """
 
+    pure: ClassVar[bool] = False  # a recording would call nobody
     layer: Layer
     path: str
     see: Callable[[Passage], None]

@@ -91,7 +91,7 @@ def guarded(doing: str) -> Callable[[F], F]:
                 shape = getattr(call.arguments.get("x"), "shape", ())
                 given["rows"] = shape[0] if shape else None
                 problem = explain_out_of_memory(
-                    error, network.backend, doing, release=network._let_go, **given
+                    error, network.backend, doing, release=network._release, **given
                 )
                 if problem is None:
                     raise

@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.layer_tree import children, map_layers
@@ -19,7 +19,9 @@ from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Array, Layer, Shape
 from nnbackend.inspection.observe import Observed, Passage
 from nnbackend.layers import Dense
-from nnbackend.training.objective import Objective
+
+if TYPE_CHECKING:
+    from nnbackend.training.objective import Objective
 
 __all__ = ["Profile", "profiled"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, overload
 
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.core.random import Generator
@@ -46,12 +47,36 @@ class Parameterless:
         return y, lambda dy, input_grad=True: (apply_backward(dy) if input_grad else None, {})
 
 
-def register_layer(cls: Class) -> Class:
+@overload
+def register_layer(cls: Class, /) -> Class: ...
+
+
+@overload
+def register_layer(*, pure: bool = True) -> Callable[[Class], Class]: ...
+
+
+def register_layer(cls: Class | None = None, /, *, pure: bool = True) -> Any:
     """Make a layer class known by its name, so that networks with it can be saved and loaded.
+
+    It is written above the class, as ``@register_layer`` or with an argument.
+
+    Args:
+        cls: the class.
+        pure: whether the layer does nothing but compute. Then training records a few steps and plays
+            the calls of the array library that they made from then on, without running the layer's
+            Python code again. Pass False for a layer that counts or prints, or reads what others
+            change from step to step other than its arguments. Default True. (On JAX every layer is
+            compiled.)
 
     Raises:
         TypeError: the class is not a frozen dataclass with the methods ``init`` and ``forward``.
     """
+    if cls is None:
+        return partial(_register_layer, pure=pure)
+    return _register_layer(cls, pure)
+
+
+def _register_layer(cls: Class, pure: bool) -> Class:
     if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise TypeError(f"{cls.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
     for method in ("init", "forward"):
@@ -59,7 +84,7 @@ def register_layer(cls: Class) -> Class:
             raise TypeError(
                 f"{cls.__name__} needs a method {method}; see nnbackend.core.types.Layer"
             )
-    return LAYERS.register(cls.__name__)(cls)
+    return LAYERS.register(cls.__name__, pure=pure)(cls)
 
 
 def check_layer(layer: Any) -> Layer:

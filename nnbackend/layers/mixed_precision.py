@@ -19,8 +19,8 @@ from typing import Any
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.random import Generator
-from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape
+from nnbackend.core.tree import map_arrays, tree_map
+from nnbackend.core.types import Array, Backward, Context, Layer, Namespace, Params, Shape
 from nnbackend.layers.output import split_output_activation
 
 __all__ = ["Mixed", "computed"]
@@ -68,9 +68,9 @@ class Mixed:
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the output in ``wide``; the backward pass takes and gives gradients in it."""
         xp, scale = ctx.xp, self.scale
-        x = xp.astype(x, self.half, copy=False)
+        x = map_arrays(lambda a: _to(a, self.half, xp), x)
         z, layers_backward = self.layers.forward(self.down(params, ctx), x, ctx)
-        y, output_backward = self.output(xp.astype(z, self.wide, copy=False), ctx)
+        y, output_backward = self.output(map_arrays(lambda a: _to(a, self.wide, xp), z), ctx)
 
         def up(gradient: Array) -> Array:
             gradient = xp.astype(gradient, self.wide, copy=False)
@@ -79,9 +79,14 @@ class Mixed:
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             dz = output_backward(dy)
             if scale is not None:
-                dz = dz * scale
-            dz = xp.astype(dz, self.half, copy=False)
+                dz = map_arrays(lambda a: a * scale, dz)
+            dz = map_arrays(lambda a: xp.astype(a, self.half, copy=False), dz)
             dx, grads = layers_backward(dz, input_grad=input_grad)
-            return None if dx is None else up(dx), tree_map(up, grads)
+            return map_arrays(up, dx), tree_map(up, grads)
 
         return y, backward
+
+
+def _to(x: Array, dtype: Any, xp: Namespace) -> Array:
+    """Return numbers in another dtype; indices stay integers, which may be too large for it."""
+    return xp.astype(x, dtype, copy=False) if xp.isdtype(x.dtype, "real floating") else x

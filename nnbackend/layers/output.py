@@ -20,27 +20,28 @@ from nnbackend.layers.sequential import Sequential, runs_in_order
 __all__ = ["output_activation", "split_output_activation"]
 
 
-def output_activation(layers: Layer) -> tuple[Any, Layer | None]:
-    """Return the activation that layers end in, and the layer that keeps it in its place, or None.
+def output_activation(layers: Layer) -> tuple[Any, str | None]:
+    """Return the activation that layers end in, and where it is if it cannot be taken off.
 
     Layers in nested Sequentials count as one row, and layers that never do anything are passed over.
-    What keeps the activation in its place is a layer after it (in training, dropout and noise change
-    its outputs; Flatten makes other rows of them), or a composite around it of which it is not known
-    what it does with the output of its last layer. Such a composite may say what it ends in by an
-    attribute ``output_activation``: None says that its outputs are those of no activation.
+    An activation cannot be taken off if it is followed by a layer (in training, dropout and noise
+    change its outputs; Flatten makes other rows of them), or inside a layer of which it is not known
+    what it does with the activation's outputs: a composite, or a subclass with a forward pass of its
+    own. Such a layer may say what it ends in by an attribute ``output_activation``, a name or None.
     """
-    after: Layer | None = None
+    where = None
     for last in reversed(_in_a_row(layers)):
         if _does_nothing(last):
             continue
+        name = type(last).__name__
         if isinstance(last, Dropout | AlphaDropout | GaussianNoise | Flatten):
-            after = last if after is None else after
-        elif isinstance(last, Activation):
-            return last.function, after
-        elif isinstance(last, Dense):
-            return last.activation, after
+            where = where or f"followed by {name}"
+        elif isinstance(last, Dense) and type(last).forward is Dense.forward:
+            return last.activation, where
+        elif isinstance(last, Activation) and type(last).apply is Activation.apply:
+            return last.function, where
         else:
-            return _inside(last), last
+            return _inside(last), f"inside {name}"
     return Identity(), None
 
 
@@ -49,8 +50,8 @@ def split_output_activation(layers: Layer) -> tuple[Layer, Any]:
 
     One that is not at the very end stays: then the second is the identity.
     """
-    activation, kept_by = output_activation(layers)
-    if kept_by is not None or isinstance(activation, Identity):
+    activation, where = output_activation(layers)
+    if where is not None or isinstance(activation, Identity):
         return layers, Identity()
     return _without_activation(layers), activation
 
@@ -71,12 +72,13 @@ def _does_nothing(layer: Layer) -> bool:
     return isinstance(layer, GaussianNoise) and layer.std == 0.0
 
 
-def _inside(composite: Layer) -> Any:
-    """Return the activation that a composite's last layer ends in, or what it says of itself."""
-    said: Any = getattr(composite, "output_activation", False)
-    if said is not False:
-        return activations.get(said)
-    inside = [child for _, child in children(composite)]
+def _inside(layer: Layer) -> Any:
+    """Return the activation in which a layer ends as it says, or else its last layer inside."""
+    if hasattr(layer, "output_activation"):
+        return activations.get(layer.output_activation)
+    if isinstance(layer, Dense | Activation):
+        return layer.activation if isinstance(layer, Dense) else layer.function
+    inside = [child for _, child in children(layer)]
     return output_activation(inside[-1])[0] if inside else Identity()
 
 

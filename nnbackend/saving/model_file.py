@@ -7,6 +7,7 @@ the tensors in the file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -22,8 +23,9 @@ from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
 from nnbackend.core.registry import describe, rebuild
+from nnbackend.core.shapes import Shapes, check_shapes, map_shapes
 from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Params, Shape, State
+from nnbackend.core.types import Params, State
 from nnbackend.core.version import __version__
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import Sequential
@@ -90,7 +92,7 @@ class SavedNetwork:
 
     Attributes:
         layers: the layers.
-        input_shape: the shape of one row.
+        input_shape: the shape of one row, or a tree of shapes.
         params: the parameters, nested, NumPy arrays.
         state: the state of the layers, nested, NumPy arrays.
         seed: the network's seed.
@@ -100,7 +102,7 @@ class SavedNetwork:
     """
 
     layers: Sequential
-    input_shape: Shape
+    input_shape: Shapes
     params: Params
     state: State
     seed: int
@@ -194,17 +196,15 @@ def _refuse_constant(name: str) -> None:
 
 def _rebuild_layers(
     description: dict[str, Any], tensors: dict[str, Any]
-) -> tuple[Sequential, Shape, Params, State]:
+) -> tuple[Sequential, Shapes, Params, State]:
     """Return layers, input shape, parameters and state, all checked against each other."""
     layers = rebuild(description.get("network"))
     if not isinstance(layers, Sequential):
         raise ModelFileError("it describes no network")
-    shape = description.get("input_shape")
-    if not isinstance(shape, list) or not all(type(n) is int and 0 < n < 2**31 for n in shape):
-        raise ModelFileError(f"its input shape {shape!r} is not a list of sizes")
+    shape = _read_shape(description)
     try:
-        expected, _ = layers.init(tuple(shape), ShapeGenerator((0, 0)))
-        state = init_state(layers, tuple(shape))
+        expected, _ = layers.init(shape, ShapeGenerator((0, 0)))
+        state = init_state(layers, shape)
     except (ValueError, TypeError, MemoryError, OverflowError) as error:
         raise ModelFileError(f"its layers do not fit together: {error}") from error
     arrays = flatten(expected) | {STATE + name: array for name, array in flatten(state).items()}
@@ -218,7 +218,20 @@ def _rebuild_layers(
     if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
         raise ModelFileError("its tensors are not floating-point numbers")
     params = unflatten(tensors, expected)
-    return layers, tuple(shape), params, unflatten(tensors, state, STATE)
+    return layers, shape, params, unflatten(tensors, state, STATE)
+
+
+def _read_shape(description: dict[str, Any]) -> Shapes:
+    """Return the shape of a row of inputs, or the tree of shapes of several inputs."""
+    shape = description.get("input_shape")
+    if isinstance(shape, list | dict):
+        with contextlib.suppress(ValueError, RecursionError):
+            shapes = check_shapes("input_shape", shape)
+            sizes: list[int] = []
+            map_shapes(sizes.extend, shapes)
+            if all(size < 2**31 for size in sizes):
+                return shapes
+    raise ModelFileError(f"its input shape {shape!r} is not a list of sizes")
 
 
 def _read_precision(description: dict[str, Any]) -> Precision:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import ModelFileError, unknown_name
-from nnbackend.tables.reading import Kind, Table, few, is_number, missing, row_count, warn
+from nnbackend.tables.table import Kind, Table, few, is_number, missing, row_count, warn
 
 __all__ = ["SCALES", "Categories", "Classes", "Number", "Scale", "TableEncoder"]
 
@@ -24,7 +24,14 @@ Scale = Literal["standard", "max", "none"]
 
 @dataclass(frozen=True)
 class Number:
-    """A column of numbers: ``(value - shift) / scale``, with ``fill`` where a value is missing."""
+    """A column of numbers, encoded as ``(value - shift) / scale``.
+
+    Attributes:
+        name: the name of the column.
+        fill: takes the place of a missing value: the median of the training rows.
+        shift: is subtracted, in the units of the column.
+        scale: divides, in the units of the column.
+    """
 
     name: str
     fill: float
@@ -67,7 +74,12 @@ SCALES: dict[Scale, Callable[[NDArray[Any]], tuple[float, float]]] = {
 
 @dataclass(frozen=True)
 class Categories:
-    """A column of texts, one-hot; None stands for a missing text and is a category of its own."""
+    """A column of texts, encoded as a column of zeros and ones for each category.
+
+    Attributes:
+        name: the name of the column.
+        categories: the texts; None stands for a missing text, and is a category like the others.
+    """
 
     name: str
     categories: tuple[str | None, ...]
@@ -82,14 +94,14 @@ class Categories:
     @classmethod
     def learn(cls, name: str, column: NDArray[Any]) -> Categories:
         """Return the encoding of a column, learned from its training rows."""
-        present = _in_order(set(column[~missing(column)]))
+        present = _sort_texts(set(column[~missing(column)]))
         return cls(name, (*present, *([None] if missing(column).any() else [])))
 
     def encode(self, column: NDArray[Any]) -> NDArray[Any]:
         """Return one column per category; zeros where training saw no such category."""
-        codes = _codes(column, self.categories)
+        codes = _find_codes(column, self.categories)
         if (codes < 0).any():
-            unseen = {_shown(value) for value in column[codes < 0]}
+            unseen = {_show(value) for value in column[codes < 0]}
             warn(
                 f"column {self.name!r}: {np.sum(codes < 0)} row(s) with a category that training "
                 f"has not seen: {few(sorted(unseen))}"
@@ -100,7 +112,12 @@ class Categories:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a target, in the order of their numbers."""
+    """A target of texts, encoded as class numbers.
+
+    Attributes:
+        name: the name of the column.
+        classes: the texts, in the order of their numbers.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -110,7 +127,7 @@ class Classes:
     @classmethod
     def learn(cls, name: str, column: NDArray[Any]) -> Classes:
         """Return the classes that the training rows hold."""
-        return cls(name, tuple(_in_order(set(column))))
+        return cls(name, tuple(_sort_texts(set(column))))
 
     def encode(self, column: NDArray[Any]) -> NDArray[np.int64]:
         """Return the number of each row's class.
@@ -118,11 +135,11 @@ class Classes:
         Raises:
             ValueError: a row is of no known class.
         """
-        codes = _codes(column, self.classes)
+        codes = _find_codes(column, self.classes)
         if (codes < 0).any():
             row = int((codes < 0).argmax())
             raise ValueError(
-                f"the target {self.name!r} holds {_shown(column[row])}, which is none of the "
+                f"the target {self.name!r} holds {_show(column[row])}, which is none of the "
                 f"classes of training: {few(self.classes)}"
             )
         return codes
@@ -133,7 +150,7 @@ class Classes:
         return names
 
 
-def _in_order(texts: Iterable[str]) -> list[str]:
+def _sort_texts(texts: Iterable[str]) -> list[str]:
     """Sort texts, as numbers where all of them are: 9 comes before 10."""
     texts = sorted(texts)
     try:
@@ -142,13 +159,13 @@ def _in_order(texts: Iterable[str]) -> list[str]:
         return texts
 
 
-def _codes(column: NDArray[Any], known: Sequence[str | None]) -> NDArray[np.int64]:
+def _find_codes(column: NDArray[Any], known: Sequence[str | None]) -> NDArray[np.int64]:
     """Return the place of each text among the known ones, and -1 where it is not one of them."""
     places = {text: place for place, text in enumerate(known)}
     return np.array([places.get(text, -1) for text in column], dtype=np.int64)
 
 
-def _shown(text: str | None) -> str:
+def _show(text: str | None) -> str:
     return "a missing value" if text is None else repr(text)
 
 
@@ -187,8 +204,8 @@ class TableEncoder:
         """
         if scale not in SCALES:
             raise unknown_name("scale", scale, SCALES)
-        columns = {name: _existing(table, name) for name in (*features, target)}
-        goal = columns.pop(target)
+        columns = {name: _get_column(table, name) for name in (*features, target)}
+        target_column = columns.pop(target)
         return cls(
             features=tuple(
                 Number.learn(name, column, scale)
@@ -197,9 +214,9 @@ class TableEncoder:
                 for name, column in columns.items()
             ),
             target=(
-                Number.learn(target, goal, scale)
-                if is_number(goal)
-                else Classes.learn(target, goal)
+                Number.learn(target, target_column, scale)
+                if is_number(target_column)
+                else Classes.learn(target, target_column)
             ),
         )
 
@@ -214,8 +231,8 @@ class TableEncoder:
         return {feature.name: feature.kind for feature in self.features}
 
     def encode_features(self, table: Table) -> NDArray[np.float64]:
-        """Return the network's input, shape (rows, width); say what was filled in or unseen."""
-        columns = [(feature, _existing(table, feature.name)) for feature in self.features]
+        """Return the network's input, shape (rows, width); warn of what was filled in or unseen."""
+        columns = [(feature, _get_column(table, feature.name)) for feature in self.features]
         filled = {
             feature.name: int(missing(column).sum())
             for feature, column in columns
@@ -229,7 +246,7 @@ class TableEncoder:
 
     def encode_target(self, table: Table) -> NDArray[Any]:
         """Return scaled numbers of shape (rows, 1), or class numbers of shape (rows,)."""
-        return self.target.encode(_existing(table, self.target.name))
+        return self.target.encode(_get_column(table, self.target.name))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description that JSON can hold."""
@@ -245,18 +262,18 @@ class TableEncoder:
         Raises:
             ModelFileError: the description is not one; nothing in it is trusted.
         """
-        data = _checked_fields(description, {"features", "target"})
+        data = _check_fields(description, {"features", "target"})
         if not isinstance(data["features"], list):
             raise _damaged("its features are not a list")
         features = tuple(_column_from(item, (Number, Categories)) for item in data["features"])
         target = _column_from(data["target"], (Number, Classes))
         names = [column.name for column in (*features, target)]
         if not features or len(set(names)) < len(names):
-            raise _damaged("its columns do not each have a name of their own")
+            raise _damaged("its columns do not each have another name")
         return cls(features, target)
 
 
-def _existing(table: Table, name: str) -> NDArray[Any]:
+def _get_column(table: Table, name: str) -> NDArray[Any]:
     if name not in table:
         raise unknown_name("column", name, table)
     return table[name]
@@ -266,7 +283,7 @@ def _damaged(reason: str) -> ModelFileError:
     return ModelFileError(f"the model's description of its table is damaged: {reason}")
 
 
-def _checked_fields(description: object, names: set[str]) -> Mapping[str, Any]:
+def _check_fields(description: object, names: set[str]) -> Mapping[str, Any]:
     if not isinstance(description, dict) or description.keys() != names:
         raise _damaged(f"it does not hold exactly {', '.join(sorted(names))}")
     return description

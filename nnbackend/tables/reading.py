@@ -1,71 +1,30 @@
-"""Tables: read from files, their columns chosen, their rows split.
-
-A table is a dictionary of columns of one length. A column of numbers is a float64 array with NaN
-where a value is missing; a column of texts is an object array with None there. :func:`read_table`
-brings every file format to that form, and :mod:`nnbackend.tables.encoding` goes on from there.
-
-Whatever is done to the data without being asked (rows dropped, columns left out, values filled in)
-is said aloud through a :class:`TableWarning`.
-"""
+"""Tables read from files: :func:`read_table` brings every format to the same form."""
 
 from __future__ import annotations
 
 import glob
 import math
-import warnings
 import zipfile
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.core.random import permutation
-from nnbackend.data.splits import stratified
 from nnbackend.errors import unknown_name
+from nnbackend.tables.table import Kind, Table, few, warn
 
 if TYPE_CHECKING:
     import os
 
     import polars as pl
 
-__all__ = [
-    "Kind",
-    "Table",
-    "TableWarning",
-    "check_target",
-    "choose_features",
-    "few",
-    "files_of",
-    "is_number",
-    "known_target",
-    "missing",
-    "read_table",
-    "row_count",
-    "split_rows",
-    "table_of",
-    "take_rows",
-    "warn",
-]
+__all__ = ["files_of", "read_table", "table_of"]
 
-Table = dict[str, NDArray[Any]]
-Kind = Literal["number", "text"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
-# A text column of more values than this is a name or an identifier, not a category.
-MAX_CATEGORIES = 100
-
-
-class TableWarning(UserWarning):
-    """Something in the table was left out or filled in; the message says what and how much."""
-
-
-def warn(message: str) -> None:
-    """Say aloud what was done to a table."""
-    warnings.warn(message, TableWarning, stacklevel=3)
 
 
 def read_table(
@@ -94,10 +53,10 @@ def read_table(
     """
     frame = _read_frames(files_of(path))
     kinds = kinds or {}
-    names = _named(frame.columns) if columns is None else list(columns)
+    names = _without_empty(frame.columns) if columns is None else list(columns)
     for name in (*names, *kinds):
         if name not in frame.columns:
-            raise unknown_name("column", name, _named(frame.columns))
+            raise unknown_name("column", name, _without_empty(frame.columns))
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
     return table_of(frame, names, kinds)
@@ -108,7 +67,7 @@ def table_of(frame: pl.DataFrame, names: Iterable[str], kinds: Mapping[str, Kind
     return {name: _column(frame[name], kinds.get(name)) for name in names}
 
 
-def _named(columns: Iterable[str]) -> list[str]:
+def _without_empty(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name]
 
 
@@ -191,7 +150,7 @@ def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
     """Read lines of separated texts; what is a number is found out later, column by column."""
     frame = _polars().read_csv(path, separator=separator, has_header=False, infer_schema=False)
     header = [(name or "").strip() for name in frame.row(0)]
-    repeated = sorted({name for name in _named(header) if header.count(name) > 1})
+    repeated = sorted({name for name in _without_empty(header) if header.count(name) > 1})
     if repeated:
         raise ValueError(f"more than one column is named {', '.join(map(repr, repeated))}")
     if "" in header:
@@ -310,141 +269,3 @@ def _numbers(series: pl.Series) -> NDArray[Any]:
         row = int(infinite.argmax())
         raise ValueError(f"column {series.name!r} is infinite in row {row + 1}")
     return numbers
-
-
-def row_count(table: Table) -> int:
-    """Return the number of rows."""
-    return len(next(iter(table.values())))
-
-
-def is_number(column: NDArray[Any]) -> bool:
-    """Return whether a column holds numbers rather than texts."""
-    return column.dtype.kind == "f"
-
-
-def take_rows(table: Table, rows: NDArray[Any]) -> Table:
-    """Return the table of the given rows (their numbers, or a mask)."""
-    return {name: column[rows] for name, column in table.items()}
-
-
-def missing(column: NDArray[Any]) -> NDArray[np.bool]:
-    """Return where a column has no value."""
-    absent: NDArray[np.bool]
-    absent = np.isnan(column) if is_number(column) else column == None  # noqa: E711 (elementwise)
-    return absent
-
-
-def known_target(table: Table, target: str) -> Table:
-    """Return the rows whose target is known, and say how many others there were.
-
-    Raises:
-        ValueError: there is no such row.
-    """
-    known = ~missing(table[target])
-    if not known.any():
-        raise ValueError(f"no row has a value for the target {target!r}")
-    if not known.all():
-        warn(f"{np.sum(~known)} row(s) without a value for the target {target!r} dropped")
-    return take_rows(table, known)
-
-
-def check_target(table: Table, target: str) -> None:
-    """Make sure that there is something to learn about a target.
-
-    Raises:
-        ValueError: there are fewer than two rows, all have the same target, or texts hardly repeat.
-    """
-    column = table[target]
-    values = set(column)
-    if len(column) < 2:
-        raise ValueError(f"training needs at least two rows with a target {target!r}")
-    if len(values) < 2:
-        raise ValueError(f"the target {target!r} has one value only, {values.pop()}")
-    if not is_number(column) and len(values) > max(10, len(column) / 2):
-        raise ValueError(
-            f"the target {target!r} holds {len(values)} different texts in {len(column)} rows, "
-            f"for instance {column[0]!r}; classes have to repeat"
-        )
-
-
-def choose_features(table: Table, target: str, asked: Iterable[str] | None = None) -> list[str]:
-    """Return the columns to learn from: those asked for, or all that can tell something.
-
-    Raises:
-        UnknownNameError: a column asked for is not there.
-        ValueError: a column asked for is the target or holds one value only, or none is left.
-    """
-    if asked is None:
-        chosen = _useful_columns(table, target)
-    else:
-        chosen = [_checked_feature(table, target, name) for name in dict.fromkeys(asked)]
-    if not chosen:
-        raise ValueError(f"there is no column to predict {target!r} from")
-    return chosen
-
-
-def _useful_columns(table: Table, target: str) -> list[str]:
-    """Return the columns that can tell something about the target, and say which cannot."""
-    chosen, left_out = [], defaultdict(list)
-    for name, column in table.items():
-        if name == target:
-            continue
-        flaw = _flaw(column, MAX_CATEGORIES)
-        if flaw is None:
-            chosen.append(name)
-        else:
-            left_out[flaw].append(name)
-    for flaw, names in left_out.items():
-        warn(f"columns with {flaw} left out: {few(names, 10)}")
-    return chosen
-
-
-def _checked_feature(table: Table, target: str, name: str) -> str:
-    if name not in table:
-        raise unknown_name("column", name, table)
-    if name == target:
-        raise ValueError(f"column {name!r} is the target and cannot be a feature as well")
-    flaw = _flaw(table[name])
-    if flaw is not None:
-        raise ValueError(f"column {name!r} cannot be a feature: it has {flaw}")
-    return name
-
-
-def _flaw(column: NDArray[Any], most_categories: float = math.inf) -> str | None:
-    """Return why nothing can be learned from a column, or None."""
-    absent = missing(column)
-    values = set(column[~absent])
-    if not values:
-        return "no values"
-    if len(values) == 1 and (is_number(column) or not absent.any()):
-        return "one value only"
-    if not is_number(column) and len(values) > most_categories:
-        return f"more than {most_categories} different texts"
-    return None
-
-
-def few(texts: Sequence[str], most: int = 5) -> str:
-    """Return texts for a message, which has no room for hundreds."""
-    more = len(texts) - most
-    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def split_rows(
-    count: int, fraction: float, seed: int, classes: NDArray[Any] | None = None
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the numbers of the training rows and of the validation rows, in random order.
-
-    With ``classes`` the split is stratified: each class has the same share in both parts, up to
-    one row, and at least one row for training.
-
-    Args:
-        count: the number of rows.
-        fraction: the share of the rows that validates, from 0 to below 1.
-        seed: fixes the split.
-        classes: the class of each row.
-    """
-    order = permutation(seed, count, "validation")
-    classes = np.zeros(count) if classes is None else classes
-    codes = np.unique(classes, return_inverse=True)[1]
-    validates = stratified(codes, order, round(count * fraction))[order]
-    return order[~validates], order[validates]

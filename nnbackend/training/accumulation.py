@@ -1,9 +1,9 @@
-"""Gradient accumulation: the gradient of a batch from parts of it that fit in memory.
+"""Gradient accumulation: the gradient of a batch from microbatches that fit in memory.
 
 The loss of a batch is a mean over its rows, weighted if they have weights. With the rows' weights adding
-up to ``W``, and to ``W_m`` in part ``m``, loss and gradient of the whole are the sums over the parts of
-theirs times ``W_m / W``. So the loss's gradient at the output is multiplied by ``W_m / W``, and what the
-parts' backward passes give is added up: the same as in one pass, to rounding.
+up to ``W``, and to ``W_m`` in microbatch ``m``, loss and gradient of the whole are the sums over the
+microbatches of theirs times ``W_m / W``. So the loss's gradient at the output is multiplied by
+``W_m / W``, and what the backward passes give is added up: the same as in one pass, to rounding.
 """
 
 from __future__ import annotations
@@ -12,103 +12,106 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend.core.tree import map_arrays, tree_map
-from nnbackend.core.types import Array, Batch, Context, Layer, Params, State
+from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
+from nnbackend.core.types import Array, Arrays, Batch, Context, Layer, Params, State
 from nnbackend.losses import Loss
 
-__all__ = ["Parts", "accumulate_gradients", "gradients"]
+__all__ = ["Microbatches", "accumulate_gradients", "gradients", "loss_and_gradient", "state_after"]
 
 
 @dataclass(frozen=True)
-class Parts:
+class Microbatches:
     """How a batch is divided.
 
     Attributes:
-        count: the most parts that a batch has.
-        rows: of each part. The last may have fewer, and the last batch of an epoch fewer parts.
+        count: the most microbatches that a batch has.
+        rows: the rows of each. The last may have fewer, and the last batch of an epoch fewer of them.
     """
 
     count: int
     rows: int
 
     @classmethod
-    def of(cls, count: int, batch_size: int) -> Parts:
-        """Return the parts of batches of a size."""
+    def of(cls, count: int, batch_size: int) -> Microbatches:
+        """Return how batches of a size are divided."""
         return cls(count, math.ceil(batch_size / count))
 
 
 def gradients(
-    layers: Layer,
-    loss: Loss,
-    params: Params,
-    batch: Batch,
-    ctx: Context,
-) -> tuple[Array, Array, Params, State]:
-    """Return the loss of a batch, the output, the gradients of the parameters, and the new state."""
-    prediction, backward = layers.forward(params, batch.x, ctx)
-    value, dy = _value_and_gradient(loss, prediction, batch.y, batch.weight)
+    layers: Layer, loss: Loss, params: Params, batch: Batch, ctx: Context
+) -> tuple[Array, Params]:
+    """Return the loss of a batch, and its gradients with respect to the parameters."""
+    output, backward = layers.forward(params, batch.x, ctx)
+    value, dy = loss_and_gradient(loss, output, batch)
     _, grads = backward(dy, input_grad=False)
-    return value, prediction, grads, _new_state(ctx)
+    return value, grads
 
 
 def accumulate_gradients(
-    parts: Parts,
-    watched: bool,
+    microbatches: Microbatches,
+    with_output: bool,
     layers: Layer,
     loss: Loss,
     params: Params,
     batch: Batch,
     ctx: Context,
-) -> tuple[Array, Array | None, Params, State]:
-    """Return what :func:`gradients` does, computed one part after the other.
+) -> tuple[Array, Arrays | None, Params, State]:
+    """Return loss, output, gradients and new state of a batch, computed one microbatch after the other.
 
-    Part ``m`` of step ``t`` draws the random numbers of step ``t * parts.count + m``, so that each has
-    dropout masks of its own, and finds the state that the part before it left. The output is None
-    unless it is ``watched``.
+    Microbatch ``m`` of step ``t`` draws the random numbers of step ``t * microbatches.count + m``, so
+    that each has dropout masks of its own, and finds the state that the one before it left.
+
+    Args:
+        microbatches: how the batch is divided.
+        with_output: whether the output is wanted; without it is None.
+        layers: the network.
+        loss: the loss of its output.
+        params: the parameters.
+        batch: the rows.
+        ctx: the context, in which the pass was started.
     """
-    xp, size, rows = ctx.xp, parts.rows, batch.x.shape[0]
-    first_number, first_row, total = ctx.step * parts.count, ctx.first_row, rows
+    xp, size, rows = ctx.xp, microbatches.rows, count_rows(batch.x)
+    first_number, first_row, total = ctx.step * microbatches.count, ctx.first_row, rows
     if batch.weight is not None:
         total = xp.sum(batch.weight)
         total = xp.where(total > 0.0, total, xp.ones_like(total))  # all weights 0: no gradient
 
-    def part(number: Any, batch: Batch, state: State) -> Any:
-        """Return what a part adds to loss and gradients, with the new state, and its output."""
-        ctx.start_pass(first_number + number, state, batch.weight, first_row)
-        prediction, backward = layers.forward(params, batch.x, ctx)
-        value, dy = _value_and_gradient(loss, prediction, batch.y, batch.weight)
-        share = (batch.x.shape[0] if batch.weight is None else xp.sum(batch.weight)) / total
-        _, grads = backward(dy * share, input_grad=False)
-        return (value * share, grads), _new_state(ctx), prediction if watched else None
+    def run(number: Any, part: Batch, state: State) -> Any:
+        """Return what a microbatch adds to loss and gradients, the new state, and its output."""
+        ctx.start_pass(first_number + number, state, part.weight, first_row)
+        output, backward = layers.forward(params, part.x, ctx)
+        value, dy = loss_and_gradient(loss, output, part)
+        share = (count_rows(part.x) if part.weight is None else xp.sum(part.weight)) / total
+        _, grads = backward(map_arrays(lambda d: d * share, dy), input_grad=False)
+        return (value * share, grads), state_after(ctx), output if with_output else None
 
-    def cut(start: int, stop: int) -> Batch:
-        return Batch(*map_arrays(lambda a: a[start:stop, ...], batch))
-
-    whole = rows // size  # parts of full size
-    sums, state, output = part(0, cut(0, min(size, rows)), ctx.whole_state)
+    whole = rows // size  # microbatches of full size
+    sums, state, output = run(0, slice_rows(batch, 0, min(size, rows)), ctx.whole_state)
     outputs = [output]
     if whole > 1:  # as one loop, which a compiler need not unroll
         middle = map_arrays(
-            lambda a: xp.reshape(a, (whole - 1, size, *a.shape[1:])), cut(size, whole * size)
+            lambda a: xp.reshape(a, (whole - 1, size, *a.shape[1:])),
+            slice_rows(batch, size, whole * size),
         )
 
         def add(carry: Any, i: Any) -> Any:
             sums, state = carry
-            more, state, output = part(i + 1, map_arrays(lambda a: a[i, ...], middle), state)
-            return (_added(sums, more), state), output
+            more, state, output = run(i + 1, map_arrays(lambda a: a[i, ...], middle), state)
+            return (_add_up(sums, more), state), output
 
         (sums, state), stacked = ctx.backend.loop(add, (sums, state), whole - 1)
-        if watched:
-            outputs.append(xp.reshape(stacked, ((whole - 1) * size, *stacked.shape[2:])))
+        outputs.append(
+            map_arrays(lambda a: xp.reshape(a, ((whole - 1) * size, *a.shape[2:])), stacked)
+        )
     if 0 < whole * size < rows:
-        more, state, output = part(whole, cut(whole * size, rows), state)
-        sums = _added(sums, more)
+        more, state, output = run(whole, slice_rows(batch, whole * size, rows), state)
+        sums = _add_up(sums, more)
         outputs.append(output)
     value, grads = sums
-    return value, xp.concat(outputs) if watched else None, grads, state
+    return value, map_arrays(lambda *parts: xp.concat(list(parts)), *outputs), grads, state
 
 
-def _new_state(ctx: Context) -> State:
+def state_after(ctx: Context) -> State:
     """Return the state after a pass; rows that all have weight 0, as padding has, leave it as it was."""
     old, new, weight = ctx.whole_state, ctx.new_state(), ctx.row_weight
     if weight is None or not old:
@@ -117,36 +120,40 @@ def _new_state(ctx: Context) -> State:
     return tree_map(lambda a, b: ctx.xp.where(counts, a, b), new, old)
 
 
-def _value_and_gradient(
-    loss: Loss, prediction: Array, y: Array, weight: Array | None
-) -> tuple[Array, Array]:
-    """Return the loss and its gradient at the prediction.
+def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, Arrays]:
+    """Return the loss of a batch and its gradient at the output.
 
     Raises:
-        TypeError, ValueError: a loss of the user's own returned something else.
+        TypeError, ValueError: a loss that a user wrote returned something else.
     """
-    found = loss(prediction, y) if weight is None else loss(prediction, y, weight)
+    weight = batch.weight
+    found = loss(output, batch.y) if weight is None else loss(output, batch.y, weight)
     try:
         value, dy = found
     except (TypeError, ValueError):
         raise TypeError(
             "a loss returns its value and the gradient at the prediction, (value, dy); "
-            f"{_called(loss)} returned {type(found).__name__}"
+            f"{_name(loss)} returned {type(found).__name__}"
         ) from None
-    if dy.shape != prediction.shape:
-        raise ValueError(
-            f"the gradient that {_called(loss)} returns must have the prediction's shape "
-            f"{tuple(prediction.shape)}, got {tuple(dy.shape)}"
-        )
+    map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
     return value, dy
 
 
-def _called(loss: Loss) -> str:
+def _check_shape(output: Array, dy: Array, loss: Loss) -> None:
+    """Check the shape of the gradient that a loss returned."""
+    if dy.shape != output.shape:
+        raise ValueError(
+            f"the gradient that {_name(loss)} returns must have the prediction's shape "
+            f"{tuple(output.shape)}, got {tuple(dy.shape)}"
+        )
+
+
+def _name(loss: Loss) -> str:
     return str(getattr(loss, "__name__", loss))
 
 
-def _added(sums: tuple[Array, Params], more: tuple[Array, Params]) -> tuple[Array, Params]:
-    """Return loss and gradients with those of one more part; the sums are consumed."""
+def _add_up(sums: tuple[Array, Params], more: tuple[Array, Params]) -> tuple[Array, Params]:
+    """Return loss and gradients with those of one more microbatch; the sums are consumed."""
     return sums[0] + more[0], tree_map(_add, sums[1], more[1])
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
+from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, tree_map, unflatten
 from nnbackend.core.types import Array, Batch, Context, Layer, Params
 from nnbackend.data.samples import Samples
@@ -23,6 +24,9 @@ from nnbackend.training.accumulation import gradients
 from nnbackend.training.loop import Loop
 from nnbackend.training.objective import Objective
 from nnbackend.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from nnbackend.saving.checkpoint import Checkpoint
 
 __all__ = ["FullBatchFunction", "FullBatchLoop"]
 
@@ -39,7 +43,7 @@ class FullBatchLoop(Loop):
 
     def __init__(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         super().__init__(trainer, *args, **kwargs)
-        if self._feed is not None:
+        if self._stream is not None:
             raise ValueError("L-BFGS takes all rows in each step: X and y have to be arrays")
         if self._size < self._count:
             raise ValueError(
@@ -58,16 +62,20 @@ class FullBatchLoop(Loop):
         self._function = FullBatchFunction(trainer.objective, *where, self._samples)
         self._function.check_same_each_time()
 
-    def _epochs(self) -> None:
-        """Minimize; again, with a new memory, when a callback has set other parameters."""
-        run = self._run
-        while run.goes_on:
-            try:
-                reason = self._minimized()
-            except _Moved:
-                continue
-            if run.goes_on:
-                run.stop(reason)
+    def run(self, found: Checkpoint | None = None) -> History:
+        """Minimize; again, with a new memory, when a callback has set other parameters.
+
+        See :meth:`Loop.run`.
+        """
+        with self._running(found) as run:
+            while run.goes_on:
+                try:
+                    reason = self._minimized()
+                except _Moved:
+                    continue
+                if run.goes_on:
+                    run.stop(reason)
+        return run.history
 
     def _minimized(self) -> str:
         """Minimize from the parameters as they are; return in words what ended it."""
@@ -116,8 +124,7 @@ class FullBatchLoop(Loop):
         if trainer.objective.metrics:
             figures = trainer.evaluate(self._samples) | figures
         if self._validation is not None:
-            held_out = self._validated(self._validation)
-            figures |= {f"validation_{name}": value for name, value in held_out.items()}
+            figures |= self._evaluate_validation()
         self._good = trainer.snapshot(self._good)
         columns = figures | {"seconds": time.perf_counter() - started}
         run.history.extend({name: [value] for name, value in columns.items()})
@@ -246,7 +253,7 @@ def _program(
         params: Params, x: Array, y: Array, weight: Array | None, key: Any, number: Any
     ) -> tuple[Array, Params]:
         ctx = Context(backend, True, key, number)
-        value, _, grads, _ = gradients(layers, loss, params, Batch(x, y, weight), ctx)
+        value, grads = gradients(layers, loss, params, Batch(x, y, weight), ctx)
         return penalized(penalties, params, value, grads)
 
     return backend.compile(program)

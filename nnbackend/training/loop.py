@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,20 +13,21 @@ import numpy as np
 from nnbackend.callbacks import Callback, Run
 from nnbackend.core import random
 from nnbackend.core.history import History
-from nnbackend.core.tree import flatten, unflatten
+from nnbackend.core.tree import arrays_in, flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.saving.run_identity import check_same_run, data_checksum, describe
-from nnbackend.training.trainer import PartialEpoch, Trainer
+from nnbackend.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from nnbackend.saving.checkpoint import Checkpoint
 
 __all__ = ["FitRun", "Loop", "raise_divergence"]
 
-_BRIEF = 0.02  # seconds; while epochs of one step take less, more of them are run together
-_MOST_TOGETHER = 8192
+_BRIEF_SECONDS = 0.02
+"""While epochs of one step take less time together, more of them are run together."""
+_MAX_EPOCHS_TOGETHER = 8192
 
 
 class Loop:
@@ -45,8 +47,8 @@ class Loop:
         epochs: how many, counted from the start of the whole run.
         order: the rows of each epoch in their order, from the epoch's number; None: ``shuffle`` says.
             It is asked once for each epoch, in turn.
-        evaluate: the figures on the validation data, which the history calls ``validation_...``; None:
-            the loss and the metrics.
+        evaluate: the metrics on the validation data, which the history calls ``validation_...``; None:
+            the loss and the metrics of the objective.
         check_finite: whether a loss or parameters that are not finite end the run with an error.
     """
 
@@ -68,8 +70,9 @@ class Loop:
         check_finite: bool = True,
     ) -> None:
         self._trainer = trainer
-        self._order, self._evaluate, self._check_finite = order, evaluate, check_finite
-        self._feed: BatchStream | None = None
+        self._order, self._evaluate, self._checks_finite = order, evaluate, check_finite
+        self._stream: BatchStream | None = None
+        self._batch_size: int | None = None  # of a stream: as its blocks come
         steps: int | None
         if isinstance(samples, Samples):
             self._count = len(samples if rows is None else rows)
@@ -77,23 +80,26 @@ class Loop:
             every_step_takes_all = self._size == self._count and order is None
             if rows is not None and every_step_takes_all:
                 samples, rows = samples.take(rows, trainer.backend), None
+            self._batch_size = self._size
             self._shuffle = shuffle and self._size < self._count
             if self._shuffle or rows is not None or order is not None:
                 samples = samples.packed(trainer.backend)
             self._samples, self._rows = samples, rows
             steps = math.ceil(self._count / self._size)
         else:
-            self._feed, steps = samples, samples.steps
+            self._stream, steps = samples, samples.steps
         self._validation = validation
         self._run = run = FitRun(network, epochs, callbacks, steps, trainer, publish, self._task)
         # After how many steps callbacks are to be called; None: as suits the backend.
         intervals = [n for n in (c.batch_interval for c in run.listening) if n is not None]
         self._interval = math.gcd(*intervals) if intervals else None
+        self._each_block = self._tell_callbacks if run.listening else None
 
     def run(self, found: Checkpoint | None = None) -> History:
         """Train; return the history.
 
-        Ctrl-C ends the run with the parameters of the last whole epoch.
+        Ctrl-C ends the run with the parameters of the last whole epoch. Brief epochs of one step that
+        nobody looks at singly are done many at a time.
 
         Args:
             found: the checkpoint to go on from, which :meth:`check` let pass.
@@ -103,6 +109,41 @@ class Loop:
             DataError, or whatever a source raises: the trainer has the parameters of the last whole
                 epoch.
         """
+        trainer, together, alone = self._trainer, 1, self._one_by_one()
+        with self._running(found) as run:
+            while run.goes_on:
+                run.epoch_begins()
+                started = time.perf_counter()
+                if together > 1:
+                    losses = trainer.repeat(
+                        self._samples, min(together, run.epochs - len(run.history))
+                    )
+                    if losses is None:  # one of them diverged: find it one by one
+                        together, alone = 1, True
+                        continue
+                    columns = {"loss": losses}
+                else:
+                    values = {}
+                    if not run.at_once:
+                        with self._blocks() as blocks:
+                            values = trainer.epoch(blocks, self._batch_size, self._each_block)
+                        if self._stream is not None:
+                            values["waiting"] = blocks.waiting
+                    self._check_finite(values.get("loss", 0.0))
+                    if run.at_once:  # left before its end
+                        break
+                    if self._validation is not None:
+                        values |= self._evaluate_validation()
+                    columns = {name: [value] for name, value in values.items()}
+                seconds = time.perf_counter() - started
+                self._finish_epochs(columns, seconds)
+                if not alone and seconds < _BRIEF_SECONDS:
+                    together = min(2 * together, _MAX_EPOCHS_TOGETHER)
+        return run.history
+
+    @contextmanager
+    def _running(self, found: Checkpoint | None) -> Iterator[FitRun]:
+        """Begin the run, and end it however the block is left."""
         run, error = self._run, None
         if found is not None:
             run.restore_all(found)
@@ -110,7 +151,7 @@ class Loop:
         self._good = self._trainer.snapshot()
         run.begin()
         try:
-            self._epochs()
+            yield run
         except KeyboardInterrupt:
             self._trainer.restore(self._good)
             done = len(run.history)
@@ -126,7 +167,6 @@ class Loop:
             run.publish()  # for good: parameters that a callback sets at the end, stay
             run.end(error)
             run.let_go()
-        return run.history
 
     def check(self, found: Checkpoint) -> None:
         """Check that a checkpoint is of this run, and whole.
@@ -155,46 +195,32 @@ class Loop:
                 "of the steps is missing"
             )
 
+    def publish(self) -> None:
+        """Make the parameters in training those of the network."""
+        self._run.publish()
+
     @property
     def epochs_of_network(self) -> int:
         """How many epochs the network has been trained for, those before this run included."""
         before: int = self._run.first_epoch
         return before + len(self._run.history)
 
-    def _epochs(self) -> None:
-        """Do epoch after epoch; brief ones that nobody looks at singly, many at a time."""
-        run, history, together = self._run, self._run.history, 1
-        alone = self._one_by_one()
-        while run.goes_on:
-            run.epoch_begins()
-            started = time.perf_counter()
-            if together == 1:
-                one = self._one()
-                if one is None:  # left before its end
-                    return
-                columns = one
-            else:
-                many = self._many(min(together, run.epochs - len(history)))
-                if many is None:  # one of them diverged: find it one by one
-                    together, alone = 1, True
-                    continue
-                columns = many
-            self._good = self._trainer.snapshot(self._good)
-            seconds, count = time.perf_counter() - started, len(columns["loss"])
-            columns["learning_rate"] = self._trainer.rates(count)
-            columns["seconds"] = [seconds / count] * count
-            history.extend(columns)
-            run.epoch = len(history)
-            run.notify("epoch_end")
-            if run.changed:
-                self._good = self._trainer.snapshot(self._good)
-            if not alone and seconds < _BRIEF:
-                together = min(2 * together, _MOST_TOGETHER)
+    def _finish_epochs(self, columns: dict[str, list[float]], seconds: float) -> None:
+        """Write epochs into the history and tell the callbacks."""
+        run, trainer, count = self._run, self._trainer, len(columns["loss"])
+        self._good = trainer.snapshot(self._good)
+        columns["learning_rate"] = trainer.rates(count)
+        columns["seconds"] = [seconds / count] * count
+        run.history.extend(columns)
+        run.epoch = len(run.history)
+        run.notify("epoch_end")
+        if run.changed:
+            self._good = trainer.snapshot(self._good)
 
     def _one_by_one(self) -> bool:
         """Return whether epochs have several steps, or someone looks at each."""
         return (
-            self._feed is not None
+            self._stream is not None
             or self._size < self._count
             or self._validation is not None
             or self._samples.on_host
@@ -203,73 +229,67 @@ class Loop:
             or any(callback.every_epoch for callback in self._run.callbacks)
         )
 
-    def _one(self) -> dict[str, list[float]] | None:
-        """Do one epoch; return its figures, or None if a callback asked to leave it."""
+    def _tell_callbacks(self, steps: int) -> bool:
+        """Tell callbacks of a block of steps; return whether to go on."""
+        self._run.step = steps
+        self._run.notify("batch_end")
+        return not self._run.at_once
+
+    def _check_finite(self, loss: float) -> None:
+        """Go back to the last good parameters if these or the loss are not finite, and say so."""
+        if not self._checks_finite or (math.isfinite(loss) and self._trainer.finite()):
+            return
+        if not self._run.at_once:
+            raise_divergence(self._trainer, self._good, self._run.epoch, self._run.history)
+        self._trainer.restore(self._good)
+
+    @contextmanager
+    def _blocks(self) -> Iterator[Any]:
+        """Return the blocks of an epoch; if a source fails, go back to the last whole epoch."""
         run, trainer = self._run, self._trainer
-
-        def each_block(steps: int) -> bool:
-            run.step = steps
-            run.notify("batch_end")
-            return not run.at_once
-
-        figures = {}
-        if not run.at_once:
-            one = self._held if self._feed is None else self._streamed
-            figures = one(each_block if run.listening else None)
-        finite = not self._check_finite or (
-            math.isfinite(figures.get("loss", 0.0)) and trainer.finite()
-        )
-        if not finite:
-            if not run.at_once:
-                raise_divergence(trainer, self._good, run.epoch, run.history)
-            trainer.restore(self._good)
-        if run.at_once:
-            return None
-        if self._validation is not None:
-            held_out = self._validated(self._validation)
-            figures |= {f"validation_{name}": value for name, value in held_out.items()}
-        return {name: [value] for name, value in figures.items()}
-
-    def _held(self, each_block: Callable[[int], bool] | None) -> dict[str, float]:
-        """Do one epoch on samples that lie in memory."""
-        trainer, order = self._trainer, self._rows
-        epoch = self._run.first_epoch + self._run.epoch
-        if self._order is not None:
-            order = self._order(epoch)
-        elif self._shuffle:
-            order = random.permutation(trainer.seed, self._count, "order", epoch)
-            order = order if self._rows is None else self._rows[order]
-        block_rows = None if self._interval is None else self._interval * self._size
-        return trainer.epoch(self._samples, self._size, order, each_block, block_rows)
-
-    def _streamed(self, each_block: Callable[[int], bool] | None) -> dict[str, float]:
-        """Do one epoch on what a source gives; if it fails, go back to the last whole epoch."""
-        assert self._feed is not None
-        run, trainer = self._run, self._trainer
+        epoch = run.first_epoch + run.epoch
+        if self._stream is None:
+            block_rows = None if self._interval is None else self._interval * self._size
+            order = self._epoch_order(epoch)
+            with trainer.blocks(self._samples, self._size, order, block_rows) as blocks:
+                yield blocks
+            return
         before = trainer.updates - run.step
         try:
-            with self._feed.epoch(run.first_epoch + run.epoch, self._interval) as parts:
-                figures = trainer.learn(parts, each_block)
+            with self._stream.epoch(epoch, self._interval) as blocks:
+                yield blocks
         except Exception:
             if run.failure is None:  # a callback that fails leaves whole steps, to be gone on from
                 trainer.restore(self._good)
             raise
         if not run.at_once:
             run.steps_per_epoch = trainer.updates - before
-        return figures | {"waiting": parts.waiting}
 
-    def _validated(self, validation: Samples | BatchStream) -> dict[str, float]:
-        """Return the figures on the validation data."""
+    def _epoch_order(self, epoch: int) -> Any:
+        """Return the rows of an epoch in their order; None: all as they are."""
+        if self._order is not None:
+            return self._order(epoch)
+        if not self._shuffle:
+            return self._rows
+        order = random.permutation(self._trainer.seed, self._count, "order", epoch)
+        return order if self._rows is None else self._rows[order]
+
+    def _evaluate_validation(self) -> dict[str, float]:
+        """Return the loss and the metrics on the validation data, as the history calls them."""
+        validation, epoch = self._validation, self._run.first_epoch + self._run.epoch
+        assert validation is not None
         if self._evaluate is not None:
-            return self._evaluate(validation)
-        if isinstance(validation, Samples):
-            return self._trainer.evaluate(validation)
-        with validation.epoch(self._run.first_epoch + self._run.epoch) as parts:
-            return self._trainer.evaluate(parts)
+            values = self._evaluate(validation)
+        elif isinstance(validation, Samples):
+            values = self._trainer.evaluate(validation)
+        else:
+            with validation.epoch(epoch) as blocks:
+                values = self._trainer.evaluate(blocks)
+        return {f"validation_{name}": value for name, value in values.items()}
 
     def _task(self) -> dict[str, Any]:
         """Return what must be the same, beside the network, for a run to go on."""
-        objective, s, v = self._trainer.objective, self._feed, self._validation
+        objective, s, v = self._trainer.objective, self._stream, self._validation
         return {
             "loss": describe(objective.loss),
             "optimizer": describe(self._trainer.optimizer),
@@ -287,13 +307,8 @@ class Loop:
             "batch_size": self._size,
             "shuffle": self._shuffle,
             "weights": s.weight is not None,
-            "data (a checksum)": data_checksum((some.x, some.y, some.weight), home.to_numpy),
+            "data (a checksum)": data_checksum([*arrays_in(some.arrays[:3])], home.to_numpy),
         }
-
-    def _many(self, count: int) -> dict[str, list[float]] | None:
-        """Do epochs of one step each; undo them all and return None if a loss is not finite."""
-        losses = self._trainer.repeat(self._samples, count)
-        return None if losses is None else {"loss": losses}
 
 
 class FitRun(Run):
@@ -327,7 +342,7 @@ class FitRun(Run):
     @property
     def losses(self) -> list[float]:
         """The losses of the steps since the last ``batch_end``."""
-        return self._trainer.latest_losses()
+        return self._trainer.log.latest_losses()
 
     def finite(self) -> bool:
         """Return whether all parameters are finite."""
@@ -380,13 +395,12 @@ class FitRun(Run):
 
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint keeps beside the parameters."""
-        begun = self._trainer.begun()
-        so_far = None
-        if begun is not None:
-            so_far = {"losses": begun.losses, "masses": begun.masses, "outputs": begun.outputs}
-        optimizer = self._trainer.optimizer_state()
-        raw = self._trainer.params if self._trainer.optimizer.averages else None
-        return super().state() | {"optimizer": optimizer, "so_far": so_far, "raw": raw}
+        trainer = self._trainer
+        return super().state() | {
+            "optimizer": trainer.optimizer_state(),
+            "so_far": trainer.log.state(),
+            "raw": trainer.params if trainer.averages else None,
+        }
 
     def restore_all(self, found: Checkpoint) -> None:
         """Go on from a checkpoint, with its parameters and optimizer."""
@@ -401,7 +415,7 @@ class FitRun(Run):
         trainer.rate_factor = state["learning_rate_factor"]
         so_far = state.get("so_far")
         if so_far is not None:
-            trainer.resume_epoch(PartialEpoch(state["batch"], **so_far))
+            trainer.resume_epoch(so_far)
         self.publish()
         self.restore(state)
 

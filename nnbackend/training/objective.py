@@ -8,7 +8,7 @@ from typing import Any
 
 from nnbackend import activations, losses, metrics, regularizers
 from nnbackend.activations import Identity
-from nnbackend.core.layer_tree import children, weights_with
+from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
 from nnbackend.layers.output import output_activation
@@ -30,7 +30,7 @@ class Objective:
         penalties: of the layers' regularizers, added to the loss.
         constraints: of the layers, by the dotted name of the weight they hold for.
         row_penalty: a penalty that is divided by the rows of each batch; None: there is none.
-        count_rows: whether the mean loss of an epoch counts a batch by its rows, also where they have
+        mean_by_rows: whether the mean loss of an epoch counts a batch by its rows, also where they have
             weights; if not, by the sum of their weights.
     """
 
@@ -41,7 +41,7 @@ class Objective:
     penalties: regularizers.Terms = ()
     constraints: tuple[tuple[str, Any], ...] = ()
     row_penalty: regularizers.PerRowL2 | None = None
-    count_rows: bool = False
+    mean_by_rows: bool = False
 
 
 def objective_for(
@@ -104,14 +104,11 @@ def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
 
 def _check_hidden_activation(loss: Loss, layers: Layer) -> None:
     """Check that no activation which a loss contains or refuses ends layers where it must stay."""
-    activation, kept_by = output_activation(layers)
+    activation, where = output_activation(layers)
     name = activations.ACTIVATIONS.name_of(activation)
     contained = losses.absorbed_activation(loss)
-    if kept_by is None or name is None or name not in (contained, *losses.trait(loss, "refuses")):
+    if where is None or name is None or name not in (contained, *losses.trait(loss, "refuses")):
         return
-    where = f"inside {type(kept_by).__name__}"
-    if not any(True for _ in children(kept_by)):
-        where = f"followed by {type(kept_by).__name__}"
     takes = f"the numbers before a {contained}" if contained else "scores"
     raise ValueError(
         f"the loss {losses.LOSSES.name_of(loss)} takes {takes}, but the {name} at the end of the "

@@ -13,8 +13,7 @@ from tools import assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.inference import predictor as inference
-from nnbackend.training import full_batch, layout
-from nnbackend.training import trainer as training
+from nnbackend.training import full_batch, layout, step
 
 jax = pytest.importorskip("jax")
 
@@ -40,7 +39,7 @@ def _forgotten():
 
 def forget():
     for program in (
-        training._compiled_training_step,
+        step._compiled_steps,
         inference._forward_pass,
         layout._leaves,
         full_batch._program,

@@ -21,7 +21,7 @@ from nnbackend.cli.streaming import TableStream  # noqa: E402
 from nnbackend.core.random import Generator  # noqa: E402
 from nnbackend.errors import DataError, UnknownNameError  # noqa: E402
 from nnbackend.tables.encoding import TableEncoder  # noqa: E402
-from nnbackend.tables.reading import row_count, take_rows  # noqa: E402
+from nnbackend.tables.table import row_count, take_rows  # noqa: E402
 
 ROWS = 300
 

@@ -115,6 +115,12 @@ def test_map_layers_replaces_each_child_and_nothing_else(layer, names):
     assert map_layers(lambda name, child: child, layer) is layer
 
 
+@pytest.mark.parametrize("layers", [{1: A, "1": B}, {"branches": A}])
+def test_two_children_of_one_name_are_refused(layers):
+    with pytest.raises(ValueError, match="two layers inside Branches are called"):
+        list(children(Branches(A, layers)))
+
+
 def test_map_layers_keeps_the_kinds_of_collections_and_what_is_no_layer():
     new = map_layers(shrink, Branches([("name", A, 3)], {"a": Pair(A, B)}))
     assert new == Branches([("name", Dense(1), 3)], {"a": Pair(Dense(1), Dense(1))})

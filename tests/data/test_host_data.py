@@ -228,7 +228,7 @@ def test_the_data_are_not_changed_nor_copied_where_the_dtype_is_theirs(backend):
     x = X.copy()
     net = network(backend)
     net.build(x.shape[1:])
-    intake = net._intake(nnb.losses.get("softmax_cross_entropy"))
+    intake = net._data_adapter(nnb.losses.get("softmax_cross_entropy"))
     samples = intake.samples(x, LABELS, placement=host_data.host_backend(backend))
     assert samples.x is x
     net.fit(x, LABELS, loss="softmax_cross_entropy", batch_size=8, data_on="host", verbose=0)

@@ -297,7 +297,12 @@ def test_rows_are_regrouped_in_whole_batches(count, size, steps, sizes):
 def order_of(source, epoch=1, seed=0, size=16, backend="numpy"):
     """Return the first feature of the rows in the order in which they are trained on."""
     made = data.BatchStream(
-        source, nnb.get_backend(backend), nnb.losses.get("mse"), ((3,), (2,)), size, seed
+        source,
+        nnb.get_backend(backend),
+        nnb.losses.get("mse"),
+        (data.InputSpec((3,)), (2,)),
+        size,
+        seed,
     )
     with made.epoch(epoch) as parts:
         host = made._backend.to_numpy

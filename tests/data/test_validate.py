@@ -208,7 +208,8 @@ def test_targets_share_no_memory_that_may_change_under_jax():
         column = wide[first : first + 64]
         column[...] = 1.0
         brought = [
-            nnb.data.targets(y, backend, nnb.losses.mse, (1,), x) for y in (column, column[:, None])
+            nnb.data.targets.targets(y, backend, nnb.losses.mse, (1,), x)
+            for y in (column, column[:, None])
         ]
         column[...] = 2.0
         for target in brought:

@@ -53,7 +53,22 @@ class Doubled(Sequential):
         return 2.0 * y, lambda dy, input_grad=True: inner_backward(2.0 * dy, input_grad=input_grad)
 
 
+class DoubledDense(Dense):
+    """A subclass with a forward pass of its own."""
+
+    def forward(self, params, x, ctx):
+        y, dense_backward = super().forward(params, x, ctx)
+        return 2.0 * y, lambda dy, input_grad=True: dense_backward(2.0 * dy, input_grad=input_grad)
+
+
+class SameDense(Dense):
+    """A subclass that changes nothing."""
+
+
 SEEN = {
+    "empty subclass": lambda last: [
+        SameDense(last.out_features, last.activation) if isinstance(last, Dense) else last
+    ],
     "nested": lambda last: [Sequential([last])],
     "nested twice": lambda last: [Sequential([Sequential([last])])],
     "before an empty one": lambda last: [last, Sequential([])],
@@ -109,6 +124,7 @@ KEPT = {
     "followed by Flatten": lambda last: [last, Flatten()],
     "inside Residual": lambda last: [Residual([last])],
     "inside Wrap": lambda last: [Wrap(Sequential([last]))],
+    "inside DoubledDense": lambda last: [DoubledDense(3, last.activation)],
     "inside Doubled": lambda last: [Sequential([Doubled([last])])],
 }
 

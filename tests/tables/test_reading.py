@@ -1,33 +1,20 @@
-"""Reading tables, choosing columns, splitting rows, and the encoding of columns."""
+"""Tables from files: every format gives the same, and what cannot be read is named."""
 
 from __future__ import annotations
 
 import gzip
-import json
 import sys
-import warnings
 from pathlib import Path
-from typing import Any
 
-import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from tables.columns import numbers
 
-from nnbackend.errors import ModelFileError, UnknownNameError
-from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
-from nnbackend.tables.reading import (
-    TableWarning,
-    check_target,
-    choose_features,
-    known_target,
-    read_table,
-    split_rows,
-    take_rows,
-)
+from nnbackend.errors import UnknownNameError
+from nnbackend.tables.reading import read_table
+from nnbackend.tables.table import TableWarning
 
 pl = pytest.importorskip("polars")
-
 DATA = Path(__file__).parents[2] / "examples" / "data"
 FRAME = {"size": [1.5, None, 3.0], "count": [1, 2, 3], "color": ["red", None, "blue"]}
 
@@ -35,17 +22,6 @@ FRAME = {"size": [1.5, None, 3.0], "count": [1, 2, 3], "color": ["red", None, "b
 def write(path: Path, content: bytes | str) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
-
-
-def numbers(*values: float) -> np.ndarray:
-    return np.array(values, dtype=float)
-
-
-def texts(*values: str | None) -> np.ndarray:
-    return np.array(values, dtype=object)
-
-
-# ------------------------------------------------------------------------------------- reading
 
 
 def write_frame(folder: Path, ending: str) -> Path:
@@ -262,252 +238,3 @@ def test_without_polars_the_way_to_install_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'nnbackend\[cli\]'"):
         read_table(DATA / "penguins.csv")
-
-
-# ------------------------------------------------------------------------------ rows and columns
-
-
-def test_rows_without_a_target_are_dropped_and_counted():
-    table = {"x": numbers(1, 2, 3), "y": texts("a", None, "b")}
-    with pytest.warns(TableWarning, match=r"1 row\(s\) without a value for the target 'y'"):
-        assert known_target(table, "y")["x"].tolist() == [1, 3]
-    with pytest.raises(ValueError, match="no row has a value for the target 'x'"):
-        known_target({"x": numbers(np.nan)}, "x")
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        (numbers(1), "at least two rows with a target 'y'"),
-        (numbers(5, 5, 5), "target 'y' has one value only, 5"),
-        (texts("a", "a"), "target 'y' has one value only, a"),
-        (texts(*(f"${n},000" for n in range(30))), "30 different texts in 30 rows.*have to repeat"),
-    ],
-)
-def test_targets_from_which_nothing_can_be_learned(target, message):
-    with pytest.raises(ValueError, match=message):
-        check_target({"y": target}, "y")
-
-
-def test_useless_columns_are_left_out_aloud():
-    table = {
-        "good": numbers(*range(200)),
-        "constant": numbers(*[7] * 200),
-        "again": texts(*["a"] * 200),
-        "nothing": numbers(*[np.nan] * 200),
-        "name": texts(*map(str, range(200))),
-        "y": numbers(*range(200)),
-    }
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        assert choose_features(table, "y") == ["good"]
-    messages = [str(warning.message) for warning in caught]
-    assert messages == [
-        "columns with one value only left out: constant, again",
-        "columns with no values left out: nothing",
-        "columns with more than 100 different texts left out: name",
-    ]
-    assert choose_features(table, "y", ["name"]) == ["name"]
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        (["goood"], "unknown column 'goood'; did you mean 'good'"),
-        (["y"], "'y' is the target"),
-        (["constant"], "'constant' cannot be a feature: it has one value only"),
-    ],
-)
-def test_features_asked_for_are_checked(asked, message):
-    table = {"good": numbers(1, 2), "constant": numbers(1, 1), "y": numbers(1, 2)}
-    with pytest.raises(ValueError, match=message):
-        choose_features(table, "y", asked)
-
-
-def test_a_target_alone_is_refused():
-    with pytest.raises(ValueError, match="no column to predict 'y' from"):
-        choose_features({"y": numbers(1, 2)}, "y")
-    with pytest.raises(ValueError, match="no column to predict 'y' from"):
-        choose_features({"x": numbers(1, 2), "y": numbers(1, 2)}, "y", [])
-
-
-@given(
-    counts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
-    fraction=st.floats(0, 0.9),
-    seed=st.integers(0, 9),
-)
-def test_a_split_is_stratified_and_complete(counts, fraction, seed):
-    classes = np.repeat(np.arange(len(counts)), counts)
-    training, validation = split_rows(len(classes), fraction, seed, classes)
-    assert sorted([*training, *validation]) == list(range(len(classes)))
-    assert len(validation) == min(round(fraction * len(classes)), len(classes) - len(counts))
-    assert set(classes[training]) == set(range(len(counts)))
-    wanted = len(validation) / max(len(classes) - len(counts), 1)
-    for number, count in enumerate(counts):
-        assert abs(np.sum(classes[validation] == number) - wanted * (count - 1)) <= 1
-
-
-def test_a_split_depends_on_the_seed_only():
-    first, again, other = (split_rows(50, 0.2, seed)[1].tolist() for seed in (0, 0, 1))
-    assert first == again != other
-    assert len(split_rows(50, 0.0, 0)[1]) == 0
-
-
-# -------------------------------------------------------------------------------------- encoding
-
-
-def test_numbers_are_scaled_and_missing_ones_become_the_median():
-    column = numbers(1, 2, np.nan, 6)
-    standard = Number.learn("a", column, "standard")
-    assert standard.fill == 2
-    encoded = standard.encode(column)[:, 0]
-    assert encoded.mean() == pytest.approx(0)
-    assert encoded.std() == pytest.approx(1)
-    assert encoded[2] == encoded[1]
-    largest = Number.learn("a", -column, "max")
-    assert largest.encode(column)[:, 0].tolist() == [1 / 6, 2 / 6, -2 / 6, 1]
-    assert Number.learn("a", column, "none").encode(column)[:, 0].tolist() == [1, 2, 2, 6]
-
-
-def test_a_column_that_is_constant_or_missing_in_the_training_rows():
-    assert Number.learn("a", numbers(4, 4), "standard") == Number("a", 4, 4, 1)
-    assert Number.learn("a", numbers(np.nan, np.nan), "max") == Number("a", 0, 0, 1)
-
-
-def test_numbers_that_overflow_are_refused_by_name():
-    with pytest.raises(ValueError, match="column 'a' are too large"):
-        Number.learn("a", numbers(1e308, -1e308, 1e308, 1e308), "standard")
-
-
-def test_categories_are_one_hot_and_missing_is_one_of_them():
-    categories = Categories.learn("a", texts("red", None, "blue"))
-    assert categories.categories == ("blue", "red", None)
-    assert categories.encode(texts(None, "blue")).tolist() == [[0, 0, 1], [1, 0, 0]]
-
-
-def test_unseen_categories_are_zeros_and_reported():
-    categories = Categories.learn("a", texts("red", "blue"))
-    with pytest.warns(TableWarning, match=r"'a': 2 row\(s\).*'pink', a missing value"):
-        assert categories.encode(texts("pink", None, "red")).tolist() == [[0, 0], [0, 0], [0, 1]]
-
-
-def test_classes_that_are_numbers_are_in_their_order():
-    classes = Classes.learn("y", texts("10", "9", "10", "1"))
-    assert classes.classes == ("1", "9", "10")
-    assert classes.decode(classes.encode(texts("9", "10"))).tolist() == ["9", "10"]
-
-
-@pytest.mark.parametrize("label", ["c", None])
-def test_a_label_outside_the_classes_is_refused(label):
-    with pytest.raises(ValueError, match=r"'y' holds .* none of the classes of training: a, b"):
-        Classes("y", ("a", "b")).encode(texts("a", label))
-
-
-def test_statistics_come_from_the_training_rows_only():
-    table = {"x": numbers(1, 3, 1000), "c": texts("a", "b", "z"), "y": numbers(0, 1, 2)}
-    encoder = TableEncoder.learn(take_rows(table, np.array([0, 1])), "y", ["x", "c"])
-    assert encoder.features == (Number("x", 2, 2, 1), Categories("c", ("a", "b")))
-    with pytest.warns(TableWarning, match="'z'"):
-        assert encoder.encode_features(table)[2].tolist() == [998, 0, 0]
-
-
-def test_columns_are_found_by_name_not_by_place():
-    table = {"x": numbers(1, 3), "c": texts("a", "b"), "y": numbers(0, 1)}
-    encoder = TableEncoder.learn(table, "y", ["x", "c"])
-    other = {name: table[name] for name in ("c", "y", "x")}
-    np.testing.assert_array_equal(encoder.encode_features(table), encoder.encode_features(other))
-    with pytest.raises(UnknownNameError, match="column 'x'"):
-        encoder.encode_features({"c": table["c"]})
-
-
-def test_texts_where_training_had_numbers():
-    encoder = TableEncoder.learn({"x": numbers(1, 3), "y": numbers(0, 1)}, "y", ["x"])
-    with pytest.raises(ValueError, match="'x' held numbers in training"):
-        encoder.encode_features({"x": texts("a")})
-
-
-def test_an_unknown_scale_offers_the_nearest():
-    with pytest.raises(UnknownNameError, match="did you mean 'standard'"):
-        TableEncoder.learn({"x": numbers(1, 2), "y": numbers(1, 2)}, "y", ["x"], "standart")
-
-
-NUMBER_COLUMN = st.lists(st.none() | st.floats(-1e6, 1e6), min_size=4, max_size=4).map(
-    lambda values: np.array(values, dtype=float)
-)
-TEXT_COLUMN = st.lists(st.none() | st.text(min_size=1), min_size=4, max_size=4).map(
-    lambda values: np.array(values, dtype=object)
-)
-TARGET = st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4).map(np.array) | st.lists(
-    st.text(min_size=1), min_size=4, max_size=4
-).map(lambda values: np.array(values, dtype=object))
-
-
-@given(
-    columns=st.dictionaries(
-        st.text(min_size=1, max_size=5), NUMBER_COLUMN | TEXT_COLUMN, min_size=1, max_size=4
-    ),
-    target=TARGET,
-    scale=st.sampled_from(["standard", "max", "none"]),
-)
-@pytest.mark.filterwarnings("ignore::nnbackend.tables.reading.TableWarning")
-def test_an_encoder_survives_json_and_gives_the_target_back(columns, target, scale):
-    table = {**{f"feature {name}": column for name, column in columns.items()}, "goal": target}
-    encoder = TableEncoder.learn(table, "goal", [name for name in table if name != "goal"], scale)
-    x, y = encoder.encode_features(table), encoder.encode_target(table)
-    assert x.shape == (4, encoder.width)
-    assert np.isfinite(x).all()
-    decoded = encoder.target.decode(y)
-    if target.dtype == object:
-        assert decoded.tolist() == target.tolist()
-    else:
-        np.testing.assert_allclose(decoded, target, rtol=1e-9, atol=1e-9)
-
-    again = TableEncoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
-    assert again == encoder
-    np.testing.assert_array_equal(again.encode_features(table), x)
-
-
-def description(**changes: Any) -> dict[str, Any]:
-    number = {"name": "x", "fill": 0.0, "shift": 0.0, "scale": 1.0}
-    target = {"name": "y", "classes": ["a", "b"]}
-    return {"features": [number], "target": target, **changes}
-
-
-def with_number(**changes: Any) -> dict[str, Any]:
-    return description(features=[{**description()["features"][0], **changes}])
-
-
-@pytest.mark.parametrize(
-    "hostile",
-    [
-        None,
-        [],
-        {},
-        {"features": []},
-        description(more=1),
-        description(features={}),
-        description(features=[]),
-        description(features=[1]),
-        description(features=[{"name": "x"}]),
-        description(features=[{"name": "x", "categories": []}]),
-        description(features=[{"name": "x", "categories": "ab"}]),
-        description(features=[{"name": "x", "categories": ["a", "a"]}]),
-        description(features=[{"name": "x", "categories": [{}]}]),
-        description(features=[{"name": "y", "categories": ["a"]}]),
-        description(features=description()["features"] * 2),
-        description(target={"name": "y", "classes": [None]}),
-        description(target={"name": "", "classes": ["a"]}),
-        description(target={"name": "y", "categories": ["a"]}),
-        with_number(name=1),
-        with_number(fill=float("nan")),
-        with_number(shift=10**400),
-        with_number(shift=True),
-        with_number(scale=0.0),
-        with_number(scale=-1.0),
-        with_number(scale="1"),
-    ],
-)
-def test_hostile_descriptions_are_refused(hostile):
-    TableEncoder.from_dict(description())
-    with pytest.raises(ModelFileError, match="description of its table is damaged"):
-        TableEncoder.from_dict(hostile)

@@ -276,7 +276,7 @@ def step_gradients(layers, backend, shape, loss, y, scale=None):
         if scale is not None:
             net = net.scaled(backend.xp.full((), scale, dtype=backend.dtype, device=backend.device))
         x, target = backend.asarray(rows((32, *shape))), backend.asarray(y)
-        value, _, grads, _ = gradients(net, loss, params, Batch(x, target), training(backend))
+        value, grads = gradients(net, loss, params, Batch(x, target), training(backend))
         return float(value), flatten(host(backend, grads))
 
 
@@ -403,7 +403,7 @@ def learn(trainer, factor=1.0, rows_of=8):
     x, y = rows((rows_of, 4)), factor * np.random.default_rng(2).normal(size=(rows_of, 2))
     with backend.scope():
         samples = Samples(backend.asarray(x), backend.asarray(y))
-        return trainer.epoch(samples, rows_of)["loss"]
+        return trainer.epoch([(samples, rows_of)])["loss"]
 
 
 def state(trainer):
@@ -443,7 +443,7 @@ def test_an_overflow_leaves_out_one_step_and_halves_the_scale(case, half):
 def test_the_scale_doubles_after_steps_without_an_overflow(half, monkeypatch):
     monkeypatch.setattr(loss_scaling, "INITIAL", 256.0)
     monkeypatch.setattr(loss_scaling, "STEPS_UNTIL_GROWTH", 3)
-    nnb.training.trainer._compiled_training_step.forget()
+    nnb.training.step._compiled_steps.forget()
     trainer = trainer_of(half, nnb.SGD(1e-3))
     scales = []
     for factor in [1.0, 1.0, 1.0, 1e9, 1.0, 1.0, 1.0, 1.0]:
@@ -452,7 +452,7 @@ def test_the_scale_doubles_after_steps_without_an_overflow(half, monkeypatch):
     high, low = 512.0, 256.0
     expected = [(low, 1), (low, 2), (high, 0), (low, 0), (low, 1), (low, 2), (high, 0), (high, 1)]
     assert scales == expected
-    nnb.training.trainer._compiled_training_step.forget()
+    nnb.training.step._compiled_steps.forget()
 
 
 def test_bfloat16_has_no_scale(backend):

@@ -37,6 +37,8 @@ class NumPyPlayer:
         self._numbers = recording.numbers
         self._results, self._takers = recording.results, _takers(recording.results)
         self._last_inputs: Any = [None] * len(recording.inputs)
+        count = 1 + max((i for i, _ in recording.numbers), default=-1)
+        self._last_numbers: tuple[Any, ...] = (None,) * count
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
         """Return the results for inputs and numbers.
@@ -47,8 +49,12 @@ class NumPyPlayer:
             if new is not old:
                 self._take(inputs)
                 break
-        for i, number in self._numbers:
-            number.fill(numbers[i])
+        last = self._last_numbers
+        for i, array in self._numbers:
+            number = numbers[i]
+            if number != last[i]:
+                array.fill(number)
+        self._last_numbers = numbers
         for call in self._program:
             call()
         return self._take_results()

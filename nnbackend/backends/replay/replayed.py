@@ -16,6 +16,7 @@ says why.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,10 +96,18 @@ class Replayed:
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
         """Return what is held, and the results; for calls that are not played yet."""
+        if self.is_plain(held, inputs):
+            return self._call(held, inputs, numbers)
+        return self.advance(held, inputs, numbers)
+
+    def is_plain(self, held: Any, inputs: Arrays) -> bool:
+        """Return whether the next call, which is counted, is to be made as it is."""
         if not self.is_held(held):
             self._begin(self._same(held))
-        if self.refused is not None or self._is_early(inputs):
-            return self._call(held, inputs, numbers)
+        return self.refused is not None or self._is_early(inputs)
+
+    def advance(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
+        """Return what is held, and the results, of a call that is recorded or tried."""
         if self._candidate is not None:
             return self._try(held, inputs, numbers)
         return self._record(held, inputs, numbers)
@@ -156,26 +165,28 @@ class Replayed:
     def _try(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
         """Call the function; before, compare it with the recording on other data, and undo both."""
         assert self._candidate is not None
-        recording, player = self._candidate
-        other, others = map_arrays(_changed, inputs), tuple(map(_changed_number, numbers))
+        (recording, player), self._candidate = self._candidate, None
         written = written_arrays(recording.calls, held, self.map_held)
         before = [array.copy() for array in written]
+        reason = None
         try:
-            played = player.play([*arrays_in(other)], others)
-            after = [array.copy() for array in written]
-            _copy_all(before, written)
-            _, expected = self._call(held, other, others)
-            pairs = [*zip(written, after, strict=True)]
-            pairs += zip(arrays_in(expected), arrays_in(played), strict=True)
-            same = all(_is_equal(a, b) for a, b in pairs)
+            others = tuple(map(_changed_number, numbers))
+            for factor in (1.0, 10.0, -10.0):  # a threshold is likely to be between the last two
+                other = map_arrays(partial(_changed, factor=factor), inputs)
+                played = player.play([*arrays_in(other)], others)
+                after = [array.copy() for array in written]
+                _copy_all(before, written)
+                expected = self._call(held, other, others)[1]
+                pairs = [*zip(written, after, strict=True)]
+                pairs += zip(arrays_in(expected), arrays_in(played), strict=True)
+                if not all(_is_equal(a, b) for a, b in pairs):
+                    reason = "its recording does something else on other data"
+                _copy_all(before, written)
         except Exception as error:  # the changed data may not suit a function that users wrote
-            same, reason = False, f"it cannot be tried on other data: {error}"
-        else:
-            reason = "its recording does something else on other data"
-        _copy_all(before, written)
-        self._candidate = None
+            reason = f"it cannot be tried on other data: {error}"
+            _copy_all(before, written)
         results = self._call(held, inputs, numbers)[1]
-        if not same:
+        if reason is not None:
             return held, self._refuse(reason, results)
         self.player = player
         return held, results
@@ -206,13 +217,18 @@ class Programs:
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
         """Return what is held, and the results."""
+        program, arrays = self.find(inputs)
+        if program.player is not None and program.is_held(held):
+            return held, program.player.play(arrays, numbers)
+        return program(held, inputs, numbers)
+
+    def find(self, inputs: Arrays) -> tuple[Replayed, list[Array]]:
+        """Return the program for inputs, and the arrays among them."""
         kind, arrays = _kind_of(inputs)
         program = self.last = self._made.get(kind)
         if program is None:
             program = self.last = self._new(kind)
-        if program.player is not None and program.is_held(held):
-            return held, program.player.play(arrays, numbers)
-        return program(held, inputs, numbers)
+        return program, arrays
 
     def _new(self, kind: Any) -> Replayed:
         """Return a new program, and keep it if there is room."""
@@ -251,14 +267,14 @@ def _kind_of_tree(inputs: Arrays) -> Any:
     return None if inputs is None else (inputs.shape, inputs.dtype)
 
 
-def _changed(array: Array) -> Array:
+def _changed(array: Array, factor: float) -> Array:
     """Return other numbers of the same kind: of indices, none that is out of range."""
     if array.dtype.kind == "b":
         return ~array
     if array.dtype.kind in "iu":
         return np.where(array > 0, array - 1, array)
-    more = np.linspace(0.25, 1.25, array.size).reshape(array.shape)
-    return array + more.astype(array.dtype)
+    more = np.linspace(0.25, 1.25, array.size, dtype=array.dtype).reshape(array.shape)
+    return factor * (array + more)
 
 
 def _changed_number(number: float) -> float:

@@ -109,6 +109,8 @@ def test_a_full_batch_and_metrics(recordings):
 class Counted(nnb.SGD):
     """A rule of a user's that does more than compute."""
 
+    pure = False
+
     def rule(self, p, g, slots, h, xp):
         COUNT.append(1)
         return super().rule(p, g, slots, h, xp)
@@ -117,10 +119,11 @@ class Counted(nnb.SGD):
 COUNT: list[int] = []
 
 
-@pytest.mark.parametrize("wrapped", [lambda o: nnb.optimizers.EMA(o, decay=0.9),
+@pytest.mark.parametrize("wrapped", [lambda o: o,
+                                     lambda o: nnb.optimizers.EMA(o, decay=0.9),
                                      lambda o: nnb.optimizers.Grouped("sgd", {"*.bias": o}),
                                      lambda o: nnb.optimizers.Frozen(o, "0.*")])  # fmt: skip
-def test_a_rule_of_a_users_is_not_recorded_inside_another_either(wrapped, recordings):
+def test_an_optimizer_that_is_not_pure_runs_in_every_step(wrapped, recordings):
     COUNT.clear()
     fitted(NumPyBackend, [nnb.Dense(3), nnb.Dense(2)], optimizer=wrapped(Counted(0.1)))
     assert not recordings
@@ -245,7 +248,7 @@ def test_a_gatherer():
         np.testing.assert_array_equal(gather(other, numbers[0]), other[numbers[0]])
 
 
-@nnb.register_layer
+@nnb.register_layer(pure=False)
 @dataclass(frozen=True)
 class Counting:
     """A layer that does more than compute: it counts its passes."""
@@ -262,7 +265,7 @@ passes: list[Any] = []
 
 
 @pytest.mark.parametrize("layers", [[Counting()], [nnb.Residual([Counting()])]])
-def test_what_users_write_runs_in_every_step(layers, recordings):
+def test_a_layer_that_is_not_pure_runs_in_every_step(layers, recordings):
     passes.clear()
     net = nnb.Network([*layers, nnb.Dense(2)], input_shape=4)
     net.fit(rows((60, 4)), rows((60, 2)), epochs=10, batch_size=6)
@@ -271,6 +274,226 @@ def test_what_users_write_runs_in_every_step(layers, recordings):
     for _ in range(10):
         net.predict(rows((1, 4)))
     assert len(passes) == 110
+
+
+# What users write is recorded as the library's own is
+
+
+@dataclass(frozen=True)
+class MyDense(nnb.Dense):
+    """A dense layer by another name."""
+
+
+@dataclass(frozen=True)
+class MyRule(nnb.SGD):
+    """A rule with a constant of its own."""
+
+    def rule(self, p, g, slots, h, xp):
+        p -= h.learning_rate * xp.tanh(0.5 * g)
+        return p, slots
+
+
+class MyLoss:
+    """A loss that ignores weights."""
+
+    def __call__(self, prediction, target, sample_weight=None):
+        error = prediction - target
+        return (error**2).mean(), error * (2.0 / error.size)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A layer with an array of its own, and NumPy's functions and methods."""
+
+    def init(self, input_shape, rng):
+        return {}, input_shape
+
+    def forward(self, params, x, ctx):
+        y = np.einsum("ij,j->ij", x, MASK[: x.shape[-1]]) + x.mean(axis=1, keepdims=True)
+        return y, lambda dy, input_grad=True: (
+            dy * MASK[: dy.shape[-1]] + dy.sum(axis=1, keepdims=True) / dy.shape[1],
+            {},
+        )
+
+
+MASK = np.asarray([1, 0, 1, 1, 0, 1, 1], "f4")
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        {"layers": [MyDense(5, activation="relu"), nnb.Dense(2)]},
+        {"layers": [nnb.Dense(5), Masked(), nnb.Dense(2)]},
+        {"layers": [nnb.Dense(2)], "optimizer": MyRule(0.02)},
+        {"layers": [nnb.Dense(2)], "optimizer": nnb.optimizers.EMA(MyRule(0.02), decay=0.9)},
+        {"layers": [nnb.Dense(2)], "loss": MyLoss()},
+        {"layers": [nnb.Dense(2)], "loss": lambda p, t, w=None: MyLoss()(p, t)},
+        {"layers": [nnb.Dense(2, activation=nnb.activations.Tanh(), regularizer="l2")]},
+    ],
+    ids=["subclass", "NumPy's", "rule", "wrapped rule", "loss", "function", "penalty"],
+)
+def test_what_users_write_is_recorded(task, weighted, recordings):
+    assert_identical(**task, weighted=weighted)
+    assert used(recordings)
+
+
+class Deed:
+    """Makes layers that do something beside computing with what they are given."""
+
+    def __init__(self, deed):
+        self.deed = deed
+
+    def init(self, input_shape, rng):
+        return {}, input_shape
+
+    def forward(self, params, x, ctx):
+        y, factor = self.deed(self, x, ctx)
+        return y, lambda dy, input_grad=True: (dy * factor, {})
+
+
+def draws(layer, x, ctx):
+    noise = layer.__dict__.setdefault("rng", np.random.default_rng(0)).normal(size=x.shape)
+    return x + noise.astype(x.dtype), 1.0
+
+
+def counts(layer, x, ctx):
+    layer.n = getattr(layer, "n", 0) + 1
+    return x * (1.0 / layer.n), 1.0 / layer.n
+
+
+def branches(layer, x, ctx):
+    return (x, 1.0) if np.max(x) > 1.5 else (x * 0.5, 0.5)
+
+
+def waits_for_a_step(layer, x, ctx):
+    return (x, 1.0) if ctx.step < 20 else (x * 0.5, 0.5)
+
+
+def remembers(layer, x, ctx):
+    layer.mean = 0.9 * getattr(layer, "mean", 0.0) + 0.1 * x.mean(axis=0)
+    return x - layer.mean, 1.0
+
+
+def crops(layer, x, ctx):
+    start = int(layer.__dict__.setdefault("rng", np.random.default_rng(0)).integers(0, 3))
+    y = x * 1.0
+    y[:, start : start + 2] = 0.0
+    return y, 1.0
+
+
+def changes_in_place(layer, x, ctx):
+    y = x * 1.0
+    np.asarray(y)[...] *= 0.5
+    return y, 0.5
+
+
+def takes_out(layer, x, ctx):
+    return np.asarray(x) * np.float32(0.5), 0.5
+
+
+def takes_a_mean_out(layer, x, ctx):
+    return x - float(np.asarray(x).mean() > 0.1), 1.0
+
+
+DEEDS = [draws, counts, branches, waits_for_a_step, remembers, crops, changes_in_place, takes_out,
+         takes_a_mean_out]  # fmt: skip
+
+
+@pytest.mark.parametrize("deed", DEEDS)
+def test_what_must_not_be_played_is_refused(deed, recordings):
+    """It runs in every step, and its results are those without a recording."""
+    assert_identical_deed(deed)
+    assert not used(recordings)
+    assert recordings[0].refused
+
+
+def assert_identical_deed(deed):
+    states = []
+    for backend in (Plain, NumPyBackend):
+        net = nnb.Network([nnb.Dense(4), Deed(deed), nnb.Dense(2)], backend=backend(), seed=3,
+                          input_shape=4)  # fmt: skip
+        history = net.fit(rows((24, 4)), rows((24, 2)), epochs=10, batch_size=6, verbose=0)
+        states.append((net.state_dict(), history["loss"]))
+    for name, array in states[0][0].items():
+        if deed not in (draws, counts, remembers, crops):  # the trial runs them once more
+            np.testing.assert_array_equal(states[1][0][name], array)
+    assert states[0][1][:2] == states[1][1][:2]
+
+
+@dataclass(frozen=True)
+class Late(nnb.SGD):
+    """A rule that branches on a number of the step."""
+
+    def rule(self, p, g, slots, h, xp):
+        if h.learning_rate > 0.05:
+            g = xp.sign(g)
+        return super().rule(p, g, slots, h, xp)
+
+
+def test_a_rule_that_branches_on_its_numbers_is_refused(recordings):
+    rate = nnb.schedules.Exponential(0.1, factor=0.98)
+    assert_identical([nnb.Dense(2)], optimizer=Late(rate))
+    assert not used(recordings)
+    assert "asks for the value" in recordings[0].refused
+
+
+def test_state_that_a_step_makes_new_goes_where_the_old_one_is():
+    """Also if two arrays change places."""
+
+    def function(held, x, numbers):
+        return {"a": held["b"], "b": held["a"] + x, "c": held["c"]}, np.sum(x) * numbers[-1]
+
+    held = {name: np.full(3, float(i)) for i, name in enumerate("abc")}
+    expected = {name: array.copy() for name, array in held.items()}
+    program = replay.Programs(lambda: replay.Replayed(function, tree_mapped, (None, np.int32)))
+    for i, x in enumerate(rows((9, 3))):
+        new, result = program(held, x, (i,))
+        expected, right = function(expected, x, (i,))
+        assert new is held
+        assert result == pytest.approx(right)
+        for name in held:
+            np.testing.assert_array_equal(held[name], expected[name])
+    assert program.last.player is not None
+
+
+def tree_mapped(tree, function):
+    return {name: function(array) for name, array in tree.items()}
+
+
+def test_trees_of_inputs():
+    def function(held, inputs, numbers):
+        (a, meta), weight = inputs["x"], inputs["weight"]
+        y = a @ held["w"] + meta["b"][:, None]
+        return held, {"y": y, "n": np.sum(y * weight[:, None])}
+
+    held = {"w": rows((4, 2))}
+    program = replay.Programs(lambda: replay.Replayed(function, tree_mapped))
+    for i in range(8):
+        inputs = {"x": (rows((6, 4), seed=i), {"b": rows((6,), seed=i + 9)}),
+                  "weight": rows((6,), seed=i + 20)}  # fmt: skip
+        _, found = program(held, inputs)
+        _, right = function(held, inputs, ())
+        np.testing.assert_array_equal(found["y"], right["y"])
+        assert found["n"] == right["n"]
+    assert program.last.player is not None
+    for count in (1, 2, 3, 4):  # for further shapes functions are called as they are
+        program(held, {"x": (rows((count, 4)), {"b": rows((count,))}), "weight": rows((count,))})
+    assert program.last not in program._made.values()
+
+
+def test_integers_are_tried_within_their_range():
+    """Indices of an embedding: other data must not be out of range."""
+
+    def function(held, x, numbers):
+        return held, np.take(held["table"], x, axis=0) * 2.0
+
+    held = {"table": rows((5, 3))}
+    program = replay.Programs(lambda: replay.Replayed(function, tree_mapped))
+    for i in range(8):
+        x = np.random.default_rng(i).integers(0, 5, 7)
+        np.testing.assert_array_equal(program(held, x)[1], function(held, x, ())[1])
+    assert program.last.player is not None
 
 
 def test_predictions_follow_the_parameters():

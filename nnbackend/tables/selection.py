@@ -1,0 +1,136 @@
+"""Which rows and columns of a table are learned from, and which validate."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend.core.random import permutation
+from nnbackend.data.splits import stratified
+from nnbackend.errors import unknown_name
+from nnbackend.tables.table import Table, few, is_number, missing, take_rows, warn
+
+__all__ = ["check_target", "choose_features", "known_target", "split_rows"]
+
+# A column of more different texts than this holds names or identifiers, not categories.
+MAX_CATEGORIES = 100
+
+
+def known_target(table: Table, target: str) -> Table:
+    """Return the rows whose target is known, and warn of how many others there were.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    known = ~missing(table[target])
+    if not known.any():
+        raise ValueError(f"no row has a value for the target {target!r}")
+    if not known.all():
+        warn(f"{np.sum(~known)} row(s) without a value for the target {target!r} dropped")
+    return take_rows(table, known)
+
+
+def check_target(table: Table, target: str) -> None:
+    """Make sure that there is something to learn about a target.
+
+    Raises:
+        ValueError: there are fewer than two rows, all have the same target, or texts hardly repeat.
+    """
+    column = table[target]
+    values = set(column)
+    if len(column) < 2:
+        raise ValueError(f"training needs at least two rows with a target {target!r}")
+    if len(values) < 2:
+        raise ValueError(f"the target {target!r} has one value only, {values.pop()}")
+    if not is_number(column) and len(values) > max(10, len(column) / 2):
+        raise ValueError(
+            f"the target {target!r} holds {len(values)} different texts in {len(column)} rows, "
+            f"for instance {column[0]!r}; classes have to repeat"
+        )
+
+
+def choose_features(table: Table, target: str, names: Iterable[str] | None = None) -> list[str]:
+    """Return the columns to learn from.
+
+    Args:
+        table: the table.
+        target: the column to predict.
+        names: the columns; None: all from which something can be learned.
+
+    Raises:
+        UnknownNameError: the table has no such column.
+        ValueError: a column is the target or holds one value only, or none is left.
+    """
+    if names is None:
+        chosen = _useful_columns(table, target)
+    else:
+        chosen = [_check_feature(table, target, name) for name in dict.fromkeys(names)]
+    if not chosen:
+        raise ValueError(f"there is no column to predict {target!r} from")
+    return chosen
+
+
+def _useful_columns(table: Table, target: str) -> list[str]:
+    """Return the columns from which something can be learned, and warn of the others."""
+    chosen, left_out = [], defaultdict(list)
+    for name, column in table.items():
+        if name == target:
+            continue
+        flaw = _find_flaw(column, MAX_CATEGORIES)
+        if flaw is None:
+            chosen.append(name)
+        else:
+            left_out[flaw].append(name)
+    for flaw, names in left_out.items():
+        warn(f"columns with {flaw} left out: {few(names, 10)}")
+    return chosen
+
+
+def _check_feature(table: Table, target: str, name: str) -> str:
+    if name not in table:
+        raise unknown_name("column", name, table)
+    if name == target:
+        raise ValueError(f"column {name!r} is the target and cannot be a feature as well")
+    flaw = _find_flaw(table[name])
+    if flaw is not None:
+        raise ValueError(f"column {name!r} cannot be a feature: it has {flaw}")
+    return name
+
+
+def _find_flaw(column: NDArray[Any], max_categories: float = math.inf) -> str | None:
+    """Return why nothing can be learned from a column, or None."""
+    absent = missing(column)
+    values = set(column[~absent])
+    if not values:
+        return "no values"
+    if len(values) == 1 and (is_number(column) or not absent.any()):
+        return "one value only"
+    if not is_number(column) and len(values) > max_categories:
+        return f"more than {max_categories} different texts"
+    return None
+
+
+def split_rows(
+    count: int, fraction: float, seed: int, classes: NDArray[Any] | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the numbers of the training rows and of the validation rows, in random order.
+
+    With ``classes`` the split is stratified: each class has the same share in both parts, up to
+    one row, and at least one row for training.
+
+    Args:
+        count: the number of rows.
+        fraction: the share of the rows that validates, from 0 to below 1.
+        seed: fixes the split.
+        classes: the class of each row.
+    """
+    order = permutation(seed, count, "validation")
+    classes = np.zeros(count) if classes is None else classes
+    codes = np.unique(classes, return_inverse=True)[1]
+    validates = stratified(codes, order, round(count * fraction))[order]
+    return order[~validates], order[validates]

@@ -1,0 +1,67 @@
+"""What a table is: columns by name, and what holds for each.
+
+A table is a dictionary of columns of one length. A column of numbers is a float64 array with NaN where a
+value is missing; a column of texts is an object array with None there. Whatever is done to the data
+unasked (rows dropped, columns left out, values filled in) is reported by a :class:`TableWarning`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Kind",
+    "Table",
+    "TableWarning",
+    "few",
+    "is_number",
+    "missing",
+    "row_count",
+    "take_rows",
+    "warn",
+]
+
+Table = dict[str, NDArray[Any]]
+Kind = Literal["number", "text"]
+
+
+class TableWarning(UserWarning):
+    """Something in the table was left out or filled in; the message says what and how much."""
+
+
+def warn(message: str) -> None:
+    """Warn of what was done to a table."""
+    warnings.warn(message, TableWarning, stacklevel=3)
+
+
+def row_count(table: Table) -> int:
+    """Return the number of rows."""
+    return len(next(iter(table.values())))
+
+
+def is_number(column: NDArray[Any]) -> bool:
+    """Return whether a column holds numbers rather than texts."""
+    return column.dtype.kind == "f"
+
+
+def missing(column: NDArray[Any]) -> NDArray[np.bool]:
+    """Return where a column has no value."""
+    absent: NDArray[np.bool]
+    absent = np.isnan(column) if is_number(column) else column == None  # noqa: E711 (elementwise)
+    return absent
+
+
+def take_rows(table: Table, rows: NDArray[Any]) -> Table:
+    """Return the table of the given rows (their numbers, or a mask)."""
+    return {name: column[rows] for name, column in table.items()}
+
+
+def few(texts: Sequence[str], most: int = 5) -> str:
+    """Return texts for a message, at most so many."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")

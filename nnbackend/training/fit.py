@@ -1,0 +1,289 @@
+"""From the arguments of ``fit`` to a loop that trains: data, objective, trainer, loop."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nnbackend import data, losses, optimizers
+from nnbackend.backends.base import Backend
+from nnbackend.callbacks.run import find as find_checkpoint
+from nnbackend.callbacks.run import resolve as resolve_callbacks
+from nnbackend.core.checks import check_size
+from nnbackend.core.history import History
+from nnbackend.core.tree import flatten
+from nnbackend.data.adapter import DataAdapter, placement_for
+from nnbackend.data.class_weight import ClassWeight
+from nnbackend.data.samples import Samples
+from nnbackend.inspection.out_of_memory import explain_out_of_memory
+from nnbackend.losses import Loss
+from nnbackend.metrics import Metric
+from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.training.loop import Loop, raise_divergence
+from nnbackend.training.objective import Objective
+from nnbackend.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from nnbackend.network import Network
+
+__all__ = ["FitOptions", "fit", "partial_fit"]
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The arguments of :meth:`nnbackend.network.Network.fit` beside the data; see there."""
+
+    loss: str | Loss
+    optimizer: str | Optimizer
+    epochs: int
+    batch_size: int | None
+    shuffle: bool
+    validation_data: Any
+    validation_split: float | None
+    stratify: bool
+    groups: Any
+    sample_weight: Any
+    class_weight: ClassWeight | None
+    data_on: str
+    accumulate: int
+    metrics: Iterable[str | Metric] | Mapping[str, Metric]
+    callbacks: Iterable[Any]
+    resume: str | os.PathLike[str] | None
+    verbose: int | bool | None
+    profile: bool
+
+    def __post_init__(self) -> None:
+        set_field = object.__setattr__
+        set_field(self, "epochs", check_size("epochs", self.epochs))
+        if self.batch_size is not None:
+            set_field(self, "batch_size", check_size("batch_size", self.batch_size))
+        set_field(self, "accumulate", check_size("accumulate", self.accumulate))
+        if self.validation_data is not None and self.validation_split is not None:
+            raise ValueError("give validation_data or validation_split, not both")
+
+
+def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
+    """Train a network; see :meth:`nnbackend.network.Network.fit`."""
+    loop = profile = None
+    try:
+        callbacks = resolve_callbacks(options.callbacks, options.verbose)
+        resume = options.resume
+        checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
+        with network.backend.scope():
+            with network._unbuilt_if_refused():
+                objective, loop, profile = prepare(network, x, y, options, callbacks)
+                if checkpoint is not None:
+                    loop.check(checkpoint)
+            loop.publish()  # so that the arrays from before are not kept
+            started = time.perf_counter()
+            history = loop.run(checkpoint)
+            if profile is not None:
+                profile.finish(time.perf_counter() - started)
+            network._finish_fit(loop.epochs_of_network, objective)
+    except Exception as error:
+        loop = profile = None  # with the arrays they hold
+        problem = explain_out_of_memory(
+            error,
+            network.backend,
+            "fit",
+            rows=x.shape[0] if getattr(x, "shape", ()) else None,
+            batch_size=options.batch_size,
+            accumulate=options.accumulate,
+            data_on=options.data_on,
+            release=network._release,
+        )
+        if problem is None:
+            raise
+        raise problem from error
+    if profile is not None:
+        history.profile = profile
+        if options.verbose != 0:
+            _say(str(profile))
+    if history.stopped is not None and history.stopped.startswith("interrupted"):
+        _say(f"training was {history.stopped}")
+    return history
+
+
+def prepare(
+    network: Network, x: Any, y: Any, options: FitOptions, callbacks: list[Any]
+) -> tuple[Objective, Loop, Any]:
+    """Return the objective of a fit, the loop that trains, and the profile it fills (or None)."""
+    o, backend = options, network.backend
+    optimizer = optimizers.get(o.optimizer)
+    source = data.source_of(x, y, o.sample_weight)
+    whole = None if isinstance(optimizer, LBFGS) else o.batch_size
+    placement = placement_for((x, y, o.sample_weight), backend, o.data_on, whole)
+    objective = network._objective(o.loss, o.metrics, x if source is None else source, placement)
+    adapter = network._data_adapter(objective.loss)
+    samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
+    trained, profile = objective, None
+    if o.profile:
+        from nnbackend.inspection.profiling import profiled
+
+        trained, profile = profiled(objective, backend)
+    steps = _steps_per_epoch(samples, rows, o.batch_size)
+    trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
+    loop = _loop_for(optimizer)(
+        trainer,
+        samples,
+        rows,
+        batch_size=o.batch_size,
+        shuffle=o.shuffle,
+        validation=validation,
+        callbacks=callbacks,
+        publish=lambda: network._take_from(trainer),
+        network=network,
+        epochs=o.epochs,
+    )
+    return objective, loop, profile
+
+
+def _read_data(
+    network: Network,
+    x: Any,
+    y: Any,
+    options: FitOptions,
+    adapter: DataAdapter,
+    source: data.Source | None,
+    placement: Backend,
+) -> tuple[Samples | data.BatchStream, Any, Samples | data.BatchStream | None]:
+    """Return the samples to learn from, which of their rows (None: all), and those to validate on."""
+    o = options
+    validation: Samples | data.BatchStream | None = None
+    if o.validation_data is not None:
+        validation = adapter.validation(o.validation_data, o.epochs, o.data_on)
+    samples: Samples | data.BatchStream
+    if source is None:
+        samples = adapter.samples(x, y, o.sample_weight, placement=placement)
+    else:
+        seed = network.seed if o.shuffle else None
+        samples = adapter.training_stream(source, o.batch_size, seed, o.epochs)
+    rows = None
+    if o.validation_split is not None:
+        split = o.validation_split, network.seed, o.stratify, o.groups
+        rows, validation = adapter.split(samples, y, *split)
+    elif o.stratify or o.groups is not None:
+        raise ValueError("stratify and groups belong to validation_split, which is not given")
+    if o.class_weight is not None:
+        samples = adapter.weigh_by_class(samples, o.class_weight, rows)
+    return samples, rows, validation
+
+
+def make_trainer(
+    network: Network,
+    objective: Objective,
+    optimizer: Optimizer,
+    accumulate: int = 1,
+    steps_per_epoch: int | None = None,
+) -> Trainer:
+    """Return a trainer that starts from a network's parameters and state.
+
+    Raises:
+        ValueError: the network has no parameters, or L-BFGS would compute in mixed precision.
+    """
+    if network.backend.mixed and isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "L-BFGS compares losses that differ by less than 16 bits can show: give "
+            f"precision='float32' or 'float64' (it is {network.backend.precision!r})"
+        )
+    if not flatten(network.params):
+        raise ValueError("the network has no parameters: there is nothing to train")
+    return Trainer(
+        objective,
+        without_frozen(network, optimizer),
+        network.backend,
+        network.params,
+        network.seed,
+        network.trained[0],
+        accumulate,
+        steps_per_epoch,
+        state=network.state,
+    )
+
+
+def partial_fit(
+    network: Network,
+    x: Any,
+    y: Any,
+    trainer: Trainer | None,
+    *,
+    loss: str | Loss,
+    optimizer: str | Optimizer,
+    batch_size: int | None,
+    sample_weight: Any,
+    accumulate: int,
+) -> float:
+    """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`.
+
+    Args:
+        network: the network.
+        x: the inputs.
+        y: the targets.
+        trainer: that of the last call, or None.
+        loss: the loss.
+        optimizer: the optimizer.
+        batch_size: rows of a step; None: all.
+        sample_weight: how much each row counts.
+        accumulate: in how many microbatches a batch is computed.
+    """
+    if batch_size is not None:
+        batch_size = check_size("batch_size", batch_size)
+    accumulate = check_size("accumulate", accumulate)
+    backend, chosen = network.backend, optimizers.get(optimizer)
+    with backend.scope():
+        with network._unbuilt_if_refused():
+            objective = network._objective(losses.get(loss), (), x)
+            samples = network._data_adapter(objective.loss).samples(x, y, sample_weight)
+        wanted = objective, without_frozen(network, chosen)
+        if trainer is None or (trainer.objective, trainer.optimizer) != wanted:
+            trainer = make_trainer(network, objective, chosen)
+        elif network.state:
+            trainer.state = network.state  # which a training pass may have moved
+        trainer.accumulate = accumulate
+        before = trainer.snapshot()
+        size = min(batch_size or len(samples), len(samples))
+        try:
+            with trainer.blocks(samples, size) as blocks:
+                value = trainer.epoch(blocks, size)["loss"]
+            if not math.isfinite(value) or not trainer.finite():
+                raise_divergence(trainer, before, 1, History())
+        except BaseException:  # Ctrl-C, too, leaves the network as it was
+            trainer.restore(before)
+            network._take_from(trainer)
+            network._release()  # its running means may be no numbers any more
+            raise
+        network._take_from(trainer)
+    return value
+
+
+def without_frozen(network: Network, optimizer: Optimizer) -> Optimizer:
+    """Return the optimizer, which leaves a network's frozen parameters alone."""
+    return Frozen(optimizer, network.frozen) if network.frozen else optimizer
+
+
+def _loop_for(optimizer: Optimizer) -> type[Loop]:
+    """Return the loop that trains with an optimizer."""
+    if not isinstance(optimizer, LBFGS):
+        return Loop
+    from nnbackend.training.full_batch import FullBatchLoop
+
+    return FullBatchLoop
+
+
+def _steps_per_epoch(
+    samples: Samples | data.BatchStream, rows: Any, batch_size: int | None
+) -> int | None:
+    """Return how many steps an epoch has; None if a stream does not say."""
+    if not isinstance(samples, Samples):
+        return samples.steps
+    count = len(samples if rows is None else rows)
+    return math.ceil(count / min(batch_size or count, count))
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,190 @@
+"""The training step: forward, loss, backward, all-reduce, penalties, update.
+
+A step is a pure function of what it carries and of a batch, the same on every backend: a backend runs
+it in a loop, plays a recording of it, or compiles many steps into one program (``Backend.scan``). It
+neither branches on the value of an array nor waits for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from nnbackend import regularizers
+from nnbackend.backends.base import Backend
+from nnbackend.backends.program_cache import cached_program
+from nnbackend.core import random
+from nnbackend.core.registry import is_pure
+from nnbackend.core.tree import at, count_rows, paths, tree_map
+from nnbackend.core.types import (
+    Array,
+    Batch,
+    Carry,
+    Context,
+    Layer,
+    Namespace,
+    RunData,
+    State,
+    Step,
+    StepResult,
+)
+from nnbackend.layers.mixed_precision import computed
+from nnbackend.losses import Loss
+from nnbackend.optimizers.prepared import Prepared
+from nnbackend.training.accumulation import (
+    Microbatches,
+    accumulate_gradients,
+    loss_and_gradient,
+    state_after,
+)
+from nnbackend.training.communicator import Communicator, all_reduce, rows_of_process
+from nnbackend.training.layout import layout_for
+from nnbackend.training.objective import Objective
+
+__all__ = ["overwrite", "run_data", "scan_steps"]
+
+
+def make_step(
+    backend: Backend,
+    layers: Layer,
+    loss: Loss,
+    penalties: regularizers.Terms,
+    optimizer: Prepared,
+    with_output: bool,
+    microbatches: Microbatches | None,
+    row_penalty: regularizers.PerRowL2 | None,
+    mean_by_rows: bool,
+    communicator: Communicator | None = None,
+) -> Step:
+    """Return the training step on a backend.
+
+    Args:
+        backend: where it computes.
+        layers: the network, without an output activation that the loss contains.
+        loss: the loss of its output.
+        penalties: the penalties of regularizers, by the weight they are for.
+        optimizer: the optimizer, see ``Prepared.for_program``.
+        with_output: whether the step returns the network's output, for metrics.
+        microbatches: how a batch is divided; None: it is not.
+        row_penalty: a penalty that is divided by the rows of a batch, its strength is in the carry.
+        mean_by_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
+        communicator: adds up over processes, each of which takes its part of a batch; None: there is
+            one process.
+    """
+    layout, xp = layout_for(backend, optimizer), backend.xp
+    network: Any = computed(layers, backend)
+    # One for all steps; of compiled ones, which threads share, each trace has its own.
+    context = None if backend.static_shapes else Context(backend, training=True)
+
+    def step(carry: Carry, batch: Batch, scalars: Any, number: Any) -> tuple[Carry, StepResult]:
+        storage, state, data = carry
+        params, scale = layout.params(storage), layout.scale(storage)
+        net = network if scale is None else network.scaled(scale)
+        ctx = Context(backend, training=True) if context is None else context
+        first_row = 0
+        if communicator is not None:
+            batch, first_row = rows_of_process(batch, communicator)
+        ctx.start_pass(number, state, batch.weight, first_row, data.key)
+        if microbatches is None:
+            output, backward = net.forward(params, batch.x, ctx)
+            value, dy = loss_and_gradient(loss, output, batch)
+            _, grads = backward(dy, input_grad=False)
+            new_state = state_after(ctx)
+        else:
+            value, output, grads, new_state = accumulate_gradients(
+                microbatches, with_output, net, loss, params, batch, ctx
+            )
+        total = None if batch.weight is None else xp.sum(batch.weight)
+        if communicator is not None:
+            count = count_rows(batch.x) if total is None else total
+            total, value, grads, new_state = all_reduce(
+                communicator, count, value, grads, new_state, xp
+            )
+        if penalties:
+            value, grads = regularizers.penalized(penalties, params, value, grads)
+        if row_penalty is not None:
+            rows = count_rows(batch.x) if total is None else total
+            value, grads = row_penalty.add_to(value, grads, params, rows, data.strength)
+        storage = layout.update(storage, grads, scalars)
+        if not layout.in_place:
+            carry = Carry(storage, new_state, data)
+        elif state:
+            overwrite(state, new_state, xp)
+        weight = None if mean_by_rows else total
+        return carry, StepResult(value, weight, output if with_output else None)
+
+    return step
+
+
+def scan_steps(
+    objective: Objective,
+    layers: Layer,
+    optimizer: Prepared,
+    backend: Backend,
+    microbatches: Microbatches | None = None,
+    communicator: Communicator | None = None,
+) -> Callable[..., Any]:
+    """Return the function that runs training steps, as ``Backend.scan`` describes it.
+
+    Compiled steps are cached: those of other runs with the same objective and optimizer are the same.
+
+    Args:
+        objective: what to minimize.
+        layers: the layers of the objective as they are trained.
+        optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
+            in numbers alone.
+        backend: where the steps compute.
+        microbatches: how a batch is divided; None: it is not.
+        communicator: adds up over processes; None: there is one.
+    """
+    loss, row_penalty = objective.loss, objective.row_penalty
+    if row_penalty is not None:  # its strength is data of the run, so that programs are shared
+        row_penalty = replace(row_penalty, strength=0.0)
+    description = (
+        layers,
+        loss,
+        objective.penalties,
+        optimizer,
+        bool(objective.metrics),
+        microbatches,
+        row_penalty,
+        objective.mean_by_rows,
+    )
+    if communicator is not None:  # what it does can be neither recorded nor shared
+        return backend.scan(make_step(backend, *description, communicator))
+    if backend.static_shapes:
+        return _compiled_steps(backend, *description)
+    layout = layout_for(backend, optimizer)
+    # What does more than compute (prints, counts) must run in every step: it is not recorded.
+    if not (layout.in_place and is_pure(description)):
+        return backend.scan(make_step(backend, *description))
+
+    def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
+        storage, state, data = carry
+        return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
+
+    return backend.scan(make_step(backend, *description), map_carry)
+
+
+@cached_program
+def _compiled_steps(backend: Backend, *description: Any) -> Callable[..., Any]:
+    return backend.scan(make_step(backend, *description))
+
+
+def run_data(backend: Backend, seed: int, objective: Objective) -> RunData:
+    """Return the data of a run: arrays where steps are compiled, else plain numbers."""
+    strength = 0.0 if objective.row_penalty is None else objective.row_penalty.strength
+    if not backend.static_shapes:
+        return RunData(random.forward_key(seed), strength)
+    key = backend.asarray(random.forward_key_array(seed), dtype=backend.xp.int32)
+    return RunData(key, backend.asarray(strength))
+
+
+def overwrite(state: State, new: State, xp: Namespace) -> None:
+    """Put a new state where the old one is, so that a recording of the step finds it there."""
+    places = [path for path in paths(state) if at(new, path) is not at(state, path)]
+    # Copied first: a layer may have moved an array to another name.
+    values = [xp.asarray(at(new, path), copy=True) for path in places]
+    for path, value in zip(places, values, strict=True):
+        at(state, path)[...] = value

@@ -1,0 +1,81 @@
+"""Targets of all kinds in, predictions out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+
+import scipy.sparse
+from estimators.pairs import TARGETS, VERSION, X, assert_same, pair
+from sklearn.datasets import (
+    make_multilabel_classification,
+)
+
+import nnbackend as nnb
+from nnbackend import estimators as ours
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def test_labels_may_be_texts_and_anything_that_sorts():
+    names = np.array(["setosa", "versicolor", "virginica", "none"])
+    for labels in (names, names.astype(object), np.array([1.0, 2.0, 7.0, -3.0])):
+        # The early stopping of scikit-learn 1.6 has no texts yet.
+        a, b = pair("multiclass", early_stopping=VERSION >= (1, 7))
+        y = labels[TARGETS["multiclass"]]
+        assert_same(a.fit(X, y), b.fit(X, y))
+        assert b.predict(X).dtype == a.predict(X).dtype
+    one = ours.MLPClassifier(max_iter=2).fit(X, ["only"] * 150)
+    assert set(one.predict(X)) == {"only"}
+    labels = scipy.sparse.csr_matrix(TARGETS["multilabel"])
+    a, b = pair("multilabel")
+    assert (a.fit(X, labels).predict(X) != b.fit(X, labels).predict(X)).nnz == 0
+
+
+def test_class_weights_are_sample_weights():
+    y = TARGETS["multiclass"]
+    weights = {0: 1.0, 1: 3.0, 2: 0.5, 3: 1.0}
+    by_class = ours.MLPClassifier(max_iter=4, random_state=0, class_weight=weights).fit(X, y)
+    by_sample = ours.MLPClassifier(max_iter=4, random_state=0)
+    by_sample.fit(X, y, sample_weight=np.vectorize(weights.get)(y))
+    np.testing.assert_array_equal(by_class.coefs_[0], by_sample.coefs_[0])
+    texts = np.array(list("abcd"))[y]
+    by_name = dict(zip("abcd", weights.values(), strict=True))
+    named = ours.MLPClassifier(max_iter=4, random_state=0, class_weight=by_name)
+    np.testing.assert_array_equal(named.fit(X, texts).coefs_[0], by_class.coefs_[0])
+    rare = np.r_[np.zeros(140, int), np.ones(10, int)]
+    balanced = ours.MLPClassifier(max_iter=30, random_state=0, class_weight="balanced").fit(X, rare)
+    plain = ours.MLPClassifier(max_iter=30, random_state=0).fit(X, rare)
+    assert balanced.predict(X).sum() > plain.predict(X).sum()
+
+
+def test_more_classes_than_features_stay_numbers():
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    y = np.arange(400) % 100
+    a, b = pair("multiclass")
+    a.fit(x, y), b.fit(x, y)
+    np.testing.assert_allclose(a.coefs_[-1], b.coefs_[-1])
+
+
+def test_many_labels_at_a_time():
+    x, y = make_multilabel_classification(n_samples=80, random_state=0)
+    a, b = pair("multilabel", early_stopping=True)
+    a.fit(x, y), b.fit(x, y)
+    assert a.validation_scores_ == b.validation_scores_
+    np.testing.assert_array_equal(a.predict(x), b.predict(x))
+
+
+def test_counts_that_are_negative_are_refused_as_network_fit_does():
+    y = TARGETS["one"]
+    for loss in ("poisson", nnb.losses.Poisson()):
+        rates = ours.MLPRegressor(loss=loss, max_iter=1)
+        with pytest.raises(ValueError, match="y must not be negative for this loss"):
+            rates.fit(X, y)
+        with pytest.raises(ValueError, match="y must not be negative for this loss"):
+            rates.set_params(validation_data=(X, y)).fit(X, np.abs(y))
+    with pytest.raises(ValueError, match="y must be between 0 and 1"):
+        ours.MLPRegressor(loss="binary_cross_entropy", max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="needs 2 outputs or more"):
+        ours.MLPRegressor(loss="softmax_cross_entropy", max_iter=1).fit(X, np.abs(y))

@@ -1,0 +1,100 @@
+"""Which rows and columns of a table are learned from."""
+
+from __future__ import annotations
+
+import warnings
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+from tables.columns import numbers, texts
+
+from nnbackend.tables.selection import check_target, choose_features, known_target, split_rows
+from nnbackend.tables.table import TableWarning
+
+
+def test_rows_without_a_target_are_dropped_and_counted():
+    table = {"x": numbers(1, 2, 3), "y": texts("a", None, "b")}
+    with pytest.warns(TableWarning, match=r"1 row\(s\) without a value for the target 'y'"):
+        assert known_target(table, "y")["x"].tolist() == [1, 3]
+    with pytest.raises(ValueError, match="no row has a value for the target 'x'"):
+        known_target({"x": numbers(np.nan)}, "x")
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (numbers(1), "at least two rows with a target 'y'"),
+        (numbers(5, 5, 5), "target 'y' has one value only, 5"),
+        (texts("a", "a"), "target 'y' has one value only, a"),
+        (texts(*(f"${n},000" for n in range(30))), "30 different texts in 30 rows.*have to repeat"),
+    ],
+)
+def test_targets_from_which_nothing_can_be_learned(target, message):
+    with pytest.raises(ValueError, match=message):
+        check_target({"y": target}, "y")
+
+
+def test_useless_columns_are_left_out_aloud():
+    table = {
+        "good": numbers(*range(200)),
+        "constant": numbers(*[7] * 200),
+        "again": texts(*["a"] * 200),
+        "nothing": numbers(*[np.nan] * 200),
+        "name": texts(*map(str, range(200))),
+        "y": numbers(*range(200)),
+    }
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert choose_features(table, "y") == ["good"]
+    messages = [str(warning.message) for warning in caught]
+    assert messages == [
+        "columns with one value only left out: constant, again",
+        "columns with no values left out: nothing",
+        "columns with more than 100 different texts left out: name",
+    ]
+    assert choose_features(table, "y", ["name"]) == ["name"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (["goood"], "unknown column 'goood'; did you mean 'good'"),
+        (["y"], "'y' is the target"),
+        (["constant"], "'constant' cannot be a feature: it has one value only"),
+    ],
+)
+def test_features_asked_for_are_checked(asked, message):
+    table = {"good": numbers(1, 2), "constant": numbers(1, 1), "y": numbers(1, 2)}
+    with pytest.raises(ValueError, match=message):
+        choose_features(table, "y", asked)
+
+
+def test_a_target_alone_is_refused():
+    with pytest.raises(ValueError, match="no column to predict 'y' from"):
+        choose_features({"y": numbers(1, 2)}, "y")
+    with pytest.raises(ValueError, match="no column to predict 'y' from"):
+        choose_features({"x": numbers(1, 2), "y": numbers(1, 2)}, "y", [])
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    fraction=st.floats(0, 0.9),
+    seed=st.integers(0, 9),
+)
+def test_a_split_is_stratified_and_complete(counts, fraction, seed):
+    classes = np.repeat(np.arange(len(counts)), counts)
+    training, validation = split_rows(len(classes), fraction, seed, classes)
+    assert sorted([*training, *validation]) == list(range(len(classes)))
+    assert len(validation) == min(round(fraction * len(classes)), len(classes) - len(counts))
+    assert set(classes[training]) == set(range(len(counts)))
+    wanted = len(validation) / max(len(classes) - len(counts), 1)
+    for number, count in enumerate(counts):
+        assert abs(np.sum(classes[validation] == number) - wanted * (count - 1)) <= 1
+
+
+def test_a_split_depends_on_the_seed_only():
+    first, again, other = (split_rows(50, 0.2, seed)[1].tolist() for seed in (0, 0, 1))
+    assert first == again != other
+    assert len(split_rows(50, 0.0, 0)[1]) == 0
