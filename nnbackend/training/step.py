@@ -152,24 +152,24 @@ def scan_steps(
         objective.mean_by_rows,
     )
     if communicator is not None:  # what it does can be neither recorded nor shared
-        return backend.scan(lambda backend: make_step(backend, *description, communicator))
+        return backend.scan(make_step(backend, *description, communicator))
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
     layout = layout_for(backend, optimizer)
     # What does more than compute (prints, counts) must run in every step: it is not recorded.
     if not (layout.in_place and is_pure(description)):
-        return backend.scan(lambda backend: make_step(backend, *description))
+        return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
         storage, state, data = carry
         return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
 
-    return backend.scan(lambda backend: make_step(backend, *description), map_carry)
+    return backend.scan(make_step(backend, *description), map_carry)
 
 
 @cached_program
 def _compiled_steps(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(lambda backend: make_step(backend, *description))
+    return backend.scan(make_step(backend, *description))
 
 
 def run_data(backend: Backend, seed: int, objective: Objective) -> RunData:
