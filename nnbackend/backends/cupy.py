@@ -22,7 +22,7 @@ from nnbackend.backends.replay.recording import MapArrays
 from nnbackend.backends.replay.step import replayed_step, step_function
 from nnbackend.core.functional import is_half
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Namespace, Step
+from nnbackend.core.types import Array, Arrays, Namespace, Step
 from nnbackend.errors import BackendUnavailableError
 
 _AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
@@ -170,11 +170,14 @@ class CuPyBackend(Backend):
         return stage
 
     def scan(
-        self, step_on: Callable[[Any], Step], map_carry: MapArrays | None = None
-    ) -> Callable[..., Any]:
+        self,
+        step: Step,
+        map_carry: MapArrays | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
+    ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; with NNBACKEND_CUPY_STEP=graph each is played as a graph."""
-        if _step_mode() == "plain" or map_carry is None:
-            return super().scan(step_on)
+        if _step_mode() == "plain" or map_carry is None or step_on is None:
+            return super().scan(step)
         from nnbackend.backends.numpy import NumPyBackend
 
         reason = cublaslt.available()
@@ -183,14 +186,13 @@ class CuPyBackend(Backend):
                 f"training steps are not played as graphs: {reason or 'NumPy has no bfloat16'}",
                 stacklevel=2,
             )
-            return super().scan(step_on)
+            return super().scan(step)
         precision = "float32" if self.tf32 else self.precision
         host = NumPyBackend(precision=precision)  # a step is recorded there
         with self.device:
             library = CuPyLibrary(self._cupy, self.tf32)
         new = partial(GraphReplayed, library=library, host_function=step_function(step_on(host)))
-        step = replayed_step(step_on(self), map_carry, self.dtype, new)
-        return super().scan(lambda backend: step)
+        return super().scan(replayed_step(step, map_carry, self.dtype, new))
 
     def to_numpy(self, x: Array) -> Any:
         """Return ``x`` copied to the host."""

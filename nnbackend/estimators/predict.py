@@ -17,7 +17,7 @@ from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.host import finite_on_host
 from nnbackend.core.tree import leaves, tree_map
-from nnbackend.core.types import Array, Params
+from nnbackend.core.types import STATELESS, Array, Params, State
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, dense, home_of
 from nnbackend.inference import predictor
@@ -39,6 +39,7 @@ class PredictingEstimator(BaseEstimator):
     _layers: Sequential
     _dtype: str
     _session: list[Any]
+    _layer_state: State = STATELESS
 
     def _kept_params(self) -> Params:
         """Return the public attributes as parameters."""
@@ -142,7 +143,8 @@ class PredictingEstimator(BaseEstimator):
             if len(known) == len(sources) and all(map(operator.is_, known, sources)):
                 return backend, forward, placed
         backend = self._fitted_backend()
-        forward = predictor.forward_pass(self._layers, backend)
+        state = tree_map(backend.asarray, self._layer_state)
+        forward = predictor.forward_pass(self._layers, backend).with_state(state)
         placed = self._kept_params()
         # NumPy's parameters are used where they are, so that changes made to them count.
         if backend.name != "numpy" or self._result_home() is not HOST:

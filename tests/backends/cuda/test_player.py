@@ -85,9 +85,9 @@ class Card(NumPyBackend):
 
     made: Any = []
 
-    def scan(self, step_on: Any, map_carry: Any = None) -> Any:
+    def scan(self, step: Any, map_carry: Any = None, step_on: Any = None) -> Any:
         if map_carry is None:
-            return Backend.scan(self, step_on)
+            return Backend.scan(self, step)
         host = step_on(NumPyBackend(precision=self.precision))
 
         def new(*args: Any) -> Any:
@@ -97,8 +97,7 @@ class Card(NumPyBackend):
             self.made.append(program)
             return program
 
-        step = steps.replayed_step(step_on(self), map_carry, self.dtype, new)
-        return Backend.scan(self, lambda backend: step)
+        return Backend.scan(self, steps.replayed_step(step, map_carry, self.dtype, new))
 
     def gatherer(self) -> Any:
         return Backend.gatherer(self)
