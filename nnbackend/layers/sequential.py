@@ -10,7 +10,7 @@ from nnbackend.core.random import Generator
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
 from nnbackend.layers.base import check_layer, not_a_pair, register_layer
 
-__all__ = ["Sequential", "run", "runs_in_order"]
+__all__ = ["Sequential", "runs_in_order"]
 
 
 @register_layer
@@ -58,42 +58,36 @@ class Sequential:
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order."""
-        return run(self._named, params, x, ctx)  # type: ignore[attr-defined]
+        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
+        backwards: list[tuple[str, Backward]] = []
+        for name, layer in named:
+            passed = layer.forward(params[name], x, ctx.child(name))
+            try:
+                x, layer_backward = passed
+            except (TypeError, ValueError):
+                raise not_a_pair(passed, layer, name, "forward returns (y, backward)") from None
+            backwards.append((name, layer_backward))
+
+        def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+            grads: Params = {name: {} for name, _ in backwards}
+            # Without dx the pass ends at the first layer that has parameters.
+            end = 0 if input_grad else _first_with_parameters(named, params)
+            for i in range(len(backwards) - 1, end - 1, -1):
+                name, layer_backward = backwards[i]
+                passed = layer_backward(dy, input_grad=input_grad or i > end)
+                try:
+                    dy, grads[name] = passed
+                except (TypeError, ValueError):
+                    wanted = "its backward pass returns (dx, grads)"
+                    raise not_a_pair(passed, named[i][1], name, wanted) from None
+            return (dy if input_grad else None), grads
+
+        return x, backward
 
 
 def runs_in_order(layer: Layer) -> bool:
     """Return whether a layer is a Sequential whose forward pass is not overridden."""
     return isinstance(layer, Sequential) and type(layer).forward is Sequential.forward
-
-
-def run(
-    named: Sequence[tuple[str, Layer]], params: Params, x: Array, ctx: Context
-) -> tuple[Array, Backward]:
-    """Run layers, given by name, in order; return the output and the backward pass."""
-    backwards: list[tuple[str, Backward]] = []
-    for name, layer in named:
-        passed = layer.forward(params[name], x, ctx.child(name))
-        try:
-            x, layer_backward = passed
-        except (TypeError, ValueError):
-            raise not_a_pair(passed, layer, name, "forward returns (y, backward)") from None
-        backwards.append((name, layer_backward))
-
-    def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-        grads: Params = {name: {} for name, _ in backwards}
-        # Without dx the pass ends at the first layer that has parameters.
-        end = 0 if input_grad else _first_with_parameters(named, params)
-        for i in range(len(backwards) - 1, end - 1, -1):
-            name, layer_backward = backwards[i]
-            passed = layer_backward(dy, input_grad=input_grad or i > end)
-            try:
-                dy, grads[name] = passed
-            except (TypeError, ValueError):
-                wanted = "its backward pass returns (dx, grads)"
-                raise not_a_pair(passed, named[i][1], name, wanted) from None
-        return (dy if input_grad else None), grads
-
-    return x, backward
 
 
 def _first_with_parameters(named: Sequence[tuple[str, Layer]], params: Params) -> int:

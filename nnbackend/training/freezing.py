@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Backward, Context, Layer, Params
-from nnbackend.layers.sequential import Sequential, run, runs_in_order
+from nnbackend.layers.sequential import Sequential, runs_in_order
 from nnbackend.optimizers import Frozen, Optimizer
 
 __all__ = ["without_frozen_prefix"]
@@ -42,9 +42,14 @@ class FrozenPrefix(Sequential):
 
     first: int
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
+        object.__setattr__(self, "_frozen", named[: self.first])
+        object.__setattr__(self, "_named", named[self.first :])
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order, and keep nothing of the frozen ones for the backward pass."""
-        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
-        for name, layer in named[: self.first]:
+        for name, layer in self._frozen:  # type: ignore[attr-defined]
             x, _ = layer.forward(params[name], x, ctx.child(name))
-        return run(named[self.first :], params, x, ctx)
+        return super().forward(params, x, ctx)

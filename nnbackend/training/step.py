@@ -70,12 +70,14 @@ def make_step(
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
     network: Any = computed(layers, backend)
-    ctx = Context(backend, training=True)  # one for all steps
+    # One for all steps; of compiled ones, which threads share, each trace has its own.
+    context = None if backend.static_shapes else Context(backend, training=True)
 
     def step(carry: Carry, batch: Batch, scalars: Any, number: Any) -> tuple[Carry, StepResult]:
         storage, state, data = carry
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
+        ctx = Context(backend, training=True) if context is None else context
         ctx.start_pass(number, state, batch.weight, key=data.key)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)

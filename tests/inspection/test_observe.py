@@ -185,6 +185,36 @@ class Multiply:
         return a * b, lambda dy, input_grad=True: ((dy * b, self.off * dy * a), {})
 
 
+class MultiplyNamed(Multiply):
+    """From a dictionary of arrays to their product."""
+
+    def init(self, input_shape, rng):
+        return {}, input_shape["a"]
+
+    def forward(self, params, x, ctx):
+        y, pair_backward = super().forward(params, (x["a"], x["b"]), ctx)
+        return y, lambda dy, input_grad=True: (
+            dict(zip("ab", pair_backward(dy)[0], strict=True)), {}
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One number of each row, by its index."""
+
+    takes = ("numbers", "indices")
+
+    def init(self, input_shape, rng):
+        return {}, (1,)
+
+    def forward(self, params, x, ctx):
+        values, index = x
+        columns = ctx.xp.arange(values.shape[1], dtype=index.dtype, device=ctx.backend.device)
+        chosen = ctx.xp.astype(ctx.xp.expand_dims(index, axis=-1) == columns, values.dtype)
+        y = ctx.xp.sum(chosen * values, axis=1, keepdims=True)
+        return y, lambda dy, input_grad=True: ((dy * chosen, None), {})
+
+
 @dataclass(frozen=True)
 class Twice:
     """A composite that runs the layer inside it twice, and asks it for an attribute."""
@@ -239,6 +269,33 @@ def test_trees_between_layers_are_observed(backend64):
     wrong = nnb.Network([Dense(3), Split(), Multiply(1.01)], backend=backend64)
     with pytest.raises(nnb.errors.GradientError, match=r"layer 2 \(Multiply\).*x\[1\]"):
         check_gradients(wrong, X)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_networks_of_several_inputs_are_observed_and_checked(named, backend64):
+    x: Any = {"a": X, "b": X + 1.0} if named else (X, X + 1.0)
+    layer = MultiplyNamed() if named else Multiply()
+    net = nnb.Network([layer, Dense(2, "tanh")], backend=backend64)
+    first, last = nnb.observe(net, x, X[:, :2], "mse")
+    a, b = first.x.values() if named else first.x
+    assert_equal(host(backend64, first.y), X * (X + 1.0))
+    da, db = first.dx.values() if named else first.dx
+    assert_equal(host(backend64, da), host(backend64, last.dx * b))
+    assert_equal(host(backend64, db), host(backend64, last.dx * a))
+    assert check_gradients(net, x) < 1e-8
+    assert nnb.testing.compare_backends(net, x, "numpy").first_difference is None
+    wrong = nnb.Network([type(layer)(1.01), Dense(2)], backend=backend64)
+    with pytest.raises(nnb.errors.GradientError, match=r"layer 0 \(Multiply.*x\[1\]"):
+        check_gradients(wrong, x)
+
+
+def test_indices_have_no_gradient(backend64):
+    net = nnb.Network([Pick(), Dense(2, "tanh")], backend=backend64)
+    x = (X, np.arange(6) % 4)
+    first, _ = nnb.observe(net, x, X[:, :2], "mse")
+    assert first.dx[1] is None
+    assert check_gradients(net, x) < 1e-8
+    assert nnb.testing.compare_backends(net, x, "numpy").first_difference is None
 
 
 def test_a_layer_that_runs_twice_is_seen_twice(backend64):

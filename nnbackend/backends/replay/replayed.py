@@ -96,10 +96,18 @@ class Replayed:
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
         """Return what is held, and the results; for calls that are not played yet."""
+        if self.is_plain(held, inputs):
+            return self._call(held, inputs, numbers)
+        return self.advance(held, inputs, numbers)
+
+    def is_plain(self, held: Any, inputs: Arrays) -> bool:
+        """Return whether the next call, which is counted, is to be made as it is."""
         if not self.is_held(held):
             self._begin(self._same(held))
-        if self.refused is not None or self._is_early(inputs):
-            return self._call(held, inputs, numbers)
+        return self.refused is not None or self._is_early(inputs)
+
+    def advance(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
+        """Return what is held, and the results, of a call that is recorded or tried."""
         if self._candidate is not None:
             return self._try(held, inputs, numbers)
         return self._record(held, inputs, numbers)
@@ -209,13 +217,18 @@ class Programs:
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
         """Return what is held, and the results."""
+        program, arrays = self.find(inputs)
+        if program.player is not None and program.is_held(held):
+            return held, program.player.play(arrays, numbers)
+        return program(held, inputs, numbers)
+
+    def find(self, inputs: Arrays) -> tuple[Replayed, list[Array]]:
+        """Return the program for inputs, and the arrays among them."""
         kind, arrays = _kind_of(inputs)
         program = self.last = self._made.get(kind)
         if program is None:
             program = self.last = self._new(kind)
-        if program.player is not None and program.is_held(held):
-            return held, program.player.play(arrays, numbers)
-        return program(held, inputs, numbers)
+        return program, arrays
 
     def _new(self, kind: Any) -> Replayed:
         """Return a new program, and keep it if there is room."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.replay.recording import MapArrays
+from nnbackend.backends.replay.recording import MapArrays, put_back
 from nnbackend.backends.replay.replayed import Programs, Replayed
 from nnbackend.core.types import Arrays, Batch, Step, StepResult
 
@@ -40,6 +40,13 @@ def replayed_step(
     def replayed(
         carry: Any, batch: Batch, scalars: tuple[float, ...], number: int
     ) -> tuple[Any, StepResult]:
-        return programs(carry, batch, (*scalars, number))
+        program, arrays = programs.find(batch)
+        if program.player is not None and program.is_held(carry):
+            return carry, program.player.play(arrays, (*scalars, number))
+        if not program.is_plain(carry, batch):
+            return program.advance(carry, batch, (*scalars, number))
+        new, result = step(carry, batch, scalars, number)  # here, so that a reader soon is there
+        put_back(carry, new, map_carry)
+        return carry, result
 
     return replayed
