@@ -119,6 +119,7 @@ class Network:
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
         self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
+        self._spec: tuple[InputSpec, Layer | None] = InputSpec(), None  # for which layers
         self._predictor: Predictor | None = None
         self._repeats = False  # whether small arrays are predicted by the shortest way
         self._evaluator: Predictor | None = None  # of the outputs that a loss takes
@@ -719,7 +720,11 @@ class Network:
     @property
     def _inputs(self) -> InputSpec:
         """What the network takes as inputs."""
-        return InputSpec.of(self.layers, self.input_shape, self.backend)
+        spec, layers = self._spec
+        if layers is not self.layers or spec.shape is not self.input_shape:
+            spec = InputSpec.of(self.layers, self.input_shape, self.backend)
+            self._spec = spec, self.layers
+        return spec
 
     def _data_adapter(self, loss: Loss) -> DataAdapter:
         """Return what brings data to the network, which is built."""
