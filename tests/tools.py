@@ -71,11 +71,11 @@ class Plain(NumPyBackend):
     def gatherer(self) -> Any:
         return Backend.gatherer(self)
 
-    def scan(self, step: Any, see: Any = None) -> Any:
+    def scan(self, step: Any, map_carry: Any = None) -> Any:
         return Backend.scan(self, step)
 
-    def recorded(self, forward: Any) -> Any:
-        return Backend.recorded(self, forward)
+    def compile_forward(self, forward: Any) -> Any:
+        return Backend.compile_forward(self, forward)
 
 
 @nnb.register_layer

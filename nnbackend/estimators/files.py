@@ -135,6 +135,7 @@ def _take_network(estimator: Any, network: Any) -> None:
     estimator._layers = Sequential([*layers[:-1], Dense(outputs)])
     estimator._output_activation()  # refuses a name that is not one
     estimator._keep_params(tree_map(network.to_numpy, network.params))
+    estimator._layer_state = tree_map(network.to_numpy, network.state)
 
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:

@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from nnbackend import optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.core.history import History
+from nnbackend.core.tree import tree_map
 from nnbackend.core.types import Params
 from nnbackend.data.samples import Samples
 from nnbackend.estimators.arrays import on_host
@@ -71,6 +72,8 @@ def fit_in_batches(
 
     def publish() -> None:
         network.params = trainer.result
+        if trainer.state:
+            network.state = trainer.state
 
     loop = Loop(
         trainer,
@@ -93,7 +96,7 @@ def fit_in_batches(
     try:
         history = loop.run()
     finally:
-        estimator._publish(network.params, backend)
+        estimator._publish(network.params, network.state, backend)
         if earlier is not None:
             settings.history_ = _joined(earlier, settings.history_)
     _warn(history, settings.max_iter, incremental)
@@ -142,8 +145,9 @@ def _trainer_for(
 ) -> Trainer:
     """Return the trainer of the last partial fit, or a new one."""
     kept: Trainer | None = vars(estimator).get("_trainer")
+    layer_state = tree_map(backend.asarray, estimator._layer_state)
     if incremental and kept is not None and (kept.objective, kept.backend) == (objective, backend):
-        kept.params = params
+        kept.params, kept.state = params, layer_state
         return kept
     state: Mapping[str, Any] | None = None
     if incremental and "_optimizer" in vars(estimator):
@@ -152,7 +156,8 @@ def _trainer_for(
     else:
         estimator._optimizer = _optimizer_of(estimator)
         estimator._optimizer_state = None
-    trainer = Trainer(objective, estimator._optimizer, backend, params, estimator._seed)
+    start = params, estimator._seed
+    trainer = Trainer(objective, estimator._optimizer, backend, *start, state=layer_state)
     if state is not None:
         trainer.restore_optimizer(state)
     estimator._trainer, estimator._trained_network = trainer, estimator._network_of(params)

@@ -37,9 +37,14 @@ def fit_by_lbfgs(
     SciPy's L-BFGS-B works on the host in float64; loss and gradient are the backend's, in its dtype.
 
     Raises:
-        ValueError: the loss is not the same each time.
+        ValueError: the loss is not the same each time, or layers have state.
     """
     settings: Any = estimator
+    if estimator._layer_state:
+        raise ValueError(
+            "solver='lbfgs' compares losses of the same network, and layers with state (running "
+            "means) change from pass to pass: take solver='adam' or 'sgd'"
+        )
     if isinstance(samples, SparseSamples):
         samples = samples.take(np.arange(len(samples)), backend)
     names = [".".join(path) for path in estimator._packing(params)]

@@ -6,8 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks import Callback, Run
-from nnbackend.core.tree import tree_map
-from nnbackend.core.types import Params
+from nnbackend.core.types import Params, State
 from nnbackend.estimators.rules import Rate
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Stopping(Callback):
         self._rate = rate if isinstance(rate, Rate) else Rate(0.0)
         self._rows = rows
         self._started = time.perf_counter()
-        self._best: Params | None = None
+        self._best: tuple[Params, State] | None = None
         self._converged: str | None = None
 
     def start(self, run: Run) -> None:
@@ -59,7 +58,7 @@ class Stopping(Callback):
             self._take_score(run)
         if not estimator.early_stopping:
             self._take_loss(loss)
-        self._rate.epoch_ends(estimator.t_)
+        self._rate.end_epoch(estimator.t_)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._end_or_shrink_rate(run)
         seconds = estimator.max_time
@@ -70,7 +69,7 @@ class Stopping(Callback):
         """Give the network the best parameters, and the history the reason for the end."""
         run.reason = run.history.stopped = self._converged or run.reason
         if self._best is not None:
-            run.network.params = self._best
+            run.network.params, run.network.state = self._best
 
     def _take_score(self, run: Run) -> None:
         """Keep the validation score; with early stopping count it, and keep the best parameters."""
@@ -85,8 +84,8 @@ class Stopping(Callback):
         self._count(score < estimator.best_validation_score_ + estimator.tol)
         if score > estimator.best_validation_score_:
             estimator.best_validation_score_ = score
-            xp = run.network.backend.xp
-            self._best = tree_map(lambda p: xp.asarray(p, copy=True), run.parameters())
+            copy = run.network.backend.copy_tree
+            self._best = copy(run.parameters()), copy(run.network.state)
 
     def _take_loss(self, loss: float) -> None:
         """Count whether the training loss still falls."""

@@ -12,7 +12,7 @@ from nnbackend.backends.program_cache import cached_program
 from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import STATELESS, Array, Arrays, Context, Layer, Params, State
-from nnbackend.layers.mixed_precision import computed
+from nnbackend.layers.mixed_precision import with_precision
 
 __all__ = ["BATCH_ROWS", "Predictor", "batch_rows"]
 
@@ -22,20 +22,17 @@ _FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 
 @cached_program
 def _forward_pass(backend: Backend, layers: Layer) -> Forward:
-    def forward_on(backend: Backend) -> Callable[[Params, Array, State], Array]:
-        stateless, network = Context(backend), computed(layers, backend)
+    stateless, network = Context(backend), with_precision(layers, backend)
 
-        def forward(params: Params, x: Array, state: State) -> Array:
-            # Threads may run this on networks with other states.
-            ctx = Context(backend, state=state) if state else stateless
-            return network.forward(params, x, ctx)[0]
+    def forward(params: Params, x: Arrays, state: State) -> Arrays:
+        # Threads may run this on networks with other states.
+        ctx = Context(backend, state=state) if state else stateless
+        return network.forward(params, x, ctx)[0]
 
-        return forward
-
-    # See training.training_step for what may be recorded.
+    # See training.step for what may be recorded.
     if is_pure(layers):
-        return backend.recorded(forward_on)
-    return Forward(backend.compile(forward_on(backend)))
+        return backend.compile_forward(forward)
+    return Forward(backend.compile(forward))
 
 
 class Predictor:

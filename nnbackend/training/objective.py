@@ -30,7 +30,7 @@ class Objective:
         penalties: of the layers' regularizers, added to the loss.
         constraints: of the layers, by the dotted name of the weight they hold for.
         row_penalty: a penalty that is divided by the rows of each batch; None: there is none.
-        count_rows: whether the mean loss of an epoch counts a batch by its rows, also where they have
+        mean_by_rows: whether the mean loss of an epoch counts a batch by its rows, also where they have
             weights; if not, by the sum of their weights.
     """
 
@@ -41,7 +41,7 @@ class Objective:
     penalties: regularizers.Terms = ()
     constraints: tuple[tuple[str, Any], ...] = ()
     row_penalty: regularizers.PerRowL2 | None = None
-    count_rows: bool = False
+    mean_by_rows: bool = False
 
 
 def objective_for(

@@ -21,6 +21,7 @@ from nnbackend.inference.predictor import Predictor
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Microbatches
+from nnbackend.training.communicator import Communicator
 from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.objective import Objective
@@ -44,6 +45,11 @@ class Trainer(TrainingState):
         accumulate: in how many microbatches to compute the gradient of a batch.
         steps_per_epoch: for an optimizer that counts epochs; None: unknown.
         state: the state of the layers to start from; it is copied.
+        communicator: adds up over the processes that train the network together, each with all samples
+            in the same order; None: there is one.
+
+    Raises:
+        ValueError: there is a communicator, and the objective has metrics.
 
     Attributes:
         rate_factor: a factor on the learning rate.
@@ -62,7 +68,10 @@ class Trainer(TrainingState):
         steps_per_epoch: int | None = None,
         *,
         state: State = STATELESS,
+        communicator: Communicator | None = None,
     ) -> None:
+        if communicator is not None and objective.metrics:
+            raise ValueError("a process has the outputs of its own rows: metrics need all of them")
         self.objective, self.optimizer, self.seed = objective, optimizer, seed
         self.steps = steps  # of the network's life: new dropout masks for each microbatch of each
         self.rate_factor = 1.0
@@ -77,6 +86,7 @@ class Trainer(TrainingState):
         self.log = EpochLog(self.backend)
         self._resumes = False  # whether the log is of an epoch that goes on
         self._gather = self._gatherers()
+        self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         self._predictor: Predictor | None = None
 
@@ -175,7 +185,7 @@ class Trainer(TrainingState):
         if self._program is None or self._program[0] != parts:
             rule = self.rule.for_program(self.backend)
             what = self.objective, self._layers, rule, self.backend
-            self._program = parts, scan_steps(*what, parts)
+            self._program = parts, scan_steps(*what, parts, self._communicator)
         return self._program[1]
 
     def _inputs(self, block: Samples, size: int, steps: int | None = None) -> tuple[Any, ...]:

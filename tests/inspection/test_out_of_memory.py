@@ -1,4 +1,4 @@
-"""What is said when memory runs out; tests/backends/test_devices.py lets it run out in fits."""
+"""What is said when memory runs out; tests/backends/test_memory.py lets it run out in fits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ STATE = ", and 2 kB of 5 kB was free (this process held 3 kB, 1 kB of it in arra
          "The network keeps the weights of the last whole epoch."),
         ("fit", {"batch_size": 100, "rows": 30, "accumulate": 3, "data_on": "auto"}, 15,
          " with batch_size=100{state} Try batch_size=15, or accumulate=6, {parts}. "
-         "With data_on='host' the data stay in the host's memory. The network keeps the weights of the last whole epoch."),
+         "With data_on='host' the data stay in the host's memory. "
+         "The network keeps the weights of the last whole epoch."),
         ("partial_fit", {}, None,
          "{state} Try smaller batches, or accumulate=2, {parts}. "
          "The network keeps its weights."),
