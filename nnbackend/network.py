@@ -52,6 +52,8 @@ __all__ = ["Network", "load"]
 _REMADE = (
     "_trainer",
     "_body",
+    "_input_spec",
+    "_plain_objective",
     "_predictor",
     "_evaluator",
 )  # made again when they are needed: no copy takes them
@@ -118,8 +120,9 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
+        self._plain_objective: tuple[Layer, Objective] | None = None  # the last one without metrics
+        self._input_spec: tuple[Layer, Shapes | None, InputSpec] | None = None
         self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
-        self._spec: tuple[InputSpec, Layer | None] = InputSpec(), None  # for which layers
         self._predictor: Predictor | None = None
         self._repeats = False  # whether small arrays are predicted by the shortest way
         self._evaluator: Predictor | None = None  # of the outputs that a loss takes
@@ -721,11 +724,11 @@ class Network:
     @property
     def _inputs(self) -> InputSpec:
         """What the network takes as inputs."""
-        spec, layers = self._spec
-        if layers is not self.layers or spec.shape is not self.input_shape:
+        known = self._input_spec
+        if known is None or known[0] is not self.layers or known[1] != self.input_shape:
             spec = InputSpec.of(self.layers, self.input_shape, self.backend)
-            self._spec = spec, self.layers
-        return spec
+            known = self._input_spec = self.layers, self.input_shape, spec
+        return known[2]
 
     def _data_adapter(self, loss: Loss) -> DataAdapter:
         """Return what brings data to the network, which is built."""
@@ -747,9 +750,17 @@ class Network:
                 self._rows(x, placement=placement)
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
+        if not watched and self._plain_objective is not None:
+            layers, objective = self._plain_objective
+            same = type(objective.loss) is type(chosen) and objective.loss == chosen
+            if layers is self.layers and same:
+                return objective
         outputs = self.output_shape or ()
         shape = outputs if is_shape(outputs) else ()
-        return objective_for(*self._body, self.params, shape, chosen, watched)
+        objective = objective_for(*self._body, self.params, shape, chosen, watched)
+        if not watched:  # partial_fit may be called for each batch
+            self._plain_objective = self.layers, objective
+        return objective
 
     def _take_from(self, trainer: Trainer) -> None:
         """Take parameters, state and progress from a trainer."""
