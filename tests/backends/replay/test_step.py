@@ -491,7 +491,8 @@ def test_predictions_follow_the_parameters():
         expected = net.to(Plain()).predict(x)
         for _ in range(5):
             np.testing.assert_array_equal(net.predict(x), expected)
-        assert net._forward._programs.last.player is not None  # they were made from a recording
+        # They were made from a recording.
+        assert net._predictor._forward._programs.last.player is not None
 
     assert_right()
     net.load_state_dict({name: 2.0 * p for name, p in net.state_dict().items()})
