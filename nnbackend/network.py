@@ -427,7 +427,7 @@ class Network:
         if isinstance(x, np.ma.MaskedArray):  # what it hides is to be found
             return False
         mapped = isinstance(x, np.memmap) and x.ndim > 0 and len(x) > size
-        if not mapped and self.backend.name != "numpy":
+        if not mapped and self.backend.forward_bytes is None:
             return False
         spec = self._inputs
         if spec.takes != "numbers":

@@ -77,7 +77,7 @@ class PredictingEstimator(BaseEstimator):
                 forward(params, self._shaped(dense(X[i : i + _SPARSE_BATCH_ROWS], backend)))
                 for i in range(0, rows, _SPARSE_BATCH_ROWS)
             )
-            return backend.joined(parts, rows), backend
+            return backend.concat_rows(parts, rows), backend
 
     def _validated(self, X: Any) -> Any:
         """Return X, or raise what scikit-learn raises."""

@@ -86,8 +86,8 @@ def join_rows(backend: Backend, parts: Iterator[Arrays], rows: int) -> Arrays:
     """Return outputs of successive rows, ``rows`` in all, as one; also where they are trees."""
     first = next(parts)
     if not isinstance(first, tuple | dict):
-        return backend.joined(itertools.chain([first], parts), rows)
-    return map_arrays(lambda *same: backend.joined(iter(same), rows), first, *parts)
+        return backend.concat_rows(itertools.chain([first], parts), rows)
+    return map_arrays(lambda *same: backend.concat_rows(iter(same), rows), first, *parts)
 
 
 def batch_rows(params: Params, x: Arrays, backend: Backend, most: int) -> int:
