@@ -43,10 +43,6 @@ class Forward:
         """Return the output for rows on the backend."""
         return self._function(params, x, state)
 
-    def with_state(self, state: State) -> Forward:
-        """Return the pass of layers in a state, as they have it without a third argument."""
-        return _InState(self, state) if state else self
-
     def again(self, params: Any, x: Any) -> Array | None:
         """Return the output for rows like the last ones, without what surrounds a pass, or None.
 
@@ -56,17 +52,6 @@ class Forward:
                 and the pass was recorded for these parameters.
         """
         return None
-
-
-class _InState(Forward):
-    """A forward pass of layers in a state."""
-
-    def __init__(self, forward: Forward, state: State) -> None:
-        self._forward, self._state = forward, state
-
-    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
-        """Return the output for rows on the backend."""
-        return self._forward(params, x, self._state)
 
 
 class Backend(DeviceInfo, Primitives):

@@ -220,7 +220,7 @@ def test_data_in_either_order_give_the_same_bits(order, recordings):
 @pytest.mark.parametrize("largest", [None, 0], ids=["packed", "as it is"])
 def test_rows_are_gathered_alike_however_they_lie(order, largest, monkeypatch):
     if largest is not None:
-        monkeypatch.setattr("nnbackend.backends.numpy._PACKED", largest)
+        monkeypatch.setattr("nnbackend.data.samples._MAX_COPIED_BYTES", largest)
     wide, y = rows((60, 41)).astype("f4"), rows((60, 2))
     x = np.asfortranarray(wide[:, 1:]) if order == "columns" else wide[:, 1:]
     assert not x.flags.c_contiguous
@@ -489,7 +489,8 @@ def test_predictions_follow_the_parameters():
         expected = net.to(Plain()).predict(x)
         for _ in range(5):
             np.testing.assert_array_equal(net.predict(x), expected)
-        assert net._forward._programs.last.player is not None  # they were made from a recording
+        # They were made from a recording.
+        assert net._predictor._forward._programs.last.player is not None
 
     assert_right()
     net.load_state_dict({name: 2.0 * p for name, p in net.state_dict().items()})
