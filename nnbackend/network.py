@@ -36,7 +36,7 @@ from nnbackend.inference import predictor as inference
 from nnbackend.inspection import summary
 from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
 from nnbackend.layers import Sequential
-from nnbackend.layers.mixed_precision import computed
+from nnbackend.layers.mixed_precision import with_precision
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
@@ -313,7 +313,7 @@ class Network:
                 step, self._steps = self._steps, self._steps + 1
             key = random.forward_key(self.seed)
             ctx = Context(backend, training, key, step or 0, self._state)
-            y, layers_backward = computed(self.layers, backend).forward(self.params, x, ctx)
+            y, layers_backward = with_precision(self.layers, backend).forward(self.params, x, ctx)
             if training and self._state:
                 # Sums of NumPy arrays without axes are no arrays.
                 self._state = tree_map(backend.asarray, ctx.new_state())

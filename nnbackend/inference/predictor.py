@@ -12,7 +12,7 @@ from nnbackend.backends.program_cache import cached_program
 from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
-from nnbackend.layers.mixed_precision import computed
+from nnbackend.layers.mixed_precision import with_precision
 
 __all__ = ["BATCH_ROWS", "batch_rows", "forward_in_batches", "forward_pass", "outputs_of"]
 
@@ -22,7 +22,7 @@ _FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
 
 @cached_program
 def _forward_pass(backend: Backend, layers: Layer) -> Forward:
-    stateless, network = Context(backend), computed(layers, backend)
+    stateless, network = Context(backend), with_precision(layers, backend)
 
     def forward(params: Params, x: Arrays, state: State) -> Arrays:
         # Threads may run this on networks with other states.

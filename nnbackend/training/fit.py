@@ -123,9 +123,9 @@ def prepare(
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
     trained, profile = objective, None
     if o.profile:
-        from nnbackend.inspection.profiling import profiled
+        from nnbackend.inspection.profiling import with_profile
 
-        trained, profile = profiled(objective, backend)
+        trained, profile = with_profile(objective, backend)
     steps = _steps_per_epoch(samples, rows, o.batch_size)
     trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
     loop = _loop_for(optimizer)(

@@ -29,7 +29,7 @@ from nnbackend.core.types import (
     Step,
     StepResult,
 )
-from nnbackend.layers.mixed_precision import computed
+from nnbackend.layers.mixed_precision import with_precision
 from nnbackend.losses import Loss
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import (
@@ -73,7 +73,7 @@ def make_step(
             one process.
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
-    network: Any = computed(layers, backend)
+    network: Any = with_precision(layers, backend)
     # One for all steps; of compiled ones, which threads share, each trace has its own.
     context = None if backend.static_shapes else Context(backend, training=True)
 
