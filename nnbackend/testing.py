@@ -1,4 +1,4 @@
-"""Checks for networks, layers and losses of one's own: gradients, and agreement between backends."""
+"""Checks of networks, and of layers and losses that you write: gradients, agreement between backends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from nnbackend.network import Network
 
 __all__ = ["Comparison", "check_gradients", "check_loss", "compare_backends"]
 
-_STEPS = (1e-5, 1e-6, 1e-7)  # relative; the best of them counts, as a kink may lie within one
+_RELATIVE_STEPS = (
+    1e-5,
+    1e-6,
+    1e-7,
+)  # relative; the best of them counts, as a kink may lie within one
 
 
 def check_gradients(
@@ -42,7 +46,7 @@ def check_gradients(
         network: a network, or a layer that takes ``x``.
         x: array-like of shape (batch, *input_shape), a few rows, away from kinks such as ReLU's 0.
         tolerance: the largest relative error allowed.
-        seed: of the random directions.
+        seed: the random seed of the directions.
 
     Returns:
         the largest relative error.
@@ -56,11 +60,11 @@ def check_gradients(
     net.predict(x)  # builds it, and checks x
     with net.backend.scope():
         rows, ctx = net._rows(x), _training_context(net)
-        errors = _errors(net.layers, net.params, rows, ctx, seed)
+        errors = _relative_errors(net.layers, net.params, rows, ctx, seed)
         worst = _worst(errors)
         if errors[worst] <= tolerance:
             return errors[worst]
-        culprit = _culprit(net, rows, tolerance, seed)
+        culprit = _find_wrong_layer(net, rows, tolerance, seed)
     where, what, error = culprit or ("the network", worst, errors[worst])
     raise GradientError(
         f"{where}: the gradient of {what} differs from central differences by {error:.2g} "
@@ -81,13 +85,13 @@ def check_loss(
     """Check the gradient that a loss gives against central differences of its value, in float64.
 
     Args:
-        loss: a name or a function; one of your own, for instance.
+        loss: a name or a function, for instance one that you wrote.
         prediction: array-like of shape (batch, outputs), a few rows, away from kinks.
-        target: array-like, as the loss takes it; whole numbers stay such.
+        target: array-like, as the loss takes it; integers stay integers.
         sample_weight: how much each row counts, or None.
         backend: where it is checked.
         tolerance: the largest relative error allowed.
-        seed: of the random directions.
+        seed: the random seed of the directions.
 
     Returns:
         the largest relative error.
@@ -96,19 +100,19 @@ def check_loss(
         GradientError: it exceeds ``tolerance``, or the gradient has another shape.
         BackendUnavailableError: the backend has no float64.
     """
-    function, engine = losses.get(loss), get_backend(backend, dtype="float64")
-    with engine.scope():
-        at = engine.asarray(prediction)
+    function, chosen = losses.get(loss), get_backend(backend, dtype="float64")
+    with chosen.scope():
+        at = chosen.asarray(prediction)
         whole = np.issubdtype(np.asarray(target).dtype, np.integer)
         labels = whole and np.ndim(target) == len(at.shape) - 1
-        target = engine.asarray(target, engine.xp.int32 if labels else None)
-        extra = () if sample_weight is None else (engine.asarray(sample_weight),)
+        target = chosen.asarray(target, chosen.xp.int32 if labels else None)
+        extra = () if sample_weight is None else (chosen.asarray(sample_weight),)
         _, dy = function(at, target, *extra)
 
         def value(moved: Array) -> float:
             return float(function(moved, target, *extra)[0])
 
-        error = _error(value, at, dy, engine, Generator.of(seed, "check_loss"))
+        error = _relative_error(value, at, dy, chosen, Generator.of(seed, "check_loss"))
     if error > tolerance:
         name = losses.LOSSES.name_of(function) or getattr(function, "__name__", repr(function))
         raise GradientError(
@@ -123,7 +127,9 @@ def _training_context(net: Network) -> Context:
     return Context(net.backend, True, forward_key(net.seed), 0, net.state)
 
 
-def _errors(layer: Layer, params: Params, x: Arrays, ctx: Context, seed: int) -> dict[str, float]:
+def _relative_errors(
+    layer: Layer, params: Params, x: Arrays, ctx: Context, seed: int
+) -> dict[str, float]:
     """Return the relative error of the gradient of each input (``x``) and of each parameter."""
     backend = ctx.backend
     rng = Generator.of(seed, "check_gradients")
@@ -151,7 +157,7 @@ def _errors(layer: Layer, params: Params, x: Arrays, ctx: Context, seed: int) ->
 
     gradients = input_gradients | given
     return {"x": 0.0} | {
-        name: _error(partial(value, name), at, gradients[name], backend, rng.child(name))
+        name: _relative_error(partial(value, name), at, gradients[name], backend, rng.child(name))
         for name, at in (inputs | own).items()
     }
 
@@ -193,7 +199,7 @@ def _with_input(x: Arrays, name: str, moved: Array) -> Arrays:
     return map_arrays(lambda own, array: moved if own == name else array, _input_names(x), x)
 
 
-def _error(
+def _relative_error(
     value: Callable[[Array], float],
     at: Array,
     gradient: Array | None,
@@ -218,20 +224,22 @@ def _error_along(
     # What rounding and a cancelling sum can account for is no error: compare with the sum's size.
     size = float(xp.sqrt(xp.sum((gradient * v) ** 2)))
     errors = []
-    for step in _STEPS:
+    for step in _RELATIVE_STEPS:
         numeric = (value(at + step * v) - value(at - step * v)) / (2.0 * step)
         scale = max(abs(analytic), abs(numeric), size, 1e-8)
         errors.append(abs(analytic - numeric) / scale)
     return min(errors)
 
 
-def _culprit(net: Network, x: Arrays, tolerance: float, seed: int) -> tuple[str, str, float] | None:
+def _find_wrong_layer(
+    net: Network, x: Arrays, tolerance: float, seed: int
+) -> tuple[str, str, float] | None:
     """Return place, parameter and error of the first layer that is wrong on its own."""
     passages, *_ = run_observed(net.layers, net.params, x, _training_context(net))
     # Innermost layers come first: a composite is wrong because of what is in it, if that is wrong.
     for passage in passages:
         layer = passage.layer
-        errors = _errors(layer, passage.params, passage.x, passage.ctx, seed)
+        errors = _relative_errors(layer, passage.params, passage.x, passage.ctx, seed)
         worst = _worst(errors)
         if errors[worst] > tolerance:
             name = f"layer {passage.path} ({type(layer).__name__})"
@@ -306,7 +314,7 @@ def compare_backends(
             is its own, with the first other one that is usable here.
         tolerance: the relative difference above which backends are said to part; None: 1e-10 in
             float64, 1e-4 in float32.
-        seed: of the gradient at the output.
+        seed: the random seed of the gradient at the output.
 
     Returns:
         the comparison; print it for a table, see ``first_difference`` for the verdict.
@@ -317,23 +325,23 @@ def compare_backends(
     """
     if len(backends) > 2:
         raise ValueError(f"give at most two backends, got {len(backends)}")
-    specs: list[Any] = list(backends) if backends else [_other(network.backend)]
+    specs: list[Any] = list(backends) if backends else [_other_backend(network.backend)]
     if len(specs) == 1:
         specs.insert(0, network.backend)
     network.predict(x)  # builds it, and checks x
     nets = [network.to(spec, dtype=network.backend.dtype_name) for spec in specs]
     if tolerance is None:
         tolerance = 1e-10 if nets[0].backend.dtype_name == "float64" else 1e-4
-    first, second = (_results(net, x, seed) for net in nets)
+    first, second = (_results_by_layer(net, x, seed) for net in nets)
     rows = tuple(
-        (layer, *(_apart(u, v) for u, v in zip(a, b, strict=True)))
+        (layer, *(_largest_difference(u, v) for u, v in zip(a, b, strict=True)))
         for (layer, *a), (_, *b) in zip(first, second, strict=True)
     )
     names = (nets[0].backend.name, nets[1].backend.name)
     return Comparison(names, rows, tolerance)  # type: ignore[arg-type]
 
 
-def _other(backend: Backend) -> str:
+def _other_backend(backend: Backend) -> str:
     if backend.name != "numpy":
         return "numpy"
     for status in available_backends():
@@ -342,7 +350,7 @@ def _other(backend: Backend) -> str:
     raise ValueError("NumPy is the only backend that is usable here; there is nothing to compare")
 
 
-def _results(net: Network, x: Any, seed: int) -> list[tuple[str, Any, Any, Any]]:
+def _results_by_layer(net: Network, x: Any, seed: int) -> list[tuple[str, Any, Any, Any]]:
     """Return each layer of a training pass with its output, gradient and parameters' gradients."""
     backend = net.backend
 
@@ -365,7 +373,7 @@ def _results(net: Network, x: Any, seed: int) -> list[tuple[str, Any, Any, Any]]
         ]
 
 
-def _apart(a: Any, b: Any) -> float:
+def _largest_difference(a: Any, b: Any) -> float:
     """Return the largest difference, relative to the largest value; infinite for other shapes."""
     if a.shape != b.shape:
         return math.inf

@@ -82,7 +82,7 @@ class Machine:
             monkeypatch.setitem(sys.modules, name, fake)
         monkeypatch.setitem(base._namespaces, self.cupy.ndarray, self.xp)
         # Kernels of CuPy's own are not what is tested here.
-        for name in ("scan", "compile", "recorded", "erf", "loop", "random_bits"):
+        for name in ("scan", "compile", "compile_forward", "erf", "loop", "random_bits"):
             if name in vars(module.CuPyBackend):
                 monkeypatch.setattr(module.CuPyBackend, name, getattr(Backend, name))
         monkeypatch.setattr(module, "_copies", {})

@@ -21,7 +21,7 @@ from nnbackend.backends.device import DeviceInfo
 from nnbackend.backends.host import host_numbers, is_on_device, to_host
 from nnbackend.backends.primitives import Primitives
 from nnbackend.core.tree import arrays_in, map_arrays, tree_map
-from nnbackend.core.types import STATELESS, Array, Batch, Namespace, Params, State
+from nnbackend.core.types import STATELESS, Array, Arrays, Batch, Namespace, Params, State, Step
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]
@@ -43,10 +43,6 @@ class Forward:
         """Return the output for rows on the backend."""
         return self._function(params, x, state)
 
-    def with_state(self, state: State) -> Forward:
-        """Return the pass of layers in a state, as they have it without a third argument."""
-        return _InState(self, state) if state else self
-
     def again(self, params: Any, x: Any) -> Array | None:
         """Return the output for rows like the last ones, without what surrounds a pass, or None.
 
@@ -56,17 +52,6 @@ class Forward:
                 and the pass was recorded for these parameters.
         """
         return None
-
-
-class _InState(Forward):
-    """A forward pass of layers in a state."""
-
-    def __init__(self, forward: Forward, state: State) -> None:
-        self._forward, self._state = forward, state
-
-    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
-        """Return the output for rows on the backend."""
-        return self._forward(params, x, self._state)
 
 
 class Backend(DeviceInfo, Primitives):
@@ -184,39 +169,40 @@ class Backend(DeviceInfo, Primitives):
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def recorded(
-        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
-    ) -> Forward:
-        """Return a forward pass that does nothing but compute, with less around it.
+    def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
+        """Return a pass that does nothing but compute, compiled or recorded where that is faster.
 
-        ``forward_on(backend)`` is ``forward(params, x, state) -> y`` on this backend, or on one that
-        traces.
+        Args:
+            forward: ``forward(params, x, state) -> y``.
         """
-        return Forward(self.compile(forward_on(self)))
+        return Forward(self.compile(forward))
 
     def joined(self, parts: Iterable[Array], rows: int) -> Array:
         """Return arrays of successive rows, ``rows`` in all, as one."""
         return self.xp.concat(list(parts))
 
     def scan(
-        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
-    ) -> Callable[..., Any]:
+        self,
+        step: Step,
+        map_carry: Callable[..., Any] | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
+    ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
-        ``step_on(backend)`` is the step on a backend: this one, or one that traces what a step does.
-        It is a :data:`~nnbackend.core.types.Step`. The function is
-        ``run(carry, rows, size, scalars, numbers) -> (carry, losses, masses, outputs)``: ``rows``
-        is a :class:`~nnbackend.core.types.Batch` that is cut into batches of ``size``; ``scalars`` and
-        ``numbers`` have an entry for each step. If there is one batch only, all steps take it.
-        ``losses`` and ``masses`` (None without weights) have an entry for each step and are for
-        ``fetch``; the outputs of all rows are joined. Here that is a loop; a compiler can make one
-        program of it.
+        ``run(carry, rows, size, scalars, numbers) -> (carry, losses, weights, outputs)``:
+        ``rows`` is a :class:`~nnbackend.core.types.Batch`, cut into batches of ``size``; one batch
+        alone is taken by all steps. ``scalars`` and ``numbers`` have an entry for each step, and so have
+        ``losses`` and ``weights`` (None without weights), which are for :meth:`fetch`. The outputs of
+        all rows are concatenated.
 
-        ``see(carry, function)`` is the carry with every array in it seen through a function. It is given
-        for steps that change the carry's arrays in place and do nothing but compute: such a step may be
-        recorded or traced, and run from that.
+        Args:
+            step: the step. Here it runs in a loop; a compiler can make one program of all steps.
+            map_carry: ``map_carry(carry, function)`` returns the carry with a function applied to each
+                array. It is given for steps that change the carry's arrays in place and do nothing but
+                compute: such a step may be recorded and played.
+            step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
+                recorded there.
         """
-        step = step_on(self)
 
         def run(
             carry: Any,
@@ -229,11 +215,11 @@ class Backend(DeviceInfo, Primitives):
             for i, batch in enumerate(_batches(rows, size, len(numbers))):
                 carry, result = step(carry, batch, scalars[i], numbers[i])
                 results.append(result)
-            losses, masses, outputs = zip(*results, strict=True)
+            losses, weights, outputs = zip(*results, strict=True)
             return (
                 carry,
                 losses,
-                None if masses[0] is None else masses,
+                None if weights[0] is None else weights,
                 map_arrays(lambda *parts: self.concat_rows(parts), *outputs),
             )
 

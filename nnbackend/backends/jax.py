@@ -20,7 +20,7 @@ from nnbackend.backends.primitives import Pullback
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import arrays_in, map_arrays
-from nnbackend.core.types import Array, Arrays, Batch, Namespace, Params
+from nnbackend.core.types import Array, Arrays, Batch, Namespace, Params, Step
 from nnbackend.errors import BackendUnavailableError
 
 _MAX_REPEATS = 8192  # steps on one batch that one compiled program has room for
@@ -151,10 +151,12 @@ class JAXBackend(Backend):
         return view if view is not None and view.dtype.kind in "biuf" else None  # not bfloat16
 
     def scan(
-        self, step_on: Callable[[Any], Callable[..., Any]], see: Callable[..., Any] | None = None
-    ) -> Callable[..., Any]:
+        self,
+        step: Step,
+        map_carry: Callable[..., Any] | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
+    ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
-        step = step_on(self)
         over_batches, repeated = self._scan_batches(step), self._repeat_batch(step)
 
         def run(
@@ -169,18 +171,18 @@ class JAXBackend(Backend):
             single = size >= next(arrays_in(rows.x)).shape[0]
             if single and len(numbers) > 1:
                 return repeated(carry, rows, table, numbers[0])  # type: ignore[no-any-return]
-            carry, (losses, masses, outputs) = over_batches(carry, rows, size, table, numbers[0])
-            return carry, losses, masses, map_arrays(_merge_steps, outputs)
+            carry, (losses, weights, outputs) = over_batches(carry, rows, size, table, numbers[0])
+            return carry, losses, weights, map_arrays(_merge_steps, outputs)
 
         return run
 
-    def _scan_batches(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def _scan_batches(self, step: Step) -> Callable[..., Any]:
         """Return the program for steps on one batch after the other."""
         jax, np = self._jax, self.xp
 
         def one(carry: Any, of_step: tuple[Batch, Array, Array]) -> tuple[Any, Any]:
             batch, scalars, number = of_step
-            return step(carry, batch, scalars, number)  # type: ignore[no-any-return]
+            return step(carry, batch, scalars, number)
 
         def run(carry: Any, rows: Batch, size: int, scalars: Array, first: Any) -> Any:
             steps = scalars.shape[0]
@@ -190,7 +192,7 @@ class JAXBackend(Backend):
 
         return jax.jit(run, donate_argnums=0, static_argnums=2)  # type: ignore[no-any-return]
 
-    def _repeat_batch(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def _repeat_batch(self, step: Step) -> Callable[..., Any]:
         """Return a function that runs steps on one batch; how many is known when the program runs."""
         jax, np = self._jax, self.xp
 

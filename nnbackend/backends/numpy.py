@@ -19,7 +19,7 @@ from nnbackend.backends.replay.recorded_array import RecordedArray
 from nnbackend.backends.replay.recording import MapArrays
 from nnbackend.backends.replay.step import replayed_step
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Namespace, Shape, State
+from nnbackend.core.types import Array, Arrays, Namespace, Shape, Step
 from nnbackend.errors import BackendUnavailableError
 
 _add: Any = np.add
@@ -119,13 +119,15 @@ class NumPyBackend(Backend):
         return super().asarray(x, dtype)
 
     def scan(
-        self, step_on: Callable[[Any], Callable[..., Any]], see: MapArrays | None = None
-    ) -> Callable[..., Any]:
-        """Return the loop over steps. A step that ``see`` says may be recorded is, after some steps."""
-        if see is None:
-            return super().scan(step_on)
-        step = replayed_step(step_on(self), see, self.dtype)
-        return super().scan(lambda backend: step)
+        self,
+        step: Step,
+        map_carry: MapArrays | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
+    ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
+        """Return the loop over steps; one that may be recorded is, after some steps."""
+        if map_carry is not None:
+            step = replayed_step(step, map_carry, self.dtype)
+        return super().scan(step)
 
     def packed(self, x: Array) -> Array:
         """Return ``x`` row by row, unless it is very large: rows are gathered several times as fast."""
@@ -135,11 +137,9 @@ class NumPyBackend(Backend):
         """Return what gathers rows in memory that it keeps."""
         return Gatherer()
 
-    def recorded(
-        self, forward_on: Callable[[Any], Callable[[Any, Array, State], Array]]
-    ) -> Forward:
-        """Return the forward pass; on few rows, again and again, it runs from a recording."""
-        return ReplayedForward(forward_on(self))
+    def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
+        """Return the forward pass; on few rows, again and again, it is played from a recording."""
+        return ReplayedForward(forward)
 
     def joined(self, parts: Iterable[Array], rows: int) -> Array:
         """Return arrays of successive rows, put where they go as they come."""

@@ -30,7 +30,7 @@ def backends(as_json: Json = False, debug: Debug = False) -> None:
 
 
 def _facts(status: BackendStatus) -> dict[str, Any]:
-    """Return what is known of a backend, with its devices if it is usable."""
+    """Return the facts about a backend, with its devices if it is usable."""
     devices, versions = list[Device](), dict[str, str]()
     if status.usable:
         backend = nnb.get_backend(status.name)

@@ -54,8 +54,8 @@ __all__ = [
 ]
 
 
-def _tables(path: Path) -> Path:
-    """Make sure that there is what a path, a folder or a pattern stands for."""
+def _check_tables(path: Path) -> Path:
+    """Check that a path exists, or that a folder or a pattern stands for some files."""
     try:
         files = files_of(path)
     except FileNotFoundError as error:
@@ -69,7 +69,7 @@ DataFile = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        callback=_tables,
+        callback=_check_tables,
         help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz; or a folder or a quoted "
         "pattern, 'folder/*.parquet', of tables with the same columns.",
         show_default=False,
@@ -136,7 +136,7 @@ class WrongCall(Exception):
 
 
 # Failures of the work itself, whose messages are written for users.
-_EXPECTED = (
+_USER_ERRORS = (
     ValueError,
     OSError,
     ImportError,
@@ -158,14 +158,14 @@ def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
         the notes so far.
     """
     notes: list[str] = []
-    said: set[str] = set()
+    seen: set[str] = set()
 
     def note(message: Warning | str, *_: Any) -> None:
-        # What streams is read in many parts, of which each has the same to say about its rows.
+        # A stream is read in many parts, and each part has the same note about its rows.
         kind = re.sub(r"\d+", "", str(message))
-        if kind in said:
+        if kind in seen:
             return
-        said.add(kind)
+        seen.add(kind)
         notes.append(str(message))
         if not quiet:
             _err.print(f"note: {printable(message)}", soft_wrap=True)
@@ -188,7 +188,7 @@ def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
 
 
 def _message(error: Exception) -> str:
-    if isinstance(error, (WrongCall, *_EXPECTED)) and str(error):
+    if isinstance(error, (WrongCall, *_USER_ERRORS)) and str(error):
         return str(error)
     if isinstance(error, MemoryError):
         return f"there is not enough memory for this: {error}"
@@ -202,7 +202,7 @@ def _fail(message: str, code: int) -> None:
 
 @contextmanager
 def wrong_call() -> Iterator[None]:
-    """Report errors of what the caller asked for, such as a rate out of range, as such."""
+    """Turn errors about arguments, such as a rate out of range, into wrong calls."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -210,15 +210,15 @@ def wrong_call() -> Iterator[None]:
 
 
 def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
-    """Make sure, before any work, that a file can be written, and that it is not among the inputs.
+    """Check, before any work, that a file can be written and is not among the inputs.
 
     Args:
         output: the file.
-        inputs: what is read.
-        option: which names the file, for the messages.
+        inputs: the files, folders and patterns that are read.
+        option: the option that names the file, for the messages.
 
     Raises:
-        WrongCall: it cannot.
+        WrongCall: it cannot be written, or it is among the inputs.
     """
     if output.exists() and any(output.samefile(f) for path in inputs for f in files_of(path)):
         raise WrongCall(f"{option} {output} would overwrite what is read")
@@ -233,7 +233,7 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
 
 
 def peak_memory(backend: Backend) -> int | None:
-    """Return the most memory that was used: of the device, or on the CPU of this process; or None."""
+    """Return the peak memory in bytes: of the device, or on the CPU of this process; None: unknown."""
     memory = backend.memory()
     if memory is not None:
         return memory.peak
@@ -246,7 +246,7 @@ def peak_memory(backend: Backend) -> int | None:
 
 
 def thread_limit(threads: int | None) -> AbstractContextManager[Any]:
-    """Return the context in which BLAS has that many threads; None leaves it alone."""
+    """Return a context in which BLAS uses that many threads; None: as many as it likes."""
     if threads is None:
         return nullcontext()
     from threadpoolctl import threadpool_limits
@@ -256,7 +256,7 @@ def thread_limit(threads: int | None) -> AbstractContextManager[Any]:
 
 
 def printable(value: object) -> str:
-    """Return a text without control characters, which a file could use to steer the terminal."""
+    """Return a text with its control characters escaped: they could control the terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
 
 

@@ -33,7 +33,7 @@ def evaluate(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare the predictions for a table with what its target column holds."""
+    """Compare the predictions for a table with its target column."""
     with reporting(debug, quiet=as_json) as notes:
         trained = TableModel.load(model, backend, device, precision)
         encoder = trained.encoder

@@ -23,22 +23,24 @@ def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> No
         if "table" in network.metadata:
             encoder = TableEncoder.from_dict(network.metadata["table"])
             say()
-            print_facts({c.name: _words(c) for c in (*encoder.features, encoder.target)})
+            print_facts({c.name: _describe(c) for c in (*encoder.features, encoder.target)})
         training = network.metadata.get("training")
         if isinstance(training, dict):
             say()
-            print_facts({name: _flat(part) for name, part in training.items() if part is not None})
+            print_facts(
+                {name: _flatten(part) for name, part in training.items() if part is not None}
+            )
 
 
-def _flat(part: Any) -> str:
-    """Return a dictionary as one text, without what is not set."""
+def _flatten(part: Any) -> str:
+    """Return a dictionary as one text, without the entries that are None."""
     if not isinstance(part, dict):
         return str(part)
     return ", ".join(f"{name} {value}" for name, value in part.items() if value is not None)
 
 
-def _words(column: Number | Categories | Classes) -> str:
-    """Say how a column is encoded."""
+def _describe(column: Number | Categories | Classes) -> str:
+    """Describe in words how a column is encoded."""
     match column:
         case Number():
             return (
@@ -46,10 +48,10 @@ def _words(column: Number | Categories | Classes) -> str:
                 f"{column.fill:.6g} where missing"
             )
         case Categories():
-            return f"category: {_listed(column.categories)}"
+            return f"category: {_join(column.categories)}"
         case Classes():
-            return f"classes: {_listed(column.classes)}"
+            return f"classes: {_join(column.classes)}"
 
 
-def _listed(values: Any) -> str:
+def _join(values: Any) -> str:
     return ", ".join("(missing)" if value is None else value for value in values)

@@ -27,14 +27,14 @@ __all__ = ["TableModel"]
 
 @dataclass(frozen=True)
 class TableModel:
-    """A network that answers in the units of a table's target column.
+    """A network that predicts in the units of a table's target column.
 
     Attributes:
         network: the network.
         encoder: between the table's columns and the network's arrays.
-        loss: the name of the loss it is trained with.
-        output_activation: the name of the activation that it ends in, or None.
-        label_smoothing: of the loss.
+        loss: the name of the loss.
+        output_activation: the name of the output activation, or None.
+        label_smoothing: the label smoothing of the loss.
     """
 
     network: nnb.Network
@@ -73,7 +73,7 @@ class TableModel:
         return model
 
     def metadata(self) -> dict[str, Any]:
-        """Return what the model's file holds beside the network."""
+        """Return the metadata that the model's file holds besides the network."""
         return {
             "table": self.encoder.to_dict(),
             "task": self.task,
@@ -89,7 +89,7 @@ class TableModel:
 
     @property
     def meaning(self) -> str | None:
-        """What the outputs mean to metrics of classes."""
+        """How metrics of classes read the outputs."""
         return metrics.outputs_of(self.loss_function, self.output_activation)
 
     @property
@@ -143,8 +143,8 @@ class TableModel:
         """Return the metrics of always giving the same answer, and that answer in words.
 
         Args:
-            training: the encoded targets of training, from which the answer comes.
-            y: the encoded targets it is compared with.
+            training: the encoded training targets, from which the answer is learned.
+            y: the encoded targets that it is compared with.
         """
         outputs = np.tile(self._constant(training), (len(y), 1))
         target = y if self.output_width > 1 else y.reshape(outputs.shape).astype(float)
@@ -157,12 +157,12 @@ class TableModel:
         return {"loss": float(loss), **logits._quality(outputs, y)}, words
 
     def _constant(self, training: NDArray[Any]) -> NDArray[Any]:
-        """Return the outputs that fit the targets of training best if they are always the same."""
+        """Return the constant outputs that fit the training targets best."""
         if self.classes is None:
             mean: NDArray[Any] = training.mean(axis=0)
             return mean
         shares = np.bincount(training, minlength=len(self.classes)) / len(training)
-        # A hinge loss asks of the most frequent class to lead by 1.
+        # A hinge loss wants the most frequent class to lead by 1.
         leading = np.eye(len(shares))[shares.argmax()]
         scores: NDArray[Any] = np.log(shares) if self.has_probabilities else leading
         return scores if self.output_width > 1 else scores[1:] - scores[:1]

@@ -25,7 +25,7 @@ NAMES = ("constant", "cosine", "exponential", "inverse-square-root", "linear", "
 
 
 def check(name: str | None, warmup: float | None) -> None:
-    """Raise an error for a schedule that does not exist, or a warm-up that is no share of a run."""
+    """Refuse a schedule that does not exist, or a warm-up that is no share of a run."""
     if name is not None and name not in NAMES:
         raise unknown_name("schedule", name, NAMES)
     if warmup is not None:
@@ -36,11 +36,11 @@ def over_run(name: str | None, warmup: float | None, rate: float, steps: int) ->
     """Return the learning rate over a run.
 
     Args:
-        name: of the schedule; None: constant.
-        warmup: share of the steps in which the rate goes up to ``rate``; None: of one-cycle its
-            own 0.3, else none.
+        name: the name of the schedule; None: constant.
+        warmup: the share of the steps in which the rate rises to ``rate``; None: 0.3 for one-cycle,
+            otherwise no warm-up.
         rate: the largest rate.
-        steps: of the run.
+        steps: the number of steps of the run.
     """
     if name == "one-cycle":
         return OneCycle(rate, steps) if warmup is None else OneCycle(rate, steps, warmup)

@@ -1,7 +1,7 @@
-"""``nnbackend train --stream``: tables that are read anew in each epoch, a part at a time.
+"""``nnbackend train --stream``: tables that are read again in each epoch, a part at a time.
 
-What has to be known before training (medians, scales, categories, classes) is learned from a sample, of
-which a share validates; all other rows of the files, and the rest of the sample, train.
+Medians, scales, categories and classes are learned before training from a sample, of which a share
+validates; all other rows of the files, and the rest of the sample, train.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class TableStream(Source):
 
     Args:
         files: a file, a folder or a pattern.
-        columns: those to read; None: all of the first file.
-        seed: fixes the sample.
-        sample_rows: how many rows the sample has, at most.
+        columns: the columns to read; None: all of the first file.
+        seed: the random seed of the sample, default 0.
+        sample_rows: how many rows the sample has at most, default 100,000.
 
     Attributes:
-        rows: how many train; all of them, until ``encode`` says which of the sample do.
+        rows: how many rows train; all, until ``encode`` says which rows of the sample do.
 
     Raises:
         FileNotFoundError, UnknownNameError, DataError: see :class:`nnbackend.data.Dataset`.
@@ -103,19 +103,19 @@ class TableStream(Source):
         return table_of(polars.concat(frames, how="vertical_relaxed"), self._names, kinds)
 
     def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any], sampled: int) -> None:
-        """Say how to encode rows, and which of the sample train, encoded already.
+        """Set the encoding, and the rows of the sample that train.
 
         Args:
-            encoder: learned from the sample.
-            x: features of the sample's training rows.
-            y: their targets.
+            encoder: the encoding, learned from the sample.
+            x: the encoded features of the sample's training rows.
+            y: their encoded targets.
             sampled: how many rows the sample has.
         """
         self._encoder, self._kept = encoder, (x, y)
         self.rows += len(y) - sampled
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
-        """Return the rows that train, the sample's among them; see :meth:`Source.chunks`."""
+        """Return the training rows, those of the sample included; see :meth:`Source.chunks`."""
         assert self._kept is not None
         count = len(self._pieces) + 1
         for number in map(int, range(count) if order is None else order.permutation(count)):
@@ -128,12 +128,12 @@ class TableStream(Source):
             piece, skip = self._pieces[number], self._sampled.get(number, 0)
             for first, batch in batches_of(piece, self._names, text=True):
                 left = max(skip - (first - piece.first), 0)
-                chunk = self._encoded(batch.slice(left), piece.where, first + left)
+                chunk = self._encode(batch.slice(left), piece.where, first + left)
                 if chunk is not None:
                     yield chunk
 
-    def _encoded(self, batch: Any, where: str, first: int) -> Chunk | None:
-        """Return rows as the network takes them; those without a target are left out."""
+    def _encode(self, batch: Any, where: str, first: int) -> Chunk | None:
+        """Return encoded rows, without those that have no target."""
         assert self._encoder is not None
         encoder = self._encoder
         kinds = encoder.feature_kinds | {encoder.target.name: encoder.target.kind}

@@ -63,7 +63,18 @@ def flatten(tree: Params) -> dict[str, Array]:
     >>> flatten({"0": {"weight": 1, "bias": 2}, "1": {}})
     {'0.weight': 1, '0.bias': 2}
     """
-    return {".".join(path): at(tree, path) for path in paths(tree)}
+    flat: dict[str, Array] = {}
+    _flatten_into(flat, tree, "")
+    return flat
+
+
+def _flatten_into(flat: dict[str, Array], tree: Params, prefix: str) -> None:
+    """Put the leaves of a tree into a flat dictionary."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            _flatten_into(flat, value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
 
 
 def unflatten(flat: Mapping[str, Array], like: Params, prefix: str = "") -> Params:

@@ -21,11 +21,11 @@ __all__ = ["HOST", "Home", "SparseSamples", "home_of", "on_host", "to_host"]
 
 @dataclass(frozen=True)
 class Home:
-    """Where results live: the namespace and the device of the ``X`` that was fitted.
+    """The library and the device of the ``X`` that was fitted: results are arrays there.
 
     Attributes:
         xp: the namespace; None: NumPy.
-        device: of that namespace.
+        device: a device of that namespace; None: its default.
     """
 
     xp: Any = None
@@ -37,8 +37,8 @@ class Home:
             return get_backend("numpy", precision=precision)
         return get_backend(self.xp, self.device, precision=precision)
 
-    def bring(self, x: Array, backend: Backend) -> Array:
-        """Return an array of a backend here."""
+    def from_backend(self, x: Array, backend: Backend) -> Array:
+        """Return an array of a backend as one of this library."""
         if self.xp is None:
             return backend.to_numpy(x)
         if backend.xp is self.xp and backend.device == self.device:
@@ -46,7 +46,7 @@ class Home:
         return self.xp.asarray(backend.to_numpy(x), device=self.device)
 
     def from_host(self, x: Any) -> Array:
-        """Return a NumPy array here; one of texts stays NumPy's."""
+        """Return a NumPy array as one of this library; an array of texts stays NumPy's."""
         if self.xp is None or x.dtype.kind not in "biuf":
             return x
         return self.xp.asarray(x, device=self.device)
@@ -56,7 +56,7 @@ HOST = Home()
 
 
 def home_of(x: Any) -> Home:
-    """Return where ``x`` is, if scikit-learn dispatches to array libraries; else NumPy."""
+    """Return the library and device of ``x`` if scikit-learn dispatches to it; else NumPy."""
     if isinstance(x, np.ndarray) or not get_config()["array_api_dispatch"]:
         return HOST
     if hasattr(x, "detach") or hasattr(x, "__array_namespace__"):
@@ -70,7 +70,7 @@ def home_of(x: Any) -> Home:
 
 
 def to_host(x: Any) -> Any:
-    """Return an array of any library as NumPy's; what is no array, as it is."""
+    """Return an array of any library as a NumPy array, and anything else unchanged."""
     if isinstance(x, np.ndarray) or not get_config()["array_api_dispatch"]:
         return x
     home = home_of(x)
@@ -78,7 +78,7 @@ def to_host(x: Any) -> Any:
 
 
 def on_host(value: Any, backend: Backend | None) -> Any:
-    """Return nested arrays of a backend as copies of NumPy's; NumPy's own as they are."""
+    """Return nested arrays of a backend copied to NumPy; NumPy arrays stay as they are."""
     if isinstance(value, dict):
         return {name: on_host(item, backend) for name, item in value.items()}
     if isinstance(value, list):
@@ -92,15 +92,15 @@ def on_host(value: Any, backend: Backend | None) -> Any:
 class SparseSamples(Samples):
     """Samples whose ``x`` is a sparse matrix of SciPy's; only the rows taken become dense.
 
-    They are always taken in an order, so that no block is asked for as it is.
+    Training always takes them by number, never a slice as it is.
     """
 
     def packed(self, backend: Backend) -> SparseSamples:
-        """Return the samples: the rows of the matrix are packed as it is."""
+        """Return the samples: compressed rows are one after the other already."""
         return self
 
     def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
-        """Return the given rows, dense, in memory of their own."""
+        """Return the given rows, dense and copied."""
         index = backend.asarray(rows, dtype=backend.xp.int32)
         weight = None if self.weight is None else backend.xp.take(self.weight, index, axis=0)
         return Samples(

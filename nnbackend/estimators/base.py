@@ -1,4 +1,4 @@
-"""What all estimators share: data in, training by scikit-learn's rules, outputs, and what is kept."""
+"""The base class of the estimators: parameters, fit, files and pickles."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ from nnbackend.training.objective import Objective, objective_for
 __all__ = ["NeuralEstimator", "keep_arguments"]
 
 _STOCHASTIC = ("sgd", "adam")
-_TRANSIENT = ("_home", "_trainer", "_trained_network")  # they do not go into a pickle
+_NOT_PICKLED = ("_home", "_trainer", "_trained_network")
 
 
 class NeuralEstimator(PredictingEstimator):
-    """The base of the estimators; it knows no architecture and no kind of target.
+    """The base class of the estimators, for any layers and any kind of target.
 
-    A subclass gives ``_hidden_layers`` and how parameters are initialized and kept; a head
-    (:mod:`nnbackend.estimators.heads`) gives targets, loss and predictions.
+    A subclass defines the hidden layers, and how parameters are initialized and stored; a head
+    (:mod:`nnbackend.estimators.heads`) defines targets, loss and predictions.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -100,7 +100,7 @@ class NeuralEstimator(PredictingEstimator):
     best_loss_: Any
     _array_attributes: ClassVar[tuple[str, ...]]
 
-    # What a subclass gives
+    # For subclasses to define
 
     def _hidden_layers(self) -> list[Layer]:
         """Return the layers before the output layer."""
@@ -111,11 +111,11 @@ class NeuralEstimator(PredictingEstimator):
         raise NotImplementedError
 
     def _is_built(self) -> bool:
-        """Return whether there are parameters to go on from."""
+        """Return whether there are parameters to continue from."""
         raise NotImplementedError
 
     def _keep_params(self, params: Params) -> None:
-        """Make parameters, in arrays of the home, the public attributes."""
+        """Store parameters, arrays of the library of X, as the public attributes."""
         raise NotImplementedError
 
     def _packing(self, params: Params) -> list[tuple[str, ...]]:
@@ -134,8 +134,8 @@ class NeuralEstimator(PredictingEstimator):
 
         Args:
             X: array-like, frame or sparse matrix of shape (samples, features).
-            y: targets: class labels or numbers, of shape (samples,) or (samples, outputs).
-            sample_weight: how much each sample counts, of shape (samples,); None: all alike.
+            y: the targets: class labels or numbers, of shape (samples,) or (samples, outputs).
+            sample_weight: how much each sample counts, of shape (samples,); None (the default): 1.
 
         Returns:
             the estimator.
@@ -164,7 +164,7 @@ class NeuralEstimator(PredictingEstimator):
         self._dtype = backend.dtype_name
         loss, output = self._loss_and_output(target)
         self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
-        self._session = []
+        self._session = []  # cached by predictions
         with backend.scope():
             if first:
                 self._start(int(X.shape[1]), given)
@@ -183,7 +183,7 @@ class NeuralEstimator(PredictingEstimator):
         return self
 
     def _start(self, features: int, dtype: str) -> None:
-        """Draw the initial parameters in the dtype of X, and forget what earlier fits left."""
+        """Draw the initial parameters in the dtype of X, and drop what earlier fits left."""
         dtype = dtype if self.precision is None else PRECISIONS[self.precision].dtype
         params = self._initial_params(self._layers, self._input_shape(features), dtype)
         self.n_iter_ = 0
@@ -238,7 +238,7 @@ class NeuralEstimator(PredictingEstimator):
         return None
 
     def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return the weight of each sample, with that of its class in it, or None."""
+        """Return the weight of each sample, times that of its class; None: all count 1."""
         return sample_weight
 
     def _samples(self, X: Any, target: Any, weight: Any, loss: Loss, backend: Backend) -> Samples:
@@ -276,11 +276,12 @@ class NeuralEstimator(PredictingEstimator):
         return samples
 
     def _publish(self, params: Params, state: State, backend: Backend) -> None:
-        """Make what was learned the estimator's own: the parameters, and the state of the layers."""
-        self._keep_params(tree_map(lambda leaf: self._home.bring(leaf, backend), params))
-        self._layer_state = tree_map(lambda leaf: self._home.bring(leaf, backend), state)
+        """Store the parameters and the state of the layers, arrays of a backend, after training."""
+        self._keep_params(tree_map(lambda leaf: self._home.from_backend(leaf, backend), params))
+        self._layer_state = tree_map(lambda leaf: self._home.from_backend(leaf, backend), state)
 
     def _check_solver(self) -> bool:
+        """Refuse ``partial_fit`` with lbfgs, in scikit-learn's words."""
         if self.solver == "lbfgs":
             raise AttributeError(
                 "partial_fit is only available for stochastic optimizers. "
@@ -288,15 +289,16 @@ class NeuralEstimator(PredictingEstimator):
             )
         return True
 
-    # What is kept
+    # Files and pickles
 
     @property
     def network_(self) -> Network:
-        """The fitted network as a :class:`~nnbackend.network.Network` of its own, on the backend."""
+        """The fitted network as a :class:`~nnbackend.network.Network` with copies of all arrays."""
         check_is_fitted(self)
         return self._network_of(self._kept_params())
 
     def _network_of(self, params: Params) -> Network:
+        """Return a network with copies of parameters, ending in the output activation."""
         backend = self._fitted_backend()
         layers = self._ending_in(self._output_activation())
         network = Network(layers, backend=backend, seed=self._seed)
@@ -321,7 +323,7 @@ class NeuralEstimator(PredictingEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
-        for name in _TRANSIENT:
+        for name in _NOT_PICKLED:
             state.pop(name, None)
         trainer = self.__dict__.get("_trainer")
         if trainer is not None:
@@ -329,8 +331,8 @@ class NeuralEstimator(PredictingEstimator):
         home = self._result_home()
         if home is not HOST:
             backend = home.backend("float32")
-            for name in (*self._array_attributes, "_layer_state"):
-                state[name] = on_host(state.get(name), backend)
+            for name in {*self._array_attributes, "_layer_state"} & state.keys():
+                state[name] = on_host(state[name], backend)
         if "_session" in state:
             state["_session"] = []
         return state

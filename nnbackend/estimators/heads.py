@@ -228,7 +228,7 @@ class ClassifierHead(ClassifierMixin, _Head):
     def _decoded(self: Any, z: Array, backend: Backend) -> Any:
         xp, binarizer, home = backend.xp, self._label_binarizer, self._result_home()
         if self._multilabel():
-            labels = home.bring(xp.astype(z > 0.0, xp.int64), backend)
+            labels = home.from_backend(xp.astype(z > 0.0, xp.int64), backend)
             return _sparse_like_sklearn(labels) if binarizer.sparse_input_ else labels
         classes = binarizer.classes_
         if self.n_outputs_ > 1:
@@ -239,7 +239,7 @@ class ClassifierHead(ClassifierMixin, _Head):
             places = xp.astype(z[:, 0] > 0.0, xp.int64)
         if home.xp is None or classes.dtype.kind not in "biuf":
             return classes[backend.to_numpy(places)]
-        return home.xp.take(self.classes_, home.bring(places, backend))
+        return home.xp.take(self.classes_, home.from_backend(places, backend))
 
     @available_if(lambda estimator: estimator._check_probabilities())
     def predict_proba(self: Any, X: Any) -> Any:
@@ -251,7 +251,7 @@ class ClassifierHead(ClassifierMixin, _Head):
         Returns:
             shape (samples, classes); of several labels at a time, that of each label.
         """
-        return self._result_home().bring(*self._probabilities(X, "predict_proba"))
+        return self._result_home().from_backend(*self._probabilities(X, "predict_proba"))
 
     def _probabilities(self: Any, X: Any, method: str) -> tuple[Array, Backend]:
         z, backend = self._output(X, method)
@@ -269,7 +269,7 @@ class ClassifierHead(ClassifierMixin, _Head):
         """
         p, backend = self._probabilities(X, "predict_log_proba")
         with backend.scope():
-            return self._result_home().bring(backend.xp.log(p), backend)
+            return self._result_home().from_backend(backend.xp.log(p), backend)
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -364,7 +364,7 @@ class RegressorHead(RegressorMixin, _Head):
         """
         z, backend = self._output(X, "predict")
         y = z if self.out_activation_ == "identity" else self._activated(z, backend)
-        return self._result_home().bring(y[:, 0] if y.shape[1] == 1 else y, backend)
+        return self._result_home().from_backend(y[:, 0] if y.shape[1] == 1 else y, backend)
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

@@ -112,60 +112,74 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
     defaults that change nothing. docs/scikit-learn.md has all of them in a table.
 
     Args:
-        hidden_layer_sizes: units of each hidden layer.
-        activation: of the hidden layers: a name, an activation of this library, or one for each.
-        solver: ``"adam"``, ``"sgd"``, ``"lbfgs"``, or an optimizer of this library, by name or as
-            an object (which has its own learning rate).
-        alpha: strength of the penalty ``alpha / 2 * sum(w**2)``, divided by the rows of a batch.
-        batch_size: rows of a step; ``"auto"``: 200, or all if they are fewer.
-        learning_rate: of sgd: ``"constant"``, ``"invscaling"`` or ``"adaptive"``; for all solvers
-            but lbfgs also a schedule, a function of the step, which counts from 0.
-        learning_rate_init: the rate to start with.
-        power_t: the exponent of inverse scaling.
-        max_iter: epochs at most; iterations of lbfgs.
-        shuffle: whether each epoch has an order of its own.
-        random_state: a number, a generator of NumPy's legacy kind, or None.
-        tol: how much loss or score must improve to count.
-        verbose: whether to print the progress.
-        warm_start: whether ``fit`` goes on from the last one.
-        momentum: of sgd.
-        nesterovs_momentum: whether it is Nesterov's.
-        early_stopping: whether to keep rows aside, stop when their score no longer improves, and go
-            back to the best epoch.
-        validation_fraction: how many rows.
-        beta_1: of adam.
-        beta_2: of adam.
-        epsilon: of adam.
-        n_iter_no_change: how many epochs without improvement are borne.
-        max_fun: evaluations of lbfgs at most.
-        loss: ``"log_loss"``, or a loss of this library by name or as an object.
-        dropout: the fraction dropped after each hidden layer, or one for each.
-        class_weight: ``"balanced"``, or weights by class; they multiply sample weights.
-        validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to score after each epoch; with
-            ``early_stopping`` it takes the place of the rows kept aside.
-        metrics: names or functions of :mod:`nnbackend.metrics`, computed in each epoch's training.
-        callbacks: see :mod:`nnbackend.callbacks`.
-        max_time: seconds after which training ends with the epoch.
-        backend: where to compute: a name, ``"auto"`` or a :class:`~nnbackend.Backend`. None: NumPy,
-            or the library of X where scikit-learn dispatches to array libraries.
-        device: of the backend.
-        precision: what to compute in: ``"float32"`` or ``"float64"``, ``"tf32"``, or mixed precision,
-            ``"float16"`` or ``"bfloat16"``; see :mod:`nnbackend.core.precision`. None: that of X,
+        hidden_layer_sizes: the units of each hidden layer; default ``(100,)``.
+        activation: the activation of the hidden layers: a name, an object, or a list with one for
+            each layer; default ``"relu"``.
+        solver: ``"adam"`` (the default), ``"sgd"``, ``"lbfgs"``, or an optimizer of this library, by
+            name or as an object, which has its own learning rate.
+        alpha: the strength of the penalty ``alpha / 2 * sum(w**2)``, which is divided by the rows of
+            a batch; default 0.0001.
+        batch_size: the rows of a step; ``"auto"`` (the default): 200, or all rows if they are fewer.
+        learning_rate: how the rate of sgd changes: ``"constant"`` (the default), ``"invscaling"`` or
+            ``"adaptive"``; or, for all solvers but lbfgs, a schedule: a function of the step's number,
+            which counts from 0.
+        learning_rate_init: the learning rate of the first epoch; default 0.001.
+        power_t: the exponent of inverse scaling; default 0.5.
+        max_iter: the largest number of epochs, or of lbfgs' iterations; default 200.
+        shuffle: whether each epoch takes the rows in another order; default True.
+        random_state: the random seed, or a generator of NumPy's legacy kind; None (the default): new
+            numbers in each fit.
+        tol: by how much the loss or the score must improve to count; default 1e-4.
+        verbose: whether to print the progress; default False.
+        warm_start: whether ``fit`` continues from the last fit; default False.
+        momentum: the momentum of sgd; default 0.9.
+        nesterovs_momentum: whether that is Nesterov's; default True.
+        early_stopping: whether to hold out rows, stop when their score no longer improves, and return
+            to the parameters of the best epoch; default False.
+        validation_fraction: the fraction of rows to hold out; default 0.1.
+        beta_1: adam's decay rate of the mean gradient; default 0.9.
+        beta_2: adam's decay rate of the mean squared gradient; default 0.999.
+        epsilon: the number that adam adds to the denominator; default 1e-8.
+        n_iter_no_change: after how many epochs without improvement training ends; default 10.
+        max_fun: the largest number of evaluations of lbfgs; default 15,000.
+        loss: ``"log_loss"`` (the default), or a loss of this library by name or as an object.
+        dropout: the fraction dropped after each hidden layer, or a list with one for each; default 0.
+        class_weight: ``"balanced"``, or weights by class, which multiply sample weights; None (the
+            default): all classes count 1.
+        validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to score after each epoch, with
+            ``early_stopping`` in place of held-out rows; None (the default): nothing.
+        metrics: names or functions of :mod:`nnbackend.metrics` to compute in the training of each
+            epoch; None (the default): none.
+        callbacks: callbacks, see :mod:`nnbackend.callbacks`; None (the default): none. Parameters that
+            they give the network, also at the end, are the estimator's.
+        max_time: the seconds after which training ends with its epoch; None (the default): no limit.
+        backend: where to compute: a name, ``"auto"`` or a :class:`~nnbackend.Backend`; None (the
+            default): NumPy, or the library of X where scikit-learn dispatches to array libraries.
+        device: the device of the backend; None (the default): the backend's own choice, or that of X.
+        precision: ``"float32"``, ``"float64"``, ``"tf32"``, or for mixed precision ``"float16"`` or
+            ``"bfloat16"``, see :mod:`nnbackend.core.precision`; None (the default): that of X, and
             float64 for whole numbers.
-        data_on: where data lie while they are learned from: ``"device"``, ``"host"``, or ``"auto"``: on
+        data_on: where training data are stored: ``"device"``, ``"host"``, or ``"auto"`` (the default):
             the device, unless they are on the host and larger than half of the device's free memory.
-            On the host they are read a block at a time, and the result is the same. A sparse X is on
-            the host whatever is said; lbfgs, and a batch of all rows, need all of them on the device.
+            From the host they are read a block at a time, with the same result. A sparse X stays on
+            the host; lbfgs, and a batch of all rows, need all data on the device.
 
     Attributes:
         coefs_: the weights of each layer, of shape (in, out).
-        intercepts_: the biases of each layer.
+        intercepts_: the biases of each layer, of shape (out,).
         classes_: the classes, in the order of probabilities.
-        loss_, best_loss_, loss_curve_: the loss, of the last epoch, the smallest, of each.
-        validation_scores_, best_validation_score_: the score of each epoch, and the best.
-        n_iter_, t_: epochs of the last fit; samples seen.
-        n_layers_, n_outputs_, out_activation_: of the network.
-        n_features_in_, feature_names_in_: of X.
+        loss_: the loss of the last epoch.
+        best_loss_: the smallest loss of an epoch; None with early stopping.
+        loss_curve_: the loss of each epoch.
+        validation_scores_: the validation score of each epoch, if there was something to score.
+        best_validation_score_: the best of them, with early stopping.
+        n_iter_: the number of epochs of the last fit, or of lbfgs' iterations.
+        t_: the number of rows seen in training.
+        n_layers_: the number of layers, the input included.
+        n_outputs_: the number of outputs of the network.
+        out_activation_: the name of the output activation.
+        n_features_in_: the number of columns of X.
+        feature_names_in_: the names of the columns, if X had names.
         history_: what happened in each epoch; see :class:`~nnbackend.History`.
         network_: the fitted network, as a :class:`~nnbackend.Network`.
     """

@@ -13,8 +13,8 @@ from nnbackend.optimizers.numbers import Number, Numbers, power, square_root
 
 __all__ = ["Rate", "ScikitLearnAdam", "ScikitLearnSGD"]
 
-_SMALLEST = 1e-6  # a rate at or below it is not divided any more
-_DIVISOR = 5.0
+MIN_DIVIDED_RATE = 1e-6  # a rate up to here ends training instead
+RATE_DIVISOR = 5.0
 
 
 class Rate:
@@ -22,8 +22,11 @@ class Rate:
 
     Args:
         initial: the rate of the first epoch.
-        kind: ``"constant"``, ``"invscaling"`` or ``"adaptive"``.
-        power: of inverse scaling.
+        kind: how it changes: ``"constant"`` (the default), ``"invscaling"`` or ``"adaptive"``.
+        power: the exponent of inverse scaling; default 0.5.
+
+    Attributes:
+        now: the rate of this epoch.
     """
 
     def __init__(self, initial: float, kind: str = "constant", power: float = 0.5) -> None:
@@ -35,8 +38,8 @@ class Rate:
         """Return the rate, the same for all steps of an epoch."""
         return self.now
 
-    def epoch_ends(self, samples_seen: int) -> None:
-        """Inverse scaling: the rate becomes ``initial / (samples_seen + 1)**power``."""
+    def end_epoch(self, samples_seen: int) -> None:
+        """With inverse scaling, set the rate to ``initial / (samples_seen + 1)**power``."""
         if self.kind == "invscaling":
             self.now = self.initial / (samples_seen + 1) ** self.power
 
@@ -44,9 +47,9 @@ class Rate:
         """Divide an adaptive rate by 5; return the words that end training if that cannot be."""
         if self.kind != "adaptive":
             return "Stopping."
-        if self.now <= _SMALLEST:
+        if self.now <= MIN_DIVIDED_RATE:
             return "Learning rate too small. Stopping."
-        self.now /= _DIVISOR
+        self.now /= RATE_DIVISOR
         return None
 
 
@@ -57,6 +60,8 @@ class ScikitLearnAdam(Adam):
     ``p -= learning_rate * sqrt(1 - beta2**t) / (1 - beta1**t) * m / (sqrt(v) + epsilon)``: the form
     of Kingma and Ba at the end of their section 2, where :class:`~nnbackend.optimizers.Adam` has
     that of their algorithm 1. Only what depends on the step is different.
+
+    Source: scikit-learn's ``AdamOptimizer``; Kingma, Ba (2015).
     """
 
     def numbers(self, step: Any) -> dict[str, Number]:
@@ -77,6 +82,12 @@ class ScikitLearnSGD(Optimizer):
     ``v = momentum * v - learning_rate * g`` and ``p += v``; Nesterov's form adds
     ``momentum * v - learning_rate * g`` in place of ``v``. :class:`~nnbackend.optimizers.SGD`
     multiplies by the rate last, which is the same only as long as the rate is constant.
+
+    Args:
+        momentum: the share of the last velocity that is kept; default 0.9.
+        nesterov: whether to take Nesterov's form; default True.
+
+    Source: scikit-learn's ``SGDOptimizer``.
     """
 
     slots: ClassVar[int] = 1
@@ -89,7 +100,7 @@ class ScikitLearnSGD(Optimizer):
     def rule(
         self, p: Array, g: Array, slots: tuple[Array, ...], h: Numbers, xp: Namespace
     ) -> tuple[Array, tuple[Array, ...]]:
-        """See the class."""
+        """Return the parameters and the velocity after a step."""
         (v,) = slots
         step = h.learning_rate * g
         v *= h.momentum

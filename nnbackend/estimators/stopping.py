@@ -58,7 +58,7 @@ class Stopping(Callback):
             self._take_score(run)
         if not estimator.early_stopping:
             self._take_loss(loss)
-        self._rate.epoch_ends(estimator.t_)
+        self._rate.end_epoch(estimator.t_)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._end_or_shrink_rate(run)
         seconds = estimator.max_time

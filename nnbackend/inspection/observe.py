@@ -17,7 +17,7 @@ from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, Backward, Context, Layer, Params, Shape, State
 from nnbackend.inspection.summary import line
-from nnbackend.layers.mixed_precision import Mixed, computed
+from nnbackend.layers.mixed_precision import MixedPrecision, with_precision
 
 if TYPE_CHECKING:
     from nnbackend.losses import Loss
@@ -101,14 +101,16 @@ def observe(
         rows = network._rows(x)
         ctx = Context(backend, y is not None, forward_key(network.seed), step, network.state)
         if y is None:
-            return run_observed(computed(network.layers, backend), network.params, rows, ctx)[0]
+            return run_observed(with_precision(network.layers, backend), network.params, rows, ctx)[
+                0
+            ]
         if loss is None:
             if network._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
             loss = network._last.loss
         objective = network._objective(loss, (), rows)
         samples = network._data_adapter(objective.loss).samples(x, y)
-        layers = computed(objective.layers, backend)
+        layers = with_precision(objective.layers, backend)
         passages, output, backward = run_observed(layers, network.params, samples.x, ctx)
         backward(objective.loss(output, samples.y)[1])
         return passages
@@ -133,7 +135,7 @@ def run_observed(
 
 def _observed_inside(layer: Layer, see: Callable[[Passage], None], prefix: str = "") -> Layer:
     """Return a layer in which all layers, at any depth, are observed."""
-    if isinstance(layer, Mixed):
+    if isinstance(layer, MixedPrecision):
         return dataclasses.replace(layer, layers=_observed_inside(layer.layers, see))
 
     def observed(name: str, child: Layer) -> Layer:

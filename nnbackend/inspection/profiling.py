@@ -23,7 +23,7 @@ from nnbackend.layers import Dense
 if TYPE_CHECKING:
     from nnbackend.training.objective import Objective
 
-__all__ = ["Profile", "profiled"]
+__all__ = ["Profile", "with_profile"]
 
 _REPEATS = 5
 
@@ -126,7 +126,7 @@ class Profile:
         return "\n".join(lines)
 
 
-def profiled(objective: Objective, backend: Backend) -> tuple[Objective, Profile]:
+def with_profile(objective: Objective, backend: Backend) -> tuple[Objective, Profile]:
     """Return the objective with every layer and the loss measured, and the profile they fill.
 
     Raises:

@@ -23,19 +23,19 @@ from nnbackend.core.tree import map_arrays, tree_map
 from nnbackend.core.types import Array, Backward, Context, Layer, Namespace, Params, Shape
 from nnbackend.layers.output import split_output_activation
 
-__all__ = ["Mixed", "computed"]
+__all__ = ["MixedPrecision", "with_precision"]
 
 
-def computed(layers: Layer, backend: Backend) -> Layer:
+def with_precision(layers: Layer, backend: Backend) -> Layer:
     """Return the layers as they are computed on a backend: themselves, or in mixed precision."""
     if not backend.mixed:
         return layers
     body, output = split_output_activation(layers)
-    return Mixed(body, output, backend.product_dtype, backend.dtype)
+    return MixedPrecision(body, output, backend.product_dtype, backend.dtype)
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedPrecision:
     """Layers computed in a type of 16 bits.
 
     Args:
@@ -53,7 +53,7 @@ class Mixed:
     wide: Any
     scale: Any = None
 
-    def scaled(self, scale: Array) -> Mixed:
+    def scaled(self, scale: Array) -> MixedPrecision:
         """Return the same with another scale."""
         return replace(self, scale=scale)
 

@@ -99,7 +99,7 @@ class Prepared:
 
     # Numbers.
 
-    @cached_property
+    @property
     def _rules(self) -> tuple[Optimizer, ...]:
         """What has numbers: each group, and the whole if its numbers may have other names."""
         rules = tuple(group.rule for group in self.groups)
@@ -140,13 +140,14 @@ class Prepared:
         )
 
     def transform_gradients(
-        self, grads: Mapping[str, Array], numbers: list[Numbers]
+        self, grads: dict[str, Array], numbers: list[Numbers]
     ) -> dict[str, Array]:
         """Return the gradients that the rules are given, by dotted name, without those of no group."""
-        names = {name for group in self.groups for name in group.names}
-        moving = {name: g for name, g in grads.items() if name in names}
+        if sum(len(group.names) for group in self.groups) < len(grads):
+            names = {name for group in self.groups for name in group.names}
+            grads = {name: g for name, g in grads.items() if name in names}
         whole = numbers[0] if len(numbers) == len(self.groups) else numbers[-1]
-        found = self.optimizer.transform_gradients(moving, whole)
+        found = self.optimizer.transform_gradients(grads, whole)
         for group, h in zip(self.groups, numbers, strict=False):
             if group.own is not None:
                 part = {name: found[name] for name in group.names}

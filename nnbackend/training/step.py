@@ -1,4 +1,4 @@
-"""The training step: forward, loss, backward, penalties, update.
+"""The training step: forward, loss, backward, all-reduce, penalties, update.
 
 A step is a pure function of what it carries and of a batch, the same on every backend: a backend runs
 it in a loop, plays a recording of it, or compiles many steps into one program (``Backend.scan``). It
@@ -29,7 +29,7 @@ from nnbackend.core.types import (
     Step,
     StepResult,
 )
-from nnbackend.layers.mixed_precision import computed
+from nnbackend.layers.mixed_precision import with_precision
 from nnbackend.losses import Loss
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import (
@@ -38,6 +38,7 @@ from nnbackend.training.accumulation import (
     loss_and_gradient,
     state_after,
 )
+from nnbackend.training.communicator import Communicator, all_reduce, rows_of_process
 from nnbackend.training.layout import layout_for
 from nnbackend.training.objective import Objective
 
@@ -54,6 +55,7 @@ def make_step(
     microbatches: Microbatches | None,
     row_penalty: regularizers.PerRowL2 | None,
     mean_by_rows: bool,
+    communicator: Communicator | None = None,
 ) -> Step:
     """Return the training step on a backend.
 
@@ -67,9 +69,11 @@ def make_step(
         microbatches: how a batch is divided; None: it is not.
         row_penalty: a penalty that is divided by the rows of a batch, its strength is in the carry.
         mean_by_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
+        communicator: adds up over processes, each of which takes its part of a batch; None: there is
+            one process.
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
-    network: Any = computed(layers, backend)
+    network: Any = with_precision(layers, backend)
     # One for all steps; of compiled ones, which threads share, each trace has its own.
     context = None if backend.static_shapes else Context(backend, training=True)
 
@@ -78,7 +82,10 @@ def make_step(
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
         ctx = Context(backend, training=True) if context is None else context
-        ctx.start_pass(number, state, batch.weight, key=data.key)
+        first_row = 0
+        if communicator is not None:
+            batch, first_row = rows_of_process(batch, communicator)
+        ctx.start_pass(number, state, batch.weight, first_row, data.key)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)
             value, dy = loss_and_gradient(loss, output, batch)
@@ -88,9 +95,14 @@ def make_step(
             value, output, grads, new_state = accumulate_gradients(
                 microbatches, with_output, net, loss, params, batch, ctx
             )
+        total = None if batch.weight is None else xp.sum(batch.weight)
+        if communicator is not None:
+            count = count_rows(batch.x) if total is None else total
+            total, value, grads, new_state = all_reduce(
+                communicator, count, value, grads, new_state, xp
+            )
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
-        total = None if batch.weight is None else xp.sum(batch.weight)
         if row_penalty is not None:
             rows = count_rows(batch.x) if total is None else total
             value, grads = row_penalty.add_to(value, grads, params, rows, data.strength)
@@ -111,6 +123,7 @@ def scan_steps(
     optimizer: Prepared,
     backend: Backend,
     microbatches: Microbatches | None = None,
+    communicator: Communicator | None = None,
 ) -> Callable[..., Any]:
     """Return the function that runs training steps, as ``Backend.scan`` describes it.
 
@@ -123,6 +136,7 @@ def scan_steps(
             in numbers alone.
         backend: where the steps compute.
         microbatches: how a batch is divided; None: it is not.
+        communicator: adds up over processes; None: there is one.
     """
     loss, row_penalty = objective.loss, objective.row_penalty
     if row_penalty is not None:  # its strength is data of the run, so that programs are shared
@@ -137,23 +151,28 @@ def scan_steps(
         row_penalty,
         objective.mean_by_rows,
     )
+    if communicator is not None:  # what it does can be neither recorded nor shared
+        return backend.scan(make_step(backend, *description, communicator))
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
     layout = layout_for(backend, optimizer)
     # What does more than compute (prints, counts) must run in every step: it is not recorded.
     if not (layout.in_place and is_pure(description)):
-        return backend.scan(lambda backend: make_step(backend, *description))
+        return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
         storage, state, data = carry
         return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
 
-    return backend.scan(lambda backend: make_step(backend, *description), map_carry)
+    def step_on(backend: Backend) -> Step:
+        return make_step(backend, *description)
+
+    return backend.scan(step_on(backend), map_carry, step_on)
 
 
 @cached_program
 def _compiled_steps(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(lambda backend: make_step(backend, *description))
+    return backend.scan(make_step(backend, *description))
 
 
 def run_data(backend: Backend, seed: int, objective: Objective) -> RunData:

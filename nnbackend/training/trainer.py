@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.base import Backend
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import STATELESS, Batch, Params, State, StepResult
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
-from nnbackend.inference.predictor import forward_pass
+from nnbackend.inference.predictor import Predictor
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Microbatches
+from nnbackend.training.communicator import Communicator
 from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.objective import Objective
@@ -44,6 +45,11 @@ class Trainer(TrainingState):
         accumulate: in how many microbatches to compute the gradient of a batch.
         steps_per_epoch: for an optimizer that counts epochs; None: unknown.
         state: the state of the layers to start from; it is copied.
+        communicator: adds up over the processes that train the network together, each with all samples
+            in the same order; None: there is one.
+
+    Raises:
+        ValueError: there is a communicator, and the objective has metrics.
 
     Attributes:
         rate_factor: a factor on the learning rate.
@@ -62,23 +68,27 @@ class Trainer(TrainingState):
         steps_per_epoch: int | None = None,
         *,
         state: State = STATELESS,
+        communicator: Communicator | None = None,
     ) -> None:
+        if communicator is not None and objective.metrics:
+            raise ValueError("a process has the outputs of its own rows: metrics need all of them")
         self.objective, self.optimizer, self.seed = objective, optimizer, seed
         self.steps = steps  # of the network's life: new dropout masks for each microbatch of each
         self.rate_factor = 1.0
         self.accumulate = accumulate
-        self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         if objective.constraints:
             optimizer = optimizer.map_innermost(
                 lambda inner: Constrained(inner, objective.constraints)
             )
-        rule = optimizer.prepared(params, steps_per_epoch)
+        rule = optimizer.prepared(params, steps_per_epoch)  # first: it checks the names
+        self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         super().__init__(rule, backend, params, state, run_data(backend, seed, objective))
         self.log = EpochLog(self.backend)
         self._resumes = False  # whether the log is of an epoch that goes on
         self._gather = self._gatherers()
+        self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
-        self._forward: Forward | None = None
+        self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:
         """Return what gathers inputs, targets and weights: in the same memory for each block.
@@ -175,7 +185,7 @@ class Trainer(TrainingState):
         if self._program is None or self._program[0] != parts:
             rule = self.rule.for_program(self.backend)
             what = self.objective, self._layers, rule, self.backend
-            self._program = parts, scan_steps(*what, parts)
+            self._program = parts, scan_steps(*what, parts, self._communicator)
         return self._program[1]
 
     def _inputs(self, block: Samples, size: int, steps: int | None = None) -> tuple[Any, ...]:
@@ -218,13 +228,12 @@ class Trainer(TrainingState):
     def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
         """Return the loss and the metrics on other samples, whole or in blocks."""
         # A compiled pass is kept for the next epoch: not every one is shared.
-        if self._forward is None or not self.backend.static_shapes:
-            self._forward = forward_pass(self.objective.layers, self.backend)
-        forward = self._forward.with_state(self.state)
-        what = self.objective, self.result
+        if self._predictor is None or not self.backend.static_shapes:
+            self._predictor = Predictor(self.objective.layers, self.backend)
+        what = self.objective, self._predictor, self.result, self.state
         if isinstance(samples, Samples):
-            return evaluate(*what, samples, self.backend, forward)
-        return evaluate_parts(*what, samples, self.backend, forward)
+            return evaluate(*what, samples)
+        return evaluate_parts(*what, samples)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:

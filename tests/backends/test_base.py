@@ -40,7 +40,7 @@ def test_scans_join_numbers_and_batches(backend):
         x = batch.x
         return carry + xp.sum(x) * scalars[0], StepResult(xp.sum(x), None, x + 0.0)
 
-    run = backend.scan(lambda backend: body)
+    run = backend.scan(body)
     x = backend.asarray(np.arange(8.0).reshape(4, 2))
     start = xp.zeros((), dtype=backend.dtype, device=backend.device)
     carry, sums, nothing, same = run(start, Batch(x, x), 2, [(1.0,), (10.0,)], range(2))
@@ -81,9 +81,7 @@ def test_scans_cut_trees_of_inputs_and_join_trees_of_outputs(backend):
     meta = backend.asarray(np.arange(4.0)[:, None])
     rows = Batch({"image": x, "meta": (meta,)}, meta)
     start = xp.zeros((), dtype=backend.dtype, device=backend.device)
-    carry, sums, _, outputs = backend.scan(lambda backend: body)(
-        start, rows, 2, [(1.0,), (1.0,)], range(2)
-    )
+    carry, sums, _, outputs = backend.scan(body)(start, rows, 2, [(1.0,), (1.0,)], range(2))
     assert float(carry) == 2.0
     assert backend.fetch(sums).tolist() == [1.0, 13.0]
     assert_equal(host(backend, outputs["image"]), host(backend, x))

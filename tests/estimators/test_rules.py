@@ -13,7 +13,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 def test_the_rate_of_sgd():
     rate = rules.Rate(0.5, "invscaling", 0.5)
-    rate.epoch_ends(99)
+    rate.end_epoch(99)
     assert rate(0) == pytest.approx(0.05)
     adaptive = rules.Rate(2e-6, "adaptive")
     assert adaptive.shrink() is None

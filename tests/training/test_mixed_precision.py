@@ -24,7 +24,7 @@ from nnbackend.core.tree import flatten, leaves, tree_map
 from nnbackend.core.types import Batch
 from nnbackend.data.samples import Samples
 from nnbackend.errors import BackendUnavailableError, DivergenceError, PrecisionError, ResumeError
-from nnbackend.layers.mixed_precision import Mixed, computed
+from nnbackend.layers.mixed_precision import MixedPrecision, with_precision
 from nnbackend.training import loss_scaling
 from nnbackend.training.accumulation import gradients
 from nnbackend.training.layout import layout_for
@@ -272,7 +272,7 @@ def step_gradients(layers, backend, shape, loss, y, scale=None):
     """Return the loss and the gradients of a training step."""
     with backend.scope():
         params = parameters(layers, shape, backend)
-        net = computed(layers, backend)
+        net = with_precision(layers, backend)
         if scale is not None:
             net = net.scaled(backend.xp.full((), scale, dtype=backend.dtype, device=backend.device))
         x, target = backend.asarray(rows((32, *shape))), backend.asarray(y)
@@ -767,9 +767,9 @@ def test_two_contexts_are_left_in_the_order_opposite_to_that_of_entering():
 
 def test_the_pieces_say_what_they_are(half):
     layers = nnb.Sequential(HIDDEN)
-    assert computed(layers, half.replace(precision="float32")) is layers
-    net = computed(layers, half)
-    assert isinstance(net, Mixed)
+    assert with_precision(layers, half.replace(precision="float32")) is layers
+    net = with_precision(layers, half)
+    assert isinstance(net, MixedPrecision)
     assert isinstance(net.output, nnb.activations.Softmax)
     assert net.layers.layers[1].activation == nnb.activations.Identity()
     params = nnb.Network(HIDDEN, backend=half, input_shape=3).params
