@@ -10,7 +10,6 @@ import copy
 import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,21 +17,22 @@ from typing import Any
 import numpy as np
 
 from nnbackend import data, losses, optimizers
-from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core import random
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.shapes import Shapes, check_shapes, is_shape, map_shapes, row_shapes
-from nnbackend.core.tree import arrays_in, count_rows, flatten, map_arrays, tree_map, unflatten
-from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
+from nnbackend.core.tree import count_rows, flatten, map_arrays, tree_map, unflatten
+from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.input_spec import InputSpec, check_takes_several
+from nnbackend.data.row_reader import RowReader
 from nnbackend.errors import nearest
 from nnbackend.inference import evaluate as evaluation
-from nnbackend.inference import predictor as inference
+from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
 from nnbackend.inspection import summary
 from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
 from nnbackend.layers import Sequential
@@ -52,8 +52,10 @@ __all__ = ["Network", "load"]
 _REMADE = (
     "_trainer",
     "_body",
-    "_forward",
-    "_evaluating",
+    "_input_spec",
+    "_plain_objective",
+    "_predictor",
+    "_evaluator",
 )  # made again when they are needed: no copy takes them
 
 
@@ -118,9 +120,12 @@ class Network:
         self._epochs = 0
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
+        self._plain_objective: tuple[Layer, Objective] | None = None  # the last one without metrics
+        self._input_spec: tuple[Layer, Shapes | None, InputSpec] | None = None
         self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
-        self._forward: Forward | None = None
-        self._evaluating: tuple[Layer, Forward] | None = None  # the pass that a loss looks at
+        self._predictor: Predictor | None = None
+        self._repeats = False  # whether small arrays are predicted by the shortest way
+        self._evaluator: Predictor | None = None  # of the outputs that a loss takes
         self._closed = False
         if input_shape is not None:
             self.build(input_shape)
@@ -246,7 +251,7 @@ class Network:
         Arrays that came from it, such as outputs and ``state_dict()``, stay as they are, and so do
         other networks. Closing twice does no harm.
         """
-        self._params = self._raw = self._last = self._forward = self._evaluating = None
+        self._params = self._raw = self._last = self._predictor = self._evaluator = None
         self._state = {}
         self._release()
         self._closed = True
@@ -335,9 +340,7 @@ class Network:
 
     __call__ = forward
 
-    def predict(
-        self, x: Any, *, batch_size: int = inference.BATCH_ROWS, on_host: bool = False
-    ) -> Array:
+    def predict(self, x: Any, *, batch_size: int = BATCH_ROWS, on_host: bool = False) -> Array:
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
@@ -351,103 +354,39 @@ class Network:
         Raises:
             OutOfMemoryError: the device has too little memory; the message says what to try.
         """
-        if self._forward is None:
-            self._forward = inference.forward_pass(self.layers, self.backend)
-        if batch_size is inference.BATCH_ROWS and not on_host:  # none is given
-            y = self._forward.again(self._params, x)
+        predictor = self._predictor
+        if predictor is None or predictor.layers is not self.layers:
+            predictor = self._predictor = Predictor(self.layers, self.backend)
+            self._repeats = self._inputs.takes == "numbers"  # indices are checked each time
+        if batch_size is BATCH_ROWS and not on_host and self._repeats:  # none is given
+            y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
             if y is not None:
                 return y
         size = check_size("batch_size", batch_size)
-        bring = None
+        reader = None
         try:
             with self.backend.scope():
-                if on_host or self._stays_on_host(x, size):
-                    return self._predicted_in_parts(self._forward, x, size, on_host)
-                if self._read_in_parts(x, size):
-                    bring = partial(self._part, x)
-                else:
-                    x = self._rows(x)
-                forward = self._forward.with_state(self._state)
-                return inference.forward_in_batches(
-                    forward, self.params, x, self.backend, size, bring
-                )
+                reader = RowReader(x, self._inputs, self.backend, size, on_host)
+                if self._params is None:
+                    self.build(reader.shapes)
+                own = self.params, self._state
+                if not (reader.reads_ahead or on_host):
+                    return predictor.predict(*own, reader.x, size, reader.bring)
+                batch = batch_rows(self.params, reader.x, self.backend, size)
+                outputs = predictor.outputs(*own, reader.batches(batch))
+                if not on_host:
+                    return predictor.join(outputs, count_rows(reader.x))
+                parts = [map_arrays(self.backend.to_numpy, y) for y in outputs]
+                return map_arrays(lambda *same: np.concatenate(same), *parts)
         except Exception as error:
             rows = x.shape[0] if getattr(x, "shape", ()) else None
-            x = bring = None  # let go of, with all that is in the calls below
+            x = reader = None  # released, with all that is in the calls below
             problem = explain_out_of_memory(
                 error, self.backend, "predict", rows=rows, batch_size=size, release=self._release
             )
             if problem is None:
                 raise
             raise problem from error
-
-    def _stays_on_host(self, x: Any, size: int) -> bool:
-        """Return whether rows are to come to the device in parts, for it has no room for all of them."""
-        given = list(arrays_in(x)) if data.is_tree(x) else [x]
-        if not all(isinstance(a, np.ndarray) and a.ndim > 0 and len(a) > size for a in given):
-            return False
-        if any(isinstance(a, np.memmap) for a in given):
-            return len(given) > 1
-        return not data.fits_in_memory(self.backend, (x,))
-
-    def _predicted_in_parts(self, forward: Forward, x: Any, size: int, on_host: bool) -> Array:
-        """Return the output for rows that come in parts, and may leave so."""
-        backend = self.backend
-        if isinstance(x, np.memmap) or self._stays_on_host(x, size):
-            shapes = data.check_row_shapes(x, self._inputs)
-            if self._params is None:
-                self.build(shapes)
-            x = data.arrange(x, self.input_shape)
-            check = partial(self._checked, data.host_backend(backend))
-            forward = forward.with_state(self._state)
-            outputs = data.outputs_of(x, forward, self.params, backend, size, check)
-        else:
-            x = self._rows(x)
-            forward = forward.with_state(self._state)
-            outputs = inference.outputs_of(forward, self.params, x, backend, size)
-        if on_host:
-            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
-            return map_arrays(lambda *same: np.concatenate(same), *parts)
-        return inference.join_rows(backend, outputs, count_rows(x))
-
-    def _checked(self, home: Backend, rows: Arrays, first: int) -> Array:
-        """Return rows on the host, checked; ``first`` is the number of the first."""
-        # What has been read of a file does not change any more, nor fail.
-        rows = map_arrays(lambda a: np.array(a) if isinstance(a, np.memmap) else a, rows)
-        return data.inputs(rows, home, self._inputs, first=first)
-
-    def _read_in_parts(self, x: Any, size: int) -> bool:
-        """Return whether rows are brought to the backend as they are needed, and not all at once.
-
-        Of a memory map, for the memory; of other arrays on the host for the time: what is converted and
-        checked just before it is used is still in the cache then.
-        """
-        if not isinstance(x, np.ndarray) or x.dtype.kind not in "biuf" or self._params is None:
-            return False
-        if isinstance(x, np.ma.MaskedArray):  # what it hides is to be found
-            return False
-        mapped = isinstance(x, np.memmap) and x.ndim > 0 and len(x) > size
-        if not mapped and self.backend.name != "numpy":
-            return False
-        spec = self._inputs
-        if spec.takes != "numbers":
-            return False
-        data.check_row_shapes(x, spec)
-        return True
-
-    def _part(self, x: np.ndarray[Any, Any], part: np.ndarray[Any, Any], first: int) -> Array:
-        """Return some rows of ``x`` on the backend.
-
-        Raises:
-            ValueError: a number is not finite; the message counts those of ``x``, or of a memory map
-                those of the part.
-        """
-        if isinstance(x, np.memmap):
-            return data.inputs(np.array(part), self.backend, self._inputs, first=first)
-        rows = self.backend.asarray(part)
-        if not np.isfinite(rows).all():  # on one core: threads would wait for each other once more
-            self._rows(x)  # which counts all that are not
-        return rows
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """Return an array of this network's backend as a NumPy array."""
@@ -615,16 +554,15 @@ class Network:
             if source is None:
                 placement = data.placement((x, y, sample_weight), self.backend, "auto")
             objective = self._objective(loss, metrics, x if source is None else source, placement)
-            if self._evaluating is None or self._evaluating[0] is not objective.layers:
-                forward = inference.forward_pass(objective.layers, self.backend)
-                self._evaluating = objective.layers, forward
-            forward = self._evaluating[1].with_state(self._state)
-            there, intake = (self.backend, forward), self._data_adapter(objective.loss)
+            if self._evaluator is None or self._evaluator.layers is not objective.layers:
+                self._evaluator = Predictor(objective.layers, self.backend)
+            what = objective, self._evaluator, self.params, self._state
+            adapter = self._data_adapter(objective.loss)
             if source is not None:
-                with intake.stream(source).epoch(1) as parts:
-                    return evaluation.evaluate_parts(objective, self.params, parts, *there)
-            samples = intake.samples(x, y, sample_weight, placement=placement)
-            return evaluation.evaluate(objective, self.params, samples, *there)
+                with adapter.stream(source).epoch(1) as parts:
+                    return evaluation.evaluate_parts(*what, parts)
+            samples = adapter.samples(x, y, sample_weight, placement=placement)
+            return evaluation.evaluate(*what, samples)
 
     # Parameters and description
 
@@ -786,7 +724,11 @@ class Network:
     @property
     def _inputs(self) -> InputSpec:
         """What the network takes as inputs."""
-        return InputSpec.of(self.layers, self.input_shape, self.backend)
+        known = self._input_spec
+        if known is None or known[0] is not self.layers or known[1] != self.input_shape:
+            spec = InputSpec.of(self.layers, self.input_shape, self.backend)
+            known = self._input_spec = self.layers, self.input_shape, spec
+        return known[2]
 
     def _data_adapter(self, loss: Loss) -> DataAdapter:
         """Return what brings data to the network, which is built."""
@@ -808,9 +750,17 @@ class Network:
                 self._rows(x, placement=placement)
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
+        if not watched and self._plain_objective is not None:
+            layers, objective = self._plain_objective
+            same = type(objective.loss) is type(chosen) and objective.loss == chosen
+            if layers is self.layers and same:
+                return objective
         outputs = self.output_shape or ()
         shape = outputs if is_shape(outputs) else ()
-        return objective_for(*self._body, self.params, shape, chosen, watched)
+        objective = objective_for(*self._body, self.params, shape, chosen, watched)
+        if not watched:  # partial_fit may be called for each batch
+            self._plain_objective = self.layers, objective
+        return objective
 
     def _take_from(self, trainer: Trainer) -> None:
         """Take parameters, state and progress from a trainer."""

@@ -43,10 +43,6 @@ class Forward:
         """Return the output for rows on the backend."""
         return self._function(params, x, state)
 
-    def with_state(self, state: State) -> Forward:
-        """Return the pass of layers in a state, as they have it without a third argument."""
-        return _InState(self, state) if state else self
-
     def again(self, params: Any, x: Any) -> Array | None:
         """Return the output for rows like the last ones, without what surrounds a pass, or None.
 
@@ -56,17 +52,6 @@ class Forward:
                 and the pass was recorded for these parameters.
         """
         return None
-
-
-class _InState(Forward):
-    """A forward pass of layers in a state."""
-
-    def __init__(self, forward: Forward, state: State) -> None:
-        self._forward, self._state = forward, state
-
-    def __call__(self, params: Any, x: Array, state: State = STATELESS) -> Array:
-        """Return the output for rows on the backend."""
-        return self._forward(params, x, self._state)
 
 
 class Backend(DeviceInfo, Primitives):
@@ -197,7 +182,10 @@ class Backend(DeviceInfo, Primitives):
         return self.xp.concat(list(parts))
 
     def scan(
-        self, step: Step, map_carry: Callable[..., Any] | None = None
+        self,
+        step: Step,
+        map_carry: Callable[..., Any] | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -212,6 +200,8 @@ class Backend(DeviceInfo, Primitives):
             map_carry: ``map_carry(carry, function)`` returns the carry with a function applied to each
                 array. It is given for steps that change the carry's arrays in place and do nothing but
                 compute: such a step may be recorded and played.
+            step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
+                recorded there.
         """
 
         def run(

@@ -12,11 +12,11 @@ from nnbackend.data.host_data import (
     fits_in_memory,
     host_backend,
     is_on_device,
-    outputs_of,
     placement,
     stage_ahead,
 )
 from nnbackend.data.input_spec import InputSpec, arrange, is_tree
+from nnbackend.data.row_reader import RowReader
 from nnbackend.data.sources import Batches, Chunk, MemoryMap, Source, source_of
 from nnbackend.data.stream import BatchStream
 from nnbackend.data.validate import check_finite, check_row_shapes, inputs, to_backend
@@ -34,6 +34,7 @@ __all__ = [
     "Dataset",
     "InputSpec",
     "MemoryMap",
+    "RowReader",
     "Source",
     "arrange",
     "check_finite",
@@ -45,7 +46,6 @@ __all__ = [
     "inputs",
     "is_on_device",
     "is_tree",
-    "outputs_of",
     "placement",
     "source_of",
     "split",

@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays, slice_rows
-from nnbackend.core.types import Array, Arrays, Params
+from nnbackend.core.types import Array, Arrays, Params, State
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
-from nnbackend.inference.predictor import BATCH_ROWS, batch_rows, join_rows
+from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
 
 __all__ = [
     "MEMORY_SHARE",
@@ -28,8 +28,8 @@ __all__ = [
     "fits_in_memory",
     "host_backend",
     "is_on_device",
-    "outputs_of",
     "placement",
+    "read_batches",
     "stage_ahead",
 ]
 
@@ -103,25 +103,20 @@ def stage_ahead(
     return ReadAhead(brought, _BLOCKS_AHEAD)
 
 
-def outputs_of(
+def read_batches(
     x: Arrays,
-    forward: Forward,
-    params: Params,
-    backend: Backend,
     size: int,
-    check: Callable[[np.ndarray[Any, Any], int], np.ndarray[Any, Any]],
-) -> Iterator[Array]:
-    """Yield the outputs for rows on the host, ``size`` at a time; the next are read ahead.
+    backend: Backend,
+    check: Callable[[Arrays, int], Arrays] = lambda rows, first: rows,
+) -> Iterator[Arrays]:
+    """Yield rows on the host, ``size`` at a time, on the backend; the next are read ahead.
 
     Args:
         x: the rows.
-        forward: the pass.
-        params: the parameters.
-        backend: that computes.
-        size: rows computed at a time, or fewer where that is faster.
+        size: how many come at a time.
+        backend: where they go.
         check: from rows, and the number of the first, to what is brought to the device.
     """
-    size = batch_rows(params, x, backend, size)
 
     def parts() -> Iterator[tuple[Any, ...]]:
         for first in range(0, count_rows(x), size):
@@ -129,7 +124,7 @@ def outputs_of(
 
     with stage_ahead(parts, backend) as batches:
         for (rows,) in batches:
-            yield forward(params, rows)
+            yield rows
 
 
 @dataclass(frozen=True)
@@ -166,12 +161,12 @@ class HostSamples(Samples):
         sizes = [min(batch_size, rows - start) for start in starts]
         return _Blocks(stage_ahead(gathered, backend), sizes)
 
-    def outputs(
-        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
-    ) -> Array:
-        """Return the outputs for all rows, which come to the device ``size`` at a time."""
-        found = outputs_of(self.x, forward, params, backend, size, lambda rows, first: rows)
-        return join_rows(backend, found, len(self))
+    def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
+        """Return the outputs for all rows, which come to the device in batches."""
+        backend = predictor.backend
+        size = batch_rows(params, self.x, backend, BATCH_ROWS)
+        parts = read_batches(self.x, size, backend)
+        return predictor.join(predictor.outputs(params, state, parts), len(self))
 
     def targets(self, backend: Backend) -> tuple[Arrays, Array | None]:
         """Return targets and weights, on the device."""

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
-from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.base import Backend
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows
-from nnbackend.core.types import Array, Arrays, Params
-from nnbackend.inference.predictor import BATCH_ROWS, forward_in_batches
+from nnbackend.core.types import Array, Arrays, Params, State
+from nnbackend.inference.predictor import Predictor
 
 __all__ = ["Gather", "Samples", "row_copier", "row_gatherer"]
 
@@ -87,11 +87,9 @@ class Samples:
         """
         return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
 
-    def outputs(
-        self, forward: Forward, params: Params, backend: Backend, size: int = BATCH_ROWS
-    ) -> Array:
-        """Return the outputs for all rows, computed ``size`` at a time."""
-        return forward_in_batches(forward, params, self.x, backend, size)
+    def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
+        """Return the outputs for all rows."""
+        return predictor.predict(params, state, self.x)
 
     def targets(self, backend: Backend) -> tuple[Arrays, Array | None]:
         """Return targets and weights on the backend."""

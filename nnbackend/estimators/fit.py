@@ -20,7 +20,7 @@ from nnbackend.data.samples import Samples
 from nnbackend.estimators.arrays import on_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
 from nnbackend.estimators.stopping import Stopping
-from nnbackend.inference import predictor
+from nnbackend.inference.predictor import Predictor
 from nnbackend.losses import Loss
 from nnbackend.optimizers import LBFGS, Optimizer
 from nnbackend.training.loop import Loop
@@ -235,9 +235,8 @@ def _split(
 
 def _score(estimator: Any, trainer: Trainer, validation: Any) -> float:
     """Return the estimator's score on the validation rows."""
-    forward = predictor.forward_pass(trainer.objective.layers, trainer.backend)
-    forward = forward.with_state(trainer.state)
-    z = validation.outputs(forward, trainer.result, trainer.backend)
+    predictor = Predictor(trainer.objective.layers, trainer.backend)
+    z = validation.outputs(predictor, trainer.result, trainer.state)
     targets = validation.targets(trainer.backend)
     score: float = estimator._score_outputs(z, *targets, trainer.objective, trainer.backend)
     return score

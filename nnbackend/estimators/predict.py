@@ -13,14 +13,14 @@ import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.host import finite_on_host
 from nnbackend.core.tree import leaves, tree_map
 from nnbackend.core.types import STATELESS, Array, Params, State
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, dense, home_of
-from nnbackend.inference import predictor
+from nnbackend.inference.predictor import BATCH_ROWS, Predictor
 from nnbackend.layers import Sequential
 
 __all__ = ["PredictingEstimator"]
@@ -56,28 +56,27 @@ class PredictingEstimator(BaseEstimator):
     def _output(self, X: Any, method: str) -> tuple[Array, Backend]:
         """Return the numbers before the output activation, for rows of X."""
         if self._is_plain(X):
-            backend, forward, params = self._prediction()
-            z = forward.again(params, X)
+            backend, predictor, held = self._prediction()
+            z = predictor.repeat(*held, X)
             if z is None:
                 with backend.scope():
                     bring, rows = partial(self._checked, X, backend), _checked_rows(X, backend)
-                    z = predictor.forward_in_batches(forward, params, X, backend, rows, bring)
+                    z = predictor.predict(*held, X, rows, bring)
             return z, backend
         check_is_fitted(self)
         self._check_home(X, method)
         X = self._validated(X)
-        backend, forward, params = self._prediction()
+        backend, predictor, held = self._prediction()
         with backend.scope():
             if not scipy.sparse.issparse(X):
                 bring = partial(self._brought, backend)
-                z = predictor.forward_in_batches(forward, params, X, backend, bring=bring)
-                return z, backend
+                return predictor.predict(*held, X, bring=bring), backend
             X, rows = X.tocsr(), X.shape[0]
             parts = (
-                forward(params, self._shaped(dense(X[i : i + _SPARSE_BATCH_ROWS], backend)))
+                self._shaped(dense(X[i : i + _SPARSE_BATCH_ROWS], backend))
                 for i in range(0, rows, _SPARSE_BATCH_ROWS)
             )
-            return backend.joined(parts, rows), backend
+            return predictor.join(predictor.outputs(*held, parts), rows), backend
 
     def _validated(self, X: Any) -> Any:
         """Return X, or raise what scikit-learn raises."""
@@ -135,23 +134,24 @@ class PredictingEstimator(BaseEstimator):
         home: Home = self.__dict__.get("_home", HOST)
         return home
 
-    def _prediction(self) -> tuple[Backend, Forward, Params]:
-        """Return backend, program and parameters, which are kept while the attributes are the same."""
+    def _prediction(self) -> tuple[Backend, Predictor, tuple[Params, State]]:
+        """Return backend, predictor, parameters and state, kept while the attributes are the same."""
         sources = self._kept_arrays()
         if self._session and self._session[0] is self._layers:
-            _, backend, forward, placed, known = self._session
+            _, backend, predictor, held, known = self._session
             if len(known) == len(sources) and all(map(operator.is_, known, sources)):
-                return backend, forward, placed
+                return backend, predictor, held
         backend = self._fitted_backend()
         state = tree_map(backend.asarray, self._layer_state)
-        forward = predictor.forward_pass(self._layers, backend).with_state(state)
+        predictor = Predictor(self._layers, backend)
         placed = self._kept_params()
         # NumPy's parameters are used where they are, so that changes made to them count.
         if backend.name != "numpy" or self._result_home() is not HOST:
             placed = tree_map(backend.asarray, placed)
+        held = placed, state
         # Changed in place: a prediction sets no attribute.
-        self._session[:] = [self._layers, backend, forward, placed, sources]
-        return backend, forward, placed
+        self._session[:] = [self._layers, backend, predictor, held, sources]
+        return backend, predictor, held
 
     def _backend_for(self, home: Home, dtype: str) -> Backend:
         """Return the backend to compute with."""
@@ -187,6 +187,6 @@ class PredictingEstimator(BaseEstimator):
 def _checked_rows(X: Any, backend: Backend) -> int:
     """Return how many rows of a NumPy matrix to check and to compute at a time."""
     if backend.forward_bytes is None:
-        return predictor.BATCH_ROWS
+        return BATCH_ROWS
     row_bytes: int = X.shape[1] * X.itemsize
-    return min(max(_CHECKED_BYTES // row_bytes, _MIN_CHECKED_ROWS), predictor.BATCH_ROWS)
+    return min(max(_CHECKED_BYTES // row_bytes, _MIN_CHECKED_ROWS), BATCH_ROWS)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from nnbackend import regularizers
-from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.base import Backend
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import map_arrays, tree_map
-from nnbackend.core.types import Array, Arrays, Context, Params
-from nnbackend.inference.predictor import forward_in_batches
+from nnbackend.core.types import Array, Arrays, Context, Params, State
+from nnbackend.inference.predictor import Predictor
 
 if TYPE_CHECKING:
     from nnbackend.data.samples import Samples
@@ -20,18 +20,19 @@ __all__ = ["evaluate", "evaluate_parts", "joined_rows", "measure"]
 
 
 def evaluate(
-    objective: Objective, params: Params, samples: Samples, backend: Backend, forward: Forward
+    objective: Objective, predictor: Predictor, params: Params, state: State, samples: Samples
 ) -> dict[str, float]:
     """Return the loss and the metrics over all samples.
 
     Args:
         objective: the loss and the metrics.
+        predictor: computes the outputs of the objective's layers.
         params: the parameters.
+        state: the state of the layers.
         samples: the rows.
-        backend: where they are.
-        forward: the pass of the objective's layers.
     """
-    z = samples.outputs(forward, params, backend)
+    backend = predictor.backend
+    z = samples.outputs(predictor, params, state)
     figures = _Figures(objective, backend)
     rows = [figures.seen(array) for array in (z, *samples.targets(backend))]
     loss = figures.loss(*rows) + figures.penalty(params)
@@ -40,19 +41,19 @@ def evaluate(
 
 def evaluate_parts(
     objective: Objective,
+    predictor: Predictor,
     params: Params,
+    state: State,
     parts: Iterable[tuple[Samples, int]],
-    backend: Backend,
-    forward: Forward,
 ) -> dict[str, float]:
     """Return the loss and the metrics over samples that come in blocks.
 
     One block is in memory at a time; for metrics the outputs and the targets of all are kept.
     """
-    figures = _Figures(objective, backend)
+    figures = _Figures(objective, predictor.backend)
     losses, masses, kept = [], [], []
     for part, _ in parts:
-        z = forward_in_batches(forward, params, part.x, backend)
+        z = predictor.predict(params, state, part.x)
         rows = [figures.seen(array) for array in (z, part.y, part.weight)]
         losses.append(figures.loss(*rows))
         masses.append(len(part) if part.weight is None else float(figures.xp.sum(rows[2])))

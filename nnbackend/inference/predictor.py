@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
-from nnbackend.core.types import Array, Arrays, Context, Layer, Params, State
+from nnbackend.core.types import STATELESS, Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import with_precision
 
-__all__ = ["BATCH_ROWS", "batch_rows", "forward_in_batches", "forward_pass", "outputs_of"]
+__all__ = ["BATCH_ROWS", "Predictor", "batch_rows"]
 
 BATCH_ROWS = 4096  # rows of a forward pass outside training
 _FEWEST_ROWS = 1024  # each product ends with threads that wait for each other
@@ -35,59 +35,75 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
     return Forward(backend.compile(forward))
 
 
-def forward_pass(layers: Layer, backend: Backend) -> Forward:
-    """Return the program of the forward pass outside training: ``forward(params, x, state) -> y``."""
-    return _forward_pass(backend, layers)
-
-
-def forward_in_batches(
-    forward: Forward,
-    params: Params,
-    x: Array,
-    backend: Backend,
-    batch_size: int = BATCH_ROWS,
-    bring: Callable[[Any, int], Array] | None = None,
-) -> Array:
-    """Return the outputs for all rows, computed a batch at a time to bound the memory.
+class Predictor:
+    """Computes the outputs of layers outside training, a batch of rows at a time.
 
     Args:
-        forward: the pass.
-        params: the parameters.
-        x: the rows.
-        backend: that computes.
-        batch_size: rows computed at a time, or fewer where that is faster.
-        bring: from rows of ``x``, and the number of their first, to rows on the backend; None: they are
-            there.
+        layers: the layers.
+        backend: where they compute.
+
+    Attributes:
+        layers: the layers.
+        backend: where they compute.
     """
-    rows = count_rows(x)
-    size = batch_rows(params, x, backend, batch_size)
-    if rows <= size:
-        return forward(params, x if bring is None else bring(x, 0))
-    return join_rows(backend, outputs_of(forward, params, x, backend, size, bring), rows)
 
+    def __init__(self, layers: Layer, backend: Backend) -> None:
+        self.layers, self.backend = layers, backend
+        self._forward = _forward_pass(backend, layers)
 
-def outputs_of(
-    forward: Forward,
-    params: Params,
-    x: Array,
-    backend: Backend,
-    batch_size: int,
-    bring: Callable[[Any, int], Array] | None = None,
-) -> Iterator[Array]:
-    """Yield the outputs of a batch at a time; see :func:`forward_in_batches`."""
-    rows = count_rows(x)
-    size = batch_rows(params, x, backend, batch_size)
-    for start in range(0, rows, size):
-        part = slice_rows(x, start, min(start + size, rows))
-        yield forward(params, part if bring is None else bring(part, start))
+    def __call__(self, params: Params, state: State, x: Arrays) -> Arrays:
+        """Return the outputs for rows on the backend, computed together."""
+        # A recording tells by the dictionary itself whether the state is still the same.
+        return self._forward(params, x, state or STATELESS)
 
+    def repeat(self, params: Params, state: State, x: Any) -> Array | None:
+        """Return the outputs for a small array like the last one, by the shortest way, or None.
 
-def join_rows(backend: Backend, parts: Iterator[Arrays], rows: int) -> Arrays:
-    """Return outputs of successive rows, ``rows`` in all, as one; also where they are trees."""
-    first = next(parts)
-    if not isinstance(first, tuple | dict):
-        return backend.joined(itertools.chain([first], parts), rows)
-    return map_arrays(lambda *same: backend.joined(iter(same), rows), first, *parts)
+        Args:
+            params: the parameters.
+            state: the state of the layers.
+            x: anything. None comes back unless it is real, finite numbers in the shape of the last
+                rows, and the pass for these parameters was recorded.
+        """
+        return None if state else self._forward.again(params, x)
+
+    def predict(
+        self,
+        params: Params,
+        state: State,
+        x: Arrays,
+        batch_size: int = BATCH_ROWS,
+        bring: Callable[[Any, int], Arrays] | None = None,
+    ) -> Arrays:
+        """Return the outputs for all rows.
+
+        Args:
+            params: the parameters.
+            state: the state of the layers.
+            x: the rows.
+            batch_size: rows computed at a time, or fewer where that is faster; bounds the memory.
+            bring: a function from rows of ``x``, and the number of their first, to rows on the backend;
+                None: they are there.
+        """
+        rows = count_rows(x)
+        size = batch_rows(params, x, self.backend, batch_size)
+        if rows <= size:
+            return self(params, state, x if bring is None else bring(x, 0))
+        starts = range(0, rows, size)
+        parts = ((slice_rows(x, start, min(start + size, rows)), start) for start in starts)
+        brought = (part if bring is None else bring(part, start) for part, start in parts)
+        return self.join(self.outputs(params, state, brought), rows)
+
+    def outputs(self, params: Params, state: State, parts: Iterable[Arrays]) -> Iterator[Arrays]:
+        """Yield the outputs for rows that come in parts, on the backend."""
+        return (self(params, state, part) for part in parts)
+
+    def join(self, outputs: Iterator[Arrays], rows: int) -> Arrays:
+        """Return outputs of successive rows, ``rows`` in all, as one."""
+        first = next(outputs)
+        if not isinstance(first, tuple | dict):
+            return self.backend.joined(itertools.chain([first], outputs), rows)
+        return map_arrays(lambda *same: self.backend.joined(iter(same), rows), first, *outputs)
 
 
 def batch_rows(params: Params, x: Arrays, backend: Backend, most: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nnbackend import data, losses, optimizers
+from nnbackend import data, optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
@@ -237,7 +237,7 @@ def partial_fit(
     backend, chosen = network.backend, optimizers.get(optimizer)
     with backend.scope():
         with network._unbuilt_if_refused():
-            objective = network._objective(losses.get(loss), (), x)
+            objective = network._objective(loss, (), x)
             samples = network._data_adapter(objective.loss).samples(x, y, sample_weight)
         wanted = objective, without_frozen(network, chosen)
         if trainer is None or (trainer.objective, trainer.optimizer) != wanted:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.base import Backend, Forward
+from nnbackend.backends.base import Backend
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import STATELESS, Batch, Params, State, StepResult
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
-from nnbackend.inference.predictor import forward_pass
+from nnbackend.inference.predictor import Predictor
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Microbatches
@@ -76,19 +76,19 @@ class Trainer(TrainingState):
         self.steps = steps  # of the network's life: new dropout masks for each microbatch of each
         self.rate_factor = 1.0
         self.accumulate = accumulate
-        self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         if objective.constraints:
             optimizer = optimizer.map_innermost(
                 lambda inner: Constrained(inner, objective.constraints)
             )
-        rule = optimizer.prepared(params, steps_per_epoch)
+        rule = optimizer.prepared(params, steps_per_epoch)  # first: it checks the names
+        self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         super().__init__(rule, backend, params, state, run_data(backend, seed, objective))
         self.log = EpochLog(self.backend)
         self._resumes = False  # whether the log is of an epoch that goes on
         self._gather = self._gatherers()
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
-        self._forward: Forward | None = None
+        self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:
         """Return what gathers inputs, targets and weights: in the same memory for each block.
@@ -228,13 +228,12 @@ class Trainer(TrainingState):
     def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
         """Return the loss and the metrics on other samples, whole or in blocks."""
         # A compiled pass is kept for the next epoch: not every one is shared.
-        if self._forward is None or not self.backend.static_shapes:
-            self._forward = forward_pass(self.objective.layers, self.backend)
-        forward = self._forward.with_state(self.state)
-        what = self.objective, self.result
+        if self._predictor is None or not self.backend.static_shapes:
+            self._predictor = Predictor(self.objective.layers, self.backend)
+        what = self.objective, self._predictor, self.result, self.state
         if isinstance(samples, Samples):
-            return evaluate(*what, samples, self.backend, forward)
-        return evaluate_parts(*what, samples, self.backend, forward)
+            return evaluate(*what, samples)
+        return evaluate_parts(*what, samples)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:

@@ -52,8 +52,8 @@ def test_an_estimator_predicts_a_row_as_it_does_many(cls):
                 np.testing.assert_allclose(one, expected, rtol=1e-12)
             else:
                 np.testing.assert_array_equal(one, expected)
-    forward, params = model._prediction()[1:]
-    assert forward.again(params, x[:1]) is not None
+    predictor, held = model._prediction()[1:]
+    assert predictor.repeat(*held, x[:1]) is not None
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS)

@@ -26,12 +26,12 @@ def network(backend: Any = NumPyBackend, dtype: str = "float32") -> nnb.Network:
 
 
 def recorded(net: nnb.Network) -> bool:
-    return net._forward._programs.last.player is not None
+    return net._predictor._forward._programs.last.player is not None
 
 
 def taken(net: nnb.Network, x: Any) -> bool:
     """Return whether a prediction for ``x`` takes the short way."""
-    return net._forward.again(net.params, x) is not None
+    return net._predictor.repeat(net.params, net.state, x) is not None
 
 
 def assert_same(net: nnb.Network, x: Any) -> None:
@@ -286,7 +286,7 @@ def test_as_many_rows_at_a_time_as_the_cache_holds(shape, width, size, most):
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_rows_are_converted_a_part_at_a_time(kind, order):
     net, x = network(), np.asarray(5 * rows((9000, 4)), kind, order=order)
-    forward = inference.forward_pass(net.layers, Plain())
+    forward = inference._forward_pass(Plain(), net.layers)
     expected = [forward(net.params, x[i : i + 4096].astype("f4")) for i in (0, 4096, 8192)]
     np.testing.assert_array_equal(net.predict(x), np.concatenate(expected))
 
