@@ -35,9 +35,15 @@ def test_examples_of_docstrings(name):
     assert doctest.testmod(module, extraglobs=known).failed == 0
 
 
-@pytest.mark.parametrize(
-    "registry", [nnb.losses.LOSSES, nnb.schedules.SCHEDULES], ids=lambda r: r.kind
-)
+REGISTRIES = [
+    nnb.losses.LOSSES,
+    nnb.schedules.SCHEDULES,
+    nnb.optimizers.OPTIMIZERS,
+    nnb.optimizers.WRAPPERS,
+]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.kind)
 def test_each_has_an_example(registry):
     own = [
         registry[name] for name in registry if registry[name].__module__.startswith("nnbackend.")

@@ -23,7 +23,20 @@ class Adadelta(Optimizer):
     ``d = sqrt(u + epsilon) / sqrt(v + epsilon) * g``;
     ``u = smoothing * u + (1 - smoothing) * d**2``; ``p -= learning_rate * d``.
 
+    Args:
+        learning_rate: how far a step goes, 1.
+        smoothing: how much of both means of squares is kept in a step, 0.9.
+        epsilon: added to both means before their roots are taken, 1e-6.
+        weight_decay: the strength of the decay of weights, 0.
+
     Source: Zeiler (2012), arXiv:1212.5701, algorithm 1; defaults are PyTorch's.
+
+    >>> import numpy as np
+    >>> optimizer = Adadelta()
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)
+    array([0.9968, 1.0032])
     """
 
     slots: ClassVar[int] = 2

@@ -22,8 +22,21 @@ class Adagrad(Optimizer):
     ``g += weight_decay * p``; ``s += g**2``;
     ``p -= learning_rate * g / (sqrt(initial + s) + epsilon)``.
 
+    Args:
+        learning_rate: how far a step goes, 0.01.
+        initial: what the sum of squares starts from, 0.
+        epsilon: added to the root that is divided by, 1e-10.
+        weight_decay: the strength of the decay of weights, 0.
+
     Source: Duchi, Hazan, Singer (2011), Adaptive subgradient methods, JMLR 12; defaults are
     PyTorch's.
+
+    >>> import numpy as np
+    >>> optimizer = Adagrad(0.1)
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)
+    array([0.9, 1.1])
     """
 
     slots: ClassVar[int] = 1

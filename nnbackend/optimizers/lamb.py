@@ -23,8 +23,22 @@ class LAMB(AdamBase):
     ``m`` and ``v``; ``p -= learning_rate * norm(p) / norm(d) * d``. Where one of the norms is zero,
     the ratio is one.
 
+    Args:
+        learning_rate: how far a step goes, 0.001.
+        beta1: how much of the mean of gradients is kept in a step, 0.9.
+        beta2: how much of the mean of their squares is kept in a step, 0.999.
+        epsilon: added to the root that is divided by, 1e-6.
+        weight_decay: the strength of the decay of weights, 0.
+
     Source: You et al. (2020), Large batch optimization for deep learning, arXiv:1904.00962,
     algorithm 2 with the identity for its function of the norm; defaults are optax's.
+
+    >>> import numpy as np
+    >>> optimizer = LAMB(0.1)
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)  # each parameter by a tenth of its norm
+    array([0.9, 1.1])
     """
 
     elementwise: ClassVar[bool] = False

@@ -29,11 +29,11 @@ class LBFGS(Optimizer):
     It ends before the last epoch when it has converged, and ``history.stopped`` says how.
 
     Args:
-        history: how many steps are remembered.
-        tolerance: it has converged when no number of the gradient is larger ...
-        loss_tolerance: ... or when an iteration lowers the loss by no larger a share of it (of one,
-            for a loss below one).
-        line_search: how many points of a line are tried at most.
+        history: how many steps are remembered, 10.
+        tolerance: it has converged when no number of the gradient is larger, 1e-5.
+        loss_tolerance: it has converged as well when an iteration lowers the loss by no larger a share
+            of it (of one, for a loss below one), 2.2e-9.
+        line_search: how many points of a line are tried at most, 20.
 
     Raises:
         ValueError: a value is out of range; in ``fit``: a batch is not all of the rows, or the loss
@@ -42,6 +42,14 @@ class LBFGS(Optimizer):
 
     Source: Byrd, Lu, Nocedal, Zhu (1995), SIAM Journal on Scientific Computing 16; defaults are
     those of SciPy's L-BFGS-B.
+
+    >>> import numpy as np
+    >>> solver, path = LBFGS(), []
+    >>> solver.minimize(lambda x: (((x - 3.0) ** 2).sum(), 2.0 * (x - 3.0)), np.zeros(1), 20,
+    ...                 lambda x, loss: path.append(x) is None)
+    'converged (Convergence: norm of projected gradient <= pgtol)'
+    >>> path[-1].round(4)
+    array([3.])
     """
 
     bounds: ClassVar[Bounds] = {}

@@ -23,8 +23,21 @@ class Lion(Optimizer):
     ``m = beta2 * m + (1 - beta2) * g``. The paper takes a learning rate three to ten times smaller
     than for AdamW, and a weight decay as many times larger.
 
+    Args:
+        learning_rate: how far a step goes, 0.0001.
+        beta1: how much of the mean of gradients counts in the step, 0.9.
+        beta2: how much of the mean of gradients is kept in a step, 0.99.
+        weight_decay: the strength of the decay of weights, 0.
+
     Source: Chen et al. (2023), Symbolic discovery of optimization algorithms, arXiv:2302.06675,
     algorithm 2; defaults are the authors'.
+
+    >>> import numpy as np
+    >>> optimizer = Lion(0.1)
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)
+    array([0.9, 1.1])
     """
 
     slots: ClassVar[int] = 1

@@ -36,18 +36,26 @@ class Muon(Optimizer):
     It is done in the network's dtype, PyTorch's in bfloat16.
 
     Args:
-        learning_rate: of the matrices.
-        momentum: of the matrices.
-        nesterov: whether the step looks ahead.
-        weight_decay: of the matrices.
-        iterations: of Newton and Schulz.
-        epsilon: the smallest norm that is divided by.
-        adjust: ``"original"`` or ``"match_rms_adamw"``, with which a learning rate found for AdamW
+        learning_rate: how far a step of a matrix goes, 0.001.
+        momentum: how much of the mean of its gradients is kept in a step, 0.95.
+        nesterov: whether the step looks ahead along the momentum, True.
+        weight_decay: the strength of the decay of matrices, 0.1.
+        iterations: the number of Newton-Schulz iterations, 5.
+        epsilon: the smallest norm that is divided by, 1e-7.
+        adjust: ``"original"``, or ``"match_rms_adamw"``, with which a learning rate found for AdamW
             will do.
-        others: for biases and all else that is no matrix; None: Adam with the same learning rate.
+        others: the optimizer of biases and all else that is no matrix; None: Adam with the same
+            learning rate.
 
     Source: Jordan et al. (2024), Muon: an optimizer for hidden layers in neural networks,
     kellerjordan.github.io/posts/muon; Liu et al. (2025), arXiv:2502.16982. Defaults are PyTorch's.
+
+    >>> import numpy as np
+    >>> optimizer = Muon(0.1, weight_decay=0.0)
+    >>> params, grads = {"weight": np.zeros((2, 2))}, {"weight": np.diag([5.0, 3.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> np.diag(params["weight"]).round(2)  # about as far in both directions
+    array([-0.1 , -0.07])
     """
 
     elementwise: ClassVar[bool] = False

@@ -28,9 +28,24 @@ class Nadam(AdamBase):
     ``d = (1 - u(t)) / (1 - U(t)) * g + u(t + 1) / (1 - U(t + 1)) * m``;
     ``p -= learning_rate * d / (sqrt(v / (1 - beta2**t)) + epsilon)``.
 
-    ``beta1`` and ``momentum_decay`` are a schedule of their own and must be numbers.
+    ``beta1`` and ``momentum_decay`` make a schedule of their own and must be numbers.
+
+    Args:
+        learning_rate: how far a step goes, 0.002.
+        beta1: how much of the mean of gradients is kept in a step, 0.9.
+        beta2: how much of the mean of their squares is kept in a step, 0.999.
+        epsilon: added to the root that is divided by, 1e-8.
+        weight_decay: the strength of the decay of weights, 0.
+        momentum_decay: how fast the momentum goes up to ``beta1``, 0.004.
 
     Source: Dozat (2016), Incorporating Nesterov momentum into Adam; defaults are PyTorch's.
+
+    >>> import numpy as np
+    >>> optimizer = Nadam(0.1)
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)
+    array([0.8944, 1.1056])
     """
 
     bounds: ClassVar[Bounds] = {

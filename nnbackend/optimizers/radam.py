@@ -25,8 +25,22 @@ class RAdam(AdamBase):
     ``sqrt((r - 4) * (r - 2) * r0 / ((r0 - 4) * (r0 - 2) * r))`` and by
     ``sqrt(1 - beta2**t) / (sqrt(v) + epsilon)``.
 
+    Args:
+        learning_rate: how far a step goes, 0.001.
+        beta1: how much of the mean of gradients is kept in a step, 0.9.
+        beta2: how much of the mean of their squares is kept in a step, 0.999.
+        epsilon: added to the root that is divided by, 1e-8.
+        weight_decay: the strength of the decay of weights, 0.
+
     Source: Liu et al. (2020), On the variance of the adaptive learning rate and beyond,
     arXiv:1908.03265, algorithm 2, with 5 for 4 as in PyTorch.
+
+    >>> import numpy as np
+    >>> optimizer = RAdam(0.1)
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)  # at first, by the mean of gradients
+    array([0.8, 1.1])
     """
 
     def numbers(self, step: Any) -> dict[str, Number]:

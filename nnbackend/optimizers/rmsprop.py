@@ -23,7 +23,21 @@ class RMSprop(Optimizer):
     ``d = g / (sqrt(v) + epsilon)``; ``p -= learning_rate * d``, or with momentum
     ``b = momentum * b + d`` and ``p -= learning_rate * b``.
 
+    Args:
+        learning_rate: how far a step goes, 0.01.
+        smoothing: how much of the mean of squares is kept in a step, 0.99.
+        epsilon: added to the root that is divided by, 1e-8.
+        momentum: how much of the velocity is kept in a step, 0.
+        weight_decay: the strength of the decay of weights, 0.
+
     Source: Hinton, Neural Networks for Machine Learning (2012), lecture 6e.
+
+    >>> import numpy as np
+    >>> optimizer = RMSprop(0.01)
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)  # by learning_rate / sqrt(1 - smoothing)
+    array([0.9, 1.1])
     """
 
     bounds: ClassVar[Bounds] = {

@@ -24,8 +24,24 @@ class SGD(Optimizer):
     ``v = momentum * v + g`` and ``p -= learning_rate * v``; Nesterov's form takes
     ``g + momentum * v`` in place of ``v``.
 
+    Args:
+        learning_rate: how far a step goes, 0.001.
+        momentum: how much of the velocity is kept in a step, 0.
+        nesterov: whether the step looks ahead along the velocity, False.
+        weight_decay: the strength of the decay of weights, 0.
+
+    Raises:
+        ValueError: a hyperparameter is out of range, or ``nesterov`` is asked for without momentum.
+
     Source: Sutskever et al. (2013), On the importance of initialization and momentum, in PyTorch's
     parametrization.
+
+    >>> import numpy as np
+    >>> optimizer = SGD(0.1)
+    >>> params, grads = {"weight": np.array([1.0, 1.0])}, {"weight": np.array([2.0, -1.0])}
+    >>> params, state = optimizer.update(params, grads, optimizer.init(params))
+    >>> params["weight"].round(4)
+    array([0.8, 1.1])
     """
 
     bounds: ClassVar[Bounds] = {

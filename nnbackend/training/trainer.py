@@ -76,12 +76,12 @@ class Trainer(TrainingState):
         self.steps = steps  # of the network's life: new dropout masks for each microbatch of each
         self.rate_factor = 1.0
         self.accumulate = accumulate
-        self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         if objective.constraints:
             optimizer = optimizer.map_innermost(
                 lambda inner: Constrained(inner, objective.constraints)
             )
-        rule = optimizer.prepared(params, steps_per_epoch)
+        rule = optimizer.prepared(params, steps_per_epoch)  # first: it checks the names
+        self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         super().__init__(rule, backend, params, state, run_data(backend, seed, objective))
         self.log = EpochLog(self.backend)
         self._resumes = False  # whether the log is of an epoch that goes on
