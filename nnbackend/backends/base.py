@@ -182,7 +182,10 @@ class Backend(DeviceInfo, Primitives):
         return self.xp.concat(list(parts))
 
     def scan(
-        self, step: Step, map_carry: Callable[..., Any] | None = None
+        self,
+        step: Step,
+        map_carry: Callable[..., Any] | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -197,6 +200,8 @@ class Backend(DeviceInfo, Primitives):
             map_carry: ``map_carry(carry, function)`` returns the carry with a function applied to each
                 array. It is given for steps that change the carry's arrays in place and do nothing but
                 compute: such a step may be recorded and played.
+            step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
+                recorded there.
         """
 
         def run(

@@ -151,7 +151,10 @@ class JAXBackend(Backend):
         return view if view is not None and view.dtype.kind in "biuf" else None  # not bfloat16
 
     def scan(
-        self, step: Step, map_carry: Callable[..., Any] | None = None
+        self,
+        step: Step,
+        map_carry: Callable[..., Any] | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         over_batches, repeated = self._scan_batches(step), self._repeat_batch(step)

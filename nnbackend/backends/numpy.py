@@ -119,7 +119,10 @@ class NumPyBackend(Backend):
         return super().asarray(x, dtype)
 
     def scan(
-        self, step: Step, map_carry: MapArrays | None = None
+        self,
+        step: Step,
+        map_carry: MapArrays | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; one that may be recorded is, after some steps."""
         if map_carry is not None:
