@@ -69,8 +69,8 @@ def slope(function: Callable[[np.ndarray], float], x: np.ndarray, v: np.ndarray)
 class Plain(NumPyBackend):
     """NumPy without recordings, and with new memory for the rows of each block."""
 
-    def gatherer(self) -> Any:
-        return Backend.gatherer(self)
+    def take_rows(self, x: Any, rows: Any, out: Any = None) -> Any:
+        return Backend.take_rows(self, x, rows)
 
     def scan(self, step: Any, map_carry: Any = None, step_on: Any = None) -> Any:
         return Backend.scan(self, step)

@@ -12,7 +12,7 @@ from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
 from tools import EPOCHS, Plain, fitted
 
 import nnbackend as nnb
-from nnbackend.backends.numpy import Gatherer, NumPyBackend
+from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.backends.replay import replayed as replay
 from nnbackend.backends.replay import step as steps
 
@@ -201,7 +201,7 @@ def test_data_in_either_order_give_the_same_bits(order, recordings):
 @pytest.mark.parametrize("largest", [None, 0], ids=["packed", "as it is"])
 def test_rows_are_gathered_alike_however_they_lie(order, largest, monkeypatch):
     if largest is not None:
-        monkeypatch.setattr("nnbackend.backends.numpy._PACKED", largest)
+        monkeypatch.setattr("nnbackend.data.samples._MAX_COPIED_BYTES", largest)
     wide, y = rows((60, 41)).astype("f4"), rows((60, 2))
     x = np.asfortranarray(wide[:, 1:]) if order == "columns" else wide[:, 1:]
     assert not x.flags.c_contiguous
@@ -212,21 +212,6 @@ def test_rows_are_gathered_alike_however_they_lie(order, largest, monkeypatch):
         states.append(net.state_dict())
     for name in states[0]:
         np.testing.assert_array_equal(states[0][name], states[1][name])
-
-
-def test_a_gatherer():
-    gather, x = Gatherer(), rows((10, 3))
-    numbers = [np.asarray(n, dtype=np.int32) for n in ([3, 1, 9, 3], [0, 2], [5], [1] * 6)]
-    found = []
-    for n in numbers:
-        found.append(gather(x, n))
-        np.testing.assert_array_equal(found[-1], x[n])
-        assert not np.may_share_memory(found[-1], x)
-    # A step knows by the array whether it has seen a batch, so that it must be another one each time.
-    assert len(set(map(id, found))) == len(found)
-    assert np.may_share_memory(found[0], found[1])
-    for other in (x.astype("f4"), x[:, :2], x[:, 0], np.asfortranarray(x)):
-        np.testing.assert_array_equal(gather(other, numbers[0]), other[numbers[0]])
 
 
 @nnb.register_layer(pure=False)
