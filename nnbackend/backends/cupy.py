@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.cuda import cublaslt, installation
+from nnbackend.backends.cuda import cublaslt, installation, kernels
 from nnbackend.backends.cuda.library import CuPyLibrary
 from nnbackend.backends.cuda.player import GraphReplayed
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
@@ -215,6 +215,13 @@ class CuPyBackend(Backend):
         if is_half(x.dtype):  # it gives float64 for float16, and does not know bfloat16
             return self.xp.astype(erf(self.xp.astype(x, self.dtype)), x.dtype)
         return erf(x)
+
+    def random_bits(self, key: tuple[int, int], step: Any, count: int, first: Any = 0) -> Array:
+        """Return words of random bits, by a kernel."""
+        if all(isinstance(word, int) for word in (step, first, *key)):
+            with self.device:
+                return kernels.random_bits(self._cupy, key, step, count, first)
+        return super().random_bits(key, step, count, first)
 
     def synchronize(self) -> None:
         """Wait for the device."""

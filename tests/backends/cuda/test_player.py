@@ -20,6 +20,7 @@ from tools import Plain, fitted
 import nnbackend as nnb
 from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda.player import GraphPlayer, GraphReplayed
+from nnbackend.backends.cupy import _step_mode
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.backends.replay import step as steps
 from nnbackend.backends.replay.recorder import RecordedArray
@@ -213,6 +214,17 @@ def test_a_device_that_computes_something_else_is_refused(made, monkeypatch):
     assert made[0].player is None
     for name, array in fitted(Plain, layers)[0].items():
         np.testing.assert_array_equal(played[0][name], array)
+
+
+def test_the_way_of_a_step_is_read_from_the_environment(monkeypatch):
+    monkeypatch.delenv("NNBACKEND_CUPY_STEP", raising=False)
+    assert _step_mode() == "plain"
+    for mode in ("plain", "graph"):
+        monkeypatch.setenv("NNBACKEND_CUPY_STEP", mode)
+        assert _step_mode() == mode
+    monkeypatch.setenv("NNBACKEND_CUPY_STEP", "fused")
+    with pytest.raises(ValueError, match="must be plain or graph, got 'fused'"):
+        _step_mode()
 
 
 def test_a_capture_that_is_refused_is_told(made, monkeypatch):
