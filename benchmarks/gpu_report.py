@@ -51,8 +51,8 @@ each `fit` makes its own.
 """
 STEPS = """
 A training step in float32, products too, over fresh batches; the number after the network is that
-of the rows in a batch. "nnbackend cupy" is what one gets without asking: the step as a CUDA graph
-of fused kernels and products. "fused" launches the same ones singly, "plain" is CuPy call by call.
+of the rows in a batch. "nnbackend cupy" is what one gets without asking: CuPy call by call. "graph"
+is the recorded step as a CUDA graph.
 PyTorch's graph is of the whole step, Adam with it; for "torch.compile, CUDA graph" the passes are
 compiled beforehand.
 """

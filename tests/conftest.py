@@ -60,7 +60,9 @@ class EagerJAX(JAXBackend):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
-    def scan(self, body: Callable[..., Any], map_carry: Any = None) -> Callable[..., Any]:
+    def scan(
+        self, body: Callable[..., Any], map_carry: Any = None, step_on: Any = None
+    ) -> Callable[..., Any]:
         return Backend.scan(self, body)
 
 

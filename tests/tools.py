@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from cases import rows
 
 import nnbackend as nnb
 from nnbackend import Backend, Context, Layer
@@ -68,10 +69,10 @@ def slope(function: Callable[[np.ndarray], float], x: np.ndarray, v: np.ndarray)
 class Plain(NumPyBackend):
     """NumPy without recordings, and with new memory for the rows of each block."""
 
-    def gatherer(self) -> Any:
-        return Backend.gatherer(self)
+    def take_rows(self, x: Any, rows: Any, out: Any = None) -> Any:
+        return Backend.take_rows(self, x, rows)
 
-    def scan(self, step: Any, map_carry: Any = None) -> Any:
+    def scan(self, step: Any, map_carry: Any = None, step_on: Any = None) -> Any:
         return Backend.scan(self, step)
 
     def compile_forward(self, forward: Any) -> Any:
@@ -138,3 +139,23 @@ class Lookup:
             return None, {"table": hot.T @ xp.reshape(dy, (-1, self.size))}
 
         return y, backward
+
+
+EPOCHS = 30  # of `fitted`: in each four batches of 6 rows and one of 4
+
+
+def fitted(backend, layers, loss="mse", optimizer=None, shape=(4,), target=None, weighted=False,
+           dtype="float32", **settings):  # fmt: skip
+    """Return parameters, history and predictions of a network that was trained."""
+    net = nnb.Network(layers, backend=backend(None, dtype), seed=3, input_shape=shape)
+    rng = np.random.default_rng(0)
+    x, y = rows((28, *shape), seed=1), rng.normal(size=(28, *net.output_shape))
+    if target is not None:
+        y = target(rng, (28, *net.output_shape))
+    weight = rng.uniform(0.5, 2.0, 28) if weighted else None
+    history = net.fit(
+        x, y, loss=loss, optimizer=optimizer or nnb.Adam(1e-2), epochs=EPOCHS, verbose=0,
+        sample_weight=weight, **{"batch_size": 6, **settings},
+    )  # fmt: skip
+    outputs = [host(net.backend, net.predict(x[i : i + 2])) for i in (0, 0, 0, 2, 4)]
+    return host(net.backend, net.state_dict()), history.to_dict(), outputs

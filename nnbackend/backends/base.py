@@ -18,7 +18,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from nnbackend.backends.device import DeviceInfo
-from nnbackend.backends.host import host_numbers, is_on_device, to_host
+from nnbackend.backends.host import finite_on_host, host_numbers, is_on_device, to_host
 from nnbackend.backends.primitives import Primitives
 from nnbackend.core.tree import arrays_in, map_arrays, tree_map
 from nnbackend.core.types import STATELESS, Array, Arrays, Batch, Namespace, Params, State, Step
@@ -143,6 +143,11 @@ class Backend(DeviceInfo, Primitives):
         """Return ``x`` as a NumPy array, without a copy where that is possible."""
         return to_host(x)
 
+    @property
+    def in_host_memory(self) -> bool:
+        """Whether arrays are in the host's memory, where NumPy sees them."""
+        return False
+
     def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
         """Return numbers as a NumPy array if they are in the host's memory, else None.
 
@@ -177,12 +182,11 @@ class Backend(DeviceInfo, Primitives):
         """
         return Forward(self.compile(forward))
 
-    def joined(self, parts: Iterable[Array], rows: int) -> Array:
-        """Return arrays of successive rows, ``rows`` in all, as one."""
-        return self.xp.concat(list(parts))
-
     def scan(
-        self, step: Step, map_carry: Callable[..., Any] | None = None
+        self,
+        step: Step,
+        map_carry: Callable[..., Any] | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -197,6 +201,8 @@ class Backend(DeviceInfo, Primitives):
             map_carry: ``map_carry(carry, function)`` returns the carry with a function applied to each
                 array. It is given for steps that change the carry's arrays in place and do nothing but
                 compute: such a step may be recorded and played.
+            step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
+                recorded there.
         """
 
         def run(
@@ -219,14 +225,6 @@ class Backend(DeviceInfo, Primitives):
             )
 
         return run
-
-    def packed(self, x: Array) -> Array:
-        """Return ``x`` as it lies best where rows are gathered from it again and again."""
-        return x
-
-    def gatherer(self) -> Callable[[Array, Array], Array]:
-        """Return ``gather(x, rows)``: rows of an array, which are good until it is called again."""
-        return lambda x, rows: self.xp.take(x, rows, axis=0)
 
     def take_rows(self, x: Array, rows: Array, out: Array | None = None) -> Array:
         """Return rows of an array by number, in that order.
@@ -255,30 +253,16 @@ class Backend(DeviceInfo, Primitives):
 
     def all_finite(self, x: Array) -> bool:
         """Return whether no number is NaN or infinite."""
+        host = self.host_view(x)
+        if host is not None:
+            return finite_on_host(host)
         return bool(self.xp.all(self.xp.isfinite(x)))
 
-    @property
-    def examiner(self) -> Backend:
-        """The backend to examine data with before they are used: this one, or NumPy's.
-
-        What is examined is read back at once. Where that is in the host's memory anyway, NumPy looks
-        at it there, and its functions may start sooner than the library's.
-        """
-        return self
-
-    def examined(self, x: Any) -> Array:
-        """Return numbers from anywhere as the examiner's array.
-
-        Raises:
-            TypeError: ``x`` does not hold real numbers.
-        """
-        return self.asarray(x)
-
     def one_hot(self, labels: Array, classes: int) -> Array:
-        """Return a row of 0 and a 1 for each of the examiner's labels, of shape (rows,)."""
+        """Return a row of 0 and a 1 for each of the labels, integers of shape (rows,) from anywhere."""
         # Rows of the identity matrix are sooner taken than compared.
         rows = self.xp.eye(classes, dtype=self.dtype, device=self.device)
-        return self.xp.take(rows, labels, axis=0)
+        return self.xp.take(rows, self.asarray(labels, dtype=self.xp.int32), axis=0)
 
     def synchronize(self) -> None:
         """Wait until the device has done all that was asked of it."""

@@ -13,7 +13,7 @@ from nnbackend.backends.library import installed_version
 from nnbackend.core.precision import resolve
 from nnbackend.errors import BackendUnavailableError, PrecisionError, unknown_name
 
-__all__ = ["BACKENDS", "BackendStatus", "available_backends", "get_backend"]
+__all__ = ["BACKENDS", "BackendStatus", "available_backends", "get_backend", "host_backend"]
 
 _CLASSES = {
     "numpy": "nnbackend.backends.numpy:NumPyBackend",
@@ -83,6 +83,16 @@ def get_backend(
             return _create(name, device, dtype, precision)
         return Backend(device, dtype, spec, precision)
     raise TypeError(f"backend must be a name, a Backend or an array namespace; got {spec!r}")
+
+
+def host_backend(backend: Backend) -> Backend:
+    """Return NumPy's backend in the dtype of another."""
+    return _numpy(backend.dtype_name)
+
+
+@cache
+def _numpy(dtype: str) -> Backend:
+    return get_backend("numpy", dtype=dtype)
 
 
 def available_backends() -> list[BackendStatus]:

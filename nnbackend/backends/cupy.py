@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import operator
+import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.cuda import installation
+from nnbackend.backends.cuda import cublaslt, installation, kernels
+from nnbackend.backends.cuda.library import CuPyLibrary
+from nnbackend.backends.cuda.player import GraphReplayed
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
+from nnbackend.backends.replay.recording import MapArrays
+from nnbackend.backends.replay.step import replayed_step, step_function
 from nnbackend.core.functional import is_half
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Namespace
+from nnbackend.core.types import Array, Arrays, Namespace, Step
 from nnbackend.errors import BackendUnavailableError
 
 _AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
 _BFLOAT16 = (12, 2)  # the CUDA whose compiler takes CuPy's kernels of it
+_STEP_MODES = ("plain", "graph")
 _copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and stream of the steps
+
+
+def _step_mode() -> str:
+    """Return how training steps run: ``"plain"`` or ``"graph"``."""
+    mode = os.environ.get("NNBACKEND_CUPY_STEP", "plain")
+    if mode not in _STEP_MODES:
+        raise ValueError(f"NNBACKEND_CUPY_STEP must be plain or graph, got {mode!r}")
+    return mode
 
 
 class CuPyBackend(Backend):
@@ -153,6 +169,31 @@ class CuPyBackend(Backend):
 
         return stage
 
+    def scan(
+        self,
+        step: Step,
+        map_carry: MapArrays | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
+    ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
+        """Return the loop over steps; with NNBACKEND_CUPY_STEP=graph each is played as a graph."""
+        if _step_mode() == "plain" or map_carry is None or step_on is None:
+            return super().scan(step)
+        from nnbackend.backends.numpy import NumPyBackend
+
+        reason = cublaslt.available()
+        if reason or self._precision.half == "bfloat16":
+            warnings.warn(
+                f"training steps are not played as graphs: {reason or 'NumPy has no bfloat16'}",
+                stacklevel=2,
+            )
+            return super().scan(step)
+        precision = "float32" if self.tf32 else self.precision
+        host = NumPyBackend(precision=precision)  # a step is recorded there
+        with self.device:
+            library = CuPyLibrary(self._cupy, self.tf32)
+        new = partial(GraphReplayed, library=library, host_function=step_function(step_on(host)))
+        return super().scan(replayed_step(step, map_carry, self.dtype, new))
+
     def to_numpy(self, x: Array) -> Any:
         """Return ``x`` copied to the host."""
         return self._cupy.asnumpy(x)
@@ -174,6 +215,13 @@ class CuPyBackend(Backend):
         if is_half(x.dtype):  # it gives float64 for float16, and does not know bfloat16
             return self.xp.astype(erf(self.xp.astype(x, self.dtype)), x.dtype)
         return erf(x)
+
+    def random_bits(self, key: tuple[int, int], step: Any, count: int, first: Any = 0) -> Array:
+        """Return words of random bits, by a kernel."""
+        if all(isinstance(word, int) for word in (step, first, *key)):
+            with self.device:
+                return kernels.random_bits(self._cupy, key, step, count, first)
+        return super().random_bits(key, step, count, first)
 
     def synchronize(self) -> None:
         """Wait for the device."""

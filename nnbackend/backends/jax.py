@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numpy
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.choose import get_backend
-from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.portable import Sizes, check_count
@@ -100,7 +98,8 @@ class JAXBackend(Backend):
         return self._jax.default_matmul_precision(wanted)  # type: ignore[no-any-return]
 
     @property
-    def _in_host_memory(self) -> bool:
+    def in_host_memory(self) -> bool:
+        """Whether arrays are in the host's memory."""
         return self.device.platform == "cpu"  # type: ignore[no-any-return]
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
@@ -113,22 +112,13 @@ class JAXBackend(Backend):
 
     def _from_host(self, x: numpy.ndarray[Any, Any]) -> Array:
         """Return a NumPy array as one of JAX."""
-        if not self._in_host_memory:
+        if not self.in_host_memory:
             return super()._from_host(x)
         x = numpy.asarray(x)  # without what a subclass adds
         array = self._jax.device_put(x, self.device)
         if array.unsafe_buffer_pointer() == x.ctypes.data:  # shared, and the user may change it yet
             return self._jax.device_put(x.copy(), self.device)
         return array.block_until_ready()
-
-    def examined(self, x: Any) -> Array:
-        """Return numbers from anywhere as the examiner's array."""
-        return self.examiner.asarray(numpy.asarray(x) if self.owns(x) else x)
-
-    @cached_property
-    def examiner(self) -> Backend:
-        """NumPy's backend on the CPU: it sees the same memory."""
-        return get_backend("numpy", dtype=self.dtype_name) if self._in_host_memory else self
 
     def one_hot(self, labels: Array, classes: int) -> Array:
         """Return a row of 0 and a 1 for each label, by one program."""
@@ -151,7 +141,10 @@ class JAXBackend(Backend):
         return view if view is not None and view.dtype.kind in "biuf" else None  # not bfloat16
 
     def scan(
-        self, step: Step, map_carry: Callable[..., Any] | None = None
+        self,
+        step: Step,
+        map_carry: Callable[..., Any] | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         over_batches, repeated = self._scan_batches(step), self._repeat_batch(step)
@@ -265,12 +258,6 @@ class JAXBackend(Backend):
     def fetch(self, numbers: Any) -> Any:
         """Return numbers of a scan on the host."""
         return numpy.asarray(numbers, dtype=numpy.float64)
-
-    def all_finite(self, x: Array) -> bool:
-        """Return whether no number is NaN or infinite."""
-        if self._in_host_memory:  # NumPy looks at the same memory, in a fraction of the time
-            return finite_on_host(numpy.asarray(x))
-        return super().all_finite(x)
 
     def erf(self, x: Array) -> Array:
         """Return the error function, by XLA's own."""

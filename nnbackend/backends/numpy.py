@@ -12,7 +12,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nnbackend.backends.base import Backend, Forward, register_namespace
-from nnbackend.backends.host import finite_on_host
 from nnbackend.backends.portable import Sizes, window_counts
 from nnbackend.backends.replay.forward import ReplayedForward
 from nnbackend.backends.replay.recorded_array import RecordedArray
@@ -57,31 +56,6 @@ register_namespace(np.ndarray, xp)
 register_namespace(RecordedArray, xp)
 
 
-class Gatherer:
-    """Gathers rows of an array, again and again in the same memory.
-
-    New memory for each block would cost as much as the rows: the system clears it, page by page.
-    """
-
-    def __init__(self) -> None:
-        self._memory: np.ndarray[Any, Any] = np.empty(0)
-
-    def __call__(self, x: Array, rows: Array) -> Array:
-        """Return the rows, in an array that is another one each time."""
-        count, memory = len(rows), self._memory
-        if len(memory) < count or (memory.shape[1:], memory.dtype) != (x.shape[1:], x.dtype):
-            memory = self._memory = np.empty((count, *x.shape[1:]), x.dtype)
-        out = memory[:count]
-        if x.flags.c_contiguous:
-            # Told to raise an error, it would not write where the result goes.
-            return np.take(x, rows, axis=0, out=out, mode="clip")
-        out[...] = x[rows]  # `take` would copy all of x first, see `packed`
-        return out
-
-
-_PACKED = 1 << 30  # bytes of an array that lies column by column, up to which it is copied
-
-
 class NumPyBackend(Backend):
     """NumPy, on the CPU."""
 
@@ -119,35 +93,24 @@ class NumPyBackend(Backend):
         return super().asarray(x, dtype)
 
     def scan(
-        self, step: Step, map_carry: MapArrays | None = None
+        self,
+        step: Step,
+        map_carry: MapArrays | None = None,
+        step_on: Callable[[Backend], Step] | None = None,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; one that may be recorded is, after some steps."""
         if map_carry is not None:
             step = replayed_step(step, map_carry, self.dtype)
         return super().scan(step)
 
-    def packed(self, x: Array) -> Array:
-        """Return ``x`` row by row, unless it is very large: rows are gathered several times as fast."""
-        return x if x.nbytes > _PACKED else np.ascontiguousarray(x)
-
-    def gatherer(self) -> Callable[[Array, Array], Array]:
-        """Return what gathers rows in memory that it keeps."""
-        return Gatherer()
-
     def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
         """Return the forward pass; on few rows, again and again, it is played from a recording."""
         return ReplayedForward(forward)
 
-    def joined(self, parts: Iterable[Array], rows: int) -> Array:
-        """Return arrays of successive rows, put where they go as they come."""
-        result: Any = None
-        done = 0
-        for part in parts:
-            if result is None:
-                result = np.empty((rows, *part.shape[1:]), dtype=part.dtype)
-            result[done : done + len(part)] = part
-            done += len(part)
-        return result
+    @property
+    def in_host_memory(self) -> bool:
+        """Whether arrays are in the host's memory: they are."""
+        return True
 
     def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
         """Return numbers as a NumPy array, unless they are on another library's device."""
@@ -198,10 +161,6 @@ class NumPyBackend(Backend):
         places = first[:, None] + np.arange(width)
         _add.at(y, np.reshape(places, (-1,)), np.reshape(values, (-1,)))
         return np.reshape(y, (rows, width))
-
-    def all_finite(self, x: Array) -> bool:
-        """Return whether no number is NaN or infinite."""
-        return finite_on_host(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context without NumPy's warnings: overflow shows in results, and fit says so."""

@@ -66,6 +66,11 @@ class TorchBackend(Backend):
         """Return ``x`` as a NumPy array, which shares memory with a tensor on the CPU."""
         return x.detach().cpu().numpy()
 
+    @property
+    def in_host_memory(self) -> bool:
+        """Whether tensors are in the host's memory."""
+        return self.device.type == "cpu"  # type: ignore[no-any-return]
+
     def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
         """Return numbers as a NumPy array; None from a GPU, and for bfloat16, which NumPy has not."""
         if not self.owns(x):

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.choose import get_backend
+from nnbackend.backends.choose import host_backend
+from nnbackend.backends.host import is_on_device
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Params, State
 from nnbackend.data.prefetch import ReadAhead
@@ -39,11 +40,6 @@ MEMORY_SHARE = 0.5
 """What data may take of the free memory. The rest is for parameters, activations and blocks."""
 _ALWAYS_FITS_BYTES = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
 _BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
-
-
-def host_backend(backend: Backend) -> Backend:
-    """Return NumPy in the dtype of a backend."""
-    return get_backend("numpy", dtype=backend.dtype_name)
 
 
 def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
@@ -76,12 +72,6 @@ def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
         return True
     memory = backend.memory()
     return memory is None or size <= MEMORY_SHARE * memory.free
-
-
-def is_on_device(array: Any) -> bool:
-    """Return whether an array lies in a device's memory rather than the host's."""
-    device = getattr(array, "__dlpack_device__", None)
-    return device is not None and device()[0] != 1  # DLPack's number of the CPU
 
 
 def stage_tree(stage: Callable[..., list[Array | None]], arrays: Arrays) -> Arrays:

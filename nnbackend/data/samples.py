@@ -8,12 +8,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
+import numpy as np
+
 from nnbackend.backends.base import Backend
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Params, State
 from nnbackend.inference.predictor import Predictor
 
-__all__ = ["Gather", "Samples", "row_copier", "row_gatherer"]
+__all__ = ["Gather", "Samples", "row_copier", "row_gatherer", "row_major"]
+
+_MAX_COPIED_BYTES = 1 << 30  # of an array that is not in the order of its rows
 
 Gather: TypeAlias = Callable[[Arrays, Array], Arrays]
 """``gather(x, rows)``: the rows with the given numbers, in that order, of each array in a tree."""
@@ -21,25 +25,51 @@ Gather: TypeAlias = Callable[[Arrays, Array], Arrays]
 
 def row_copier(backend: Backend) -> Gather:
     """Return a function that gathers rows in memory of their own."""
-    return lambda x, rows: map_arrays(lambda array: backend.xp.take(array, rows, axis=0), x)
+    return lambda x, rows: map_arrays(lambda array: backend.take_rows(array, rows), x)
 
 
 def row_gatherer(backend: Backend) -> Gather:
-    """Return a function that gathers rows in memory that it uses again the next time."""
-    gather_each: list[Callable[[Array, Array], Array]] = []
+    """Return a function that gathers rows in memory that it uses again the next time.
+
+    On the host new memory for each block would cost as much as the rows: the system clears it, page by
+    page.
+    """
+    kept: list[Any] = []  # the longest rows of each array so far
 
     def gather(x: Arrays, rows: Array) -> Arrays:
         numbers = itertools.count()
 
         def one(array: Array) -> Array:
             number = next(numbers)  # each array of a tree has memory of its own
-            if number == len(gather_each):
-                gather_each.append(backend.gatherer())
-            return gather_each[number](array, rows)
+            if number == len(kept):
+                kept.append(None)
+            out = kept[number]
+            if out is not None and _has_room(out, array, rows):
+                return backend.take_rows(array, rows, out)
+            taken = backend.take_rows(array, rows)
+            if isinstance(
+                taken, np.ndarray
+            ):  # other libraries have memory of their own to use again
+                kept[number] = taken
+            return taken
 
         return map_arrays(one, x)
 
     return gather
+
+
+def _has_room(out: Any, array: Array, rows: Array) -> bool:
+    """Return whether rows of an array fit into memory that is there."""
+    alike = (out.shape[1:], out.dtype) == (array.shape[1:], array.dtype)
+    return alike and len(out) >= len(rows)
+
+
+def row_major(array: Array, backend: Backend) -> Array:
+    """Return an array that rows are gathered from fast: on the host, one row after the other."""
+    if not (isinstance(array, np.ndarray) and backend.owns(array)):
+        return array
+    # A copy of what is very large would take too much memory.
+    return array if array.nbytes > _MAX_COPIED_BYTES else np.ascontiguousarray(array)
 
 
 @dataclass(frozen=True)
@@ -114,7 +144,7 @@ class Samples:
 
     def packed(self, backend: Backend) -> Samples:
         """Return the samples with inputs that rows are taken from fast: one after the other."""
-        return replace(self, x=map_arrays(backend.packed, self.x))
+        return replace(self, x=map_arrays(lambda array: row_major(array, backend), self.x))
 
     def slice(self, start: int, stop: int) -> Samples:
         """Return a range of rows."""

@@ -13,7 +13,7 @@ from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.input_spec import arrange, is_tree, name_arrays
-from nnbackend.data.validate import bring_named, check_finite, check_range, hand_over
+from nnbackend.data.validate import check_finite, check_range, hand_over, look_at
 from nnbackend.losses import LOSSES, Loss, trait
 
 __all__ = ["takes_classes", "targets"]
@@ -85,15 +85,16 @@ def targets(
         arranged = arrange(y, None, name)
         names = name_arrays(arranged, name)
         return map_arrays(lambda a, n: _numbers(a, backend, n, rows, first), arranged, names)
-    kind, near = _kind_of(loss), backend.examiner
+    kind = _kind_of(loss)
     features = sum(math.prod(array.shape[1:]) for array in arrays_in(x))
     few = output_shape != () and output_shape[-1] <= max(features, _FEW_CLASSES)
-    if kind.classes and few and near.name == "numpy" and len(output_shape) == 1:
+    if kind.classes and few and len(output_shape) == 1:
         labels = _class_numbers(y, backend, (rows, *output_shape))
         if labels is not None:
             return backend.one_hot(labels, output_shape[-1])
     try:
-        given = array = bring_named(backend.examined, y, name)
+        given, near = look_at(y, backend, name)
+        array = given
     except TypeError as error:
         if kind not in (_NUMBERS, _KINDS["counts"]):
             hint = (
@@ -113,7 +114,7 @@ def targets(
         check_range(array, kind.low, kind.high, near, f"{name} {kind.complaint}")
     if kind.signs:
         array = _signs(array, near, name)
-    return hand_over(array, given, y, backend)
+    return hand_over(array, given, y, near, backend)
 
 
 def takes_classes(loss: Loss) -> bool:
@@ -148,10 +149,10 @@ def _check_takes_several(y: Any, loss: Loss, output_shape: Shapes, name: str) ->
 
 def _numbers(y: Any, backend: Backend, name: str, rows: int, first: int) -> Array:
     """Return one of several targets on the backend, in the shape that it has."""
-    array = bring_named(backend.examined, y, name)
+    array, near = look_at(y, backend, name)
     _check_length(array, rows, name)
-    check_finite(array, backend.examiner, name, first)
-    return hand_over(array, array, y, backend)
+    check_finite(array, near, name, first)
+    return hand_over(array, array, y, near, backend)
 
 
 def _check_length(array: Array, rows: int, name: str) -> None:
@@ -166,8 +167,8 @@ def _check_length(array: Array, rows: int, name: str) -> None:
 
 def _class_numbers(y: Any, backend: Backend, shape: Shape) -> Any:
     """Return class numbers that are whole and in range as they are given, one a row, or None."""
-    if backend.name != "numpy" and backend.owns(y):
-        y = backend.to_numpy(y)
+    if backend.owns(y):
+        y = backend.host_view(y)
     if type(y) is not np.ndarray or y.dtype.kind not in "iu" or (*y.shape, shape[-1]) != shape:
         return None
     in_range = y.min() >= 0 and y.max() < shape[-1]

@@ -13,7 +13,7 @@ from nnbackend.backends.host import host_numbers
 from nnbackend.core.shapes import Shapes
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
-from nnbackend.data.host_data import is_on_device
+from nnbackend.data.host_data import host_backend, is_on_device
 from nnbackend.data.input_spec import ArraySpec, InputSpec, arrange, check_same_rows, name_arrays
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "check_row_shapes",
     "hand_over",
     "inputs",
+    "look_at",
     "to_backend",
     "to_host",
     "weights",
@@ -159,8 +160,7 @@ def weights(
     """
     if w is None:
         return None
-    near = backend.examiner
-    array = bring_named(backend.examined, w, "sample_weight")
+    array, near = look_at(w, backend, "sample_weight")
     if tuple(array.shape) != (rows,):
         raise ValueError(
             f"sample_weight must have one number for each of the {rows} rows, "
@@ -170,7 +170,7 @@ def weights(
     check_range(array, 0.0, math.inf, near, "sample_weight must not be negative")
     if whole:
         check_positive_weight(array, near)
-    return hand_over(array, array, w, backend)
+    return hand_over(array, array, w, near, backend)
 
 
 def check_positive_weight(weight: Array | None, backend: Backend, where: str = "") -> None:
@@ -233,9 +233,24 @@ def to_host(values: Any) -> np.ndarray[Any, Any]:
         return np.asarray(values)
 
 
-def hand_over(array: Array, given: Array, x: Any, backend: Backend) -> Array:
-    """Return on the backend what its examiner made of ``x``, which it saw as ``given``."""
-    if backend.examiner is backend:
+def look_at(x: Any, backend: Backend, name: str) -> tuple[Array, Backend]:
+    """Return numbers where they can be looked at soonest, and the backend there.
+
+    That is NumPy's for what is in the host's memory: it begins at once, and nothing waits for a device.
+
+    Raises:
+        TypeError: ``x`` does not hold numbers; the message calls it ``name``.
+    """
+    host = bring_named(backend.host_view, x, name)
+    if host is None:
+        return bring_named(backend.asarray, x, name), backend
+    near = backend if backend.owns(host) else host_backend(backend)
+    return near.asarray(host), near
+
+
+def hand_over(array: Array, given: Array, x: Any, near: Backend, backend: Backend) -> Array:
+    """Return on the backend what was made of ``x``, which was looked at as ``given`` on ``near``."""
+    if near is backend:
         return array
     if array is given and backend.owns(x):  # it is not copied there and back
         return backend.asarray(x)

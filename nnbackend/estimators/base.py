@@ -25,7 +25,7 @@ from nnbackend.core.tree import paths, tree_map
 from nnbackend.core.types import Layer, Params, State
 from nnbackend.data import host_data
 from nnbackend.data.adapter import placement_for
-from nnbackend.data.samples import Samples
+from nnbackend.data.samples import Samples, row_major
 from nnbackend.data.targets import targets
 from nnbackend.estimators import files
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
@@ -257,7 +257,7 @@ class NeuralEstimator(PredictingEstimator):
             return SparseSamples(X.tocsr(), y, weight)
         x = at.asarray(X)
         kind = Samples if at is backend else host_data.HostSamples
-        return kind(self._shaped(at.packed(x) if self.shuffle else x), y, weight)
+        return kind(self._shaped(row_major(x, at) if self.shuffle else x), y, weight)
 
     def _validation_samples(self, loss: Loss, backend: Backend) -> Samples:
         """Return ``validation_data`` on the backend.

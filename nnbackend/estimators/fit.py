@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["AUTO_BATCH_ROWS", "EpochOrder", "fit_in_batches"]
 
 AUTO_BATCH_ROWS = 200
-_CALLER = 6  # frames from a warning to the line that called fit
+_CALLER_LEVEL = 6  # of a warning: the line that called fit
 
 
 def fit_in_batches(
@@ -66,52 +66,67 @@ def fit_in_batches(
     rows, validation = _split(estimator, objective.loss, samples, target, backend)
     if rows is None and scipy.sparse.issparse(samples.x):
         rows = np.arange(len(samples))
-    count = len(samples if rows is None else rows)
+    size = _batch_rows(settings.batch_size, len(samples if rows is None else rows))
+    epochs = 1 if incremental else settings.max_iter
+    loop = _loop(estimator, trainer, samples, rows, size, validation, epochs)
     network = estimator._trained_network
     earlier = vars(estimator).get("history_") if incremental else None
+    try:
+        history = loop.run()
+    finally:
+        estimator._publish(network.params, network.state, backend)
+        if earlier is not None and earlier is not settings.history_:
+            settings.history_ = _joined(earlier, settings.history_)
+    _warn(history, settings.max_iter, incremental)
+
+
+def _loop(
+    estimator: NeuralEstimator,
+    trainer: Trainer,
+    samples: Samples,
+    rows: Any,
+    batch_size: int,
+    validation: Samples | None,
+    epochs: int,
+) -> Loop:
+    """Return the library's loop, with scikit-learn's order of rows and its end of training."""
+    settings: Any = estimator
+    network = estimator._trained_network
+    count = len(samples if rows is None else rows)
 
     def publish() -> None:
         network.params = trainer.result
         if trainer.state:
             network.state = trainer.state
 
-    loop = Loop(
+    stopping = Stopping(estimator, estimator._optimizer.learning_rate, count)
+    return Loop(
         trainer,
         samples,
         rows,
-        batch_size=_batch_rows(settings.batch_size, count),
+        batch_size=batch_size,
         shuffle=False,
         validation=validation,
-        callbacks=[
-            Stopping(estimator, estimator._optimizer.learning_rate, count),
-            *(settings.callbacks or ()),
-        ],
+        callbacks=[stopping, *(settings.callbacks or ())],
         publish=publish,
         network=network,
-        epochs=1 if incremental else settings.max_iter,
+        epochs=epochs,
         order=EpochOrder(rows, count, settings._random_state) if settings.shuffle else None,
         evaluate=lambda held_out: {"score": _score(estimator, trainer, held_out)},
         check_finite=False,  # scikit-learn looks at the end only
     )
-    try:
-        history = loop.run()
-    finally:
-        estimator._publish(network.params, network.state, backend)
-        if earlier is not None:
-            settings.history_ = _joined(earlier, settings.history_)
-    _warn(history, settings.max_iter, incremental)
 
 
 def _warn(history: History, max_iter: int, incremental: bool) -> None:
     """Warn of an end that is no convergence, in scikit-learn's words."""
     if history.stopped is not None and history.stopped.startswith("interrupted"):
-        warnings.warn("Training interrupted by user.", stacklevel=_CALLER)
+        warnings.warn("Training interrupted by user.", stacklevel=_CALLER_LEVEL)
     elif history.stopped is None and len(history) == max_iter and not incremental:
         warnings.warn(
             f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization "
             "hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=_CALLER,
+            stacklevel=_CALLER_LEVEL,
         )
 
 
@@ -190,7 +205,7 @@ def _batch_rows(batch_size: int | str, count: int) -> int:
     if batch_size > count:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=_CALLER,
+            stacklevel=_CALLER_LEVEL,
         )
     return min(int(batch_size), count)
 

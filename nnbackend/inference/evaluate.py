@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnbackend import regularizers
 from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import host_backend
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import map_arrays, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
@@ -81,8 +82,8 @@ def measure(
 class _Figures:
     """Loss, penalty and metrics, computed where it is soonest done.
 
-    They are read back at once, so that is where data are examined: on JAX's CPU NumPy is done before
-    JAX has begun. But the functions of users may expect the arrays of their network's library.
+    They are read back at once: on JAX's CPU NumPy is done before JAX has begun. But the functions of
+    users may expect the arrays of their network's library.
 
     Attributes:
         backend: where they are computed.
@@ -91,8 +92,9 @@ class _Figures:
 
     def __init__(self, objective: Objective, backend: Backend) -> None:
         self._objective, self._home = objective, backend
-        elsewhere = backend.examiner is not backend and _is_built_in(objective)
-        self.backend = backend.examiner if elsewhere else backend
+        # JAX compiles for each shape what NumPy does at once.
+        elsewhere = backend.static_shapes and backend.in_host_memory and _is_built_in(objective)
+        self.backend = host_backend(backend) if elsewhere else backend
         self.xp = self.backend.xp
 
     def seen(self, arrays: Arrays | None) -> Arrays | None:
@@ -133,4 +135,4 @@ def joined_rows(parts: Sequence[Arrays | None], backend: Backend) -> Arrays | No
     """Return the rows of successive blocks together."""
     if len(parts) == 1:
         return parts[0]
-    return map_arrays(lambda *same: backend.xp.concat(list(same)), *parts)
+    return map_arrays(lambda *same: backend.concat_rows(same), *parts)

@@ -102,8 +102,8 @@ class Predictor:
         """Return outputs of successive rows, ``rows`` in all, as one."""
         first = next(outputs)
         if not isinstance(first, tuple | dict):
-            return self.backend.joined(itertools.chain([first], outputs), rows)
-        return map_arrays(lambda *same: self.backend.joined(iter(same), rows), first, *outputs)
+            return self.backend.concat_rows(itertools.chain([first], outputs), rows)
+        return map_arrays(lambda *same: self.backend.concat_rows(iter(same), rows), first, *outputs)
 
 
 def batch_rows(params: Params, x: Arrays, backend: Backend, most: int) -> int:

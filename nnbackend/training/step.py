@@ -164,7 +164,10 @@ def scan_steps(
         storage, state, data = carry
         return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
 
-    return backend.scan(make_step(backend, *description), map_carry)
+    def step_on(backend: Backend) -> Step:
+        return make_step(backend, *description)
+
+    return backend.scan(step_on(backend), map_carry, step_on)
 
 
 @cached_program

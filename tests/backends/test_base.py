@@ -99,8 +99,40 @@ def test_copies_are_arrays_of_their_own(backend):
 
 
 def test_labels_become_rows_of_a_unit_matrix(backend):
-    labels = backend.examined([2.0, 0.0, 1.0, 2.0])
-    rows = backend.one_hot(backend.examiner.xp.astype(labels, backend.examiner.xp.int32), 3)
+    rows = backend.one_hot(np.array([2, 0, 1, 2], dtype=np.int32), 3)
+    again = backend.one_hot(backend.asarray([2, 0, 1, 2], backend.xp.int32), 3)
+    assert_equal(host(backend, rows), host(backend, again))
     assert rows.dtype == backend.dtype
     assert str(rows.device) == str(backend.device)
     assert_equal(host(backend, rows), np.eye(3)[[2, 0, 1, 2]])
+
+
+def test_the_host_sees_what_is_in_its_memory(backend):
+    x = backend.asarray(VALUES.astype(np.float32))
+    view = backend.host_view(x)
+    assert (view is not None) == backend.in_host_memory
+    if view is not None:
+        assert_equal(view, VALUES.astype(np.float32))
+    assert_equal(backend.host_view(VALUES), VALUES)
+    assert_equal(backend.host_view([[1, 2]]), np.array([[1, 2]]))
+    with pytest.raises(TypeError, match="real numbers"):
+        backend.host_view([["a"]])
+
+
+@pytest.mark.parametrize("wrong", [None, np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_found(wrong, backend):
+    x = VALUES.astype(np.float32)
+    if wrong is not None:
+        x[1, 2] = wrong
+    with backend.scope():
+        assert backend.all_finite(backend.asarray(x)) == (wrong is None)
+        assert backend.all_finite(backend.asarray(np.full((2, 2), 3e38)))  # whose squares are not
+
+
+def test_rows_are_concatenated(backend):
+    x = backend.asarray(VALUES)
+    for parts in ([x], [x, x[:1, :]]):
+        total = sum(part.shape[0] for part in parts)
+        expected = np.concatenate([host(backend, part) for part in parts])
+        assert_equal(host(backend, backend.concat_rows(iter(parts))), expected)
+        assert_equal(host(backend, backend.concat_rows(iter(parts), total)), expected)

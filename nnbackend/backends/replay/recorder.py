@@ -74,6 +74,7 @@ class Recorder:
         blocks: all memory that results were given.
         refused: why the recording must not be used, or None.
         is_recording: whether it still writes down what is done.
+        wrote_held: whether an array that exists before and after has been written to.
     """
 
     def __init__(self, free: list[np.ndarray[Any, Any]] | None = None) -> None:
@@ -82,6 +83,8 @@ class Recorder:
         self.blocks: list[np.ndarray[Any, Any]] = []
         self.refused: str | None = None
         self.is_recording = True
+        self.wrote_held = False
+        self._held: set[int] = set()
         self._free = [] if free is None else free
         self._numbers = itertools.count()
         self._starts: dict[int, int] = {}  # the address of each buffer
@@ -97,6 +100,8 @@ class Recorder:
         """
         known = None if hidden else self._known_id(array)
         buffer_id = next(self._numbers) if known is None else known
+        if not hidden:
+            self._held.add(buffer_id)
         if known is None:
             owner = owner_of(array)
             self._starts[buffer_id] = address_of(array if hidden else owner)
@@ -107,11 +112,12 @@ class Recorder:
         """Say that the recording must not be used; the first reason stays."""
         self.refused = self.refused or reason
 
-    def finish(self, results: Iterable[Any]) -> list[Call]:
-        """Stop recording and return the calls, in the form that NumPy is fastest at.
+    def finish(self, results: Iterable[Any], for_numpy: bool = True) -> list[Call]:
+        """Stop recording and return the calls, without those that only copy what could go there at once.
 
         Args:
             results: the arrays that will be looked at when the calls have been made.
+            for_numpy: whether to change them into the form that NumPy is fastest at. Default True.
         """
         kept = set()
         for result in results:
@@ -121,7 +127,7 @@ class Recorder:
                 self.refuse("a result does not depend on the data")
         # Recorded arrays know their recorder: what they are recorded in must not be kept by it.
         calls, self.calls, self.is_recording = self.calls, [], False
-        return [] if self.refused else optimize_calls(calls, kept)
+        return [] if self.refused else optimize_calls(calls, kept, for_numpy)
 
     # What recorded arrays tell it.
 
@@ -247,6 +253,7 @@ class Recorder:
         call.bind()()
 
     def _append(self, call: Call) -> None:
+        self.wrote_held = self.wrote_held or call.buffer_id in self._held
         if self.refused is not None:  # nobody will play it
             return
         if len(self.calls) == MAX_CALLS:

@@ -13,7 +13,15 @@ from nnbackend.backends.replay.recorder import Recorder
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays
 
-__all__ = ["Function", "MapArrays", "Recording", "put_back", "record", "written_arrays"]
+__all__ = [
+    "Function",
+    "MapArrays",
+    "Recording",
+    "put_back",
+    "record",
+    "refused_recording",
+    "written_arrays",
+]
 
 Function: TypeAlias = Callable[[Any, Arrays, tuple[Any, ...]], tuple[Any, Arrays]]
 """``function(held, inputs, numbers) -> (held, results)``.
@@ -60,6 +68,7 @@ def record(
     dtypes: tuple[Any, ...],
     in_place: set[int],
     free: list[Any],
+    for_numpy: bool = True,
 ) -> Recording:
     """Call a function and return what it did; ``held`` is changed in place.
 
@@ -72,6 +81,7 @@ def record(
         dtypes: the dtype of all but the last of them, and of the last.
         in_place: the numbers of the inputs that are read where they are; the others are copied.
         free: memory that may be used; see Recorder.
+        for_numpy: whether NumPy will play it.
     """
     recorder = Recorder(free)
     count = iter(range(1 << 30))
@@ -87,9 +97,15 @@ def record(
     zeros = [np.asarray(n, dtype=d) for n, d in zip(numbers, each, strict=True)]
     watched_numbers = tuple(recorder.watch(zero, hidden=True) for zero in zeros)
     seen = map_held(held, recorder.watch)
-    new, results = function(seen, watched, watched_numbers)
+    try:
+        new, results = function(seen, watched, watched_numbers)
+    except Exception as error:  # what users write may not take these arrays
+        recorder.finish([])
+        if recorder.wrote_held:
+            raise
+        return refused_recording(f"it cannot be recorded: {type(error).__name__}: {error}")
     put_back(seen, new, map_held)
-    calls = recorder.finish(arrays_in(results))
+    calls = recorder.finish(arrays_in(results), for_numpy)
     read = {r.buffer_id for call in calls for r in call.reads}
     return Recording(
         calls,
@@ -101,6 +117,11 @@ def record(
         recorder.blocks,
         recorder.refused,
     )
+
+
+def refused_recording(reason: str) -> Recording:
+    """Return a recording of nothing, for a function that could not be called."""
+    return Recording([], [], [], [], [], None, [], reason)
 
 
 def put_back(held: Any, new: Any, map_held: MapArrays) -> None:

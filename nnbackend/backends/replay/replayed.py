@@ -33,13 +33,24 @@ from nnbackend.backends.replay.recording import (
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays, Batch
 
-__all__ = ["MAX_CACHED_PROGRAMS", "Player", "Programs", "Replayed", "same_object"]
+__all__ = [
+    "MAX_CACHED_PROGRAMS",
+    "NotPlayableError",
+    "Player",
+    "Programs",
+    "Replayed",
+    "same_object",
+]
 
 MAX_CACHED_PROGRAMS = 4
 """Shapes of inputs for which a function is recorded: each recording has memory of its own."""
 
 LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
 COPIED_BYTES = 1 << 13  # of an input that are copied in less time than calls are given a new one
+
+
+class NotPlayableError(Exception):
+    """A recording cannot be played; the message says why."""
 
 
 class Player(Protocol):
@@ -127,59 +138,41 @@ class Replayed:
 
     def _record(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
         """Call the function and record it; if it is the second recording, prepare to play it."""
-        new, result = self.record(held, inputs, numbers)
+        new, results = self.record(held, inputs, numbers)
         if new.refused is not None:
-            return held, self._refuse(new.refused, result)
-        places, misfit = find_places(new, self._in_place(new.inputs))
-        if misfit is not None:  # from the next call on it is copied
-            self._copied.add(misfit)
-            self._first = None
-        elif self._first is None:
+            return held, self._refuse(new.refused, results)
+        if self._first is None:
             self._first = new.signature
         elif self._first != new.signature:
-            return held, self._refuse("it is not the same on other data", result)
+            return held, self._refuse("it is not the same on other data", results)
         else:
+            try:
+                player = self.make_player(new)
+            except NotPlayableError as error:
+                return held, self._refuse(str(error), results)
+            # Without one an input has to be copied from the next call on: it is recorded twice again.
+            self._candidate = None if player is None else (new, player)
             self._first, self._free = None, []
-            self._candidate = new, NumPyPlayer(new, places)
-        return held, result
-
-    def record(
-        self, held: Any, inputs: Arrays, numbers: tuple[float, ...]
-    ) -> tuple[Recording, Arrays]:
-        """Return a recording of a call, and its results."""
-        arrays = [*arrays_in(inputs)]
-        in_place = self._in_place(arrays)
-        new = record(
-            self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, self._free
-        )
-        return new, map_arrays(_taken, new.results)
-
-    def _in_place(self, arrays: list[Array]) -> set[int]:
-        """Return the numbers of the inputs that are read where they are."""
-        return {
-            i
-            for i, array in enumerate(arrays)
-            if array.nbytes > self._copied_bytes and i not in self._copied
-        }
+        return held, results
 
     def _try(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
         """Call the function; before, compare it with the recording on other data, and undo both."""
         assert self._candidate is not None
         (recording, player), self._candidate = self._candidate, None
-        written = written_arrays(recording.calls, held, self.map_held)
+        written = self.written(recording, held)
         before = [array.copy() for array in written]
         reason = None
         try:
             others = tuple(map(_changed_number, numbers))
             for factor in (1.0, 10.0, -10.0):  # a threshold is likely to be between the last two
-                other = map_arrays(partial(_changed, factor=factor), inputs)
+                other = map_arrays(partial(self.change, factor=factor), inputs)
                 played = player.play([*arrays_in(other)], others)
                 after = [array.copy() for array in written]
                 _copy_all(before, written)
                 expected = self._call(held, other, others)[1]
                 pairs = [*zip(written, after, strict=True)]
                 pairs += zip(arrays_in(expected), arrays_in(played), strict=True)
-                if not all(_is_equal(a, b) for a, b in pairs):
+                if not all(self.agree(a, b) for a, b in pairs):
                     reason = "its recording does something else on other data"
                 _copy_all(before, written)
         except Exception as error:  # the changed data may not suit a function that users wrote
@@ -190,6 +183,54 @@ class Replayed:
             return held, self._refuse(reason, results)
         self.player = player
         return held, results
+
+    # What another device does in its own way.
+
+    def record(
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...]
+    ) -> tuple[Recording, Arrays]:
+        """Return a recording of a call, and its results."""
+        arrays = [*arrays_in(inputs)]
+        in_place = self._in_place(arrays)
+        new = record(
+            self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, self._free
+        )
+        if new.results is None:  # it was not called
+            return new, self._call(held, inputs, numbers)[1]
+        return new, map_arrays(_taken, new.results)
+
+    def make_player(self, recording: Recording) -> Player | None:
+        """Return what plays a recording; None if an input must not be read where it is."""
+        places, misfit = find_places(recording, self._in_place(recording.inputs))
+        if misfit is not None:
+            self._copied.add(misfit)
+            return None
+        return NumPyPlayer(recording, places)
+
+    def written(self, recording: Recording, held: Any) -> list[Array]:
+        """Return the memory of what is held that a recording writes to."""
+        return written_arrays(recording.calls, held, self.map_held)
+
+    def change(self, array: Array, factor: float) -> Array:
+        """Return other numbers of the same kind: of indices, none that is out of range."""
+        if array.dtype.kind == "b":
+            return ~array
+        if array.dtype.kind in "iu":
+            return np.where(array > 0, array - 1, array)
+        more = np.linspace(0.25, 1.25, array.size, dtype=array.dtype).reshape(array.shape)
+        return factor * (array + more)
+
+    def agree(self, a: Any, b: Any) -> bool:
+        """Return whether what was played is what the function computed."""
+        return np.array_equal(a, b, equal_nan=True)
+
+    def _in_place(self, arrays: list[Array]) -> set[int]:
+        """Return the numbers of the inputs that are read where they are."""
+        return {
+            i
+            for i, array in enumerate(arrays)
+            if array.nbytes > self._copied_bytes and i not in self._copied
+        }
 
     def _refuse(self, reason: str, results: Arrays) -> Arrays:
         self.refused, self._free, self._first = reason, [], None
@@ -267,16 +308,6 @@ def _kind_of_tree(inputs: Arrays) -> Any:
     return None if inputs is None else (inputs.shape, inputs.dtype)
 
 
-def _changed(array: Array, factor: float) -> Array:
-    """Return other numbers of the same kind: of indices, none that is out of range."""
-    if array.dtype.kind == "b":
-        return ~array
-    if array.dtype.kind in "iu":
-        return np.where(array > 0, array - 1, array)
-    more = np.linspace(0.25, 1.25, array.size, dtype=array.dtype).reshape(array.shape)
-    return factor * (array + more)
-
-
 def _changed_number(number: float) -> float:
     return number + 12345 if isinstance(number, int | np.integer) else 0.75 * number
 
@@ -284,10 +315,6 @@ def _changed_number(number: float) -> float:
 def _copy_all(sources: list[Array], targets: list[Array]) -> None:
     for source, target in zip(sources, targets, strict=True):
         target[...] = source
-
-
-def _is_equal(a: Any, b: Any) -> bool:
-    return np.array_equal(a, b, equal_nan=True)
 
 
 def _taken(result: Array) -> Any:

@@ -29,15 +29,16 @@ _FEW_ROWS = 16  # that are not worth it
 _maximum: Any = np.maximum.reduce
 
 
-def optimize_calls(calls: list[Call], kept: set[int | None]) -> list[Call]:
+def optimize_calls(calls: list[Call], kept: set[int | None], for_numpy: bool) -> list[Call]:
     """Change calls for the better; return those that are left.
 
     Args:
         calls: in their order; they are changed.
         kept: the ids of buffers that will be looked at when all calls have been made.
+        for_numpy: whether to use forms that NumPy alone is faster at.
     """
     calls = _without_copies(calls, kept)
-    for call in calls:
+    for call in calls if for_numpy else ():
         if call.function in (np.maximum, np.minimum):
             _spread(call)
         elif call.function == _maximum and _is_of_short_rows(call):

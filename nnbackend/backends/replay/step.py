@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.replay.recording import MapArrays, put_back
+from nnbackend.backends.replay.recording import Function, MapArrays, put_back
 from nnbackend.backends.replay.replayed import Programs, Replayed
 from nnbackend.core.types import Arrays, Batch, Step, StepResult
 
-__all__ = ["WARMUP_STEPS", "replayed_step"]
+__all__ = ["WARMUP_STEPS", "replayed_step", "step_function"]
 
 WARMUP_STEPS = 32
 """Steps of small batches before the first recording."""
@@ -28,9 +28,7 @@ def replayed_step(
         dtype: the dtype of the scalars.
         new: makes what records and plays a step.
     """
-
-    def function(carry: Any, batch: Arrays, numbers: tuple[Any, ...]) -> tuple[Any, Arrays]:
-        return step(carry, batch, numbers[:-1], numbers[-1])
+    function = step_function(step)
 
     def new_program() -> Replayed:
         return new(function, map_carry, (dtype, np.int32), WARMUP_STEPS)
@@ -50,3 +48,12 @@ def replayed_step(
         return carry, result
 
     return replayed
+
+
+def step_function(step: Step) -> Function:
+    """Return a training step as a function of what is held, inputs and numbers."""
+
+    def function(carry: Any, batch: Arrays, numbers: tuple[Any, ...]) -> tuple[Any, Arrays]:
+        return step(carry, batch, numbers[:-1], numbers[-1])
+
+    return function

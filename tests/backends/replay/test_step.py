@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, WRAPPERS, each, rows
-from tools import Plain, host
+from tools import EPOCHS, Plain, fitted
 
 import nnbackend as nnb
-from nnbackend.backends.numpy import Gatherer, NumPyBackend
+from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.backends.replay import replayed as replay
 from nnbackend.backends.replay import step as steps
-
-EPOCHS, BATCH, ROWS = 30, 6, 28  # four batches of 6 rows an epoch and one of 4
 
 
 @pytest.fixture
@@ -32,23 +30,6 @@ def recordings(monkeypatch) -> list[replay.Replayed]:
     monkeypatch.setattr(steps.replayed_step, "__defaults__", (new,))
     monkeypatch.setattr(steps, "WARMUP_STEPS", 8)
     return made
-
-
-def fitted(backend, layers, loss="mse", optimizer=None, shape=(4,), target=None, weighted=False,
-           dtype="float32", **settings):  # fmt: skip
-    """Return parameters, history and predictions of a network that was trained."""
-    net = nnb.Network(layers, backend=backend(None, dtype), seed=3, input_shape=shape)
-    rng = np.random.default_rng(0)
-    x, y = rows((ROWS, *shape), seed=1), rng.normal(size=(ROWS, *net.output_shape))
-    if target is not None:
-        y = target(rng, (ROWS, *net.output_shape))
-    weight = rng.uniform(0.5, 2.0, ROWS) if weighted else None
-    history = net.fit(
-        x, y, loss=loss, optimizer=optimizer or nnb.Adam(1e-2), epochs=EPOCHS, verbose=0,
-        sample_weight=weight, **{"batch_size": BATCH, **settings},
-    )  # fmt: skip
-    outputs = [host(net.backend, net.predict(x[i : i + 2])) for i in (0, 0, 0, 2, 4)]
-    return host(net.backend, net.state_dict()), history.to_dict(), outputs
 
 
 def assert_identical(layers, **task):
@@ -220,7 +201,7 @@ def test_data_in_either_order_give_the_same_bits(order, recordings):
 @pytest.mark.parametrize("largest", [None, 0], ids=["packed", "as it is"])
 def test_rows_are_gathered_alike_however_they_lie(order, largest, monkeypatch):
     if largest is not None:
-        monkeypatch.setattr("nnbackend.backends.numpy._PACKED", largest)
+        monkeypatch.setattr("nnbackend.data.samples._MAX_COPIED_BYTES", largest)
     wide, y = rows((60, 41)).astype("f4"), rows((60, 2))
     x = np.asfortranarray(wide[:, 1:]) if order == "columns" else wide[:, 1:]
     assert not x.flags.c_contiguous
@@ -231,21 +212,6 @@ def test_rows_are_gathered_alike_however_they_lie(order, largest, monkeypatch):
         states.append(net.state_dict())
     for name in states[0]:
         np.testing.assert_array_equal(states[0][name], states[1][name])
-
-
-def test_a_gatherer():
-    gather, x = Gatherer(), rows((10, 3))
-    numbers = [np.asarray(n, dtype=np.int32) for n in ([3, 1, 9, 3], [0, 2], [5], [1] * 6)]
-    found = []
-    for n in numbers:
-        found.append(gather(x, n))
-        np.testing.assert_array_equal(found[-1], x[n])
-        assert not np.may_share_memory(found[-1], x)
-    # A step knows by the array whether it has seen a batch, so that it must be another one each time.
-    assert len(set(map(id, found))) == len(found)
-    assert np.may_share_memory(found[0], found[1])
-    for other in (x.astype("f4"), x[:, :2], x[:, 0], np.asfortranarray(x)):
-        np.testing.assert_array_equal(gather(other, numbers[0]), other[numbers[0]])
 
 
 @nnb.register_layer(pure=False)
@@ -396,8 +362,14 @@ def takes_a_mean_out(layer, x, ctx):
     return x - float(np.asarray(x).mean() > 0.1), 1.0
 
 
-DEEDS = [draws, counts, branches, waits_for_a_step, remembers, crops, changes_in_place, takes_out,
-         takes_a_mean_out]  # fmt: skip
+def takes_plain_arrays_only(layer, x, ctx):
+    if type(x) is not np.ndarray:  # as compiled code of users may do
+        raise TypeError("cannot determine the type of an argument")
+    return x * 0.5, 0.5
+
+
+DEEDS = [takes_plain_arrays_only, draws, counts, branches, waits_for_a_step, remembers, crops,
+         changes_in_place, takes_out, takes_a_mean_out]  # fmt: skip
 
 
 @pytest.mark.parametrize("deed", DEEDS)

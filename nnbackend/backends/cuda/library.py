@@ -1,0 +1,87 @@
+"""CuPy, as far as recorded steps need it: memory by address, functions, products, a graph.
+
+Tests put NumPy in its place. Nothing here has run on a card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backends.cuda.cublaslt import Product, new_workspace
+from nnbackend.backends.cuda.graph import Captured
+from nnbackend.core.types import Array
+
+__all__ = ["CuPyLibrary"]
+
+
+class CuPyLibrary:
+    """CuPy on the current device.
+
+    Args:
+        cupy: the module.
+        tf32: whether products of float32 are computed in tf32.
+
+    Attributes:
+        functions: where functions are found by the names that they have in NumPy.
+    """
+
+    def __init__(self, cupy: Any, tf32: bool) -> None:
+        self.functions = self._cupy = cupy
+        self._tf32 = tf32
+        self._workspace: Any = None
+        # What functions take on the way has memory of its own, which nobody else is given: a graph
+        # goes on using it.
+        self._pool = cupy.cuda.MemoryPool()
+
+    def address(self, array: Array) -> int:
+        """Return where an array's first element is on the device."""
+        return int(array.data.ptr)
+
+    def view(
+        self, base: Array, offset: int, shape: tuple[int, ...], strides: Any, dtype: Any
+    ) -> Array:
+        """Return an array in the memory of another one, ``offset`` bytes after its first element."""
+        return self._cupy.ndarray(shape, dtype, base.data + offset, strides)
+
+    def empty(self, size: int) -> Array:
+        """Return memory of that many bytes."""
+        return self._cupy.empty(size, np.uint8)
+
+    def to_host(self, array: Array) -> Any:
+        """Return a copy as a NumPy array."""
+        return self._cupy.asnumpy(array)
+
+    def from_host(self, array: Any) -> Array:
+        """Return a copy on the device."""
+        return self._cupy.asarray(array)
+
+    def product(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
+        """Return a function that computes ``out = a @ b``, which a graph can hold."""
+        if self._workspace is None:
+            self._workspace = new_workspace(self._cupy)
+        compute = "tf32" if self._tf32 and a.dtype == np.float32 else None
+        product = Product(self._cupy, a, b, out, compute=compute, workspace=self._workspace)
+        return product.launch
+
+    def row_products(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
+        """Return a function that computes ``out = sum(a * b)`` along the last axis."""
+        products = self._cupy.empty(np.broadcast_shapes(a.shape, b.shape), out.dtype)
+
+        def launch() -> None:
+            self._cupy.multiply(a, b, out=products)
+            self._cupy.sum(products, axis=-1, out=out)
+
+        return launch
+
+    def own_memory(self) -> AbstractContextManager[Any]:
+        """Return the context in which functions take memory that nobody else is given."""
+        context: AbstractContextManager[Any] = self._cupy.cuda.using_allocator(self._pool.malloc)
+        return context
+
+    def graph(self, launch_all: Callable[[Any], None]) -> Any:
+        """Return what runs launches as one graph."""
+        return Captured(self._cupy, launch_all)

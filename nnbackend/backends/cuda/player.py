@@ -1,0 +1,355 @@
+"""Play recorded calls on a GPU: CuPy's functions of the same names, in planned memory, as one graph.
+
+A step is recorded on the host, by NumPy, with copies of its arrays (:class:`GraphReplayed`). The list of
+calls is then put on the device: every piece of memory of the recording gets one there (what is held
+has one), every view the same place in it, and every call the function of the same name with ``out=``
+that place, or a copy into it. Products are cuBLASLt's: CuPy's own cannot be captured. Launches are
+captured as a CUDA graph. A call that has no counterpart raises :class:`NotPlayableError`, and the step
+runs as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backends.replay.calls import (
+    Call,
+    address_of,
+    assign,
+    call_and_copy,
+    owner_of,
+    take_item,
+)
+from nnbackend.backends.replay.recording import (
+    Function,
+    MapArrays,
+    Recording,
+    arrays_of,
+    record,
+    refused_recording,
+)
+from nnbackend.backends.replay.replayed import NotPlayableError, Player, Replayed
+from nnbackend.core.functional import is_half
+from nnbackend.core.tree import map_arrays
+from nnbackend.core.types import Array, Arrays
+
+__all__ = ["GraphPlayer", "GraphReplayed"]
+
+_REDUCTIONS = {
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
+}
+_WITH_DTYPE = ("sum", "prod")
+
+
+class Placement:
+    """Which memory of the device stands for which of the host.
+
+    Args:
+        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
+    """
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._starts: list[int] = []  # addresses on the host, in order
+        self._pieces: list[
+            tuple[int, Any, Any]
+        ] = []  # size, array on the device, what is kept alive
+
+    def add(self, start: int, size: int, base: Array, keep: Any) -> None:
+        """Let memory of the host stand for that from the first element of ``base`` on."""
+        at = bisect_right(self._starts, start)
+        self._starts.insert(at, start)
+        self._pieces.insert(at, (size, base, keep))
+
+    def add_copy(self, array: Any) -> None:
+        """Let new memory stand for that of an array, with its numbers in it."""
+        raw = np.frombuffer(ctypes.string_at(address_of(array), array.nbytes), np.uint8)
+        self.add(address_of(array), max(array.nbytes, 1), self._library.from_host(raw), array)
+
+    def view(self, array: Any) -> Array:
+        """Return the device's array for one of the host."""
+        start = address_of(array)
+        i = bisect_right(self._starts, start) - 1
+        if i < 0 or start >= self._starts[i] + self._pieces[i][0]:
+            # A constant: of an array that views another one its own numbers are enough.
+            return self._library.from_host(np.array(array))
+        base = self._pieces[i][1]
+        return self._library.view(
+            base, start - self._starts[i], array.shape, array.strides, array.dtype
+        )
+
+
+class Mirror:
+    """Copies on the host of what is held on the device, with the same memory shared.
+
+    Args:
+        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
+        held: what is held.
+        map_held: walks it.
+
+    Attributes:
+        held: the copy.
+        pieces: for each piece of memory the host's bytes and the device's first array in it.
+    """
+
+    def __init__(self, library: Any, held: Any, map_held: MapArrays) -> None:
+        spans = sorted(
+            ((*_span(library, array), array) for array in arrays_of(held, map_held)),
+            key=lambda span: span[:2],
+        )
+        self.pieces: list[tuple[Any, Array]] = []
+        starts: list[int] = []
+        stop = -1
+        groups: list[list[Any]] = []
+        for start, end, array in spans:
+            if start >= stop:
+                starts.append(start)
+                groups.append([start, end, array])
+            groups[-1][1] = stop = max(stop, end)
+        for start, end, array in groups:
+            self.pieces.append((np.zeros(end - start, np.uint8), array))
+
+        def host_array(array: Array) -> Any:
+            start = library.address(array)
+            i = bisect_right(starts, start) - 1
+            raw = self.pieces[i][0]
+            twin: Any = np.ndarray(
+                array.shape, array.dtype, raw, start - starts[i], tuple(array.strides)
+            )
+            twin[...] = library.to_host(array)
+            return twin
+
+        self.held = map_held(held, host_array)
+
+
+class GraphPlayer:
+    """Plays a recording on the device.
+
+    Args:
+        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
+        recording: what was recorded on the host.
+        mirror: the copy of what was held that it was recorded with.
+
+    Raises:
+        NotPlayableError: the device has no counterpart of a call.
+    """
+
+    def __init__(self, library: Any, recording: Recording, mirror: Mirror) -> None:
+        self._library = library
+        place = self._place = Placement(library)
+        for raw, base in mirror.pieces:
+            place.add(address_of(raw), raw.nbytes, base, raw)
+        for block in recording.blocks:
+            place.add(address_of(block), block.nbytes, library.empty(block.nbytes), block)
+        for array in (*recording.inputs, *(number for _, number in recording.numbers)):
+            place.add_copy(array)
+        own = {id(owner_of(raw)) for raw, _ in mirror.pieces}
+        own |= {id(owner_of(block)) for block in recording.blocks}
+        for call in recording.calls:  # arrays that were made on the way, and are written to
+            owner = owner_of(call.target)
+            if id(owner) not in own:
+                own.add(id(owner))
+                place.add_copy(owner)
+        self._inputs = [place.view(array) for array in recording.inputs]
+        self._numbers = [(i, place.view(number)) for i, number in recording.numbers]
+        count = 1 + max((i for i, _ in recording.numbers), default=-1)
+        self._last_numbers: tuple[Any, ...] = (None,) * count
+        self._results = map_arrays(place.view, recording.results)
+        self._launches = [self._launch(call) for call in recording.calls]
+        self._recording = recording  # its memory on the host is an address book, and must not go
+        self.graph = library.graph(self._launch_all)
+
+    def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
+        """Return the results for inputs and numbers, as copies."""
+        for own, array in zip(self._inputs, inputs, strict=True):
+            own[...] = array
+        for i, own in self._numbers:
+            if numbers[i] != self._last_numbers[i]:
+                own.fill(numbers[i])
+        self._last_numbers = numbers
+        self.graph.replay()
+        return map_arrays(lambda array: array.copy(), self._results)
+
+    def _launch_all(self, stream: Any) -> None:
+        with self._library.own_memory():
+            for launch in self._launches:
+                launch()
+
+    def _launch(self, call: Call) -> Callable[[], Any]:
+        """Return what makes a call on the device."""
+        function, args = call.function, [self._on_device(arg) for arg in call.args]
+        if function is assign:
+            return partial(_copy, args[0], args[2])
+        if function is call_and_copy:
+            target, inner, *rest = args
+            counterpart = take_item if inner is take_item else self._find(inner)
+            return partial(call_and_copy, target, counterpart, *rest)
+        if function is np.matmul:
+            return self._product(*args)
+        if function is getattr(np, "vecdot", None):
+            return self._library.row_products(*args)  # type: ignore[no-any-return]
+        if isinstance(function, np.ufunc):
+            return partial(self._find(function), *args[:-1], out=args[-1])
+        ufunc = getattr(function, "__self__", None)
+        if isinstance(ufunc, np.ufunc) and function.__name__ == "reduce":
+            return self._reduction(ufunc, *args)
+        return partial(self._find(function), *args)
+
+    def _reduction(
+        self, ufunc: np.ufunc, x: Array, axis: Any, dtype: Any, out: Array, keepdims: bool
+    ) -> Callable[[], Any]:
+        name = _REDUCTIONS.get(ufunc.__name__)
+        if name is None:
+            raise NotPlayableError(f"{ufunc.__name__}.reduce")
+        more = {"dtype": dtype} if name in _WITH_DTYPE else {}
+        function = getattr(self._library.functions, name)
+        return partial(function, x, axis=axis, out=out, keepdims=keepdims, **more)
+
+    def _product(self, a: Array, b: Array, out: Array) -> Callable[[], Any]:
+        """Return a product of matrices; leading axes of the first factor are rows."""
+        if a.ndim > 2 and b.ndim == 2 and a.flags.c_contiguous and out.flags.c_contiguous:
+            a, out = a.reshape((-1, a.shape[-1])), out.reshape((-1, out.shape[-1]))
+        if not a.ndim == b.ndim == out.ndim == 2:
+            raise NotPlayableError(f"a product of shapes {a.shape} and {b.shape}")
+        launch: Callable[[], Any] = self._library.product(a, b, out)
+        return launch
+
+    def _find(self, function: Any) -> Callable[..., Any]:
+        """Return the function of the same name, or the method of the universal function."""
+        owner = getattr(function, "__self__", None)
+        name = getattr(function, "__name__", str(function))
+        if isinstance(owner, np.ufunc):
+            ufunc = getattr(self._library.functions, owner.__name__, None)
+            found, name = getattr(ufunc, name, None), f"{owner.__name__}.{name}"
+        else:
+            found = getattr(self._library.functions, name, None)
+        if found is None:
+            raise NotPlayableError(f"there is no {name}")
+        return found  # type: ignore[no-any-return]
+
+    def _on_device(self, x: Any) -> Any:
+        """Return an argument with the device's arrays in it."""
+        if isinstance(x, np.ndarray):
+            return self._place.view(x)
+        if type(x) in (list, tuple):
+            return type(x)(self._on_device(item) for item in x)
+        if type(x) is dict:
+            return {name: self._on_device(value) for name, value in x.items()}
+        return x
+
+
+class GraphReplayed(Replayed):
+    """A function on the device that is recorded on the host and played as a graph.
+
+    Args:
+        function: the function on arrays of the device.
+        map_held: walks what is held.
+        dtypes: the dtype of all numbers but the last, and of the last, NumPy's.
+        warmup_calls: how many calls come before the first recording.
+        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
+        host_function: the same function on NumPy's arrays.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        map_held: MapArrays,
+        dtypes: tuple[Any, ...],
+        warmup_calls: int,
+        *,
+        library: Any,
+        host_function: Function,
+    ) -> None:
+        super().__init__(function, map_held, dtypes, warmup_calls)
+        self._library, self._host_function = library, host_function
+        self._mirror: Mirror | None = None
+
+    def record(
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...]
+    ) -> tuple[Recording, Arrays]:
+        """Record the function on copies on the host; call it on the device."""
+        try:
+            self._mirror = Mirror(self._library, held, self.map_held)
+            host_inputs = map_arrays(self._library.to_host, inputs)
+            new = record(
+                self._host_function,
+                self._mirror.held,
+                self.map_held,
+                host_inputs,
+                numbers,
+                self.dtypes,
+                set(),
+                [],
+                for_numpy=False,
+            )
+        except Exception as error:  # what users write may need arrays of the device
+            new = refused_recording(f"it cannot be recorded: {type(error).__name__}: {error}")
+        return new, self._call(held, inputs, numbers)[1]
+
+    def make_player(self, recording: Recording) -> Player | None:
+        """Return what plays the recording as a graph."""
+        assert self._mirror is not None
+        mirror, self._mirror = self._mirror, None
+        try:
+            return GraphPlayer(self._library, recording, mirror)
+        except NotPlayableError:
+            raise
+        except Exception as error:  # of CuPy's or cuBLASLt's
+            raise NotPlayableError(f"{type(error).__name__}: {error}") from error
+
+    def _try(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
+        result = super()._try(held, inputs, numbers)
+        if isinstance(self.player, GraphPlayer) and self.player.graph.refused:
+            self._warn(f"its launches are not captured as a graph: {self.player.graph.refused}")
+        return result
+
+    def _refuse(self, reason: str, results: Arrays) -> Arrays:
+        self._warn(f"it runs operation by operation: {reason}")
+        return super()._refuse(reason, results)
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"the training step is not played as asked: {what}", stacklevel=2)
+
+    def written(self, recording: Recording, held: Any) -> list[Array]:
+        """Return all arrays that are held."""
+        return arrays_of(held, self.map_held)
+
+    def change(self, array: Array, factor: float) -> Array:
+        """Return other numbers of the same kind."""
+        host = self._library.to_host(array)
+        return self._library.from_host(super().change(host, factor))
+
+    def agree(self, a: Any, b: Any) -> bool:
+        """Return whether arrays agree to rounding: functions of the device add in another order."""
+        a, b = (np.asarray(self._library.to_host(x)) for x in (a, b))
+        if a.dtype.kind != "f":
+            return bool(np.array_equal(a, b))
+        precision = float(np.finfo(np.float32 if is_half(a.dtype) else a.dtype).eps)
+        tolerance = precision**0.5 if not is_half(a.dtype) else 0.05
+        size = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
+        return bool(np.allclose(a, b, rtol=0.0, atol=tolerance * max(size, 1e-30), equal_nan=True))
+
+
+def _copy(target: Array, source: Array) -> None:
+    target[...] = source
+
+
+def _span(library: Any, array: Array) -> tuple[int, int]:
+    """Return the first byte of an array on the device, and the one after its last."""
+    start = library.address(array)
+    if any(stride < 0 for stride in array.strides):
+        raise NotPlayableError("an array that is held runs backwards")
+    reach = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
+    return start, start + max(reach, 0) + array.itemsize
