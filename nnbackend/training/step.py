@@ -59,9 +59,8 @@ def make_step(
 ) -> Step:
     """Return the training step on a backend; its parts are those of :class:`Objective`.
 
-    Args beyond :func:`scan_steps`: ``with_output`` says whether the step returns the network's output,
-    ``mean_by_rows`` whether a batch counts by its rows in a mean loss even if they have weights. The
-    strength of ``row_penalty`` is in the carry.
+    ``with_output`` says whether the step returns the network's output, ``mean_by_rows`` whether a batch
+    counts by its rows in a mean loss even if they have weights. See also :func:`scan_steps`.
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
     network: Any = with_precision(layers, backend)
