@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from cases import rows
-from tools import Lookup, Merge, assert_close, assert_equal, host
+from tools import Lookup, Merge, Plain, assert_close, assert_equal, host
 
 import nnbackend as nnb
 from nnbackend import data
+from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.core.shapes import check_shapes
 from nnbackend.data.input_spec import InputSpec, arrange, is_tree
 from nnbackend.data.samples import Samples
@@ -429,3 +430,16 @@ def test_samples_know_rows_of_trees():
     assert len(samples) == 40
     assert_equal(samples.slice(3, 5).x[1], B[3:5])
     assert_equal(samples.take([7, 1], nnb.get_backend("numpy")).x[0], A[[7, 1]])
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64", "float16"])
+def test_recorded_steps_on_trees_and_indices_give_the_same_bits(precision):
+    for make, x in ((pair, PAIR), (pair, TABLE), (lookup, INDICES)):
+        nets = [make(backend(None, precision=precision)) for backend in (NumPyBackend, Plain)]
+        for net in nets:
+            net.fit(x, Y, epochs=20, batch_size=16, metrics=["mae"])
+        assert_equal(*(dict(enumerate(weights(net))) for net in nets))
+        for rows_of in (3, 40, 3):
+            part = cut(x, 0, rows_of)
+            for _ in range(6):
+                assert_equal(*(net.predict(part) for net in nets))
