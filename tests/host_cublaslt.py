@@ -319,16 +319,6 @@ class Graph:
             stream.queue(one)
 
 
-class Event:
-    """A point in a stream's time."""
-
-    def record(self, stream: Stream) -> None:
-        self.time = stream.time
-
-    def synchronize(self) -> None:
-        pass
-
-
 class HostCuda:
     """``cupy.cuda``, as far as it is in use.
 
@@ -344,7 +334,6 @@ class HostCuda:
             streamCaptureModeRelaxed=2,
             CUDARuntimeError=type("CUDARuntimeError", (RuntimeError,), {}),
         )
-        self.Event = Event
         self._allocator: list[Any] = [None]
 
     def Stream(self, non_blocking: bool = False) -> Stream:  # CuPy's name
@@ -355,10 +344,6 @@ class HostCuda:
 
     def get_current_stream(self) -> Stream:
         return self.current[-1]
-
-    @staticmethod
-    def get_elapsed_time(start: Event, stop: Event) -> float:
-        return stop.time - start.time
 
     @contextlib.contextmanager
     def using_allocator(self, allocator: Any):

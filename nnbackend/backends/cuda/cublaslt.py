@@ -38,8 +38,6 @@ WORKSPACE_BYTES = 32 << 20
 
 _SPARE = 256  # bytes beyond what is asked for: with an epilogue, cuBLASLt has touched a few more
 _CANDIDATES = 8  # algorithms that the heuristic is asked for
-_REPEATS = 20  # launches of each that are timed
-_GAIN = 0.95  # part of the first one's time that another must stay below to be taken
 _OLDEST = 12_00_00  # cuBLASLt 12.0
 
 
@@ -270,23 +268,6 @@ class Product:
             stream = self._cupy.cuda.get_current_stream().ptr
         self._lt.matmul(*self._arguments, stream)
 
-    def tune(self, stream: Any) -> None:
-        """Time the algorithms that the heuristic named, on these arrays, and keep the fastest.
-
-        The heuristic's first stays unless another takes less than 95 % of its time. ``out`` is as it
-        was before. The choice depends on a measurement: two runs may choose differently, and then agree
-        to rounding only.
-
-        Args:
-            stream: a ``cupy.cuda.Stream``; it is waited for.
-        """
-        with stream:
-            before = self._out.copy()
-            times = [self._time(i, stream) for i in range(len(self._algorithms))]
-            self._out[...] = before
-        best = min(range(len(times)), key=times.__getitem__)
-        self._choose(best if times[best] < _GAIN * times[0] else 0)
-
     def close(self) -> None:
         """Give back the descriptors and let go of the arrays. It cannot be launched any more."""
         self._close()
@@ -346,22 +327,6 @@ class Product:
             _address(self._workspace),
             int(self._workspace.nbytes),
         )
-
-    def _time(self, index: int, stream: Any) -> float:
-        """Return how long launches with one algorithm take, in milliseconds."""
-        self._choose(index)
-        cuda = self._cupy.cuda
-        start, stop = cuda.Event(), cuda.Event()
-        try:
-            self.launch(stream.ptr)  # loads the kernel
-            start.record(stream)
-            for _ in range(_REPEATS):
-                self.launch(stream.ptr)
-        except self._lt.cuBLASLtError:
-            return float("inf")  # named by the heuristic, but cannot be launched
-        stop.record(stream)
-        stop.synchronize()
-        return float(cuda.get_elapsed_time(start, stop))
 
 
 def _arithmetic(

@@ -281,33 +281,6 @@ def test_it_is_launched_on_the_stream_given_or_the_current_one(lt, cupy):
     assert (stream.time, cupy.cuda.get_current_stream().time) == (2.0, 1.0)
 
 
-@pytest.mark.parametrize("accumulate", [False, True])
-@pytest.mark.parametrize(
-    ("costs", "kept"),
-    [
-        ([3.0, 1.0, 2.0], 1),
-        ([1.0, 0.99, 2.0], 0),  # not worth a change
-        ([1.0, None, 0.5], 2),
-        ([None, 2.0], 1),
-        ([1.0], 0),
-        ([None], 0),
-    ],
-)
-def test_tuning_keeps_the_fastest_and_what_was_there(lt, cupy, costs, kept, accumulate):
-    lt.algorithms = costs
-    a, b, out = (cupy.asarray(numbers((4, 4), seed=i)) for i in range(3))
-    before = np.array(out)
-    product = Product(cupy, a, b, out, accumulate=accumulate)
-
-    product.tune(cupy.cuda.Stream())
-
-    np.testing.assert_array_equal(out, before)
-    lt.algorithms = [1.0] * len(costs)
-    product.launch(0)
-    assert lt.launched[-1] == kept
-    np.testing.assert_allclose(out, accumulate * before + numbers((4, 4)) @ numbers((4, 4), seed=1))
-
-
 def test_where_it_cannot_be_used_the_reason_is_given(monkeypatch, lt):
     def missing() -> Any:
         raise ModuleNotFoundError("No module named 'nvmath'")
@@ -437,13 +410,11 @@ def test_products_on_a_card(card, compute):
 
 
 @pytest.mark.parametrize("activation", [None, "relu", "gelu_tanh"])
-def test_epilogues_and_tuning_on_a_card(card, activation):
+def test_epilogues_on_a_card(card, activation):
     a, b = (card.asarray(numbers(s, np.float32)) for s in ((64, 96), (96, 32)))
     bias, out = card.asarray(numbers((32,), np.float32)), card.zeros((64, 32), np.float32)
     product = Product(card, a, b, out, bias=bias, activation=activation)
 
-    product.tune(card.cuda.Stream(non_blocking=True))
-    assert not out.any()
     product.launch()
 
     expected = numbers((64, 96)) @ numbers((96, 32)) + numbers((32,))
