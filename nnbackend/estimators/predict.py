@@ -69,7 +69,7 @@ class PredictingEstimator(BaseEstimator):
         backend, predictor, held = self._prediction()
         with backend.scope():
             if not scipy.sparse.issparse(X):
-                bring = partial(self._brought, backend)
+                bring = partial(self._on_backend, backend)
                 return predictor.predict(*held, X, bring=bring), backend
             X, rows = X.tocsr(), X.shape[0]
             parts = (
@@ -82,7 +82,7 @@ class PredictingEstimator(BaseEstimator):
         """Return X, or raise what scikit-learn raises."""
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
-    def _brought(self, backend: Backend, part: Any, first: int) -> Array:
+    def _on_backend(self, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows on the backend."""
         return self._shaped(backend.asarray(part))
 
@@ -90,10 +90,10 @@ class PredictingEstimator(BaseEstimator):
         """Return some rows of X on the backend, checked just before they are used."""
         if not finite_on_host(part):
             self._validated(X)
-        return self._brought(backend, part, first)
+        return self._on_backend(backend, part, first)
 
     def _is_plain(self, X: Any) -> bool:
-        """Return whether X needs no validation but for finite numbers: it is a fitting NumPy matrix.
+        """Return whether X is a NumPy matrix of the right width, so that only its numbers need a check.
 
         scikit-learn's own takes longer than the prediction of a single row.
         """
@@ -130,7 +130,7 @@ class PredictingEstimator(BaseEstimator):
         )
 
     def _result_home(self) -> Home:
-        """Return where results go."""
+        """Return the library and device of results."""
         home: Home = self.__dict__.get("_home", HOST)
         return home
 

@@ -59,16 +59,8 @@ def accumulate_gradients(
     """Return loss, output, gradients and new state of a batch, computed one microbatch after the other.
 
     Microbatch ``m`` of step ``t`` draws the random numbers of step ``t * microbatches.count + m``, so
-    that each has dropout masks of its own, and finds the state that the one before it left.
-
-    Args:
-        microbatches: how the batch is divided.
-        with_output: whether the output is wanted; without it is None.
-        layers: the network.
-        loss: the loss of its output.
-        params: the parameters.
-        batch: the rows.
-        ctx: the context, in which the pass was started.
+    that each has dropout masks of its own, and finds the state that the one before it left. The
+    output is None unless ``with_output``; in ``ctx`` the pass was started.
     """
     xp, size, rows = ctx.xp, microbatches.rows, count_rows(batch.x)
     first_number, first_row, total = ctx.step * microbatches.count, ctx.first_row, rows

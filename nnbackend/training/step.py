@@ -57,20 +57,10 @@ def make_step(
     mean_by_rows: bool,
     communicator: Communicator | None = None,
 ) -> Step:
-    """Return the training step on a backend.
+    """Return the training step on a backend; its parts are those of :class:`Objective`.
 
-    Args:
-        backend: where it computes.
-        layers: the network, without an output activation that the loss contains.
-        loss: the loss of its output.
-        penalties: the penalties of regularizers, by the weight they are for.
-        optimizer: the optimizer, see ``Prepared.for_program``.
-        with_output: whether the step returns the network's output, for metrics.
-        microbatches: how a batch is divided; None: it is not.
-        row_penalty: a penalty that is divided by the rows of a batch, its strength is in the carry.
-        mean_by_rows: whether a batch counts by its rows in a mean loss, also if they have weights.
-        communicator: adds up over processes, each of which takes its part of a batch; None: there is
-            one process.
+    ``with_output`` says whether the step returns the network's output, ``mean_by_rows`` whether a batch
+    counts by its rows in a mean loss even if they have weights. See also :func:`scan_steps`.
     """
     layout, xp = layout_for(backend, optimizer), backend.xp
     network: Any = with_precision(layers, backend)

@@ -136,6 +136,16 @@ def test_errors_are_the_same_before_and_after_a_recording(name):
     assert_same(net, rows((1, 4)).astype("f4"))
 
 
+def test_numbers_are_looked_at_however_the_recorded_rows_lay():
+    net = network()
+    x = np.asfortranarray(rows((3, 4)).astype("f4"))
+    assert_same(net, x)
+    assert taken(net, x)
+    x[1, 2] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        net.predict(x)
+
+
 @pytest.mark.parametrize("size", [0, -1, 2.5, "all", True])
 def test_a_batch_size_is_checked_also_then(size):
     net, x = network(), rows((1, 4))
