@@ -79,9 +79,9 @@ class Network(NetworkBase):
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape). Of a memory map, and of an array on the host
-                that takes more than half of the device's free memory, so many rows are brought to the
-                device at a time.
+            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
+                with several inputs. Of a memory map, and of an array on the host that takes more than
+                half of the device's free memory, so many rows are brought to the device at a time.
             batch_size: rows computed at a time, or fewer where that is faster; bounds the memory.
             on_host: whether to return a NumPy array, to which each batch is copied when it is done: for
                 outputs that do not fit on the device together.
@@ -150,7 +150,8 @@ class Network(NetworkBase):
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
         Args:
-            x: array-like of shape (rows, *input_shape); or, without ``y``, what streams: an iterable
+            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
+                with several inputs; or, without ``y``, what streams: an iterable
                 of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
                 or a source of :mod:`nnbackend.data` such as a dataset of files. A memory map, with
                 ``y``, is read a part at a time.

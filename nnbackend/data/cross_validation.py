@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.backends.base import Backend
 from nnbackend.core.history import History
+from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.data.input_spec import InputSpec, arrange, name_arrays
+from nnbackend.data.samples import row_copier
 from nnbackend.data.splits import folds as parts_of
-from nnbackend.data.validate import to_backend, to_host
+from nnbackend.data.validate import inputs, to_backend, to_host
 
 if TYPE_CHECKING:
     from nnbackend.network import Network
@@ -83,10 +87,12 @@ def cross_validate(
     """
     backend = network.backend
     with backend.scope():
-        arrays = [to_backend(a, backend, n) for a, n in ((x, "X"), (y, "y"))]
-        if sample_weight is not None:
-            arrays.append(to_backend(sample_weight, backend, "sample_weight"))
-        rows = {int(a.shape[0]) if a.shape else 0 for a in arrays}
+        spec = InputSpec.of(network.layers, network.input_shape, backend)
+        given = arrange(y, name="y"), sample_weight
+        names = name_arrays(given[0], "y"), None if sample_weight is None else "sample_weight"
+        brought = map_arrays(lambda a, name: to_backend(a, backend, name), given, names)
+        arrays = inputs(x, backend, spec), *brought
+        rows = {int(a.shape[0]) if a.shape else 0 for a in arrays_in(arrays)}
         if len(rows) > 1:
             raise ValueError(
                 f"X, y and sample_weight must have the same length, got {sorted(rows)}"
@@ -102,14 +108,13 @@ def cross_validate(
     for kept, tested in parts:
         fold = network.to()
         with backend.scope():
-            train, test = ([_take(a, rows, backend) for a in arrays] for rows in (kept, tested))
-        weight = train[2] if sample_weight is not None else None
-        histories.append(fold.fit(*train[:2], sample_weight=weight, **fit))
-        weight = test[2] if sample_weight is not None else None
-        figures.append(fold.evaluate(*test[:2], sample_weight=weight))
+            train, test = (_take(arrays, rows, backend) for rows in (kept, tested))
+        histories.append(fold.fit(*train[:2], sample_weight=train[2], **fit))
+        figures.append(fold.evaluate(*test[:2], sample_weight=test[2]))
     return CrossValidation(figures, histories, parts)
 
 
-def _take(array: Any, rows: NDArray[Any], backend: Any) -> Any:
-    xp = backend.xp
-    return xp.take(array, backend.asarray(rows.astype(np.int32), dtype=xp.int32), axis=0)
+def _take(arrays: Any, rows: NDArray[Any], backend: Backend) -> Any:
+    """Return the given rows of inputs, targets and weights."""
+    index = backend.asarray(rows.astype(np.int32), dtype=backend.xp.int32)
+    return row_copier(backend)(arrays, index)

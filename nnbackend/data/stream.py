@@ -151,11 +151,10 @@ class ChunkValidator:
             x = arrange(chunk.x, self._spec.shape, f"{self._name}X")
             y = arrange(chunk.y, None, f"{self._name}y")
             chunk = chunk._replace(x=x, y=y)
-            if any(map(is_on_device, arrays_in(chunk[:3]))):
-                if self._all_on_host:
-                    chunk = self._on_host(chunk)
-                else:
-                    backend = self._backend
+            if not self._all_on_host and any(map(is_on_device, arrays_in(chunk[:3]))):
+                backend = self._backend
+            else:
+                chunk = self._on_host(chunk)
             if self._weighted not in (None, chunk.weight is not None):
                 raise ValueError("either all batches or none have a weight, and here that changes")
             self._weighted = chunk.weight is not None
@@ -170,12 +169,12 @@ class ChunkValidator:
         return Samples(*map_arrays(lambda array: _own(array, given), (x, y, weight)))
 
     def _on_host(self, chunk: Chunk) -> Chunk:
-        """Return a chunk without arrays on a device."""
+        """Return a chunk without arrays on a device, or of the network's own library."""
 
         def move(array: Any) -> Any:
-            if not is_on_device(array):
-                return array
-            return self._backend.to_numpy(self._backend._import(array, None))
+            if is_on_device(array):
+                array = self._backend._import(array, None)
+            return self._backend.to_numpy(array) if self._backend.owns(array) else array
 
         x, y, weight = map_arrays(move, chunk[:3])
         return chunk._replace(x=x, y=y, weight=weight)

@@ -443,3 +443,14 @@ def test_recorded_steps_on_trees_and_indices_give_the_same_bits(precision):
             part = cut(x, 0, rows_of)
             for _ in range(6):
                 assert_equal(*(net.predict(part) for net in nets))
+
+
+def test_cross_validation_takes_trees_and_keeps_indices(backend64):
+    twin, (net, table) = trees(backend64)
+    found = [data.cross_validate(own, x, Y, folds=3, epochs=2, sample_weight=W, seed=1)
+             for own, x in ((twin, JOINED), (net, PAIR), (table, TABLE))]  # fmt: skip
+    for other in found[1:]:
+        assert other.mean["loss"] == pytest.approx(found[0].mean["loss"], rel=1e-9)
+    assert data.cross_validate(lookup(backend64), INDICES, Y, folds=2).mean["loss"] > 0.0
+    with pytest.raises(ValueError, match="takes one"):
+        data.cross_validate(twin, (A, A), Y)
