@@ -43,7 +43,7 @@ class Forward:
         """Return the output for rows on the backend."""
         return self._function(params, x, state)
 
-    def again(self, params: Any, x: Any) -> Array | None:
+    def predict_like_last(self, params: Any, x: Any) -> Array | None:
         """Return the output for rows like the last ones, without what surrounds a pass, or None.
 
         Args:

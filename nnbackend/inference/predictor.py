@@ -65,7 +65,7 @@ class Predictor:
             x: anything. None comes back unless it is real, finite numbers in the shape of the last
                 rows, and the pass for these parameters was recorded.
         """
-        return None if state else self._forward.again(params, x)
+        return None if state else self._forward.predict_like_last(params, x)
 
     def predict(
         self,

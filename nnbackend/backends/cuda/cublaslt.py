@@ -236,7 +236,6 @@ class Product:
         self._cupy, self._lt = cupy, _bindings()
         arithmetic = _arithmetic(compute, a, b, out, bias, activation)
         self._arrays = [a, b, out, bias]  # their memory is kept
-        self._out = out
         with out.device:
             self._workspace = new_workspace(cupy) if workspace is None else workspace
             self._device_handle = _handle(out.device.id)
@@ -272,7 +271,7 @@ class Product:
         """Give back the descriptors and let go of the arrays. It cannot be launched any more."""
         self._close()
         self._arrays.clear()
-        self._out = self._workspace = None
+        self._workspace = None
 
     def _candidates(self, alignments: list[int], half: bool) -> Any:
         """Return what the heuristic says: the algorithms that can do it, the best first."""

@@ -62,7 +62,7 @@ class ReplayedForward(Forward):
         finally:
             self._lock.release()
 
-    def again(self, params: Params, x: Any) -> Array | None:
+    def predict_like_last(self, params: Params, x: Any) -> Array | None:
         """Return the output for rows as those of the last call, of any dtype, or None; see Forward."""
         if type(x) is not np.ndarray or not self._lock.acquire(False):
             return None
