@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkBase"]
 
-_REMADE = (
+_TRANSIENT_ATTRIBUTES = (
     "_trainer",
     "_body",
     "_input_spec",
@@ -226,7 +226,7 @@ class NetworkBase:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a pickle or a copy takes: the parameters, on the host, and what is described."""
-        state = self.__dict__ | dict.fromkeys(_REMADE)
+        state = self.__dict__ | dict.fromkeys(_TRANSIENT_ATTRIBUTES)
         with self.backend.scope():
             return state | self._parameters_through(self.backend.to_numpy)
 

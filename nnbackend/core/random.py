@@ -41,9 +41,9 @@ __all__ = [
 Key: TypeAlias = Any
 """Two words: ints, or int32 arrays of shape (1,), which a compiled program is handed as data."""
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = 0x1BD11BDA
-_WORD = 0xFFFFFFFF
+_ROTATION_BITS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY_WORD = 0x1BD11BDA
+_WORD_MASK = 0xFFFFFFFF
 WORD_BITS = 24
 """Number of random bits in a word of :func:`uniform_bits24`: what float32 holds exactly."""
 
@@ -56,7 +56,7 @@ def seed_key(seed: int) -> Key:
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
-    return int(seed) & _WORD, int(seed) >> 32
+    return int(seed) & _WORD_MASK, int(seed) >> 32
 
 
 def fold_in(key: Key, name: str | int) -> Key:
@@ -72,12 +72,12 @@ def _fold_in(key: Key, name: str | int) -> Key:
     """Return the key of a part on the host, in ints."""
     counter = (np.full(1, word, dtype=np.int32) for word in _counter(name))
     x0, x1 = threefry(key, *counter)
-    return int(x0[0]) & _WORD, int(x1[0]) & _WORD
+    return int(x0[0]) & _WORD_MASK, int(x1[0]) & _WORD_MASK
 
 
 def _counter(name: str | int) -> tuple[int, int]:
     """Return the counter that stands for a name."""
-    number = name & _WORD if isinstance(name, int) else crc32(name.encode())
+    number = name & _WORD_MASK if isinstance(name, int) else crc32(name.encode())
     return _signed(number), int(isinstance(name, int))
 
 
@@ -105,11 +105,11 @@ def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
     Returns:
         two int32 arrays whose bits are uniform.
     """
-    schedule = (*key, key[0] ^ key[1] ^ _PARITY)
+    schedule = (*key, key[0] ^ key[1] ^ _PARITY_WORD)
     x0 += _signed(schedule[0])
     x1 += _signed(schedule[1])
     for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
+        for rotation in _ROTATION_BITS[group % 2]:
             x0 += x1
             # Rotate left. The right shift of a signed word drags its sign along: mask that off.
             low = x1 >> (32 - rotation)
@@ -311,5 +311,5 @@ def _signed(word: Any) -> Any:
     """Return the word as the int32 with the same bits; an array of int32 is that."""
     if not isinstance(word, int):
         return word
-    word &= _WORD
+    word &= _WORD_MASK
     return word - (1 << 32) if word >> 31 else word

@@ -42,7 +42,7 @@ from nnbackend.training.objective import Objective, objective_for
 
 __all__ = ["NeuralEstimator", "keep_arguments"]
 
-_STOCHASTIC = ("sgd", "adam")
+_STOCHASTIC_SOLVERS = ("sgd", "adam")
 _NOT_PICKLED = ("_home", "_trainer", "_trained_network")
 
 
@@ -54,7 +54,7 @@ class NeuralEstimator(PredictingEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "solver": [StrOptions({"lbfgs", *_STOCHASTIC, *OPTIMIZERS}), Optimizer],
+        "solver": [StrOptions({"lbfgs", *_STOCHASTIC_SOLVERS, *OPTIMIZERS}), Optimizer],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],

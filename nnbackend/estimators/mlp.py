@@ -23,7 +23,7 @@ from nnbackend.optimizers import Optimizer
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-_ACTIVATIONS = {"logistic", *ACTIVATIONS}
+_ACTIVATION_NAMES = {"logistic", *ACTIVATIONS}
 
 
 class MultilayerPerceptron(NeuralEstimator):
@@ -33,7 +33,7 @@ class MultilayerPerceptron(NeuralEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **NeuralEstimator._parameter_constraints,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(_ACTIVATIONS), callable, "array-like"],
+        "activation": [StrOptions(_ACTIVATION_NAMES), callable, "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     }
 

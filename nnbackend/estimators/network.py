@@ -22,7 +22,7 @@ from nnbackend.optimizers import Optimizer
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
 
-_LAYERS = (Dense(100, activation="relu"),)
+_DEFAULT_LAYERS = (Dense(100, activation="relu"),)
 
 
 class NetworkEstimator(NeuralEstimator):
@@ -103,7 +103,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
 
     def __init__(
         self,
-        layers: Sequence[Layer] = _LAYERS,
+        layers: Sequence[Layer] = _DEFAULT_LAYERS,
         *,
         loss: str | Loss = "log_loss",
         input_shape: Sequence[int] | None = None,
@@ -165,7 +165,7 @@ class NetworkRegressor(RegressorHead, NetworkEstimator):
 
     def __init__(
         self,
-        layers: Sequence[Layer] = _LAYERS,
+        layers: Sequence[Layer] = _DEFAULT_LAYERS,
         *,
         loss: str | Loss = "squared_error",
         input_shape: Sequence[int] | None = None,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Profile", "with_profile"]
 
-_REPEATS = 5
+_FLOOR_RUNS = 5
 
 
 @dataclass
@@ -171,7 +171,7 @@ def _floor(times: _Times, backend: Backend) -> float:
     if times.input_grad:
         products.append(lambda: dz @ w.T)
     seconds = []
-    for _ in range(_REPEATS):
+    for _ in range(_FLOOR_RUNS):
         started = time.perf_counter()
         for product in products:
             product()

@@ -29,7 +29,7 @@ Loss: TypeAlias = Callable[..., tuple[Array, Array]]
 
 LOSSES = Registry("loss")
 
-_TRAITS: dict[str, Any] = {
+_DEFAULT_TRAITS: dict[str, Any] = {
     "absorbs": None,  # the output activation that the loss contains
     "refuses": (),  # output activations that make no sense before it
     "targets": "numbers",  # what targets are; see nnbackend.data.targets
@@ -61,7 +61,7 @@ def trait(loss: Loss, name: str) -> Any:
     one) or ``"signs"`` (-1 and 1). ``"outputs"``: the
     meaning of outputs to a metric, or None. ``"fewest_outputs"``: the smallest number of outputs.
     """
-    return getattr(loss, name, _TRAITS[name])
+    return getattr(loss, name, _DEFAULT_TRAITS[name])
 
 
 def absorbed_activation(loss: Loss) -> str | None:
