@@ -25,11 +25,8 @@ from nnbackend.network import Network
 
 __all__ = ["Comparison", "check_gradients", "check_loss", "compare_backends"]
 
-_RELATIVE_STEPS = (
-    1e-5,
-    1e-6,
-    1e-7,
-)  # relative; the best of them counts, as there may be a kink within one
+# The best of them counts, as there may be a kink within a step.
+_RELATIVE_STEPS = (1e-5, 1e-6, 1e-7)
 
 
 def check_gradients(

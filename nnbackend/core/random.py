@@ -292,9 +292,8 @@ class Generator:
         keys = self._doubles(n)
         order: np.ndarray[Any, Any] = np.argsort(keys)
         ordered = keys[order]
-        if np.any(
-            ordered[1:] == ordered[:-1]
-        ):  # only a stable sort orders equal keys alike everywhere
+        # Only a stable sort orders equal keys in the same way everywhere.
+        if np.any(ordered[1:] == ordered[:-1]):
             order = np.argsort(keys, kind="stable")
         return order
 

@@ -18,9 +18,7 @@ __all__ = ["Registry", "describe", "is_built_in", "is_pure", "rebuild", "registe
 
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
-MAX_NESTING_DEPTH = (
-    64  # a nesting no real network has; keeps a hostile file from exhausting the stack
-)
+MAX_NESTING_DEPTH = 64  # deeper than any network; a hostile file must not exhaust the stack
 
 
 class Registry:
@@ -161,7 +159,7 @@ def is_pure(value: Any) -> bool:
     Users' classes are taken to be pure, as the library's are: results depend on nothing but the fields,
     the arguments and the context. Then a step may be recorded once and played. A class that counts,
     prints, draws its own random numbers or reads data that others change says ``pure = False``, or is
-    registered with that, and its wish counts wherever it is nested.
+    registered with that. One such class is enough, wherever it is nested.
     """
     if isinstance(value, tuple | list):
         return all(map(is_pure, value))

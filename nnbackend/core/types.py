@@ -82,7 +82,7 @@ class Batch(NamedTuple):
 
 
 class RunData(NamedTuple):
-    """The data that all steps of a run share; a compiled step takes them, so that other runs can use it.
+    """The data that all steps of a run share, given to a compiled step so that other runs can use it.
 
     Attributes:
         key: the random key of forward passes; two ints, or an array for a compiler.
@@ -376,5 +376,5 @@ class Layer(Protocol):
         Args:
             params: the parameters, as ``init`` made them or an optimizer has changed them.
             x: the input, of shape (batch, *input_shape), or a tree of such arrays.
-            ctx: the context of the pass: the array namespace ``ctx.xp``, ``ctx.training``, ``ctx.state``.
+            ctx: the context of the pass: array namespace ``ctx.xp``, ``ctx.training``, ``ctx.state``.
         """

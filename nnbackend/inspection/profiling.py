@@ -154,7 +154,7 @@ def with_profile(objective: Objective, backend: Backend) -> tuple[Objective, Pro
         profile.loss += time.perf_counter() - started
         return result
 
-    loss.__wrapped__ = objective.loss  # type: ignore[attr-defined]  # by which a checkpoint recognizes the loss
+    loss.__wrapped__ = objective.loss  # type: ignore[attr-defined]  # for checkpoints
     return dataclasses.replace(objective, layers=timed, loss=loss), profile
 
 
