@@ -25,7 +25,9 @@ from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Arrays, Namespace, Step
 from nnbackend.errors import BackendUnavailableError
 
-_AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+_AMPERE_CAPABILITY = (
+    80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+)
 _BFLOAT16 = (12, 2)  # the CUDA whose compiler takes CuPy's kernels of it
 _STEP_MODES = ("plain", "graph")
 _copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and stream of the steps
@@ -109,7 +111,7 @@ class CuPyBackend(Backend):
                 *compiler
             )
         capability = int(self.device.compute_capability)
-        if capability < _AMPERE:
+        if capability < _AMPERE_CAPABILITY:
             return (
                 f"{needs} needs a GPU of compute capability 8.0 (Ampere) or higher, and "
                 f"{self.device_name()} has {capability // 10}.{capability % 10}"

@@ -22,7 +22,7 @@ from nnbackend.losses import Loss
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-_ACTIVATIONS = {"logistic", *ACTIVATIONS}
+_ACTIVATION_NAMES = {"logistic", *ACTIVATIONS}
 
 
 class MultilayerPerceptron(NeuralEstimator):
@@ -31,7 +31,7 @@ class MultilayerPerceptron(NeuralEstimator):
     _array_attributes = ("coefs_", "intercepts_", "classes_")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(_ACTIVATIONS), callable, "array-like"],
+        "activation": [StrOptions(_ACTIVATION_NAMES), callable, "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     }
 

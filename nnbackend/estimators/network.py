@@ -21,7 +21,7 @@ from nnbackend.losses import Loss
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
 
-_LAYERS = (Dense(100, activation="relu"),)
+_DEFAULT_LAYERS = (Dense(100, activation="relu"),)
 
 
 class NetworkEstimator(NeuralEstimator):
@@ -95,7 +95,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
 
     def __init__(
         self,
-        layers: Sequence[Layer] = _LAYERS,
+        layers: Sequence[Layer] = _DEFAULT_LAYERS,
         *,
         loss: str | Loss = "log_loss",
         input_shape: Sequence[int] | None = None,
@@ -125,7 +125,7 @@ class NetworkRegressor(RegressorHead, NetworkEstimator):
 
     def __init__(
         self,
-        layers: Sequence[Layer] = _LAYERS,
+        layers: Sequence[Layer] = _DEFAULT_LAYERS,
         *,
         loss: str | Loss = "squared_error",
         input_shape: Sequence[int] | None = None,
