@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 Key: TypeAlias = Any
-"""Two words: ints, or int32 arrays of shape (1,), which a compiled program is handed as data."""
+"""Two words: ints, or int32 arrays of shape (1,), which are data of a compiled program."""
 
 _ROTATION_BITS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY_WORD = 0x1BD11BDA
@@ -60,7 +60,7 @@ def seed_key(seed: int) -> Key:
 
 
 def fold_in(key: Key, name: str | int) -> Key:
-    """Return a new key for the part called ``name`` of what ``key`` belongs to, of words like its."""
+    """Return the key of the part called ``name``; its words have the type of those in ``key``."""
     if isinstance(key[0], int):
         return _fold_in(key, name)
     zero = key[0] ^ key[0]
@@ -132,12 +132,12 @@ def bits(
     gets the same dropout mask.
 
     Args:
-        key: two words.
+        key: the random key, two words.
         step: the number of the step, an int or a traced scalar.
-        count: how many words.
+        count: the number of words.
         xp: the array namespace.
-        device: the device of the words, None: the default of the library.
-        first: the number of the first word, an int or an array of no axes.
+        device: the device of the words; None (the default): the library's default device.
+        first: the number of the first word, an int or an array of no axes; default 0.
     """
     half = _pairs(count, first)
     x0 = xp.arange(half, dtype=xp.int32, device=device)
@@ -150,7 +150,7 @@ def bits(
 
 
 def uniform_bits24(key: Key, step: Any, count: int, backend: Backend, first: Any = 0) -> Array:
-    """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1, from the word ``first`` on."""
+    """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1; arguments as for :func:`bits`."""
     words = backend.random_bits(key, step, count, first)
     words = words >> (32 - WORD_BITS)
     words &= (1 << WORD_BITS) - 1
@@ -163,12 +163,12 @@ def bernoulli_mask(
     """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout.
 
     Args:
-        key: two words.
+        key: the random key, two words.
         step: the number of the step.
         like: an array of the shape and dtype of the mask.
         rate: the probability of a zero, rounded to a multiple of 2**-24.
         backend: the backend of the mask.
-        first_row: the number of the first row of ``like`` in a batch of which it is a part.
+        first_row: the number of the first row of ``like`` in the whole batch; default 0.
     """
     first = first_row * math.prod(like.shape[1:])
     words = uniform_bits24(key, step, math.prod(like.shape), backend, first)
@@ -186,11 +186,11 @@ def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 
     of a billion numbers would be.
 
     Args:
-        key: two words.
+        key: the random key, two words.
         step: the number of the step.
         like: an array of the shape and dtype of the numbers.
         backend: the backend of the numbers.
-        first_row: the number of the first row of ``like`` in a batch of which it is a part.
+        first_row: the number of the first row of ``like`` in the whole batch; default 0.
     """
     xp, count, first = backend.xp, math.prod(like.shape), first_row * math.prod(like.shape[1:])
     half, even = _pairs(count, first), first - (first & 1)
@@ -205,7 +205,7 @@ def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 
 
 
 def _pairs(count: int, first: Any) -> int:
-    """Return how many pairs of words have the ``count`` words from the word ``first`` on in them."""
+    """Return the number of pairs that the ``count`` words from the word ``first`` on are in."""
     before = first & 1 if isinstance(first, int) else 1  # of an array it is not known which
     return (count + before + 1) // 2
 
@@ -248,7 +248,16 @@ class Generator:
     def draw(
         self, initializer: Callable[[Shape, Generator], Any], shape: Shape, name: str
     ) -> np.ndarray[Any, Any]:
-        """Return the initial value of the parameter called ``name``."""
+        """Return the initial value of the parameter called ``name``.
+
+        Args:
+            initializer: returns values for a shape and a generator.
+            shape: the shape of the parameter.
+            name: the name of the parameter, which fixes its random numbers.
+
+        Raises:
+            ValueError: the initializer returned another shape.
+        """
         values = np.asarray(initializer(shape, self.child(name)), dtype=np.float64)
         if values.shape != shape:
             raise ValueError(
@@ -265,11 +274,11 @@ class Generator:
         return joined * 2.0**-53
 
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
-        """Return numbers uniform over [low, high)."""
+        """Return numbers uniform over [low, high), 0 and 1 by default."""
         return (low + (high - low) * self._doubles(math.prod(shape))).reshape(shape)
 
     def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0) -> np.ndarray[Any, Any]:
-        """Return normal numbers, by the transformation of Box and Muller (1958)."""
+        """Return normal numbers, of mean 0 and deviation 1 by default, by Box and Muller (1958)."""
         count = math.prod(shape)
         half = (count + 1) // 2
         u = self._doubles(2 * half)
@@ -283,9 +292,8 @@ class Generator:
         keys = self._doubles(n)
         order: np.ndarray[Any, Any] = np.argsort(keys)
         ordered = keys[order]
-        if np.any(
-            ordered[1:] == ordered[:-1]
-        ):  # only a stable sort orders equal keys alike everywhere
+        # Only a stable sort orders equal keys in the same way everywhere.
+        if np.any(ordered[1:] == ordered[:-1]):
             order = np.argsort(keys, kind="stable")
         return order
 
@@ -294,7 +302,7 @@ class ShapeGenerator(Generator):
     """A generator for finding out shapes: it draws nothing and takes no memory."""
 
     def child(self, name: int | str) -> ShapeGenerator:
-        """Return itself: no part needs numbers of its own."""
+        """Return the generator itself, which draws nothing."""
         return self
 
     def draw(

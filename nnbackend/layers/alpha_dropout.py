@@ -12,7 +12,7 @@ from nnbackend.layers.base import Parameterless, register_layer
 
 __all__ = ["AlphaDropout"]
 
-_SELU_MINIMUM = -1.7580993408473766  # what SELU tends to far below zero: -scale * alpha
+_SELU_MINIMUM = -1.7580993408473766  # SELU's limit far below zero: -scale * alpha
 
 
 @register_layer
