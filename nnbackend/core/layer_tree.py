@@ -18,7 +18,8 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
 
     A child is a layer in a field of the composite, or in a sequence or mapping that a field holds,
     nested in any way. A class need not be a dataclass: then all its attributes count, private ones and
-    slots too; of a dataclass, the fields and the other public attributes. The names are those that the composite has to use for its children's parameters
+    slots too; of a dataclass, the fields and the other public attributes. The names are those that the
+    composite has to use for its children's parameters
     (``params[name]``) and contexts (``ctx.child(name)``), and in ``init`` for their random numbers
     (``rng.child(name)``):
 

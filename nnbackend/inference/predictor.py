@@ -9,6 +9,7 @@ from typing import Any
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
+from nnbackend.core.outside import OutsideValues
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import STATELESS, Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import with_precision
@@ -46,9 +47,12 @@ class Predictor:
     def __init__(self, layers: Layer, backend: Backend) -> None:
         self.layers, self.backend = layers, backend
         self._forward = _forward_pass(backend, layers)
+        self._outside = OutsideValues(layers)
 
     def __call__(self, params: Params, state: State, x: Arrays) -> Arrays:
         """Return the outputs for rows on the backend, computed together."""
+        if self._outside.changed():
+            self._forward = _forward_pass(self.backend, self.layers)
         # A recording tells by the dictionary itself whether the state is still the same.
         return self._forward(params, x, state or STATELESS)
 
@@ -61,7 +65,9 @@ class Predictor:
             x: anything. None comes back unless it is real, finite numbers in the shape of the last
                 rows, and the pass for these parameters was recorded.
         """
-        return None if state else self._forward.predict_like_last(params, x)
+        if state or self._outside.differ():
+            return None
+        return self._forward.predict_like_last(params, x)
 
     def predict(
         self,
