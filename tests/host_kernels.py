@@ -57,7 +57,6 @@ class ElementwiseKernel:
                 values.append(np.ctypeslib.as_ctypes_type(arg.dtype)(arg.item()))
         (size,) = sizes
         _compiled(self._text(placeholder))(*values, ctypes.c_long(size))
-        self.launches += 1
         results = args[len(self.inputs) :]
         return results[0] if len(results) == 1 else results
 
