@@ -1,7 +1,7 @@
 """Averages of the parameters over the steps: exponential (EMA) and equal weights (SWA).
 
-The average is one more array of state. ``fit`` evaluates validation data with it, and leaves it in
-the network: ``network.params`` are the averages, ``network.raw_params`` those that the optimizer last made.
+The average is one more array of state. ``fit`` evaluates validation data with it, and leaves it in the
+network: ``network.params`` are the averages, ``network.raw_params`` the optimizer's last parameters.
 """
 
 from __future__ import annotations
@@ -134,8 +134,9 @@ class SWA(_Averaged):
         optimizer: the optimizer that makes the update, an object or a name.
         start: the number of steps before, default 0; the first that counts is ``start + every``.
         every: the number of steps from one that counts to the next, default 1.
-        unit: ``"step"`` (the default), or ``"epoch"`` to give both in epochs: ``SWA(SGD(0.05), 75, unit="epoch")``
-            averages the parameters at the ends of epochs 76, 77, ... Only ``fit`` knows epochs.
+        unit: ``"step"`` (the default), or ``"epoch"`` to give both in epochs:
+            ``SWA(SGD(0.05), 75, unit="epoch")`` averages the parameters at the ends of epochs 76, 77,
+            ... Only ``fit`` knows epochs.
 
     Raises:
         ValueError: a number is out of range, or the unit is neither of the two.

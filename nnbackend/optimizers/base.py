@@ -77,8 +77,8 @@ class Optimizer(ABC):
     and a rule combines them with arrays only: arithmetic of numbers alone belongs in ``numbers``.
 
     Args:
-        learning_rate: the factor of a step, default 0.001. Like every hyperparameter in ``bounds`` it is a number
-            or a schedule: a function of the step, which counts from 0.
+        learning_rate: the factor of a step, default 0.001. Like every hyperparameter in ``bounds`` it is
+            a number or a schedule: a function of the step, which counts from 0.
 
     Raises:
         ValueError: a hyperparameter is out of range.

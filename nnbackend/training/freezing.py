@@ -1,4 +1,4 @@
-"""Frozen layers: what lies before the first layer that learns needs no backward pass."""
+"""Frozen layers: layers before the first one that learns need no backward pass."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["without_frozen_prefix"]
 
 
 def without_frozen_prefix(layers: Layer, optimizer: Optimizer, params: Params) -> Layer:
-    """Return the layers as they are trained: without a backward pass where all before is frozen."""
+    """Return the layers for training: without a backward pass where all layers before are frozen."""
     if not isinstance(optimizer, Frozen):
         return layers
     return _without_prefix(layers, params, optimizer.frozen(flatten(params)), "")
 
 
 def _without_prefix(layers: Layer, params: Params, frozen: Collection[str], prefix: str) -> Layer:
-    """Return layers, some parameter of which is trained, without what lies before the first such."""
+    """Return layers, of which some learn, without a backward pass before the first that does."""
     if not runs_in_order(layers):
         return layers
     parts = list(layers.layers)  # type: ignore[attr-defined]
