@@ -53,7 +53,7 @@ class Predictor:
 
     def __call__(self, params: Params, state: State, x: Arrays) -> Arrays:
         """Return the outputs for rows on the backend, computed together."""
-        # A recording tells by the dictionary itself whether the state is still the same.
+        # A recording recognizes the state by the dictionary itself.
         return self._forward(params, x, state or STATELESS)
 
     def repeat(self, params: Params, state: State, x: Any) -> Array | None:

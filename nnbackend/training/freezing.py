@@ -24,7 +24,7 @@ def _without_prefix(layers: Layer, params: Params, frozen: Collection[str], pref
     """Return layers, of which some learn, without a backward pass before the first that does."""
     if not runs_in_order(layers):
         return layers
-    parts = list(layers.layers)  # type: ignore[attr-defined]
+    parts = list(layers.layers)
     learns = (
         i
         for i in range(len(parts))
@@ -44,7 +44,7 @@ class FrozenPrefix(Sequential):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
+        named: list[tuple[str, Layer]] = self._named
         object.__setattr__(self, "_frozen", named[: self.first])
         object.__setattr__(self, "_named", named[self.first :])
 

@@ -99,7 +99,7 @@ class NumPyPlayer:
 def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], int | None]:
     """Return where inputs go that are not copied, and the first of them that has to be copied.
 
-    That is one that is read in another way than as it is or transposed.
+    That is one that is read in another way than whole or transposed.
     """
     places = []
     for number, call in enumerate(recording.calls):
@@ -123,7 +123,7 @@ def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], 
 
 
 def _takers(results: Arrays) -> tuple[Callable[..., Any], list[Callable[[], Any]]] | None:
-    """Return what puts results together and what takes each, for a single array or a plain tuple."""
+    """Return two functions, to put results together and to take each, for an array or a plain tuple."""
     single = not isinstance(results, tuple)
     parts: Any = [results] if single else results
     if not all(part is None or isinstance(part, np.ndarray) for part in parts):

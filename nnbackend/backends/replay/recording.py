@@ -31,7 +31,7 @@ Function: TypeAlias = Callable[[Any, Arrays, tuple[Any, ...]], tuple[Any, Arrays
 """
 
 MapArrays: TypeAlias = Callable[[Any, Callable[[Array], Array]], Any]
-"""``map_held(held, function)``: what is held, with a function applied to each array in it."""
+"""``map_held(held, function)``: the held state, with a function applied to each array in it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Recording:
         input_ids: the buffer id of each.
         numbers: those of the numbers that are read: which, and the array without axes for it.
         results: a tree of the arrays with the results.
-        blocks: the memory of what is computed on the way.
+        blocks: the memory of intermediate results.
         refused: why the recording must not be used, or None.
     """
 
@@ -138,7 +138,7 @@ def put_back(held: Any, new: Any, map_held: MapArrays) -> None:
 
 
 def arrays_of(held: Any, map_held: MapArrays) -> list[Array]:
-    """Return the arrays of what is held, in their order."""
+    """Return the arrays of the held state, in their order."""
     found: list[Array] = []
 
     def note(array: Array) -> Array:
@@ -150,7 +150,7 @@ def arrays_of(held: Any, map_held: MapArrays) -> list[Array]:
 
 
 def written_arrays(calls: list[Call], held: Any, map_held: MapArrays) -> list[Array]:
-    """Return the memory of what is held that calls write to, each piece once."""
+    """Return the memory of the held state that calls write to, each piece once."""
     targets = {id(owner_of(call.target)) for call in calls}
     owners = {id(owner_of(array)): owner_of(array) for array in arrays_of(held, map_held)}
     return [owner for key, owner in owners.items() if key in targets]

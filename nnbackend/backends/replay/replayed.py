@@ -2,14 +2,14 @@
 
 The one machine for training steps and for forward passes, on NumPy and on CuPy:
 
-1. The first calls are made as they are: for few, less is gained than recordings take.
+1. The first calls are made plainly: for a few calls a recording costs more than it gains.
 2. Two calls are recorded, on different data. Only if both recordings say the same is one used: a
    constant in it that depends on the data, or on chance, would differ.
 3. In the next call the recording is tried beside the function, on data that were changed for it. What
    depends on them in a way that was not recorded differs here at the latest.
 4. From then on the recording is played.
 
-Where one of these fails, the function is called as it is from then on, and :attr:`Replayed.refused`
+Where one of these fails, the function is called plainly from then on, and :attr:`Replayed.refused`
 says why.
 """
 
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 MAX_CACHED_PROGRAMS = 4
-"""Shapes of inputs for which a function is recorded: each recording has memory of its own."""
+"""Shapes of inputs for which a function is recorded: each recording has its own memory."""
 
 LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
 COPIED_BYTES = 1 << 13  # of an input that are copied in less time than calls are given a new one
@@ -57,11 +57,11 @@ class Player(Protocol):
     """Plays a recording."""
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
-        """Return the results for inputs and numbers; what is held is changed in place."""
+        """Return the results for inputs and numbers; the held state is changed in place."""
 
 
 class Replayed:
-    """A function for inputs of certain shapes: called as it is at first, later played.
+    """A function for inputs of certain shapes: called plainly at first, later played.
 
     Args:
         function: see :data:`~nnbackend.backends.replay.recording.Function`.
@@ -73,9 +73,9 @@ class Replayed:
             recording is of the arrays of one.
 
     Attributes:
-        refused: why the function is called as it is, or None.
+        refused: the reason why the function is not recorded, or None.
         player: what plays the recording; None: not yet.
-        is_held: ``is_held(held)`` tells whether recordings are of what is held.
+        is_held: ``is_held(held)`` tells whether recordings are of the held state.
     """
 
     def __init__(
@@ -106,31 +106,31 @@ class Replayed:
     def __call__(
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
-        """Return what is held, and the results; for calls that are not played yet."""
+        """Return the held state and the results; for calls that are not played yet."""
         if self.is_plain(held, inputs):
             return self._call(held, inputs, numbers)
         return self.advance(held, inputs, numbers)
 
     def is_plain(self, held: Any, inputs: Arrays) -> bool:
-        """Return whether the next call, which is counted, is to be made as it is."""
+        """Return whether the next call, which is counted, is to be made plainly."""
         if not self.is_held(held):
             self._begin(self._same(held))
         return self.refused is not None or self._is_early(inputs)
 
     def advance(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
-        """Return what is held, and the results, of a call that is recorded or tried."""
+        """Return the held state and the results, of a call that is recorded or tried."""
         if self._candidate is not None:
             return self._try(held, inputs, numbers)
         return self._record(held, inputs, numbers)
 
     def _call(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
-        """Call the function as it is; new arrays go into those that are held."""
+        """Call the function plainly; new arrays go into those that are held."""
         new, results = self.function(held, inputs, numbers)
         put_back(held, new, self.map_held)
         return held, results
 
     def _is_early(self, inputs: Arrays) -> bool:
-        """Return whether it is too early to record."""
+        """Return whether the calls so far are too few to record."""
         self._calls += 1
         return self._calls <= self._warmup_calls and all(
             array.size < LARGE_SIZE for array in arrays_in(inputs)
@@ -200,7 +200,7 @@ class Replayed:
         return new, map_arrays(_taken, new.results)
 
     def make_player(self, recording: Recording) -> Player | None:
-        """Return what plays a recording; None if an input must not be read where it is."""
+        """Return a player of a recording; None if an input must not be read in place."""
         places, misfit = find_places(recording, self._in_place(recording.inputs))
         if misfit is not None:
             self._copied.add(misfit)
@@ -208,7 +208,7 @@ class Replayed:
         return NumPyPlayer(recording, places)
 
     def written(self, recording: Recording, held: Any) -> list[Array]:
-        """Return the memory of what is held that a recording writes to."""
+        """Return the memory of the held state that a recording writes to."""
         return written_arrays(recording.calls, held, self.map_held)
 
     def change(self, array: Array, factor: float) -> Array:
@@ -243,7 +243,7 @@ class Programs:
     Args:
         make: returns a new one.
         drops: whether all are dropped when there are as many as there may be; else the function is
-            called as it is for other inputs.
+            called plainly for other inputs.
 
     Attributes:
         last: the one that was called last, or None.
@@ -257,7 +257,7 @@ class Programs:
     def __call__(
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
-        """Return what is held, and the results."""
+        """Return the held state and the results."""
         program, arrays = self.find(inputs)
         if program.player is not None and program.is_held(held):
             return held, program.player.play(arrays, numbers)
@@ -288,7 +288,7 @@ def same_object(held: Any) -> Callable[[Any], bool]:
 
 
 def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:
-    """Return what inputs for one recording have in common, and the arrays among them."""
+    """Return the key of inputs that share a recording, and the arrays among them."""
     if type(inputs) is np.ndarray:
         return (inputs.shape, inputs.dtype), [inputs]
     if type(inputs) is Batch:  # as below, in a third of the time: this is done in each step

@@ -23,7 +23,7 @@ def replayed_step(
     """Return a training step that is played from a recording, one for each shape of batches.
 
     Args:
-        step: the step as it is. Arrays of its carry may be changed in place or be others.
+        step: the plain step. Arrays of its carry may be changed in place or be others.
         map_carry: ``map_carry(carry, function)``: the carry with a function applied to each array.
         dtype: the dtype of the scalars.
         new: makes what records and plays a step.
@@ -51,7 +51,7 @@ def replayed_step(
 
 
 def step_function(step: Step) -> Function:
-    """Return a training step as a function of what is held, inputs and numbers."""
+    """Return a training step as a function of the held state, inputs and numbers."""
 
     def function(carry: Any, batch: Arrays, numbers: tuple[Any, ...]) -> tuple[Any, Arrays]:
         return step(carry, batch, numbers[:-1], numbers[-1])
