@@ -47,6 +47,14 @@ class LeavesNumPy(NumPyBackend):
     slices_are_views = False
     static_shapes = True
 
+    def scan(self, *given: Any) -> Callable[..., Any]:
+        run = super().scan(*given)
+
+        def run_on_floats(carry: Any, rows: Any, size: int, scalars: Any, numbers: Any) -> Any:
+            return run(carry, rows, size, [tuple(map(float, row)) for row in scalars], numbers)
+
+        return run_on_floats  # numbers of float64 would make results of float64
+
 
 class ChunkedNumPy(NumPyBackend):
     """NumPy whose optimizer works on pieces that fall into the middle of a parameter."""

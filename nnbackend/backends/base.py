@@ -21,7 +21,17 @@ from nnbackend.backends.device import DeviceInfo
 from nnbackend.backends.host import finite_on_host, host_numbers, is_on_device, to_host
 from nnbackend.backends.primitives import Primitives
 from nnbackend.core.tree import arrays_in, map_arrays, tree_map
-from nnbackend.core.types import STATELESS, Array, Arrays, Batch, Namespace, Params, State, Step
+from nnbackend.core.types import (
+    STATELESS,
+    Array,
+    Arrays,
+    Batch,
+    Layer,
+    Namespace,
+    Params,
+    State,
+    Step,
+)
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]
@@ -174,11 +184,12 @@ class Backend(DeviceInfo, Primitives):
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
-        """Return a pass that does nothing but compute, compiled or recorded where that is faster.
+    def compile_forward(self, forward: Callable[..., Arrays], layers: Layer) -> Forward:
+        """Return a pass outside training, compiled or recorded where that is faster.
 
         Args:
             forward: ``forward(params, x, state) -> y``.
+            layers: the layers that it runs; they say whether it may be recorded.
         """
         return Forward(self.compile(forward))
 
@@ -187,6 +198,7 @@ class Backend(DeviceInfo, Primitives):
         step: Step,
         map_carry: Callable[..., Any] | None = None,
         step_on: Callable[[Backend], Step] | None = None,
+        trusted: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -203,6 +215,7 @@ class Backend(DeviceInfo, Primitives):
                 compute: such a step may be recorded and played.
             step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
                 recorded there.
+            trusted: whether all parts of the step are this library's own: its recording needs no trial.
         """
 
         def run(

@@ -14,12 +14,12 @@ from typing import Any
 from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda import cublaslt, installation, kernels
 from nnbackend.backends.cuda.library import CuPyLibrary
-from nnbackend.backends.cuda.player import GraphReplayed
+from nnbackend.backends.cuda.player import GraphProgram
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.replay.recording import MapArrays
-from nnbackend.backends.replay.step import replayed_step, step_function
+from nnbackend.backends.replay.replayed import replayed_step, step_function
 from nnbackend.core.functional import is_half
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Arrays, Namespace, Step
@@ -176,6 +176,7 @@ class CuPyBackend(Backend):
         step: Step,
         map_carry: MapArrays | None = None,
         step_on: Callable[[Backend], Step] | None = None,
+        trusted: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; with NNBACKEND_CUPY_STEP=graph each is played as a graph."""
         if _step_mode() == "plain" or map_carry is None or step_on is None:
@@ -193,7 +194,7 @@ class CuPyBackend(Backend):
         host = NumPyBackend(precision=precision)  # a step is recorded there
         with self.device:
             library = CuPyLibrary(self._cupy, self.tf32)
-        new = partial(GraphReplayed, library=library, host_function=step_function(step_on(host)))
+        new = partial(GraphProgram, library=library, host_function=step_function(step_on(host)))
         return super().scan(replayed_step(step, map_carry, self.dtype, new))
 
     def to_numpy(self, x: Array) -> Any:
