@@ -37,6 +37,7 @@ from nnbackend.errors import PrecisionError
 __all__ = ["Backend", "Forward", "namespace"]
 
 _namespaces: dict[type, Namespace] = {}
+_kernels: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 class Forward:
@@ -180,6 +181,10 @@ class Backend(DeviceInfo, Primitives):
         """Return a function that does the same, compiled where the library can."""
         return function
 
+    def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an optimizer's rule, which treats each number by itself, as one kernel if possible."""
+        return rule
+
     def copy_tree(self, tree: Params) -> Params:
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
@@ -317,6 +322,16 @@ def namespace(x: Array) -> Namespace:
 def register_namespace(kind: type, xp: Namespace) -> None:
     """Make ``xp`` the namespace of arrays of type ``kind``."""
     _namespaces[kind] = xp
+
+
+def kernel_for(x: Array, name: str) -> Callable[..., Any] | None:
+    """Return the kernel of that name in the library of ``x``, if it has one of its own."""
+    return _kernels.get((type(x), name))
+
+
+def register_kernel(kind: type, name: str, kernel: Callable[..., Any]) -> None:
+    """Make a kernel the one of that name for arrays of type ``kind``."""
+    _kernels[kind, name] = kernel
 
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from nnbackend.backends.base import Backend
+from nnbackend.backends.base import Backend, register_kernel
 from nnbackend.backends.cuda import cublaslt, installation, kernels
+from nnbackend.backends.cuda.fused_rule import FusedRule
 from nnbackend.backends.cuda.library import CuPyLibrary
 from nnbackend.backends.cuda.player import GraphProgram
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
@@ -54,6 +55,8 @@ class CuPyBackend(Backend):
         installation.check_devices(self._cupy)
         installation.check_libraries(self._cupy)
         installation.warn_of_two()
+        kernel = partial(kernels.softmax_loss, self._cupy)
+        register_kernel(self._cupy.ndarray, "softmax_loss", kernel)
         return import_library(type(self), "array_api_compat.cupy")
 
     def _imported(self) -> Any:
@@ -225,6 +228,19 @@ class CuPyBackend(Backend):
             with self.device:
                 return kernels.random_bits(self._cupy, key, step, count, first)
         return super().random_bits(key, step, count, first)
+
+    def random_mask(
+        self, key: tuple[int, int], step: Any, like: Array, threshold: int, first: Any = 0
+    ) -> Array:
+        """Return zeros and ones at random, by a kernel."""
+        if all(isinstance(word, int) for word in (step, first, *key)):
+            with self.device:
+                return kernels.random_mask(self._cupy, key, step, like, threshold, first)
+        return super().random_mask(key, step, like, threshold, first)
+
+    def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an optimizer's rule as one kernel, if ``cupy.fuse`` takes it."""
+        return FusedRule(self._cupy, rule)
 
     def synchronize(self) -> None:
         """Wait for the device."""
