@@ -49,7 +49,7 @@ class Player(Protocol):
     """Plays a recording."""
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
-        """Return the results for inputs and numbers; what is held is changed in place."""
+        """Return the results for inputs and numbers; the held state is changed in place."""
 
 
 class Program:
@@ -68,7 +68,7 @@ class Program:
     Attributes:
         refused: why the function is called as it is, or None.
         player: what plays the recording; None: not yet.
-        is_held: ``is_held(held)`` tells whether the player is of what is held.
+        is_held: ``is_held(held)`` tells whether the player is of the held state.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Program:
         return None if misfits else NumPyPlayer(recording, places)
 
     def memory(self, held: Any) -> list[Array]:
-        """Return the memory of what is held, each piece once."""
+        """Return the memory of the held state, each piece once."""
         owners = map(owner_of, arrays_of(held, self.map_held))
         return [*{id(owner): owner for owner in owners}.values()]
 
@@ -241,7 +241,7 @@ class Programs:
     def __call__(
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
-        """Return what is held, and the results."""
+        """Return the held state and the results."""
         program, arrays = self.find(inputs)
         if program.player is not None and program.is_held(held):
             return held, program.player.play(arrays, numbers)

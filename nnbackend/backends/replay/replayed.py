@@ -67,7 +67,7 @@ def replayed_step(
 
 
 def step_function(step: Step) -> Function:
-    """Return a training step as a function of what is held, inputs and numbers."""
+    """Return a training step as a function of the held state, inputs and numbers."""
 
     def function(carry: Any, batch: Arrays, numbers: tuple[Any, ...]) -> tuple[Any, Arrays]:
         return step(carry, batch, numbers[:-1], numbers[-1])
