@@ -33,6 +33,8 @@ class Group:
             groups ``("2.0", "2.1")``.
         entries: the number of entries at the top of the optimizer's state.
         own: the optimizer that is this group's alone; None: all share it.
+        together: the names of the parameters whose gradients ``own`` transforms together: those of this
+            group and of others that were parted from it.
     """
 
     rule: Optimizer
@@ -40,6 +42,7 @@ class Group:
     state: tuple[str, ...]
     entries: int
     own: Optimizer | None = None
+    together: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,10 +120,14 @@ class Prepared:
 
     def number_rows(self, steps: range) -> Rows:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
-        if len(steps) == 1:
-            return [tuple(n for rule in self._rules for n in rule.numbers(steps[0]).values())]
-        columns = [c for rule in self._rules for c in number_columns(rule, steps).values()]
-        return number_rows(columns, len(steps))
+        found: list[Any] = []
+        for rule, names in zip(self._rules, self._number_names, strict=True):
+            one = len(steps) == 1
+            values = rule.numbers(steps[0]) if one else number_columns(rule, steps)
+            if tuple(values) != names:  # another order does no harm, other names do
+                values = _in_order(values, names, rule)
+            found += values.values()
+        return [tuple(found)] if len(steps) == 1 else number_rows(found, len(steps))
 
     def numbers_from(self, row: Any) -> list[Numbers]:
         """Return the numbers of each rule from a row of :meth:`number_rows`, or from an array of it."""
@@ -148,9 +155,11 @@ class Prepared:
             grads = {name: g for name, g in grads.items() if name in names}
         whole = numbers[0] if len(numbers) == len(self.groups) else numbers[-1]
         found = self.optimizer.transform_gradients(grads, whole)
+        done: set[tuple[str, ...]] = set()
         for group, h in zip(self.groups, numbers, strict=False):
-            if group.own is not None:
-                part = {name: found[name] for name in group.names}
+            if group.own is not None and group.together not in done:
+                done.add(group.together)
+                part = {name: found[name] for name in group.together if name in found}
                 found = found | group.own.transform_gradients(part, h)
         return found
 
@@ -192,6 +201,22 @@ class Prepared:
                 average = {name: flat_slots[f"{group.state[-1]}.{name}"] for name in group.names}
                 flat |= average
         return unflatten(flat, params)
+
+
+def _in_order(
+    values: Mapping[str, Any], names: tuple[str, ...], rule: Optimizer
+) -> Mapping[str, Any]:
+    """Return the numbers of a rule in the order of their names.
+
+    Raises:
+        ValueError: they are others than at the first step.
+    """
+    if values.keys() != set(names):
+        raise ValueError(
+            f"{type(rule).__name__}.numbers(step) must give the same numbers at each step: it gave "
+            f"{', '.join(names)} at step 1, and {', '.join(values)} now"
+        )
+    return {name: values[name] for name in names}
 
 
 def first_value(group: Group, number: int, p: Array) -> Array:

@@ -242,8 +242,12 @@ def partial_fit(
         wanted = objective, without_frozen(network, chosen)
         if trainer is None or (trainer.objective, trainer.optimizer) != wanted:
             trainer = make_trainer(network, objective, chosen)
-        elif network.state:
-            trainer.state = network.state  # which a training pass may have moved
+        else:
+            kept = flatten(trainer.result)
+            if any(p is not kept[name] for name, p in flatten(network.params).items()):
+                trainer.params = network.params  # a leaf of which was replaced
+            if network.state:
+                trainer.state = network.state  # which a training pass may have moved
         trainer.accumulate = accumulate
         before = trainer.snapshot()
         size = min(batch_size or len(samples), len(samples))
