@@ -60,9 +60,7 @@ class EagerJAX(JAXBackend):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
-    def scan(
-        self, body: Callable[..., Any], map_carry: Any = None, step_on: Any = None
-    ) -> Callable[..., Any]:
+    def scan(self, body: Callable[..., Any], *_: Any) -> Callable[..., Any]:
         return Backend.scan(self, body)
 
 

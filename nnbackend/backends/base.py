@@ -187,6 +187,7 @@ class Backend(DeviceInfo, Primitives):
         step: Step,
         map_carry: Callable[..., Any] | None = None,
         step_on: Callable[[Backend], Step] | None = None,
+        built_in: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -203,6 +204,8 @@ class Backend(DeviceInfo, Primitives):
                 compute: such a step may be recorded and played.
             step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
                 recorded there.
+            built_in: whether the step is made of nothing but this library's own parts, whose recordings
+                need not be tried.
         """
 
         def run(

@@ -174,6 +174,7 @@ class CuPyBackend(Backend):
         step: Step,
         map_carry: MapArrays | None = None,
         step_on: Callable[[Backend], Step] | None = None,
+        built_in: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; with NNBACKEND_CUPY_STEP=graph each is played as a graph."""
         if _step_mode() == "plain" or map_carry is None or step_on is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from nnbackend.backends.portable import Sizes, window_counts
 from nnbackend.backends.replay.forward import ReplayedForward
 from nnbackend.backends.replay.recorded_array import RecordedArray
 from nnbackend.backends.replay.recording import MapArrays
+from nnbackend.backends.replay.replayed import Replayed
 from nnbackend.backends.replay.step import replayed_step
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Arrays, Namespace, Shape, Step
@@ -97,10 +99,12 @@ class NumPyBackend(Backend):
         step: Step,
         map_carry: MapArrays | None = None,
         step_on: Callable[[Backend], Step] | None = None,
+        built_in: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; one that may be recorded is, after some steps."""
         if map_carry is not None:
-            step = replayed_step(step, map_carry, self.dtype)
+            new = partial(Replayed, tries=not built_in)
+            step = replayed_step(step, map_carry, self.dtype, new)
         return super().scan(step)
 
     def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:

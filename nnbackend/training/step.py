@@ -15,7 +15,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
-from nnbackend.core.registry import is_pure
+from nnbackend.core.registry import is_built_in, is_pure
 from nnbackend.core.tree import at, count_rows, paths, tree_map
 from nnbackend.core.types import (
     Array,
@@ -157,7 +157,7 @@ def scan_steps(
     def step_on(backend: Backend) -> Step:
         return make_step(backend, *description)
 
-    return backend.scan(step_on(backend), map_carry, step_on)
+    return backend.scan(step_on(backend), map_carry, step_on, is_built_in(description))
 
 
 @cached_program

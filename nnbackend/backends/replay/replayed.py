@@ -6,7 +6,8 @@ The one machine for training steps and for forward passes, on NumPy and on CuPy:
 2. Two calls are recorded, on different data. Only if both recordings say the same is one used: a
    constant in it that depends on the data, or on chance, would differ.
 3. In the next call the recording is tried beside the function, on data that were changed for it. What
-   depends on them in a way that was not recorded differs here at the latest.
+   depends on them in a way that was not recorded differs here at the latest. Training steps that are
+   made of this library's parts alone, whose recordings its tests compare, go without.
 4. From then on the recording is played.
 
 Where one of these fails, the function is called as it is from then on, and :attr:`Replayed.refused`
@@ -71,6 +72,8 @@ class Replayed:
         copied_bytes: the size up to which inputs are copied; larger ones are read where they are.
         same: ``same(held)`` returns a function that says whether something is held still. A
             recording is of the arrays of one.
+        tries: whether a recording is tried before it is played. Default True. It takes as long as some
+            seven calls, and is for functions with parts that users wrote.
 
     Attributes:
         refused: why the function is called as it is, or None.
@@ -86,10 +89,12 @@ class Replayed:
         warmup_calls: int = 1,
         copied_bytes: int = COPIED_BYTES,
         same: Callable[[Any], Callable[[Any], bool]] | None = None,
+        tries: bool = True,
     ) -> None:
         self.function, self.map_held, self.dtypes = function, map_held, dtypes
         self._warmup_calls, self._copied_bytes = warmup_calls, copied_bytes
         self._same = same_object if same is None else same
+        self._tries = tries
         self._calls = 0
         self._copied: set[int] = set()  # inputs that are not read where they are, however large
         self.refused: str | None = None
@@ -132,9 +137,9 @@ class Replayed:
     def _is_early(self, inputs: Arrays) -> bool:
         """Return whether it is too early to record."""
         self._calls += 1
-        return self._calls <= self._warmup_calls and all(
-            array.size < LARGE_SIZE for array in arrays_in(inputs)
-        )
+        if self._calls == 1 and any(array.size >= LARGE_SIZE for array in arrays_in(inputs)):
+            self._warmup_calls = 0
+        return self._calls <= self._warmup_calls
 
     def _record(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
         """Call the function and record it; if it is the second recording, prepare to play it."""
@@ -151,7 +156,10 @@ class Replayed:
             except NotPlayableError as error:
                 return held, self._refuse(str(error), results)
             # Without one an input has to be copied from the next call on: it is recorded twice again.
-            self._candidate = None if player is None else (new, player)
+            if player is not None and self._tries:
+                self._candidate = new, player
+            else:
+                self.player = player
             self._first, self._free = None, []
         return held, results
 

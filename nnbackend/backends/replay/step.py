@@ -18,7 +18,7 @@ WARMUP_STEPS = 32
 
 
 def replayed_step(
-    step: Step, map_carry: MapArrays, dtype: Any, new: Callable[..., Replayed] = Replayed
+    step: Step, map_carry: MapArrays, dtype: Any, new: Callable[..., Replayed]
 ) -> Step:
     """Return a training step that is played from a recording, one for each shape of batches.
 

@@ -86,7 +86,9 @@ class Card(NumPyBackend):
 
     made: Any = []
 
-    def scan(self, step: Any, map_carry: Any = None, step_on: Any = None) -> Any:
+    def scan(
+        self, step: Any, map_carry: Any = None, step_on: Any = None, built_in: bool = False
+    ) -> Any:
         if map_carry is None:
             return Backend.scan(self, step)
         host = step_on(NumPyBackend(precision=self.precision))
