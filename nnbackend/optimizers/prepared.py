@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nnbackend.backends.base import Backend, namespace
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Array, Params
-from nnbackend.optimizers.numbers import Numbers, Rows, number_columns, number_rows
+from nnbackend.optimizers.numbers import FEW_STEPS, Numbers, Rows, number_columns, number_rows
 
 if TYPE_CHECKING:
     from nnbackend.optimizers.base import Optimizer
@@ -120,7 +120,7 @@ class Prepared:
     def _number_places(self) -> list[dict[str, int]]:
         """Where in a row the numbers of each are, by name."""
         places = itertools.count()
-        names = [tuple(rule.structure().numbers(1)) for rule in self._rules]
+        names = [tuple(rule.numbers(1)) for rule in self._rules]
         return [dict(zip(own, places, strict=False)) for own in names]
 
     def numbers(self, step: int) -> list[Numbers]:
@@ -129,8 +129,11 @@ class Prepared:
 
     def number_rows(self, steps: range) -> Rows:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
-        if len(steps) == 1:
-            return [tuple(n for rule in self._rules for n in rule.numbers(steps[0]).values())]
+        if len(steps) < FEW_STEPS:
+            return [
+                tuple(n for rule in self._rules for n in rule.numbers(step).values())
+                for step in steps
+            ]
         columns = [c for rule in self._rules for c in number_columns(rule, steps).values()]
         return number_rows(columns, len(steps))
 
