@@ -1,6 +1,6 @@
-"""Layers of your own: with parameters, with state, with two inputs; checked, trained, saved, loaded.
+"""Your own layers: with parameters, with state, with two inputs; checked, trained, saved, loaded.
 
-The task: sequences of different lengths, padded to one length, are to be told apart by their means.
+The task: sequences of different lengths, padded to one length, are classified by their means.
 """
 
 import tempfile
@@ -46,7 +46,7 @@ class RMSNorm:
 class MaskedMean(nnb.layers.Parameterless):
     """The mean of the steps that count: (values, mask) -> sum(mask * values) / sum(mask).
 
-    A layer without parameters gives one function, and its output's shape where that differs. Two
+    A layer without parameters has one method, and its output's shape where that differs. Two
     inputs are a tuple, and so are their shapes: values (batch, steps, features), mask (batch, steps).
     """
 

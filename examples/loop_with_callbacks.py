@@ -32,10 +32,10 @@ callbacks = [
     Checkpoint(folder / "checkpoints", every=10),
 ]
 
-with Run(net, epochs=300, callbacks=callbacks) as run:  # resume=folder / "checkpoints" goes on
+with Run(net, epochs=300, callbacks=callbacks) as run:  # resume=folder / "checkpoints" resumes
     state = run.optimizer_state or optimizer.init(net.params)
     for epoch in run:
-        rows = np.random.default_rng(epoch).permutation(192)  # by the epoch: it can be gone on with
+        rows = np.random.default_rng(epoch).permutation(192)  # the same in a resumed run
         losses = []
         for batch in rows.reshape(6, 32):
             prediction, backward = net.forward(x[batch], training=True)

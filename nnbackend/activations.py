@@ -2,7 +2,7 @@
 
 An activation is called with an array and returns the value and the backward pass:
 ``y, backward = activation(x, ctx)`` and ``dx = backward(dy)``. The formulas say how ``dx`` follows
-from ``dy`` by the chain rule. ``x`` and ``dy`` are never changed; what is changed in place is made here.
+from ``dy`` by the chain rule. ``x`` and ``dy`` are never changed: only new arrays are changed in place.
 """
 
 from __future__ import annotations

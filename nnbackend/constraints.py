@@ -1,4 +1,4 @@
-"""Constraints: where the weights of a layer may be; after each update they are brought back there.
+"""Constraints: the allowed weights of a layer, to which each update is brought back.
 
 A layer has one in its description, ``Dense(64, constraint=MaxNorm(3.0))``, and it applies to the
 layer's parameter called ``weight``. ``weight = constraint(weight)`` returns the nearest allowed weights.
@@ -6,8 +6,8 @@ layer's parameter called ``weight``. ``weight = constraint(weight)`` returns the
 The norm is that of the incoming weights of each unit: a weight has shape (..., in, out), and the norm is
 taken over all axes but the last, for a dense layer over axis 0.
 
-``fit`` and ``partial_fit`` apply constraints after each step, not to the initial weights; a loop of
-one's own does so with ``optimizers.Constrained(optimizer, network.layers)``.
+``fit`` and ``partial_fit`` apply constraints after each step, not to the initial weights; in your
+own loop use ``optimizers.Constrained(optimizer, network.layers)``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from nnbackend.core.types import Array, Namespace
 __all__ = ["CONSTRAINTS", "Constraint", "MaxNorm", "NonNegative", "UnitNorm", "get"]
 
 Constraint: TypeAlias = Callable[[Array], Array]
-"""``constraint(weight) -> weight``; any such function will do."""
+"""``constraint(weight) -> weight``; any such function works."""
 
 CONSTRAINTS = Registry("constraint")
 
 
 def get(spec: str | Constraint | None) -> Constraint | None:
-    """Return the constraint that ``spec`` names; None is none.
+    """Return the constraint that ``spec`` names; None stands for no constraint.
 
     Raises:
         UnknownNameError: no constraint has that name.
@@ -45,15 +45,15 @@ def get(spec: str | Constraint | None) -> Constraint | None:
 @CONSTRAINTS.register("max_norm")
 @dataclass(frozen=True)
 class MaxNorm:
-    """The incoming weights of each unit have a norm of at most ``norm``.
+    """Keep the norm of the incoming weights of each unit at ``norm`` or below.
 
     ``w *= norm / max(||w||, norm)``, for each unit.
 
     Args:
-        norm: above 0. 2 to 4 are common, together with dropout.
+        norm: the largest norm, above 0; default 2. 2 to 4 are common, together with dropout.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: ``norm`` is not a number above 0.
 
     Source: Srivastava et al. (2014), JMLR 15, section 5.1.
     """
@@ -71,7 +71,7 @@ class MaxNorm:
 @CONSTRAINTS.register("unit_norm")
 @dataclass(frozen=True)
 class UnitNorm:
-    """The incoming weights of each unit have norm 1: ``w /= ||w||``. Zero weights stay as they are.
+    """Give the incoming weights of each unit the norm 1: ``w /= ||w||``. Zero weights stay zero.
 
     Source: Salimans, Kingma (2016), arXiv:1602.07868, with the scale left out.
     """
@@ -85,9 +85,9 @@ class UnitNorm:
 @CONSTRAINTS.register("non_negative")
 @dataclass(frozen=True)
 class NonNegative:
-    """No weight is below 0: ``w = max(w, 0)``.
+    """Keep weights at 0 or above: ``w = max(w, 0)``.
 
-    Source: projected gradient descent; Lee, Seung (1999) for what such weights are good for.
+    Source: projected gradient descent; Lee, Seung (1999), Nature 401, for such weights' use.
     """
 
     def __call__(self, weight: Array) -> Array:

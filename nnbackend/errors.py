@@ -1,4 +1,4 @@
-"""What can go wrong, each with a class of its own, and the words for a name that does not exist."""
+"""The library's errors, and the message for a name that does not exist."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = [
 
 
 class BackendUnavailableError(RuntimeError):
-    """The backend asked for cannot be used here; the message says why and which ones can."""
+    """A backend cannot be used here; the message says why, and which ones can."""
 
 
 class PrecisionError(BackendUnavailableError, ValueError):
-    """The backend, or its device, does not have the precision asked for; the message says why."""
+    """A backend, or its device, does not have a precision; the message says why."""
 
 
 class DataError(ValueError):
@@ -60,7 +60,7 @@ class ModelFileError(ValueError):
 
 
 class OutOfMemoryError(MemoryError):
-    """A device has too little memory; the message says how much was asked for and free, and what to try.
+    """A device has too little memory; the message says how much was requested and free, and what to try.
 
     The network keeps its weights; of a fit, those of the last whole epoch.
 
@@ -75,7 +75,7 @@ class OutOfMemoryError(MemoryError):
 
 
 class ResumeError(ValueError):
-    """A run cannot go on from a checkpoint; the message says what differs from the run that wrote it."""
+    """A checkpoint is of another run; the message lists the differences."""
 
 
 class UnknownNameError(ValueError):
@@ -90,7 +90,13 @@ def given(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return the known names that look most like ``name``, best first."""
+    """Return the known names that look most like ``name``, best first.
+
+    Args:
+        name: the unknown name.
+        known: the names that exist.
+        count: the largest number of names to return; default 3.
+    """
     from difflib import get_close_matches  # only errors need it, and every import would wait for it
 
     by_folded = {candidate.casefold(): candidate for candidate in known}
@@ -98,7 +104,13 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for an unknown ``name``, with the nearest known ones or all of them."""
+    """Return the error for an unknown ``name``, with the nearest known ones or all of them.
+
+    Args:
+        kind: the kind of thing that has names: ``"layer"``.
+        name: the unknown name.
+        known: the names that exist.
+    """
     known = sorted(known)
     close = nearest(name, known) if isinstance(name, str) else []
     hint = (

@@ -1,4 +1,4 @@
-"""The network: layers, parameters and a backend in one object that people hold.
+"""The network: layers, parameters and a backend in one object.
 
 It has no mathematics. Forward and backward are the layers', learning is :mod:`nnbackend.training`'s.
 """
@@ -52,27 +52,30 @@ class Network(NetworkBase):
         backend: ``"numpy"``, ``"cupy"``, ``"torch"``, ``"jax"``, ``"array-api-strict"``, ``"auto"``
             (CuPy where a CUDA device is usable, NumPy otherwise), a
             :class:`~nnbackend.backends.base.Backend`, or an array namespace.
-        device: where the backend computes; None: its default. Each backend says what it takes.
-        dtype: ``"float32"`` (the default) or ``"float64"``: what parameters are kept in.
-        precision: what is computed in: ``"float64"``, ``"float32"``, ``"tf32"``, or mixed precision,
-            ``"float16"`` or ``"bfloat16"``, whose parameters are float32; None: that of the dtype.
-        seed: fixes initial weights, the order of batches and dropout masks, equally on all backends.
+        device: the device, as the backend names it; None (the default): its default device.
+        dtype: the dtype of the parameters, ``"float32"`` or ``"float64"``; None (the default): that of
+            the precision, or float32.
+        precision: the number format of the computation: ``"float64"``, ``"float32"``, ``"tf32"``, or
+            mixed precision, ``"float16"`` or ``"bfloat16"``, with float32 parameters; None (the
+            default): that of the dtype.
+        seed: the random seed of initial weights, the order of batches and dropout masks, which are the
+            same on all backends; default 0.
         input_shape: the shape of a row, ``(784,)``; of several inputs a tuple or a dictionary of shapes,
-            ``((784,), (3,))``; None: it is taken from the first data.
+            ``((784,), (3,))``; None (the default): it is taken from the first data.
 
     Attributes:
         layers: the description, a :class:`~nnbackend.layers.Sequential`.
         params: nested dictionaries of the backend's arrays, once the network is built.
         state: the state of the layers that have one (running means), nested as the parameters are.
-        backend: where it computes.
-        input_shape: of one row, or None.
-        output_shape: of one row's output, or None.
-        metadata: plain data of the user's that is saved with the network.
+        backend: the backend that computes.
+        input_shape: the shape of a row of inputs; None before the network is built.
+        output_shape: the shape of a row of outputs; None before the network is built.
+        metadata: plain data of yours that are saved with the network.
 
     Raises:
         BackendUnavailableError: the backend cannot be used here.
         ValueError: shapes do not fit, or a value is out of range.
-        TypeError: something is not a layer.
+        TypeError: an entry of ``layers`` is not a layer.
     """
 
     def predict(self, x: Any, *, batch_size: int = BATCH_ROWS, on_host: bool = False) -> Array:
@@ -82,9 +85,9 @@ class Network(NetworkBase):
             x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
                 with several inputs. Of a memory map, and of an array on the host that takes more than
                 half of the device's free memory, so many rows are brought to the device at a time.
-            batch_size: rows computed at a time, or fewer where that is faster; bounds the memory.
+            batch_size: the largest number of rows computed at a time, which bounds the memory.
             on_host: whether to return a NumPy array, to which each batch is copied when it is done: for
-                outputs that do not fit on the device together.
+                outputs that do not fit on the device together; default False.
 
         Raises:
             OutOfMemoryError: the device has too little memory; the message says what to try.
@@ -151,44 +154,47 @@ class Network(NetworkBase):
 
         Args:
             x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
-                with several inputs; or, without ``y``, what streams: an iterable
-                of batches ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch,
-                or a source of :mod:`nnbackend.data` such as a dataset of files. A memory map, with
-                ``y``, is read a part at a time.
-            y: array-like: (rows, *output_shape), or for a single output (rows,), or class numbers.
-            loss: a name or a function of :mod:`nnbackend.losses`.
-            optimizer: a name or an object of :mod:`nnbackend.optimizers`. It starts afresh.
-            epochs: how often to go through the data.
-            batch_size: rows of a step; None: all, one step an epoch. The last batch may be smaller.
-                Batches that are given as such are steps as they are.
-            shuffle: whether each epoch goes through the rows in a random order of its own. Batches
-                that are given as such come in their order; other sources shuffle within a buffer.
-            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch, or
-                what streams, as for ``x``.
-            validation_split: a fraction of the rows to keep for that, at random, instead.
+                with several inputs; or, without ``y``, a stream: an iterable of batches
+                ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch, or a source
+                of :mod:`nnbackend.data` such as a dataset of files. A memory map, with ``y``, is read a
+                part at a time.
+            y: array-like of shape (rows, *output_shape), or (rows,) for a single output or class
+                numbers; or a tuple or dictionary of these for a loss that takes several.
+            loss: a name or a function of :mod:`nnbackend.losses`; default ``"mse"``.
+            optimizer: a name or an object of :mod:`nnbackend.optimizers`; default ``"adam"``. It starts
+                with a new state.
+            epochs: the number of passes through the data; default 1.
+            batch_size: the number of rows of a step; None: all, one step an epoch. The last batch may
+                be smaller. In a stream of batches each batch is a step.
+            shuffle: whether each epoch takes the rows in a new random order; default True. Streams of
+                batches keep their order; other sources shuffle within a buffer.
+            validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` to evaluate after each epoch, or a
+                stream, as for ``x``.
+            validation_split: a fraction of the rows to set aside for validation, at random, instead.
             stratify: whether the split gives each class of ``y`` its share on either side.
-            groups: the group of each row; the split does not part the rows of a group.
-            sample_weight: how much each row counts; a weight of 2 counts it twice.
+            groups: the group of each row; the split keeps the rows of a group together.
+            sample_weight: how much each row counts, of shape (rows,): a weight of 2 counts it twice.
             class_weight: how much more a row counts by its class, in the loss of training only; not in
                 metrics and not in validation. ``{class: weight}``, where a class left out has 1, or
-                ``"balanced"``: every class counts the same, however rare it is in what is learned from.
-            data_on: where arrays lie that are learned from. ``"auto"``: on the device, or on the host if
-                they are there and larger than half of the device's free memory; then the rows come a
-                block at a time, read ahead, and the result is the same. ``"device"`` and ``"host"`` say
-                so. Metrics, and steps that take all rows, need outputs and targets on the device.
-            accumulate: in how many parts to compute the gradient of a batch, one after the other. The
-                result is the same; it takes the memory of a batch that much smaller.
+                ``"balanced"``: every class counts the same, however rare it is in the training rows.
+            data_on: the place of the training arrays: ``"device"``, ``"host"``, or ``"auto"`` (the
+                default), the device unless they are on the host and larger than half of its free
+                memory. From the host the rows come a block at a time, read ahead, with the same result.
+                Metrics, and steps that take all rows, need outputs and targets on the device.
+            accumulate: the number of parts in which the gradient of a batch is computed, one after the
+                other, to the same result in the memory of one part; default 1.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
                 training data they are computed from the outputs during the epoch, as the loss is.
-            callbacks: see :mod:`nnbackend.callbacks`.
+            callbacks: the callbacks, see :mod:`nnbackend.callbacks`.
             resume: a checkpoint, or a folder of them, that :class:`~nnbackend.callbacks.Checkpoint`
-                wrote: the run goes on as if nothing had happened, with the parameters, the optimizer
+                wrote: the run is resumed as if nothing had happened, with the parameters, the optimizer
                 and the history from there. All else must be given as before, and ``epochs`` counts
                 from the start of the whole run.
-            verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
-            profile: whether to measure where the time goes, layer by layer. The table is kept in
+            verbose: 0: show nothing; 1: show progress; None (the default): show it on long work at a
+                terminal.
+            profile: whether to measure the time of each layer; default False. The table is kept in
                 ``history.profile`` and, unless ``verbose=0``, printed to standard error. Measuring
-                costs some time of its own.
+                takes some time, too.
 
         Returns:
             the history, a list of numbers by name. Ctrl-C returns it early, with the parameters of
@@ -196,12 +202,12 @@ class Network(NetworkBase):
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the last finite weights are kept.
-            DataError: data that stream do not fit or cannot be read; the weights of the last whole
-                epoch are kept, as they are when an iterable raises an exception of its own.
+            DataError: data of a stream do not fit or cannot be read; the weights of the last whole
+                epoch are kept, as they are when an iterable raises an exception.
             OutOfMemoryError: the device has too little memory; the message says what to try. The
                 weights of the last whole epoch are kept.
             ResumeError: the checkpoint is of another run; the message says what differs.
-            ModelFileError, FileNotFoundError: the checkpoint is damaged, or there is none.
+            ModelFileError, FileNotFoundError: the checkpoint is damaged or missing.
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
         options = FitOptions(
@@ -225,17 +231,17 @@ class Network(NetworkBase):
     ) -> float:
         """Go once through rows ``x`` and targets ``y``, in their order; return the mean loss.
 
-        The optimizer goes on where the last call left it, as long as loss and optimizer stay the
-        same and the parameters were not set in between.
+        The optimizer continues with its state after the last call, as long as loss and optimizer stay
+        the same and the parameters were not set in between.
 
         Args:
             x: array-like of shape (rows, *input_shape).
             y: array-like, see ``fit``.
-            loss: a name or a function.
-            optimizer: a name or an object.
-            batch_size: rows of a step; None: all rows in one.
-            sample_weight: how much each row counts.
-            accumulate: see ``fit``.
+            loss: a name or a function; default ``"mse"``.
+            optimizer: a name or an object; default ``"adam"``.
+            batch_size: the number of rows of a step; None (the default): all rows in one.
+            sample_weight: how much each row counts; default None: all count 1.
+            accumulate: the number of parts of a batch, see ``fit``; default 1.
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
@@ -258,14 +264,14 @@ class Network(NetworkBase):
         """Return ``{"loss": ..., metric: ...}`` over all rows.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or what streams, see ``fit``.
+            x: array-like of shape (rows, *input_shape), or a stream, see ``fit``.
             y: array-like, see ``fit``.
-            loss: a name or a function; None: that of the last ``fit``.
-            metrics: names or functions; None: those of the last ``fit``.
-            sample_weight: how much each row counts.
+            loss: a name or a function; None (the default): that of the last ``fit``.
+            metrics: names or functions; None (the default): those of the last ``fit``.
+            sample_weight: how much each row counts; default None: all count 1.
 
         Arrays on the host that take more than half of the device's free memory come to it a part at a
-        time; their targets and outputs lie there as a whole.
+        time; their targets and outputs are there as a whole.
 
         Raises:
             ValueError: there was no ``fit`` and no loss is given, or data do not fit.
@@ -307,19 +313,21 @@ class Network(NetworkBase):
         Args:
             backend: see :class:`Network`; None: the network's own.
             device: see :class:`Network`.
-            dtype: None: that of the ``Backend`` given, or else the network's own.
-            precision: None: that of the dtype if one is given, of the ``Backend`` given, or else the
-                network's own, where the backend has it; where it does not, that of the dtype.
+            dtype: ``"float32"`` or ``"float64"``; None: that of the ``Backend`` given, or else the
+                network's own.
+            precision: see :class:`Network`; None: that of the dtype if one is given, of the ``Backend``
+                given, or else the network's own, where the backend has it; where it does not, that of
+                the dtype.
         """
         self._check_open()
         spec = self.backend if backend is None else backend
         same = dtype is None and precision is None and not isinstance(spec, Backend)
         if same:
             dtype = self.backend.dtype_name
-        engine = get_backend(spec, device, dtype, precision)
+        target = get_backend(spec, device, dtype, precision)
         if same:
-            engine = engine.with_precision_if_supported(self.backend.precision)
-        other = Network(self.layers, backend=engine, seed=self.seed)
+            target = target.with_precision_if_supported(self.backend.precision)
+        other = Network(self.layers, backend=target, seed=self.seed)
         other._steps, other._epochs = self._steps, self._epochs
         other._frozen = self._frozen
         if self._params is None:
@@ -339,7 +347,7 @@ class Network(NetworkBase):
         return model_file.save(self, path)
 
     def _data_adapter(self, loss: Loss) -> DataAdapter:
-        """Return what brings data to the network, which is built."""
+        """Return the adapter that brings data to the network, which is built."""
         return DataAdapter(self.backend, self._inputs, self.output_shape or (), loss)
 
     def _objective(
@@ -349,7 +357,7 @@ class Network(NetworkBase):
         x: Any,
         placement: Backend | None = None,
     ) -> Objective:
-        """Return what to minimize; the network is built from ``x`` first, for the output's shape."""
+        """Return the objective; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
         if self._params is None:
             if isinstance(x, data.Source):
@@ -401,7 +409,7 @@ def load(
     Args:
         path: the file.
         backend: the backend, see :class:`Network`.
-        device: the device, see :class:`Network`.
+        device: the device, see :class:`Network`; None (the default): the backend's default device.
         dtype: ``"float32"`` or ``"float64"``; None: that of the precision given, or as saved.
         precision: see :class:`Network`; None: that of the dtype given, or as saved where the backend
             has that, and where it does not, that of the dtype.

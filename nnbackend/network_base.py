@@ -1,4 +1,4 @@
-"""What a network holds: layers, parameters and state on a backend."""
+"""The base of a network: its layers, parameters and state on a backend."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkBase"]
 
-_REMADE = (
+_TRANSIENT_ATTRIBUTES = (
     "_trainer",
     "_body",
     "_input_spec",
@@ -46,7 +46,7 @@ _REMADE = (
 class NetworkBase:
     """Layers with their parameters and state on a backend: built, set, run, copied, closed.
 
-    See :class:`nnbackend.network.Network`, which adds how they learn, predict and are saved.
+    See :class:`nnbackend.network.Network`, which adds training, prediction and files.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class NetworkBase:
 
     @property
     def trained(self) -> tuple[int, int]:
-        """How many steps and epochs it was trained for: they number dropout masks and orders of rows."""
+        """The steps and epochs of training so far: they number dropout masks and orders of rows."""
         return self._steps, self._epochs
 
     @trained.setter
@@ -166,18 +166,19 @@ class NetworkBase:
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """The dotted names of the parameters that training leaves as they are."""
+        """The dotted names of the parameters that training does not change."""
         return self._frozen
 
     def freeze(self, *patterns: str) -> Self:
-        """Leave parameters as they are in training, to the last bit; return the network.
+        """Keep parameters unchanged in training, to the last bit; return the network.
 
         Args:
-            patterns: of dotted names: ``"0.*"`` for the first layer, ``"*.bias"`` for all biases. ``*``
-                stands for any text, dots included.
+            patterns: patterns of dotted names: ``"0.*"`` for the first layer, ``"*.bias"`` for all
+                biases. ``*`` stands for any text, dots included.
 
         Raises:
-            ValueError: a pattern matches none; the message lists the names. Or the network is not built.
+            ValueError: a pattern matches no parameter, of which the message lists the names; or the
+                network is not built.
         """
         if not patterns:
             raise ValueError("freeze what? Give patterns of names: freeze('0.*'), or freeze('*')")
@@ -200,17 +201,17 @@ class NetworkBase:
         return self
 
     def close(self) -> None:
-        """Let go of the network's arrays and give the memory back to the device.
+        """Release the network's arrays and give the memory back to the device.
 
         A closed network cannot be used any more; ``layers``, ``metadata`` and the shapes can be read.
         Arrays that came from it, such as outputs and ``state_dict()``, stay as they are, and so do
-        other networks. Closing twice does no harm.
+        other networks. A second call does nothing.
         """
         self._params = self._raw = self._last = self._predictor = self._evaluator = None
         self._state = {}
         self._release()
         self._closed = True
-        gc.collect()  # what refers to itself in a circle would keep its arrays for now
+        gc.collect()  # objects that refer to each other would keep their arrays for now
         self.backend.free_memory()
 
     def __enter__(self) -> Self:
@@ -225,8 +226,8 @@ class NetworkBase:
         self._trainer = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a pickle or a copy takes: the parameters, on the host, and what is described."""
-        state = self.__dict__ | dict.fromkeys(_REMADE)
+        """Return the state for a pickle or a copy, with the parameters on the host."""
+        state = self.__dict__ | dict.fromkeys(_TRANSIENT_ATTRIBUTES)
         with self.backend.scope():
             return state | self._parameters_through(self.backend.to_numpy)
 
@@ -236,14 +237,14 @@ class NetworkBase:
             self.__dict__.update(self._parameters_through(self.backend.asarray))
 
     def _parameters_through(self, function: Callable[[Any], Any]) -> dict[str, Params | None]:
-        """Return what holds parameters and state, with a function applied to each array."""
+        """Return the attributes of parameters and state with a function applied to each array."""
         held = {"_params": self._params, "_raw": self._raw, "_state": self._state}
         return {name: p if p is None else tree_map(function, p) for name, p in held.items()}
 
     def _check_open(self) -> None:
         if self._closed:
             raise ValueError(
-                "the network is closed: its arrays were let go of. Save it, or take state_dict(), "
+                "the network is closed: its arrays were released. Save it, or take state_dict(), "
                 "before it is closed"
             )
 
@@ -253,12 +254,13 @@ class NetworkBase:
     ) -> tuple[Array, Callable[..., tuple[Array | None, Params]]]:
         """Return the output and the backward pass.
 
-        A training pass leaves the state of layers that have one as it makes it.
+        A training pass updates the state of the layers.
 
         Args:
-            x: array-like of shape (batch, *input_shape).
-            training: whether layers behave as in training.
-            step: fixes the dropout masks of a training pass. None: a new number for each.
+            x: array-like of shape (batch, *input_shape), or a tuple or dictionary of these.
+            training: whether layers behave as in training; default False.
+            step: the number of the training step, which fixes dropout masks; None (the default): the
+                next one.
 
         Returns:
             the output, and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
@@ -389,7 +391,7 @@ class NetworkBase:
 
     @contextlib.contextmanager
     def _unbuilt_if_refused(self) -> Iterator[None]:
-        """Let data that are refused leave no trace: not even the shape they would have fixed."""
+        """Undo the building of the network if the data are refused, for their shape must not stay."""
         built = self._params is not None
         try:
             yield
@@ -400,7 +402,7 @@ class NetworkBase:
             raise
 
     def _rows(self, x: Any, name: str = "X", placement: Backend | None = None) -> Array:
-        """Return data on the backend, or on the ``placement``; build the network from it if need be."""
+        """Return data on the backend, or on ``placement``; build an unbuilt network for them."""
         x = data.inputs(x, placement or self.backend, self._inputs, name)
         if self._params is None:
             self.build(row_shapes(x))
@@ -408,7 +410,7 @@ class NetworkBase:
 
     @property
     def _inputs(self) -> InputSpec:
-        """What the network takes as inputs."""
+        """The inputs that the network takes."""
         known = self._input_spec
         if known is None or known[0] is not self.layers or known[1] != self.input_shape:
             spec = InputSpec.of(self.layers, self.input_shape, self.backend)

@@ -5,7 +5,7 @@ parameter called ``weight``; biases are left alone. ``value, gradient = regulari
 
 The penalties of all layers are added to the loss and minimized with it. They are in every ``loss`` that
 ``fit``, ``partial_fit`` and ``evaluate`` report, also that on validation data; they are not divided by
-the number of rows. A training loop of your own adds them with :func:`penalized`.
+the number of rows. Your own training loop adds them with :func:`penalized`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 Regularizer: TypeAlias = Callable[[Array], tuple[Array, Array]]
-"""``regularizer(weight) -> (value, gradient)``; any such function will do."""
+"""``regularizer(weight) -> (value, gradient)``; any such function works."""
 
 Terms: TypeAlias = tuple[tuple[str, Regularizer], ...]
 """Regularizers, each with the dotted name of the parameter that it applies to."""
@@ -45,7 +45,7 @@ REGULARIZERS = Registry("regularizer")
 
 
 def get(spec: str | Regularizer | None) -> Regularizer | None:
-    """Return the regularizer that ``spec`` names; None is none.
+    """Return the regularizer that ``spec`` names; None stands for no regularizer.
 
     Raises:
         UnknownNameError: no regularizer has that name.
@@ -70,7 +70,7 @@ class L1:
     Raises:
         ValueError: ``strength`` is out of range.
 
-    Source: Tibshirani (1996), the lasso.
+    Source: Tibshirani (1996), the lasso, Journal of the Royal Statistical Society B 58.
     """
 
     strength: float = 0.01
@@ -97,7 +97,7 @@ class L2:
     Raises:
         ValueError: ``strength`` is out of range.
 
-    Source: Hoerl, Kennard (1970), ridge regression.
+    Source: Hoerl, Kennard (1970), ridge regression, Technometrics 12.
     """
 
     strength: float = 0.01
@@ -124,7 +124,7 @@ class ElasticNet:
     Raises:
         ValueError: a factor is out of range.
 
-    Source: Zou, Hastie (2005).
+    Source: Zou, Hastie (2005), Journal of the Royal Statistical Society B 67.
     """
 
     l1: float = 0.01
@@ -148,7 +148,7 @@ class PerRowL2:
     the rows' losses is divided as their mean is. scikit-learn's ``alpha`` is such a strength.
 
     Args:
-        strength: 0 or more.
+        strength: the factor of the penalty, 0 or more.
         weights: the paths of the penalized parameters.
     """
 
@@ -167,7 +167,7 @@ class PerRowL2:
             grads: its gradients, which are consumed.
             params: the parameters.
             rows: the number of rows, or the sum of their weights.
-            strength: what to take in place of the penalty's own: data of a compiled step.
+            strength: replaces the penalty's own strength, as data of a compiled step; default None.
         """
         share = (self.strength if strength is None else strength) / rows
         for path in self.weights:

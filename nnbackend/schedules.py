@@ -2,9 +2,9 @@
 
 A schedule is a function of the step, which counts from 0: ``schedule(step) -> value``. It takes the
 place of a number for any hyperparameter of any optimizer: ``Adam(Cosine(1e-3, steps=5000))`` or
-``SGD(0.1, momentum=Warmup(0.95, steps=100, initial=0.5))``. Any other function of the step will do as
-well. It is called on the host, and what it returns reaches the training step as data: a value that
-changes compiles nothing.
+``SGD(0.1, momentum=Warmup(0.95, steps=100, initial=0.5))``. Any other function of the step can be given,
+too. It is called on the host, and its value is data of the training step: one that changes compiles
+nothing.
 
 These are descriptions, as layers are: they can be compared, named and written to a file. A step is an
 update of the parameters: an epoch has ``ceil(rows / batch_size)`` of them.

@@ -25,11 +25,8 @@ from nnbackend.network import Network
 
 __all__ = ["Comparison", "check_gradients", "check_loss", "compare_backends"]
 
-_RELATIVE_STEPS = (
-    1e-5,
-    1e-6,
-    1e-7,
-)  # relative; the best of them counts, as a kink may lie within one
+# The best of them counts, as there may be a kink within a step.
+_RELATIVE_STEPS = (1e-5, 1e-6, 1e-7)
 
 
 def check_gradients(
@@ -40,13 +37,13 @@ def check_gradients(
     For the input and for each parameter a random direction ``v`` is drawn, and ``<gradient, v>`` is
     compared with ``(L(p + h v) - L(p - h v)) / 2h``, where ``L = <output, dy>`` with a random ``dy``,
     plus the penalties of the layers' regularizers; then once more with the signs of ``v`` turned to the
-    gradient's. If the whole does not agree, each layer is checked on its own to find the one to blame.
+    gradient's. If they do not agree, each layer is checked alone to find the wrong one.
 
     Args:
         network: a network, or a layer that takes ``x``.
         x: array-like of shape (batch, *input_shape), a few rows, away from kinks such as ReLU's 0.
-        tolerance: the largest relative error allowed.
-        seed: the random seed of the directions.
+        tolerance: the largest relative error allowed; default 1e-5.
+        seed: the random seed of the directions; default 0.
 
     Returns:
         the largest relative error.
@@ -88,10 +85,10 @@ def check_loss(
         loss: a name or a function, for instance one that you wrote.
         prediction: array-like of shape (batch, outputs), a few rows, away from kinks.
         target: array-like, as the loss takes it; integers stay integers.
-        sample_weight: how much each row counts, or None.
-        backend: where it is checked.
-        tolerance: the largest relative error allowed.
-        seed: the random seed of the directions.
+        sample_weight: how much each row counts; default None: all count 1.
+        backend: the backend that computes; default ``"numpy"``.
+        tolerance: the largest relative error allowed; default 1e-5.
+        seed: the random seed of the directions; default 0.
 
     Returns:
         the largest relative error.
@@ -221,7 +218,7 @@ def _error_along(
 ) -> float:
     """Return the relative error of a gradient along the direction ``v``."""
     analytic = float(xp.sum(gradient * v))
-    # What rounding and a cancelling sum can account for is no error: compare with the sum's size.
+    # Rounding in a sum that cancels is no error: compare with the size of its terms.
     size = float(xp.sqrt(xp.sum((gradient * v) ** 2)))
     errors = []
     for step in _RELATIVE_STEPS:
@@ -236,7 +233,7 @@ def _find_wrong_layer(
 ) -> tuple[str, str, float] | None:
     """Return place, parameter and error of the first layer that is wrong on its own."""
     passages, *_ = run_observed(net.layers, net.params, x, _training_context(net))
-    # Innermost layers come first: a composite is wrong because of what is in it, if that is wrong.
+    # Innermost layers come first: an error inside a composite makes the composite wrong, too.
     for passage in passages:
         layer = passage.layer
         errors = _relative_errors(layer, passage.params, passage.x, passage.ctx, seed)
@@ -256,7 +253,7 @@ class Comparison:
         rows: for each layer, in the order of the forward pass, its path and class, and the largest
             differences of its output, of the gradient at its output and of its parameters'
             gradients, each relative to the largest value.
-        tolerance: above which two backends are said to part.
+        tolerance: the difference above which two backends are said to part.
     """
 
     backends: tuple[str, str]
@@ -308,13 +305,13 @@ def compare_backends(
     random.
 
     Args:
-        network: stays as it is.
+        network: the network, which stays as it is.
         x: array-like of shape (batch, *input_shape).
-        backends: two, or one to compare the network's own with. None: its own with NumPy, or if that
-            is its own, with the first other one that is usable here.
+        backends: two, or one to compare with the network's own. Without any, its own is compared with
+            NumPy, or if it is NumPy, with the first other one that is usable here.
         tolerance: the relative difference above which backends are said to part; None: 1e-10 in
             float64, 1e-4 in float32.
-        seed: the random seed of the gradient at the output.
+        seed: the random seed of the gradient at the output; default 0.
 
     Returns:
         the comparison; print it for a table, see ``first_difference`` for the verdict.

@@ -75,8 +75,8 @@ class Plain(NumPyBackend):
     def scan(self, step: Any, *_: Any) -> Any:
         return Backend.scan(self, step)
 
-    def compile_forward(self, forward: Any) -> Any:
-        return Backend.compile_forward(self, forward)
+    def compile_forward(self, forward: Any, layers: Any) -> Any:
+        return Backend.compile_forward(self, forward, layers)
 
 
 @nnb.register_layer

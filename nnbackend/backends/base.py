@@ -21,12 +21,23 @@ from nnbackend.backends.device import DeviceInfo
 from nnbackend.backends.host import finite_on_host, host_numbers, is_on_device, to_host
 from nnbackend.backends.primitives import Primitives
 from nnbackend.core.tree import arrays_in, map_arrays, tree_map
-from nnbackend.core.types import STATELESS, Array, Arrays, Batch, Namespace, Params, State, Step
+from nnbackend.core.types import (
+    STATELESS,
+    Array,
+    Arrays,
+    Batch,
+    Layer,
+    Namespace,
+    Params,
+    State,
+    Step,
+)
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]
 
 _namespaces: dict[type, Namespace] = {}
+_kernels: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 class Forward:
@@ -170,15 +181,20 @@ class Backend(DeviceInfo, Primitives):
         """Return a function that does the same, compiled where the library can."""
         return function
 
+    def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an optimizer's rule, which treats each number by itself, as one kernel if possible."""
+        return rule
+
     def copy_tree(self, tree: Params) -> Params:
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
-        """Return a pass that does nothing but compute, compiled or recorded where that is faster.
+    def compile_forward(self, forward: Callable[..., Arrays], layers: Layer) -> Forward:
+        """Return a pass outside training, compiled or recorded where that is faster.
 
         Args:
             forward: ``forward(params, x, state) -> y``.
+            layers: the layers that it runs; they say whether it may be recorded.
         """
         return Forward(self.compile(forward))
 
@@ -187,7 +203,7 @@ class Backend(DeviceInfo, Primitives):
         step: Step,
         map_carry: Callable[..., Any] | None = None,
         step_on: Callable[[Backend], Step] | None = None,
-        built_in: bool = False,
+        trusted: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -204,8 +220,7 @@ class Backend(DeviceInfo, Primitives):
                 compute: such a step may be recorded and played.
             step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
                 recorded there.
-            built_in: whether the step is made of nothing but this library's own parts, whose recordings
-                need not be tried.
+            trusted: whether all parts of the step are this library's own: its recording needs no trial.
         """
 
         def run(
@@ -215,10 +230,8 @@ class Backend(DeviceInfo, Primitives):
             scalars: Sequence[tuple[float, ...]],
             numbers: Sequence[int],
         ) -> tuple[Any, Any, Any, Array | None]:
-            if isinstance(
-                scalars, np.ndarray
-            ):  # of Python's floats, which have no dtype of their own
-                scalars = scalars.tolist()
+            if isinstance(scalars, np.ndarray):
+                scalars = scalars.tolist()  # Python's floats leave the dtype of arrays as it is
             results = []
             batches = _batches(rows, size, len(numbers))
             for batch, own, number in zip(batches, scalars, numbers, strict=True):
@@ -312,6 +325,16 @@ def namespace(x: Array) -> Namespace:
 def register_namespace(kind: type, xp: Namespace) -> None:
     """Make ``xp`` the namespace of arrays of type ``kind``."""
     _namespaces[kind] = xp
+
+
+def kernel_for(x: Array, name: str) -> Callable[..., Any] | None:
+    """Return the kernel of that name in the library of ``x``, if it has one of its own."""
+    return _kernels.get((type(x), name))
+
+
+def register_kernel(kind: type, name: str, kernel: Callable[..., Any]) -> None:
+    """Make a kernel the one of that name for arrays of type ``kind``."""
+    _kernels[kind, name] = kernel
 
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:

@@ -15,14 +15,14 @@ from nnbackend.errors import BackendUnavailableError, PrecisionError, unknown_na
 
 __all__ = ["BACKENDS", "BackendStatus", "available_backends", "get_backend", "host_backend"]
 
-_CLASSES = {
+_BACKEND_CLASSES = {
     "numpy": "nnbackend.backends.numpy:NumPyBackend",
     "cupy": "nnbackend.backends.cupy:CuPyBackend",
     "torch": "nnbackend.backends.torch:TorchBackend",
     "jax": "nnbackend.backends.jax:JAXBackend",
     "array-api-strict": "nnbackend.backends.strict:StrictBackend",
 }
-BACKENDS = tuple(_CLASSES)
+BACKENDS = tuple(_BACKEND_CLASSES)
 """The names of the backends."""
 
 
@@ -79,7 +79,7 @@ def get_backend(
         return _create(spec, device, dtype, precision)
     if isinstance(spec, ModuleType) and hasattr(spec, "asarray"):
         name = _library(spec)
-        if name in _CLASSES:
+        if name in _BACKEND_CLASSES:
             return _create(name, device, dtype, precision)
         return Backend(device, dtype, spec, precision)
     raise TypeError(f"backend must be a name, a Backend or an array namespace; got {spec!r}")
@@ -100,13 +100,13 @@ def available_backends() -> list[BackendStatus]:
 
     Each library that is installed is imported to find out; that can take seconds the first time.
     """
-    return [_status(name) for name in _CLASSES]
+    return [_status(name) for name in _BACKEND_CLASSES]
 
 
 def _class(name: str) -> type[Backend]:
-    if name not in _CLASSES:
-        raise unknown_name("backend", name, [*_CLASSES, "auto"])
-    module, _, attribute = _CLASSES[name].partition(":")
+    if name not in _BACKEND_CLASSES:
+        raise unknown_name("backend", name, [*_BACKEND_CLASSES, "auto"])
+    module, _, attribute = _BACKEND_CLASSES[name].partition(":")
     cls: type[Backend] = getattr(importlib.import_module(module), attribute)
     return cls
 

@@ -11,21 +11,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from nnbackend.backends.base import Backend
+from nnbackend.backends.base import Backend, register_kernel
 from nnbackend.backends.cuda import cublaslt, installation, kernels
+from nnbackend.backends.cuda.fused_rule import FusedRule
 from nnbackend.backends.cuda.library import CuPyLibrary
-from nnbackend.backends.cuda.player import GraphReplayed
+from nnbackend.backends.cuda.player import GraphProgram
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
 from nnbackend.backends.library import import_library, not_a_device
 from nnbackend.backends.memory import Device, Memory
 from nnbackend.backends.replay.recording import MapArrays
-from nnbackend.backends.replay.step import replayed_step, step_function
+from nnbackend.backends.replay.replayed import replayed_step, step_function
 from nnbackend.core.functional import is_half
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Arrays, Namespace, Step
 from nnbackend.errors import BackendUnavailableError
 
-_AMPERE = 80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+_AMPERE_CAPABILITY = (
+    80  # the compute capability, times ten, of the first GPUs with tf32 and bfloat16
+)
 _BFLOAT16 = (12, 2)  # the CUDA whose compiler takes CuPy's kernels of it
 _STEP_MODES = ("plain", "graph")
 _copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and stream of the steps
@@ -52,6 +55,8 @@ class CuPyBackend(Backend):
         installation.check_devices(self._cupy)
         installation.check_libraries(self._cupy)
         installation.warn_of_two()
+        kernel = partial(kernels.softmax_loss, self._cupy)
+        register_kernel(self._cupy.ndarray, "softmax_loss", kernel)
         return import_library(type(self), "array_api_compat.cupy")
 
     def _imported(self) -> Any:
@@ -109,7 +114,7 @@ class CuPyBackend(Backend):
                 *compiler
             )
         capability = int(self.device.compute_capability)
-        if capability < _AMPERE:
+        if capability < _AMPERE_CAPABILITY:
             return (
                 f"{needs} needs a GPU of compute capability 8.0 (Ampere) or higher, and "
                 f"{self.device_name()} has {capability // 10}.{capability % 10}"
@@ -174,7 +179,7 @@ class CuPyBackend(Backend):
         step: Step,
         map_carry: MapArrays | None = None,
         step_on: Callable[[Backend], Step] | None = None,
-        built_in: bool = False,
+        trusted: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; with NNBACKEND_CUPY_STEP=graph each is played as a graph."""
         if _step_mode() == "plain" or map_carry is None or step_on is None:
@@ -192,7 +197,7 @@ class CuPyBackend(Backend):
         host = NumPyBackend(precision=precision)  # a step is recorded there
         with self.device:
             library = CuPyLibrary(self._cupy, self.tf32)
-        new = partial(GraphReplayed, library=library, host_function=step_function(step_on(host)))
+        new = partial(GraphProgram, library=library, host_function=step_function(step_on(host)))
         return super().scan(replayed_step(step, map_carry, self.dtype, new))
 
     def to_numpy(self, x: Array) -> Any:
@@ -223,6 +228,19 @@ class CuPyBackend(Backend):
             with self.device:
                 return kernels.random_bits(self._cupy, key, step, count, first)
         return super().random_bits(key, step, count, first)
+
+    def random_mask(
+        self, key: tuple[int, int], step: Any, like: Array, threshold: int, first: Any = 0
+    ) -> Array:
+        """Return zeros and ones at random, by a kernel."""
+        if all(isinstance(word, int) for word in (step, first, *key)):
+            with self.device:
+                return kernels.random_mask(self._cupy, key, step, like, threshold, first)
+        return super().random_mask(key, step, like, threshold, first)
+
+    def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an optimizer's rule as one kernel, if ``cupy.fuse`` takes it."""
+        return FusedRule(self._cupy, rule)
 
     def synchronize(self) -> None:
         """Wait for the device."""

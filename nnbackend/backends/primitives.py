@@ -11,7 +11,8 @@ method              for                              without a library's own
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
 ``convolution``     whole convolutions               None: a product with ``windows``
 ``erf``             GELU                             a rational approximation
-``random_bits``     dropout                          a counter-based generator
+``random_bits``     random numbers                   a counter-based generator
+``random_mask``     dropout                          24 of the random bits, compared
 =================== ================================ ==============================================
 
 All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend.backends.replay`.
@@ -19,6 +20,7 @@ All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
@@ -178,3 +180,18 @@ class Primitives:
     def random_bits(self, key: tuple[int, int], step: Any, count: int, first: Any = 0) -> Array:
         """Return words of random bits; see :func:`nnbackend.core.random.bits`."""
         return random.bits(key, step, count, self.xp, self.device, first)
+
+    def random_mask(
+        self, key: tuple[int, int], step: Any, like: Array, threshold: int, first: Any = 0
+    ) -> Array:
+        """Return zeros and ones: a zero where a random number of 24 bits is below the threshold.
+
+        Args:
+            key: see :func:`nnbackend.core.random.bits`, as ``step`` and ``first``.
+            step: the number of the step.
+            like: an array of the shape and dtype of the mask.
+            threshold: from 0 to 2**24.
+            first: the number of the first word of random bits.
+        """
+        words = random.uniform_bits24(key, step, math.prod(like.shape), self, first)
+        return self.xp.reshape(self.xp.astype(words >= threshold, like.dtype), like.shape)

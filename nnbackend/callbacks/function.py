@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lambda"]
 
-_EVENTS = ("start", "epoch_start", "batch_end", "epoch_end", "stop")
+_EVENT_NAMES = ("start", "epoch_start", "batch_end", "epoch_end", "stop")
 
 
 class Lambda(Callback):
@@ -39,7 +39,7 @@ class Lambda(Callback):
         stop: Callable[[Run], Any] | None = None,
     ) -> None:
         functions = dict(
-            zip(_EVENTS, (start, epoch_start, batch_end, epoch_end, stop), strict=True)
+            zip(_EVENT_NAMES, (start, epoch_start, batch_end, epoch_end, stop), strict=True)
         )
         for event, function in functions.items():
             if function is None:

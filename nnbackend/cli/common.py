@@ -284,7 +284,9 @@ def print_metrics(rows: dict[str, dict[str, float] | None], remarks: dict[str, s
         table.add_column(metric, justify="right")
     table.add_column("")
     for name, values in rows.items():
-        cells = [_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (values or {}).items()]
+        cells = [
+            _METRIC_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (values or {}).items()
+        ]
         table.add_row(name, *cells, printable(remarks.get(name, "")))
     _out.print(table)
 
@@ -294,7 +296,7 @@ def print_table(table: Table) -> None:
     (_out if _out.is_terminal else _wide).print(table)
 
 
-_FORMATS = {"accuracy": "{:.1%}", "r2": "{:.4f}"}
+_METRIC_FORMATS = {"accuracy": "{:.1%}", "r2": "{:.4f}"}
 
 
 def print_json(result: dict[str, Any]) -> None:

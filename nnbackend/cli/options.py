@@ -29,11 +29,11 @@ __all__ = [
 T = TypeVar("T")
 
 # The help lists the options in panels, in this order.
-_PANELS = (
+_HELP_PANELS = (
     "The data", "The network", "The training", "The run", "Where it runs", "The result",
 )  # fmt: skip
 (data_option, network_option, training_option, run_option, where_option, result_option) = (
-    partial(typer.Option, rich_help_panel=panel) for panel in _PANELS
+    partial(typer.Option, rich_help_panel=panel) for panel in _HELP_PANELS
 )
 
 
@@ -102,4 +102,4 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
 
 def _panel_number(parameter: inspect.Parameter) -> int:
     panel = getattr(get_args(parameter.annotation)[1], "rich_help_panel", None)
-    return _PANELS.index(panel) if panel in _PANELS else len(_PANELS)
+    return _HELP_PANELS.index(panel) if panel in _HELP_PANELS else len(_HELP_PANELS)

@@ -17,10 +17,10 @@ from nnbackend.cli.model import TableModel
 __all__ = ["Report", "build_report", "print_report"]
 
 MAX_CLASSES_SHOWN = 20  # whose confusion matrix fits a terminal
-_PLAIN = ("accuracy", "balanced_accuracy")
-_AVERAGED = ("precision", "recall", "f1")
-_SCORES = ("log_loss", "roc_auc", "average_precision")
-_NUMBERS = ("mae", "mse", "rmse", "r2", "mape")
+_CLASS_METRICS = ("accuracy", "balanced_accuracy")
+_AVERAGED_METRICS = ("precision", "recall", "f1")
+_SCORE_METRICS = ("log_loss", "roc_auc", "average_precision")
+_NUMBER_METRICS = ("mae", "mse", "rmse", "r2", "mape")
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ def build_report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> Report:
     outputs = model.outputs(x)
     if model.classes is None:
         answers, truth = model.answers(outputs), model.encoder.target.decode(y)
-        values = {name: metrics.get(name)(answers, truth) for name in _NUMBERS}
+        values = {name: metrics.get(name)(answers, truth) for name in _NUMBER_METRICS}
         return Report(len(y), _plain(values))
     target = y if model.output_width > 1 else y[:, None].astype(outputs.dtype)
-    wanted: dict[str, Any] = {name: metrics.get(name) for name in _PLAIN}
-    for name in _AVERAGED:
+    wanted: dict[str, Any] = {name: metrics.get(name) for name in _CLASS_METRICS}
+    for name in _AVERAGED_METRICS:
         wanted |= {f"{name}_{a}": metrics.METRICS[name](a) for a in ("macro", "weighted")}
     if model.has_probabilities:
-        wanted |= {name: metrics.get(name) for name in _SCORES}
+        wanted |= {name: metrics.get(name) for name in _SCORE_METRICS}
     else:  # a hinge loss ranks and gives no probabilities
-        wanted |= {name: metrics.get(name) for name in _SCORES[1:]}
+        wanted |= {name: metrics.get(name) for name in _SCORE_METRICS[1:]}
     if model.output_width > 5:
         wanted["top_5_accuracy"] = metrics.TopKAccuracy(5)
     resolved = metrics.resolve(wanted, model.meaning, outputs.shape[1:])
@@ -86,10 +86,10 @@ def print_report(result: Report, rows: str) -> None:
     say()
     by_class = Table(box=None, padding=(0, 2, 0, 0))
     by_class.add_column("class")
-    for name in (*_AVERAGED, "rows"):
+    for name in (*_AVERAGED_METRICS, "rows"):
         by_class.add_column(name, justify="right")
     for line in result.classes:
-        shares = [f"{line[name]:.4f}" for name in _AVERAGED]
+        shares = [f"{line[name]:.4f}" for name in _AVERAGED_METRICS]
         by_class.add_row(printable(line["class"]), *shares, str(line["rows"]))
     print_table(by_class)
     say()

@@ -14,7 +14,7 @@ from nnbackend.cli.options import Text, run_option
 
 __all__ = ["Running", "read_seconds"]
 
-_LOGS = {".jsonl": callbacks.JSONLines, ".csv": callbacks.CSVLog}
+_LOG_CALLBACKS = {".jsonl": callbacks.JSONLines, ".csv": callbacks.CSVLog}
 _SECONDS_IN = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -86,8 +86,8 @@ class Running:
             raise ValueError(f"--checkpoint takes a folder, and {self.checkpoint} is a file")
         if self.resume is not None and not self.resume.exists() and self.resume != self.checkpoint:
             raise ValueError(f"--resume {self.resume}: there is no such checkpoint or folder")
-        if self.log is not None and self.log.suffix not in _LOGS:
-            raise ValueError(f"--log writes {' or '.join(_LOGS)}, not {self.log.name!r}")
+        if self.log is not None and self.log.suffix not in _LOG_CALLBACKS:
+            raise ValueError(f"--log writes {' or '.join(_LOG_CALLBACKS)}, not {self.log.name!r}")
 
     def check_files(self, data: Path) -> None:
         """Refuse a file that cannot be written, or that is among the data.
@@ -118,7 +118,7 @@ class Running:
         if self.max_time is not None:
             watching.append(callbacks.TimeBudget(self.max_time))
         if self.log is not None:
-            watching.append(_LOGS[self.log.suffix](self.log))
+            watching.append(_LOG_CALLBACKS[self.log.suffix](self.log))
         if self.checkpoint is not None:
             watching.append(callbacks.Checkpoint(self.checkpoint))
         return watching

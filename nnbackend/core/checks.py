@@ -41,6 +41,12 @@ def check_size(name: str, value: Any) -> int:
 def check_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Return ``value``, a finite number with ``low <= value < high`` (also NumPy's), as a float.
 
+    Args:
+        name: the name of the value in messages.
+        value: the value.
+        low: the smallest value; default: none.
+        high: the bound that it stays below; default: none.
+
     Raises:
         ValueError: ``value`` is something else.
     """
@@ -60,7 +66,14 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def set_number(owner: Any, name: str, low: float = -math.inf, high: float = math.inf) -> None:
-    """Check the field ``name`` of a frozen dataclass and make it a float; for ``__post_init__``."""
+    """Check the field ``name`` of a frozen dataclass and make it a float; for ``__post_init__``.
+
+    Args:
+        owner: the object.
+        name: the name of the field.
+        low: the smallest value; default: none.
+        high: the bound that it stays below; default: none.
+    """
     object.__setattr__(owner, name, check_number(name, getattr(owner, name), low, high))
 
 
@@ -77,7 +90,7 @@ def set_size(owner: Any, name: str) -> None:
 
 
 def convert_fields(owner: Any, **functions: Callable[[Any], Any]) -> None:
-    """Put fields of a frozen dataclass through functions; for ``__post_init__``.
+    """Apply functions to fields of a frozen dataclass; for ``__post_init__``.
 
     ``convert_fields(self, activation=activations.get)`` turns a name into the object it stands for.
     """

@@ -51,17 +51,25 @@ def _is_half(kind: Any, dtype: Any) -> bool:
 
 
 def as_rows(x: Array, xp: Namespace) -> Array:
-    """Return ``x`` as a matrix, (batch, ..., features) -> (batch * ..., features); a matrix as it is."""
+    """Return ``x`` as a matrix, (batch, ..., features) -> (batch * ..., features); a matrix stays."""
     return x if len(x.shape) == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def with_axes(rows: Array, axes: Shape, xp: Namespace) -> Array:
-    """Return the rows of a matrix, of which :func:`as_rows` made one axis, along ``axes`` again."""
+    """Undo :func:`as_rows`: give the rows of a matrix the axes ``axes`` again."""
     return rows if len(axes) == 1 else xp.reshape(rows, (*axes, rows.shape[-1]))
 
 
 def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:
-    """Return the sum along an axis, accumulated in the dtype ``wide`` where ``x`` has 16 bits."""
+    """Return the sum along an axis, accumulated in the dtype ``wide`` where ``x`` has 16 bits.
+
+    Args:
+        x: the array.
+        xp: the array namespace.
+        axis: the axis.
+        wide: the dtype of the sum for arrays of 16 bits.
+        keepdims: whether the axis stays, of length 1; default False.
+    """
     dtype = wide if is_half(x.dtype) else None
     return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 
@@ -101,7 +109,14 @@ def log_softmax(x: Array, xp: Namespace) -> Array:
 
 
 def one_hot(labels: Array, classes: int, dtype: object, xp: Namespace) -> Array:
-    """Return an array of shape ``(*labels.shape, classes)``: 1 at each label, 0 elsewhere."""
+    """Return an array of shape ``(*labels.shape, classes)``: 1 at each label, 0 elsewhere.
+
+    Args:
+        labels: integers from 0 to ``classes - 1``.
+        classes: the number of classes.
+        dtype: the dtype of the result.
+        xp: the array namespace.
+    """
     numbers = xp.arange(classes, dtype=labels.dtype, device=device(labels))
     return xp.astype(xp.expand_dims(labels, axis=-1) == numbers, dtype)
 

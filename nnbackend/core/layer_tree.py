@@ -1,4 +1,4 @@
-"""Layers inside layers: walk them, replace them, and find what belongs to their weights."""
+"""Layers inside layers: walk them, replace them, find their regularizers, constraints and state."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     """Yield the layers inside a composite layer, by name, in the order of its fields.
 
     A child is a layer in a field of the composite, or in a sequence or mapping that a field holds,
-    nested in any way. Of a class that is no dataclass, and of attributes that are no fields, the public
-    attributes count. The names are those that the composite has to use for its children's parameters
+    nested in any way. Public attributes that are no fields count, too, so that a class need not be a
+    dataclass. The names are those that the composite has to use for its children's parameters
     (``params[name]``) and contexts (``ctx.child(name)``), and in ``init`` for their random numbers
     (``rng.child(name)``):
 
@@ -26,7 +26,7 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     - layers in a sequence or mapping ``layers``: ``"0"``, ``"1"``, ..., or its keys;
     - layers in another one, ``branches``: ``"branches.0"``, or ``"branches.key"``.
 
-    A layer that is made in a method and is kept nowhere cannot be found.
+    A layer that is made in a method and is kept in no attribute cannot be found.
 
     Raises:
         ValueError: two layers would have the same name.
@@ -65,7 +65,12 @@ def map_layers(function: Callable[[str, Layer], Layer], layer: Layer) -> Layer:
 
 
 def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[str, Any], ...]:
-    """Return the dotted name of each weight whose layer has such an attribute, with its value.
+    """Return the dotted name of each weight whose layer has an attribute, with the attribute's value.
+
+    Args:
+        attribute: the name of the attribute: ``"regularizer"`` or ``"constraint"``.
+        layer: the outermost layer.
+        prefix: put before the names; default none.
 
     >>> weights_with("regularizer", Sequential([Dense(3, regularizer=L2(0.1)), Dense(1)]))
     (('0.weight', L2(strength=0.1)),)
@@ -145,7 +150,7 @@ def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Layer]]:
 
 
 def _replace_in(value: Any, name: str, function: Callable[[str, Layer], Layer]) -> Any:
-    """Return what a field holds with its layers replaced; the same object if nothing is new."""
+    """Return the value of a field with its layers replaced; the same object if nothing is new."""
     if _is_layer(value):
         return function(name, value)
     if isinstance(value, Mapping):

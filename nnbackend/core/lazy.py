@@ -1,4 +1,4 @@
-"""Modules that are loaded when something in them is first asked for: it keeps the import short."""
+"""Modules that are loaded when something in them is first used, which keeps the import short."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def lazily(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], C
     """Return ``__getattr__`` and ``__dir__`` of a package, see :pep:`562`.
 
     Args:
-        package: its name.
+        package: the name of the package.
         names: for each public name the module of the package that has it, or the module that it is.
     """
 
@@ -23,7 +23,7 @@ def lazily(package: str, names: dict[str, str]) -> tuple[Callable[[str], Any], C
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = importlib.import_module(f"{package}.{names[name]}")
         value = getattr(module, name, module)
-        setattr(sys.modules[package], name, value)  # asked for once
+        setattr(sys.modules[package], name, value)  # found by itself from now on
         return value
 
     return load, lambda: sorted({*vars(sys.modules[package]), *names})

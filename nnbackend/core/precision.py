@@ -39,7 +39,7 @@ class Precision:
         return f"mixed {self.name}" if self.half else self.name
 
 
-_CHOICES = (
+_ALL_PRECISIONS = (
     Precision("float64", "all in float64", dtype="float64"),
     Precision("float32", "all in float32, matrix products too"),
     Precision("tf32", "float32, with factors of matrix products rounded to 10 bits", tf32=True),
@@ -55,7 +55,7 @@ _CHOICES = (
         "bfloat16", "products and activations in bfloat16, the rest in float32", half="bfloat16"
     ),
 )
-PRECISIONS = {precision.name: precision for precision in _CHOICES}
+PRECISIONS = {precision.name: precision for precision in _ALL_PRECISIONS}
 """The precisions by name."""
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from nnbackend.backends.base import Backend
+    from nnbackend.backends.primitives import Primitives
     from nnbackend.core.types import Array, Namespace, Shape
 
 __all__ = [
@@ -39,11 +40,11 @@ __all__ = [
 ]
 
 Key: TypeAlias = Any
-"""Two words: ints, or int32 arrays of shape (1,), which a compiled program is handed as data."""
+"""Two words: ints, or int32 arrays of shape (1,), which are data of a compiled program."""
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
-_PARITY = 0x1BD11BDA
-_WORD = 0xFFFFFFFF
+_ROTATION_BITS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_PARITY_WORD = 0x1BD11BDA
+_WORD_MASK = 0xFFFFFFFF
 WORD_BITS = 24
 """Number of random bits in a word of :func:`uniform_bits24`: what float32 holds exactly."""
 
@@ -56,11 +57,11 @@ def seed_key(seed: int) -> Key:
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
-    return int(seed) & _WORD, int(seed) >> 32
+    return int(seed) & _WORD_MASK, int(seed) >> 32
 
 
 def fold_in(key: Key, name: str | int) -> Key:
-    """Return a new key for the part called ``name`` of what ``key`` belongs to, of words like its."""
+    """Return the key of the part called ``name``; its words have the type of those in ``key``."""
     if isinstance(key[0], int):
         return _fold_in(key, name)
     zero = key[0] ^ key[0]
@@ -72,12 +73,12 @@ def _fold_in(key: Key, name: str | int) -> Key:
     """Return the key of a part on the host, in ints."""
     counter = (np.full(1, word, dtype=np.int32) for word in _counter(name))
     x0, x1 = threefry(key, *counter)
-    return int(x0[0]) & _WORD, int(x1[0]) & _WORD
+    return int(x0[0]) & _WORD_MASK, int(x1[0]) & _WORD_MASK
 
 
 def _counter(name: str | int) -> tuple[int, int]:
     """Return the counter that stands for a name."""
-    number = name & _WORD if isinstance(name, int) else crc32(name.encode())
+    number = name & _WORD_MASK if isinstance(name, int) else crc32(name.encode())
     return _signed(number), int(isinstance(name, int))
 
 
@@ -105,11 +106,11 @@ def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
     Returns:
         two int32 arrays whose bits are uniform.
     """
-    schedule = (*key, key[0] ^ key[1] ^ _PARITY)
+    schedule = (*key, key[0] ^ key[1] ^ _PARITY_WORD)
     x0 += _signed(schedule[0])
     x1 += _signed(schedule[1])
     for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
+        for rotation in _ROTATION_BITS[group % 2]:
             x0 += x1
             # Rotate left. The right shift of a signed word drags its sign along: mask that off.
             low = x1 >> (32 - rotation)
@@ -132,12 +133,12 @@ def bits(
     gets the same dropout mask.
 
     Args:
-        key: two words.
+        key: the random key, two words.
         step: the number of the step, an int or a traced scalar.
-        count: how many words.
+        count: the number of words.
         xp: the array namespace.
-        device: the device of the words, None: the default of the library.
-        first: the number of the first word, an int or an array of no axes.
+        device: the device of the words; None (the default): the library's default device.
+        first: the number of the first word, an int or an array of no axes; default 0.
     """
     half = _pairs(count, first)
     x0 = xp.arange(half, dtype=xp.int32, device=device)
@@ -149,8 +150,8 @@ def bits(
     return _without_rest(xp.reshape(pairs, (2 * half,)), count, first, xp)
 
 
-def uniform_bits24(key: Key, step: Any, count: int, backend: Backend, first: Any = 0) -> Array:
-    """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1, from the word ``first`` on."""
+def uniform_bits24(key: Key, step: Any, count: int, backend: Primitives, first: Any = 0) -> Array:
+    """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1; arguments as for :func:`bits`."""
     words = backend.random_bits(key, step, count, first)
     words = words >> (32 - WORD_BITS)
     words &= (1 << WORD_BITS) - 1
@@ -163,17 +164,15 @@ def bernoulli_mask(
     """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout.
 
     Args:
-        key: two words.
+        key: the random key, two words.
         step: the number of the step.
         like: an array of the shape and dtype of the mask.
         rate: the probability of a zero, rounded to a multiple of 2**-24.
         backend: the backend of the mask.
-        first_row: the number of the first row of ``like`` in a batch of which it is a part.
+        first_row: the number of the first row of ``like`` in the whole batch; default 0.
     """
     first = first_row * math.prod(like.shape[1:])
-    words = uniform_bits24(key, step, math.prod(like.shape), backend, first)
-    ones = words >= round(rate * (1 << WORD_BITS))
-    return backend.xp.reshape(backend.xp.astype(ones, like.dtype), like.shape)
+    return backend.random_mask(key, step, like, round(rate * (1 << WORD_BITS)), first)
 
 
 def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 0) -> Array:
@@ -186,11 +185,11 @@ def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 
     of a billion numbers would be.
 
     Args:
-        key: two words.
+        key: the random key, two words.
         step: the number of the step.
         like: an array of the shape and dtype of the numbers.
         backend: the backend of the numbers.
-        first_row: the number of the first row of ``like`` in a batch of which it is a part.
+        first_row: the number of the first row of ``like`` in the whole batch; default 0.
     """
     xp, count, first = backend.xp, math.prod(like.shape), first_row * math.prod(like.shape[1:])
     half, even = _pairs(count, first), first - (first & 1)
@@ -205,7 +204,7 @@ def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 
 
 
 def _pairs(count: int, first: Any) -> int:
-    """Return how many pairs of words have the ``count`` words from the word ``first`` on in them."""
+    """Return the number of pairs that the ``count`` words from the word ``first`` on are in."""
     before = first & 1 if isinstance(first, int) else 1  # of an array it is not known which
     return (count + before + 1) // 2
 
@@ -248,7 +247,16 @@ class Generator:
     def draw(
         self, initializer: Callable[[Shape, Generator], Any], shape: Shape, name: str
     ) -> np.ndarray[Any, Any]:
-        """Return the initial value of the parameter called ``name``."""
+        """Return the initial value of the parameter called ``name``.
+
+        Args:
+            initializer: returns values for a shape and a generator.
+            shape: the shape of the parameter.
+            name: the name of the parameter, which fixes its random numbers.
+
+        Raises:
+            ValueError: the initializer returned another shape.
+        """
         values = np.asarray(initializer(shape, self.child(name)), dtype=np.float64)
         if values.shape != shape:
             raise ValueError(
@@ -265,11 +273,11 @@ class Generator:
         return joined * 2.0**-53
 
     def uniform(self, shape: Shape, low: float = 0.0, high: float = 1.0) -> np.ndarray[Any, Any]:
-        """Return numbers uniform over [low, high)."""
+        """Return numbers uniform over [low, high), 0 and 1 by default."""
         return (low + (high - low) * self._doubles(math.prod(shape))).reshape(shape)
 
     def normal(self, shape: Shape, mean: float = 0.0, std: float = 1.0) -> np.ndarray[Any, Any]:
-        """Return normal numbers, by the transformation of Box and Muller (1958)."""
+        """Return normal numbers, of mean 0 and deviation 1 by default, by Box and Muller (1958)."""
         count = math.prod(shape)
         half = (count + 1) // 2
         u = self._doubles(2 * half)
@@ -283,9 +291,8 @@ class Generator:
         keys = self._doubles(n)
         order: np.ndarray[Any, Any] = np.argsort(keys)
         ordered = keys[order]
-        if np.any(
-            ordered[1:] == ordered[:-1]
-        ):  # only a stable sort orders equal keys alike everywhere
+        # Only a stable sort orders equal keys in the same way everywhere.
+        if np.any(ordered[1:] == ordered[:-1]):
             order = np.argsort(keys, kind="stable")
         return order
 
@@ -294,7 +301,7 @@ class ShapeGenerator(Generator):
     """A generator for finding out shapes: it draws nothing and takes no memory."""
 
     def child(self, name: int | str) -> ShapeGenerator:
-        """Return itself: no part needs numbers of its own."""
+        """Return the generator itself, which draws nothing."""
         return self
 
     def draw(
@@ -311,5 +318,5 @@ def _signed(word: Any) -> Any:
     """Return the word as the int32 with the same bits; an array of int32 is that."""
     if not isinstance(word, int):
         return word
-    word &= _WORD
+    word &= _WORD_MASK
     return word - (1 << 32) if word >> 31 else word

@@ -18,8 +18,7 @@ __all__ = ["Registry", "describe", "is_built_in", "is_pure", "rebuild", "registe
 
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
-MAX_NESTING_DEPTH = 64
-"""No real network nests as deep; a hostile file must not exhaust the stack."""
+MAX_NESTING_DEPTH = 64  # deeper than any network; a hostile file must not exhaust the stack
 _PLAIN = (str, int, float, type(None))
 
 
@@ -36,8 +35,8 @@ class Registry:
         """Return a class decorator that makes a class known as ``name``.
 
         Args:
-            name: the name.
-            pure: whether its objects do nothing but compute; see :func:`is_pure`. Default True.
+            name: the name, as it is written in files.
+            pure: whether its objects only compute; see :func:`is_pure`. Default True.
 
         Raises:
             ValueError: another class has that name already.
@@ -147,7 +146,7 @@ def rebuild(data: Any, depth: int = 0) -> Any:
     fields = {name: rebuild(value, depth + 1) for name, value in fields.items()}
     try:
         return _REGISTRIES[kind].create(data[kind], **fields)
-    except Exception as error:  # a class of the user's own may refuse a value in any way
+    except Exception as error:  # a user's class may refuse a value in any way
         hint = " (a custom class must be registered before the file is loaded)"
         known = data[kind] in _REGISTRIES[kind] if isinstance(data[kind], str) else True
         raise ModelFileError(
@@ -156,12 +155,12 @@ def rebuild(data: Any, depth: int = 0) -> Any:
 
 
 def is_pure(value: Any) -> bool:
-    """Return whether nothing in a description says that it does more than compute.
+    """Return whether everything in a description only computes.
 
-    What users write is taken to be pure, as the library's own is: its results depend on nothing but its
-    fields, its arguments and the context, and nobody needs it to run again in each step. Then a step may
-    be recorded once and played. A class that counts, prints, draws random numbers of its own or reads
-    what others change says ``pure = False``, or is registered so. It counts wherever it is nested.
+    Users' classes are taken to be pure, as the library's are: results depend on nothing but the fields,
+    the arguments and the context. Then a step may be recorded once and played. A class that counts,
+    prints, draws its own random numbers or reads data that others change says ``pure = False``, or is
+    registered with that. One such class is enough, wherever it is nested.
     """
     kind: Any = type(value)
     if isinstance(value, (tuple, list)):
@@ -201,5 +200,5 @@ def _field_names(cls: type) -> tuple[str, ...]:
 
 
 def _origin(cls: type) -> tuple[str, str]:
-    """Return where a class was written: a reloaded module may register its classes again."""
+    """Return the module and name of a class: a reloaded module may register its classes again."""
     return cls.__module__, cls.__qualname__

@@ -39,13 +39,13 @@ def row_shapes(arrays: Arrays) -> Shapes:
 
 
 def check_shapes(name: str, value: Any) -> Shapes:
-    """Return a shape or a tree of shapes as tuples and dictionaries, also of what JSON makes of it.
+    """Return a shape or a tree of shapes as tuples and dictionaries, also from the lists of JSON.
 
     >>> check_shapes("input_shape", {"image": [28, 28], "meta": 3})
     {'image': (28, 28), 'meta': (3,)}
 
     Args:
-        name: what the message calls it.
+        name: its name in messages.
         value: a size, several sizes, or dictionaries and sequences of these. A sequence of sizes
             alone is one shape; of several inputs of one axis each, write ``((3,), (4,))``.
 

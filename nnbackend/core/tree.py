@@ -78,7 +78,13 @@ def _flatten_into(flat: dict[str, Array], tree: Params, prefix: str) -> None:
 
 
 def unflatten(flat: Mapping[str, Array], like: Params, prefix: str = "") -> Params:
-    """Return the leaves of ``flat``, nested as ``like`` is (empty branches included)."""
+    """Return the leaves of ``flat``, nested as ``like`` is (empty branches included).
+
+    Args:
+        flat: the leaves by dotted name.
+        like: the tree whose nesting is taken.
+        prefix: put before the names in ``like``; default none.
+    """
     return {
         name: unflatten(flat, value, f"{prefix}{name}.")
         if isinstance(value, dict)
@@ -93,7 +99,7 @@ def map_arrays(function: Callable[..., Any], arrays: Arrays, *others: Arrays) ->
     Args:
         function: takes an array, and those of ``others`` at the same place.
         arrays: an array, or tuples and dictionaries of arrays, nested in any way.
-        others: nested alike.
+        others: more trees, nested as ``arrays``.
 
     >>> map_arrays(lambda a: a + 1, (1, {"meta": 2, "none": None}))
     (2, {'meta': 3, 'none': None})
@@ -129,15 +135,15 @@ def count_rows(arrays: Arrays) -> int:
 
 
 def slice_rows(arrays: Arrays, start: int, stop: int) -> Arrays:
-    """Return a range of rows of inputs or targets; None stays None."""
+    """Return rows ``start`` to ``stop`` (not included) of inputs or targets; None stays None."""
     return map_arrays(lambda array: array[start:stop, ...], arrays)
 
 
 class Unchanged:
-    """Tells whether a tree has the very arrays that it had, at the same places.
+    """A test whether a tree still has the same arrays in the same places.
 
     Args:
-        tree: what it is asked about later.
+        tree: the tree to recognize later; None (the default): no tree is recognized.
     """
 
     def __init__(self, tree: Params | None = None) -> None:
@@ -145,7 +151,7 @@ class Unchanged:
         self._places = [] if tree is None else list(_places(tree))
 
     def __call__(self, tree: Params) -> bool:
-        """Return whether it is that tree, with the same arrays in it."""
+        """Return whether ``tree`` is that tree, with the same arrays in it."""
         if tree is not self._tree:
             return False
         # A loop, for `all` with a generator takes twice as long.

@@ -1,4 +1,4 @@
-"""The words the whole library is written in: arrays, parameters, layers and their passes."""
+"""The types of the whole library: arrays, parameters, batches, steps, layers and their passes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Batch(NamedTuple):
 
 
 class RunData(NamedTuple):
-    """What is the same in all steps of a run: data of a compiled step, so that other runs share it.
+    """The data that all steps of a run share, given to a compiled step so that other runs can use it.
 
     Attributes:
         key: the random key of forward passes; two ints, or an array for a compiler.
@@ -94,12 +94,12 @@ class RunData(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What goes from one training step to the next.
+    """The data that one training step hands to the next.
 
     Attributes:
         storage: the parameters and the optimizer's arrays, as their layout keeps them.
         state: the state of the layers.
-        data: what is the same in all steps of the run.
+        data: the data that all steps of the run share.
     """
 
     storage: Any
@@ -125,12 +125,12 @@ Step: TypeAlias = Callable[..., tuple[Carry, StepResult]]
 """``step(carry, batch, scalars, number) -> (carry, result)``: one step of training.
 
 ``carry`` is the :class:`Carry`, ``batch`` a :class:`Batch`, ``scalars`` the optimizer's
-numbers for this step, and ``number`` counts the steps of the network's life.
+numbers for this step, and ``number`` counts all steps that the network was trained for.
 """
 
 
 class Context:
-    """What a forward pass needs beside the parameters and the data.
+    """The surroundings of a forward pass, beside its parameters and data.
 
     One context serves many passes: :meth:`start_pass` begins the next one.
 
@@ -196,7 +196,7 @@ class Context:
         first_row: Any = 0,
         key: Any = None,
     ) -> None:
-        """Begin a forward pass through the network that this is the context of.
+        """Begin a forward pass through the context's network.
 
         Args:
             step: the number of the training step.
@@ -215,7 +215,7 @@ class Context:
 
     @property
     def key(self) -> Any:
-        """The random key; of a layer it is made when that asks for it, for most do not."""
+        """The random key. That of a layer is computed when it is first used: most layers need none."""
         return self._key if self._parent is None else fold_in(self._parent.key, self._name)
 
     @property
@@ -282,7 +282,12 @@ class Context:
         return _with_updates(root._state, (), root._updates) if root._updates else root._state
 
     def note(self, name: str, value: Array) -> Array:
-        """Return ``value``, and tell whoever observes the pass: ``z = ctx.note("z", x @ weight)``."""
+        """Return ``value``, and show it to :func:`nnbackend.observe`: ``z = ctx.note("z", x @ weight)``.
+
+        Args:
+            name: the name of the array among the layer's notes.
+            value: the array.
+        """
         observer = self._root._observer
         if observer is not None:
             observer(self._path, name, value)
@@ -302,7 +307,7 @@ class Context:
         return self._path
 
     def child(self, name: str) -> Context:
-        """Return the context of the layer ``name`` inside this one, with a key of its own."""
+        """Return the context of the layer ``name`` inside this one, with the key of that name."""
         child = self._children.get(name)
         if child is None:
             child = object.__new__(Context)
@@ -328,28 +333,28 @@ def _with_updates(
 class Layer(Protocol):
     """A layer: an immutable description with two methods.
 
-    A layer holds no arrays. Its parameters are made by ``init`` and handed back to it by ``forward``;
-    what ``backward`` needs lives in the closure that ``forward`` returns.
+    A layer holds no arrays. Its parameters are made by ``init`` and come back to it in ``forward``;
+    the closure that ``forward`` returns holds the arrays that ``backward`` needs.
 
-    What a layer may have besides:
+    A layer may also have:
 
     - **State**, arrays that no optimizer trains, such as running means: a method
       ``init_state(input_shape) -> State`` returns the initial ones by name (NumPy, float64). A forward
       pass reads ``ctx.state["mean"]`` and, in training, replaces it by ``ctx.set_state(mean=new)``.
       Statistics over a batch take ``ctx.row_weight`` into account: rows of weight 0 are padding.
     - **Several inputs or outputs**: ``x``, ``y``, ``dy`` and ``dx`` are then tuples or dictionaries
-      of arrays, and shapes are nested alike. What a layer returns goes to the next as it is.
+      of arrays, and shapes are nested in the same way. The next layer gets the output unchanged.
     - **Indices as inputs**: an attribute ``takes = "indices"`` of a network's first layer keeps whole
       numbers whole; ``takes = ("numbers", "indices")`` says so for each of several inputs. Their entry
       in ``dx`` is None. ``index_limit`` says how many indices there are.
     - **Random numbers**: ``ctx.key`` and ``ctx.step`` fix them, see :mod:`nnbackend.core.random`; those
       of a row depend on its number in the whole batch, which begins at ``ctx.first_row``.
     - **Layers inside**: see :func:`nnbackend.layers.children` for where they are kept and the names
-      that their parameters, contexts and random numbers go by.
-    - **Notes** of its inside: ``z = ctx.note("z", z)`` shows an array to :func:`nnbackend.observe`,
+      of their parameters, contexts and random numbers.
+    - **Notes**: ``z = ctx.note("z", z)`` shows an array to :func:`nnbackend.observe`,
       and costs nothing otherwise.
-    - **What its outputs are**: an attribute ``output_activation``, a name or None, where a composite
-      does not end in the activation of its last layer. A loss that takes logits goes by it.
+    - **An output activation**: an attribute ``output_activation``, a name or None, where a composite
+      does not end in the activation of its last layer. Losses that take logits need to know it.
     - **A penalty or a constraint** on its parameter ``weight``: attributes ``regularizer`` and
       ``constraint``.
     """
@@ -371,5 +376,5 @@ class Layer(Protocol):
         Args:
             params: the parameters, as ``init`` made them or an optimizer has changed them.
             x: the input, of shape (batch, *input_shape), or a tree of such arrays.
-            ctx: what the pass needs besides: the array namespace ``ctx.xp``, whether it is training.
+            ctx: the context of the pass: array namespace ``ctx.xp``, ``ctx.training``, ``ctx.state``.
         """

@@ -15,7 +15,7 @@ from nnbackend.errors import DataError
 
 __all__ = ["Piece", "batches_of", "columns_of", "found", "pieces_of", "pyarrow_module", "reading"]
 
-_ENDINGS = {
+_FILE_ENDINGS = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".csv": "csv",
@@ -90,10 +90,10 @@ def found(files: Any) -> list[Path]:
 def _format(path: Path, required: bool = True) -> str | None:
     """Return the format that a file's ending names."""
     name = path.name.lower()
-    known = next((kind for ending, kind in _ENDINGS.items() if name.endswith(ending)), None)
+    known = next((kind for ending, kind in _FILE_ENDINGS.items() if name.endswith(ending)), None)
     if known is None and required:
         raise ValueError(
-            f"cannot tell what {path} holds by its ending; known: {', '.join(_ENDINGS)}"
+            f"cannot tell what {path} holds by its ending; known: {', '.join(_FILE_ENDINGS)}"
         )
     return known
 

@@ -24,7 +24,7 @@ __all__ = [
     "name_arrays",
 ]
 
-_KINDS = ("numbers", "indices")
+_INPUT_KINDS = ("numbers", "indices")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class InputSpec:
         return _spread(self, inputs, self.shape, self.takes, self.index_limit, name)
 
     def _array(self, shape: Shape | None, takes: Any, limit: Any) -> ArraySpec:
-        if takes not in _KINDS:
+        if takes not in _INPUT_KINDS:
             raise ValueError(
                 f"a layer takes 'numbers' or 'indices', in its attribute takes, not {takes!r}"
             )

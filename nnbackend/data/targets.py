@@ -44,9 +44,9 @@ class _Kind:
     complaint: str = ""
 
 
-_NUMBERS = _Kind()
-_KINDS = {
-    "numbers": _NUMBERS,
+_NUMBER_KIND = _Kind()
+_TARGET_KINDS = {
+    "numbers": _NUMBER_KIND,
     "counts": _Kind(low=0.0, complaint="must not be negative for this loss, which is for counts"),
     "fractions": _Kind(low=0.0, high=1.0, complaint="must be between 0 and 1 for this loss"),
     "signs": _Kind(signs=True),
@@ -96,7 +96,7 @@ def targets(
         given, near = look_at(y, backend, name)
         array = given
     except TypeError as error:
-        if kind not in (_NUMBERS, _KINDS["counts"]):
+        if kind not in (_NUMBER_KIND, _TARGET_KINDS["counts"]):
             hint = (
                 "; number the classes from 0, for instance with np.unique(y, return_inverse=True)"
             )
@@ -125,7 +125,7 @@ def takes_classes(loss: Loss) -> bool:
 def _kind_of(loss: Loss) -> _Kind:
     """Return what targets are for a loss; numbers, unless it says something else."""
     word = trait(loss, "targets")
-    return _KINDS.get(word, _NUMBERS) if isinstance(word, str) else _NUMBERS
+    return _TARGET_KINDS.get(word, _NUMBER_KIND) if isinstance(word, str) else _NUMBER_KIND
 
 
 def _check_takes_several(y: Any, loss: Loss, output_shape: Shapes, name: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import ChainMap
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Real
 from pathlib import Path as FilePath
 from typing import Any, ClassVar
 
@@ -12,13 +13,12 @@ import numpy as np
 import scipy.sparse
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from nnbackend import metrics
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.backends.base import Backend
-from nnbackend.backends.choose import BACKENDS
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
@@ -28,6 +28,7 @@ from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples, row_major
 from nnbackend.data.targets import targets
 from nnbackend.estimators import files
+from nnbackend.estimators.arguments import TRAINING_CONSTRAINTS, name_arguments
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
 from nnbackend.estimators.lbfgs import fit_by_lbfgs
@@ -36,13 +37,11 @@ from nnbackend.layers import Activation, Dense, Sequential
 from nnbackend.losses import Loss
 from nnbackend.metrics.outputs import outputs_of
 from nnbackend.network import Network
-from nnbackend.optimizers import OPTIMIZERS, Optimizer
 from nnbackend.regularizers import PerRowL2
 from nnbackend.training.objective import Objective, objective_for
 
-__all__ = ["NeuralEstimator", "keep_arguments"]
+__all__ = ["NeuralEstimator"]
 
-_STOCHASTIC = ("sgd", "adam")
 _NOT_PICKLED = ("_home", "_trainer", "_trained_network")
 
 
@@ -54,38 +53,8 @@ class NeuralEstimator(PredictingEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "solver": [StrOptions({"lbfgs", *_STOCHASTIC, *OPTIMIZERS}), Optimizer],
+        **TRAINING_CONSTRAINTS,
         "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"}), callable],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "backend": [StrOptions({*BACKENDS, "auto"}), Backend, None],
-        "device": "no_validation",
-        "precision": [StrOptions(set(PRECISIONS)), None],
-        "data_on": [StrOptions(set(host_data.PLACEMENTS))],
-        "validation_data": [tuple, list, None],
-        "callbacks": [tuple, list, None],
-        "metrics": [str, tuple, list, dict, None],
-        "max_time": [Interval(Real, 0, None, closed="neither"), None],
     }
 
     # Made by fit
@@ -99,6 +68,13 @@ class NeuralEstimator(PredictingEstimator):
     loss_: float
     best_loss_: Any
     _array_attributes: ClassVar[tuple[str, ...]]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parents = [vars(parent).get("_parameter_constraints", {}) for parent in cls.__mro__]
+        cls._parameter_constraints = dict(ChainMap(*parents))
+        if "__init__" in vars(cls):
+            name_arguments(cls.__init__)
 
     # For subclasses to define
 
@@ -207,8 +183,8 @@ class NeuralEstimator(PredictingEstimator):
         return int(self._random_state.randint(np.iinfo(np.int32).max))
 
     def _has_random_layers(self) -> bool:
-        """Return whether a layer may draw random numbers: one of which the opposite is not known."""
-        return not all(isinstance(layer, Dense | Activation) for layer in self._layers.layers)
+        """Return whether a layer may draw random numbers; a subclass may, whatever its parent does."""
+        return not all(type(layer) in (Dense, Activation) for layer in self._layers.layers)
 
     def _ending_in(self, activation: Any) -> Sequential:
         """Return the layers with an activation at their end."""
@@ -350,10 +326,3 @@ class NeuralEstimator(PredictingEstimator):
         from nnbackend.estimators.html import block
 
         return block(self)
-
-
-def keep_arguments(estimator: NeuralEstimator, arguments: dict[str, Any]) -> None:
-    """Make the arguments of a constructor (its ``locals()``) attributes, as scikit-learn wants it."""
-    for name, value in arguments.items():
-        if name != "self":
-            setattr(estimator, name, value)

@@ -25,19 +25,19 @@ __all__ = ["load", "save", "saves"]
 
 E = TypeVar("E", bound="type[NeuralEstimator]")
 
-_CLASSES: dict[str, Any] = {}  # by name
+_SAVED_CLASSES: dict[str, Any] = {}  # by name
 _NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
-_LEARNED = (
+_LEARNED_ATTRIBUTES = (
     "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "out_activation_", "loss_",
     "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
     "_no_improvement_count", "_seed", "_dtype",
 )  # fmt: skip
-_KINDS = ("binary", "multiclass", "multilabel-indicator")
+_TARGET_KINDS = ("binary", "multiclass", "multilabel-indicator")
 
 
 def saves(cls: E) -> E:
     """Let estimators of a class be saved and loaded; a decorator."""
-    _CLASSES[cls.__name__] = cls
+    _SAVED_CLASSES[cls.__name__] = cls
     return cls
 
 
@@ -45,7 +45,7 @@ def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
     """Write an estimator; see :meth:`NeuralEstimator.save`."""
     check_is_fitted(estimator)
     name = type(estimator).__name__
-    if _CLASSES.get(name) is not type(estimator):
+    if _SAVED_CLASSES.get(name) is not type(estimator):
         raise TypeError(f"only the estimators of this library can be saved so, not {name}")
     parameters = {
         key: _plain(value, key)
@@ -54,7 +54,11 @@ def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
     }
     if not isinstance(estimator.random_state, int | None):
         parameters["random_state"] = None
-    learned = {key: _plain(vars(estimator)[key], key) for key in _LEARNED if key in vars(estimator)}
+    learned = {
+        key: _plain(vars(estimator)[key], key)
+        for key in _LEARNED_ATTRIBUTES
+        if key in vars(estimator)
+    }
     description: dict[str, Any] = {"class": name, "parameters": parameters, "learned": learned}
     if "feature_names_in_" in vars(estimator):
         description["feature_names"] = [str(text) for text in estimator.feature_names_in_]
@@ -89,12 +93,12 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
         raise ModelFileError(f"{path} holds a network and no estimator; nnbackend.load reads it")
     try:
         description = network.metadata["estimator"]
-        cls = _CLASSES[description["class"]]
+        cls = _SAVED_CLASSES[description["class"]]
         parameters = {key: _rebuilt(value) for key, value in description["parameters"].items()}
         estimator = cls(**parameters, backend=backend, device=device)
         estimator._validate_params()
         learned = {key: _rebuilt(value) for key, value in description["learned"].items()}
-        if learned.keys() - set(_LEARNED):
+        if learned.keys() - set(_LEARNED_ATTRIBUTES):
             raise ValueError("it says that something was learned which is not known")
         for key, value in learned.items():
             setattr(estimator, key, value)
@@ -140,7 +144,7 @@ def _take_network(estimator: Any, network: Any) -> None:
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:
     """Return scikit-learn's binariser as it was when the estimator was fitted."""
-    if description["kind"] not in _KINDS:
+    if description["kind"] not in _TARGET_KINDS:
         raise ModelFileError(f"its classes are of an unknown kind {description['kind']!r}")
     dtype = np.dtype(description["dtype"])
     if dtype.kind not in "biufUO":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
@@ -50,15 +51,22 @@ class _Head:
         with backend.scope():
             return self._output_activation()(z, Context(backend))[0]
 
-    def _dtypes(self, X: Any) -> Any:
-        """Return the dtypes that X may keep."""
+    def _checked_data(self, X: Any, y: Any, reset: bool, **given: Any) -> tuple[Any, Any]:
+        """Return X and y as scikit-learn checks them; X may keep the dtypes of its library."""
         xp = home_of(X).xp or np
-        wide = getattr(xp, "float64", None)
-        return (wide, xp.float32) if wide is not None else (xp.float32,)
+        dtypes = [xp.float64, xp.float32] if hasattr(xp, "float64") else [xp.float32]
+        given |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": dtypes}
+        X, y = validate_data(self, X, y, reset=reset, **given)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
 class ClassifierHead(ClassifierMixin, _Head):
     """Labels of two classes (one logistic output), of more (softmax), or several at a time."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "loss": [StrOptions({"log_loss", *losses.LOSSES}), callable],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
 
     def _validate_input(
         self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
@@ -67,17 +75,7 @@ class ClassifierHead(ClassifierMixin, _Head):
 
         ``some``: also in a warm start, y need not have each of the classes.
         """
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=self._dtypes(X),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._checked_data(X, y, reset)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = home_of(X).from_host(self._label_binarizer.classes_)
@@ -229,7 +227,7 @@ class ClassifierHead(ClassifierMixin, _Head):
         xp, binarizer, home = backend.xp, self._label_binarizer, self._result_home()
         if self._multilabel():
             labels = home.from_backend(xp.astype(z > 0.0, xp.int64), backend)
-            return _sparse_like_sklearn(labels) if binarizer.sparse_input_ else labels
+            return scipy.sparse.csr_matrix(labels) if binarizer.sparse_input_ else labels
         classes = binarizer.classes_
         if self.n_outputs_ > 1:
             places = xp.argmax(z, axis=1)
@@ -301,22 +299,15 @@ class ClassifierHead(ClassifierMixin, _Head):
 class RegressorHead(RegressorMixin, _Head):
     """Numbers, one or several for each sample."""
 
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "loss": [StrOptions({"squared_error", "poisson", *losses.LOSSES}), callable]
+    }
+
     def _validate_input(
         self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
     ) -> Any:
         """Return X and the targets as columns."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=self._dtypes(X),
-            reset=reset,
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        X, y = self._checked_data(X, y, reset, y_numeric=True)
         y = y[:, None] if y.ndim == 1 else y
         self.n_outputs_ = y.shape[1]
         return X, y
@@ -380,8 +371,3 @@ class RegressorHead(RegressorMixin, _Head):
             the estimator.
         """
         return self._fit(X, y, sample_weight=sample_weight, incremental=True)
-
-
-def _sparse_like_sklearn(labels: Any) -> Any:
-    """Return labels as a sparse matrix, as the targets were."""
-    return scipy.sparse.csr_matrix(labels)

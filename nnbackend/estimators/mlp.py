@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from nnbackend import activations
 from nnbackend.activations import ACTIVATIONS
-from nnbackend.backends.base import Backend
 from nnbackend.core.types import Array, Layer, Params
-from nnbackend.estimators.base import NeuralEstimator, keep_arguments
+from nnbackend.estimators.arguments import TrainingArguments, keep_arguments
+from nnbackend.estimators.base import NeuralEstimator
 from nnbackend.estimators.files import saves
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Dropout, Sequential
-from nnbackend.losses import LOSSES, Loss
-from nnbackend.optimizers import Optimizer
+from nnbackend.losses import Loss
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
-_ACTIVATIONS = {"logistic", *ACTIVATIONS}
+_ACTIVATION_NAMES = {"logistic", *ACTIVATIONS}
 
 
 class MultilayerPerceptron(NeuralEstimator):
@@ -31,9 +30,8 @@ class MultilayerPerceptron(NeuralEstimator):
 
     _array_attributes = ("coefs_", "intercepts_", "classes_")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **NeuralEstimator._parameter_constraints,
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(_ACTIVATIONS), callable, "array-like"],
+        "activation": [StrOptions(_ACTIVATION_NAMES), callable, "array-like"],
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     }
 
@@ -184,49 +182,16 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         network_: the fitted network, as a :class:`~nnbackend.Network`.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions({"log_loss", *LOSSES}), callable],
-        "class_weight": [StrOptions({"balanced"}), dict, list, None],
-    }
-
     def __init__(
         self,
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: Any = "relu",
         *,
-        solver: str | Optimizer = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str | Callable[[int], float] = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
         loss: str | Loss = "log_loss",
         dropout: float | Sequence[float] = 0.0,
         class_weight: Any = None,
-        validation_data: tuple[Any, ...] | None = None,
-        metrics: Any = None,
-        callbacks: Sequence[Any] | None = None,
-        max_time: float | None = None,
-        backend: str | Backend | None = None,
-        device: Any = None,
-        precision: str | None = None,
-        data_on: str = "auto",
+        **training: Unpack[TrainingArguments],
     ) -> None:
         keep_arguments(self, locals())
 
@@ -244,47 +209,15 @@ class MLPRegressor(RegressorHead, MultilayerPerceptron):
         hidden_layer_sizes: units of each hidden layer; the rest as in :class:`MLPClassifier`.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **MultilayerPerceptron._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", *LOSSES}), callable],
-    }
-
     def __init__(
         self,
         loss: str | Loss = "squared_error",
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: Any = "relu",
         *,
-        solver: str | Optimizer = "adam",
         alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: str | Callable[[int], float] = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
         dropout: float | Sequence[float] = 0.0,
-        validation_data: tuple[Any, ...] | None = None,
-        metrics: Any = None,
-        callbacks: Sequence[Any] | None = None,
-        max_time: float | None = None,
-        backend: str | Backend | None = None,
-        device: Any = None,
-        precision: str | None = None,
-        data_on: str = "auto",
+        **training: Unpack[TrainingArguments],
     ) -> None:
         keep_arguments(self, locals())
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 
-from nnbackend.backends.base import Backend, namespace
+from nnbackend.backends.base import namespace
 from nnbackend.core.random import Generator
 from nnbackend.core.tree import tree_map
 from nnbackend.core.types import Array, Layer, Params
-from nnbackend.estimators.base import NeuralEstimator, keep_arguments
+from nnbackend.estimators.arguments import TrainingArguments, keep_arguments
+from nnbackend.estimators.base import NeuralEstimator
 from nnbackend.estimators.files import saves
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
 from nnbackend.layers import Dense, Sequential
-from nnbackend.losses import LOSSES, Loss
-from nnbackend.optimizers import Optimizer
+from nnbackend.losses import Loss
 
 __all__ = ["NetworkClassifier", "NetworkRegressor"]
 
-_LAYERS = (Dense(100, activation="relu"),)
+_DEFAULT_LAYERS = (Dense(100, activation="relu"),)
 
 
 class NetworkEstimator(NeuralEstimator):
@@ -30,7 +29,6 @@ class NetworkEstimator(NeuralEstimator):
 
     _array_attributes = ("params_", "classes_")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **NeuralEstimator._parameter_constraints,
         "layers": [tuple, list, Sequential],
         "input_shape": [tuple, list, None],
     }
@@ -95,48 +93,15 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
         params_: nested dictionaries of the parameters, by layer and name.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **NetworkEstimator._parameter_constraints,
-        "loss": [StrOptions({"log_loss", *LOSSES}), callable],
-        "class_weight": [StrOptions({"balanced"}), dict, list, None],
-    }
-
     def __init__(
         self,
-        layers: Sequence[Layer] = _LAYERS,
+        layers: Sequence[Layer] = _DEFAULT_LAYERS,
         *,
         loss: str | Loss = "log_loss",
         input_shape: Sequence[int] | None = None,
-        solver: str | Optimizer = "adam",
         alpha: float = 0.0,
-        batch_size: int | str = "auto",
-        learning_rate: str | Callable[[int], float] = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
         class_weight: Any = None,
-        validation_data: tuple[Any, ...] | None = None,
-        metrics: Any = None,
-        callbacks: Sequence[Any] | None = None,
-        max_time: float | None = None,
-        backend: str | Backend | None = None,
-        device: Any = None,
-        precision: str | None = None,
-        data_on: str = "auto",
+        **training: Unpack[TrainingArguments],
     ) -> None:
         keep_arguments(self, locals())
 
@@ -158,45 +123,13 @@ class NetworkRegressor(RegressorHead, NetworkEstimator):
         params_: nested dictionaries of the parameters, by layer and name.
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **NetworkEstimator._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", *LOSSES}), callable],
-    }
-
     def __init__(
         self,
-        layers: Sequence[Layer] = _LAYERS,
+        layers: Sequence[Layer] = _DEFAULT_LAYERS,
         *,
         loss: str | Loss = "squared_error",
         input_shape: Sequence[int] | None = None,
-        solver: str | Optimizer = "adam",
         alpha: float = 0.0,
-        batch_size: int | str = "auto",
-        learning_rate: str | Callable[[int], float] = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: bool | int = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        validation_data: tuple[Any, ...] | None = None,
-        metrics: Any = None,
-        callbacks: Sequence[Any] | None = None,
-        max_time: float | None = None,
-        backend: str | Backend | None = None,
-        device: Any = None,
-        precision: str | None = None,
-        data_on: str = "auto",
+        **training: Unpack[TrainingArguments],
     ) -> None:
         keep_arguments(self, locals())

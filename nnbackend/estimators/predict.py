@@ -144,11 +144,8 @@ class PredictingEstimator(BaseEstimator):
         backend = self._fitted_backend()
         state = tree_map(backend.asarray, self._layer_state)
         predictor = Predictor(self._layers, backend)
-        placed = self._kept_params()
-        # NumPy's parameters are used where they are, so that changes made to them count.
-        if backend.name != "numpy" or self._result_home() is not HOST:
-            placed = tree_map(backend.asarray, placed)
-        held = placed, state
+        # NumPy's parameters are not copied by that: changes made to them count.
+        held = tree_map(backend.asarray, self._kept_params()), state
         # Changed in place: a prediction sets no attribute.
         self._session[:] = [self._layers, backend, predictor, held, sources]
         return backend, predictor, held

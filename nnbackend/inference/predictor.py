@@ -9,7 +9,6 @@ from typing import Any
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
-from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import STATELESS, Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import with_precision
@@ -29,10 +28,7 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
         ctx = Context(backend, state=state) if state else stateless
         return network.forward(params, x, ctx)[0]
 
-    # See training.step for what may be recorded.
-    if is_pure(layers):
-        return backend.compile_forward(forward)
-    return Forward(backend.compile(forward))
+    return backend.compile_forward(forward, layers)
 
 
 class Predictor:

@@ -1,7 +1,7 @@
-"""What happens inside a network in one pass, layer by layer: inputs, outputs and gradients.
+"""Observe a pass through a network, layer by layer: inputs, outputs and gradients.
 
-Layers are wrapped for the pass, so they pay nothing when nobody observes. What a layer notes of its
-inside by ``ctx.note(name, array)`` is kept beside them.
+Layers are wrapped for the pass, so they cost nothing otherwise. Arrays that a layer shows by
+``ctx.note(name, array)`` are kept, too.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["Observed", "Passage", "observe", "run_observed"]
 
 @dataclass(eq=False)
 class Passage:
-    """What went through a layer in one pass. Arrays are the backend's own, and are not to be changed.
+    """The arrays that went through a layer in one pass: the backend's, which must not be changed.
 
     Attributes:
-        path: where the layer is, a dotted name: ``"1.0"`` for the first layer inside the second.
+        path: the place of the layer, a dotted name: ``"1.0"`` for the first layer inside the second.
         layer: the layer.
         params: its parameters.
         x: its input, of shape (batch, *input_shape), or a tree of such arrays.
@@ -39,9 +39,9 @@ class Passage:
         y: its output, of shape (batch, *output_shape), or a tree of such arrays.
         dy: the gradient of the loss with respect to ``y``; None before a backward pass.
         dx: the gradient of the loss with respect to ``x``; None where none is computed.
-        grads: the gradients of the loss with respect to ``params``, nested alike, without the
+        grads: the gradients of the loss with respect to ``params``, nested as they are, without the
             penalties of regularizers; None before a backward pass.
-        notes: what the layer noted of its inside, by name: a Dense layer ``"z"``, its output before
+        notes: the arrays that the layer noted, by name: a Dense layer ``"z"``, its output before
             the activation, and ``"dz"``, the gradient with respect to that.
         forward_seconds: the seconds that the forward pass took, with all layers inside.
         backward_seconds: the seconds that the backward pass took.
@@ -73,7 +73,7 @@ class Passage:
 def observe(
     network: Network, x: Any, y: Any = None, loss: str | Loss | None = None, *, step: int = 0
 ) -> list[Passage]:
-    """Return what goes through each layer of a network, in the order of the forward pass.
+    """List the arrays that go through each layer of a network, in the order of the forward pass.
 
     With targets that is a training pass and its backward pass; the network stays as it is. A loss that
     contains the output activation, such as a cross-entropy, takes the network's outputs before it, as
@@ -86,7 +86,7 @@ def observe(
         x: array-like of shape (batch, *input_shape), a few rows.
         y: the targets of the rows; None: there is no backward pass.
         loss: a name or a function of :mod:`nnbackend.losses`; None: the loss of the last fit.
-        step: the number of the training step, which fixes dropout masks.
+        step: the number of the training step, which fixes dropout masks; default 0.
 
     Returns:
         the passages; ``passage.notes["z"]`` is what a Dense layer gives its activation.
@@ -119,7 +119,7 @@ def observe(
 def run_observed(
     layers: Layer, params: Params, x: Arrays, ctx: Context
 ) -> tuple[list[Passage], Arrays, Backward]:
-    """Run a forward pass; return what went through each layer, the output and the backward pass.
+    """Run a forward pass; return the passage of each layer, the output and the backward pass.
 
     The backward pass fills in the gradients.
     """
@@ -151,25 +151,25 @@ class Observed:
 
     Args:
         layer: the layer that computes.
-        path: where it is.
+        path: the place of the layer, a dotted name.
         see: takes a :class:`Passage` after the forward pass, and again after the backward pass.
         original: the layer that the passage names; None: ``layer``.
     """
 
-    pure: ClassVar[bool] = False  # a recording would call nobody
+    pure: ClassVar[bool] = False  # a recording would not call ``see``
     layer: Layer
     path: str
     see: Callable[[Passage], None]
     original: Layer | None = None
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the layer, which a composite around it may ask for."""
+        """Return an attribute of the layer, which a composite around it may use."""
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.layer, name)
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return what the layer does."""
+        """Return the layer's parameters and its output's shape."""
         return self.layer.init(input_shape, rng)
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
@@ -192,7 +192,7 @@ class Observed:
 
 
 def _run(passage: Passage, seconds: str, function: Callable[[], tuple[Any, Any]]) -> Any:
-    """Run a pass of a layer; keep what it notes and the seconds it takes."""
+    """Run a pass of a layer; keep its notes and the seconds it takes."""
     ctx = passage.ctx
     depth = len(ctx.path)
 

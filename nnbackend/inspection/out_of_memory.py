@@ -38,13 +38,13 @@ def explain_out_of_memory(
     Call it where the caller's own variables hold none of the arrays of the attempt.
 
     Args:
-        error: what was raised.
+        error: the error that was raised.
         backend: the backend that computed.
         doing: the name of the method that was called, or what was to be stored.
-        rows: how many rows there are; None: unknown.
-        batch_size: the batch size that was asked for; None: all rows, or batches as they come.
-        accumulate: in how many parts a batch was computed.
-        data_on: where the data of a fit are kept, see ``Network.fit``.
+        rows: the number of rows; None: unknown.
+        batch_size: the batch size of the call; None: all rows, or batches as they come.
+        accumulate: the number of parts in which a batch was computed.
+        data_on: the place of the data of a fit, see ``Network.fit``.
         release: called before the memory is given back, to drop what else holds arrays.
     """
     if not isinstance(error, OutOfMemoryError) and not backend.is_out_of_memory(error):
@@ -73,7 +73,7 @@ def guarded(doing: str) -> Callable[[F], F]:
     """Return a decorator for a method of a network: its errors are explained if memory ran out.
 
     Args:
-        doing: what the method does, for the message.
+        doing: the name of the method, for the message.
     """
 
     def decorate(method: F) -> F:
@@ -124,7 +124,7 @@ def _release_frames(error: BaseException | None) -> None:
 
 
 def _requested(error: Exception) -> str:
-    """Return how much was asked for, as far as the library's message says."""
+    """Return the size of the request, as far as the library's message says."""
     found = re.search(r"alloc\w*:?\s+(?:you tried to allocate\s+)?([\d.,]+)\s*(bytes|[KMGT]i?B)?",
                       str(error), re.IGNORECASE)  # fmt: skip
     if found is None:
@@ -144,13 +144,13 @@ def _describe_memory(memory: Memory | None) -> str:
 
 
 def _advise(doing: str, smaller: int | None, accumulate: int, data_on: str) -> list[str]:
-    """Return in sentences what to do.
+    """Return sentences of advice.
 
     Args:
         doing: the name of the method.
         smaller: half of the batch; 0: a batch is one row already; None: its size is unknown.
-        accumulate: in how many parts a batch was computed.
-        data_on: where the data of a fit are kept.
+        accumulate: the number of parts in which a batch was computed.
+        data_on: the place of the data of a fit.
     """
     size = f"batch_size={smaller}" if smaller else "smaller batches"
     parts = f"accumulate={2 * accumulate}, which computes each batch in parts to the same result"

@@ -1,7 +1,7 @@
 """Where the time of a training run goes: by layer, forward and backward, against the floor.
 
 The floor of a dense layer is the time of its bare matrix products, measured on the same shapes; no
-library can be faster than its BLAS, so what lies above the floor is what an implementation adds.
+library can be faster than its BLAS, so the time above the floor is the cost of the implementation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Profile", "with_profile"]
 
-_REPEATS = 5
+_FLOOR_RUNS = 5
 
 
 @dataclass
@@ -56,9 +56,11 @@ class Profile:
     """Seconds of a training run, by layer; print it for a table.
 
     Attributes:
-        steps: how many were measured.
-        seconds: of the whole run, everything included.
-        floors: seconds that the bare matrix products of each layer's passes take, by layer.
+        backend: the backend that computes.
+        layers: the seconds of each layer, forward and backward.
+        loss: the seconds of the loss.
+        seconds: the seconds of the whole run, everything included.
+        floors: the seconds of the bare matrix products of each layer's passes, by layer.
     """
 
     backend: Backend
@@ -69,7 +71,7 @@ class Profile:
 
     @property
     def steps(self) -> int:
-        """How many steps were measured."""
+        """The number of steps measured."""
         return max((times.calls for times in self.layers), default=0)
 
     def finish(self, seconds: float) -> None:
@@ -152,7 +154,7 @@ def with_profile(objective: Objective, backend: Backend) -> tuple[Objective, Pro
         profile.loss += time.perf_counter() - started
         return result
 
-    loss.__wrapped__ = objective.loss  # type: ignore[attr-defined]  # what a checkpoint goes by
+    loss.__wrapped__ = objective.loss  # type: ignore[attr-defined]  # for checkpoints
     return dataclasses.replace(objective, layers=timed, loss=loss), profile
 
 
@@ -171,7 +173,7 @@ def _floor(times: _Times, backend: Backend) -> float:
     if times.input_grad:
         products.append(lambda: dz @ w.T)
     seconds = []
-    for _ in range(_REPEATS):
+    for _ in range(_FLOOR_RUNS):
         started = time.perf_counter()
         for product in products:
             product()

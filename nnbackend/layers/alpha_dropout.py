@@ -12,7 +12,7 @@ from nnbackend.layers.base import Parameterless, register_layer
 
 __all__ = ["AlphaDropout"]
 
-_FLOOR = -1.7580993408473766  # what SELU tends to far below zero: -scale * alpha
+_SELU_MINIMUM = -1.7580993408473766  # SELU's limit far below zero: -scale * alpha
 
 
 @register_layer
@@ -46,10 +46,10 @@ class AlphaDropout(Parameterless):
             return x, lambda dy: dy
         mask = random.bernoulli_mask(ctx.key, ctx.step, x, self.rate, ctx.backend, ctx.first_row)
         q = 1.0 - self.rate
-        a = (q + _FLOOR**2 * q * (1.0 - q)) ** -0.5
-        b = -a * (1.0 - q) * _FLOOR
+        a = (q + _SELU_MINIMUM**2 * q * (1.0 - q)) ** -0.5
+        b = -a * (1.0 - q) * _SELU_MINIMUM
         mask *= a
         ctx.note("mask", mask)
         y = x * mask
-        y += _FLOOR * (a - mask) + b
+        y += _SELU_MINIMUM * (a - mask) + b
         return y, lambda dy: dy * mask

@@ -1,4 +1,4 @@
-"""The known layers by name, and what several of them need."""
+"""The known layers by name, and helpers that several of them share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYERS = Registry("layer")
 
 
 class Parameterless:
-    """The base of a layer without parameters: it gives ``apply``, and is a frozen dataclass.
+    """The base of layers without parameters: a subclass is a frozen dataclass with a method ``apply``.
 
     >>> @dataclass(frozen=True)
     ... class Square(Parameterless):
@@ -62,10 +62,10 @@ def register_layer(cls: Class | None = None, /, *, pure: bool = True) -> Any:
 
     Args:
         cls: the class.
-        pure: whether the layer does nothing but compute. Then training records a few steps and plays
+        pure: whether the layer only computes. Then training records a few steps and plays
             the calls of the array library that they made from then on, without running the layer's
-            Python code again. Pass False for a layer that counts or prints, or reads what others
-            change from step to step other than its arguments. Default True. (On JAX every layer is
+            Python code again. Pass False for a layer that counts or prints, or reads data other
+            than its arguments that change from step to step. Default True. (On JAX every layer is
             compiled.)
 
     Raises:
@@ -107,7 +107,7 @@ def not_a_pair(found: object, layer: Layer, name: str, wanted: str) -> TypeError
 
 
 def _meant(value: Any) -> str:
-    """Return a hint at the layer that was meant by something that is none."""
+    """Return a hint at the layer that was meant by a value that is not a layer."""
     if value in ACTIVATIONS if isinstance(value, str) else ACTIVATIONS.name_of(value):
         return f"; as a layer that is Activation({value!r})"
     if isinstance(value, int) and not isinstance(value, bool):

@@ -30,16 +30,18 @@ class Dense:
         dx      = dz @ weight.T        (batch, in_features)
 
     Args:
-        out_features: number of outputs.
-        activation: ``f``, a name or an object of :mod:`nnbackend.activations`; None: the identity.
-        bias: whether there is a bias.
-        initializer: of the weight, a name or an object of :mod:`nnbackend.initializers`. None: He's
-            (uniform) before an activation of the ReLU family, Glorot's (uniform) otherwise.
-        bias_initializer: of the bias.
+        out_features: the number of outputs.
+        activation: ``f``, a name or an object of :mod:`nnbackend.activations`; None (the default): the
+            identity.
+        bias: whether there is a bias; default True.
+        initializer: the initializer of the weight, a name or an object of
+            :mod:`nnbackend.initializers`. None (the default): He's (uniform) before an activation of
+            the ReLU family, Glorot's (uniform) otherwise.
+        bias_initializer: the initializer of the bias; default ``"zeros"``.
         regularizer: a penalty on the weight that is part of the loss, a name or an object of
-            :mod:`nnbackend.regularizers`.
-        constraint: where the weight has to be after each update, a name or an object of
-            :mod:`nnbackend.constraints`.
+            :mod:`nnbackend.regularizers`; default None.
+        constraint: the constraint that the weight meets after each update, a name or an object of
+            :mod:`nnbackend.constraints`; default None.
 
     Raises:
         ValueError: ``out_features`` is below 1, or a name is not known.

@@ -1,6 +1,6 @@
 """Mixed precision: layers computed in a type of 16 bits, between parameters and a loss in float32.
 
-The layers themselves know nothing of it: they compute in the dtype of what they are given. Around them
+The layers know nothing of it: they compute in the dtype of their inputs. Around them
 parameters and inputs are cast down, outputs and gradients cast up::
 
     y = up(layers(down(params), down(x)))          dy -> grads = up(layers'(down(dy * scale))) / scale
@@ -27,7 +27,7 @@ __all__ = ["MixedPrecision", "with_precision"]
 
 
 def with_precision(layers: Layer, backend: Backend) -> Layer:
-    """Return the layers as they are computed on a backend: themselves, or in mixed precision."""
+    """Return the layers as a backend computes them: unchanged, or in mixed precision."""
     if not backend.mixed:
         return layers
     body, output = split_output_activation(layers)
@@ -42,9 +42,9 @@ class MixedPrecision:
         layers: all but the output activation.
         output: the output activation, computed in ``wide``.
         half: the dtype of products and activations.
-        wide: the dtype of what goes in and comes out.
-        scale: what the gradient at the output is multiplied by on its way through the layers, an
-            array of no axes; None: by nothing.
+        wide: the dtype of inputs, outputs and gradients.
+        scale: the factor of the gradient on its way through the layers, an array of no axes; None
+            (the default): no factor.
     """
 
     layers: Layer
@@ -62,7 +62,7 @@ class MixedPrecision:
         return tree_map(lambda p: ctx.xp.astype(p, self.half, copy=False), tree)
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return what the layers do."""
+        """Return the parameters of the layers and the output's shape."""
         return self.layers.init(input_shape, rng)
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:

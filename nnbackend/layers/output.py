@@ -25,9 +25,9 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
 
     Layers in nested Sequentials count as one row, and layers that never do anything are passed over.
     An activation cannot be taken off if it is followed by a layer (in training, dropout and noise
-    change its outputs; Flatten makes other rows of them), or inside a layer of which it is not known
-    what it does with the activation's outputs: a composite, or a subclass with a forward pass of its
-    own. Such a layer may say what it ends in by an attribute ``output_activation``, a name or None.
+    change its outputs; Flatten makes other rows of them), or inside a layer that may do
+    anything with the activation's outputs: a composite, or a subclass that overrides the forward pass.
+    Such a layer may name its output activation in an attribute ``output_activation``, a name or None.
     """
     where = None
     for last in reversed(_in_a_row(layers)):

@@ -33,7 +33,7 @@ class Residual:
         object.__setattr__(self, "layers", Sequential(self.layers).layers)
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return the parameters of the layers, and the shape, which stays."""
+        """Return the parameters of the layers, and the input's shape."""
         params, shape = Sequential(self.layers).init(input_shape, rng)
         if shape != input_shape:
             raise ValueError(

@@ -25,15 +25,15 @@ __all__ = [
 ]
 
 Loss: TypeAlias = Callable[..., tuple[Array, Array]]
-"""``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function will do."""
+"""``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function works."""
 
 LOSSES = Registry("loss")
 
-_TRAITS: dict[str, Any] = {
+_DEFAULT_TRAITS: dict[str, Any] = {
     "absorbs": None,  # the output activation that the loss contains
     "refuses": (),  # output activations that make no sense before it
-    "targets": "numbers",  # what targets are; see nnbackend.data.targets
-    "outputs": None,  # what outputs mean, where it is not plain from the activation; see metrics
+    "targets": "numbers",  # the kind of targets; see nnbackend.data.targets
+    "outputs": None,  # the meaning of outputs, where the activation does not tell; see metrics
     "fewest_outputs": 1,
 }
 
@@ -58,10 +58,10 @@ def trait(loss: Loss, name: str) -> Any:
     names of those that make no sense before it. ``"targets"``: ``"numbers"``, ``"counts"`` (0 or more),
     ``"fractions"`` (0 to 1), ``"classes"`` (class numbers, or rows of probabilities),
     ``"distributions"`` (the same, and rows sum to 1), ``"one_hot"`` (the same, and a row is zeros and a
-    one) or ``"signs"`` (-1 and 1). ``"outputs"``: the
-    meaning of outputs to a metric, or None. ``"fewest_outputs"``: the smallest number of outputs.
+    one) or ``"signs"`` (-1 and 1). ``"outputs"``:
+    the meaning of outputs to a metric, or None. ``"fewest_outputs"``: the smallest number of outputs.
     """
-    return getattr(loss, name, _TRAITS[name])
+    return getattr(loss, name, _DEFAULT_TRAITS[name])
 
 
 def absorbed_activation(loss: Loss) -> str | None:

@@ -47,7 +47,7 @@ cosine_similarity = CosineSimilarity()
 
 def _direction(x: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return rows of length 1 and one by their lengths before; zeros for both where a row is zero."""
-    largest = xp.max(xp.abs(x), axis=-1, keepdims=True)  # squares of what is divided by it are safe
+    largest = xp.max(xp.abs(x), axis=-1, keepdims=True)  # after division by it no square overflows
     zero = largest == 0.0
     x = x / xp.where(zero, 1.0, largest)
     length = xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True))

@@ -11,7 +11,7 @@ from nnbackend.core.types import Shape
 __all__ = ["METRICS", "Metric", "get", "resolve"]
 
 Metric: TypeAlias = Callable[..., Any]
-"""``metric(prediction, target, sample_weight=None) -> number``; any such function will do."""
+"""``metric(prediction, target, sample_weight=None) -> number``; any such function works."""
 
 METRICS = Registry("metric")
 

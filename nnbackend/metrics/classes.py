@@ -34,9 +34,9 @@ class Accuracy(ClassMetric):
     For independent binary outputs it is the fraction of right outputs.
 
     Args:
-        threshold: an output above it is positive, and each output is then a binary answer of its own;
+        threshold: an output above it is positive, and each output is then a separate binary answer;
             None: the threshold that ``outputs`` implies.
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
     """
 
     threshold: float | None = None
@@ -69,7 +69,7 @@ class BalancedAccuracy(ClassMetric):
 
     Args:
         threshold: an output above it is positive; None: the threshold that ``outputs`` implies.
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
 
     Raises:
         ValueError: there are several independent outputs.
@@ -101,8 +101,8 @@ class TopKAccuracy(ClassMetric):
     In a tie the class of the higher number comes first, as in scikit-learn.
 
     Args:
-        k: how many classes count.
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        k: the number of largest outputs that count; default 5.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
 
     Raises:
         ValueError: there are not more than ``k`` classes, so that every answer would be right.
@@ -204,7 +204,7 @@ class Precision(_PerClassMetric):
             independent outputs. ``"micro"``: all answers together. ``"weighted"``: the mean, each class
             weighted by its rows. None: binary for one output or two classes, else macro.
         threshold: an output above it is positive; None: the threshold that ``outputs`` implies.
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
 
     Raises:
         ValueError: ``average="binary"`` for more than two classes.
@@ -258,7 +258,7 @@ def confusion_matrix(
         prediction: outputs of shape (rows, classes), or (rows,) or (rows, 1) for binary answers.
         target: class numbers, one-hot rows, or binary targets of 1 and 0.
         sample_weight: how much each row counts.
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
         threshold: an output above it is positive; None: the threshold that ``outputs`` implies.
 
     Returns:

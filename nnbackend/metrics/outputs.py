@@ -11,7 +11,7 @@
 ``"scores"``              the score of a class, on any scale      the class of the largest
 ========================  ======================================  ==========================
 
-In the first three each output is a binary answer of its own; in the others a row chooses one of several
+In the first three each output is a separate binary answer; in the others a row chooses one of several
 classes.
 None means ``"sigmoid"`` for a single output and ``"softmax"`` for several.
 """
@@ -70,7 +70,7 @@ class ClassOutputs:
         target: numbers from 0 to 1 (or -1 and 1) of that shape for independent binary outputs or rows of
             probabilities; else class numbers of shape (rows,).
         weight: how much each row counts; None: all rows count 1.
-        outputs: what an output means, one of :data:`OUTPUTS`.
+        outputs: the meaning of an output, one of :data:`OUTPUTS`.
         threshold: an output above it is positive; None where the largest output is the answer.
     """
 
@@ -161,8 +161,8 @@ def read_rows(
         prediction: outputs of shape (rows, ..., outputs), or (rows,) for a single output.
         target: targets of the same shape, or class numbers of shape (rows, ...).
         sample_weight: how much each row counts, of shape (rows,); None: all count 1.
-        outputs: what an output means; None: ``"sigmoid"`` for one output, ``"softmax"`` for several.
-        threshold: an output above it is positive, and each output is a binary answer of its own; None:
+        outputs: the meaning of an output; None: ``"sigmoid"`` for one output, ``"softmax"`` for several.
+        threshold: an output above it is positive, and each output is a separate binary answer; None:
             the threshold that ``outputs`` implies.
 
     Raises:
@@ -238,7 +238,7 @@ class ClassMetric:
     """The base of metrics of classes: it reads outputs by their meaning.
 
     Args:
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`. None: ``fit`` and
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`. None: ``fit`` and
             ``evaluate`` set it; a call by hand takes the meaning that the number of outputs implies.
     """
 

@@ -27,7 +27,7 @@ class ROCAUC(ClassMetric):
     independent outputs, the mean over them. NaN where a class has no positive or no negative row.
 
     Args:
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
 
     Source: Hanley, McNeil (1982), Radiology 143; for several classes Provost, Domingos (2000).
     """
@@ -47,7 +47,7 @@ class AveragePrecision(ClassMetric):
     has no positive row.
 
     Args:
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
     """
 
     def value(self, answers: ClassOutputs) -> Array:
@@ -65,7 +65,7 @@ class LogLoss(ClassMetric):
     them. It is without label smoothing and class weights, whatever the loss has.
 
     Args:
-        outputs: what an output means, see :mod:`nnbackend.metrics.outputs`.
+        outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
 
     Raises:
         ValueError: the outputs are no probabilities and no logits.

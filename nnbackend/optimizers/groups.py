@@ -16,7 +16,7 @@ from nnbackend.schedules import Scaled
 
 __all__ = ["Frozen", "Grouped"]
 
-_FACTOR = "learning_rate_factor"
+_FACTOR_KEY = "learning_rate_factor"
 
 
 @WRAPPERS.register("grouped")
@@ -118,10 +118,10 @@ class Grouped(Wrapper):
         known = [field.name for field in fields(optimizer) if field.init]
         values = dict(change)
         for name in values:
-            if name not in (*known, _FACTOR):
+            if name not in (*known, _FACTOR_KEY):
                 kind = f"hyperparameter of {type(optimizer).__name__}:"
-                raise unknown_name(kind, name, [*known, _FACTOR])
-        factor = check_number(_FACTOR, values.pop(_FACTOR, 1.0), 0.0)
+                raise unknown_name(kind, name, [*known, _FACTOR_KEY])
+        factor = check_number(_FACTOR_KEY, values.pop(_FACTOR_KEY, 1.0), 0.0)
         changed = replace(optimizer, **values)
         return changed if factor == 1.0 else changed.scaled(factor)
 

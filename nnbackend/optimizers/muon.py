@@ -16,9 +16,9 @@ from nnbackend.schedules import Scheduled
 
 __all__ = ["Muon"]
 
-_ADJUSTMENTS = ("original", "match_rms_adamw")
-_OTHERS = "others_"  # begins the names of the numbers of the other rule
-_COEFFICIENTS = 3.4445, -4.7750, 2.0315
+_RATE_ADJUSTMENTS = ("original", "match_rms_adamw")
+_OTHERS_PREFIX = "others_"  # begins the names of the numbers of the other rule
+_ITERATION_COEFFICIENTS = 3.4445, -4.7750, 2.0315
 
 
 @OPTIMIZERS.register("muon")
@@ -81,8 +81,8 @@ class Muon(Optimizer):
         check_flag("nesterov", self.nesterov)
         set_size(self, "iterations")
         set_number(self, "epsilon", 0.0)
-        if self.adjust not in _ADJUSTMENTS:
-            raise ValueError(f"adjust must be one of {_ADJUSTMENTS}, got {self.adjust!r}")
+        if self.adjust not in _RATE_ADJUSTMENTS:
+            raise ValueError(f"adjust must be one of {_RATE_ADJUSTMENTS}, got {self.adjust!r}")
         if not isinstance(self.others, Optimizer | None):
             raise TypeError(f"others must be an optimizer or None, got {self.others!r}")
         others = Adam(self.learning_rate) if self.others is None else self.others
@@ -121,7 +121,9 @@ class Muon(Optimizer):
         """
         h, (others,) = super().numbers(step), self.wrapped
         decay = 1.0 - h["learning_rate"] * h["weight_decay"]
-        theirs = {f"{_OTHERS}{name}": number for name, number in others.numbers(step).items()}
+        theirs = {
+            f"{_OTHERS_PREFIX}{name}": number for name, number in others.numbers(step).items()
+        }
         own = {"complement": 1.0 - h["momentum"], "decay": decay, "epsilon": self.epsilon}
         return {**h, **own, **theirs}
 
@@ -132,7 +134,7 @@ class Muon(Optimizer):
         if p.ndim != 2:
             (others,) = self.wrapped
             used = others.slots
-            p, kept = others.rule(p, g, slots[:used], h.part(_OTHERS), xp)
+            p, kept = others.rule(p, g, slots[:used], h.part(_OTHERS_PREFIX), xp)
             return p, (*kept, *slots[used:])
         b = slots[0]
         b *= h.momentum
@@ -155,7 +157,7 @@ class Muon(Optimizer):
 
 def orthogonal(u: Array, iterations: int, epsilon: Number, xp: Namespace) -> Array:
     """Return a new matrix with the singular vectors of ``u`` and singular values near one."""
-    a, b, c = _COEFFICIENTS
+    a, b, c = _ITERATION_COEFFICIENTS
     tall = u.shape[0] > u.shape[1]
     x = u / xp.maximum(norm(u, xp), epsilon)
     for _ in range(iterations):

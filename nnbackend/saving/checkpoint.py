@@ -31,8 +31,8 @@ from nnbackend.saving import model_file
 __all__ = ["Checkpoint", "files", "find", "load", "newest", "save"]
 
 FORMAT_VERSION = 1
-_CHECKSUM = "checksum"  # the entry of the header
-_TENSOR = "@tensor"  # the key in the JSON of the name of an array among the tensors
+_CHECKSUM_KEY = "checksum"  # the entry of the header
+_TENSOR_KEY = "@tensor"  # the key in the JSON of the name of an array among the tensors
 _FILE_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors")
 _REQUIRED_TYPES = {"epoch": int, "batch": int, "trained": list, "history": dict, "callbacks": list}
 
@@ -75,7 +75,7 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
     header = {
         model_file.HEADER: model_file.describe_network(network),
         model_file.CHECKPOINT: text,
-        _CHECKSUM: _checksum(text, tensors),
+        _CHECKSUM_KEY: _checksum(text, tensors),
     }
     return model_file.write(path, tensors, header)
 
@@ -95,7 +95,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         if model_file.CHECKPOINT not in header:
             raise ModelFileError("it holds a network and no training run; nnbackend.load reads it")
         text = header[model_file.CHECKPOINT]
-        if header.get(_CHECKSUM) != _checksum(text, tensors):
+        if header.get(_CHECKSUM_KEY) != _checksum(text, tensors):
             raise ModelFileError("it is damaged: its checksum is not that of its content")
         plain = model_file.parse_entry(header, model_file.CHECKPOINT)
         if plain.get("format") != FORMAT_VERSION:
@@ -218,7 +218,7 @@ def _without_arrays(
         return [_without_arrays(v, tensors, to_numpy, f"{name}/{i}") for i, v in enumerate(value)]
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         tensors[name] = value if isinstance(value, np.ndarray) else to_numpy(value)
-        return {_TENSOR: name}
+        return {_TENSOR_KEY: name}
     raise TypeError(
         f"the state {name!r} is {value!r}; a checkpoint takes plain data and arrays only"
     )
@@ -230,10 +230,10 @@ def _with_arrays(value: Any, tensors: Mapping[str, Any]) -> Any:
         return [_with_arrays(item, tensors) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {_TENSOR}:
-        if value[_TENSOR] not in tensors:
-            raise ModelFileError(f"the tensor {value[_TENSOR]!r} is missing")
-        return tensors[value[_TENSOR]]
+    if value.keys() == {_TENSOR_KEY}:
+        if value[_TENSOR_KEY] not in tensors:
+            raise ModelFileError(f"the tensor {value[_TENSOR_KEY]!r} is missing")
+        return tensors[value[_TENSOR_KEY]]
     return {key: _with_arrays(item, tensors) for key, item in value.items()}
 
 

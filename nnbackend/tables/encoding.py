@@ -294,7 +294,7 @@ def _column_from(description: object, kinds: tuple[type, ...]) -> Any:
     for kind in kinds:
         names = {field.name for field in fields(kind)}
         if isinstance(description, dict) and description.keys() == names:
-            values = {name: _CHECKS[name](value) for name, value in description.items()}
+            values = {name: _FIELD_CHECKS[name](value) for name, value in description.items()}
             return kind(**values)
     raise _damaged("a column is neither numbers nor texts")
 
@@ -326,7 +326,7 @@ def _distinct(values: object, check: Callable[[Any], Any], fewest: int) -> tuple
     return checked
 
 
-_CHECKS: dict[str, Callable[[object], Any]] = {
+_FIELD_CHECKS: dict[str, Callable[[object], Any]] = {
     "name": _text,
     "fill": _finite,
     "shift": _finite,

@@ -94,12 +94,12 @@ def files_of(path: str | os.PathLike[str]) -> list[Path]:
     else:
         files = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
     if not files:
-        raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(_READERS)}")
+        raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(_TABLE_READERS)}")
     return sorted(files)
 
 
 def _ending(path: Path) -> str | None:
-    return next((e for e in _READERS if path.name.lower().endswith(e)), None)
+    return next((e for e in _TABLE_READERS if path.name.lower().endswith(e)), None)
 
 
 def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
@@ -128,19 +128,23 @@ def _read_frame(path: Path) -> pl.DataFrame:
     ending = _ending(path)
     if ending is None:
         raise ValueError(
-            f"cannot tell what {path} holds by its ending; known: {', '.join(_READERS)}"
+            f"cannot tell what {path} holds by its ending; known: {', '.join(_TABLE_READERS)}"
         )
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
-        return _READERS[ending](path)
-    except (*_DAMAGE, polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+        return _TABLE_READERS[ending](path)
+    except (
+        *_READ_ERRORS,
+        polars.exceptions.PolarsError,
+        polars.exceptions.PanicException,
+    ) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} is not a readable {ending} file: {reason}") from error
 
 
 # What the readers below raise for a file that is damaged, or that is something else.
-_DAMAGE: tuple[type[Exception], ...] = (
+_READ_ERRORS: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, KeyError, MemoryError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error),
 )
@@ -204,7 +208,7 @@ def _array_columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {f"{name}_{i}": flat[:, i] for i in range(flat.shape[1])}
 
 
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+_TABLE_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv": _read_csv,
     ".csv.gz": _read_csv,
     ".tsv": _read_tsv,

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FullBatchFunction", "FullBatchLoop"]
 
-_SAME = 1e-5  # share by which the loss may differ between two passes, on a GPU for instance
+_LOSS_TOLERANCE = (
+    1e-5  # share by which the loss may differ between two passes, on a GPU for instance
+)
 
 
 class FullBatchLoop(Loop):
@@ -233,7 +235,9 @@ class FullBatchFunction:
         start = self.vector(self._params)
         first, second = self(start, 0).loss, self(start, 1).loss
         both = math.isfinite(first) and math.isfinite(second)  # else the first iteration says so
-        if both and not math.isclose(first, second, rel_tol=_SAME, abs_tol=_SAME * 1e-3):
+        if both and not math.isclose(
+            first, second, rel_tol=_LOSS_TOLERANCE, abs_tol=_LOSS_TOLERANCE * 1e-3
+        ):
             raise ValueError(
                 f"the loss of the same rows is {first:g} once and {second:g} the next time: L-BFGS "
                 "needs a network without dropout or other noise"

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
+from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import flatten, leaves, tree_map, unflatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers.base import is_own
@@ -206,6 +207,14 @@ class Vector(Layout):
 
     in_place = True
 
+    def __init__(self, backend: Backend, optimizer: Prepared) -> None:
+        super().__init__(backend, optimizer)
+        rules = [group.rule for group in self._optimizer.groups]
+        self._rules: list[Any] = [
+            backend.fuse_rule(own.rule) if own.elementwise and is_pure(own) else own.rule
+            for own in rules
+        ]
+
     def init(self, params: Params) -> VectorStorage:
         """Return the storage."""
         scale = {} if self._loss_scale is None else self._loss_scale.init()
@@ -223,8 +232,8 @@ class Vector(Layout):
                 g = grads[piece.name]
                 if piece.part is not None:
                     g = self._xp.reshape(g, (-1,))[piece.part]
-            rule = self._optimizer.groups[piece.group].rule
-            new_p, new_slots = rule.rule(piece.p, g, piece.slots, h[piece.group], self._xp)
+            rule = self._rules[piece.group]
+            new_p, new_slots = rule(piece.p, g, piece.slots, h[piece.group], self._xp)
             # Rules work in place; for one that does not, its results are copied into the vectors.
             if new_p is not piece.p:
                 piece.p[...] = new_p

@@ -31,7 +31,7 @@ INITIAL = 2.0**16
 STEPS_UNTIL_GROWTH = 2000
 """After how many finite steps in a row the scale is doubled."""
 _LARGEST, _SMALLEST = 2.0**127, 2.0**-24
-_NAME = "loss_scale"
+_STATE_NAME = "loss_scale"
 
 
 class LossScale:
@@ -73,13 +73,13 @@ class LossScale:
     @staticmethod
     def named(state: Params) -> Params:
         """Return the state as it is among the optimizer's arrays in a checkpoint."""
-        return {_NAME: state} if state else {}
+        return {_STATE_NAME: state} if state else {}
 
     @staticmethod
     def split(slots: Params) -> tuple[Params, Params]:
         """Return the optimizer's own arrays, and the state."""
-        own = {name: tree for name, tree in slots.items() if name != _NAME}
-        return own, slots.get(_NAME, {})
+        own = {name: tree for name, tree in slots.items() if name != _STATE_NAME}
+        return own, slots.get(_STATE_NAME, {})
 
 
 @dataclass(frozen=True)

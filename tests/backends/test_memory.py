@@ -43,7 +43,7 @@ def test_a_closed_network_gives_its_memory_back_and_refuses_work(machine):
                  lambda: net.load_state_dict(kept), lambda: net.partial_fit(X, LABELS),
                  lambda: net.evaluate(X, LABELS, loss="mse"), lambda: net.save("nowhere"),
                  lambda: net.to("numpy"), lambda: net.__enter__()):  # fmt: skip
-        with pytest.raises(ValueError, match="the network is closed: its arrays were let go of"):
+        with pytest.raises(ValueError, match="the network is closed: its arrays were released"):
             work()
     assert small_network(input_shape=5).load_state_dict(kept).predict(X).shape == (60, 3)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import re
 import warnings
@@ -218,3 +219,19 @@ def test_mixed_precision_of_one_s_choice(tmp_path):
         ours.MLPClassifier(solver="lbfgs", **given).fit(X, TARGETS["multiclass"])
     with pytest.raises(ValueError, match="'bfloat16' is not possible on numpy"):
         ours.MLPClassifier(precision="bfloat16").fit(X, TARGETS["multiclass"])
+
+
+@pytest.mark.parametrize(
+    "cls", [ours.MLPClassifier, ours.MLPRegressor, ours.NetworkClassifier, ours.NetworkRegressor]
+)
+def test_all_arguments_are_in_the_signature_and_no_other_is_taken(cls):
+    parameters = inspect.signature(cls).parameters
+    assert parameters["beta_2"].default == 0.999
+    assert parameters["beta_2"].annotation == "float"
+    assert not any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    assert cls(tol=0.5).get_params() == {n: p.default for n, p in parameters.items()} | {"tol": 0.5}
+    assert cls._parameter_constraints.keys() == parameters.keys()
+    documented = ours.MLPClassifier.__doc__ + cls.__doc__
+    assert [name for name in parameters if f"{name}: " not in documented] == []
+    with pytest.raises(TypeError, match=f"{cls.__name__}.* unexpected keyword argument 'beta2'"):
+        cls(beta2=0.9)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from estimators.pairs import TARGETS, X
 import nnbackend as nnb
 from nnbackend import estimators as ours
 from nnbackend.backends.choose import get_backend
+from nnbackend.core import random
 from nnbackend.data.samples import Samples
 from nnbackend.regularizers import PerRowL2
 from nnbackend.training.full_batch import FullBatchFunction
@@ -44,10 +47,21 @@ def test_the_function_has_its_gradient_in_the_order_of_the_names(weight):
     np.testing.assert_allclose(found.loss, expected)
 
 
+@dataclass(frozen=True)
+class NoisyDense(nnb.Dense):
+    """A layer of a class whose parent draws no random numbers."""
+
+    def forward(self, params, x, ctx):
+        noise = random.normal(ctx.key, ctx.step, x, ctx.backend, ctx.first_row)
+        return super().forward(params, x + noise if ctx.training else x, ctx)
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_layers_that_draw_random_numbers_are_refused():
     layers = [nnb.Dense(5, activation="tanh"), nnb.Dropout(0.5)]
     with pytest.raises(ValueError, match="network without dropout or other noise"):
         ours.NetworkRegressor(layers, solver="lbfgs").fit(X, TARGETS["one"])
+    with pytest.raises(ValueError, match="network without dropout or other noise"):
+        ours.NetworkRegressor([NoisyDense(5)], solver="lbfgs").fit(X, TARGETS["one"])
     quiet = ours.NetworkRegressor([nnb.Residual([nnb.Dense(6)])], solver="lbfgs", max_iter=3)
     assert quiet.fit(X, TARGETS["one"]).n_iter_ == 3

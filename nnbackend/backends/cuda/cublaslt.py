@@ -36,9 +36,11 @@ __all__ = ["WORKSPACE_BYTES", "Product", "ProductError", "available", "new_works
 WORKSPACE_BYTES = 32 << 20
 """Scratch memory an algorithm may ask for: NVIDIA's advice for Hopper; others ask for less."""
 
-_SPARE = 256  # bytes beyond what is asked for: with an epilogue, cuBLASLt has touched a few more
-_CANDIDATES = 8  # algorithms that the heuristic is asked for
-_OLDEST = 12_00_00  # cuBLASLt 12.0
+_SPARE_BYTES = (
+    256  # bytes beyond what is asked for: with an epilogue, cuBLASLt has touched a few more
+)
+_MAX_ALGORITHMS = 8  # algorithms that the heuristic is asked for
+_OLDEST_VERSION = 12_00_00  # cuBLASLt 12.0
 
 
 class ProductError(ValueError):
@@ -63,7 +65,7 @@ class _Arithmetic:
 
 
 # Half precision is multiplied by the tensor cores and added up in float32.
-_ARITHMETIC = {
+_COMPUTE_TYPES = {
     "float32": _Arithmetic("float32", ("float32",), "COMPUTE_32F", "float32"),
     "tf32": _Arithmetic("float32", ("float32",), "COMPUTE_32F_FAST_TF32", "float32"),
     "float64": _Arithmetic("float64", ("float64",), "COMPUTE_64F", "float64"),
@@ -114,8 +116,10 @@ def available() -> str:
         )
     except Exception as error:  # no driver, no library: each version of nvmath has its own errors
         return f"cuBLASLt cannot be loaded: {error}"
-    if version < _OLDEST:
-        return f"cuBLASLt {version} is too old: {_OLDEST} is the oldest that is known to serve"
+    if version < _OLDEST_VERSION:
+        return (
+            f"cuBLASLt {version} is too old: {_OLDEST_VERSION} is the oldest that is known to serve"
+        )
     return ""
 
 
@@ -124,7 +128,7 @@ def new_workspace(cupy: Any) -> Array:
 
     Products that run one after the other, in one stream, can share it. Two streams must not.
     """
-    return cupy.empty(WORKSPACE_BYTES + _SPARE, dtype=np.uint8)
+    return cupy.empty(WORKSPACE_BYTES + _SPARE_BYTES, dtype=np.uint8)
 
 
 @functools.cache
@@ -276,8 +280,8 @@ class Product:
     def _candidates(self, alignments: list[int], half: bool) -> Any:
         """Return what the heuristic says: the algorithms that can do it, the best first."""
         lt, found = self._lt, np.zeros(1, np.int32)
-        results = np.zeros(_CANDIDATES, dtype=lt.matmul_heuristic_result_dtype)
-        wanted = {"MAX_WORKSPACE_BYTES": max(0, self._workspace.nbytes - _SPARE)}
+        results = np.zeros(_MAX_ALGORITHMS, dtype=lt.matmul_heuristic_result_dtype)
+        wanted = {"MAX_WORKSPACE_BYTES": max(0, self._workspace.nbytes - _SPARE_BYTES)}
         wanted |= {
             f"MIN_ALIGNMENT_{matrix}_BYTES": alignment
             for matrix, alignment in zip("ABCD", alignments, strict=True)
@@ -296,7 +300,7 @@ class Product:
                 self._description,
                 *(a, b, out, out),
                 preference,
-                _CANDIDATES,
+                _MAX_ALGORITHMS,
                 results.ctypes.data,
                 found.ctypes.data,
             )
@@ -338,11 +342,11 @@ def _arithmetic(
 ) -> _Arithmetic:
     """Return how the product is computed; raise where the arrays do not fit together."""
     compute = str(a.dtype) if compute is None else compute
-    if compute not in _ARITHMETIC:
-        raise ProductError(f"no product in {compute}; known: {', '.join(_ARITHMETIC)}")
+    if compute not in _COMPUTE_TYPES:
+        raise ProductError(f"no product in {compute}; known: {', '.join(_COMPUTE_TYPES)}")
     if (activation, False) not in _EPILOGUES:
         raise ProductError(f"no activation {activation!r} in a product; known: relu, gelu_tanh")
-    arithmetic = _ARITHMETIC[compute]
+    arithmetic = _COMPUTE_TYPES[compute]
     for name, array in (("a", a), ("b", b)):
         if str(array.dtype) != arithmetic.inputs:
             raise ProductError(

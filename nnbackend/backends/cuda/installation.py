@@ -28,17 +28,17 @@ __all__ = [
 ]
 
 # Of a CuPy for CUDA: its extra here, and the driver that came with that CUDA.
-_WHEELS = {"cupy-cuda12x": ("cuda12", 12, "525"), "cupy-cuda13x": ("cuda13", 13, "580")}
+_CUPY_WHEELS = {"cupy-cuda12x": ("cuda12", 12, "525"), "cupy-cuda13x": ("cuda13", 13, "580")}
 # Names under which CuPy is distributed. They all install the same files: one takes those of another.
-_DISTRIBUTIONS = (*_WHEELS, "cupy", "cupy-cuda11x", "cupy-rocm-7-0", "amd-cupy")
-_LIBRARY = re.compile(r"\blib\w+\.so(?:\.\d+)*|\b\w+\.dll\b")
+_CUPY_DISTRIBUTIONS = (*_CUPY_WHEELS, "cupy", "cupy-cuda11x", "cupy-rocm-7-0", "amd-cupy")
+_LIBRARY_PATTERN = re.compile(r"\blib\w+\.so(?:\.\d+)*|\b\w+\.dll\b")
 
 
 @cache
 def installed() -> list[str]:
     """Return the distributions of CuPy that are installed."""
     found = []
-    for name in _DISTRIBUTIONS:
+    for name in _CUPY_DISTRIBUTIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             importlib.metadata.distribution(name)
             found.append(name)
@@ -124,12 +124,14 @@ def _driver(runtime: Any, names: list[str]) -> str:
     if driver // 1000 >= built // 1000:
         return ""
     here, needed = cuda_version(driver), built // 1000
-    name = next((n for n in names if _WHEELS.get(n, ("", 0, ""))[1] == needed), "the CuPy here")
-    for other, (extra, major, _) in _WHEELS.items():
+    name = next(
+        (n for n in names if _CUPY_WHEELS.get(n, ("", 0, ""))[1] == needed), "the CuPy here"
+    )
+    for other, (extra, major, _) in _CUPY_WHEELS.items():
         if major == driver // 1000:
             return (
                 f"{name} is for CUDA {needed}, and the driver here supports CUDA {here}: "
-                f"pip uninstall -y {name if name in _WHEELS else 'cupy'}, then install {other} by "
+                f"pip uninstall -y {name if name in _CUPY_WHEELS else 'cupy'}, then install {other} by "
                 f"pip install 'nnbackend[{extra}]'; or update the driver{_at_least(needed)}"
             )
     return (
@@ -140,7 +142,7 @@ def _driver(runtime: Any, names: list[str]) -> str:
 
 def _at_least(major: int) -> str:
     """Return the version of a driver for a CUDA, in words."""
-    return next((f" to {d} or later" for _, m, d in _WHEELS.values() if m == major), "")
+    return next((f" to {d} or later" for _, m, d in _CUPY_WHEELS.values() if m == major), "")
 
 
 def _no_device(failure: str) -> str:
@@ -166,12 +168,12 @@ def _missing(text: str) -> str:
     """Return the name of the shared library that a message misses; "" if it misses none."""
     if not re.search(r"cannot open|not found|No such file|Failure finding|could not be", text):
         return ""
-    return " or ".join(dict.fromkeys(_LIBRARY.findall(text)))
+    return " or ".join(dict.fromkeys(_LIBRARY_PATTERN.findall(text)))
 
 
 def _with_libraries(names: list[str]) -> str:
     """Return the command that brings CUDA's libraries."""
-    extra = next((_WHEELS[name][0] for name in names if name in _WHEELS), None)
+    extra = next((_CUPY_WHEELS[name][0] for name in names if name in _CUPY_WHEELS), None)
     if extra is None:
         return (
             "pip install 'nnbackend[cuda12]' (or cuda13, for the CUDA version of your driver) "

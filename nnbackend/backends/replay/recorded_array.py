@@ -123,27 +123,27 @@ class RecordedArray(np.ndarray):
         return use(plain(self))
 
     def __bool__(self) -> bool:
-        return bool(self._unrecorded(_ASKS, bool))
+        return bool(self._unrecorded(_VALUE_REFUSAL, bool))
 
     def __float__(self) -> float:
-        return float(self._unrecorded(_ASKS, float))
+        return float(self._unrecorded(_VALUE_REFUSAL, float))
 
     def __int__(self) -> int:
-        return int(self._unrecorded(_ASKS, int))
+        return int(self._unrecorded(_VALUE_REFUSAL, int))
 
     def __index__(self) -> int:
-        return int(self._unrecorded(_ASKS, int))
+        return int(self._unrecorded(_VALUE_REFUSAL, int))
 
     def item(self, *args: Any) -> Any:
         """Return a number, which ends the recording."""
-        return self._unrecorded(_ASKS, lambda x: x.item(*args))
+        return self._unrecorded(_VALUE_REFUSAL, lambda x: x.item(*args))
 
     def tolist(self) -> Any:
         """Return numbers, which ends the recording."""
-        return self._unrecorded(_ASKS, lambda x: x.tolist())
+        return self._unrecorded(_VALUE_REFUSAL, lambda x: x.tolist())
 
 
-_ASKS = "asks for the value of an array"
+_VALUE_REFUSAL = "asks for the value of an array"
 
 
 def _unknown_method(name: str) -> Callable[..., Any]:

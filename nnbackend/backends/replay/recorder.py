@@ -47,12 +47,14 @@ _reduce: Any = np.ufunc.reduce
 
 # Functions, other than universal ones, that only read what they are given, and whose result has a shape
 # that follows from shapes.
-_NAMES = """all any argmax argmin argsort broadcast_to clip concatenate cumprod cumsum
+_FUNCTION_NAMES = """all any argmax argmin argsort broadcast_to clip concatenate cumprod cumsum
 cumulative_prod cumulative_sum diff einsum empty_like expand_dims flip full_like inner max
 matrix_transpose mean
 min moveaxis ones_like outer permute_dims prod repeat reshape roll searchsorted sort squeeze stack std
 sum swapaxes take take_along_axis tensordot tile transpose tril triu var where zeros_like"""
-_KNOWN = {getattr(np, name) for name in _NAMES.split() if hasattr(np, name)} | {sliding_window_view}
+_KNOWN_FUNCTIONS = {getattr(np, name) for name in _FUNCTION_NAMES.split() if hasattr(np, name)} | {
+    sliding_window_view
+}
 
 # Functions that ask for no numbers of an array.
 _ABOUT_SHAPES = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may_share_memory,
@@ -176,7 +178,7 @@ class Recorder:
         if function in _ABOUT_SHAPES:
             return function(*args, **kwargs)
         shaped_by_data = function in (np.repeat, np.tile) and len(given) > 1
-        if function not in _KNOWN or shaped_by_data or kwargs.get("out") is not None:
+        if function not in _KNOWN_FUNCTIONS or shaped_by_data or kwargs.get("out") is not None:
             self.refuse(f"it calls {getattr(function, '__name__', function)}")
         result = function(*args, **kwargs)
         for parent in given:

@@ -341,7 +341,7 @@ def _compare(lt: Any, orders: tuple[str, ...], shape: tuple[int, int, int]) -> N
     epilogue, made = "BIAS" if biased else "DEFAULT", list[Any]()
     matrices = cublaslt._column_major(*arrays, bias)
     description = cublaslt._describe(
-        lt, made, cublaslt._ARITHMETIC["float64"], *matrices[:2], epilogue, bias
+        lt, made, cublaslt._COMPUTE_TYPES["float64"], *matrices[:2], epilogue, bias
     )
     layouts = [cublaslt._layout(lt, made, matrix) for matrix in matrices]
 
