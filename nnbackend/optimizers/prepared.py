@@ -84,7 +84,7 @@ class Prepared:
         return Prepared(self.optimizer, tuple(groups))
 
     def for_program(self, backend: Backend) -> Prepared:
-        """Return what a compiled program of the backend depends on, see :meth:`Optimizer.structure`."""
+        """Return the form that compiled programs depend on, see :meth:`Optimizer.structure`."""
         if not backend.static_shapes:
             return self
         groups = [

@@ -188,7 +188,7 @@ class GraphPlayer:
                 launch()
 
     def _launch(self, call: Call) -> Callable[[], Any]:
-        """Return what makes a call on the device."""
+        """Return a function that makes a call on the device."""
         function, args = call.function, [self._on_device(arg) for arg in call.args]
         if function is assign:
             return partial(_copy, args[0], args[2])
@@ -295,7 +295,7 @@ class GraphProgram(Program):
         return new, self.call(held, inputs, numbers)
 
     def make_player(self, recording: Recording) -> Player | None:
-        """Return what plays the recording as a graph."""
+        """Return a player of the recording as a graph."""
         assert self._mirror is not None
         mirror, self._mirror = self._mirror, None
         try:

@@ -39,7 +39,7 @@ from nnbackend.core.types import Array, Arrays, Batch
 __all__ = ["MAX_CACHED_PROGRAMS", "Player", "Program", "Programs"]
 
 MAX_CACHED_PROGRAMS = 4
-"""Shapes of inputs for which a function is recorded: each recording has memory of its own."""
+"""Shapes of inputs for which a function is recorded: each recording has its own memory."""
 
 LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
 COPIED_BYTES = 1 << 13  # of an input that are copied in less time than calls are given a new one
@@ -182,7 +182,7 @@ class Program:
         return new, map_arrays(lambda a: a.copy() if a.ndim else a.item(), new.results)
 
     def make_player(self, recording: Recording) -> Player | None:
-        """Return what plays a recording; None if an input must not be read where it is."""
+        """Return a player of a recording; None if an input must not be read in place."""
         places, misfits = find_places(recording, self._in_place(recording.inputs))
         self._copied |= misfits
         return None if misfits else NumPyPlayer(recording, places)
@@ -271,7 +271,7 @@ def _same_object(held: Any) -> Callable[[Any], bool]:
 
 
 def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:
-    """Return what inputs for one recording have in common, and the arrays among them."""
+    """Return the key of inputs that share a recording, and the arrays among them."""
     if type(inputs) is Batch:  # as below, in a third of the time: this is done in each step
         x, y, weight = inputs
         if type(x) is np.ndarray and type(y) is np.ndarray:
