@@ -78,7 +78,7 @@ def _flatten_into(flat: dict[str, Array], tree: Params, prefix: str) -> None:
 
 
 def unflatten(flat: Mapping[str, Array], like: Params, prefix: str = "") -> Params:
-    """Return the leaves of ``flat``, nested as ``like`` is (empty branches too), by names after a prefix."""
+    """Return the leaves of ``flat``, nested as ``like`` is (empty branches too), by their names."""
     return {
         name: unflatten(flat, value, f"{prefix}{name}.")
         if isinstance(value, dict)
