@@ -48,7 +48,7 @@ def fit_in_batches(
     """Train by a stochastic solver, and keep what was learned in the estimator's attributes.
 
     Args:
-        estimator: what is fitted.
+        estimator: the estimator to fit.
         objective: what to minimize.
         backend: what computes.
         params: the parameters to start from.

@@ -121,7 +121,7 @@ def scan_steps(
 
     Args:
         objective: what to minimize.
-        layers: the layers of the objective as they are trained.
+        layers: the layers of training.
         optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
             in numbers alone.
         backend: where the steps compute.
