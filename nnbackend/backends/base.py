@@ -263,7 +263,7 @@ class Backend(DeviceInfo, Primitives):
 
         Args:
             parts: the arrays; an iterator may compute them one by one.
-            rows: how many there are in all; then each part may be put in its place and forgotten.
+            rows: the number of rows in all; then each part may be put in its place and forgotten.
         """
         arrays = list(parts)
         return arrays[0] if len(arrays) == 1 else self.xp.concat(arrays)

@@ -120,7 +120,7 @@ def scan_steps(
     Compiled steps are cached: those of other runs with the same objective and optimizer are the same.
 
     Args:
-        objective: what to minimize.
+        objective: the loss to minimize, with metrics.
         layers: the layers of training.
         optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
             in numbers alone.

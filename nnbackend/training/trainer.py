@@ -34,7 +34,7 @@ class Trainer(TrainingState):
     """Trains a network's parameters and state, a block of steps at a time.
 
     Args:
-        objective: what to minimize.
+        objective: the loss to minimize, with metrics.
         optimizer: the optimizer.
         backend: where the steps compute.
         params: the parameters to start from; they are copied.

@@ -139,7 +139,7 @@ class GraphPlayer:
 
     Args:
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-        recording: what was recorded on the host.
+        recording: the recording made on the host.
         mirror: the copy of what was held that it was recorded with.
 
     Raises:
@@ -257,7 +257,7 @@ class GraphProgram(Program):
         function: the function on arrays of the device.
         map_held: walks the held state.
         dtypes: the dtype of all numbers but the last, and of the last, NumPy's.
-        warmup_calls: how many calls come before the first recording.
+        warmup_calls: the number of calls before the first recording.
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         host_function: the same function on NumPy's arrays.
     """

@@ -24,7 +24,7 @@ class NumPyPlayer:
 
     Args:
         recording: the calls.
-        places: where inputs go that are read where they are; the others are copied.
+        places: the places of inputs that are read in place; the others are copied.
     """
 
     def __init__(self, recording: Recording, places: list[Place]) -> None:

@@ -59,7 +59,7 @@ class Program:
         function: see :data:`~nnbackend.backends.replay.recording.Function`.
         map_held: see :data:`~nnbackend.backends.replay.recording.MapArrays`.
         dtypes: the dtype of all numbers but the last, and of the last.
-        warmup_calls: how many calls come before the recording.
+        warmup_calls: the number of calls before the recording.
         copied_bytes: the size up to which inputs are copied; larger ones are read where they are.
         same: ``same(held)`` returns a function that says whether something is held still. A
             recording is of the arrays of one. None: the same object.
@@ -67,7 +67,7 @@ class Program:
 
     Attributes:
         refused: why the function is called as it is, or None.
-        player: what plays the recording; None: not yet.
+        player: the player of the recording; None: not yet.
         is_held: ``is_held(held)`` tells whether the player is of the held state.
     """
 
