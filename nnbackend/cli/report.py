@@ -28,7 +28,7 @@ class Report:
     """How good the answers of a model are, in full.
 
     Attributes:
-        rows: how many were compared.
+        rows: the number of rows compared.
         metrics: the metrics by name; None where one is not defined, as a ROC area of one class.
         classes: for each class its name, precision, recall, f1 and how many rows are of it.
         confusion_matrix: the number of rows by true class (rows) and predicted class (columns).
@@ -72,8 +72,8 @@ def print_report(result: Report, rows: str) -> None:
     """Print a report for people.
 
     Args:
-        result: what to print.
-        rows: what the rows are, in words.
+        result: the result to print.
+        rows: the rows in words.
     """
     say()
     say(f"Report on {result.rows} {rows}")

@@ -233,7 +233,7 @@ class Settings:
         """Return the optimizer itself, with its own defaults for what was not set.
 
         Args:
-            rows: how many train, for a schedule over the whole run; None: without the schedule.
+            rows: the number of training rows, for a schedule over the whole run; None: no schedule.
         """
         rates = {
             "learning_rate": self.learning_rate,
@@ -282,7 +282,7 @@ class Settings:
 
         Args:
             encoder: the encoder of the table.
-            rows: how many rows train.
+            rows: the number of training rows.
 
         Raises:
             ValueError: the loss or the output activation does not suit the target.

@@ -39,7 +39,7 @@ def weigh_rows_by_class(
         spec: as ``fit`` takes it.
         y: the target as the loss takes it.
         loss: says what targets are.
-        backend: where ``y`` is.
+        backend: the backend of ``y``.
         classes: the number of outputs.
         weight: the weight of each row, or None.
         rows: the numbers of those that are learned from; None: all. The others do not count here.

@@ -103,8 +103,8 @@ def read_batches(
 
     Args:
         x: the rows.
-        size: how many come at a time.
-        backend: where they go.
+        size: the number of rows that come at a time.
+        backend: the backend to bring them to.
         check: turns rows, given the number of the first, into those brought to the device.
     """
 

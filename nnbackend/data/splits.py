@@ -26,7 +26,7 @@ def split(
     """Return the row numbers for training and for validation, at random by ``seed``.
 
     Args:
-        rows: how many there are.
+        rows: the number of rows.
         fraction: for validation, above 0 and below 1; at least one row stays on either side.
         seed: fixes the split.
         classes: array-like of the class of each row. Each class then has the same share of both
@@ -67,7 +67,7 @@ def folds(
     group goes to the fold that has the fewest rows.
 
     Args:
-        rows: how many there are.
+        rows: the number of rows.
         count: the number of folds, at least 2.
         seed: fixes the folds.
         classes: array-like of the class of each row.
@@ -128,7 +128,7 @@ def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
     Args:
         codes: the class of each row, as a number.
         order: all rows in random order.
-        wanted: how many are to validate; fewer do if too many are the only rows of their class.
+        wanted: the number of rows to validate; fewer if too many are the only rows of their class.
     """
     # The first row of each class stays in training. Of the others, ordered by class, rows at equal
     # distances are taken, so that every class gives its share.

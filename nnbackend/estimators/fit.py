@@ -49,8 +49,8 @@ def fit_in_batches(
 
     Args:
         estimator: the estimator to fit.
-        objective: what to minimize.
-        backend: what computes.
+        objective: the loss to minimize, with metrics.
+        backend: the backend that computes.
         params: the parameters to start from.
         samples: the rows to learn from and, with early stopping, to validate with.
         target: the targets of the rows, before they became the network's.
@@ -135,8 +135,8 @@ class EpochOrder:
 
     Args:
         rows: the rows to take; None: all.
-        count: how many they are.
-        random_state: what the random numbers come from.
+        count: their number.
+        random_state: the source of random numbers.
     """
 
     def __init__(self, rows: Any, count: int, random_state: np.random.RandomState) -> None:

@@ -243,9 +243,10 @@ def partial_fit(
         if trainer is None or (trainer.objective, trainer.optimizer) != wanted:
             trainer = make_trainer(network, objective, chosen)
         else:
-            kept = flatten(trainer.result)
-            if any(p is not kept[name] for name, p in flatten(network.params).items()):
-                trainer.params = network.params  # a leaf of which was replaced
+            kept = flatten(trainer.params)
+            replaced = any(p is not kept[name] for name, p in flatten(network.params).items())
+            if replaced and not trainer.averages:  # else the network has their average
+                trainer.params = network.params
             if network.state:
                 trainer.state = network.state  # which a training pass may have moved
         trainer.accumulate = accumulate
