@@ -48,9 +48,7 @@ class Checkpoint(Callback):
     """
 
     only_watches = True
-    last: ClassVar[bool] = (
-        True  # so that the others have handled the event when their state is saved
-    )
+    last: ClassVar[bool] = True  # the others have handled the event when their state is saved
 
     def __init__(
         self,
@@ -165,7 +163,8 @@ class Checkpoint(Callback):
             self._warned = True
             others = "none was written before" if not self._kept else f"the newest is {self.latest}"
             warnings.warn(
-                f"no checkpoint could be written, and the training goes on without: {error} ({others})",
+                "no checkpoint could be written, and the training continues without: "
+                f"{error} ({others})",
                 UserWarning,
                 stacklevel=2,
             )

@@ -37,12 +37,12 @@ def weigh_rows_by_class(
 
     Args:
         spec: as ``fit`` takes it.
-        y: the target as the loss takes it.
-        loss: says what targets are.
-        backend: where ``y`` is.
+        y: the target as the loss takes it, on the backend.
+        loss: the loss, which says what targets are.
+        backend: the backend.
         classes: the number of outputs.
-        weight: of each row, or None.
-        rows: the numbers of those that are learned from; None: all. The others do not count here.
+        weight: the weight of each row, or None.
+        rows: the numbers of the training rows; None: all. The others do not count here.
 
     Raises:
         ValueError: the target is not one class for each row, a class is unknown, or a weight is

@@ -47,9 +47,7 @@ def row_gatherer(backend: Backend) -> Gather:
             if out is not None and _has_room(out, array, rows):
                 return backend.take_rows(array, rows, out)
             taken = backend.take_rows(array, rows)
-            if isinstance(
-                taken, np.ndarray
-            ):  # other libraries have memory of their own to use again
+            if isinstance(taken, np.ndarray):  # other libraries use memory again on their own
                 kept[number] = taken
             return taken
 
@@ -89,7 +87,7 @@ class Samples:
     class_weight: Array | None = None
 
     on_host: ClassVar[bool] = False
-    """Whether they lie on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
+    """Whether they are on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
 
     def __len__(self) -> int:
         return count_rows(self.x)
@@ -115,7 +113,25 @@ class Samples:
             backend: where the blocks are wanted.
             gather: see :meth:`take`.
         """
-        return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
+        return nullcontext(self._parts(batch_size, order, block_rows, backend, gather))
+
+    def _parts(
+        self,
+        batch_size: int,
+        order: Any,
+        block_rows: int,
+        backend: Backend,
+        gather: Sequence[Gather] | None = None,
+    ) -> Iterator[tuple[Samples, int]]:
+        rows = len(self if order is None else order)
+        for start in range(0, rows, block_rows):
+            stop = min(start + block_rows, rows)
+            part = self
+            if order is not None:
+                part = self.take(order[start:stop], backend, gather)
+            elif (start, stop) != (0, rows):
+                part = self.slice(start, stop)
+            yield part, min(batch_size, stop - start)
 
     def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
         """Return the outputs for all rows."""
@@ -161,26 +177,3 @@ class Samples:
     def arrays(self) -> tuple[Arrays, Arrays, Array | None, Array | None]:
         """The arrays, which have a row for each sample."""
         return self.x, self.y, self.weight, self.class_weight
-
-    def _each(self, change: Callable[[Array], Array]) -> Any:
-        return type(self)(*(map_arrays(change, array) for array in self.arrays))
-
-
-def _parts(
-    samples: Samples,
-    batch_size: int,
-    order: Any,
-    block_rows: int,
-    backend: Backend,
-    gather: Sequence[Gather] | None,
-) -> Iterator[tuple[Samples, int]]:
-    """Yield the samples in blocks of whole batches, in the order given; each until the next."""
-    rows = len(samples if order is None else order)
-    for start in range(0, rows, block_rows):
-        stop = min(start + block_rows, rows)
-        part = samples
-        if order is not None:
-            part = samples.take(order[start:stop], backend, gather)
-        elif (start, stop) != (0, rows):
-            part = samples.slice(start, stop)
-        yield part, min(batch_size, stop - start)

@@ -1,4 +1,4 @@
-"""Sources: where the rows of an epoch come from, when they do not lie in arrays.
+"""Sources: where the rows of an epoch come from, when they are not in arrays.
 
 A source gives **chunks** of rows as they come, epoch by epoch, and knows nothing of networks;
 :mod:`nnbackend.data.stream` checks them, puts them in order and brings them to the backend.
@@ -54,7 +54,7 @@ Chunks: TypeAlias = Generated[Chunk, None, None]
 
 
 class Source(ABC):
-    """Rows that are read anew in each epoch.
+    """Rows that are read again in each epoch.
 
     Attributes:
         rows: of an epoch, or None if that is found out as they come.
@@ -79,7 +79,7 @@ class Source(ABC):
 
         Args:
             epoch: its number, from 1.
-            order: draws the order in which parts are read; None: they come as they lie.
+            order: draws the order in which parts are read; None: they come as they are.
         """
 
     def peek(self) -> Chunk:
@@ -343,7 +343,7 @@ def check_prefetch(value: Any) -> int:
 
 _USED_UP = (
     ": an iterator can be gone through only once; give the function that makes it, "
-    "fit(make_batches), so that each epoch begins anew"
+    "fit(make_batches), so that each epoch starts over"
 )
 
 

@@ -76,7 +76,7 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
     where = find_differences(theirs, {"where": task.get("where")})
     if where:
         warnings.warn(
-            f"the run goes on elsewhere than it began ({'; '.join(where)}): its results agree "
+            f"the run continues elsewhere than it began ({'; '.join(where)}): its results agree "
             "to rounding, not to the last bit",
             UserWarning,
             stacklevel=2,
