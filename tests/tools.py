@@ -72,11 +72,11 @@ class Plain(NumPyBackend):
     def take_rows(self, x: Any, rows: Any, out: Any = None) -> Any:
         return Backend.take_rows(self, x, rows)
 
-    def scan(self, step: Any, map_carry: Any = None, step_on: Any = None) -> Any:
+    def scan(self, step: Any, *_: Any) -> Any:
         return Backend.scan(self, step)
 
-    def compile_forward(self, forward: Any) -> Any:
-        return Backend.compile_forward(self, forward)
+    def compile_forward(self, forward: Any, layers: Any) -> Any:
+        return Backend.compile_forward(self, forward, layers)
 
 
 @nnb.register_layer

@@ -21,12 +21,23 @@ from nnbackend.backends.device import DeviceInfo
 from nnbackend.backends.host import finite_on_host, host_numbers, is_on_device, to_host
 from nnbackend.backends.primitives import Primitives
 from nnbackend.core.tree import arrays_in, map_arrays, tree_map
-from nnbackend.core.types import STATELESS, Array, Arrays, Batch, Namespace, Params, State, Step
+from nnbackend.core.types import (
+    STATELESS,
+    Array,
+    Arrays,
+    Batch,
+    Layer,
+    Namespace,
+    Params,
+    State,
+    Step,
+)
 from nnbackend.errors import PrecisionError
 
 __all__ = ["Backend", "Forward", "namespace"]
 
 _namespaces: dict[type, Namespace] = {}
+_kernels: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 class Forward:
@@ -65,13 +76,13 @@ class Backend(DeviceInfo, Primitives):
         device: a device of the library, or a string or number that names one; None: its default.
         dtype: ``"float32"`` or ``"float64"``: what parameters are kept in; None: that of the precision,
             or float32.
-        xp: the namespace, for a library without a file of its own.
-        precision: what is computed in, a name in :data:`nnbackend.core.precision.PRECISIONS`; None: that
+        xp: the namespace, for a library that has no backend class.
+        precision: the number format, a name in :data:`nnbackend.core.precision.PRECISIONS`; None: that
             of the dtype.
 
     Attributes:
-        dtype: of parameters, losses and gradients, the library's.
-        product_dtype: of matrix products and activations, the library's.
+        dtype: the library's dtype of parameters, losses and gradients.
+        product_dtype: the library's dtype of matrix products and activations.
 
     Raises:
         BackendUnavailableError: the library or the device cannot be used here.
@@ -110,7 +121,7 @@ class Backend(DeviceInfo, Primitives):
 
     def _namespace(self) -> Namespace:
         """Import the library and return its namespace."""
-        raise TypeError("a backend without a library of its own needs the argument xp")
+        raise TypeError("a Backend that is not of a library's class needs the argument xp")
 
     def _device(self, device: Any) -> Any:
         """Return the library's device for what the user named."""
@@ -127,7 +138,7 @@ class Backend(DeviceInfo, Primitives):
     def uploader(self) -> Callable[[Sequence[np.ndarray[Any, Any] | None]], list[Array | None]]:
         """Return a function that brings NumPy arrays (or None) here from a thread that reads ahead.
 
-        It returns when the arrays may be used by whatever this thread asks the device to do.
+        It returns when this thread may use the arrays in work for the device.
         """
 
         def stage(arrays: Sequence[np.ndarray[Any, Any] | None]) -> list[Array | None]:
@@ -170,15 +181,20 @@ class Backend(DeviceInfo, Primitives):
         """Return a function that does the same, compiled where the library can."""
         return function
 
+    def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an optimizer's rule, which treats each number by itself, as one kernel if possible."""
+        return rule
+
     def copy_tree(self, tree: Params) -> Params:
         """Return nested dictionaries with a copy of each array."""
         return tree_map(lambda leaf: self.xp.asarray(leaf, copy=True), tree)
 
-    def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
-        """Return a pass that does nothing but compute, compiled or recorded where that is faster.
+    def compile_forward(self, forward: Callable[..., Arrays], layers: Layer) -> Forward:
+        """Return a pass outside training, compiled or recorded where that is faster.
 
         Args:
             forward: ``forward(params, x, state) -> y``.
+            layers: the layers that it runs; they say whether it may be recorded.
         """
         return Forward(self.compile(forward))
 
@@ -187,6 +203,7 @@ class Backend(DeviceInfo, Primitives):
         step: Step,
         map_carry: Callable[..., Any] | None = None,
         step_on: Callable[[Backend], Step] | None = None,
+        trusted: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -203,6 +220,7 @@ class Backend(DeviceInfo, Primitives):
                 compute: such a step may be recorded and played.
             step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
                 recorded there.
+            trusted: whether all parts of the step are this library's own: its recording needs no trial.
         """
 
         def run(
@@ -233,7 +251,7 @@ class Backend(DeviceInfo, Primitives):
             x: the array, of any dtype.
             rows: integers from 0 to ``len(x) - 1``; others give any row.
             out: an array that is no longer needed, of the result's dtype and row shape and with at least
-                as many rows: the result may be its first rows. None: the result has memory of its own.
+                as many rows: the result may be its first rows. None: the result is in new memory.
         """
         return self.xp.take(x, rows, axis=0)
 
@@ -241,7 +259,7 @@ class Backend(DeviceInfo, Primitives):
         """Return arrays of successive rows as one.
 
         Args:
-            parts: the arrays; an iterator may compute them as they are asked for.
+            parts: the arrays; an iterator may compute them one by one.
             rows: how many there are in all; then each part may be put in its place and forgotten.
         """
         arrays = list(parts)
@@ -260,12 +278,12 @@ class Backend(DeviceInfo, Primitives):
 
     def one_hot(self, labels: Array, classes: int) -> Array:
         """Return a row of 0 and a 1 for each of the labels, integers of shape (rows,) from anywhere."""
-        # Rows of the identity matrix are sooner taken than compared.
+        # Rows of the identity matrix are faster to take than to compare.
         rows = self.xp.eye(classes, dtype=self.dtype, device=self.device)
         return self.xp.take(rows, self.asarray(labels, dtype=self.xp.int32), axis=0)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has done all its work."""
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers from anywhere to this backend.
@@ -273,7 +291,7 @@ class Backend(DeviceInfo, Primitives):
         Args:
             x: lists, numbers, arrays of any library, columns and frames of pandas or polars. An
                 array that can be shared by DLPack is not copied.
-            dtype: of the result; None: the backend's floating-point dtype.
+            dtype: the dtype of the result; None: the backend's floating-point dtype.
 
         Raises:
             TypeError: ``x`` does not hold real numbers.
@@ -304,6 +322,16 @@ def namespace(x: Array) -> Namespace:
 def register_namespace(kind: type, xp: Namespace) -> None:
     """Make ``xp`` the namespace of arrays of type ``kind``."""
     _namespaces[kind] = xp
+
+
+def kernel_for(x: Array, name: str) -> Callable[..., Any] | None:
+    """Return the kernel of that name in the library of ``x``, if it has one of its own."""
+    return _kernels.get((type(x), name))
+
+
+def register_kernel(kind: type, name: str, kernel: Callable[..., Any]) -> None:
+    """Make a kernel the one of that name for arrays of type ``kind``."""
+    _kernels[kind, name] = kernel
 
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -13,12 +14,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from nnbackend.backends.base import Backend, Forward, register_namespace
 from nnbackend.backends.portable import Sizes, window_counts
-from nnbackend.backends.replay.forward import ReplayedForward
+from nnbackend.backends.replay.program import Program
 from nnbackend.backends.replay.recorded_array import RecordedArray
 from nnbackend.backends.replay.recording import MapArrays
-from nnbackend.backends.replay.step import replayed_step
+from nnbackend.backends.replay.replayed import ReplayedForward, replayed_step
 from nnbackend.core.precision import Precision
-from nnbackend.core.types import Array, Arrays, Namespace, Shape, Step
+from nnbackend.core.types import Array, Arrays, Layer, Namespace, Shape, Step
 from nnbackend.errors import BackendUnavailableError
 
 _add: Any = np.add
@@ -87,7 +88,7 @@ class NumPyBackend(Backend):
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        """Bring numbers here; what is here already goes through unchanged."""
+        """Bring numbers here; arrays that are here stay unchanged."""
         if type(x) is np.ndarray and x.dtype == (self.dtype if dtype is None else dtype):
             return x
         return super().asarray(x, dtype)
@@ -97,15 +98,16 @@ class NumPyBackend(Backend):
         step: Step,
         map_carry: MapArrays | None = None,
         step_on: Callable[[Backend], Step] | None = None,
+        trusted: bool = False,
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; one that may be recorded is, after some steps."""
         if map_carry is not None:
-            step = replayed_step(step, map_carry, self.dtype)
+            step = replayed_step(step, map_carry, self.dtype, partial(Program, trusted=trusted))
         return super().scan(step)
 
-    def compile_forward(self, forward: Callable[..., Arrays]) -> Forward:
+    def compile_forward(self, forward: Callable[..., Arrays], layers: Layer) -> Forward:
         """Return the forward pass; on few rows, again and again, it is played from a recording."""
-        return ReplayedForward(forward)
+        return ReplayedForward(forward, layers)
 
     @property
     def in_host_memory(self) -> bool:

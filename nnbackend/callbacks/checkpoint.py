@@ -23,7 +23,7 @@ class Checkpoint(Callback):
     """Writes the whole state of a run to files, from which ``fit(..., resume=directory)`` continues it.
 
     The first file is written before the first step, so that a folder that cannot be written is noticed
-    at once. When a run is told to stop, or another callback fails, the state of that moment is written,
+    at once. When a run is stopped, or another callback fails, the state of that moment is written,
     too. Each file is written whole or not at all; ``nnbackend.load`` reads the network from it.
 
     Args:
@@ -163,14 +163,14 @@ class Checkpoint(Callback):
             self._warned = True
             others = "none was written before" if not self._kept else f"the newest is {self.latest}"
             warnings.warn(
-                "no checkpoint could be written, and the training continues without: "
-                f"{error} ({others})",
+                f"no checkpoint could be written, and the training continues without: {error} "
+                f"({others})",
                 UserWarning,
                 stacklevel=2,
             )
 
     def state(self) -> dict[str, Any]:
-        """Return which files belong to this run, and the best value."""
+        """Return the files that belong to this run, and the best value."""
         best = None if self.monitor is None else self.monitor.best
         return {"directory": str(self.directory.resolve()), "kept": self._kept, "best": best}
 

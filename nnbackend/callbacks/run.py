@@ -26,7 +26,7 @@ class Run:
     ``fit`` makes a run itself. Your own loop does it like this::
 
         with nnb.callbacks.Run(net, epochs=20, callbacks=[...]) as run:  # start ... stop
-            for epoch in run:  # epoch_start; ends when a callback asks to stop
+            for epoch in run:  # epoch_start; ends when a callback stops the run
                 for x, y in batches:
                     ...
                     run.batch_end(loss)
@@ -140,7 +140,7 @@ class Run:
         return self.network.params
 
     def state(self) -> dict[str, Any]:
-        """Return the state that a checkpoint keeps besides the parameters: plain data and arrays."""
+        """Return the run's state for a checkpoint, besides the parameters: plain data and arrays."""
         return {
             "task": self._task,
             "epoch": self.position[0],
@@ -320,7 +320,7 @@ class Run:
         missing = [e["name"] for e in unclaimed if e["state"] and not e["only_watches"]]
         if missing:
             warnings.warn(
-                f"the run continues without {', '.join(missing)}, whose state the checkpoint holds",
+                f"the run is resumed without {', '.join(missing)}, whose state the checkpoint holds",
                 UserWarning,
                 stacklevel=2,
             )
@@ -341,7 +341,7 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
 
     Raises:
         FileNotFoundError: there is no checkpoint, and the run does not write there.
-        ModelFileError: it is damaged, or is none.
+        ModelFileError: the file is damaged, or is not a checkpoint.
     """
     found = checkpoints.find(path)
     if found is None:

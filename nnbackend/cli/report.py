@@ -30,7 +30,7 @@ class Report:
 
     Attributes:
         rows: how many were compared.
-        metrics: by name; None where a metric is not defined, as an area under a curve of one class.
+        metrics: the metrics by name; None where one is not defined, as a ROC area of one class.
         classes: for each class its name, precision, recall, f1 and how many rows are of it.
         confusion_matrix: the number of rows by true class (rows) and predicted class (columns).
     """
@@ -125,6 +125,6 @@ def _ratio(part: Any, whole: Any) -> float:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, float | None]:
-    """Return plain numbers; None for what is not defined, as JSON has no NaN."""
+    """Return plain numbers; None for undefined ones, as JSON has no NaN."""
     numbers = {name: float(value) for name, value in values.items()}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

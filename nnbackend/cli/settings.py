@@ -209,7 +209,7 @@ class Settings:
 
     @property
     def target_kind(self) -> Kind | None:
-        """What the target column has to hold, or None to go by what it does hold."""
+        """The kind of values that the target must have; None: that of the column."""
         if self.task == "auto" and self.loss not in LOSSES["classification"]:
             return None
         return "number" if self.task == "regression" else "text"

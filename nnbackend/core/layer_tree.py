@@ -99,7 +99,8 @@ def init_state(layer: Layer, input_shape: Shape) -> State:
         TypeError: a layer inside has state, and the one around it does not say so.
     """
     if hasattr(layer, "init_state"):
-        return layer.init_state(input_shape)  # type: ignore[no-any-return]
+        state: State = layer.init_state(input_shape)
+        return state
     for name, child in children(layer):
         if is_stateful(child):
             raise TypeError(

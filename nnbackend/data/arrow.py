@@ -36,8 +36,8 @@ class Piece:
     """What is read from front to end: a row group, a record batch, or a whole file.
 
     Attributes:
-        path: of the file.
-        number: of the row group or record batch; None: the whole file.
+        path: the path of the file.
+        number: the number of the row group or record batch; None: the whole file.
         first: the number of its first row in the file.
         rows: how many it has; None: not known before.
     """

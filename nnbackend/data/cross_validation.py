@@ -28,7 +28,7 @@ class CrossValidation:
 
     Attributes:
         folds: the loss and the metrics on the test rows of each fold.
-        histories: of the fits.
+        histories: the histories of the fits.
         parts: the numbers of the training rows and of the test rows of each fold.
     """
 
@@ -38,18 +38,18 @@ class CrossValidation:
 
     @property
     def mean(self) -> dict[str, float]:
-        """The mean of the loss and of each metric over the folds."""
+        """The mean of each column over the folds."""
         return {name: statistics.fmean(f[name] for f in self.folds) for name in self.folds[0]}
 
     @property
     def std(self) -> dict[str, float]:
-        """Their standard deviation over the folds, with ``n`` below the sum."""
+        """The standard deviation of each column over the folds, with ``n`` below the sum."""
         return {name: statistics.pstdev(f[name] for f in self.folds) for name in self.folds[0]}
 
     def __str__(self) -> str:
         mean, std = self.mean, self.std
-        values = ", ".join(f"{name} {mean[name]:.4g} +- {std[name]:.2g}" for name in mean)
-        return f"{len(self.folds)} folds: {values}"
+        columns = ", ".join(f"{name} {mean[name]:.4g} +- {std[name]:.2g}" for name in mean)
+        return f"{len(self.folds)} folds: {columns}"
 
 
 def cross_validate(

@@ -45,13 +45,13 @@ class Dataset(Source):
         features: the columns to predict from, in the network's order; None: all others.
         weight: the column that says how much each row counts, or None.
         shuffle_buffer: how many rows to shuffle together. The larger, the better mixed are rows that
-            are side by side in a file.
+            are next to each other in a file.
         prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none.
 
     Attributes:
         files: what was found, in order of names.
         features: the names of the columns.
-        rows: of all files, or None where some are not Parquet: other formats do not say it.
+        rows: the number of rows of all files; None unless all are Parquet, which has it at hand.
 
     Raises:
         FileNotFoundError: no file matches.

@@ -39,12 +39,12 @@ PLACEMENTS = ("auto", "device", "host")
 """What ``data_on`` may be."""
 MEMORY_SHARE = 0.5
 """What data may take of the free memory. The rest is for parameters, activations and blocks."""
-_ALWAYS_FITS_BYTES = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
+_ALWAYS_FITS_BYTES = 1 << 22  # fits anywhere: no need to look at the free memory
 _BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
 
 
 def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
-    """Return the backend that is to hold arrays as they were given: the one that computes, or NumPy.
+    """Return the backend that is to hold arrays: the one that computes, or NumPy on the host.
 
     With ``data_on="auto"`` it is NumPy if they are on the host and larger than half of the memory that
     is free on the device.
@@ -113,7 +113,7 @@ def read_batches(
 
 @dataclass(frozen=True)
 class HostSamples(Samples):
-    """Samples as NumPy arrays, in the network's dtype; what is learned from comes to the device."""
+    """Samples as NumPy arrays, in the network's dtype; batches are brought to the device."""
 
     on_host: ClassVar[bool] = True
 

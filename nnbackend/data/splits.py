@@ -68,7 +68,7 @@ def folds(
 
     Args:
         rows: how many there are.
-        count: of folds, at least 2.
+        count: the number of folds, at least 2.
         seed: fixes the folds.
         classes: array-like of the class of each row.
         groups: array-like of the group of each row.
@@ -123,7 +123,7 @@ def _codes(name: str, values: Any, rows: int) -> Rows:
 
 
 def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
-    """Return which rows validate: of every class its share.
+    """Return the validation rows: of every class its share.
 
     Fewer than ``wanted`` do if too many are the only rows of their class. ``order`` has all rows.
     """
@@ -140,7 +140,7 @@ def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
 
 
 def _grouped(codes: Rows, seed: int, wanted: int) -> NDArray[np.bool]:
-    """Return which rows validate: whole groups, in random order, as long as they bring it nearer."""
+    """Return the validation rows: whole groups, at random, as long as they bring the size nearer."""
     sizes = np.bincount(codes)
     if len(sizes) < 2:
         raise ValueError("a split by groups needs at least 2 groups, got 1")

@@ -41,7 +41,7 @@ class BatchStream:
         loss: what the targets are for.
         shapes: what the network takes, and the shape (or tree of shapes) of a row of its output.
         batch_size: rows of a step, where the source does not give whole batches.
-        seed: the random seed of the order; None: rows come as they are.
+        seed: the random seed of the order; None: rows keep their order.
         name: what the data are called in messages, before "X" and "y".
 
     Raises:
@@ -75,7 +75,7 @@ class BatchStream:
         return None if self._source.rows is None else math.ceil(self._source.rows / self._size)
 
     def describe(self) -> dict[str, Any]:
-        """Return the facts by which a resumed run recognizes the data."""
+        """Return plain data by which a resumed run recognizes the data."""
         source = self._source
         return {
             "data": type(source).__name__,
@@ -88,7 +88,7 @@ class BatchStream:
         """Return the blocks of an epoch, and the rows of a step in each; for a ``with`` statement.
 
         Args:
-            number: of the epoch, from 1.
+            number: the number of the epoch, from 1.
             block_steps: steps of a block; None: as many as fit a fixed amount of memory.
         """
         stage = self._backend.uploader()  # here: it notes on which stream the steps are computed
@@ -126,8 +126,8 @@ class BatchStream:
 class ChunkValidator:
     """Checks the chunks of a source, and gives rows and targets the shapes that the loss takes.
 
-    Arrays on the host are checked there. Arrays on a device stay there, unless all have to come to the
-    ``host``.
+    Rows on the host are checked there. Rows on a device stay there, unless all have to come
+    to the ``host``.
     """
 
     def __init__(

@@ -224,9 +224,9 @@ def to_host(values: Any) -> np.ndarray[Any, Any]:
 
 
 def look_at(x: Any, backend: Backend, name: str) -> tuple[Array, Backend]:
-    """Return numbers where they can be looked at soonest, and the backend there.
+    """Return numbers where they can be checked fastest, and the backend there.
 
-    That is NumPy's for what is in the host's memory: it begins at once, and nothing waits for a device.
+    In the host's memory that is NumPy: it begins at once, and does not wait for a device.
 
     Raises:
         TypeError: ``x`` does not hold numbers; the message calls it ``name``.

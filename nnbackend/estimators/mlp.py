@@ -127,7 +127,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         shuffle: whether each epoch takes the rows in another order; default True.
         random_state: the random seed, or a generator of NumPy's legacy kind; None (the default): new
             numbers in each fit.
-        tol: by how much the loss or the score must improve to count; default 1e-4.
+        tol: the improvement of the loss or the score that counts; default 1e-4.
         verbose: whether to print the progress; default False.
         warm_start: whether ``fit`` continues from the last fit; default False.
         momentum: the momentum of sgd; default 0.9.

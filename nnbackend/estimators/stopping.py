@@ -95,7 +95,7 @@ class Stopping(Callback):
             estimator.best_loss_ = loss
 
     def _count(self, no_improvement: bool) -> None:
-        """Count an epoch without improvement; one whose value is NaN is none, as in scikit-learn."""
+        """Count an epoch without improvement; NaN is not one, as in scikit-learn."""
         count = self._estimator._no_improvement_count
         self._estimator._no_improvement_count = count + 1 if no_improvement else 0
 

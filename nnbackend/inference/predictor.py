@@ -9,7 +9,6 @@ from typing import Any
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
-from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import STATELESS, Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import with_precision
@@ -29,10 +28,7 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
         ctx = Context(backend, state=state) if state else stateless
         return network.forward(params, x, ctx)[0]
 
-    # See training.step for what may be recorded.
-    if is_pure(layers):
-        return backend.compile_forward(forward)
-    return Forward(backend.compile(forward))
+    return backend.compile_forward(forward, layers)
 
 
 class Predictor:
@@ -53,7 +49,7 @@ class Predictor:
 
     def __call__(self, params: Params, state: State, x: Arrays) -> Arrays:
         """Return the outputs for rows on the backend, computed together."""
-        # A recording tells by the dictionary itself whether the state is still the same.
+        # A recording recognizes the state by the dictionary itself.
         return self._forward(params, x, state or STATELESS)
 
     def repeat(self, params: Params, state: State, x: Any) -> Array | None:
@@ -107,7 +103,7 @@ class Predictor:
 
 
 def batch_rows(params: Params, x: Arrays, backend: Backend, most: int) -> int:
-    """Return how many rows of inputs to compute at a time: ``most``, or fewer where that is faster."""
+    """Return the number of rows to compute at a time: ``most``, or fewer where that is faster."""
     size = min(most, count_rows(x))
     if size > _FEWEST_ROWS and backend.forward_bytes is not None:
         size = min(size, _cached_rows(params, x, backend))
@@ -115,7 +111,7 @@ def batch_rows(params: Params, x: Arrays, backend: Backend, most: int) -> int:
 
 
 def _cached_rows(params: Params, x: Arrays, backend: Backend) -> int:
-    """Return how many rows to compute at a time, so that the widest layer's input stays in the cache."""
+    """Return the number of rows with which the widest layer's input stays in the cache."""
     assert backend.forward_bytes is not None
     widths = [n for p in leaves(params) for n in p.shape[-1:]]
     each = [array.shape for array in arrays_in(x)]

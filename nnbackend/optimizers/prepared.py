@@ -1,7 +1,7 @@
-"""An optimizer made ready for the parameters of a network: which rule updates which of them.
+"""An optimizer prepared for the parameters of a network: groups of parameters with one rule each.
 
-Wrappers say by name what is left out, treated differently, constrained. That is settled here once:
-each :class:`Group` has the names of its parameters and one rule, with whatever is around it inside.
+Wrappers name parameters that are frozen, grouped or constrained. The names are looked up here, once:
+each :class:`Group` has the names of its parameters and one rule, wrappers included.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Group:
     Attributes:
         rule: the optimizer whose ``rule`` and ``numbers`` are meant, wrappers included.
         names: the dotted names of the parameters.
-        state: where each of the rule's arrays is in the optimizer's state: ``("0", "1")``, or with
+        state: the places of the rule's arrays in the optimizer's state: ``("0", "1")``, or with
             groups ``("2.0", "2.1")``.
-        entries: how many entries the state of the optimizer has at its top.
+        entries: the number of entries at the top of the optimizer's state.
         own: the optimizer that is this group's alone; None: all share it.
     """
 
@@ -44,11 +44,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An optimizer, and what it does to each parameter.
+    """An optimizer with the groups of parameters that its rules update.
 
     Attributes:
-        optimizer: the whole; it says how gradients are changed, and which learning rate is reported.
-        groups: the parameters by rule. One that is in no group stays as it is.
+        optimizer: the whole optimizer, which transforms gradients and has the learning rate to report.
+        groups: the parameters by rule. One that is in no group stays unchanged.
     """
 
     optimizer: Optimizer
@@ -84,7 +84,7 @@ class Prepared:
         return Prepared(self.optimizer, tuple(groups))
 
     def for_program(self, backend: Backend) -> Prepared:
-        """Return the same as steps on a backend know it: see :meth:`Optimizer.structure`."""
+        """Return what a compiled program of the backend depends on, see :meth:`Optimizer.structure`."""
         if not backend.static_shapes:
             return self
         groups = [
@@ -101,7 +101,7 @@ class Prepared:
 
     @property
     def _rules(self) -> tuple[Optimizer, ...]:
-        """What has numbers: each group, and the whole if its numbers may have other names."""
+        """The optimizers that have numbers: each group's, and the whole if a group has its own."""
         rules = tuple(group.rule for group in self.groups)
         has_own = any(group.own is not None for group in self.groups)
         return (*rules, self.optimizer) if has_own else rules
@@ -142,7 +142,7 @@ class Prepared:
     def transform_gradients(
         self, grads: dict[str, Array], numbers: list[Numbers]
     ) -> dict[str, Array]:
-        """Return the gradients that the rules are given, by dotted name, without those of no group."""
+        """Return the gradients for the rules, by dotted name; parameters in no group have none."""
         if sum(len(group.names) for group in self.groups) < len(grads):
             names = {name for group in self.groups for name in group.names}
             grads = {name: g for name, g in grads.items() if name in names}
@@ -171,7 +171,7 @@ class Prepared:
             params: the parameters.
             grads: the gradients as the rules are given them, by dotted name.
             slots: the arrays of the state.
-            numbers: from ``numbers`` or ``numbers_from``.
+            numbers: the numbers of each rule, from ``numbers`` or ``numbers_from``.
         """
         flat, flat_slots = flatten(params), flatten(slots)
         for group, h in zip(self.groups, numbers, strict=False):
@@ -183,7 +183,7 @@ class Prepared:
         return unflatten(flat, params), unflatten(flat_slots, slots)
 
     def averaged(self, params: Params, slots: Params) -> Params:
-        """Return the averages that are kept, and other parameters as they are."""
+        """Return the averages where they are kept, and other parameters unchanged."""
         if not self.averages:
             return params
         flat, flat_slots = flatten(params), flatten(slots)

@@ -15,7 +15,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
-from nnbackend.core.registry import is_pure
+from nnbackend.core.registry import is_built_in, is_pure
 from nnbackend.core.tree import at, count_rows, paths, tree_map
 from nnbackend.core.types import (
     Array,
@@ -121,7 +121,7 @@ def scan_steps(
 
     Args:
         objective: what to minimize.
-        layers: the layers of the objective as they are trained.
+        layers: the layers of training.
         optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
             in numbers alone.
         backend: where the steps compute.
@@ -157,7 +157,7 @@ def scan_steps(
     def step_on(backend: Backend) -> Step:
         return make_step(backend, *description)
 
-    return backend.scan(step_on(backend), map_carry, step_on)
+    return backend.scan(step_on(backend), map_carry, step_on, is_built_in(description))
 
 
 @cached_program

@@ -271,7 +271,7 @@ def test_measuring_a_resumed_run_changes_nothing(tmp_path):
 def test_callbacks_that_are_gone_are_named(tmp_path):
     stopping = EarlyStopping("loss")
     network().fit(X, Y, epochs=2, callbacks=[stopping, Checkpoint(tmp_path), LearningRateLog()])
-    with pytest.warns(UserWarning, match="continues without EarlyStopping, whose state"):
+    with pytest.warns(UserWarning, match="is resumed without EarlyStopping, whose state"):
         network().fit(X, Y, epochs=3, resume=tmp_path)
 
 

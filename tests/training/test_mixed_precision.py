@@ -508,7 +508,7 @@ def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
     from tools import Plain
 
     from nnbackend.backends.numpy import NumPyBackend
-    from nnbackend.backends.replay import step as replay
+    from nnbackend.backends.replay import replayed as replay
 
     monkeypatch.setattr(replay, "WARMUP_STEPS", 4)
     x, y = rows((60, 4)), np.random.default_rng(3).normal(size=(60, 2))

@@ -10,7 +10,7 @@ cuBLASLt is driven in three steps, and only the third is done again and again:
 2. *Choose.* The heuristic names algorithms that can do it, the one it thinks fastest first.
 3. *Launch.* One call with the addresses, the algorithm and a stream.
 
-cuBLASLt's matrices are column-major: element (i, j) lies at ``i + j * ld``. A row-major matrix is,
+cuBLASLt's matrices are column-major: element (i, j) is at ``i + j * ld``. A row-major matrix is,
 number for number, its transpose stored column-major. So ``out = a @ b`` is computed as
 ``out.T = b.T @ a.T``: ``b`` goes where cuBLASLt expects its first matrix and ``a`` where it expects its
 second, and nothing is copied. That way round a bias with an element for each column of ``out`` has one
@@ -36,10 +36,8 @@ __all__ = ["WORKSPACE_BYTES", "Product", "ProductError", "available", "new_works
 WORKSPACE_BYTES = 32 << 20
 """Scratch memory an algorithm may ask for: NVIDIA's advice for Hopper; others ask for less."""
 
-_SPARE_BYTES = (
-    256  # bytes beyond what is asked for: with an epilogue, cuBLASLt has touched a few more
-)
-_MAX_ALGORITHMS = 8  # algorithms that the heuristic is asked for
+_SPARE_BYTES = 256  # beyond the matrix: with an epilogue, cuBLASLt has touched a few more
+_MAX_ALGORITHMS = 8  # of the heuristic
 _OLDEST_VERSION = 12_00_00  # cuBLASLt 12.0
 
 
@@ -143,11 +141,11 @@ def _handle(device: int) -> int:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """A matrix as it lies in memory.
+    """A matrix in memory.
 
     Attributes:
         array: the array.
-        by_rows: whether the elements of a row lie side by side; otherwise those of a column do.
+        by_rows: whether the elements of a row are neighbors; otherwise those of a column are.
         ld: the leading dimension: elements from the start of one row (or column) to the next.
     """
 
@@ -157,7 +155,7 @@ class _Matrix:
 
     @classmethod
     def of(cls, array: Array, name: str) -> _Matrix:
-        """Return how a two-dimensional array lies in memory; where both are true, by rows."""
+        """Return the place of a two-dimensional array in memory, by rows where both are true."""
         if array.ndim != 2:
             raise ProductError(f"{name} must have two dimensions, it has {array.ndim}")
         if 0 in array.shape:
@@ -183,13 +181,13 @@ class _Matrix:
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Rows and columns of the column-major matrix that lies in this memory."""
+        """Rows and columns of the column-major matrix in this memory."""
         rows, columns = self.array.shape
         return (columns, rows) if self.by_rows else (rows, columns)
 
 
 def _address(array: Array) -> int:
-    """Return where an array's first element lies on the device."""
+    """Return the address of an array's first element on the device."""
     return int(array.data.ptr)
 
 
@@ -217,7 +215,7 @@ class Product:
         bias: shape (n,), of ``out``'s dtype, added to each row.
         activation: ``"relu"`` or ``"gelu_tanh"``. Default None: none.
         accumulate: whether the product is added to what ``out`` holds.
-        workspace: from :func:`new_workspace`. Default: one of its own.
+        workspace: memory from :func:`new_workspace`; default: a new one.
 
     Raises:
         ProductError: the arrays do not fit together, or cuBLASLt has no algorithm for them. It need not
@@ -272,13 +270,13 @@ class Product:
         self._lt.matmul(*self._arguments, stream)
 
     def close(self) -> None:
-        """Give back the descriptors and let go of the arrays. It cannot be launched any more."""
+        """Give back the descriptors and release the arrays. It cannot be launched any more."""
         self._close()
         self._arrays.clear()
         self._workspace = None
 
     def _candidates(self, alignments: list[int], half: bool) -> Any:
-        """Return what the heuristic says: the algorithms that can do it, the best first."""
+        """Return the algorithms that the heuristic finds, the best first."""
         lt, found = self._lt, np.zeros(1, np.int32)
         results = np.zeros(_MAX_ALGORITHMS, dtype=lt.matmul_heuristic_result_dtype)
         wanted = {"MAX_WORKSPACE_BYTES": max(0, self._workspace.nbytes - _SPARE_BYTES)}
@@ -340,7 +338,7 @@ def _arithmetic(
     bias: Array | None,
     activation: str | None,
 ) -> _Arithmetic:
-    """Return how the product is computed; raise where the arrays do not fit together."""
+    """Return the form of the product; raise where the arrays do not fit together."""
     compute = str(a.dtype) if compute is None else compute
     if compute not in _COMPUTE_TYPES:
         raise ProductError(f"no product in {compute}; known: {', '.join(_COMPUTE_TYPES)}")
@@ -401,7 +399,7 @@ def _describe(
         compute_types[arithmetic.compute], data_types[_DATA_TYPES[arithmetic.scale]]
     )
     made.append((lt.matmul_desc_destroy, description))
-    # What lies there by rows is, to cuBLASLt, the transpose of what is to be multiplied.
+    # A matrix stored by rows is, to cuBLASLt, the transpose of the one to multiply.
     values = {
         "TRANSA": operations.T if first.by_rows else operations.N,
         "TRANSB": operations.T if second.by_rows else operations.N,

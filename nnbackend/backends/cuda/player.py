@@ -1,7 +1,7 @@
 """Play recorded calls on a GPU: CuPy's functions of the same names, in planned memory, as one graph.
 
-A step is recorded on the host, by NumPy, with copies of its arrays (:class:`GraphReplayed`). The list of
-calls is then put on the device: every piece of memory of the recording gets one there (what is held
+A step is recorded on the host, by NumPy, with copies of its arrays (:class:`GraphProgram`). The list of
+calls is then put on the device: every piece of memory of the recording gets one there (the held state
 has one), every view the same place in it, and every call the function of the same name with ``out=``
 that place, or a copy into it. Products are cuBLASLt's: CuPy's own cannot be captured. Launches are
 captured as a CUDA graph. A call that has no counterpart raises :class:`NotPlayableError`, and the step
@@ -27,20 +27,20 @@ from nnbackend.backends.replay.calls import (
     owner_of,
     take_item,
 )
+from nnbackend.backends.replay.program import Player, Program
 from nnbackend.backends.replay.recording import (
     Function,
     MapArrays,
+    NotPlayableError,
     Recording,
     arrays_of,
     record,
-    refused_recording,
 )
-from nnbackend.backends.replay.replayed import NotPlayableError, Player, Replayed
 from nnbackend.core.functional import is_half
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays
 
-__all__ = ["GraphPlayer", "GraphReplayed"]
+__all__ = ["GraphPlayer", "GraphProgram"]
 
 _REDUCTIONS = {
     "add": "sum",
@@ -92,11 +92,11 @@ class Placement:
 
 
 class Mirror:
-    """Copies on the host of what is held on the device, with the same memory shared.
+    """Copies on the host of the held state on the device, with the same memory shared.
 
     Args:
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-        held: what is held.
+        held: the held state.
         map_held: walks it.
 
     Attributes:
@@ -250,12 +250,12 @@ class GraphPlayer:
         return x
 
 
-class GraphReplayed(Replayed):
+class GraphProgram(Program):
     """A function on the device that is recorded on the host and played as a graph.
 
     Args:
         function: the function on arrays of the device.
-        map_held: walks what is held.
+        map_held: walks the held state.
         dtypes: the dtype of all numbers but the last, and of the last, NumPy's.
         warmup_calls: how many calls come before the first recording.
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
@@ -277,26 +277,22 @@ class GraphReplayed(Replayed):
         self._mirror: Mirror | None = None
 
     def record(
-        self, held: Any, inputs: Arrays, numbers: tuple[float, ...]
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
     ) -> tuple[Recording, Arrays]:
         """Record the function on copies on the host; call it on the device."""
-        try:
-            self._mirror = Mirror(self._library, held, self.map_held)
-            host_inputs = map_arrays(self._library.to_host, inputs)
-            new = record(
-                self._host_function,
-                self._mirror.held,
-                self.map_held,
-                host_inputs,
-                numbers,
-                self.dtypes,
-                set(),
-                [],
-                for_numpy=False,
-            )
-        except Exception as error:  # what users write may need arrays of the device
-            new = refused_recording(f"it cannot be recorded: {type(error).__name__}: {error}")
-        return new, self._call(held, inputs, numbers)[1]
+        self._mirror = Mirror(self._library, held, self.map_held)
+        new = record(
+            self._host_function,
+            self._mirror.held,
+            self.map_held,
+            map_arrays(self._library.to_host, inputs),
+            numbers,
+            self.dtypes,
+            set(),
+            [],  # the player has the memory of the first recording still
+            for_numpy=False,
+        )
+        return new, self.call(held, inputs, numbers)
 
     def make_player(self, recording: Recording) -> Player | None:
         """Return what plays the recording as a graph."""
@@ -309,20 +305,20 @@ class GraphReplayed(Replayed):
         except Exception as error:  # of CuPy's or cuBLASLt's
             raise NotPlayableError(f"{type(error).__name__}: {error}") from error
 
-    def _try(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> tuple[Any, Arrays]:
-        result = super()._try(held, inputs, numbers)
-        if isinstance(self.player, GraphPlayer) and self.player.graph.refused:
-            self._warn(f"its launches are not captured as a graph: {self.player.graph.refused}")
-        return result
+    def _try(self, recording: Recording, player: Any, *call: Any) -> None:
+        super()._try(recording, player, *call)
+        if player.graph.refused:
+            self._warn(f"its launches are not captured as a graph: {player.graph.refused}")
 
-    def _refuse(self, reason: str, results: Arrays) -> Arrays:
+    def refuse(self, reason: str) -> None:
+        """Let the function be called as it is, and say so."""
         self._warn(f"it runs operation by operation: {reason}")
-        return super()._refuse(reason, results)
+        super().refuse(reason)
 
     def _warn(self, what: str) -> None:
         warnings.warn(f"the training step is not played as asked: {what}", stacklevel=2)
 
-    def written(self, recording: Recording, held: Any) -> list[Array]:
+    def memory(self, held: Any) -> list[Array]:
         """Return all arrays that are held."""
         return arrays_of(held, self.map_held)
 

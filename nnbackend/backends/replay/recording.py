@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nnbackend.backends.replay.calls import Call, owner_of
+from nnbackend.backends.replay.calls import Call
 from nnbackend.backends.replay.recorder import Recorder
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays
@@ -16,11 +16,11 @@ from nnbackend.core.types import Array, Arrays
 __all__ = [
     "Function",
     "MapArrays",
+    "NotPlayableError",
     "Recording",
+    "arrays_of",
     "put_back",
     "record",
-    "refused_recording",
-    "written_arrays",
 ]
 
 Function: TypeAlias = Callable[[Any, Arrays, tuple[Any, ...]], tuple[Any, Arrays]]
@@ -31,7 +31,11 @@ Function: TypeAlias = Callable[[Any, Arrays, tuple[Any, ...]], tuple[Any, Arrays
 """
 
 MapArrays: TypeAlias = Callable[[Any, Callable[[Array], Array]], Any]
-"""``map_held(held, function)``: what is held, with a function applied to each array in it."""
+"""``map_held(held, function)``: the held state, with a function applied to each array in it."""
+
+
+class NotPlayableError(Exception):
+    """A function cannot be played from a recording; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ class Recording:
         input_ids: the buffer id of each.
         numbers: those of the numbers that are read: which, and the array without axes for it.
         results: a tree of the arrays with the results.
-        blocks: the memory of what is computed on the way.
-        refused: why the recording must not be used, or None.
+        blocks: the memory of intermediate results.
+        refused: why the recording must not be played, or None.
     """
 
     calls: list[Call]
@@ -72,6 +76,8 @@ def record(
 ) -> Recording:
     """Call a function and return what it did; ``held`` is changed in place.
 
+    What it gave is right also if the recording is refused.
+
     Args:
         function: the function.
         held: what it holds, of NumPy arrays.
@@ -84,44 +90,35 @@ def record(
         for_numpy: whether NumPy will play it.
     """
     recorder = Recorder(free)
-    count = iter(range(1 << 30))
     leaves: list[Array] = []
 
     def watch_input(array: Array) -> Array:
-        leaves.append(array if next(count) in in_place else np.array(array, order="K"))
+        leaves.append(array if len(leaves) in in_place else np.array(array, order="K"))
         return recorder.watch(leaves[-1], hidden=True)
 
     watched = map_arrays(watch_input, inputs)
-    ids = [array._buffer_id for array in arrays_in(watched)]
     each = [*dtypes[:1] * (len(numbers) - 1), *dtypes[1:]]
     zeros = [np.asarray(n, dtype=d) for n, d in zip(numbers, each, strict=True)]
     watched_numbers = tuple(recorder.watch(zero, hidden=True) for zero in zeros)
     seen = map_held(held, recorder.watch)
     try:
         new, results = function(seen, watched, watched_numbers)
-    except Exception as error:  # what users write may not take these arrays
+        put_back(seen, new, map_held)
+    except Exception:
         recorder.finish([])
-        if recorder.wrote_held:
-            raise
-        return refused_recording(f"it cannot be recorded: {type(error).__name__}: {error}")
-    put_back(seen, new, map_held)
+        raise
     calls = recorder.finish(arrays_in(results), for_numpy)
     read = {r.buffer_id for call in calls for r in call.reads}
     return Recording(
         calls,
         recorder.signature,
         leaves,
-        ids,
+        [array._buffer_id for array in arrays_in(watched)],
         [(i, zeros[i]) for i, w in enumerate(watched_numbers) if w._buffer_id in read],
         map_arrays(lambda array: array.view(np.ndarray), results),
         recorder.blocks,
         recorder.refused,
     )
-
-
-def refused_recording(reason: str) -> Recording:
-    """Return a recording of nothing, for a function that could not be called."""
-    return Recording([], [], [], [], [], None, [], reason)
 
 
 def put_back(held: Any, new: Any, map_held: MapArrays) -> None:
@@ -138,7 +135,7 @@ def put_back(held: Any, new: Any, map_held: MapArrays) -> None:
 
 
 def arrays_of(held: Any, map_held: MapArrays) -> list[Array]:
-    """Return the arrays of what is held, in their order."""
+    """Return the arrays of the held state, in their order."""
     found: list[Array] = []
 
     def note(array: Array) -> Array:
@@ -147,10 +144,3 @@ def arrays_of(held: Any, map_held: MapArrays) -> list[Array]:
 
     map_held(held, note)
     return found
-
-
-def written_arrays(calls: list[Call], held: Any, map_held: MapArrays) -> list[Array]:
-    """Return the memory of what is held that calls write to, each piece once."""
-    targets = {id(owner_of(call.target)) for call in calls}
-    owners = {id(owner_of(array)): owner_of(array) for array in arrays_of(held, map_held)}
-    return [owner for key, owner in owners.items() if key in targets]

@@ -119,7 +119,7 @@ def test_memory_that_is_asked_for_in_a_capture_refuses_it(counter):
 
     assert (
         captured.refused
-        == "RuntimeError: 64 bytes of device memory were asked for during a capture"
+        == "RuntimeError: 64 bytes of device memory were requested during a capture"
     )
     assert counter.number[0] == 3
 
@@ -162,7 +162,7 @@ def test_an_error_of_the_launches_themselves_is_raised(counter):
         captured.replay()
 
 
-def test_a_graph_that_was_closed_is_captured_anew(counter):
+def test_a_graph_that_was_closed_is_captured_again(counter):
     captured = Captured(counter.cupy, counter)
     captured.replay(3)
     captured.close()

@@ -19,10 +19,10 @@ from tools import Plain, fitted
 
 import nnbackend as nnb
 from nnbackend.backends.base import Backend
-from nnbackend.backends.cuda.player import GraphPlayer, GraphReplayed
+from nnbackend.backends.cuda.player import GraphPlayer, GraphProgram
 from nnbackend.backends.cupy import _step_mode
 from nnbackend.backends.numpy import NumPyBackend
-from nnbackend.backends.replay import step as steps
+from nnbackend.backends.replay import replayed as steps
 from nnbackend.backends.replay.recorder import RecordedArray
 
 
@@ -86,13 +86,15 @@ class Card(NumPyBackend):
 
     made: Any = []
 
-    def scan(self, step: Any, map_carry: Any = None, step_on: Any = None) -> Any:
+    def scan(
+        self, step: Any, map_carry: Any = None, step_on: Any = None, trusted: Any = False
+    ) -> Any:
         if map_carry is None:
             return Backend.scan(self, step)
         host = step_on(NumPyBackend(precision=self.precision))
 
         def new(*args: Any) -> Any:
-            program = GraphReplayed(
+            program = GraphProgram(
                 *args, library=HostLibrary(), host_function=steps.step_function(host)
             )
             self.made.append(program)
@@ -105,8 +107,8 @@ class Card(NumPyBackend):
 
 
 @pytest.fixture(autouse=True)
-def made(monkeypatch) -> list[GraphReplayed]:
-    found: list[GraphReplayed] = []
+def made(monkeypatch) -> list[GraphProgram]:
+    found: list[GraphProgram] = []
     monkeypatch.setattr(Card, "made", found)
     monkeypatch.setattr(steps, "WARMUP_STEPS", 4)
     return found

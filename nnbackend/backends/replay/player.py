@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from nnbackend.backends.replay.calls import Call, address_of
 from nnbackend.backends.replay.recording import Recording
-from nnbackend.core.tree import map_arrays
+from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays
 
 __all__ = ["NumPyPlayer", "find_places"]
@@ -38,11 +37,10 @@ class NumPyPlayer:
             flat = recording.inputs[0].reshape(-1, order="A")
             if np.may_share_memory(flat, recording.inputs[0]):
                 self._only = recording.inputs[0], flat
-        self._numbers = recording.numbers
-        self._results, self._takers = recording.results, _takers(recording.results)
+        self._numbers = [(i, array.fill) for i, array in recording.numbers]
+        self._takers = [a.copy if a.ndim else a.item for a in arrays_in(recording.results)]
+        self._nest = _nesting(recording.results)
         self._last_inputs: Any = [None] * len(recording.inputs)
-        count = 1 + max((i for i, _ in recording.numbers), default=-1)
-        self._last_numbers: tuple[Any, ...] = (None,) * count
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
         """Return the results for inputs and numbers.
@@ -53,15 +51,11 @@ class NumPyPlayer:
             if new is not old:
                 self._take(inputs)
                 break
-        last = self._last_numbers
-        for i, array in self._numbers:
-            number = numbers[i]
-            if number != last[i]:
-                array.fill(number)
-        self._last_numbers = numbers
+        for i, fill in self._numbers:
+            fill(numbers[i])
         for call in self._program:
             call()
-        return self._take_results()
+        return self._nest([take() for take in self._takers])
 
     def play_finite(self, x: Array) -> Arrays | None:
         """Return the results for the only input, of any real dtype.
@@ -77,14 +71,7 @@ class NumPyPlayer:
             return None
         for call in self._program:
             call()
-        return self._take_results()
-
-    def _take_results(self) -> Arrays:
-        """Return the results, which do not change any more."""
-        if self._takers is None:
-            return map_arrays(_taken, self._results)
-        make, takers = self._takers
-        return make([take() for take in takers])
+        return self._nest([take() for take in self._takers])
 
     def _take(self, inputs: list[Array]) -> None:
         """Let the calls read other inputs."""
@@ -96,12 +83,13 @@ class NumPyPlayer:
         self._last_inputs = inputs
 
 
-def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], int | None]:
-    """Return where inputs go that are not copied, and the first of them that has to be copied.
+def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], set[int]]:
+    """Return where inputs go that are not copied, and those of them that have to be copied.
 
-    That is one that is read in another way than as it is or transposed.
+    These are read in another way than as they are or transposed.
     """
-    places = []
+    places: list[Place] = []
+    misfits: set[int] = set()
     for number, call in enumerate(recording.calls):
         for operand in call.reads:
             if operand.buffer_id not in recording.input_ids:
@@ -117,29 +105,33 @@ def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], 
                 if isinstance(arg, type(original)) and _is_as(arg, operand.array)
             ]
             if not found or not (straight or _is_as(operand.array, original.T)):
-                return [], i
+                misfits.add(i)
             places += [(call, number, place, i, not straight) for place in found]
-    return places, None
+    return places, misfits
 
 
-def _takers(results: Arrays) -> tuple[Callable[..., Any], list[Callable[[], Any]]] | None:
-    """Return what puts results together and what takes each, for a single array or a plain tuple."""
-    single = not isinstance(results, tuple)
-    parts: Any = [results] if single else results
-    if not all(part is None or isinstance(part, np.ndarray) for part in parts):
-        return None
-    takers = [_nothing if p is None else p.copy if p.ndim else p.item for p in parts]
-    if single:
-        return itemgetter(0), takers
-    return getattr(type(results), "_make", tuple), takers
+def _nesting(results: Arrays) -> Callable[[list[Any]], Arrays]:
+    """Return what makes a list of results the tree that they are in."""
+    if isinstance(results, np.ndarray):
+        return lambda parts: parts[0]
 
+    def nest(parts: list[Any]) -> Arrays:
+        each = iter(parts)
+        return map_arrays(lambda _: next(each), results)
 
-def _nothing() -> None:
-    return None
+    if not isinstance(results, tuple) or any(isinstance(r, tuple | dict) for r in results):
+        return nest
+    make = getattr(type(results), "_make", tuple)
+    missing = [i for i, part in enumerate(results) if part is None]
+    if not missing:
+        return make
 
+    def fill_in(parts: list[Any]) -> Arrays:
+        for i in missing:
+            parts.insert(i, None)
+        return make(parts)
 
-def _taken(result: Array) -> Any:
-    return result.copy() if result.ndim else result.item()
+    return fill_in
 
 
 def _is_as(a: Array, b: Array) -> bool:

@@ -1,0 +1,298 @@
+"""A function over arrays that is played from a recording of what it does.
+
+The one machine for training steps and for forward passes, on NumPy and on CuPy:
+
+1. The first calls are made as they are: for few, less is gained than a recording takes.
+2. A call is recorded.
+3. A function with parts that users wrote is tried on other data, and what that changes is set back. It
+   is recorded again: a constant that depends on the data, or on chance, is another one then. And the
+   recording is played beside the function: what depends on the data in a way that was not recorded
+   differs here at the latest. (The tests do this for all that the library has.)
+4. From then on the recording is played.
+
+Where one of these fails, the function is called as it is from then on, and :attr:`Program.refused` says
+why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from nnbackend.backends.replay.calls import owner_of
+from nnbackend.backends.replay.player import NumPyPlayer, find_places
+from nnbackend.backends.replay.recording import (
+    Function,
+    MapArrays,
+    NotPlayableError,
+    Recording,
+    arrays_of,
+    put_back,
+    record,
+)
+from nnbackend.core.tree import arrays_in, map_arrays
+from nnbackend.core.types import Array, Arrays, Batch
+
+__all__ = ["MAX_CACHED_PROGRAMS", "Player", "Program", "Programs"]
+
+MAX_CACHED_PROGRAMS = 4
+"""Shapes of inputs for which a function is recorded: each recording has memory of its own."""
+
+LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
+COPIED_BYTES = 1 << 13  # of an input that are copied in less time than calls are given a new one
+
+
+class Player(Protocol):
+    """Plays a recording."""
+
+    def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
+        """Return the results for inputs and numbers; the held state is changed in place."""
+
+
+class Program:
+    """A function for inputs of certain shapes: called as it is at first, later played.
+
+    Args:
+        function: see :data:`~nnbackend.backends.replay.recording.Function`.
+        map_held: see :data:`~nnbackend.backends.replay.recording.MapArrays`.
+        dtypes: the dtype of all numbers but the last, and of the last.
+        warmup_calls: how many calls come before the recording.
+        copied_bytes: the size up to which inputs are copied; larger ones are read where they are.
+        same: ``same(held)`` returns a function that says whether something is held still. A
+            recording is of the arrays of one. None: the same object.
+        trusted: whether the function is the library's own in all parts, and needs no trial.
+
+    Attributes:
+        refused: why the function is called as it is, or None.
+        player: what plays the recording; None: not yet.
+        is_held: ``is_held(held)`` tells whether the player is of the held state.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        map_held: MapArrays,
+        dtypes: tuple[Any, ...] = (),
+        warmup_calls: int = 1,
+        copied_bytes: int = COPIED_BYTES,
+        same: Callable[[Any], Callable[[Any], bool]] | None = None,
+        trusted: bool = False,
+    ) -> None:
+        self.function, self.map_held, self.dtypes = function, map_held, dtypes
+        self._warmup_calls, self._copied_bytes = warmup_calls, copied_bytes
+        self._same = _same_object if same is None else same
+        self._trusted, self._calls = trusted, 0
+        self._copied: set[int] = set()  # inputs that are not read where they are, however large
+        self.refused: str | None = None
+        self.player: Player | None = None
+        self.is_held: Callable[[Any], bool] = lambda held: False
+
+    def is_due(self, held: Any, inputs: Arrays) -> bool:
+        """Return whether the next call, which is counted, is to be recorded."""
+        if self.refused is not None:
+            return False
+        if not self.is_held(held):
+            self.is_held, self.player, self._calls = self._same(held), None, 0
+        self._calls += 1
+        return self._calls > self._warmup_calls or any(
+            array.size >= LARGE_SIZE for array in arrays_in(inputs)
+        )
+
+    def advance(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> Arrays:
+        """Return the results of a call; after it, further calls are played or the program is refused."""
+        memory = [] if self._trusted else self.memory(held)
+        before = _copies(memory)
+        free: list[Any] = []  # memory of the recording, for another one
+        try:
+            recording, results = self.record(held, inputs, numbers, free)
+        except Exception as error:  # what users write may not take these arrays
+            if self._trusted:
+                raise
+            _copy_all(before, memory)
+            self.refuse(f"it cannot be recorded: {type(error).__name__}: {error}")
+            return self.call(held, inputs, numbers)
+        after = _copies(memory)
+        try:
+            if recording.refused is not None:
+                raise NotPlayableError(recording.refused)
+            player = self.make_player(recording)
+            if player is not None and not self._trusted:
+                self._try(recording, player, held, inputs, numbers, free)
+            self.player = player
+        except NotPlayableError as error:
+            self.refuse(str(error))
+        except Exception as error:  # the changed data may not suit a function that users wrote
+            self.refuse(f"it cannot be tried on other data: {error}")
+        _copy_all(after, memory)
+        return results
+
+    def call(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> Arrays:
+        """Return the results of the function as it is; new arrays go into those that are held."""
+        new, results = self.function(held, inputs, numbers)
+        put_back(held, new, self.map_held)
+        return results
+
+    def _try(
+        self,
+        recording: Recording,
+        player: Player,
+        held: Any,
+        inputs: Arrays,
+        numbers: tuple[float, ...],
+        free: list[Any],
+    ) -> None:
+        """Raise a NotPlayableError if the function does something else on other data."""
+        memory = self.memory(held)
+        before = _copies(memory)
+        # A threshold is likely to be between the numbers of these and of those.
+        inputs, numbers = self._change(inputs, numbers, 10.0)
+        if self.record(held, inputs, numbers, free)[0].signature != recording.signature:
+            raise NotPlayableError("it is not the same on other data")
+        inputs, numbers = self._change(inputs, numbers, -1.0)
+        _copy_all(before, memory)
+        played = player.play([*arrays_in(inputs)], numbers)
+        after = _copies(memory)
+        _copy_all(before, memory)
+        expected = self.call(held, inputs, numbers)
+        pairs = [*zip(memory, after, strict=True)]
+        pairs += zip(arrays_in(expected), arrays_in(played), strict=True)
+        if not all(self.agree(a, b) for a, b in pairs):
+            raise NotPlayableError("its recording does something else on other data")
+
+    def _change(
+        self, inputs: Arrays, numbers: tuple[float, ...], factor: float
+    ) -> tuple[Arrays, tuple[float, ...]]:
+        """Return other data of the same kind."""
+        changed = (n + 12345 if isinstance(n, int | np.integer) else 0.75 * n for n in numbers)
+        return map_arrays(partial(self.change, factor=factor), inputs), tuple(changed)
+
+    # What another device does in its own way.
+
+    def record(
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
+    ) -> tuple[Recording, Arrays]:
+        """Return a recording of a call, and its results."""
+        in_place = self._in_place([*arrays_in(inputs)])
+        new = record(
+            self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, free
+        )
+        return new, map_arrays(lambda a: a.copy() if a.ndim else a.item(), new.results)
+
+    def make_player(self, recording: Recording) -> Player | None:
+        """Return what plays a recording; None if an input must not be read where it is."""
+        places, misfits = find_places(recording, self._in_place(recording.inputs))
+        self._copied |= misfits
+        return None if misfits else NumPyPlayer(recording, places)
+
+    def memory(self, held: Any) -> list[Array]:
+        """Return the memory of the held state, each piece once."""
+        owners = map(owner_of, arrays_of(held, self.map_held))
+        return [*{id(owner): owner for owner in owners}.values()]
+
+    def change(self, array: Array, factor: float) -> Array:
+        """Return other numbers of the same kind: of indices, none that is out of range."""
+        new: Any = np.array(array, order="K")
+        if new.dtype.kind == "b":
+            new[...] = ~new
+        elif new.dtype.kind in "iu":
+            new -= new > 0
+        else:
+            new += np.linspace(0.25, 1.25, new.size, dtype=new.dtype).reshape(new.shape)
+            new *= factor
+        return new
+
+    def agree(self, a: Any, b: Any) -> bool:
+        """Return whether what was played is what the function computed."""
+        return np.array_equal(a, b, equal_nan=True)
+
+    def refuse(self, reason: str) -> None:
+        """Let the function be called as it is."""
+        self.refused = reason
+
+    def _in_place(self, arrays: list[Any]) -> set[int]:
+        """Return the numbers of the inputs that are read where they are."""
+        return {
+            i
+            for i, array in enumerate(arrays)
+            if array.nbytes > self._copied_bytes and array.flags.forc and i not in self._copied
+        }
+
+
+class Programs:
+    """A program of a function for each kind of inputs.
+
+    Args:
+        make: returns a new one.
+        drops: whether all are dropped when there are as many as there may be; else the function is
+            called as it is for other inputs.
+
+    Attributes:
+        last: the one that was used last, or None.
+    """
+
+    def __init__(self, make: Callable[[], Program], drops: bool = False) -> None:
+        self._make, self._drops = make, drops
+        self._made: dict[Any, Program] = {}
+        self.last: Program | None = None
+
+    def __call__(
+        self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
+    ) -> tuple[Any, Arrays]:
+        """Return the held state and the results."""
+        program, arrays = self.find(inputs)
+        if program.player is not None and program.is_held(held):
+            return held, program.player.play(arrays, numbers)
+        call = program.advance if program.is_due(held, inputs) else program.call
+        return held, call(held, inputs, numbers)
+
+    def find(self, inputs: Arrays) -> tuple[Program, list[Array]]:
+        """Return the program for inputs, and the arrays among them."""
+        kind, arrays = _kind_of(inputs)
+        program = self.last = self._made.get(kind) or self._new(kind)
+        return program, arrays
+
+    def _new(self, kind: Any) -> Program:
+        """Return a new program, and keep it if there is room."""
+        program = self._make()
+        if len(self._made) == MAX_CACHED_PROGRAMS:
+            if not self._drops:
+                return program
+            self._made.clear()
+        self._made[kind] = program
+        return program
+
+
+def _same_object(held: Any) -> Callable[[Any], bool]:
+    """Return a function that says whether something is this very object."""
+    return lambda other: other is held
+
+
+def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:
+    """Return what inputs for one recording have in common, and the arrays among them."""
+    if type(inputs) is Batch:  # as below, in a third of the time: this is done in each step
+        x, y, weight = inputs
+        if type(x) is np.ndarray and type(y) is np.ndarray:
+            if weight is None:
+                return (x.shape, x.dtype, y.shape, y.dtype), [x, y]
+            return (x.shape, x.dtype, y.shape, y.dtype, weight.dtype), [x, y, weight]
+    return _kind_of_tree(inputs), [*arrays_in(inputs)]
+
+
+def _kind_of_tree(inputs: Arrays) -> Any:
+    if isinstance(inputs, dict):
+        return tuple((name, _kind_of_tree(value)) for name, value in inputs.items())
+    if isinstance(inputs, tuple):
+        return tuple(map(_kind_of_tree, inputs))
+    return None if inputs is None else (inputs.shape, inputs.dtype)
+
+
+def _copies(arrays: list[Array]) -> list[Array]:
+    return [array.copy() for array in arrays]
+
+
+def _copy_all(sources: list[Array], targets: list[Array]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target[...] = source
