@@ -22,7 +22,7 @@ class DeviceInfo:
     Attributes:
         xp: the array namespace.
         device: the library's device.
-        dtype_name: what parameters are kept in: ``"float32"`` or ``"float64"``.
+        dtype_name: the dtype of parameters: ``"float32"`` or ``"float64"``.
         precision: the number format, a name in :data:`nnbackend.core.precision.PRECISIONS`.
         precision_label: the precision for people: ``"float32"``, ``"mixed float16"``.
         mixed: whether products and activations have 16 bits, and parameters more.

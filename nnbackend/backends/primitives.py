@@ -55,7 +55,7 @@ class Primitives:
 
         Args:
             body: the function; its outputs are arrays, or tuples and dictionaries of arrays and None.
-            carry: what the first call is given; arrays of the same shapes and dtypes are returned.
+            carry: the input of the first call; arrays of the same shapes and dtypes are returned.
             count: the number of calls, at least 1.
             reverse: whether ``i`` goes from ``count - 1`` down to 0.
 
@@ -163,7 +163,7 @@ class Primitives:
             x: the array, of shape (rows, *lengths, channels), with one to three spatial axes.
             weight: the weight, of shape (*size, channels / groups, outputs).
             stride: the distance from one window to the next along each spatial axis.
-            padding: how many zeros are put before and after along each spatial axis.
+            padding: the number of zeros put before and after along each spatial axis.
             dilation: the distance from one number of a window to the next along each spatial axis.
             groups: the number of parts of channels and outputs, each with its own weights; default 1.
 

@@ -30,12 +30,12 @@ class Checkpoint(Callback):
         directory: the folder; it is made if needed. One run at a time writes to it; the files of earlier
             runs stay.
         every: the number of epochs between two checkpoints, default 1.
-        keep: how many files of this run to keep, default 3; None: all.
+        keep: the number of files of this run to keep, default 3; None: all.
         best_only: whether to write one only when ``monitor`` is better than ever before, default False.
         every_steps: the number of steps between checkpoints within an epoch; None: only after epochs.
         monitor: the metric that ``best_only`` looks at, default ``"validation_loss"``.
         mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
-        on_error: what to do when a file cannot be written (a full disk): ``"raise"``, the default, ends
+        on_error: the action when a file cannot be written (a full disk): ``"raise"``, the default, ends
             the run with the error, ``"warn"`` warns once and trains on. Files written before are kept.
 
     Attributes:

@@ -47,15 +47,15 @@ class Run:
         epochs: the number of epochs of the whole run.
         steps_per_epoch: the number of batches in an epoch, or None.
         epoch: the number of the epoch, from 1.
-        step: how many steps of the epoch are done.
+        step: the number of steps of the epoch done.
         history: the epochs done.
         callbacks: the callbacks in the order in which they are called.
         learning_rate_factor: a factor of the learning rate of all later steps, which callbacks may set.
             Your own loop multiplies by it.
         optimizer_state: in your own loop, set it to the state that ``optimizer.update`` returned last,
             for checkpoints to keep; in a resumed run it is the state that they kept; else None.
-        user_state: whatever else your own loop, or a callback, wants checkpoints to keep: a dictionary
-            of plain data and arrays.
+        user_state: more data for checkpoints to keep, of your own loop or a callback: a dictionary of
+            plain data and arrays.
         reason: why the run is to end, if a callback stopped it.
         at_once: whether it is to end before the epoch is over.
         resumed: whether it was resumed from a checkpoint.

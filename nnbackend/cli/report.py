@@ -29,7 +29,7 @@ class Report:
     """How good the answers of a model are, in full.
 
     Attributes:
-        rows: how many were compared.
+        rows: the number of rows compared.
         metrics: the metrics by name; None where one is not defined, as a ROC area of one class.
         classes: for each class its name, precision, recall, f1 and how many rows are of it.
         confusion_matrix: the number of rows by true class (rows) and predicted class (columns).

@@ -37,10 +37,10 @@ class TableStream(Source):
         files: a file, a folder or a pattern.
         columns: the columns to read; None: all of the first file.
         seed: the random seed of the sample, default 0.
-        sample_rows: how many rows the sample has at most, default 100,000.
+        sample_rows: the largest number of rows in the sample, default 100,000.
 
     Attributes:
-        rows: how many rows train; all, until ``encode`` says which rows of the sample do.
+        rows: the number of training rows; all, until ``encode`` says which rows of the sample do.
 
     Raises:
         FileNotFoundError, UnknownNameError, DataError: see :class:`nnbackend.data.Dataset`.

@@ -38,7 +38,7 @@ class Rows:
         x: the features of the training rows.
         y: their targets.
         validation: features and targets of the validation rows, or None.
-        stream: where the training rows come from, if ``x`` and ``y`` are a sample of them.
+        stream: the source of the training rows, if ``x`` and ``y`` are a sample of them.
     """
 
     encoder: TableEncoder

@@ -45,7 +45,7 @@ class DataAdapter:
 
     Args:
         backend: the backend that computes.
-        spec: what the network takes as inputs.
+        spec: the inputs that the network takes.
         output_shape: the shape of a row of outputs, or a tree of shapes.
         loss: the loss, which says what targets are.
     """

@@ -39,7 +39,7 @@ class Piece:
         path: the path of the file.
         number: the number of the row group or record batch; None: the whole file.
         first: the number of its first row in the file.
-        rows: how many it has; None: not known before.
+        rows: the number of rows; None: unknown before.
     """
 
     path: Path

@@ -37,9 +37,9 @@ def weigh_rows_by_class(
 
     Args:
         spec: as ``fit`` takes it.
-        y: the target as the loss takes it, on the backend.
-        loss: the loss, which says what targets are.
-        backend: the backend.
+        y: the target as the loss takes it.
+        loss: says what targets are.
+        backend: the backend of ``y``.
         classes: the number of outputs.
         weight: the weight of each row, or None.
         rows: the numbers of the training rows; None: all. The others do not count here.

@@ -73,7 +73,7 @@ def cross_validate(
         network: which network; it may be unbuilt.
         x: array-like of shape (rows, *input_shape).
         y: array-like, see ``Network.fit``.
-        folds: how many, at least 2.
+        folds: the number of folds, at least 2.
         stratified: whether every fold gets its share of each class of ``y``.
         groups: the group of each row; the rows of a group are tested together.
         sample_weight: how much each row counts, in training and in testing.

@@ -99,7 +99,7 @@ def read_batches(
 ) -> Iterator[Arrays]:
     """Yield rows on the host, ``size`` at a time, on the backend; the next are read ahead.
 
-    ``check`` makes what is brought to the device of some rows and the number of the first.
+    ``check`` turns rows, given the number of the first, into those that are brought to the device.
     """
 
     def parts() -> Iterator[tuple[Any, ...]]:

@@ -65,7 +65,7 @@ class InputSpec:
         Args:
             layers: the layers of the network.
             shape: the shape of a row, or a tree of shapes; None: it is not known yet.
-            backend: where the network computes.
+            backend: the network's backend.
         """
         first = _first(layers)
         takes = getattr(first, "takes", "numbers")
@@ -166,7 +166,7 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
         x: the inputs, as users give them; see :func:`is_tree` for what are several.
         shape: the tree of shapes that the network was built for; None: any. Where it says that there
             are several, a list of as many is taken as well.
-        name: what the messages call the inputs.
+        name: the inputs' name in messages.
 
     Raises:
         ValueError: they are nested in another way than the shapes.

@@ -78,7 +78,7 @@ class Samples:
         x: the inputs, an array or a tree of arrays.
         y: the targets, an array or a tree of arrays.
         weight: how much each row counts.
-        class_weight: how much more it counts by its class, in the loss of training and nowhere else.
+        class_weight: the factor of its weight by its class, in the loss of training and nowhere else.
     """
 
     x: Arrays
@@ -110,7 +110,7 @@ class Samples:
             batch_size: rows of a step.
             order: the rows to take, in their order; None: all in the order of the samples.
             block_rows: rows of a block.
-            backend: where the blocks are wanted.
+            backend: the backend to bring the blocks to.
             gather: see :meth:`take`.
         """
         return nullcontext(self._parts(batch_size, order, block_rows, backend, gather))
@@ -146,7 +146,7 @@ class Samples:
 
         Args:
             rows: their numbers.
-            backend: where they are.
+            backend: the backend of the arrays.
             gather: takes the rows from each array; None: in new memory.
         """
         index = backend.asarray(rows, dtype=backend.xp.int32)

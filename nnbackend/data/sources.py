@@ -39,7 +39,7 @@ class Chunk(NamedTuple):
         x: array-like of shape (rows, ...).
         y: array-like, see ``Network.fit``.
         weight: array-like of shape (rows,), or None.
-        where: where they come from, for messages.
+        where: their origin, for messages.
         first: the number of the first row there.
     """
 
@@ -118,9 +118,9 @@ class Batches(Source):
             used up: give the function that makes it, or ``steps``.
         steps: batches of an epoch. A callable is then still called for each epoch, and may yield
             without end; an iterator continues where it was. It is an error if there are fewer.
-        shuffle_buffer: how many rows to shuffle together; None: batches stay unchanged. Choose it
+        shuffle_buffer: the number of rows to shuffle together; None: batches stay unchanged. Choose it
             several batches large.
-        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none, for iterables
+        prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none, for iterables
             that have to be used in the thread that made them.
 
     Raises:
@@ -209,8 +209,8 @@ class MemoryMap(Source):
             tuple or dictionary of arrays, mapped or not.
         y: array with the target of each row, mapped or not, or a tree of arrays.
         sample_weight: how much each row counts, or None.
-        shuffle_buffer: how many rows to shuffle together.
-        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none.
+        shuffle_buffer: the number of rows to shuffle together.
+        prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none.
 
     Raises:
         ValueError: lengths do not match, or a number is out of range.

@@ -26,7 +26,7 @@ def split(
     """Return the row numbers for training and for validation, at random by ``seed``.
 
     Args:
-        rows: how many there are.
+        rows: the number of rows.
         fraction: for validation, above 0 and below 1; at least one row stays on either side.
         seed: fixes the split.
         classes: array-like of the class of each row. Each class then has the same share of both
@@ -67,7 +67,7 @@ def folds(
     group goes to the fold that has the fewest rows.
 
     Args:
-        rows: how many there are.
+        rows: the number of rows.
         count: the number of folds, at least 2.
         seed: fixes the folds.
         classes: array-like of the class of each row.

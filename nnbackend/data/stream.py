@@ -37,12 +37,12 @@ class BatchStream:
 
     Args:
         source: gives the rows.
-        backend: where they go.
-        loss: what the targets are for.
-        shapes: what the network takes, and the shape (or tree of shapes) of a row of its output.
+        backend: the backend to bring them to.
+        loss: the loss that takes the targets.
+        shapes: the network's inputs, and the shape (or tree of shapes) of a row of its output.
         batch_size: rows of a step, where the source does not give whole batches.
         seed: the random seed of the order; None: rows keep their order.
-        name: what the data are called in messages, before "X" and "y".
+        name: the name of the data in messages, before "X" and "y".
 
     Raises:
         ValueError: the batch size is None, all rows, which is not for what streams.

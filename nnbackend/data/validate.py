@@ -38,10 +38,10 @@ def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: in
     Args:
         x: array-like of shape (rows, *shape), or a tree of these; see
             :func:`nnbackend.data.input_spec.is_tree`.
-        backend: the backend.
-        spec: what the network takes.
-        name: the name in messages.
-        first: the number of the first row, where they are a part of something.
+        backend: the backend to bring them to.
+        spec: the inputs that the network takes.
+        name: their name in messages.
+        first: the number of their first row, where they are a part of something.
 
     Raises:
         TypeError: they do not hold numbers.

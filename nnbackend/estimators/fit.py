@@ -129,8 +129,8 @@ class EpochOrder:
 
     Args:
         rows: the rows to take; None: all.
-        count: how many they are.
-        random_state: what the random numbers come from.
+        count: their number.
+        random_state: the source of random numbers.
     """
 
     def __init__(self, rows: Any, count: int, random_state: np.random.RandomState) -> None:

@@ -26,7 +26,7 @@ class Stopping(Callback):
         estimator: whose attributes are written and whose ``tol``, ``n_iter_no_change``,
             ``early_stopping``, ``max_time`` and ``verbose`` count.
         rate: the learning rate, which may change between epochs.
-        rows: how many rows an epoch takes.
+        rows: the number of rows of an epoch.
     """
 
     every_batch = False

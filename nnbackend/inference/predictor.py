@@ -36,11 +36,11 @@ class Predictor:
 
     Args:
         layers: the layers.
-        backend: where they compute.
+        backend: the backend that computes.
 
     Attributes:
         layers: the layers.
-        backend: where they compute.
+        backend: the backend that computes.
     """
 
     def __init__(self, layers: Layer, backend: Backend) -> None:

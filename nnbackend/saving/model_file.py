@@ -96,7 +96,7 @@ class SavedNetwork:
         params: the parameters, nested, NumPy arrays.
         state: the state of the layers, nested, NumPy arrays.
         seed: the network's seed.
-        precision: what it computed in.
+        precision: the precision that it computed in.
         frozen: the dotted names of the frozen parameters.
         metadata: the user's plain data.
     """

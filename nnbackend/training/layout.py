@@ -1,11 +1,9 @@
 """Where parameters and the optimizer's arrays are in memory while a network is trained.
 
-Where slices are views (NumPy, CuPy, torch) all parameters are in one vector, each group of them in a
-range, and so are the optimizer's arrays: a step of the optimizer is then a few operations on one range
-instead of a few for each parameter. Where they are not (JAX, whose compiler would have to
-copy), each parameter stays a separate array. Both do the same arithmetic and are used the same way: a
-layout has no arrays, it knows how to handle a ``storage``, which is part of what a training step takes
-and returns.
+Where slices are views (NumPy, CuPy, torch) all parameters are in one vector, each group in a range, and
+so are the optimizer's arrays: a step of the optimizer is then a few operations on one range. Where they
+are not (JAX, whose compiler would have to copy), each parameter stays a separate array. Both do the same
+arithmetic. A layout has no arrays: it handles a ``storage``, a part of a training step's carry.
 """
 
 from __future__ import annotations
@@ -32,11 +30,11 @@ def layout_for(backend: Backend, optimizer: Prepared) -> Layout:
 
 
 class Layout:
-    """What both layouts share. A storage has ``params`` and ``loss_scale``.
+    """The base of layouts. A storage has ``params`` and ``loss_scale``.
 
     Args:
-        backend: where the arrays are.
-        optimizer: what updates them.
+        backend: the backend of the arrays.
+        optimizer: the optimizer that updates them.
     """
 
     in_place = False

@@ -284,7 +284,7 @@ def test_a_runs_own_folder_may_still_be_empty(tmp_path):
 
 
 def bare_loop(net, epochs, callbacks, resume=None, leave=None):
-    """Train in a loop of one's own; return the history."""
+    """Train in a user's loop; return the history."""
     optimizer = nnb.Adam(0.02)
     x, y = net.backend.asarray(X), net.backend.asarray(Y)
     net.load_state_dict(net.state_dict())  # arrays of its own, which the optimizer may change

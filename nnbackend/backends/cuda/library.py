@@ -26,7 +26,7 @@ class CuPyLibrary:
         tf32: whether products of float32 are computed in tf32.
 
     Attributes:
-        functions: where functions are found by the names that they have in NumPy.
+        functions: the module of functions with NumPy's names.
     """
 
     def __init__(self, cupy: Any, tf32: bool) -> None:

@@ -139,7 +139,7 @@ class GraphPlayer:
 
     Args:
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-        recording: what was recorded on the host.
+        recording: the recording made on the host.
         mirror: the copy of what was held that it was recorded with.
 
     Raises:
@@ -188,7 +188,7 @@ class GraphPlayer:
                 launch()
 
     def _launch(self, call: Call) -> Callable[[], Any]:
-        """Return what makes a call on the device."""
+        """Return a function that makes a call on the device."""
         function, args = call.function, [self._on_device(arg) for arg in call.args]
         if function is assign:
             return partial(_copy, args[0], args[2])
@@ -257,7 +257,7 @@ class GraphProgram(Program):
         function: the function on arrays of the device.
         map_held: walks the held state.
         dtypes: the dtype of all numbers but the last, and of the last, NumPy's.
-        warmup_calls: how many calls come before the first recording.
+        warmup_calls: the number of calls before the first recording.
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         host_function: the same function on NumPy's arrays.
     """
@@ -295,7 +295,7 @@ class GraphProgram(Program):
         return new, self.call(held, inputs, numbers)
 
     def make_player(self, recording: Recording) -> Player | None:
-        """Return what plays the recording as a graph."""
+        """Return a player of the recording as a graph."""
         assert self._mirror is not None
         mirror, self._mirror = self._mirror, None
         try:

@@ -119,7 +119,7 @@ def owner_of(array: Array) -> np.ndarray[Any, Any]:
 
 
 def address_of(array: Array) -> int:
-    """Return where an array's first element is."""
+    """Return the address of an array's first element."""
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 

@@ -7,7 +7,7 @@ and from then on the list is played: the same functions, on the same memory, and
 
 What is recorded is what NumPy computes: every universal function, copies, and other functions by name.
 Views (slices, transposes, reshapes) are no calls: memory stays where it is, so a view stays valid. A
-function that asks for the value of an array (``if``, ``float``), or calls what is not known here, is
+function that asks for the value of an array (``if``, ``float``), or calls an unknown one, is
 refused: :attr:`Recorder.refused` says why, and the caller continues without a recording. The results
 so far are right.
 """
@@ -275,7 +275,7 @@ class Recorder:
         )
 
     def _offset(self, array: Array, buffer_id: Any) -> int:
-        """Return where an array begins in its memory."""
+        """Return the offset of an array in its memory."""
         return address_of(array) - self._starts[buffer_id]
 
     def _target(self, result: Any, target: RecordedArray | None) -> RecordedArray:

@@ -80,7 +80,7 @@ def record(
 
     Args:
         function: the function.
-        held: what it holds, of NumPy arrays.
+        held: the held state, of NumPy arrays.
         map_held: walks it.
         inputs: a tree of NumPy arrays.
         numbers: the numbers.
