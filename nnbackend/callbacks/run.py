@@ -27,7 +27,7 @@ class Run:
     ``fit`` makes a run itself. Your own loop does it like this::
 
         with nnb.callbacks.Run(net, epochs=20, callbacks=[...]) as run:  # start ... stop
-            for epoch in run:  # epoch_start; ends when a callback asks to stop
+            for epoch in run:  # epoch_start; ends when a callback stops the run
                 for x, y in batches:
                     ...
                     run.batch_end(loss)
@@ -48,15 +48,15 @@ class Run:
         epochs: the number of epochs of the whole run.
         steps_per_epoch: the number of batches in an epoch, or None.
         epoch: the number of the epoch, from 1.
-        step: how many steps of the epoch are done.
+        step: the number of steps of the epoch done.
         history: the epochs done.
         callbacks: the callbacks in the order in which they are called.
         learning_rate_factor: a factor of the learning rate of all later steps, which callbacks may set.
             Your own loop multiplies by it.
         optimizer_state: in your own loop, set it to the state that ``optimizer.update`` returned last,
             for checkpoints to keep; in a resumed run it is the state that they kept; else None.
-        user_state: whatever else your own loop, or a callback, wants checkpoints to keep: a dictionary
-            of plain data and arrays.
+        user_state: more data for checkpoints to keep, of your own loop or a callback: a dictionary of
+            plain data and arrays.
         reason: why the run is to end, if a callback stopped it.
         at_once: whether it is to end before the epoch is over.
         resumed: whether it was resumed from a checkpoint.
@@ -141,7 +141,7 @@ class Run:
         return self.network.params
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps besides the parameters: plain data and arrays."""
+        """Return the run's state for a checkpoint, besides the parameters: plain data and arrays."""
         return {
             "task": self._task,
             "epoch": self.position[0],
@@ -326,7 +326,7 @@ class Run:
         missing = [e["name"] for e in unclaimed if e["state"] and not e["only_watches"]]
         if missing:
             warnings.warn(
-                f"the run goes on without {', '.join(missing)}, whose state the checkpoint holds",
+                f"the run is resumed without {', '.join(missing)}, whose state the checkpoint holds",
                 UserWarning,
                 stacklevel=2,
             )
@@ -351,7 +351,7 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
 
     Raises:
         FileNotFoundError: there is no checkpoint, and the run does not write there.
-        ModelFileError: it is damaged, or is none.
+        ModelFileError: the file is damaged, or is not a checkpoint.
     """
     found = checkpoints.find(path)
     if found is None:

@@ -28,8 +28,8 @@ class Report:
     """How good the answers of a model are, in full.
 
     Attributes:
-        rows: how many were compared.
-        metrics: by name; None where a metric is not defined, as an area under a curve of one class.
+        rows: the number of rows compared.
+        metrics: the metrics by name; None where one is not defined, as a ROC area of one class.
         classes: for each class its name, precision, recall, f1 and how many rows are of it.
         confusion_matrix: the number of rows by true class (rows) and predicted class (columns).
     """
@@ -40,7 +40,7 @@ class Report:
     confusion_matrix: list[list[int]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold; without the parts that a regression does not have."""
+        """Return plain data for JSON, without the parts that a regression does not have."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
@@ -72,8 +72,8 @@ def print_report(result: Report, rows: str) -> None:
     """Print a report for people.
 
     Args:
-        result: what to print.
-        rows: what the rows are, in words.
+        result: the result to print.
+        rows: the rows in words.
     """
     say()
     say(f"Report on {result.rows} {rows}")
@@ -128,6 +128,6 @@ def _ratio(part: Any, whole: Any) -> float:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, float | None]:
-    """Return plain numbers; None for what is not defined, as JSON has no NaN."""
+    """Return plain numbers; None for undefined ones, as JSON has no NaN."""
     numbers = {name: float(value) for name, value in values.items()}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

@@ -213,13 +213,13 @@ class Settings:
 
     @property
     def target_kind(self) -> Kind | None:
-        """What the target column has to hold, or None to go by what it does hold."""
+        """The kind of values that the target must have; None: that of the column."""
         if self.task == "auto" and self.loss not in LOSSES["classification"]:
             return None
         return "number" if self.task == "regression" else "text"
 
     def build_optimizer(self, rows: int | None = None) -> Optimizer:
-        """Return the optimizer, with clipping and averaging around it where they are asked for.
+        """Return the optimizer, with clipping and averaging around it where they are set.
 
         Args:
             rows: see :meth:`build_rule`.
@@ -233,7 +233,7 @@ class Settings:
         """Return the optimizer itself, with its own defaults for what was not set.
 
         Args:
-            rows: how many train, for a schedule over the whole run; None: without the schedule.
+            rows: the number of training rows, for a schedule over the whole run; None: no schedule.
         """
         rates = {
             "learning_rate": self.learning_rate,
@@ -281,8 +281,8 @@ class Settings:
         """Return the settings with what depends on the data filled in.
 
         Args:
-            encoder: of the table.
-            rows: how many rows train.
+            encoder: the encoder of the table.
+            rows: the number of training rows.
 
         Raises:
             ValueError: the loss or the output activation does not suit the target.

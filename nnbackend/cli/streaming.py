@@ -37,10 +37,10 @@ class TableStream(Source):
         files: a file, a folder or a pattern.
         columns: the columns to read; None: all of the first file.
         seed: the random seed of the sample, default 0.
-        sample_rows: how many rows the sample has at most, default 100,000.
+        sample_rows: the largest number of rows in the sample, default 100,000.
 
     Attributes:
-        rows: how many rows train; all, until ``encode`` says which rows of the sample do.
+        rows: the number of training rows; all, until ``encode`` says which rows of the sample do.
 
     Raises:
         FileNotFoundError, UnknownNameError, DataError: see :class:`nnbackend.data.Dataset`.
@@ -109,7 +109,7 @@ class TableStream(Source):
             encoder: the encoding, learned from the sample.
             x: the encoded features of the sample's training rows.
             y: their encoded targets.
-            sampled: how many rows the sample has.
+            sampled: the number of rows in the sample.
         """
         self._encoder, self._kept = encoder, (x, y)
         self.rows += len(y) - sampled

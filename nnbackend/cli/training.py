@@ -38,7 +38,7 @@ class Rows:
         x: the features of the training rows.
         y: their targets.
         validation: features and targets of the validation rows, or None.
-        stream: where the training rows come from, if ``x`` and ``y`` are a sample of them.
+        stream: the source of the training rows, if ``x`` and ``y`` are a sample of them.
     """
 
     encoder: TableEncoder
@@ -127,7 +127,7 @@ def fit(
         model: the model.
         rows: the rows that train and validate.
         settings: the settings, with what depends on the data filled in.
-        callbacks: what watches the run.
+        callbacks: the callbacks of the run.
         resume: a checkpoint, or a folder of them, to go on from; None: a new run.
         verbose: 0: silence; None: show progress at a terminal.
         profile: whether to measure where the time goes.

@@ -36,10 +36,10 @@ class Piece:
     """What is read from front to end: a row group, a record batch, or a whole file.
 
     Attributes:
-        path: of the file.
-        number: of the row group or record batch; None: the whole file.
+        path: the path of the file.
+        number: the number of the row group or record batch; None: the whole file.
         first: the number of its first row in the file.
-        rows: how many it has; None: not known before.
+        rows: the number of rows; None: unknown before.
     """
 
     path: Path
@@ -157,7 +157,7 @@ def batches_of(
     """Yield the record batches of a piece, each with the number of its first row.
 
     Args:
-        piece: what to read.
+        piece: the piece to read.
         names: the columns.
         text: whether columns of CSV files, which do not say what they hold, are texts and not numbers.
 

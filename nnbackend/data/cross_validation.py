@@ -30,7 +30,7 @@ class CrossValidation:
 
     Attributes:
         folds: the loss and the metrics on the test rows of each fold.
-        histories: of the fits.
+        histories: the histories of the fits.
         parts: the numbers of the training rows and of the test rows of each fold.
     """
 
@@ -40,18 +40,18 @@ class CrossValidation:
 
     @property
     def mean(self) -> dict[str, float]:
-        """The mean of each figure over the folds."""
+        """The mean of each column over the folds."""
         return {name: statistics.fmean(f[name] for f in self.folds) for name in self.folds[0]}
 
     @property
     def std(self) -> dict[str, float]:
-        """The standard deviation of each figure over the folds, with ``n`` below the sum."""
+        """The standard deviation of each column over the folds, with ``n`` below the sum."""
         return {name: statistics.pstdev(f[name] for f in self.folds) for name in self.folds[0]}
 
     def __str__(self) -> str:
         mean, std = self.mean, self.std
-        figures = ", ".join(f"{name} {mean[name]:.4g} +- {std[name]:.2g}" for name in mean)
-        return f"{len(self.folds)} folds: {figures}"
+        columns = ", ".join(f"{name} {mean[name]:.4g} +- {std[name]:.2g}" for name in mean)
+        return f"{len(self.folds)} folds: {columns}"
 
 
 def cross_validate(
@@ -75,7 +75,7 @@ def cross_validate(
         network: which network; it may be unbuilt.
         x: array-like of shape (rows, *input_shape).
         y: array-like, see ``Network.fit``.
-        folds: how many, at least 2.
+        folds: the number of folds, at least 2.
         stratified: whether every fold gets its share of each class of ``y``.
         groups: the group of each row; the rows of a group are tested together.
         sample_weight: how much each row counts, in training and in testing.
@@ -104,14 +104,14 @@ def cross_validate(
             classes=to_host(y) if stratified else None,
             groups=groups,
         )
-    figures, histories = [], []
+    scores, histories = [], []
     for kept, tested in parts:
         fold = network.to()
         with backend.scope():
             train, test = (_take(arrays, rows, backend) for rows in (kept, tested))
         histories.append(fold.fit(*train[:2], sample_weight=train[2], **fit))
-        figures.append(fold.evaluate(*test[:2], sample_weight=test[2]))
-    return CrossValidation(figures, histories, parts)
+        scores.append(fold.evaluate(*test[:2], sample_weight=test[2]))
+    return CrossValidation(scores, histories, parts)
 
 
 def _take(arrays: Any, rows: NDArray[Any], backend: Backend) -> Any:

@@ -44,14 +44,14 @@ class Dataset(Source):
         target: the column, or columns, to predict.
         features: the columns to predict from, in the network's order; None: all others.
         weight: the column that says how much each row counts, or None.
-        shuffle_buffer: how many rows to shuffle together. The larger, the better mixed are rows that
-            lie side by side in a file.
-        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none.
+        shuffle_buffer: the number of rows to shuffle together. The larger, the better mixed are
+            neighboring rows of a file.
+        prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none.
 
     Attributes:
-        files: what was found, in order of names.
+        files: the files found, in order of names.
         features: the names of the columns.
-        rows: of all files, or None where some are not Parquet, which alone say it beforehand.
+        rows: the number of rows of all files; None unless all are Parquet, which has it at hand.
 
     Raises:
         FileNotFoundError: no file matches.

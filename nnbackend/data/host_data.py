@@ -38,12 +38,12 @@ PLACEMENTS = ("auto", "device", "host")
 """What ``data_on`` may be."""
 MEMORY_SHARE = 0.5
 """What data may take of the free memory. The rest is for parameters, activations and blocks."""
-_ALWAYS_FITS_BYTES = 1 << 22  # bytes that fit anywhere, so that nobody has to ask how much is free
+_ALWAYS_FITS_BYTES = 1 << 22  # fits anywhere: no need to look at the free memory
 _BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
 
 
 def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
-    """Return the backend on which arrays are to lie: the one that computes, or NumPy on the host.
+    """Return the backend that is to hold arrays: the one that computes, or NumPy on the host.
 
     Args:
         arrays: as they were given; what has no shape is small, and None is nothing.
@@ -103,9 +103,9 @@ def read_batches(
 
     Args:
         x: the rows.
-        size: how many come at a time.
-        backend: where they go.
-        check: from rows, and the number of the first, to what is brought to the device.
+        size: the number of rows that come at a time.
+        backend: the backend to bring them to.
+        check: turns rows, given the number of the first, into those brought to the device.
     """
 
     def parts() -> Iterator[tuple[Any, ...]]:
@@ -119,7 +119,7 @@ def read_batches(
 
 @dataclass(frozen=True)
 class HostSamples(Samples):
-    """Samples as NumPy arrays, in the network's dtype; what is learned from comes to the device."""
+    """Samples as NumPy arrays, in the network's dtype; batches are brought to the device."""
 
     on_host: ClassVar[bool] = True
 

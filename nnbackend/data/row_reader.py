@@ -27,8 +27,8 @@ class RowReader:
 
     Args:
         x: the rows, as they are given.
-        spec: what the network takes.
-        backend: where they go.
+        spec: the inputs that the network takes.
+        backend: the backend to bring them to.
         batch_size: rows of a batch.
         on_host: whether outputs leave the device batch by batch.
 

@@ -24,7 +24,7 @@ Gather: TypeAlias = Callable[[Arrays, Array], Arrays]
 
 
 def row_copier(backend: Backend) -> Gather:
-    """Return a function that gathers rows in memory of their own."""
+    """Return a function that gathers rows in new memory."""
     return lambda x, rows: map_arrays(lambda array: backend.take_rows(array, rows), x)
 
 
@@ -40,16 +40,14 @@ def row_gatherer(backend: Backend) -> Gather:
         numbers = itertools.count()
 
         def one(array: Array) -> Array:
-            number = next(numbers)  # each array of a tree has memory of its own
+            number = next(numbers)  # each array of a tree has its own memory
             if number == len(kept):
                 kept.append(None)
             out = kept[number]
             if out is not None and _has_room(out, array, rows):
                 return backend.take_rows(array, rows, out)
             taken = backend.take_rows(array, rows)
-            if isinstance(
-                taken, np.ndarray
-            ):  # other libraries have memory of their own to use again
+            if isinstance(taken, np.ndarray):  # other libraries reuse their memory
                 kept[number] = taken
             return taken
 
@@ -68,7 +66,7 @@ def row_major(array: Array, backend: Backend) -> Array:
     """Return an array that rows are gathered from fast: on the host, one row after the other."""
     if not (isinstance(array, np.ndarray) and backend.owns(array)):
         return array
-    # A copy of what is very large would take too much memory.
+    # A copy of a very large array would take too much memory.
     return array if array.nbytes > _MAX_COPIED_BYTES else np.ascontiguousarray(array)
 
 
@@ -80,7 +78,7 @@ class Samples:
         x: the inputs, an array or a tree of arrays.
         y: the targets, an array or a tree of arrays.
         weight: how much each row counts.
-        class_weight: how much more it counts by its class, in the loss of training and nowhere else.
+        class_weight: the factor of its weight by its class, in the loss of training and nowhere else.
     """
 
     x: Arrays
@@ -89,7 +87,7 @@ class Samples:
     class_weight: Array | None = None
 
     on_host: ClassVar[bool] = False
-    """Whether they lie on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
+    """Whether they are on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
 
     def __len__(self) -> int:
         return count_rows(self.x)
@@ -110,9 +108,9 @@ class Samples:
 
         Args:
             batch_size: rows of a step.
-            order: the rows to take, in their order; None: all as they are.
+            order: the rows to take, in their order; None: all in the order of the samples.
             block_rows: rows of a block.
-            backend: where the blocks are wanted.
+            backend: the backend to bring the blocks to.
             gather: see :meth:`take`.
         """
         return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
@@ -130,8 +128,8 @@ class Samples:
 
         Args:
             rows: their numbers.
-            backend: where they are.
-            gather: what takes them from each array; None: rows get memory of their own.
+            backend: the backend of the arrays.
+            gather: takes the rows from each array; None: in new memory.
         """
         index = backend.asarray(rows, dtype=backend.xp.int32)
         each = gather or [row_copier(backend)] * len(self.arrays)

@@ -1,6 +1,6 @@
 """The feed: what training takes from a source.
 
-Between a source and the training step lie a few generators, run by a thread that reads ahead: rows are
+Between a source and the training step are a few generators, run by a thread that reads ahead: rows are
 checked as they come, shuffled within a buffer, put together in batches, and brought to the backend.
 """
 
@@ -37,12 +37,12 @@ class BatchStream:
 
     Args:
         source: gives the rows.
-        backend: where they go.
-        loss: what the targets are for.
-        shapes: what the network takes, and the shape (or tree of shapes) of a row of its output.
+        backend: the backend to bring them to.
+        loss: the loss that takes the targets.
+        shapes: the network's inputs, and the shape (or tree of shapes) of a row of its output.
         batch_size: rows of a step, where the source does not give whole batches.
-        seed: fixes the order; None: rows come as they lie.
-        name: what the data are called in messages, before "X" and "y".
+        seed: the random seed of the order; None: rows keep their order.
+        name: the name of the data in messages, before "X" and "y".
 
     Raises:
         ValueError: the batch size is None, all rows, which is not for what streams.
@@ -75,7 +75,7 @@ class BatchStream:
         return None if self._source.rows is None else math.ceil(self._source.rows / self._size)
 
     def describe(self) -> dict[str, Any]:
-        """Return by what a run that goes on later recognizes the data."""
+        """Return plain data by which a resumed run recognizes the data."""
         source = self._source
         return {
             "data": type(source).__name__,
@@ -88,7 +88,7 @@ class BatchStream:
         """Return the blocks of an epoch, and the rows of a step in each; for a ``with`` statement.
 
         Args:
-            number: of the epoch, from 1.
+            number: the number of the epoch, from 1.
             block_steps: steps of a block; None: as many as fit a fixed amount of memory.
         """
         stage = self._backend.uploader()  # here: it notes on which stream the steps are computed
@@ -118,7 +118,7 @@ class BatchStream:
             raise DataError(f"no row of epoch {epoch} has a weight above zero")
 
     def _step_rows(self, rows: int) -> int:
-        """Return how many rows a step is made up to, where another number means a compilation."""
+        """Return the number of rows to which a step is padded, where others would be compiled again."""
         self._largest = max(self._largest, rows)
         return self._largest if self._backend.static_shapes else rows
 
@@ -126,7 +126,7 @@ class BatchStream:
 class ChunkValidator:
     """Checks the chunks of a source, and gives rows and targets the shapes that the loss takes.
 
-    What lies on the host is checked there. What lies on a device stays there, unless all has to come
+    Rows on the host are checked there. Rows on a device stay there, unless all have to come
     to the ``host``.
     """
 

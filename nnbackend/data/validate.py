@@ -37,9 +37,9 @@ def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: in
     Args:
         x: array-like of shape (rows, *shape), or a tree of these; see
             :func:`nnbackend.data.input_spec.is_tree`.
-        backend: where they go.
-        spec: what the network takes.
-        name: what the messages call them.
+        backend: the backend to bring them to.
+        spec: the inputs that the network takes.
+        name: their name in messages.
         first: the number of their first row, where they are a part of something.
 
     Raises:
@@ -73,8 +73,8 @@ def check_row_shapes(x: Arrays, spec: InputSpec, name: str = "X") -> Shapes:
 
     Args:
         x: arrays of any library.
-        spec: what the network takes.
-        name: what the messages call them.
+        spec: the inputs that the network takes.
+        name: their name in messages.
 
     Raises:
         ValueError: they do not hold rows of the shapes that the network takes, or not as many each.
@@ -150,8 +150,8 @@ def weights(
 
     Args:
         w: array-like of shape (rows,), or None.
-        backend: where they go.
-        rows: how many there have to be.
+        backend: the backend to bring them to.
+        rows: the number of rows that there have to be.
         first: the number of the first row, where they are a part of something.
         whole: whether they are not a part, which may be of weight zero.
 
@@ -183,9 +183,9 @@ def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> N
     """Raise a ValueError that gives the place of the first number that is NaN or infinite.
 
     Args:
-        array: on the backend.
-        backend: where it is.
-        name: what the message calls it.
+        array: the array, on the backend.
+        backend: the backend of the array.
+        name: its name in the message.
         first: the number of its first row, where it is a part of something.
     """
     if backend.all_finite(array):
@@ -234,9 +234,9 @@ def to_host(values: Any) -> np.ndarray[Any, Any]:
 
 
 def look_at(x: Any, backend: Backend, name: str) -> tuple[Array, Backend]:
-    """Return numbers where they can be looked at soonest, and the backend there.
+    """Return numbers where they can be checked fastest, and the backend there.
 
-    That is NumPy's for what is in the host's memory: it begins at once, and nothing waits for a device.
+    In the host's memory that is NumPy: it begins at once, and does not wait for a device.
 
     Raises:
         TypeError: ``x`` does not hold numbers; the message calls it ``name``.

@@ -191,7 +191,7 @@ class NeuralEstimator(PredictingEstimator):
         return Sequential([*self._layers.layers[:-1], Dense(self.n_outputs_, activation)])
 
     def _objective(self, loss: Loss, output: Any, params: Params) -> Objective:
-        """Return what is minimized: scikit-learn's penalty is divided by rows, and rows are counted."""
+        """Return the objective: scikit-learn's penalty is divided by rows, and rows are counted."""
         shape = (self.n_outputs_,)
         meaning = outputs_of(loss, ACTIVATIONS.name_of(output)) or self._meaning()
         objective = objective_for(
@@ -210,7 +210,7 @@ class NeuralEstimator(PredictingEstimator):
         return replace(objective, row_penalty=penalty, mean_by_rows=True)
 
     def _meaning(self) -> str | None:
-        """Return what outputs mean to metrics, where the loss does not say."""
+        """Return the meaning of outputs for metrics, where the loss does not say."""
         return None
 
     def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:

@@ -177,7 +177,7 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _rebuilt(value: Any) -> Any:
-    """Return what :func:`_plain` described."""
+    """Return the object that :func:`_plain` described."""
     if isinstance(value, list):
         return [_rebuilt(item) for item in value]
     if not isinstance(value, dict):

@@ -48,9 +48,9 @@ def fit_in_batches(
     """Train by a stochastic solver, and keep what was learned in the estimator's attributes.
 
     Args:
-        estimator: what is fitted.
-        objective: what to minimize.
-        backend: what computes.
+        estimator: the estimator to fit.
+        objective: the loss to minimize, with metrics.
+        backend: the backend that computes.
         params: the parameters to start from.
         samples: the rows to learn from and, with early stopping, to validate with.
         target: the targets of the rows, before they became the network's.
@@ -135,8 +135,8 @@ class EpochOrder:
 
     Args:
         rows: the rows to take; None: all.
-        count: how many they are.
-        random_state: what the random numbers come from.
+        count: their number.
+        random_state: the source of random numbers.
     """
 
     def __init__(self, rows: Any, count: int, random_state: np.random.RandomState) -> None:

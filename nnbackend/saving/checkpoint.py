@@ -130,8 +130,8 @@ def next_path(directory: Path, epoch: int, step: int) -> Path:
 
     Args:
         directory: the folder.
-        epoch: how many epochs are done.
-        step: how many steps of the next epoch are done.
+        epoch: the number of epochs done.
+        step: the number of steps of the next epoch done.
     """
     existing = files(directory)
     number = int(existing[-1].name.partition("-")[0]) + 1 if existing else 1

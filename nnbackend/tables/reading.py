@@ -151,7 +151,7 @@ _READ_ERRORS: tuple[type[Exception], ...] = (
 
 
 def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
-    """Read lines of separated texts; what is a number is found out later, column by column."""
+    """Read lines of separated texts; numbers are recognized later, column by column."""
     frame = _polars().read_csv(path, separator=separator, has_header=False, infer_schema=False)
     header = [(name or "").strip() for name in frame.row(0)]
     repeated = sorted({name for name in _without_empty(header) if header.count(name) > 1})

@@ -72,7 +72,7 @@ class LossScale:
 
     @staticmethod
     def named(state: Params) -> Params:
-        """Return the state as it is among the optimizer's arrays in a checkpoint."""
+        """Return the state by its name among the optimizer's arrays in a checkpoint."""
         return {_STATE_NAME: state} if state else {}
 
     @staticmethod

@@ -120,8 +120,8 @@ def scan_steps(
     Compiled steps are cached: those of other runs with the same objective and optimizer are the same.
 
     Args:
-        objective: what to minimize.
-        layers: the layers of the objective as they are trained.
+        objective: the loss to minimize, with metrics.
+        layers: the layers of training.
         optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
             in numbers alone.
         backend: where the steps compute.
@@ -147,7 +147,8 @@ def scan_steps(
         return _compiled_steps(backend, *description)
     layout = layout_for(backend, optimizer)
     # What does more than compute (prints, counts) must run in every step: it is not recorded.
-    if not (layout.in_place and is_pure(description)):
+    trusted = is_built_in(description)
+    if not (layout.in_place and (trusted or is_pure(description))):
         return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
@@ -157,7 +158,7 @@ def scan_steps(
     def step_on(backend: Backend) -> Step:
         return make_step(backend, *description)
 
-    return backend.scan(step_on(backend), map_carry, step_on, is_built_in(description))
+    return backend.scan(step_on(backend), map_carry, step_on, trusted)
 
 
 @cached_program

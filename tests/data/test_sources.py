@@ -67,7 +67,7 @@ def test_validation_data_and_evaluation_may_stream(backend64):
     evaluates_alike([batches, (X, Y)], backend64)
 
 
-def test_a_batch_may_be_filled_anew_for_the_next():
+def test_a_batch_may_be_filled_again_for_the_next():
     """What was read ahead is not changed by that."""
     net, twin = network(dtype="float64"), network(dtype="float64")
 

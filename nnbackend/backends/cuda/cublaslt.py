@@ -10,7 +10,7 @@ cuBLASLt is driven in three steps, and only the third is done again and again:
 2. *Choose.* The heuristic names algorithms that can do it, the one it thinks fastest first.
 3. *Launch.* One call with the addresses, the algorithm and a stream.
 
-cuBLASLt's matrices are column-major: element (i, j) lies at ``i + j * ld``. A row-major matrix is,
+cuBLASLt's matrices are column-major: element (i, j) is at ``i + j * ld``. A row-major matrix is,
 number for number, its transpose stored column-major. So ``out = a @ b`` is computed as
 ``out.T = b.T @ a.T``: ``b`` goes where cuBLASLt expects its first matrix and ``a`` where it expects its
 second, and nothing is copied.
@@ -128,11 +128,11 @@ def _handle(device: int) -> int:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """A matrix as it lies in memory.
+    """A matrix in memory.
 
     Attributes:
         array: the array.
-        by_rows: whether the elements of a row lie side by side; otherwise those of a column do.
+        by_rows: whether the elements of a row are neighbors; otherwise those of a column are.
         ld: the leading dimension: elements from the start of one row (or column) to the next.
     """
 
@@ -142,7 +142,7 @@ class _Matrix:
 
     @classmethod
     def of(cls, array: Array, name: str) -> _Matrix:
-        """Return how a two-dimensional array lies in memory; where both are true, by rows."""
+        """Return the place of a two-dimensional array in memory, by rows where both are true."""
         if array.ndim != 2:
             raise ProductError(f"{name} must have two dimensions, it has {array.ndim}")
         if 0 in array.shape:
@@ -168,13 +168,13 @@ class _Matrix:
 
     @property
     def stored(self) -> tuple[int, int]:
-        """Rows and columns of the column-major matrix that lies in this memory."""
+        """Rows and columns of the column-major matrix in this memory."""
         rows, columns = self.array.shape
         return (columns, rows) if self.by_rows else (rows, columns)
 
 
 def _address(array: Array) -> int:
-    """Return where an array's first element lies on the device."""
+    """Return the address of an array's first element on the device."""
     return int(array.data.ptr)
 
 
@@ -337,7 +337,7 @@ def _describe(
         compute_types[arithmetic.compute], data_types[_DATA_TYPES[arithmetic.scale]]
     )
     made.append((lt.matmul_desc_destroy, description))
-    # What lies there by rows is, to cuBLASLt, the transpose of what is to be multiplied.
+    # A matrix stored by rows is, to cuBLASLt, the transpose of the one to multiply.
     values = {
         "TRANSA": operations.T if first.by_rows else operations.N,
         "TRANSB": operations.T if second.by_rows else operations.N,

@@ -94,7 +94,7 @@ def random_bits(cupy: Any, key: tuple[int, int], step: int, count: int, first: i
         cupy: the module.
         key: two words.
         step: the number of the step.
-        count: how many words.
+        count: the number of words.
         first: the number of the first word.
     """
     kernel = _kernel(cupy, _WORDS, "int32 bits", RANDOM_BITS, "nnbackend_random_bits")

@@ -24,7 +24,7 @@ class NumPyPlayer:
 
     Args:
         recording: the calls.
-        places: where inputs go that are read where they are; the others are copied.
+        places: the places of inputs that are read in place; the others are copied.
     """
 
     def __init__(self, recording: Recording, places: list[Place]) -> None:
@@ -84,7 +84,7 @@ class NumPyPlayer:
 
 
 def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], set[int]]:
-    """Return where inputs go that are not copied, and those of them that have to be copied.
+    """Return the places of inputs that are not copied, and the inputs that have to be copied.
 
     These are read in another way than as they are or transposed.
     """
@@ -111,7 +111,7 @@ def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], 
 
 
 def _nesting(results: Arrays) -> Callable[[list[Any]], Arrays]:
-    """Return what makes a list of results the tree that they are in."""
+    """Return a function that nests a list of results as they are nested."""
     if isinstance(results, np.ndarray):
         return lambda parts: parts[0]
 

@@ -119,7 +119,7 @@ def test_memory_that_is_asked_for_in_a_capture_refuses_it(counter):
 
     assert (
         captured.refused
-        == "RuntimeError: 64 bytes of device memory were asked for during a capture"
+        == "RuntimeError: 64 bytes of device memory were requested during a capture"
     )
     assert counter.number[0] == 3
 
