@@ -230,9 +230,12 @@ class Backend(DeviceInfo, Primitives):
             scalars: Sequence[tuple[float, ...]],
             numbers: Sequence[int],
         ) -> tuple[Any, Any, Any, Array | None]:
+            if isinstance(scalars, np.ndarray):
+                scalars = scalars.tolist()  # Python's floats leave the dtype of arrays as it is
             results = []
-            for i, batch in enumerate(_batches(rows, size, len(numbers))):
-                carry, result = step(carry, batch, scalars[i], numbers[i])
+            batches = _batches(rows, size, len(numbers))
+            for batch, own, number in zip(batches, scalars, numbers, strict=True):
+                carry, result = step(carry, batch, own, number)
                 results.append(result)
             losses, weights, outputs = zip(*results, strict=True)
             return (
@@ -339,8 +342,9 @@ def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     total = next(arrays_in(rows.x)).shape[0]
     if size >= total:
         return [rows] * steps
-    bounds = [slice(a, min(a + size, total)) for a in range(0, total, size)]
-    if any(isinstance(arrays, (tuple, dict)) for arrays in rows):
-        return (map_arrays(operator.itemgetter((part, ...)), rows) for part in bounds)
-    # The same in a third of the time, which shows in steps of small networks.
-    return (Batch(*(None if a is None else a[part, ...] for a in rows)) for part in bounds)
+    places = [(slice(a, min(a + size, total)), ...) for a in range(0, total, size)]
+    x, y, weight = rows
+    if y is None or isinstance(x, (tuple, dict)) or isinstance(y, (tuple, dict)):
+        return (map_arrays(operator.itemgetter(place), rows) for place in places)
+    # The same in a fifth of the time, which shows in steps of small networks.
+    return (Batch(x[p], y[p], None if weight is None else weight[p]) for p in places)

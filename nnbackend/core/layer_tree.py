@@ -145,7 +145,7 @@ def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Layer]]:
     """Yield the layers that a field holds, by name."""
     if _is_layer(value):
         yield name, value
-    elif isinstance(value, Mapping | tuple | list):
+    elif isinstance(value, (tuple, list, Mapping)):  # a union would be made in each call
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _layers_in(item, _item_name(name, key))
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnbackend.optimizers.base import Optimizer
 
 __all__ = [
+    "FEW_STEPS",
     "Number",
     "Numbers",
     "Rows",
@@ -40,7 +41,8 @@ Number: TypeAlias = Any
 """A float; for an array of steps an array of floats, or a float that is the same at each."""
 
 _POWERS_PER_TABLE = 1024
-_FEW_STEPS = 16  # for fewer, one by one is faster
+FEW_STEPS = 16
+"""Steps whose numbers are computed sooner one by one."""
 
 
 class Numbers(SimpleNamespace):
@@ -70,7 +72,7 @@ class Numbers(SimpleNamespace):
 
 def number_columns(optimizer: Optimizer, steps: range) -> Mapping[str, Number]:
     """Return the numbers of successive steps, each as a float that stays or an array of one per step."""
-    if len(steps) >= _FEW_STEPS and _takes_arrays(optimizer):
+    if _takes_arrays(optimizer):
         return optimizer.numbers(np.arange(steps.start, steps.stop))
     return of_each_step(optimizer.numbers, steps)
 

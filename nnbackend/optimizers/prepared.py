@@ -6,6 +6,7 @@ each :class:`Group` has the names of its parameters and one rule, wrappers inclu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nnbackend.backends.base import Backend, namespace
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Array, Params
-from nnbackend.optimizers.numbers import Numbers, Rows, number_columns, number_rows
+from nnbackend.optimizers.numbers import FEW_STEPS, Numbers, Rows, number_columns, number_rows
 
 if TYPE_CHECKING:
     from nnbackend.optimizers.base import Optimizer
@@ -99,17 +100,28 @@ class Prepared:
 
     # Numbers.
 
-    @property
+    @cached_property
+    def _has_own(self) -> bool:
+        """Whether a group has an optimizer of its own."""
+        return any(group.own is not None for group in self.groups)
+
+    @cached_property
+    def _moving(self) -> set[str]:
+        """The names of the parameters of all groups."""
+        return {name for group in self.groups for name in group.names}
+
+    @cached_property
     def _rules(self) -> tuple[Optimizer, ...]:
         """The optimizers that have numbers: each group's, and the whole if a group has its own."""
         rules = tuple(group.rule for group in self.groups)
-        has_own = any(group.own is not None for group in self.groups)
-        return (*rules, self.optimizer) if has_own else rules
+        return (*rules, self.optimizer) if self._has_own else rules
 
     @cached_property
-    def _number_names(self) -> list[tuple[str, ...]]:
-        """The names of the numbers of each."""
-        return [tuple(rule.structure().numbers(1)) for rule in self._rules]
+    def _number_places(self) -> list[dict[str, int]]:
+        """Where in a row the numbers of each are, by name."""
+        places = itertools.count()
+        names = [tuple(rule.numbers(1)) for rule in self._rules]
+        return [dict(zip(own, places, strict=False)) for own in names]
 
     def numbers(self, step: int) -> list[Numbers]:
         """Return the numbers of each rule at a step, which counts from 1."""
@@ -117,18 +129,20 @@ class Prepared:
 
     def number_rows(self, steps: range) -> Rows:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
-        if len(steps) == 1:
-            return [tuple(n for rule in self._rules for n in rule.numbers(steps[0]).values())]
+        if len(steps) < FEW_STEPS:
+            return [
+                tuple(n for rule in self._rules for n in rule.numbers(step).values())
+                for step in steps
+            ]
         columns = [c for rule in self._rules for c in number_columns(rule, steps).values()]
         return number_rows(columns, len(steps))
 
     def numbers_from(self, row: Any) -> list[Numbers]:
         """Return the numbers of each rule from a row of :meth:`number_rows`, or from an array of it."""
-        found, start = [], 0
-        for names in self._number_names:
-            found.append(Numbers(**{name: row[start + i] for i, name in enumerate(names)}))
-            start += len(names)
-        return found
+        return [
+            Numbers(**{name: row[i] for name, i in places.items()})
+            for places in self._number_places
+        ]
 
     # Arrays.
 
@@ -143,11 +157,11 @@ class Prepared:
         self, grads: dict[str, Array], numbers: list[Numbers]
     ) -> dict[str, Array]:
         """Return the gradients for the rules, by dotted name; parameters in no group have none."""
-        if sum(len(group.names) for group in self.groups) < len(grads):
-            names = {name for group in self.groups for name in group.names}
-            grads = {name: g for name, g in grads.items() if name in names}
-        whole = numbers[0] if len(numbers) == len(self.groups) else numbers[-1]
-        found = self.optimizer.transform_gradients(grads, whole)
+        if len(self._moving) < len(grads):
+            grads = {name: g for name, g in grads.items() if name in self._moving}
+        if not self._has_own:
+            return self.optimizer.transform_gradients(grads, numbers[0])
+        found = self.optimizer.transform_gradients(grads, numbers[-1])
         for group, h in zip(self.groups, numbers, strict=False):
             if group.own is not None:
                 part = {name: found[name] for name in group.names}

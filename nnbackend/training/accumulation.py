@@ -127,7 +127,10 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
             "a loss returns its value and the gradient at the prediction, (value, dy); "
             f"{_name(loss)} returned {type(found).__name__}"
         ) from None
-    map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
+    if isinstance(output, (tuple, dict)):
+        map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
+    else:
+        _check_shape(output, dy, loss)
     return value, dy
 
 

@@ -147,7 +147,8 @@ def scan_steps(
         return _compiled_steps(backend, *description)
     layout = layout_for(backend, optimizer)
     # What does more than compute (prints, counts) must run in every step: it is not recorded.
-    if not (layout.in_place and is_pure(description)):
+    trusted = is_built_in(description)
+    if not (layout.in_place and (trusted or is_pure(description))):
         return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
@@ -157,7 +158,7 @@ def scan_steps(
     def step_on(backend: Backend) -> Step:
         return make_step(backend, *description)
 
-    return backend.scan(step_on(backend), map_carry, step_on, is_built_in(description))
+    return backend.scan(step_on(backend), map_carry, step_on, trusted)
 
 
 @cached_program

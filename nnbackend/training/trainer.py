@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from nnbackend.backends.base import Backend
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in
@@ -199,12 +197,9 @@ class Trainer(TrainingState):
         steps = math.ceil(len(block) / size) if steps is None else steps
         weighted = block.learned()
         batch = Batch(weighted.x, weighted.y, weighted.weight)
-        static = self.backend.static_shapes
-        if static:
+        if self.backend.static_shapes:
             batch = pad_rows(batch, -(-len(block) // size) * size, self.backend)
         scalars = self._scaled_rule().number_rows(range(self.updates + 1, self.updates + 1 + steps))
-        if not static and isinstance(scalars, np.ndarray):
-            scalars = list(map(tuple, scalars.tolist()))  # a loop takes one row after the other
         self.updates += steps
         # Each microbatch draws its own random numbers: a step counts as many as it may have.
         start = -(-self.steps // self.accumulate)

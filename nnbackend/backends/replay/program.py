@@ -97,9 +97,9 @@ class Program:
         if not self.is_held(held):
             self.is_held, self.player, self._calls = self._same(held), None, 0
         self._calls += 1
-        return self._calls > self._warmup_calls or any(
-            array.size >= LARGE_SIZE for array in arrays_in(inputs)
-        )
+        if self._calls == 1 and any(array.size >= LARGE_SIZE for array in arrays_in(inputs)):
+            self._warmup_calls = 0
+        return self._calls > self._warmup_calls
 
     def advance(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> Arrays:
         """Return the results of a call; after it, further calls are played or the program is refused."""
