@@ -230,7 +230,7 @@ class Settings:
         return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
 
     def build_rule(self, rows: int | None = None) -> Optimizer:
-        """Return the optimizer itself, with its own defaults for what was not set.
+        """Return the optimizer itself, with its own defaults for settings not given.
 
         Args:
             rows: the number of training rows, for a schedule over the whole run; None: no schedule.

@@ -46,7 +46,7 @@ def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backen
     """Return the backend that is to hold arrays: the one that computes, or NumPy on the host.
 
     Args:
-        arrays: as they were given; what has no shape is small, and None is nothing.
+        arrays: the arrays as given; a value without a shape is small, and None is nothing.
         backend: the one that computes.
         data_on: ``"device"``, ``"host"``, or ``"auto"``: the host if they are there and larger than
             half of the memory that is free on the device.

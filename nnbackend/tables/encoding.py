@@ -231,7 +231,7 @@ class TableEncoder:
         return {feature.name: feature.kind for feature in self.features}
 
     def encode_features(self, table: Table) -> NDArray[np.float64]:
-        """Return the network's input, shape (rows, width); warn of what was filled in or unseen."""
+        """Return the network's input, shape (rows, width); warn of filled gaps and unseen categories."""
         columns = [(feature, _get_column(table, feature.name)) for feature in self.features]
         filled = {
             feature.name: int(missing(column).sum())
