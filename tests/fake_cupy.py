@@ -11,6 +11,7 @@ such an array, and memory is counted and ends.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.machinery
 import importlib.metadata
 import operator
@@ -192,13 +193,32 @@ def _module(machine: Machine) -> Any:
         def synchronize(self) -> None:
             pass
 
+    class Pointer:
+        """Where an array begins, or some bytes further."""
+
+        def __init__(self, array: Any, offset: int) -> None:
+            self.array, self._offset = array, offset
+            self.ptr = array._host.__array_interface__["data"][0] + offset
+
+        def __add__(self, offset: int) -> Pointer:
+            return Pointer(self.array, self._offset + offset)
+
+        def bytes_for(self, dtype: Any) -> Any:
+            memory = (ctypes.c_char * np.dtype(dtype).itemsize).from_address(self.ptr)
+            return np.frombuffer(memory, dtype)
+
     class ndarray:
         """An array on the device that was current when its memory was taken; views share that."""
 
         __array_ufunc__ = None
         __array_priority__ = 100
 
-        def __init__(self, host: Any, base: Any = None) -> None:
+        def __init__(
+            self, host: Any, base: Any = None, pointer: Any = None, strides: Any = None
+        ) -> None:
+            if pointer is not None:  # as CuPy's: shape, dtype, where it begins, strides
+                host = np.lib.stride_tricks.as_strided(pointer.bytes_for(base), host, strides)
+                base = pointer.array
             self._host = host
             if base is None:
                 self._number = machine.allocated(host.nbytes)
@@ -224,11 +244,25 @@ def _module(machine: Machine) -> Any:
         ndim = property(lambda self: self._host.ndim)
         size = property(lambda self: self._host.size)
         nbytes = property(lambda self: self._host.nbytes)
+        itemsize = property(lambda self: self._host.itemsize)
+        strides = property(lambda self: self._host.strides)
+        flags = property(lambda self: self._host.flags)
+        data = property(lambda self: Pointer(self, 0))
         T = property(lambda self: ndarray(self._host.T, self))
         mT = property(lambda self: ndarray(self._host.mT, self))
 
         def get(self) -> Any:
             return self._host.copy()
+
+        def copy(self) -> Any:
+            return ndarray(self._host.copy())
+
+        def fill(self, value: Any) -> None:
+            machine.check(self)
+            self._host.fill(value)
+
+        def reshape(self, shape: Any) -> Any:
+            return ndarray(self._host.reshape(shape), self)
 
         def set(self, array: Any, stream: Any = None) -> None:
             machine.check(self)
@@ -347,6 +381,8 @@ def _module(machine: Machine) -> Any:
     cuda.is_available = lambda: machine.failure is None and machine.cards > 0
     cuda.get_current_stream = Stream
     cuda.OutOfMemoryError = OutOfMemoryError
+    cuda.MemoryPool = lambda: types.SimpleNamespace(malloc=None)
+    cuda.using_allocator = lambda malloc: contextlib.nullcontext()
 
     def asarray(x: Any, dtype: Any = None) -> Any:
         """As CuPy: an array of another device is copied to the current one."""
@@ -455,6 +491,8 @@ def _namespace(machine: Machine) -> Any:
         if callable(value) and not isinstance(value, type):
             setattr(module.linalg, name, on_device(value))
     module.asarray, module.from_dlpack = asarray, from_dlpack
+    # The functions of the module cupy itself.
+    cupy.__getattr__ = lambda name: on_device(getattr(np, name))
     module.result_type = host.result_type
     return module
 

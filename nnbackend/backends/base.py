@@ -304,7 +304,7 @@ class Backend(DeviceInfo, Primitives):
         return self.xp.asarray(x, dtype=self.dtype if dtype is None else dtype, device=self.device)
 
     def _import(self, x: Any, dtype: str | None) -> Array:
-        """Return ``x`` as an array of this library; what comes from the host, in ``dtype``."""
+        """Return ``x`` as an array of this library; numbers from the host get the ``dtype``."""
         if hasattr(x, "__dlpack__") and hasattr(x, "shape") and not isinstance(x, np.ndarray):
             if hasattr(x, "detach"):
                 x = x.detach()  # a tensor on torch's tape does not give its memory away

@@ -222,7 +222,7 @@ class Settings:
         return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
 
     def build_rule(self, rows: int | None = None) -> Optimizer:
-        """Return the optimizer itself, with its own defaults for what was not set.
+        """Return the optimizer itself, with its own defaults for settings not given.
 
         A schedule over the whole run needs to know how many rows train; None: without the schedule.
         """

@@ -1,6 +1,6 @@
 """Data: every way of giving them to a network, and of splitting them.
 
-``Network.fit`` takes arrays. What does not fit in memory streams through it, as batches from an
+``Network.fit`` takes arrays. Data that do not fit in memory stream through it, as batches from an
 iterable or a callable, from memory-mapped arrays or from the files of a dataset; see
 :class:`Batches`, :class:`MemoryMap` and :class:`Dataset`.
 """

@@ -127,7 +127,7 @@ class DataAdapter:
     ) -> tuple[np.ndarray[Any, Any], Samples]:
         """Return the numbers of the rows to learn from, and the others as samples."""
         if not isinstance(samples, Samples):
-            raise ValueError("what streams cannot be split; give validation_data")
+            raise ValueError("a stream cannot be split; give validation_data")
         from nnbackend.data.splits import split
 
         if stratify and is_tree(y):
@@ -148,7 +148,7 @@ class DataAdapter:
         """Return the samples with weights by class, of which ``rows`` are learned from."""
         if not isinstance(samples, Samples):
             raise ValueError(
-                "class_weight needs all classes at hand, and what streams does not show them: "
+                "class_weight needs all classes at hand, and a stream does not show them: "
                 "give a weight for each row with the batches"
             )
         if is_tree(samples.y) or not is_shape(self._output_shape):

@@ -100,7 +100,7 @@ def _format(path: Path, required: bool = True) -> str | None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Let what goes wrong with a file name the file."""
+    """Add the file's name to errors in reading it."""
     try:
         yield
     except FileNotFoundError as error:

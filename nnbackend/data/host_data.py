@@ -46,8 +46,11 @@ _BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
 def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
     """Return the backend that is to hold arrays: the one that computes, or NumPy on the host.
 
-    With ``data_on="auto"`` it is NumPy if they are on the host and larger than half of the memory that
-    is free on the device.
+    Args:
+        arrays: the arrays as given; a value without a shape is small, and None is nothing.
+        backend: the one that computes.
+        data_on: ``"device"``, ``"host"``, or ``"auto"``: the host if they are there and larger than
+            half of the memory that is free on the device.
 
     Raises:
         ValueError: ``data_on`` is something else.

@@ -45,7 +45,7 @@ class BatchStream:
         name: the name of the data in messages, before "X" and "y".
 
     Raises:
-        ValueError: the batch size is None, all rows, which is not for what streams.
+        ValueError: the batch size is None, all rows, which streams do not have at once.
     """
 
     def __init__(

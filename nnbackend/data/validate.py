@@ -239,7 +239,7 @@ def look_at(x: Any, backend: Backend, name: str) -> tuple[Array, Backend]:
 
 
 def hand_over(array: Array, given: Array, x: Any, near: Backend, backend: Backend) -> Array:
-    """Return on the backend what was made of ``x``, which was looked at as ``given`` on ``near``."""
+    """Return the array made of ``x`` on the backend; it was checked as ``given`` on ``near``."""
     if near is backend:
         return array
     if array is given and backend.owns(x):  # it is not copied there and back

@@ -45,7 +45,7 @@ def fit_in_batches(
     target: Any,
     incremental: bool,
 ) -> None:
-    """Train by a stochastic solver, and keep what was learned in the estimator's attributes.
+    """Train by a stochastic solver, and set the estimator's attributes.
 
     ``target`` has the targets before they became the network's. ``incremental`` means to go once through
     the rows, with the optimizer of the last time.

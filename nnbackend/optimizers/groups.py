@@ -35,7 +35,7 @@ class Grouped(Wrapper):
             ``learning_rate_factor``, which multiplies the learning rate, a schedule's too. Or another
             optimizer, which takes the place of the first for these parameters.
         decay: ``"all"``, or ``"weights"`` to leave out of weight decay, unless a pattern says
-            otherwise, what has fewer than two axes: biases, and the scales and shifts of norms.
+            otherwise, those with fewer than two axes: biases, and the scales and shifts of norms.
 
     Raises:
         UnknownNameError: the optimizer has no such hyperparameter.

@@ -230,7 +230,7 @@ class TableEncoder:
         return self.feature_kinds | {self.target.name: self.target.kind}
 
     def encode_features(self, table: Table) -> NDArray[np.float64]:
-        """Return the network's input, shape (rows, width); warn of what was filled in or unseen."""
+        """Return the network's input, shape (rows, width); warn of filled gaps and unseen categories."""
         columns = [(feature, _get_column(table, feature.name)) for feature in self.features]
         filled = {
             feature.name: int(missing(column).sum())

@@ -307,6 +307,7 @@ class GraphProgram(Program):
 
     def _try(self, recording: Recording, player: Any, *call: Any) -> None:
         super()._try(recording, player, *call)
+        player.graph.replay()  # the second run is the one that is captured; all memory is set back
         if player.graph.refused:
             self._warn(f"its launches are not captured as a graph: {player.graph.refused}")
 

@@ -108,7 +108,7 @@ class Program:
         free: list[Any] = []  # memory of the recording, for another one
         try:
             recording, results = self.record(held, inputs, numbers, free)
-        except Exception as error:  # what users write may not take these arrays
+        except Exception as error:  # users' code may not take these arrays
             if self._trusted:
                 raise
             _copy_all(before, memory)
@@ -205,7 +205,7 @@ class Program:
         return new
 
     def agree(self, a: Any, b: Any) -> bool:
-        """Return whether what was played is what the function computed."""
+        """Return whether the played results are those of the function."""
         return np.array_equal(a, b, equal_nan=True)
 
     def refuse(self, reason: str) -> None:
