@@ -198,7 +198,7 @@ class Backend(DeviceInfo, Primitives):
         step: Step,
         map_carry: Callable[..., Any] | None = None,
         step_on: Callable[[Backend], Step] | None = None,
-        trusted: bool = False,
+        parts: tuple[Any, ...] = (),
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -211,11 +211,11 @@ class Backend(DeviceInfo, Primitives):
         Args:
             step: the step. Here it runs in a loop; a compiler can make one program of all steps.
             map_carry: ``map_carry(carry, function)`` returns the carry with a function applied to each
-                array. It is given for steps that change the carry's arrays in place and do nothing but
-                compute: such a step may be recorded and played.
+                array. It is given for steps that change the carry's arrays in place: such a step may be
+                recorded and played.
             step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
                 recorded there.
-            trusted: whether all parts of the step are this library's own: its recording needs no trial.
+            parts: what the step is made of, which says whether it may be recorded, and is tried then.
         """
 
         def run(
@@ -226,8 +226,9 @@ class Backend(DeviceInfo, Primitives):
             numbers: Sequence[int],
         ) -> tuple[Any, Any, Any, Array | None]:
             results = []
-            for i, batch in enumerate(_batches(rows, size, len(numbers))):
-                carry, result = step(carry, batch, scalars[i], numbers[i])
+            batches = _batches(rows, size, len(numbers))
+            for batch, values, number in zip(batches, scalars, numbers, strict=True):
+                carry, result = step(carry, batch, values, number)
                 results.append(result)
             losses, weights, outputs = zip(*results, strict=True)
             return (
@@ -324,8 +325,9 @@ def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     total = next(arrays_in(rows.x)).shape[0]
     if size >= total:
         return [rows] * steps
-    bounds = [slice(a, min(a + size, total)) for a in range(0, total, size)]
-    if any(isinstance(arrays, (tuple, dict)) for arrays in rows):
-        return (map_arrays(operator.itemgetter((part, ...)), rows) for part in bounds)
+    bounds = [(slice(a, min(a + size, total)), ...) for a in range(0, total, size)]
+    x, y, weight = rows
+    if weight is not None or any(a is None or isinstance(a, (tuple, dict)) for a in (x, y)):
+        return (map_arrays(operator.itemgetter(part), rows) for part in bounds)
     # The same in a third of the time, which shows in steps of small networks.
-    return (Batch(*(None if a is None else a[part, ...] for a in rows)) for part in bounds)
+    return (Batch(x[part], y[part], None) for part in bounds)

@@ -161,6 +161,8 @@ def is_pure(value: Any) -> bool:
     prints, draws its own random numbers or reads data that others change says ``pure = False``, or is
     registered with that. One such class is enough, wherever it is nested.
     """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return True
     if isinstance(value, tuple | list):
         return all(map(is_pure, value))
     if isinstance(value, Mapping):
