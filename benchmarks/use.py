@@ -135,7 +135,7 @@ def python(*arguments: str) -> str:
     """Run Python in a process of its own with this project on its path; return what it prints."""
     root = str(Path(__file__).parents[1])
     environment = os.environ | {"PYTHONPATH": root}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each import would compile a clone anew
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or each import would compile a clone again
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False
     )

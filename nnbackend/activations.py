@@ -62,7 +62,7 @@ def get(spec: str | ActivationFunction | None) -> ActivationFunction:
         UnknownNameError: no activation has that name.
         TypeError: ``spec`` is neither a name nor an activation.
     """
-    activation = ACTIVATIONS.get("identity" if spec is None else spec)
+    activation: ActivationFunction = ACTIVATIONS.get("identity" if spec is None else spec)
     if isinstance(activation, type) or not callable(activation):
         raise TypeError(f"an activation is a name or an activation object, got {given(spec)}")
     if not hasattr(activation, "initializer"):
@@ -70,7 +70,7 @@ def get(spec: str | ActivationFunction | None) -> ActivationFunction:
             "an activation has an initializer, and called with (x, ctx) returns (y, backward); "
             f"{spec!r} is a plain function. Those with a name: {', '.join(ACTIVATIONS)}"
         )
-    return activation  # type: ignore[no-any-return]
+    return activation
 
 
 @ACTIVATIONS.register("identity")

@@ -50,10 +50,10 @@ def get(spec: str | Initializer) -> Initializer:
         UnknownNameError: no initializer has that name.
         TypeError: ``spec`` is neither a name nor a function.
     """
-    initializer = INITIALIZERS.get(spec)
+    initializer: Initializer = INITIALIZERS.get(spec)
     if isinstance(initializer, type) or not callable(initializer):
         raise TypeError(f"an initializer is a name or an initializer object, got {spec!r}")
-    return initializer  # type: ignore[no-any-return]
+    return initializer
 
 
 def _fans(shape: Shape) -> tuple[int, int]:

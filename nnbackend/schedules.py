@@ -82,7 +82,6 @@ class Constant(Schedule):
         set_number(self, "value")
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         return self.value
 
 
@@ -111,7 +110,6 @@ class Step(Schedule):
         set_number(self, "factor", 0.0)
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         return self.initial * math.pow(self.factor, step // self.every)
 
 
@@ -144,7 +142,6 @@ class MultiStep(Schedule):
         set_number(self, "factor", 0.0)
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         return self.initial * math.pow(self.factor, bisect_right(self.steps, step))
 
 
@@ -176,7 +173,6 @@ class Exponential(Schedule):
         set_number(self, "minimum")
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         return max(self.initial * math.pow(self.factor, step / self.every), self.minimum)
 
 
@@ -210,7 +206,6 @@ class Polynomial(Schedule):
         set_number(self, "final")
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         left = 1.0 - min(step, self.steps) / self.steps
         return self.final + (self.initial - self.final) * math.pow(left, self.power)
 
@@ -247,7 +242,6 @@ class Cosine(Schedule):
             set_number(self, "multiplier", 1.0)
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         place, period = float(step), float(self.steps)
         if self.multiplier is None:
             place = min(place, period)
@@ -304,7 +298,6 @@ class OneCycle(Schedule):
             raise ValueError(f"shape must be cosine or linear, got {self.shape!r}")
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         initial = self.peak / 25.0 if self.initial is None else self.initial
         final = initial / 1e4 if self.final is None else self.final
         top, last = self.warmup * self.steps - 1.0, self.steps - 1.0
@@ -343,7 +336,6 @@ class InverseSquareRoot(Schedule):
         set_size(self, "steps")
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         return self.initial * math.sqrt(self.steps / (self.steps + step))
 
 
@@ -374,7 +366,6 @@ class Warmup(Schedule):
         set_number(self, "initial")
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         if step >= self.steps:
             return _value(self.schedule, step - self.steps)
         return _between(self.initial, _value(self.schedule, 0), step / self.steps, "linear")
@@ -401,7 +392,6 @@ class Scaled(Schedule):
         set_number(self, "factor")
 
     def __call__(self, step: int) -> float:
-        """Return the value at a step, which counts from 0."""
         return self.factor * _value(self.schedule, step)
 
 

@@ -330,12 +330,12 @@ def compare_backends(
     if tolerance is None:
         tolerance = 1e-10 if nets[0].backend.dtype_name == "float64" else 1e-4
     first, second = (_results_by_layer(net, x, seed) for net in nets)
-    rows = tuple(
-        (layer, *(_largest_difference(u, v) for u, v in zip(a, b, strict=True)))
-        for (layer, *a), (_, *b) in zip(first, second, strict=True)
-    )
+    rows = []
+    for (layer, *a), (_, *b) in zip(first, second, strict=True):
+        y, dy, grads = map(_largest_difference, a, b)
+        rows.append((layer, y, dy, grads))
     names = (nets[0].backend.name, nets[1].backend.name)
-    return Comparison(names, rows, tolerance)  # type: ignore[arg-type]
+    return Comparison(names, tuple(rows), tolerance)
 
 
 def _other_backend(backend: Backend) -> str:

@@ -47,14 +47,6 @@ class LeavesNumPy(NumPyBackend):
     slices_are_views = False
     static_shapes = True
 
-    def scan(self, *given: Any) -> Callable[..., Any]:
-        run = super().scan(*given)
-
-        def run_on_floats(carry: Any, rows: Any, size: int, scalars: Any, numbers: Any) -> Any:
-            return run(carry, rows, size, [tuple(map(float, row)) for row in scalars], numbers)
-
-        return run_on_floats  # numbers of float64 would make results of float64
-
 
 class ChunkedNumPy(NumPyBackend):
     """NumPy whose optimizer works on pieces that fall into the middle of a parameter."""
@@ -68,9 +60,7 @@ class EagerJAX(JAXBackend):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
-    def scan(
-        self, body: Callable[..., Any], map_carry: Any = None, step_on: Any = None
-    ) -> Callable[..., Any]:
+    def scan(self, body: Callable[..., Any], *_: Any) -> Callable[..., Any]:
         return Backend.scan(self, body)
 
 

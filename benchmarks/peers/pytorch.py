@@ -207,7 +207,7 @@ class Fit:
         task: the work.
         loader: whether batches come from a ``DataLoader``, from the host; or else by index from
             where the network computes.
-        patient: whether losses and accuracy are read once, at the end of the epoch, so that nobody
+        patient: whether losses and accuracy are read once, at the end of the epoch, so that none
             waits for them in each step.
     """
 

@@ -37,6 +37,7 @@ from nnbackend.errors import PrecisionError
 __all__ = ["Backend", "Forward", "namespace"]
 
 _namespaces: dict[type, Namespace] = {}
+_kernels: dict[tuple[type, str], Callable[..., Any]] = {}
 
 
 class Forward:
@@ -75,13 +76,13 @@ class Backend(DeviceInfo, Primitives):
         device: a device of the library, or a string or number that names one; None: its default.
         dtype: ``"float32"`` or ``"float64"``: what parameters are kept in; None: that of the precision,
             or float32.
-        xp: the namespace, for a library without a file of its own.
-        precision: what is computed in, a name in :data:`nnbackend.core.precision.PRECISIONS`; None: that
+        xp: the namespace, for a library that has no backend class.
+        precision: the number format, a name in :data:`nnbackend.core.precision.PRECISIONS`; None: that
             of the dtype.
 
     Attributes:
-        dtype: of parameters, losses and gradients, the library's.
-        product_dtype: of matrix products and activations, the library's.
+        dtype: the library's dtype of parameters, losses and gradients.
+        product_dtype: the library's dtype of matrix products and activations.
 
     Raises:
         BackendUnavailableError: the library or the device cannot be used here.
@@ -120,7 +121,7 @@ class Backend(DeviceInfo, Primitives):
 
     def _namespace(self) -> Namespace:
         """Import the library and return its namespace."""
-        raise TypeError("a backend without a library of its own needs the argument xp")
+        raise TypeError("a Backend that is not of a library's class needs the argument xp")
 
     def _device(self, device: Any) -> Any:
         """Return the library's device for what the user named."""
@@ -137,7 +138,7 @@ class Backend(DeviceInfo, Primitives):
     def uploader(self) -> Callable[[Sequence[np.ndarray[Any, Any] | None]], list[Array | None]]:
         """Return a function that brings NumPy arrays (or None) here from a thread that reads ahead.
 
-        It returns when the arrays may be used by whatever this thread asks the device to do.
+        It returns when this thread may use the arrays in work for the device.
         """
 
         def stage(arrays: Sequence[np.ndarray[Any, Any] | None]) -> list[Array | None]:
@@ -179,6 +180,10 @@ class Backend(DeviceInfo, Primitives):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that does the same, compiled where the library can."""
         return function
+
+    def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an optimizer's rule, which treats each number by itself, as one kernel if possible."""
+        return rule
 
     def copy_tree(self, tree: Params) -> Params:
         """Return nested dictionaries with a copy of each array."""
@@ -225,10 +230,12 @@ class Backend(DeviceInfo, Primitives):
             scalars: Sequence[tuple[float, ...]],
             numbers: Sequence[int],
         ) -> tuple[Any, Any, Any, Array | None]:
+            if isinstance(scalars, np.ndarray):
+                scalars = scalars.tolist()  # Python's floats leave the dtype of arrays as it is
             results = []
             batches = _batches(rows, size, len(numbers))
-            for batch, values, number in zip(batches, scalars, numbers, strict=True):
-                carry, result = step(carry, batch, values, number)
+            for batch, own, number in zip(batches, scalars, numbers, strict=True):
+                carry, result = step(carry, batch, own, number)
                 results.append(result)
             losses, weights, outputs = zip(*results, strict=True)
             return (
@@ -247,7 +254,7 @@ class Backend(DeviceInfo, Primitives):
             x: the array, of any dtype.
             rows: integers from 0 to ``len(x) - 1``; others give any row.
             out: an array that is no longer needed, of the result's dtype and row shape and with at least
-                as many rows: the result may be its first rows. None: the result has memory of its own.
+                as many rows: the result may be its first rows. None: the result is in new memory.
         """
         return self.xp.take(x, rows, axis=0)
 
@@ -255,8 +262,8 @@ class Backend(DeviceInfo, Primitives):
         """Return arrays of successive rows as one.
 
         Args:
-            parts: the arrays; an iterator may compute them as they are asked for.
-            rows: how many there are in all; then each part may be put in its place and forgotten.
+            parts: the arrays; an iterator may compute them one by one.
+            rows: the number of rows in all; then each part may be put in its place and forgotten.
         """
         arrays = list(parts)
         return arrays[0] if len(arrays) == 1 else self.xp.concat(arrays)
@@ -274,12 +281,12 @@ class Backend(DeviceInfo, Primitives):
 
     def one_hot(self, labels: Array, classes: int) -> Array:
         """Return a row of 0 and a 1 for each of the labels, integers of shape (rows,) from anywhere."""
-        # Rows of the identity matrix are sooner taken than compared.
+        # Rows of the identity matrix are faster to take than to compare.
         rows = self.xp.eye(classes, dtype=self.dtype, device=self.device)
         return self.xp.take(rows, self.asarray(labels, dtype=self.xp.int32), axis=0)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that was asked of it."""
+        """Wait until the device has done all its work."""
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
         """Bring numbers from anywhere to this backend.
@@ -287,7 +294,7 @@ class Backend(DeviceInfo, Primitives):
         Args:
             x: lists, numbers, arrays of any library, columns and frames of pandas or polars. An
                 array that can be shared by DLPack is not copied.
-            dtype: of the result; None: the backend's floating-point dtype.
+            dtype: the dtype of the result; None: the backend's floating-point dtype.
 
         Raises:
             TypeError: ``x`` does not hold real numbers.
@@ -297,7 +304,7 @@ class Backend(DeviceInfo, Primitives):
         return self.xp.asarray(x, dtype=self.dtype if dtype is None else dtype, device=self.device)
 
     def _import(self, x: Any, dtype: str | None) -> Array:
-        """Return ``x`` as an array of this library; what comes from the host, in ``dtype``."""
+        """Return ``x`` as an array of this library; numbers from the host get the ``dtype``."""
         if hasattr(x, "__dlpack__") and hasattr(x, "shape") and not isinstance(x, np.ndarray):
             if hasattr(x, "detach"):
                 x = x.detach()  # a tensor on torch's tape does not give its memory away
@@ -320,14 +327,24 @@ def register_namespace(kind: type, xp: Namespace) -> None:
     _namespaces[kind] = xp
 
 
+def kernel_for(x: Array, name: str) -> Callable[..., Any] | None:
+    """Return the kernel of that name in the library of ``x``, if it has one of its own."""
+    return _kernels.get((type(x), name))
+
+
+def register_kernel(kind: type, name: str, kernel: Callable[..., Any]) -> None:
+    """Make a kernel the one of that name for arrays of type ``kind``."""
+    _kernels[kind, name] = kernel
+
+
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     """Return the batches of each step; a single batch again and again."""
     total = next(arrays_in(rows.x)).shape[0]
     if size >= total:
         return [rows] * steps
-    bounds = [(slice(a, min(a + size, total)), ...) for a in range(0, total, size)]
+    places = [(slice(a, min(a + size, total)), ...) for a in range(0, total, size)]
     x, y, weight = rows
-    if weight is not None or any(a is None or isinstance(a, (tuple, dict)) for a in (x, y)):
-        return (map_arrays(operator.itemgetter(part), rows) for part in bounds)
-    # The same in a third of the time, which shows in steps of small networks.
-    return (Batch(x[part], y[part], None) for part in bounds)
+    if y is None or isinstance(x, (tuple, dict)) or isinstance(y, (tuple, dict)):
+        return (map_arrays(operator.itemgetter(place), rows) for place in places)
+    # The same in a fifth of the time, which shows in steps of small networks.
+    return (Batch(x[p], y[p], None if weight is None else weight[p]) for p in places)

@@ -34,7 +34,7 @@ class BackendStatus:
         name: as given to ``Network(backend=...)``.
         usable: whether it works on this machine.
         reason: when it does not, why, and what to do about it.
-        version: of the array library, when it is installed.
+        version: the version of the array library, when it is installed.
         device: the default device, when it is usable.
     """
 
@@ -51,7 +51,7 @@ def get_backend(
     dtype: str | None = None,
     precision: str | None = None,
 ) -> Backend:
-    """Return the backend that ``spec`` asks for.
+    """Return the backend that ``spec`` names.
 
     Args:
         spec: a name, ``"auto"`` (CuPy where a CUDA device is usable, NumPy otherwise), a backend,

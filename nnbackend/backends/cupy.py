@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from nnbackend.backends.base import Backend
+from nnbackend.backends.base import Backend, register_kernel
 from nnbackend.backends.cuda import cublaslt, installation, kernels
+from nnbackend.backends.cuda.fused_rule import FusedRule
 from nnbackend.backends.cuda.library import CuPyLibrary
 from nnbackend.backends.cuda.player import GraphProgram
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
@@ -34,7 +35,7 @@ _copies: dict[tuple[int, int], Any] = {}  # streams for copies, by device and st
 
 
 def _step_mode() -> str:
-    """Return how training steps run: ``"plain"`` or ``"graph"``."""
+    """Return the way in which training steps run: ``"plain"`` or ``"graph"``."""
     mode = os.environ.get("NNBACKEND_CUPY_STEP", "plain")
     if mode not in _STEP_MODES:
         raise ValueError(f"NNBACKEND_CUPY_STEP must be plain or graph, got {mode!r}")
@@ -54,6 +55,8 @@ class CuPyBackend(Backend):
         installation.check_devices(self._cupy)
         installation.check_libraries(self._cupy)
         installation.warn_of_two()
+        kernel = partial(kernels.softmax_loss, self._cupy)
+        register_kernel(self._cupy.ndarray, "softmax_loss", kernel)
         return import_library(type(self), "array_api_compat.cupy")
 
     def _imported(self) -> Any:
@@ -145,11 +148,11 @@ class CuPyBackend(Backend):
     def uploader(self) -> Callable[[Sequence[Any]], list[Array | None]]:
         """Return a function that copies from pinned memory, while the device computes.
 
-        The copies have a stream of their own. Device memory that is handed out for them may have been
-        let go of by steps that are still under way on the stream of this thread: those come first.
+        The copies have a separate stream. Device memory allocated for them may have been released by
+        steps that are still under way on the stream of this thread: those come first.
         """
         cupy, steps = self._cupy, self._cupy.cuda.get_current_stream()
-        # The pool keeps memory for the stream that asked for it: the next epoch asks on the same one.
+        # The pool keeps memory for the stream that allocated it: the next epoch uses the same one.
         key = self.device.id, steps.ptr
         with self.device:
             copies = _copies.setdefault(key, cupy.cuda.Stream(non_blocking=True))
@@ -160,7 +163,7 @@ class CuPyBackend(Backend):
             with self.device, copies:
                 there = [None if a is None else cupy.empty(a.shape, a.dtype) for a in arrays]
                 copies.wait_event(steps.record())
-                pinned = []  # not let go of before the copies are done
+                pinned = []  # kept until the copies are done
                 for target, array in zip(there, arrays, strict=True):
                     if target is not None:
                         pinned.append(empty_pinned(array.shape, array.dtype))
@@ -203,7 +206,7 @@ class CuPyBackend(Backend):
         return self._cupy.asnumpy(x)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context of this backend's device, with products as precise as asked for."""
+        """Return the context of this backend's device, with products in the backend's precision."""
         return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
 
     def fetch(self, numbers: Any) -> Any:
@@ -226,6 +229,19 @@ class CuPyBackend(Backend):
             with self.device:
                 return kernels.random_bits(self._cupy, key, step, count, first)
         return super().random_bits(key, step, count, first)
+
+    def random_mask(
+        self, key: tuple[int, int], step: Any, like: Array, threshold: int, first: Any = 0
+    ) -> Array:
+        """Return zeros and ones at random, by a kernel."""
+        if all(isinstance(word, int) for word in (step, first, *key)):
+            with self.device:
+                return kernels.random_mask(self._cupy, key, step, like, threshold, first)
+        return super().random_mask(key, step, like, threshold, first)
+
+    def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
+        """Return an optimizer's rule as one kernel, if ``cupy.fuse`` takes it."""
+        return FusedRule(self._cupy, rule)
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -259,7 +275,7 @@ class CuPyBackend(Backend):
         }
 
     def memory(self) -> Memory:
-        """Return the figures of the device and of CuPy's memory pool on it."""
+        """Return the memory counts of the device and of CuPy's pool on it."""
         pool = self._cupy.get_default_memory_pool()
         with self.device:
             free, total = self._cupy.cuda.runtime.memGetInfo()

@@ -1,4 +1,4 @@
-"""What a backend says of its library, its device and its precision, and how it is told from others."""
+"""A backend's library, device and precision in words, and its comparison with others."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class DeviceInfo:
     Attributes:
         xp: the array namespace.
         device: the library's device.
-        dtype_name: what parameters are kept in: ``"float32"`` or ``"float64"``.
-        precision: what is computed in: a name in :data:`nnbackend.core.precision.PRECISIONS`.
+        dtype_name: the dtype of parameters: ``"float32"`` or ``"float64"``.
+        precision: the number format, a name in :data:`nnbackend.core.precision.PRECISIONS`.
         precision_label: the precision for people: ``"float32"``, ``"mixed float16"``.
         mixed: whether products and activations have 16 bits, and parameters more.
         scales_loss: whether the loss is scaled, so that gradients do not vanish.
@@ -67,7 +67,7 @@ class DeviceInfo:
         return {}
 
     def memory(self) -> Memory | None:
-        """Return how much of the device's memory is used and free; None where nobody counts it."""
+        """Return the used and free memory of the device; None where it is not counted."""
         return None
 
     def free_memory(self) -> None:
@@ -110,9 +110,9 @@ class DeviceInfo:
         return made
 
     def with_precision_if_supported(self, precision: str) -> Self:
-        """Return the backend in a precision if it has that, else as it is.
+        """Return the backend in a precision if it has that, else unchanged.
 
-        For what was saved elsewhere: where the precision does not exist, numbers are more exact.
+        For networks saved elsewhere: where the precision does not exist, numbers are more exact.
         """
         if precision == self.precision or self.unsupported_reason(PRECISIONS[precision]):
             return self
@@ -154,7 +154,7 @@ class DeviceInfo:
 def _make(
     cls: Any, device: Any, dtype: str | None, xp: Namespace | None, precision: str | None
 ) -> Any:
-    """Return a backend of a class, for a namespace if its library has no file of its own."""
+    """Return a backend of a class, for a namespace if its library has no class."""
     if xp is None:
         return cls(device, dtype, precision=precision)
     return cls(device, dtype, xp, precision)

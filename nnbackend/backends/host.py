@@ -28,7 +28,7 @@ def host_numbers(x: Any, dtype: str | None = None) -> np.ndarray[Any, Any]:
     if array.dtype.kind not in "biuf":
         raise TypeError(f"expected real numbers, got an array of dtype {array.dtype}")
     # Converted here, before it travels: fewer bytes, and some devices have no float64.
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused later
+    with np.errstate(over="ignore"):  # numbers too large become infinite, and are refused later
         return array if dtype is None else array.astype(dtype, copy=False)
 
 

@@ -43,7 +43,7 @@ class JAXBackend(Backend):
         super().__init__(device, dtype, xp, precision)
         if self.dtype_name == "float64" and not self._jax.config.jax_enable_x64:
             raise BackendUnavailableError(
-                "JAX computes in 32 bits until told otherwise; for float64 run "
+                "JAX computes in 32 bits by default; for float64 run "
                 "jax.config.update('jax_enable_x64', True) before the first array is made, "
                 "or set the environment variable JAX_ENABLE_X64=1"
             )
@@ -89,7 +89,7 @@ class JAXBackend(Backend):
         return super().unsupported_reason(precision)
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context in which products are as precise as asked for, in this thread.
+        """Return the context in which products have the backend's precision, in this thread.
 
         By itself JAX computes products of float32 on accelerators in less. A program keeps the
         precision with which it was traced.
@@ -103,7 +103,7 @@ class JAXBackend(Backend):
         return self.device.platform == "cpu"  # type: ignore[no-any-return]
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        """Bring numbers here; what is here already goes through unchanged."""
+        """Bring numbers here; arrays that are here stay unchanged."""
         if self.owns(x) and not isinstance(x, self._jax.core.Tracer):
             same = x.dtype == (self.dtype if dtype is None else dtype)
             if same and x.device == self.device:
@@ -202,7 +202,7 @@ class JAXBackend(Backend):
             padded = numpy.zeros((_MAX_REPEATS, table.shape[1]), dtype=self.dtype)
             padded[:steps] = table
             carry, losses = compiled(carry, batch, padded, first, steps)
-            # Cut on the host: on the device each length would be a program of its own.
+            # Cut on the host: on the device each length would be another program.
             return carry, numpy.asarray(losses)[:steps], None, None
 
         return run
@@ -284,7 +284,7 @@ class JAXBackend(Backend):
         return found
 
     def memory(self) -> Memory | None:
-        """Return the figures of XLA's allocator; None on the CPU, where it has none.
+        """Return the counts of XLA's allocator; None on the CPU, where it has none.
 
         XLA takes three quarters of a GPU's memory at the start, unless XLA_PYTHON_CLIENT_PREALLOCATE
         is false: that is the total here.
@@ -292,12 +292,12 @@ class JAXBackend(Backend):
         return self._memory(self.device)
 
     def _memory(self, device: Any) -> Memory | None:
-        figures = device.memory_stats()
-        if not figures or "bytes_limit" not in figures:
+        counts = device.memory_stats()
+        if not counts or "bytes_limit" not in counts:
             return None
-        used, limit = figures["bytes_in_use"], figures["bytes_limit"]
-        peak = figures.get("peak_bytes_in_use", used)
-        return Memory(used, figures.get("pool_bytes", used), limit - used, limit, peak)
+        used, limit = counts["bytes_in_use"], counts["bytes_limit"]
+        peak = counts.get("peak_bytes_in_use", used)
+        return Memory(used, counts.get("pool_bytes", used), limit - used, limit, peak)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
         """Return whether XLA had too little memory."""
@@ -330,5 +330,5 @@ def _copies() -> Callable[[Any], Any]:
 
 
 def _name(device: Any, jax: Any) -> str:
-    """Return the name by which a device is found again: its platform and its number there."""
+    """Return the name of a device: its platform and its number there."""
     return f"{device.platform}:{jax.devices(device.platform).index(device)}"

@@ -13,8 +13,8 @@ class Memory:
 
     Attributes:
         used: the memory of this process's arrays.
-        held: what this process's library has taken from the device: for arrays, and for new ones.
-        free: what this process can still get: free on the device, or held and not used.
+        held: the memory that this process's library has taken from the device, used or not.
+        free: the memory that this process can still get: free on the device, or held and not used.
         total: the memory of the device.
         peak: the most that was used so far. CuPy counts no peak: there it is the most that was held
             since memory was last given back.

@@ -88,7 +88,7 @@ class NumPyBackend(Backend):
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        """Bring numbers here; what is here already goes through unchanged."""
+        """Bring numbers here; arrays that are here stay unchanged."""
         if type(x) is np.ndarray and x.dtype == (self.dtype if dtype is None else dtype):
             return x
         return super().asarray(x, dtype)

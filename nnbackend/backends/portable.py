@@ -27,15 +27,15 @@ Sizes = tuple[int, ...]
 
 
 def window_counts(shape: Shape, size: Sizes, stride: Sizes, dilation: Sizes) -> Sizes:
-    """Return how many windows fit along each spatial axis.
+    """Return the number of windows along each spatial axis.
 
     ``count = (length - dilation (size - 1) - 1) // stride + 1``
 
     Args:
         shape: (rows, *lengths, channels).
         size: the numbers in a window along each spatial axis.
-        stride: from one window to the next.
-        dilation: from one number of a window to the next.
+        stride: the distance from one window to the next.
+        dilation: the distance from one number of a window to the next.
 
     Raises:
         ValueError: they are not one positive number for each spatial axis, or no window fits.
@@ -143,7 +143,7 @@ def scatter_add(rows: int, index: Array, values: Array, xp: Namespace, device: A
 
 
 def check_count(count: int) -> None:
-    """Raise a ValueError for a loop that never runs: nobody knows the shapes of its outputs."""
+    """Raise a ValueError for a loop that never runs: the shapes of its outputs are unknown."""
     if count < 1:
         raise ValueError(f"a loop must run at least 1 time; got count={count}")
 

@@ -11,7 +11,8 @@ method              for                              without a library's own
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
 ``convolution``     whole convolutions               None: a product with ``windows``
 ``erf``             GELU                             a rational approximation
-``random_bits``     dropout                          a counter-based generator
+``random_bits``     random numbers                   a counter-based generator
+``random_mask``     dropout                          24 of the random bits, compared
 =================== ================================ ==============================================
 
 All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend.backends.replay`.
@@ -19,6 +20,7 @@ All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
@@ -53,7 +55,7 @@ class Primitives:
 
         Args:
             body: the function; its outputs are arrays, or tuples and dictionaries of arrays and None.
-            carry: what the first call is given; arrays of the same shapes and dtypes are returned.
+            carry: the input of the first call; arrays of the same shapes and dtypes are returned.
             count: the number of calls, at least 1.
             reverse: whether ``i`` goes from ``count - 1`` down to 0.
 
@@ -71,10 +73,10 @@ class Primitives:
         spatial axes.
 
         Args:
-            x: of shape (rows, *lengths, channels), padded by the caller if at all.
+            x: the array, of shape (rows, *lengths, channels); any padding is the caller's.
             size: the numbers in a window along each spatial axis.
-            stride: from one window to the next; None: 1 along each axis.
-            dilation: from one number of a window to the next; None: 1 along each axis.
+            stride: the distance from one window to the next; None: 1 along each axis.
+            dilation: the distance from one number of a window to the next; None: 1 along each axis.
 
         Returns:
             an array of shape (rows, *counts, *size, channels), with
@@ -138,7 +140,7 @@ class Primitives:
             an array of shape (rows, width); rows that no index names are 0.
 
         Raises:
-            IndexError: an index is out of range. Where nobody can look at it in time (in a compiled
+            IndexError: an index is out of range. Where it cannot be checked in time (in a compiled
                 step, on a device), a row becomes NaN instead.
         """
         return portable.scatter_add(rows, index, values, self.xp, self.device)
@@ -158,12 +160,12 @@ class Primitives:
         weight[a, b, c, o]`` for ``x`` padded with zeros: a product with :meth:`windows`.
 
         Args:
-            x: of shape (rows, *lengths, channels), with one to three spatial axes.
-            weight: of shape (*size, channels / groups, outputs).
-            stride: from one window to the next along each spatial axis.
-            padding: how many zeros are put before and after along each spatial axis.
-            dilation: from one number of a window to the next along each spatial axis.
-            groups: into how many parts channels and outputs are divided, each with weights of its own.
+            x: the array, of shape (rows, *lengths, channels), with one to three spatial axes.
+            weight: the weight, of shape (*size, channels / groups, outputs).
+            stride: the distance from one window to the next along each spatial axis.
+            padding: the number of zeros put before and after along each spatial axis.
+            dilation: the distance from one number of a window to the next along each spatial axis.
+            groups: the number of parts of channels and outputs, each with its own weights; default 1.
 
         Returns:
             ``y`` of shape (rows, *counts, outputs), and ``pullback(dy, input_grad=True) -> (dx, dw)``:
@@ -178,3 +180,18 @@ class Primitives:
     def random_bits(self, key: tuple[int, int], step: Any, count: int, first: Any = 0) -> Array:
         """Return words of random bits; see :func:`nnbackend.core.random.bits`."""
         return random.bits(key, step, count, self.xp, self.device, first)
+
+    def random_mask(
+        self, key: tuple[int, int], step: Any, like: Array, threshold: int, first: Any = 0
+    ) -> Array:
+        """Return zeros and ones: a zero where a random number of 24 bits is below the threshold.
+
+        Args:
+            key: see :func:`nnbackend.core.random.bits`, as ``step`` and ``first``.
+            step: the number of the step.
+            like: an array of the shape and dtype of the mask.
+            threshold: from 0 to 2**24.
+            first: the number of the first word of random bits.
+        """
+        words = random.uniform_bits24(key, step, math.prod(like.shape), self, first)
+        return self.xp.reshape(self.xp.astype(words >= threshold, like.dtype), like.shape)

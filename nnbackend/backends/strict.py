@@ -16,7 +16,7 @@ from nnbackend.errors import BackendUnavailableError
 
 
 class StrictBackend(Backend):
-    """array-api-strict. ``device`` is one of its make-believe devices, such as ``"device1"``."""
+    """array-api-strict. ``device`` is one of its simulated devices, such as ``"device1"``."""
 
     name = "array-api-strict"
     distribution = "array-api-strict"
@@ -44,7 +44,7 @@ class StrictBackend(Backend):
         return hasattr(x, "__array_namespace__") and x.__array_namespace__() is self.xp
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        """Bring numbers here; an array on another of the make-believe devices is moved."""
+        """Bring numbers here; an array on another of the simulated devices is moved."""
         if self.owns(x) and x.device != self.device:
             x = self.xp.astype(x, self.dtype if dtype is None else dtype).to_device(self.device)
         return super().asarray(x, dtype)
@@ -61,5 +61,5 @@ class StrictBackend(Backend):
         return np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))
 
     def device_name(self) -> str:
-        """Return the name of the make-believe device."""
+        """Return the name of the simulated device."""
         return str(self.device).split("'")[1]

@@ -79,7 +79,7 @@ class TorchBackend(Backend):
         return x.detach().numpy() if seen else None
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context without a tape, in which products are as precise as asked for."""
+        """Return the context without a tape, in which products have the backend's precision."""
         return Both(self._torch.no_grad(), TorchProducts(self._torch, self.tf32))
 
     def erf(self, x: Array) -> Array:
@@ -154,7 +154,7 @@ class TorchBackend(Backend):
         return {"runtime": f"CUDA {built}"} if built else {}
 
     def memory(self) -> Memory | None:
-        """Return the figures of a GPU and of torch's caching allocator on it."""
+        """Return the memory counts of a GPU and of torch's caching allocator on it."""
         if self.device.type != "cuda":
             return None
         cuda = self._torch.cuda

@@ -87,7 +87,7 @@ class EpochEnd(Callback):
 
 
 def as_callback(spec: Any) -> Callback:
-    """Return a callback as it is; for a function, a callback that calls it after each epoch.
+    """Return a callback unchanged; for a function, a callback that calls it after each epoch.
 
     Args:
         spec: a callback or a function of the run.

@@ -23,19 +23,19 @@ class Checkpoint(Callback):
     """Writes the whole state of a run to files, from which ``fit(..., resume=directory)`` continues it.
 
     The first file is written before the first step, so that a folder that cannot be written is noticed
-    at once. When a run is told to stop, or another callback fails, the state of that moment is written,
+    at once. When a run is stopped, or another callback fails, the state of that moment is written,
     too. Each file is written whole or not at all; ``nnbackend.load`` reads the network from it.
 
     Args:
         directory: the folder; it is made if needed. One run at a time writes to it; the files of earlier
             runs stay.
         every: the number of epochs between two checkpoints, default 1.
-        keep: how many files of this run to keep, default 3; None: all.
+        keep: the number of files of this run to keep, default 3; None: all.
         best_only: whether to write one only when ``monitor`` is better than ever before, default False.
         every_steps: the number of steps between checkpoints within an epoch; None: only after epochs.
         monitor: the metric that ``best_only`` looks at, default ``"validation_loss"``.
         mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
-        on_error: what to do when a file cannot be written (a full disk): ``"raise"``, the default, ends
+        on_error: the action when a file cannot be written (a full disk): ``"raise"``, the default, ends
             the run with the error, ``"warn"`` warns once and trains on. Files written before are kept.
 
     Attributes:
@@ -48,9 +48,7 @@ class Checkpoint(Callback):
     """
 
     only_watches = True
-    last: ClassVar[bool] = (
-        True  # so that the others have handled the event when their state is saved
-    )
+    last: ClassVar[bool] = True  # the others have handled the event when their state is saved
 
     def __init__(
         self,
@@ -165,13 +163,14 @@ class Checkpoint(Callback):
             self._warned = True
             others = "none was written before" if not self._kept else f"the newest is {self.latest}"
             warnings.warn(
-                f"no checkpoint could be written, and the training goes on without: {error} ({others})",
+                f"no checkpoint could be written, and the training continues without: {error} "
+                f"({others})",
                 UserWarning,
                 stacklevel=2,
             )
 
     def state(self) -> dict[str, Any]:
-        """Return which files belong to this run, and the best value."""
+        """Return the files that belong to this run, and the best value."""
         best = None if self.monitor is None else self.monitor.best
         return {"directory": str(self.directory.resolve()), "kept": self._kept, "best": best}
 

@@ -20,8 +20,8 @@ class EarlyStopping(Callback):
 
     Args:
         monitor: the metric, by its name in the history, default ``"validation_loss"``.
-        patience: how many epochs without a better value end the run, default 10.
-        min_delta: by how much a value has to be better than the best to count, default 0.
+        patience: the number of epochs without a better value that end the run, default 10.
+        min_delta: the least improvement on the best value that counts, default 0.
         restore_best: whether the network gets the parameters of the best epoch at the end of the run,
             default True; however the run ends, unless a callback fails.
         mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.

@@ -21,7 +21,7 @@ class TimeBudget(Callback):
     The time counts from the call of ``fit``: a resumed run has the whole time again.
 
     Args:
-        seconds: how long the run may take. It ends after the block of steps in which the time runs out.
+        seconds: the time limit. The run ends after the block of steps in which it is reached.
 
     Raises:
         ValueError: ``seconds`` is not a number, or negative.

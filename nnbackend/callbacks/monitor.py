@@ -22,7 +22,7 @@ class Monitor:
 
     Args:
         name: the name in the history, ``"validation_loss"``.
-        min_delta: by how much a value has to be better than the best to count, default 0.
+        min_delta: the least improvement on the best value that counts, default 0.
         mode: ``"min"`` or ``"max"``: which values are better; None: as the name says.
 
     Attributes:

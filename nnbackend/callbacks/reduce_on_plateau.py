@@ -24,9 +24,9 @@ class ReduceOnPlateau(Callback):
     Args:
         monitor: the metric, by its name in the history, default ``"validation_loss"``.
         factor: the learning rate is multiplied by it, below 1, default 0.1.
-        patience: how many epochs without a better value lower the rate, default 10. (PyTorch counts one
-            less: the epochs that may pass.)
-        min_delta: by how much a value has to be better than the best to count, default 0.
+        patience: the number of epochs without a better value that lower the rate, default 10.
+            (PyTorch counts one less: the epochs that may pass.)
+        min_delta: the least improvement on the best value that counts, default 0.
         cooldown: for how many epochs after a reduction none is counted, default 0.
         minimum: the learning rate does not fall below this, default 0.
         mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import TracebackType
 from typing import Any
 
 from nnbackend.callbacks.base import Callback, as_callback
@@ -27,7 +26,7 @@ class Run:
     ``fit`` makes a run itself. Your own loop does it like this::
 
         with nnb.callbacks.Run(net, epochs=20, callbacks=[...]) as run:  # start ... stop
-            for epoch in run:  # epoch_start; ends when a callback asks to stop
+            for epoch in run:  # epoch_start; ends when a callback stops the run
                 for x, y in batches:
                     ...
                     run.batch_end(loss)
@@ -48,15 +47,15 @@ class Run:
         epochs: the number of epochs of the whole run.
         steps_per_epoch: the number of batches in an epoch, or None.
         epoch: the number of the epoch, from 1.
-        step: how many steps of the epoch are done.
+        step: the number of steps of the epoch done.
         history: the epochs done.
         callbacks: the callbacks in the order in which they are called.
         learning_rate_factor: a factor of the learning rate of all later steps, which callbacks may set.
             Your own loop multiplies by it.
         optimizer_state: in your own loop, set it to the state that ``optimizer.update`` returned last,
             for checkpoints to keep; in a resumed run it is the state that they kept; else None.
-        user_state: whatever else your own loop, or a callback, wants checkpoints to keep: a dictionary
-            of plain data and arrays.
+        user_state: more data for checkpoints to keep, of your own loop or a callback: a dictionary of
+            plain data and arrays.
         reason: why the run is to end, if a callback stopped it.
         at_once: whether it is to end before the epoch is over.
         resumed: whether it was resumed from a checkpoint.
@@ -141,7 +140,7 @@ class Run:
         return self.network.params
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps besides the parameters: plain data and arrays."""
+        """Return the run's state for a checkpoint, besides the parameters: plain data and arrays."""
         return {
             "task": self._task,
             "epoch": self.position[0],
@@ -240,12 +239,7 @@ class Run:
         self.history.extend({name: [float(value)] for name, value in numbers.items()})
         self.notify("epoch_end")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
@@ -326,7 +320,7 @@ class Run:
         missing = [e["name"] for e in unclaimed if e["state"] and not e["only_watches"]]
         if missing:
             warnings.warn(
-                f"the run goes on without {', '.join(missing)}, whose state the checkpoint holds",
+                f"the run is resumed without {', '.join(missing)}, whose state the checkpoint holds",
                 UserWarning,
                 stacklevel=2,
             )
@@ -345,13 +339,9 @@ class Run:
 def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
     """Return the checkpoint to resume from; None if the run writes to that folder and it holds none yet.
 
-    Args:
-        path: a checkpoint, or a folder of them.
-        callbacks: the callbacks of the run.
-
     Raises:
         FileNotFoundError: there is no checkpoint, and the run does not write there.
-        ModelFileError: it is damaged, or is none.
+        ModelFileError: the file is damaged, or is not a checkpoint.
     """
     found = checkpoints.find(path)
     if found is None:
@@ -368,10 +358,6 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
 
 def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list[Callback]:
     """Return the callbacks of a run, with one that shows progress if ``verbose`` says so.
-
-    Args:
-        callbacks: callbacks and functions of the run; None: none.
-        verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
 
     Raises:
         TypeError: something is neither a callback nor a function.

@@ -77,7 +77,7 @@ def build_from_options(cls: type[T], options: Mapping[str, Any]) -> T:
 
 
 def _declarations(cls: type) -> dict[str, tuple[Any, Text | None]]:
-    """Return for each field what typer is told, and how its text is read."""
+    """Return for each field its option for typer, and the reader of its text."""
     hints = get_type_hints(cls, include_extras=True)
     found: dict[str, tuple[Any, Text | None]] = {}
     for name in (field.name for field in fields(cls)):

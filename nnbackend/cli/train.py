@@ -50,7 +50,7 @@ __all__ = ["train"]
 
 @dataclass(frozen=True)
 class Call:
-    """What is read, where it is computed, and what is shown and written."""
+    """The files, the backend, and the output of a call."""
 
     data: DataFile
     target: Annotated[
@@ -89,7 +89,7 @@ class Outcome:
         history: the epochs.
         metrics: the loss and the metrics of both parts of the rows, and of the baseline.
         baseline: the answer that the baseline always gives, in words.
-        report: the report, if one was asked for.
+        report: the report, with ``--report``; else None.
     """
 
     model: TableModel
@@ -129,7 +129,7 @@ def train(**options: Any) -> None:
 
 def _train(call: Call, options: dict[str, Any], quiet: bool) -> Outcome:
     """Train a model and write it."""
-    # What can be wrong with the call comes first: it costs no reading and no training.
+    # Errors in the call come first, before any reading and training.
     check_output(call.output, call.data)
     with wrong_call():
         settings = build_from_options(Settings, options)
@@ -162,7 +162,7 @@ def _train(call: Call, options: dict[str, Any], quiet: bool) -> Outcome:
 
 
 def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
-    """Say what is about to be trained, on what and how."""
+    """Announce the training: network, data and backend."""
     network, encoder = model.network, model.encoder
     target = f"{model.task} of {encoder.target.name!r}"
     training, validation = rows.training_count, rows.validation_count

@@ -66,14 +66,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def set_number(owner: Any, name: str, low: float = -math.inf, high: float = math.inf) -> None:
-    """Check the field ``name`` of a frozen dataclass and make it a float; for ``__post_init__``.
-
-    Args:
-        owner: the object.
-        name: the name of the field.
-        low: the smallest value; default: none.
-        high: the bound that it stays below; default: none.
-    """
+    """Check the field ``name`` of a frozen dataclass and make it a float, see :func:`check_number`."""
     object.__setattr__(owner, name, check_number(name, getattr(owner, name), low, high))
 
 

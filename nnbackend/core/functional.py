@@ -61,15 +61,7 @@ def with_axes(rows: Array, axes: Shape, xp: Namespace) -> Array:
 
 
 def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:
-    """Return the sum along an axis, accumulated in the dtype ``wide`` where ``x`` has 16 bits.
-
-    Args:
-        x: the array.
-        xp: the array namespace.
-        axis: the axis.
-        wide: the dtype of the sum for arrays of 16 bits.
-        keepdims: whether the axis stays, of length 1; default False.
-    """
+    """Return the sum along an axis, accumulated in the dtype ``wide`` where ``x`` has 16 bits."""
     dtype = wide if is_half(x.dtype) else None
     return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 

@@ -102,7 +102,8 @@ def init_state(layer: Layer, input_shape: Shape) -> State:
         TypeError: a layer inside has state, and the one around it does not say so.
     """
     if hasattr(layer, "init_state"):
-        return layer.init_state(input_shape)  # type: ignore[no-any-return]
+        state: State = layer.init_state(input_shape)
+        return state
     for name, child in children(layer):
         if is_stateful(child):
             raise TypeError(
@@ -148,7 +149,7 @@ def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Layer]]:
     """Yield the layers that a field holds, by name."""
     if _is_layer(value):
         yield name, value
-    elif isinstance(value, Mapping | tuple | list):
+    elif isinstance(value, (tuple, list, Mapping)):  # a union would be made in each call
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _layers_in(item, _item_name(name, key))
 

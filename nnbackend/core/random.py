@@ -21,6 +21,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from nnbackend.backends.base import Backend
+    from nnbackend.backends.primitives import Primitives
     from nnbackend.core.types import Array, Namespace, Shape
 
 __all__ = [
@@ -149,7 +150,7 @@ def bits(
     return _without_rest(xp.reshape(pairs, (2 * half,)), count, first, xp)
 
 
-def uniform_bits24(key: Key, step: Any, count: int, backend: Backend, first: Any = 0) -> Array:
+def uniform_bits24(key: Key, step: Any, count: int, backend: Primitives, first: Any = 0) -> Array:
     """Return ``count`` int32 words, uniform over 0 ... 2**24 - 1; arguments as for :func:`bits`."""
     words = backend.random_bits(key, step, count, first)
     words = words >> (32 - WORD_BITS)
@@ -171,9 +172,7 @@ def bernoulli_mask(
         first_row: the number of the first row of ``like`` in the whole batch; default 0.
     """
     first = first_row * math.prod(like.shape[1:])
-    words = uniform_bits24(key, step, math.prod(like.shape), backend, first)
-    ones = words >= round(rate * (1 << WORD_BITS))
-    return backend.xp.reshape(backend.xp.astype(ones, like.dtype), like.shape)
+    return backend.random_mask(key, step, like, round(rate * (1 << WORD_BITS)), first)
 
 
 def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 0) -> Array:
@@ -226,7 +225,7 @@ class Generator:
     """Random numbers on the host, in float64, for initial weights and the order of batches.
 
     Successive calls return new numbers. ``child(name)`` is an independent generator that depends
-    only on the key and the name, not on what was drawn before.
+    only on the key and the name, not on earlier draws.
     """
 
     def __init__(self, key: Key) -> None:

@@ -8,8 +8,8 @@ written to a file and built again without executing anything from that file.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from nnbackend.errors import ModelFileError, unknown_name
@@ -19,6 +19,7 @@ __all__ = ["Registry", "describe", "is_built_in", "is_pure", "rebuild", "registe
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
 MAX_NESTING_DEPTH = 64  # deeper than any network; a hostile file must not exhaust the stack
+_PLAIN = (str, int, float, type(None))
 
 
 class Registry:
@@ -161,34 +162,41 @@ def is_pure(value: Any) -> bool:
     prints, draws its own random numbers or reads data that others change says ``pure = False``, or is
     registered with that. One such class is enough, wherever it is nested.
     """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return True
-    if isinstance(value, tuple | list):
-        return all(map(is_pure, value))
-    if isinstance(value, Mapping):
-        return all(map(is_pure, value.values()))
-    if isinstance(value, partial):
-        return is_pure((value.func, *value.args, *value.keywords.values()))
-    if not getattr(value, "pure", True):
+    kind: Any = type(value)
+    if isinstance(value, (tuple, list)):
+        parts: Iterable[Any] = value
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif isinstance(value, partial):
+        parts = (value.func, *value.args, *value.keywords.values())
+    elif not getattr(value, "pure", True):
         return False
-    if not dataclasses.is_dataclass(value):
-        return True
-    return all(is_pure(getattr(value, f.name)) for f in dataclasses.fields(value))
+    else:
+        parts = [getattr(value, name) for name in _field_names(kind)]
+    return all(map(is_pure, parts))
 
 
 def is_built_in(value: Any) -> bool:
-    """Return whether a description is made of this library's classes and plain data only.
+    """Return whether a description is made of this library's pure classes and plain data only.
 
     Those take the arrays of any library, which users' functions need not do. Initializers do not
     count: they have done their work before any pass.
     """
-    if isinstance(value, tuple | list):
-        return all(map(is_built_in, value))
-    if not dataclasses.is_dataclass(value):
-        return value is None or isinstance(value, bool | int | float | str)
-    fields = (f.name for f in dataclasses.fields(value) if "initializer" not in f.name)
-    own = type(value).__module__.partition(".")[0] == __name__.partition(".")[0]
-    return own and all(is_built_in(getattr(value, name)) for name in fields)
+    kind: Any = type(value)
+    if isinstance(value, (tuple, list)):
+        parts: Iterable[Any] = value
+    elif kind.__module__.startswith("nnbackend.") and getattr(value, "pure", True):
+        names = _field_names(kind)
+        parts = [getattr(value, name) for name in names if "initializer" not in name]
+    else:
+        return isinstance(value, _PLAIN)
+    return all(isinstance(part, _PLAIN) or is_built_in(part) for part in parts)
+
+
+@lru_cache(maxsize=256)
+def _field_names(cls: type) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass; () of another class."""
+    return tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
 
 
 def _origin(cls: type) -> tuple[str, str]:

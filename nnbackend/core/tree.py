@@ -78,13 +78,7 @@ def _flatten_into(flat: dict[str, Array], tree: Params, prefix: str) -> None:
 
 
 def unflatten(flat: Mapping[str, Array], like: Params, prefix: str = "") -> Params:
-    """Return the leaves of ``flat``, nested as ``like`` is (empty branches included).
-
-    Args:
-        flat: the leaves by dotted name.
-        like: the tree whose nesting is taken.
-        prefix: put before the names in ``like``; default none.
-    """
+    """Return the leaves of ``flat``, nested as ``like`` is (empty branches too), by their names."""
     return {
         name: unflatten(flat, value, f"{prefix}{name}.")
         if isinstance(value, dict)

@@ -1,4 +1,4 @@
-"""DataAdapter: what ``fit`` and its like are given, checked and brought to where a network takes it."""
+"""DataAdapter: the data that ``fit`` is given, checked and brought to the network's backend."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from nnbackend.losses import Loss
 __all__ = ["BATCH_SIZE", "DataAdapter", "placement_for"]
 
 BATCH_SIZE = 32
-"""Rows of a step, if nobody says another number."""
+"""The default batch size, in rows."""
 _NOT_VALIDATION = "validation_data must be (x, y) or (x, y, sample_weight)"
 
 
 def placement_for(
     arrays: tuple[Any, Any, Any], backend: Backend, data_on: str, batch_size: int | None
 ) -> Backend:
-    """Return where inputs, targets and weights of a fit are to lie: see its ``data_on``."""
+    """Return the backend that is to hold inputs, targets and weights of a fit, see its ``data_on``."""
     placement = host_data.placement(arrays, backend, data_on)
     if placement is backend:
         return placement
@@ -44,8 +44,8 @@ class DataAdapter:
     """Brings data to a network.
 
     Args:
-        backend: on which it computes.
-        spec: what the network takes as inputs.
+        backend: the backend that computes.
+        spec: the inputs that the network takes.
         output_shape: the shape of a row of outputs, or a tree of shapes.
         loss: the loss, which says what targets are.
     """
@@ -78,12 +78,12 @@ class DataAdapter:
         epochs: int = 1,
         name: str = "",
     ) -> BatchStream:
-        """Return what training takes from a source."""
+        """Return the stream of training data from a source."""
         if source.single_use and epochs > 1:
             raise ValueError(
                 f"the {name}batches come from an iterator, which can be gone through only once, and "
                 f"there are {epochs} epochs: give the function that makes it, without calling it, "
-                "so that each epoch begins anew"
+                "so that each epoch starts from the beginning"
             )
         shapes = self._spec, self._output_shape
         return BatchStream(source, self._backend, self._loss, shapes, batch_size, seed, name)
@@ -91,16 +91,16 @@ class DataAdapter:
     def training_stream(
         self, source: Source, batch_size: int | None, seed: int | None, epochs: int
     ) -> BatchStream:
-        """Return the feed of a source to learn from."""
+        """Return the batches of a source to learn from."""
         if source.whole_batches and batch_size not in (BATCH_SIZE, None):
             raise ValueError(
                 "batches are steps as they are given: leave batch_size out, or have their rows "
-                "put together anew by nnb.data.Batches(batches, shuffle_buffer=...)"
+                "put together by nnb.data.Batches(batches, shuffle_buffer=...)"
             )
         return self.stream(source, batch_size, seed, epochs)
 
     def validation(self, given: Any, epochs: int, data_on: str) -> Samples | BatchStream:
-        """Return what is evaluated after each epoch."""
+        """Return the validation data, which are evaluated after each epoch."""
         # A list of tuples is a list of batches; a list or tuple of two or three else is (x, y, weight).
         batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
         if batches or not isinstance(given, tuple | list):
@@ -127,7 +127,7 @@ class DataAdapter:
     ) -> tuple[np.ndarray[Any, Any], Samples]:
         """Return the numbers of the rows to learn from, and the others as samples."""
         if not isinstance(samples, Samples):
-            raise ValueError("what streams cannot be split; give validation_data")
+            raise ValueError("a stream cannot be split; give validation_data")
         from nnbackend.data.splits import split
 
         if stratify and is_tree(y):
@@ -148,7 +148,7 @@ class DataAdapter:
         """Return the samples with weights by class, of which ``rows`` are learned from."""
         if not isinstance(samples, Samples):
             raise ValueError(
-                "class_weight needs all classes at hand, and what streams does not show them: "
+                "class_weight needs all classes at hand, and a stream does not show them: "
                 "give a weight for each row with the batches"
             )
         if is_tree(samples.y) or not is_shape(self._output_shape):

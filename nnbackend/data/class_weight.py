@@ -17,7 +17,7 @@ from nnbackend.losses import LOSSES, Loss, trait
 __all__ = ["ClassWeight", "weigh_rows_by_class"]
 
 ClassWeight = Mapping[int, float] | str
-"""``{class: weight}``, where 1 goes for what is left out, or ``"balanced"``."""
+"""``{class: weight}``, with 1 for classes left out, or ``"balanced"``."""
 
 
 def weigh_rows_by_class(
@@ -39,10 +39,10 @@ def weigh_rows_by_class(
         spec: as ``fit`` takes it.
         y: the target as the loss takes it.
         loss: says what targets are.
-        backend: where ``y`` is.
+        backend: the backend of ``y``.
         classes: the number of outputs.
-        weight: of each row, or None.
-        rows: the numbers of those that are learned from; None: all. The others do not count here.
+        weight: the weight of each row, or None.
+        rows: the numbers of the training rows; None: all. The others do not count here.
 
     Raises:
         ValueError: the target is not one class for each row, a class is unknown, or a weight is
@@ -112,7 +112,7 @@ def _balanced(
 
 
 def _place(key: Any, names: list[tuple[int, ...]]) -> int:
-    """Return which class a key of the mapping is."""
+    """Return the class that a key of the mapping names."""
     if isinstance(key, Real):
         for place, numbers in enumerate(names):
             if key in numbers:

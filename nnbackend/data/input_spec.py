@@ -49,7 +49,7 @@ class InputSpec:
     Attributes:
         shape: the shape of a row, or a tree of shapes; None: the network is not built.
         takes: ``"numbers"`` or ``"indices"``, for all inputs or as a tree with a word for each.
-        index_limit: how many indices there are, alike; None: as many as the integers of the library.
+        index_limit: the number of indices; None: as many as the library's integers.
         index_stop: the first index that the integers of the library cannot hold.
     """
 
@@ -60,12 +60,12 @@ class InputSpec:
 
     @classmethod
     def of(cls, layers: Layer, shape: Shapes | None, backend: Backend) -> InputSpec:
-        """Return what a network takes: what its first layer says.
+        """Return the inputs that a network takes, as its first layer declares them.
 
         Args:
             layers: the layers of the network.
             shape: the shape of a row, or a tree of shapes; None: it is not known yet.
-            backend: where the network computes.
+            backend: the network's backend.
         """
         first = _first(layers)
         takes = getattr(first, "takes", "numbers")
@@ -76,13 +76,13 @@ class InputSpec:
         return cls(shape, takes, limit() if callable(limit) else limit, stop)
 
     def array(self, name: str = "X") -> ArraySpec:
-        """Return what the network takes as its only input."""
+        """Return the description of the network's only input."""
         if isinstance(self.takes, tuple | dict):
             raise ValueError(f"{name} is one array, and the network takes several: {self.takes}")
         return self._array(self.shape, self.takes, self.index_limit)
 
     def arrays(self, inputs: Arrays, name: str = "X") -> Any:
-        """Return what the network takes as each of several inputs, nested as they are."""
+        """Return the descriptions of several inputs, nested as they are."""
         return _spread(self, inputs, self.shape, self.takes, self.index_limit, name)
 
     def _array(self, shape: Shape | None, takes: Any, limit: Any) -> ArraySpec:
@@ -96,7 +96,7 @@ class InputSpec:
 
 
 def _spread(spec: InputSpec, inputs: Arrays, shape: Any, takes: Any, limit: Any, name: str) -> Any:
-    """Return an :class:`ArraySpec` for each array; what is said once goes for all below it."""
+    """Return an :class:`ArraySpec` for each array; one description holds for all arrays below it."""
     if not isinstance(inputs, tuple | dict):
         return spec._array(shape, takes, limit)
     keys = list(inputs) if isinstance(inputs, dict) else list(range(len(inputs)))
@@ -166,7 +166,7 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
         x: the inputs, as users give them; see :func:`is_tree` for what are several.
         shape: the tree of shapes that the network was built for; None: any. Where it says that there
             are several, a list of as many is taken as well.
-        name: what the messages call the inputs.
+        name: the inputs' name in messages.
 
     Raises:
         ValueError: they are nested in another way than the shapes.
@@ -230,7 +230,7 @@ def _same_tuple(like: Any, parts: list[Any]) -> Any:
 
 
 def _describe(x: Any) -> str:
-    """Return in words what was given in place of several arrays."""
+    """Return in words the value given in place of several arrays."""
     if isinstance(x, tuple | list | dict):
         return f"a {type(x).__name__} of {len(x)}"
     return (
@@ -247,7 +247,7 @@ def _one_array_only(name: str, x: Any, network: str = "") -> str:
 
 
 def _has_int64(backend: Backend) -> bool:
-    """Return whether the library has integers of 64 bits (JAX has them if it is told to)."""
+    """Return whether the library has integers of 64 bits (JAX has them as an option)."""
     xp = backend.xp
     with warnings.catch_warnings(), backend.scope():
         warnings.simplefilter("ignore")

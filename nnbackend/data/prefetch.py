@@ -7,7 +7,6 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 __all__ = ["ReadAhead"]
@@ -19,18 +18,18 @@ _JOIN_SECONDS = 5.0  # that a reader is given to end what it is doing
 
 
 class ReadAhead(Generic[T]):
-    """Iterates over what a function yields, in a thread of its own, a few items ahead.
+    """An iterator over the items that a function yields, a few ahead, in a separate thread.
 
-    Use it in a ``with`` statement: however the block is left, the thread is told to end, closes its
-    iterator and is waited for. It is told between items; one that hangs in a read that never comes
+    Use it in a ``with`` statement: however the block is left, the thread is stopped, closes its
+    iterator and is waited for. It stops between items; one that hangs in a read that never comes
     back is left behind after a few seconds, and does not keep the process from ending.
 
-    An exception in the thread is raised where the next item is asked for, with its own traceback. A
+    An exception in the thread is raised where the next item is taken, with its own traceback. A
     thread that is gone without a word is noticed.
 
     Args:
         make: returns the iterator; it is called, used and closed in the thread.
-        ahead: how many items may be ready and waiting; 0: no thread, all is done when asked for.
+        ahead: the number of items that may be ready and waiting; 0: no thread, each is made when taken.
 
     Attributes:
         waiting: the seconds that were spent waiting for items.
@@ -54,12 +53,7 @@ class ReadAhead(Generic[T]):
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         self._closed.set()
         _close(self._direct)
         if self._thread is not None:
@@ -102,7 +96,7 @@ class ReadAhead(Generic[T]):
                 ) from None
 
     def _read(self) -> None:
-        """Put items in the queue until there are no more or nobody wants them; in the thread."""
+        """Put items in the queue until there are no more or they are no longer wanted; in the thread."""
         iterator: Iterator[T] | None = None
         try:
             iterator = self._make()
@@ -117,7 +111,7 @@ class ReadAhead(Generic[T]):
             _close(iterator)
 
     def _put(self, message: tuple[str, Any]) -> bool:
-        """Wait until there is room; return False if nobody wants it any more."""
+        """Wait until there is room; return False if it is no longer wanted."""
         while not self._closed.is_set():
             try:
                 self._items.put(message, timeout=_POLL_SECONDS)

@@ -27,8 +27,8 @@ class RowReader:
 
     Args:
         x: the rows, as they are given.
-        spec: what the network takes.
-        backend: where they go.
+        spec: the inputs that the network takes.
+        backend: the backend to bring them to.
         batch_size: rows of a batch.
         on_host: whether outputs leave the device batch by batch.
 
@@ -93,7 +93,7 @@ class RowReader:
 
     def _check(self, rows: Arrays, first: int) -> Arrays:
         """Return rows on the host, checked; ``first`` is the number of the first."""
-        # What has been read of a file does not change any more, nor fail.
+        # Rows that were read of a file can no longer change or fail.
         rows = map_arrays(lambda a: np.array(a) if isinstance(a, np.memmap) else a, rows)
         return inputs(rows, host_backend(self._backend), self._spec, first=first)
 

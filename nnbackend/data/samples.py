@@ -24,7 +24,7 @@ Gather: TypeAlias = Callable[[Arrays, Array], Arrays]
 
 
 def row_copier(backend: Backend) -> Gather:
-    """Return a function that gathers rows in memory of their own."""
+    """Return a function that gathers rows in new memory."""
     return lambda x, rows: map_arrays(lambda array: backend.take_rows(array, rows), x)
 
 
@@ -40,16 +40,14 @@ def row_gatherer(backend: Backend) -> Gather:
         numbers = itertools.count()
 
         def one(array: Array) -> Array:
-            number = next(numbers)  # each array of a tree has memory of its own
+            number = next(numbers)  # each array of a tree has its own memory
             if number == len(kept):
                 kept.append(None)
             out = kept[number]
             if out is not None and _has_room(out, array, rows):
                 return backend.take_rows(array, rows, out)
             taken = backend.take_rows(array, rows)
-            if isinstance(
-                taken, np.ndarray
-            ):  # other libraries have memory of their own to use again
+            if isinstance(taken, np.ndarray):  # other libraries reuse their memory
                 kept[number] = taken
             return taken
 
@@ -68,7 +66,7 @@ def row_major(array: Array, backend: Backend) -> Array:
     """Return an array that rows are gathered from fast: on the host, one row after the other."""
     if not (isinstance(array, np.ndarray) and backend.owns(array)):
         return array
-    # A copy of what is very large would take too much memory.
+    # A copy of a very large array would take too much memory.
     return array if array.nbytes > _MAX_COPIED_BYTES else np.ascontiguousarray(array)
 
 
@@ -80,7 +78,7 @@ class Samples:
         x: the inputs, an array or a tree of arrays.
         y: the targets, an array or a tree of arrays.
         weight: how much each row counts.
-        class_weight: how much more it counts by its class, in the loss of training and nowhere else.
+        class_weight: the factor of its weight by its class, in the loss of training and nowhere else.
     """
 
     x: Arrays
@@ -89,7 +87,7 @@ class Samples:
     class_weight: Array | None = None
 
     on_host: ClassVar[bool] = False
-    """Whether they lie on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
+    """Whether they are on the host, as NumPy arrays: :class:`nnbackend.data.host_data.HostSamples`."""
 
     def __len__(self) -> int:
         return count_rows(self.x)
@@ -110,12 +108,30 @@ class Samples:
 
         Args:
             batch_size: rows of a step.
-            order: the rows to take, in their order; None: all as they are.
+            order: the rows to take, in their order; None: all in the order of the samples.
             block_rows: rows of a block.
-            backend: where the blocks are wanted.
+            backend: the backend to bring the blocks to.
             gather: see :meth:`take`.
         """
-        return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
+        return nullcontext(self._parts(batch_size, order, block_rows, backend, gather))
+
+    def _parts(
+        self,
+        batch_size: int,
+        order: Any,
+        block_rows: int,
+        backend: Backend,
+        gather: Sequence[Gather] | None = None,
+    ) -> Iterator[tuple[Samples, int]]:
+        rows = len(self if order is None else order)
+        for start in range(0, rows, block_rows):
+            stop = min(start + block_rows, rows)
+            part = self
+            if order is not None:
+                part = self.take(order[start:stop], backend, gather)
+            elif (start, stop) != (0, rows):
+                part = self.slice(start, stop)
+            yield part, min(batch_size, stop - start)
 
     def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
         """Return the outputs for all rows."""
@@ -130,8 +146,8 @@ class Samples:
 
         Args:
             rows: their numbers.
-            backend: where they are.
-            gather: what takes them from each array; None: rows get memory of their own.
+            backend: the backend of the arrays.
+            gather: takes the rows from each array; None: in new memory.
         """
         index = backend.asarray(rows, dtype=backend.xp.int32)
         each = gather or [row_copier(backend)] * len(self.arrays)
@@ -161,26 +177,3 @@ class Samples:
     def arrays(self) -> tuple[Arrays, Arrays, Array | None, Array | None]:
         """The arrays, which have a row for each sample."""
         return self.x, self.y, self.weight, self.class_weight
-
-    def _each(self, change: Callable[[Array], Array]) -> Any:
-        return type(self)(*(map_arrays(change, array) for array in self.arrays))
-
-
-def _parts(
-    samples: Samples,
-    batch_size: int,
-    order: Any,
-    block_rows: int,
-    backend: Backend,
-    gather: Sequence[Gather] | None,
-) -> Iterator[tuple[Samples, int]]:
-    """Yield the samples in blocks of whole batches, in the order given; each until the next."""
-    rows = len(samples if order is None else order)
-    for start in range(0, rows, block_rows):
-        stop = min(start + block_rows, rows)
-        part = samples
-        if order is not None:
-            part = samples.take(order[start:stop], backend, gather)
-        elif (start, stop) != (0, rows):
-            part = samples.slice(start, stop)
-        yield part, min(batch_size, stop - start)

@@ -1,4 +1,4 @@
-"""Sources: where the rows of an epoch come from, when they do not lie in arrays.
+"""Sources of the rows of an epoch, when they are not in arrays.
 
 A source gives **chunks** of rows as they come, epoch by epoch, and knows nothing of networks;
 :mod:`nnbackend.data.stream` checks them, puts them in order and brings them to the backend.
@@ -27,7 +27,7 @@ from nnbackend.errors import DataError
 __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
 
 SHUFFLE_BUFFER = 16_384
-"""Rows that are shuffled together, unless a source is told otherwise."""
+"""The default size of a shuffle buffer, in rows."""
 PREFETCH_BLOCKS = 2
 _CHUNK_ROWS = 1024  # rows that are read together from a memory map
 
@@ -39,7 +39,7 @@ class Chunk(NamedTuple):
         x: array-like of shape (rows, ...).
         y: array-like, see ``Network.fit``.
         weight: array-like of shape (rows,), or None.
-        where: where they come from, for messages.
+        where: their origin, for messages.
         first: the number of the first row there.
     """
 
@@ -54,16 +54,16 @@ Chunks: TypeAlias = Generated[Chunk, None, None]
 
 
 class Source(ABC):
-    """Rows that are read anew in each epoch.
+    """Rows that are read again in each epoch.
 
     Attributes:
-        rows: of an epoch, or None if that is found out as they come.
-        batches: of an epoch, where the source gives whole batches and knows how many.
-        whole_batches: whether each chunk is a batch, that is one step, as it is. Otherwise rows are
-            put together in batches of the size that ``fit`` is told.
-        single_use: whether there is one epoch in it and no more.
-        shuffle_buffer: how many rows are shuffled together where ``fit`` shuffles.
-        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none, and no thread.
+        rows: the number of rows of an epoch; None: unknown until they are read.
+        batches: the number of batches of an epoch, where the source gives whole batches; None: unknown.
+        whole_batches: whether each chunk is one batch, so one step. Otherwise rows are put together
+            in batches of the ``batch_size`` of ``fit``.
+        single_use: whether the rows can be read only once.
+        shuffle_buffer: the number of rows shuffled together where ``fit`` shuffles.
+        prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none, and no thread.
     """
 
     rows: int | None = None
@@ -78,8 +78,8 @@ class Source(ABC):
         """Return the rows of an epoch.
 
         Args:
-            epoch: its number, from 1.
-            order: draws the order in which parts are read; None: they come as they lie.
+            epoch: the number of the epoch, from 1.
+            order: draws the order in which parts are read; None: they keep their order.
         """
 
     def peek(self) -> Chunk:
@@ -109,7 +109,7 @@ class Batches(Source):
 
     As they are, each is one step, and they come in the order in which they are given. With
     ``shuffle_buffer`` their rows are pooled instead, shuffled, and put together in batches of the
-    size that ``fit`` is told.
+    ``batch_size`` of ``fit``.
 
     Args:
         batches: an iterable of ``(x, y)`` or ``(x, y, weight)``, such as a list or a data loader; or a
@@ -117,10 +117,10 @@ class Batches(Source):
             arguments if it takes none. An iterator (a generator) is gone through once and then
             used up: give the function that makes it, or ``steps``.
         steps: batches of an epoch. A callable is then still called for each epoch, and may yield
-            without end; an iterator goes on where it was. It is an error if there are fewer.
-        shuffle_buffer: how many rows to shuffle together; None: batches stay as they are. Choose it
+            without end; an iterator continues where it was. It is an error if there are fewer.
+        shuffle_buffer: the number of rows to shuffle together; None: batches stay unchanged. Choose it
             several batches large.
-        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none, for iterables
+        prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none, for iterables
             that have to be used in the thread that made them.
 
     Raises:
@@ -209,8 +209,8 @@ class MemoryMap(Source):
             tuple or dictionary of arrays, mapped or not.
         y: array with the target of each row, mapped or not, or a tree of arrays.
         sample_weight: how much each row counts, or None.
-        shuffle_buffer: how many rows to shuffle together.
-        prefetch: how many blocks of rows are prepared ahead, in a thread; 0: none.
+        shuffle_buffer: the number of rows to shuffle together.
+        prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none.
 
     Raises:
         ValueError: lengths do not match, or a number is out of range.
@@ -265,7 +265,7 @@ class MemoryMap(Source):
             first = int(number) * _CHUNK_ROWS
             for array in arrays_in(self._arrays):
                 _check_length(array)
-            # Copied here: what has been read does not change, nor fail, later on.
+            # Copied here: rows that were read can no longer change or fail.
             x, y, weight = map_arrays(
                 np.array, slice_rows(self._arrays, first, first + _CHUNK_ROWS)
             )
@@ -343,7 +343,7 @@ def check_prefetch(value: Any) -> int:
 
 _USED_UP = (
     ": an iterator can be gone through only once; give the function that makes it, "
-    "fit(make_batches), so that each epoch begins anew"
+    "fit(make_batches), so that each epoch starts from the beginning"
 )
 
 
@@ -358,7 +358,7 @@ def _as_chunk(batch: Any, where: str) -> Chunk:
 
 
 def _takes_epoch(function: Callable[..., Any]) -> bool:
-    """Return whether a function asks for the number of the epoch."""
+    """Return whether a function takes the number of the epoch."""
     try:
         parameters = inspect.signature(function).parameters
         inspect.signature(function).bind()

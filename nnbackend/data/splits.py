@@ -26,7 +26,7 @@ def split(
     """Return the row numbers for training and for validation, at random by ``seed``.
 
     Args:
-        rows: how many there are.
+        rows: the number of rows.
         fraction: for validation, above 0 and below 1; at least one row stays on either side.
         seed: fixes the split.
         classes: array-like of the class of each row. Each class then has the same share of both
@@ -67,8 +67,8 @@ def folds(
     group goes to the fold that has the fewest rows.
 
     Args:
-        rows: how many there are.
-        count: of folds, at least 2.
+        rows: the number of rows.
+        count: the number of folds, at least 2.
         seed: fixes the folds.
         classes: array-like of the class of each row.
         groups: array-like of the group of each row.
@@ -123,12 +123,9 @@ def _codes(name: str, values: Any, rows: int) -> Rows:
 
 
 def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
-    """Return which rows validate: of every class its share.
+    """Return the validation rows: of every class its share.
 
-    Args:
-        codes: the class of each row, as a number.
-        order: all rows in random order.
-        wanted: how many are to validate; fewer do if too many are the only rows of their class.
+    Fewer than ``wanted`` do if too many are the only rows of their class. ``order`` has all rows.
     """
     # The first row of each class stays in training. Of the others, ordered by class, rows at equal
     # distances are taken, so that every class gives its share.
@@ -143,7 +140,7 @@ def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
 
 
 def _grouped(codes: Rows, seed: int, wanted: int) -> NDArray[np.bool]:
-    """Return which rows validate: whole groups, in random order, as long as they bring it nearer."""
+    """Return the validation rows: whole groups, at random, as long as they bring the size nearer."""
     sizes = np.bincount(codes)
     if len(sizes) < 2:
         raise ValueError("a split by groups needs at least 2 groups, got 1")

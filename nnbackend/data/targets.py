@@ -32,7 +32,7 @@ class _Kind:
         signs: whether they are -1 and 1.
         low: the smallest number allowed.
         high: the largest number allowed.
-        complaint: what is said of others, after the name of the targets.
+        complaint: the message for other targets, after their name.
     """
 
     classes: bool = False
@@ -123,7 +123,7 @@ def takes_classes(loss: Loss) -> bool:
 
 
 def _kind_of(loss: Loss) -> _Kind:
-    """Return what targets are for a loss; numbers, unless it says something else."""
+    """Return the kind of targets that a loss takes; numbers by default."""
     word = trait(loss, "targets")
     return _TARGET_KINDS.get(word, _NUMBER_KIND) if isinstance(word, str) else _NUMBER_KIND
 
@@ -141,7 +141,7 @@ def _check_takes_several(y: Any, loss: Loss, output_shape: Shapes, name: str) ->
     if not is_tree(y):
         what = f"the network has {len(output_shape)} outputs"
     raise ValueError(
-        f"{what}, and the loss {loss_name} takes one array: give a function of your own, "
+        f"{what}, and the loss {loss_name} takes one array: give your own function, "
         "loss(outputs, targets) -> (value, gradients), with gradients nested as the outputs are"
         + ("; rows that are arrays go into a list" if is_tree(y) else "")
     )
@@ -166,7 +166,7 @@ def _check_length(array: Array, rows: int, name: str) -> None:
 
 
 def _class_numbers(y: Any, backend: Backend, shape: Shape) -> Any:
-    """Return class numbers that are whole and in range as they are given, one a row, or None."""
+    """Return class numbers that are whole and in range, one a row, or None."""
     if backend.owns(y):
         y = backend.host_view(y)
     if type(y) is not np.ndarray or y.dtype.kind not in "iu" or (*y.shape, shape[-1]) != shape:

@@ -164,7 +164,9 @@ class NeuralEstimator(PredictingEstimator):
         params = self._initial_params(self._layers, self._input_shape(features), dtype)
         self.n_iter_ = 0
         self.t_ = 0
-        self._seed = self._draw_seed()
+        self._seed = 0
+        if self._has_random_layers():  # without dropout nothing is drawn
+            self._seed = int(self._random_state.randint(np.iinfo(np.int32).max))
         self._keep_params(tree_map(self._home.from_host, params))
         state = init_state(self._layers, self._input_shape(features))
         self._layer_state = tree_map(lambda a: self._home.from_host(a.astype(dtype)), state)
@@ -176,12 +178,6 @@ class NeuralEstimator(PredictingEstimator):
             self.best_validation_score_ = -np.inf if self.early_stopping else None
             self.best_loss_ = None if self.early_stopping else np.inf
 
-    def _draw_seed(self) -> int:
-        """Return the random seed of the layers; without dropout nothing is drawn."""
-        if not self._has_random_layers():
-            return 0
-        return int(self._random_state.randint(np.iinfo(np.int32).max))
-
     def _has_random_layers(self) -> bool:
         """Return whether a layer may draw random numbers; a subclass may, whatever its parent does."""
         return not all(type(layer) in (Dense, Activation) for layer in self._layers.layers)
@@ -191,7 +187,7 @@ class NeuralEstimator(PredictingEstimator):
         return Sequential([*self._layers.layers[:-1], Dense(self.n_outputs_, activation)])
 
     def _objective(self, loss: Loss, output: Any, params: Params) -> Objective:
-        """Return what is minimized: scikit-learn's penalty is divided by rows, and rows are counted."""
+        """Return the objective: scikit-learn's penalty is divided by rows, and rows are counted."""
         shape = (self.n_outputs_,)
         meaning = outputs_of(loss, ACTIVATIONS.name_of(output)) or self._meaning()
         objective = objective_for(
@@ -210,7 +206,7 @@ class NeuralEstimator(PredictingEstimator):
         return replace(objective, row_penalty=penalty, mean_by_rows=True)
 
     def _meaning(self) -> str | None:
-        """Return what outputs mean to metrics, where the loss does not say."""
+        """Return the meaning of outputs for metrics, where the loss does not say."""
         return None
 
     def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:

@@ -143,7 +143,7 @@ def _take_network(estimator: Any, network: Any) -> None:
 
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:
-    """Return scikit-learn's binariser as it was when the estimator was fitted."""
+    """Return scikit-learn's binarizer as it was when the estimator was fitted."""
     if description["kind"] not in _TARGET_KINDS:
         raise ModelFileError(f"its classes are of an unknown kind {description['kind']!r}")
     dtype = np.dtype(description["dtype"])
@@ -177,7 +177,7 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _rebuilt(value: Any) -> Any:
-    """Return what :func:`_plain` described."""
+    """Return the object that :func:`_plain` described."""
     if isinstance(value, list):
         return [_rebuilt(item) for item in value]
     if not isinstance(value, dict):

@@ -45,16 +45,10 @@ def fit_in_batches(
     target: Any,
     incremental: bool,
 ) -> None:
-    """Train by a stochastic solver, and keep what was learned in the estimator's attributes.
+    """Train by a stochastic solver, and set the estimator's attributes.
 
-    Args:
-        estimator: what is fitted.
-        objective: what to minimize.
-        backend: what computes.
-        params: the parameters to start from.
-        samples: the rows to learn from and, with early stopping, to validate with.
-        target: the targets of the rows, before they became the network's.
-        incremental: whether to go once through the rows, with the optimizer of the last time.
+    ``target`` has the targets before they became the network's. ``incremental`` means to go once through
+    the rows, with the optimizer of the last time.
 
     Raises:
         ValueError: a setting does not go with the rows, or with ``partial_fit``.
@@ -135,8 +129,8 @@ class EpochOrder:
 
     Args:
         rows: the rows to take; None: all.
-        count: how many they are.
-        random_state: what the random numbers come from.
+        count: their number.
+        random_state: the source of random numbers.
     """
 
     def __init__(self, rows: Any, count: int, random_state: np.random.RandomState) -> None:

@@ -115,6 +115,6 @@ class BinaryLogLoss(_MeanLoss):
 
 
 def _clipped(loss: Array, dtype: Any, xp: Namespace) -> Array:
-    """Return ``-log(p)`` as it is for a ``p`` between the dtype's epsilon and one minus it."""
+    """Return ``-log(p)`` for a ``p`` between the dtype's epsilon and one minus it."""
     epsilon = float(xp.finfo(dtype).eps)
     return xp.minimum(xp.maximum(loss, -math.log1p(-epsilon)), -math.log(epsilon))

@@ -48,7 +48,7 @@ class MultilayerPerceptron(NeuralEstimator):
         rates = _for_each(self.dropout, len(sizes), "dropout")
         layers: list[Layer] = []
         for size, function, rate in zip(sizes, functions, rates, strict=True):
-            name = "sigmoid" if _is(function, "logistic") else function
+            name = "sigmoid" if function == "logistic" else function
             layers.append(Dense(size, activation=activations.get(name)))
             if rate:
                 layers.append(Dropout(rate))
@@ -65,7 +65,7 @@ class MultilayerPerceptron(NeuralEstimator):
             params[str(i)] = {}
             if not isinstance(layer, Dense):
                 continue
-            factor = 2.0 if _is(functions.pop(0), "logistic") else 6.0
+            factor = 2.0 if functions.pop(0) == "logistic" else 6.0
             fan_out = layer.out_features
             bound = math.sqrt(factor / (fan_in + fan_out))
             weight = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
@@ -118,7 +118,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         alpha: the strength of the penalty ``alpha / 2 * sum(w**2)``, which is divided by the rows of
             a batch; default 0.0001.
         batch_size: the rows of a step; ``"auto"`` (the default): 200, or all rows if they are fewer.
-        learning_rate: how the rate of sgd changes: ``"constant"`` (the default), ``"invscaling"`` or
+        learning_rate: the schedule of sgd's rate: ``"constant"`` (the default), ``"invscaling"`` or
             ``"adaptive"``; or, for all solvers but lbfgs, a schedule: a function of the step's number,
             which counts from 0.
         learning_rate_init: the learning rate of the first epoch; default 0.001.
@@ -127,7 +127,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         shuffle: whether each epoch takes the rows in another order; default True.
         random_state: the random seed, or a generator of NumPy's legacy kind; None (the default): new
             numbers in each fit.
-        tol: by how much the loss or the score must improve to count; default 1e-4.
+        tol: the improvement of the loss or the score that counts; default 1e-4.
         verbose: whether to print the progress; default False.
         warm_start: whether ``fit`` continues from the last fit; default False.
         momentum: the momentum of sgd; default 0.9.
@@ -151,13 +151,13 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         callbacks: callbacks, see :mod:`nnbackend.callbacks`; None (the default): none. Parameters that
             they give the network, also at the end, are the estimator's.
         max_time: the seconds after which training ends with its epoch; None (the default): no limit.
-        backend: where to compute: a name, ``"auto"`` or a :class:`~nnbackend.Backend`; None (the
+        backend: the backend: a name, ``"auto"`` or a :class:`~nnbackend.Backend`; None (the
             default): NumPy, or the library of X where scikit-learn dispatches to array libraries.
         device: the device of the backend; None (the default): the backend's own choice, or that of X.
         precision: ``"float32"``, ``"float64"``, ``"tf32"``, or for mixed precision ``"float16"`` or
             ``"bfloat16"``, see :mod:`nnbackend.core.precision`; None (the default): that of X, and
             float64 for whole numbers.
-        data_on: where training data are stored: ``"device"``, ``"host"``, or ``"auto"`` (the default):
+        data_on: the place of training data: ``"device"``, ``"host"``, or ``"auto"`` (the default):
             the device, unless they are on the host and larger than half of the device's free memory.
             From the host they are read a block at a time, with the same result. A sparse X stays on
             the host; lbfgs, and a batch of all rows, need all data on the device.
@@ -178,7 +178,7 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         out_activation_: the name of the output activation.
         n_features_in_: the number of columns of X.
         feature_names_in_: the names of the columns, if X had names.
-        history_: what happened in each epoch; see :class:`~nnbackend.History`.
+        history_: the record of each epoch; see :class:`~nnbackend.History`.
         network_: the fitted network, as a :class:`~nnbackend.Network`.
     """
 
@@ -233,7 +233,3 @@ def _for_each(value: Any, count: int, name: str) -> list[Any]:
             "or one for each hidden layer"
         )
     return values
-
-
-def _is(value: Any, name: str) -> bool:
-    return isinstance(value, str) and value == name

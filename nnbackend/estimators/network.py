@@ -85,7 +85,7 @@ class NetworkClassifier(ClassifierHead, NetworkEstimator):
     Args:
         layers: the layers before the output layer, first to last.
         loss: ``"log_loss"``, or a loss of this library by name or as an object.
-        input_shape: of a row as the first layer takes it, if that is not a row of features:
+        input_shape: the shape of a row for the first layer, if that is not a row of features:
             ``(28, 28)`` for rows of 784.
         alpha: strength of the penalty on all weights; the rest as in ``MLPClassifier``.
 
@@ -116,7 +116,7 @@ class NetworkRegressor(RegressorHead, NetworkEstimator):
     Args:
         layers: the layers before the output layer, first to last.
         loss: ``"squared_error"``, ``"poisson"``, or a loss of this library by name or as an object.
-        input_shape: of a row as the first layer takes it, if that is not a row of features.
+        input_shape: the shape of a row for the first layer, if that is not a row of features.
         alpha: strength of the penalty on all weights; the rest as in ``MLPRegressor``.
 
     Attributes:

@@ -182,7 +182,7 @@ class PredictingEstimator(BaseEstimator):
 
 
 def _checked_rows(X: Any, backend: Backend) -> int:
-    """Return how many rows of a NumPy matrix to check and to compute at a time."""
+    """Return the number of rows of a NumPy matrix to check and to compute at a time."""
     if backend.forward_bytes is None:
         return BATCH_ROWS
     row_bytes: int = X.shape[1] * X.itemsize

@@ -22,7 +22,7 @@ class Rate:
 
     Args:
         initial: the rate of the first epoch.
-        kind: how it changes: ``"constant"`` (the default), ``"invscaling"`` or ``"adaptive"``.
+        kind: the kind of change: ``"constant"`` (the default), ``"invscaling"`` or ``"adaptive"``.
         power: the exponent of inverse scaling; default 0.5.
 
     Attributes:

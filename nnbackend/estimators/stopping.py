@@ -19,14 +19,14 @@ class Stopping(Callback):
     """Keeps what scikit-learn keeps of each epoch, and ends training when it would.
 
     The attributes of the estimator (``loss_curve_``, ``best_loss_``, ``validation_scores_`` ...) are
-    where the rules count, so that a warm start goes on with them. With early stopping the network has
+    where the rules count, so that a warm start continues with them. With early stopping the network has
     the parameters of the best epoch at the end.
 
     Args:
         estimator: whose attributes are written and whose ``tol``, ``n_iter_no_change``,
             ``early_stopping``, ``max_time`` and ``verbose`` count.
         rate: the learning rate, which may change between epochs.
-        rows: how many rows an epoch takes.
+        rows: the number of rows of an epoch.
     """
 
     every_batch = False
@@ -95,7 +95,7 @@ class Stopping(Callback):
             estimator.best_loss_ = loss
 
     def _count(self, no_improvement: bool) -> None:
-        """Count an epoch without improvement; one whose figure is NaN is none, as in scikit-learn."""
+        """Count an epoch without improvement; NaN is not one, as in scikit-learn."""
         count = self._estimator._no_improvement_count
         self._estimator._no_improvement_count = count + 1 if no_improvement else 0
 

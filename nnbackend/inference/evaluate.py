@@ -34,10 +34,10 @@ def evaluate(
     """
     backend = predictor.backend
     z = samples.outputs(predictor, params, state)
-    figures = _Figures(objective, backend)
-    rows = [figures.seen(array) for array in (z, *samples.targets(backend))]
-    loss = figures.loss(*rows) + figures.penalty(params)
-    return {"loss": float(loss)} | figures.metrics(*rows)
+    scorer = _Scorer(objective, backend)
+    rows = [scorer.convert(array) for array in (z, *samples.targets(backend))]
+    loss = scorer.loss(*rows) + scorer.penalty(params)
+    return {"loss": float(loss)} | scorer.metrics(*rows)
 
 
 def evaluate_parts(
@@ -51,42 +51,42 @@ def evaluate_parts(
 
     One block is in memory at a time; for metrics the outputs and the targets of all are kept.
     """
-    figures = _Figures(objective, predictor.backend)
-    losses, masses, kept = [], [], []
+    scorer = _Scorer(objective, predictor.backend)
+    losses, weights, kept = [], [], []
     for part, _ in parts:
         z = predictor.predict(params, state, part.x)
-        rows = [figures.seen(array) for array in (z, part.y, part.weight)]
-        losses.append(figures.loss(*rows))
-        masses.append(len(part) if part.weight is None else float(figures.xp.sum(rows[2])))
+        rows = [scorer.convert(array) for array in (z, part.y, part.weight)]
+        losses.append(scorer.loss(*rows))
+        weights.append(len(part) if part.weight is None else float(scorer.xp.sum(rows[2])))
         if objective.metrics:
             kept.append(rows)
         del part
-    weighted = zip(figures.backend.fetch(losses), masses, strict=True)
-    loss = sum(loss * mass for loss, mass in weighted) / sum(masses) + figures.penalty(params)
+    weighted = zip(scorer.backend.fetch(losses), weights, strict=True)
+    loss = sum(loss * weight for loss, weight in weighted) / sum(weights) + scorer.penalty(params)
     if not kept:
         return {"loss": float(loss)}
-    rows = [joined_rows(arrays, figures.backend) for arrays in zip(*kept, strict=True)]
-    return {"loss": float(loss)} | figures.metrics(*rows)
+    rows = [joined_rows(arrays, scorer.backend) for arrays in zip(*kept, strict=True)]
+    return {"loss": float(loss)} | scorer.metrics(*rows)
 
 
 def measure(
     objective: Objective, z: Array, y: Array, weight: Array | None, backend: Backend
 ) -> dict[str, float]:
-    """Return the metrics, given the outputs that the loss took."""
+    """Return the metrics of outputs, as the loss takes them."""
     if not objective.metrics:
         return {}
-    figures = _Figures(objective, backend)
-    return figures.metrics(*map(figures.seen, (z, y, weight)))
+    scorer = _Scorer(objective, backend)
+    return scorer.metrics(*map(scorer.convert, (z, y, weight)))
 
 
-class _Figures:
-    """Loss, penalty and metrics, computed where it is soonest done.
+class _Scorer:
+    """Loss, penalty and metrics, computed where that is fastest.
 
     They are read back at once: on JAX's CPU NumPy is done before JAX has begun. But the functions of
     users may expect the arrays of their network's library.
 
     Attributes:
-        backend: where they are computed.
+        backend: the backend that computes them.
         xp: its namespace.
     """
 
@@ -97,8 +97,8 @@ class _Figures:
         self.backend = host_backend(backend) if elsewhere else backend
         self.xp = self.backend.xp
 
-    def seen(self, arrays: Arrays | None) -> Arrays | None:
-        """Return arrays of the network's backend as those that are computed on."""
+    def convert(self, arrays: Arrays | None) -> Arrays | None:
+        """Return arrays of the network's backend as arrays of this one."""
         return arrays if self.backend is self._home else map_arrays(self._home.to_numpy, arrays)
 
     def loss(self, z: Array, y: Array, weight: Array | None) -> Array:
@@ -109,7 +109,7 @@ class _Figures:
     def penalty(self, params: Params) -> Array | float:
         """Return the sum of all penalties."""
         with self.backend.scope():
-            return regularizers.penalty(self._objective.penalties, tree_map(self.seen, params))
+            return regularizers.penalty(self._objective.penalties, tree_map(self.convert, params))
 
     def metrics(self, z: Array, y: Array, weight: Array | None) -> dict[str, float]:
         """Return the metrics by name."""
@@ -120,14 +120,14 @@ class _Figures:
 
 
 def _is_built_in(objective: Objective) -> bool:
-    """Return whether nothing that figures are made of was written by users."""
+    """Return whether loss, output activation, metrics and penalties are all this library's."""
     penalties = [regularizer for _, regularizer in objective.penalties]
     parts = objective.loss, objective.output, *objective.metrics.values(), *penalties
     return all(map(is_built_in, parts))
 
 
 def _given(weight: Array | None) -> tuple[Array, ...]:
-    """Return the weights as functions take them that need not know any."""
+    """Return the weights as an optional last argument."""
     return () if weight is None else (weight,)
 
 

@@ -37,11 +37,11 @@ class Predictor:
 
     Args:
         layers: the layers.
-        backend: where they compute.
+        backend: the backend that computes.
 
     Attributes:
         layers: the layers.
-        backend: where they compute.
+        backend: the backend that computes.
     """
 
     def __init__(self, layers: Layer, backend: Backend) -> None:
@@ -54,7 +54,7 @@ class Predictor:
         """Return the outputs for rows on the backend, computed together."""
         if self._compiles and self.backend.owns(x) and x.size <= _SMALL_SIZE:
             self._last = _kind_of(x)
-        # A recording tells by the dictionary itself whether the state is still the same.
+        # A recording recognizes the state by the dictionary itself.
         return self._forward(params, x, state or STATELESS)
 
     def repeat(self, params: Params, state: State, x: Any) -> Array | None:
@@ -119,7 +119,7 @@ def _kind_of(x: Array) -> tuple[Any, ...]:
 
 
 def batch_rows(params: Params, x: Arrays, backend: Backend, most: int) -> int:
-    """Return how many rows of inputs to compute at a time: ``most``, or fewer where that is faster."""
+    """Return the number of rows to compute at a time: ``most``, or fewer where that is faster."""
     size = min(most, count_rows(x))
     if size > _FEWEST_ROWS and backend.forward_bytes is not None:
         size = min(size, _cached_rows(params, x, backend))
@@ -127,7 +127,7 @@ def batch_rows(params: Params, x: Arrays, backend: Backend, most: int) -> int:
 
 
 def _cached_rows(params: Params, x: Arrays, backend: Backend) -> int:
-    """Return how many rows to compute at a time, so that the widest layer's input stays in the cache."""
+    """Return the number of rows with which the widest layer's input stays in the cache."""
     assert backend.forward_bytes is not None
     widths = [n for p in leaves(params) for n in p.shape[-1:]]
     each = [array.shape for array in arrays_in(x)]

@@ -19,13 +19,7 @@ __all__ = ["line", "rows", "table"]
 def rows(
     layers: Sequence[Layer], input_shape: Shape | None, params: Params | None
 ) -> list[tuple[str, str, str, int]]:
-    """Return name, layer, output shape and number of parameters of each layer.
-
-    Args:
-        layers: the layers, first to last.
-        input_shape: the shape of a row of inputs; None: not built.
-        params: the parameters by layer; None: not built.
-    """
+    """Return name, layer, output shape and number of parameters of each layer; None: not built."""
     found, shape = [], input_shape
     for i, layer in enumerate(layers):
         text = "?"
@@ -41,13 +35,7 @@ def rows(
 def table(
     layers: Sequence[tuple[str, str, str, int]], input_shape: Shape | None, backend: Backend
 ) -> str:
-    """Return the rows of :func:`rows` as lines of text, with the sum and the backend.
-
-    Args:
-        layers: the rows.
-        input_shape: the shape of a row of inputs; None: not built.
-        backend: the backend of the network.
-    """
+    """Return the rows of :func:`rows` as lines of text, with the sum and the backend."""
     header = ("", "layer", "output", "parameters")
     cells = [(name, layer, shape, f"{count:,}") for name, layer, shape, count in layers]
     total = sum(count for *_, count in layers)

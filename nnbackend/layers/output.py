@@ -60,7 +60,7 @@ def _in_a_row(layers: Layer) -> list[Layer]:
     """Return layers that run one after the other, those of nested Sequentials too."""
     if not runs_in_order(layers):
         return [layers]
-    return [layer for part in layers.layers for layer in _in_a_row(part)]  # type: ignore[attr-defined]
+    return [layer for part in layers.layers for layer in _in_a_row(part)]
 
 
 def _does_nothing(layer: Layer) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeGuard
 
 from nnbackend.core.layer_tree import init_states
 from nnbackend.core.random import Generator
@@ -33,8 +35,11 @@ class Sequential:
     def __post_init__(self) -> None:
         layers = tuple(check_layer(layer) for layer in self.layers)
         object.__setattr__(self, "layers", layers)
-        # Names are made here, once: a step of a small network takes only some ten microseconds.
-        object.__setattr__(self, "_named", [(str(i), layer) for i, layer in enumerate(layers)])
+
+    @cached_property
+    def _named(self) -> list[tuple[str, Layer]]:
+        """The layers with their names, made once: a step of a small network takes only microseconds."""
+        return [(str(i), layer) for i, layer in enumerate(self.layers)]
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return the parameters of each layer, and the shape of the last one's output."""
@@ -54,11 +59,11 @@ class Sequential:
 
     def init_state(self, input_shape: Shape) -> State:
         """Return the state of the layers that have one, by their names."""
-        return init_states(self._named, input_shape)  # type: ignore[attr-defined]
+        return init_states(self._named, input_shape)
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order."""
-        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
+        named = self._named
         backwards: list[tuple[str, Backward]] = []
         for name, layer in named:
             passed = layer.forward(params[name], x, ctx.child(name))
@@ -85,7 +90,7 @@ class Sequential:
         return x, backward
 
 
-def runs_in_order(layer: Layer) -> bool:
+def runs_in_order(layer: Layer) -> TypeGuard[Sequential]:
     """Return whether a layer is a Sequential whose forward pass is not overridden."""
     return isinstance(layer, Sequential) and type(layer).forward is Sequential.forward
 

@@ -45,10 +45,10 @@ def get(spec: str | Loss) -> Loss:
         UnknownNameError: no loss has that name.
         TypeError: ``spec`` is neither a name nor a function.
     """
-    loss = LOSSES.get(spec)
+    loss: Loss = LOSSES.get(spec)
     if isinstance(loss, type) or not callable(loss):
         raise TypeError(f"a loss is a name or a function, got {given(spec)}")
-    return loss  # type: ignore[no-any-return]
+    return loss
 
 
 def trait(loss: Loss, name: str) -> Any:
@@ -66,7 +66,8 @@ def trait(loss: Loss, name: str) -> Any:
 
 def absorbed_activation(loss: Loss) -> str | None:
     """Return the name of the output activation that the loss contains, if any."""
-    return trait(loss, "absorbs")  # type: ignore[no-any-return]
+    name: str | None = trait(loss, "absorbs")
+    return name
 
 
 def check(prediction: Array, target: Array) -> Namespace:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nnbackend.backends.base import kernel_for
 from nnbackend.core import functional
 from nnbackend.core.checks import set_number
-from nnbackend.core.types import Array
+from nnbackend.core.types import Array, Namespace
 from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
 
 __all__ = [
@@ -97,14 +98,10 @@ class SoftmaxCrossEntropy:
     ) -> tuple[Array, Array]:
         target, xp = check_classes(prediction, target)
         target = _smoothed(target, self.label_smoothing, target.shape[-1])
-        # Shifted by the largest logit, so that nothing overflows; one exponential for both uses.
-        shifted = prediction - xp.max(prediction, axis=-1, keepdims=True)
-        dy = xp.exp(shifted)
-        total = xp.sum(dy, axis=-1, keepdims=True)
-        per_sample = xp.log(total[..., 0]) - xp.vecdot(target, shifted)
+        kernel = kernel_for(prediction, "softmax_loss")
+        found = None if kernel is None else kernel(prediction, target)
+        per_sample, dy = _softmax_loss(prediction, target, xp) if found is None else found
         value, scale = mean(per_sample, sample_weight, xp)
-        dy /= total
-        dy -= target
         dy *= per_row(scale)
         return value, dy
 
@@ -148,6 +145,18 @@ class KLDivergence:
 binary_cross_entropy = BinaryCrossEntropy()
 softmax_cross_entropy = SoftmaxCrossEntropy()
 kl_divergence = KLDivergence()
+
+
+def _softmax_loss(z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+    """Return the cross-entropy of each row, and its gradient."""
+    # Shifted by the largest logit, so that nothing overflows; one exponential for both uses.
+    shifted = z - xp.max(z, axis=-1, keepdims=True)
+    dy = xp.exp(shifted)
+    total = xp.sum(dy, axis=-1, keepdims=True)
+    loss = xp.log(total[..., 0]) - xp.vecdot(target, shifted)
+    dy /= total
+    dy -= target
+    return loss, dy
 
 
 def _smoothed(target: Array, amount: float, classes: int) -> Array:

@@ -23,10 +23,10 @@ def get(spec: str | Metric) -> Metric:
         UnknownNameError: no metric has that name.
         TypeError: ``spec`` is neither a name nor a function.
     """
-    metric = METRICS.get(spec)
+    metric: Metric = METRICS.get(spec)
     if isinstance(metric, type) or not callable(metric):
         raise TypeError(f"a metric is a name or a function, got {spec!r}")
-    return metric  # type: ignore[no-any-return]
+    return metric
 
 
 def resolve(

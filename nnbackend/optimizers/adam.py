@@ -123,7 +123,7 @@ class Adam(AdamBase):
         """Return the hyperparameters; ``step_size`` and ``epsilon`` are for the arrays that are kept.
 
         With ``c = sqrt((1 - beta2**t) / (1 - beta2))`` the formula of the class is
-        ``p -= step_size * m / (sqrt(v) + epsilon * c)``, ``m`` and ``v`` as they are kept and
+        ``p -= step_size * m / (sqrt(v) + epsilon * c)``, ``m`` and ``v`` as kept and
         ``step_size = learning_rate * c * (1 - beta1) / (1 - beta1**t)``.
         """
         h = super().numbers(step)

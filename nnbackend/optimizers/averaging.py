@@ -1,7 +1,7 @@
 """Averages of the parameters over the steps: exponential (EMA) and equal weights (SWA).
 
-The average is one more array of state. ``fit`` evaluates validation data with it, and leaves it in
-the network: ``network.params`` are the averages, ``network.raw_params`` what the optimizer last made.
+The average is one more array of state. ``fit`` evaluates validation data with it, and leaves it in the
+network: ``network.params`` are the averages, ``network.raw_params`` the optimizer's last parameters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Averaged(Wrapper):
 
     @abstractmethod
     def weight(self, step: int) -> float:
-        """Return what the parameters after a step (from 1) count in the average."""
+        """Return the weight in the average of the parameters after a step (from 1)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,15 +78,15 @@ class EMA(_Averaged):
 
     ``average = decay * average + (1 - decay) * p`` after each step. With ``bias_correction`` the
     average is that of the parameters after steps 1 to ``t`` with weights ``decay**(t - i)`` that are
-    made to sum to 1, as Adam corrects its means: the first weights of the network, random as they are,
+    made to sum to 1, as Adam corrects its means: the random first weights of the network
     do not count. Without it the parameters after the first step are the first average, as in
     PyTorch's ``AveragedModel``, and count ``decay**(t - 1)`` after ``t`` steps.
 
     Args:
-        optimizer: what makes the update, an object or a name.
-        decay: how much of the average is kept in a step, from 0 to below 1, 0.999; about the last
-            ``1 / (1 - decay)`` steps count.
-        bias_correction: whether the weights are made to sum to 1, True; see above.
+        optimizer: the optimizer that makes the update, an object or a name.
+        decay: the share of the average that a step keeps, from 0 to below 1, default 0.999; about the
+            last ``1 / (1 - decay)`` steps count.
+        bias_correction: whether the weights are made to sum to 1, default True; see above.
 
     Raises:
         ValueError: ``decay`` is out of range.
@@ -127,15 +127,16 @@ class SWA(_Averaged):
     """Stochastic weight averaging: the plain mean of the parameters at some of the later steps.
 
     ``average = (n * average + p) / (n + 1)`` after every ``every`` steps from ``start`` on; before
-    the first of them the average is the parameters as they are. A learning rate that stays high or
+    the first of them the average is the current parameters. A learning rate that stays high or
     goes up and down is what makes the averaged parameters differ; see :mod:`nnbackend.schedules`.
 
     Args:
-        optimizer: what makes the update, an object or a name.
-        start: how many steps to do before, 0; the first that counts is ``start + every``.
-        every: how many steps from one that counts to the next, 1.
-        unit: ``"step"``, or ``"epoch"`` to give both in epochs: ``SWA(SGD(0.05), 75, unit="epoch")``
-            averages the parameters at the ends of epochs 76, 77, ... Only ``fit`` knows epochs.
+        optimizer: the optimizer that makes the update, an object or a name.
+        start: the number of steps before, default 0; the first that counts is ``start + every``.
+        every: the number of steps from one that counts to the next, default 1.
+        unit: ``"step"`` (the default), or ``"epoch"`` to give both in epochs:
+            ``SWA(SGD(0.05), 75, unit="epoch")`` averages the parameters at the ends of epochs 76, 77,
+            ... Only ``fit`` knows epochs.
 
     Raises:
         ValueError: a number is out of range, or the unit is neither of the two.

@@ -74,18 +74,18 @@ class Optimizer(ABC):
     ``numbers(step)`` returns the numbers of the rule at a step; it gives the hyperparameters in
     ``bounds`` unless it is overridden. ``rule(p, g, slots, h, xp)`` gets them by name, as
     ``h.learning_rate``. They reach a compiled step as data, so a number that changes compiles nothing,
-    and a rule uses them with arrays only: what is computed from numbers alone belongs into ``numbers``.
+    and a rule combines them with arrays only: arithmetic of numbers alone belongs in ``numbers``.
 
     Args:
-        learning_rate: how far a step goes, 0.001. Like every hyperparameter in ``bounds`` it is a number
-            or a schedule: a function of the step, which counts from 0.
+        learning_rate: the factor of a step, default 0.001. Like every hyperparameter in ``bounds`` it is
+            a number or a schedule: a function of the step, which counts from 0.
 
     Raises:
         ValueError: a hyperparameter is out of range.
     """
 
     slots: ClassVar[int] = 0
-    """How many arrays of state the rule keeps for each parameter."""
+    """The number of state arrays that the rule keeps for each parameter."""
 
     elementwise: ClassVar[bool] = True
     """Whether the rule treats each number by itself. One that does not (a norm, a matrix product)
@@ -179,8 +179,8 @@ class Optimizer(ABC):
 
         Args:
             params: nested dictionaries of arrays.
-            grads: of the loss with respect to them, nested alike.
-            state: from ``init`` or the last ``update``.
+            grads: the gradients of the loss with respect to them, nested as they are.
+            state: the state from ``init`` or the last ``update``.
         """
         step, ready = state["step"] + 1, self.prepared(params)
         params, slots = ready.apply(params, grads, state["slots"], ready.numbers(step))
@@ -193,12 +193,12 @@ class Optimizer(ABC):
     def prepared(
         self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
     ) -> Prepared:
-        """Return the optimizer with what it does to each of these parameters.
+        """Return the optimizer prepared for these parameters: a rule for each of them.
 
         Args:
-            params: those that it will update.
-            steps_per_epoch: for what counts epochs; None: unknown.
-            frozen: names of others, which patterns may match in vain.
+            params: the parameters that it will update.
+            steps_per_epoch: the number of steps in an epoch; None (the default): unknown.
+            frozen: the names of other parameters, which patterns may match, too; default none.
 
         Raises:
             ValueError: a pattern of names matches no parameter.
@@ -206,10 +206,10 @@ class Optimizer(ABC):
         return Prepared(self, self.partition(flatten(params), steps_per_epoch, frozen))
 
     def structure(self) -> Optimizer:
-        """Return the same with every number one of two: 0 or not.
+        """Return the optimizer with every number replaced by one of two: 0 or not.
 
-        That is all that a compiled step knows of the numbers. Optimizers of the same structure have the
-        same program. A rule that users wrote may look at its fields anywhere, and stays as it is.
+        A compiled step knows no more of the numbers. Optimizers of the same structure have the
+        same program. A user's rule may use its fields anywhere, and stays unchanged.
         """
         if not is_own(self):
             return self
@@ -219,7 +219,7 @@ class Optimizer(ABC):
         vars(other).update(vars(self), **zero_or_not, scheduled=())
         return other
 
-    # What optimizers that wrap another one do differently; see ``wrapper.py``.
+    # Overridden by optimizers that wrap another one; see ``wrapper.py``.
 
     @property
     def wrapped(self) -> Sequence[Optimizer]:
@@ -236,7 +236,7 @@ class Optimizer(ABC):
         steps_per_epoch: int | None = None,
         frozen: Collection[str] = (),
     ) -> tuple[Group, ...]:
-        """Return which rule updates which of the parameters, by dotted name; see :meth:`prepared`."""
+        """Return the groups of parameters, each with its rule; arguments as for :meth:`prepared`."""
         return (Group(self, tuple(params), tuple(map(str, range(self.slots))), self.slots),)
 
     def scaled(self, factor: float) -> Optimizer:
@@ -252,10 +252,10 @@ class Optimizer(ABC):
 
 
 def add_weight_decay(g: Array, p: Array, weight_decay: Any) -> Array:
-    """Return the gradient with that of ``weight_decay / 2 * p**2`` added, as a new array."""
+    """Return a new array, the gradient with that of ``weight_decay / 2 * p**2`` added."""
     return g + weight_decay * p
 
 
 def norm(x: Array, xp: Namespace) -> Array:
-    """Return the root of the sum of squares, a single number on the device."""
+    """Return the root of the sum of squares, an array of no axes."""
     return xp.sqrt(xp.sum(x * x))

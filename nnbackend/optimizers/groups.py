@@ -1,4 +1,4 @@
-"""Parameters that are treated differently: groups with hyperparameters of their own, frozen ones."""
+"""Groups of parameters with their own hyperparameters, and frozen parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FACTOR_KEY = "learning_rate_factor"
 @WRAPPERS.register("grouped")
 @dataclass(frozen=True)
 class Grouped(Wrapper):
-    """Give some parameters hyperparameters of their own, by name.
+    """Give groups of parameters, by name, their own hyperparameters.
 
     ``Grouped(AdamW(1e-3), {"0.*": {"learning_rate_factor": 0.1}, "*.bias": {"weight_decay": 0.0}})``.
     A pattern is compared with dotted names such as ``0.weight``; ``*`` stands for any text, dots
@@ -35,7 +35,7 @@ class Grouped(Wrapper):
             ``learning_rate_factor``, which multiplies the learning rate, a schedule's too. Or another
             optimizer, which takes the place of the first for these parameters.
         decay: ``"all"``, or ``"weights"`` to leave out of weight decay, unless a pattern says
-            otherwise, what has fewer than two axes: biases, and the scales and shifts of norms.
+            otherwise, those with fewer than two axes: biases, and the scales and shifts of norms.
 
     Raises:
         UnknownNameError: the optimizer has no such hyperparameter.
@@ -75,7 +75,7 @@ class Grouped(Wrapper):
         steps_per_epoch: int | None = None,
         frozen: Collection[str] = (),
     ) -> tuple[Group, ...]:
-        """Return a group for each set of parameters that are treated alike."""
+        """Return a group for each set of parameters with the same rule."""
         chosen = dict.fromkeys(params, self.inner)
         if self.decay == "weights":
             for name in (name for name, p in params.items() if p.ndim < 2):
@@ -129,14 +129,14 @@ class Grouped(Wrapper):
 @WRAPPERS.register("frozen")
 @dataclass(frozen=True)
 class Frozen(Wrapper):
-    """Leave some parameters as they are, to the last bit: no update, no decay, no state.
+    """Keep some parameters unchanged, to the last bit: no update, no decay, no state.
 
     Their gradients do not count in the norm by which others are clipped. ``Network.freeze`` puts this
     around the optimizer of ``fit``; it is here for a loop that you write.
 
     Args:
         optimizer: what makes the update of the others, an object or a name.
-        patterns: of the names, one or several; see :class:`Grouped`.
+        patterns: one or several patterns of names; see :class:`Grouped`.
 
     Raises:
         TypeError: a pattern is not a text.
@@ -168,7 +168,7 @@ class Frozen(Wrapper):
         object.__setattr__(self, "patterns", given)
 
     def frozen(self, names: Iterable[str]) -> set[str]:
-        """Return which of the names are frozen."""
+        """Return the names that are frozen."""
         names = list(names)
         return {name for pattern in self.patterns for name in matching(pattern, names)}
 
@@ -189,7 +189,7 @@ class Frozen(Wrapper):
         )
 
     def structure(self) -> Optimizer:
-        """Return the optimizer inside: no group has what is frozen."""
+        """Return the optimizer inside: frozen parameters are in no group."""
         return self.inner.structure()
 
 
@@ -210,7 +210,7 @@ def _group(pair: Any) -> tuple[str, Any]:
 
 
 def _scaled(change: Any, factor: float) -> Any:
-    """Return what a pattern changes with its learning rate, if it has one, times a factor."""
+    """Return the changes of a pattern with its learning rate, if it has one, times a factor."""
     if isinstance(change, Optimizer):
         return change.scaled(factor)
     rate = dict(change).get("learning_rate")

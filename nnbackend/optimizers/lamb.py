@@ -46,7 +46,7 @@ class LAMB(AdamBase):
     epsilon: Scheduled = 1e-6
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return the hyperparameters, ``factor`` and ``epsilon`` for the arrays as they are kept."""
+        """Return the hyperparameters, ``factor`` and ``epsilon`` for the arrays as kept."""
         h = super().numbers(step)
         correction = second_moment_correction(h["beta2"], step)
         factor = correction * (1.0 - h["beta1"]) / (1.0 - power(h["beta1"], step))

@@ -80,7 +80,7 @@ class LBFGS(Optimizer):
             function: returns its value and its gradient, in float64.
             start: where to start.
             iterations: how many at most.
-            each: is told the point and its value after each iteration; says whether to go on.
+            each: called with the point and its value after each iteration; returns whether to continue.
         """
 
         def after_iteration(intermediate_result: Any) -> None:

@@ -114,7 +114,7 @@ class Muon(Optimizer):
         return own
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return the hyperparameters, what is computed of them alone, and the other rule's numbers.
+        """Return the hyperparameters, the numbers computed from them, and those of the other rule.
 
         ``complement = 1 - momentum``, ``decay = 1 - learning_rate * weight_decay``; the other rule's
         begin with ``others_``.

@@ -28,7 +28,7 @@ class Nadam(AdamBase):
     ``d = (1 - u(t)) / (1 - U(t)) * g + u(t + 1) / (1 - U(t + 1)) * m``;
     ``p -= learning_rate * d / (sqrt(v / (1 - beta2**t)) + epsilon)``.
 
-    ``beta1`` and ``momentum_decay`` make a schedule of their own and must be numbers.
+    ``beta1`` and ``momentum_decay`` make a schedule together and must be numbers.
 
     Args:
         learning_rate: how far a step goes, 0.002.

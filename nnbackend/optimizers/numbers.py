@@ -1,7 +1,7 @@
-"""The numbers of an optimizer's rule: computed on the host in float64, handed to the rule by name.
+"""The numbers of an optimizer's rule: computed on the host in float64, given to the rule by name.
 
-``numbers(step)`` of an optimizer returns all of them for a step. Training asks for many steps at once
-with :func:`number_columns`; what a loop of Python would cost for each step is then paid once. The
+``numbers(step)`` of an optimizer returns all of them for a step. Training computes many steps at once
+with :func:`number_columns`, which saves a loop in Python. The
 numbers are the same to the last bit either way.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnbackend.optimizers.base import Optimizer
 
 __all__ = [
+    "FEW_STEPS",
     "Number",
     "Numbers",
     "Rows",
@@ -40,20 +41,21 @@ Number: TypeAlias = Any
 """A float; for an array of steps an array of floats, or a float that is the same at each."""
 
 _POWERS_PER_TABLE = 1024
-_FEW_STEPS = 16  # whose numbers are computed sooner one by one
+FEW_STEPS = 16
+"""Steps whose numbers are computed sooner one by one."""
 
 
 class Numbers(SimpleNamespace):
     """The numbers of a rule by name: ``h.learning_rate``. Floats, or arrays of no axes.
 
     Raises:
-        AttributeError: the rule asks for a number that ``numbers(step)`` does not give.
-        TypeError: the rule takes its numbers by position, as rules once did.
+        AttributeError: the rule uses a number that ``numbers(step)`` does not give.
+        TypeError: the rule takes its numbers by position.
     """
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"the rule asks for the number {name!r}; numbers(step) gives {', '.join(vars(self))}"
+            f"the rule uses the number {name!r}; numbers(step) gives {', '.join(vars(self))}"
         )
 
     def __getitem__(self, index: Any) -> Any:
@@ -70,7 +72,7 @@ class Numbers(SimpleNamespace):
 
 def number_columns(optimizer: Optimizer, steps: range) -> Mapping[str, Number]:
     """Return the numbers of successive steps, each as a float that stays or an array of one per step."""
-    if len(steps) >= _FEW_STEPS and _takes_arrays(optimizer):
+    if _takes_arrays(optimizer):
         return optimizer.numbers(np.arange(steps.start, steps.stop))
     return of_each_step(optimizer.numbers, steps)
 
@@ -100,7 +102,7 @@ def at_each_step(function: Callable[[int], float], step: Any) -> Number:
 def of_each_step(
     numbers: Callable[[Any], dict[str, float]], steps: range | Column
 ) -> dict[str, Number]:
-    """Return the numbers of steps that are asked for one by one."""
+    """Return the numbers of steps, computed one by one."""
     rows = [numbers(int(step)) for step in steps]
     return {name: np.asarray([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
 

@@ -1,11 +1,12 @@
-"""An optimizer made ready for the parameters of a network: which rule updates which of them.
+"""An optimizer prepared for the parameters of a network: groups of parameters with one rule each.
 
-Wrappers say by name what is left out, treated differently, constrained. That is settled here once:
-each :class:`Group` has the names of its parameters and one rule, with whatever is around it inside.
+Wrappers name parameters that are frozen, grouped or constrained. The names are looked up here, once:
+each :class:`Group` has the names of its parameters and one rule, wrappers included.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nnbackend.backends.base import Backend, namespace
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Array, Params
-from nnbackend.optimizers.numbers import Numbers, Rows, number_columns, number_rows
+from nnbackend.optimizers.numbers import FEW_STEPS, Numbers, Rows, number_columns, number_rows
 
 if TYPE_CHECKING:
     from nnbackend.optimizers.base import Optimizer
@@ -29,9 +30,9 @@ class Group:
     Attributes:
         rule: the optimizer whose ``rule`` and ``numbers`` are meant, wrappers included.
         names: the dotted names of the parameters.
-        state: where each of the rule's arrays is in the optimizer's state: ``("0", "1")``, or with
+        state: the places of the rule's arrays in the optimizer's state: ``("0", "1")``, or with
             groups ``("2.0", "2.1")``.
-        entries: how many entries the state of the optimizer has at its top.
+        entries: the number of entries at the top of the optimizer's state.
         own: the optimizer that is this group's alone; None: all share it.
     """
 
@@ -44,11 +45,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Prepared:
-    """An optimizer, and what it does to each parameter.
+    """An optimizer with the groups of parameters that its rules update.
 
     Attributes:
-        optimizer: the whole; it says how gradients are changed, and which learning rate is reported.
-        groups: the parameters by rule. One that is in no group stays as it is.
+        optimizer: the whole optimizer, which transforms gradients and has the learning rate to report.
+        groups: the parameters by rule. One that is in no group stays unchanged.
     """
 
     optimizer: Optimizer
@@ -84,7 +85,7 @@ class Prepared:
         return Prepared(self.optimizer, tuple(groups))
 
     def for_program(self, backend: Backend) -> Prepared:
-        """Return the same as steps on a backend know it: see :meth:`Optimizer.structure`."""
+        """Return the form that compiled programs depend on, see :meth:`Optimizer.structure`."""
         if not backend.static_shapes:
             return self
         groups = [
@@ -99,17 +100,28 @@ class Prepared:
 
     # Numbers.
 
-    @property
-    def _rules(self) -> tuple[Optimizer, ...]:
-        """What has numbers: each group, and the whole if its numbers may have other names."""
-        rules = tuple(group.rule for group in self.groups)
-        has_own = any(group.own is not None for group in self.groups)
-        return (*rules, self.optimizer) if has_own else rules
+    @cached_property
+    def _has_own(self) -> bool:
+        """Whether a group has an optimizer of its own."""
+        return any(group.own is not None for group in self.groups)
 
     @cached_property
-    def _number_names(self) -> list[tuple[str, ...]]:
-        """The names of the numbers of each."""
-        return [tuple(rule.structure().numbers(1)) for rule in self._rules]
+    def _moving(self) -> set[str]:
+        """The names of the parameters of all groups."""
+        return {name for group in self.groups for name in group.names}
+
+    @cached_property
+    def _rules(self) -> tuple[Optimizer, ...]:
+        """The optimizers that have numbers: each group's, and the whole if a group has its own."""
+        rules = tuple(group.rule for group in self.groups)
+        return (*rules, self.optimizer) if self._has_own else rules
+
+    @cached_property
+    def _number_places(self) -> list[dict[str, int]]:
+        """Where in a row the numbers of each are, by name."""
+        places = itertools.count()
+        names = [tuple(rule.numbers(1)) for rule in self._rules]
+        return [dict(zip(own, places, strict=False)) for own in names]
 
     def numbers(self, step: int) -> list[Numbers]:
         """Return the numbers of each rule at a step, which counts from 1."""
@@ -117,18 +129,20 @@ class Prepared:
 
     def number_rows(self, steps: range) -> Rows:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
-        if len(steps) == 1:
-            return [tuple(n for rule in self._rules for n in rule.numbers(steps[0]).values())]
+        if len(steps) < FEW_STEPS:
+            return [
+                tuple(n for rule in self._rules for n in rule.numbers(step).values())
+                for step in steps
+            ]
         columns = [c for rule in self._rules for c in number_columns(rule, steps).values()]
         return number_rows(columns, len(steps))
 
     def numbers_from(self, row: Any) -> list[Numbers]:
         """Return the numbers of each rule from a row of :meth:`number_rows`, or from an array of it."""
-        found, start = [], 0
-        for names in self._number_names:
-            found.append(Numbers(**{name: row[start + i] for i, name in enumerate(names)}))
-            start += len(names)
-        return found
+        return [
+            Numbers(**{name: row[i] for name, i in places.items()})
+            for places in self._number_places
+        ]
 
     # Arrays.
 
@@ -142,12 +156,12 @@ class Prepared:
     def transform_gradients(
         self, grads: dict[str, Array], numbers: list[Numbers]
     ) -> dict[str, Array]:
-        """Return the gradients that the rules are given, by dotted name, without those of no group."""
-        if sum(len(group.names) for group in self.groups) < len(grads):
-            names = {name for group in self.groups for name in group.names}
-            grads = {name: g for name, g in grads.items() if name in names}
-        whole = numbers[0] if len(numbers) == len(self.groups) else numbers[-1]
-        found = self.optimizer.transform_gradients(grads, whole)
+        """Return the gradients for the rules, by dotted name; parameters in no group have none."""
+        if len(self._moving) < len(grads):
+            grads = {name: g for name, g in grads.items() if name in self._moving}
+        if not self._has_own:
+            return self.optimizer.transform_gradients(grads, numbers[0])
+        found = self.optimizer.transform_gradients(grads, numbers[-1])
         for group, h in zip(self.groups, numbers, strict=False):
             if group.own is not None:
                 part = {name: found[name] for name in group.names}
@@ -171,7 +185,7 @@ class Prepared:
             params: the parameters.
             grads: the gradients as the rules are given them, by dotted name.
             slots: the arrays of the state.
-            numbers: from ``numbers`` or ``numbers_from``.
+            numbers: the numbers of each rule, from ``numbers`` or ``numbers_from``.
         """
         flat, flat_slots = flatten(params), flatten(slots)
         for group, h in zip(self.groups, numbers, strict=False):
@@ -183,7 +197,7 @@ class Prepared:
         return unflatten(flat, params), unflatten(flat_slots, slots)
 
     def averaged(self, params: Params, slots: Params) -> Params:
-        """Return the averages that are kept, and other parameters as they are."""
+        """Return the averages where they are kept, and other parameters unchanged."""
         if not self.averages:
             return params
         flat, flat_slots = flatten(params), flatten(slots)

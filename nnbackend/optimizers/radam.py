@@ -44,7 +44,7 @@ class RAdam(AdamBase):
     """
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return the factor of ``m`` as it is kept, and the two numbers that make its divisor.
+        """Return the factor of ``m`` as kept, and the two numbers that make its divisor.
 
         The divisor is ``share * sqrt(v) + rest``: 1, at first.
         """

@@ -31,7 +31,7 @@ class SGD(Optimizer):
         weight_decay: the strength of the decay of weights, 0.
 
     Raises:
-        ValueError: a hyperparameter is out of range, or ``nesterov`` is asked for without momentum.
+        ValueError: a hyperparameter is out of range, or ``nesterov`` is True without momentum.
 
     Source: Sutskever et al. (2013), On the importance of initialization and momentum, in PyTorch's
     parametrization.

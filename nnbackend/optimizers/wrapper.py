@@ -1,4 +1,4 @@
-"""Optimizers that wrap another one: what they share.
+"""The base of optimizers that wrap another one.
 
 A wrapper is an optimizer itself, so it goes wherever one goes: ``fit``, ``partial_fit``, a loop that
 users write, a compiled step. Wrappers nest: ``EMA(Clipped(Adam(1e-3), norm=1.0), decay=0.999)``.
@@ -27,17 +27,17 @@ WRAPPERS = Registry("optimizer wrapper")
 
 @dataclass(frozen=True)
 class Wrapper(Optimizer):
-    """Does what the optimizer in it does; a subclass overrides what it adds.
+    """The base of wrappers: it updates as the optimizer inside does.
 
-    That is one of three: ``rule``, to do something before or after the rule inside; ``numbers``, to give
-    it more numbers; ``transform_gradients``, to change all gradients before.
+    A subclass overrides ``rule``, to do something before or after the rule inside, ``numbers``, to give
+    it more numbers, or ``transform_gradients``, to change all gradients before.
 
     Args:
         optimizer: the optimizer that is wrapped, an object or a name.
 
     Raises:
-        UnknownNameError, TypeError: it is no optimizer.
-        ValueError: this wrapper has to be inside that one, not around it.
+        UnknownNameError, TypeError: ``optimizer`` is not an optimizer.
+        ValueError: this wrapper cannot be around that optimizer.
     """
 
     outermost: ClassVar[bool] = False

@@ -81,7 +81,7 @@ def describe_network(network: Network) -> str:
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict[str, str]) -> Path:
     """Write NumPy arrays and the texts of a header to a file, whole or not at all."""
-    # safetensors writes the memory as it is, which must be in C order.
+    # safetensors writes the memory unchanged, so it must be in C order.
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
 
@@ -96,7 +96,7 @@ class SavedNetwork:
         params: the parameters, nested, NumPy arrays.
         state: the state of the layers, nested, NumPy arrays.
         seed: the network's seed.
-        precision: what it computed in.
+        precision: the precision that it computed in.
         frozen: the dotted names of the frozen parameters.
         metadata: the user's plain data.
     """
@@ -116,7 +116,7 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built.
+        ModelFileError: it is not a network's file, is damaged, or its description cannot be built.
     """
     file = Path(path)
     if not file.exists():

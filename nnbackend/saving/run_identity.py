@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to a run: what must be the same, and in words what is not."""
+"""The identity of a run: whether a checkpoint belongs to it, and the differences in words."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
     where = find_differences(theirs, {"where": task.get("where")})
     if where:
         warnings.warn(
-            f"the run goes on elsewhere than it began ({'; '.join(where)}): its results agree "
+            f"the run is resumed elsewhere than it began ({'; '.join(where)}): its results agree "
             "to rounding, not to the last bit",
             UserWarning,
             stacklevel=2,
@@ -113,7 +113,7 @@ def _join(name: str, key: Any) -> str:
 
 
 def _shorten(value: Any) -> str:
-    """Return plain data as a short text, with descriptions as they are written in Python."""
+    """Return plain data as a short text, with descriptions written as in Python."""
     if isinstance(value, list):
         text = f"[{', '.join(map(_shorten, value))}]"
     elif isinstance(value, dict) and "fields" in value:

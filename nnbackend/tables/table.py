@@ -35,7 +35,7 @@ class TableWarning(UserWarning):
 
 
 def warn(message: str) -> None:
-    """Warn of what was done to a table."""
+    """Warn of changes to a table."""
     warnings.warn(message, TableWarning, stacklevel=3)
 
 
@@ -50,7 +50,7 @@ def is_number(column: NDArray[Any]) -> bool:
 
 
 def missing(column: NDArray[Any]) -> NDArray[np.bool]:
-    """Return where a column has no value."""
+    """Return a mask of the rows in which a column has no value."""
     absent: NDArray[np.bool]
     absent = np.isnan(column) if is_number(column) else column == None  # noqa: E711 (elementwise)
     return absent

@@ -33,7 +33,7 @@ class Microbatches:
 
     @classmethod
     def of(cls, count: int, batch_size: int) -> Microbatches:
-        """Return how batches of a size are divided."""
+        """Return the division of batches of a size."""
         return cls(count, math.ceil(batch_size / count))
 
 
@@ -59,7 +59,7 @@ def accumulate_gradients(
     """Return loss, output, gradients and new state of a batch, computed one microbatch after the other.
 
     Microbatch ``m`` of step ``t`` draws the random numbers of step ``t * microbatches.count + m``, so
-    that each has dropout masks of its own, and finds the state that the one before it left. The
+    that each has its own dropout masks, and gets the state of the one before. The
     output is None unless ``with_output``; in ``ctx`` the pass was started.
     """
     xp, size, rows = ctx.xp, microbatches.rows, count_rows(batch.x)
@@ -69,7 +69,7 @@ def accumulate_gradients(
         total = xp.where(total > 0.0, total, xp.ones_like(total))  # all weights 0: no gradient
 
     def run(number: Any, part: Batch, state: State) -> Any:
-        """Return what a microbatch adds to loss and gradients, the new state, and its output."""
+        """Return the shares of a microbatch in loss and gradients, the new state, and its output."""
         ctx.start_pass(first_number + number, state, part.weight, first_row)
         output, backward = layers.forward(params, part.x, ctx)
         value, dy = loss_and_gradient(loss, output, part)
@@ -127,7 +127,10 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
             "a loss returns its value and the gradient at the prediction, (value, dy); "
             f"{_name(loss)} returned {type(found).__name__}"
         ) from None
-    map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
+    if isinstance(output, (tuple, dict)):
+        map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
+    else:
+        _check_shape(output, dy, loss)
     return value, dy
 
 

@@ -17,7 +17,7 @@ from nnbackend.core.types import Array, Batch, Namespace, Params, State
 __all__ = ["Communicator", "all_reduce", "rows_of_process"]
 
 BUCKET_NUMBERS = 1 << 22
-"""Numbers of the gradients that are handed over together."""
+"""The size of a bucket: the gradients' numbers that are summed together."""
 
 
 class Communicator(Protocol):

@@ -22,7 +22,7 @@ _MAX_UNREAD_BLOCKS = 256
 class EpochLog:
     """The losses of an epoch's steps, and the outputs of their rows if metrics are computed from them.
 
-    Losses stay on the device until someone asks for them, so that steps need not wait.
+    Losses stay on the device until they are read, so that steps need not wait.
 
     Args:
         backend: where the steps are computed.
@@ -88,7 +88,7 @@ class EpochLog:
         return [joined_rows(parts, self._backend) for parts in (self._outputs, targets, weights)]
 
     def state(self) -> dict[str, Any] | None:
-        """Return what a checkpoint keeps of an epoch that is not over; None of one without steps."""
+        """Return the state of an unfinished epoch for a checkpoint; None for one without steps."""
         if not self._losses:
             return None
         losses, step_weights = self._read()

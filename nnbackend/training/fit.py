@@ -229,7 +229,7 @@ def partial_fit(
         optimizer: the optimizer.
         batch_size: rows of a step; None: all.
         sample_weight: how much each row counts.
-        accumulate: in how many microbatches a batch is computed.
+        accumulate: the number of microbatches in which a batch is computed.
     """
     if batch_size is not None:
         batch_size = check_size("batch_size", batch_size)
@@ -278,7 +278,7 @@ def _loop_for(optimizer: Optimizer) -> type[Loop]:
 def _steps_per_epoch(
     samples: Samples | data.BatchStream, rows: Any, batch_size: int | None
 ) -> int | None:
-    """Return how many steps an epoch has; None if a stream does not say."""
+    """Return the number of steps of an epoch; None if a stream does not have it."""
     if not isinstance(samples, Samples):
         return samples.steps
     count = len(samples if rows is None else rows)

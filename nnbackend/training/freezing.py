@@ -1,4 +1,4 @@
-"""Frozen layers: what lies before the first layer that learns needs no backward pass."""
+"""Frozen layers: layers before the first one that learns need no backward pass."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["without_frozen_prefix"]
 
 
 def without_frozen_prefix(layers: Layer, optimizer: Optimizer, params: Params) -> Layer:
-    """Return the layers as they are trained: without a backward pass where all before is frozen."""
+    """Return the layers for training: without a backward pass where all layers before are frozen."""
     if not isinstance(optimizer, Frozen):
         return layers
     return _without_prefix(layers, params, optimizer.frozen(flatten(params)), "")
 
 
 def _without_prefix(layers: Layer, params: Params, frozen: Collection[str], prefix: str) -> Layer:
-    """Return layers, some parameter of which is trained, without what lies before the first such."""
+    """Return layers, of which some learn, without a backward pass before the first that does."""
     if not runs_in_order(layers):
         return layers
-    parts = list(layers.layers)  # type: ignore[attr-defined]
+    parts = list(layers.layers)
     learns = (
         i
         for i in range(len(parts))
@@ -44,7 +44,7 @@ class FrozenPrefix(Sequential):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        named: list[tuple[str, Layer]] = self._named  # type: ignore[attr-defined]
+        named: list[tuple[str, Layer]] = self._named
         object.__setattr__(self, "_frozen", named[: self.first])
         object.__setattr__(self, "_named", named[self.first :])
 

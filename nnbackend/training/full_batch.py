@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FullBatchFunction", "FullBatchLoop"]
 
 _LOSS_TOLERANCE = (
-    1e-5  # share by which the loss may differ between two passes, on a GPU for instance
+    1e-5  # the relative difference of the loss between two passes, on a GPU for instance
 )
 
 
@@ -80,7 +80,7 @@ class FullBatchLoop(Loop):
         return run.history
 
     def _minimized(self) -> str:
-        """Minimize from the parameters as they are; return in words what ended it."""
+        """Minimize from the current parameters; return the reason of the end in words."""
         run, function, solver = self._run, self._function, self._trainer.optimizer
         assert isinstance(solver, LBFGS)
         started: float | None = None
@@ -115,20 +115,20 @@ class FullBatchLoop(Loop):
         return reason
 
     def _iterated(self, params: Params, loss: float, started: float) -> None:
-        """Take over the parameters of an iteration; write its figures and tell the callbacks."""
+        """Take over the parameters of an iteration; write its history and run the callbacks."""
         run, trainer = self._run, self._trainer
         trainer.params = params
         trainer.steps, trainer.updates, run.step = trainer.steps + 1, trainer.updates + 1, 1
         run.notify("batch_end")
         if run.at_once:
             return
-        figures = {"loss": loss}
+        scores = {"loss": loss}
         if trainer.objective.metrics:
-            figures = trainer.evaluate(self._samples) | figures
+            scores = trainer.evaluate(self._samples) | scores
         if self._validation is not None:
-            figures |= self._evaluate_validation()
+            scores |= self._evaluate_validation()
         self._good = trainer.snapshot(self._good)
-        columns = figures | {"seconds": time.perf_counter() - started}
+        columns = scores | {"seconds": time.perf_counter() - started}
         run.history.extend({name: [value] for name, value in columns.items()})
         run.epoch = len(run.history)
         run.notify("epoch_end")
@@ -182,7 +182,7 @@ class FullBatchFunction:
         params: the parameters; they say how others are nested.
         seed: the random seed of the layers.
         samples: the rows.
-        names: the dotted names of the parameters in their order in the vector; None: as they are nested.
+        names: the dotted names of the parameters in the order of the vector; None: as they are nested.
     """
 
     def __init__(

@@ -1,11 +1,9 @@
 """Where parameters and the optimizer's arrays are in memory while a network is trained.
 
-Where slices are views (NumPy, CuPy, torch) all parameters are in one vector, each group of them in a
-range of its own, and so are the optimizer's arrays: a step of the optimizer is then a few operations
-on one range instead of a few for each parameter. Where they are not (JAX, whose compiler would have to
-copy), each parameter stays an array of its own. Both do the same arithmetic, and both are used alike: a
-layout has no arrays, it knows how to handle a ``storage``, which is part of what a training step takes
-and returns.
+Where slices are views (NumPy, CuPy, torch) all parameters are in one vector, each group in a range, and
+so are the optimizer's arrays: a step of the optimizer is then a few operations on one range. Where they
+are not (JAX, whose compiler would have to copy), each parameter stays a separate array. Both do the same
+arithmetic. A layout has no arrays: it handles a ``storage``, a part of a training step's carry.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
+from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import flatten, leaves, tree_map, unflatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers.base import is_own
@@ -31,11 +30,11 @@ def layout_for(backend: Backend, optimizer: Prepared) -> Layout:
 
 
 class Layout:
-    """What both layouts share. A storage has ``params`` and ``loss_scale``.
+    """The base of layouts. A storage has ``params`` and ``loss_scale``.
 
     Args:
-        backend: where the arrays are.
-        optimizer: what updates them.
+        backend: the backend of the arrays.
+        optimizer: the optimizer that updates them.
     """
 
     in_place = False
@@ -64,14 +63,14 @@ class Layout:
         return self._optimizer.averaged(params, self.slots(storage))
 
     def scale(self, storage: Any) -> Array | None:
-        """Return what the gradient at the output is to be multiplied by; None: by nothing."""
+        """Return the factor of the gradient at the output; None: there is none."""
         return storage.loss_scale.get("scale")
 
     def update(self, storage: Any, grads: Params, numbers: Any) -> Any:
         """Return the storage after one step of the optimizer. The old one is consumed.
 
         Args:
-            storage: from ``init`` or the last step.
+            storage: the storage from ``init`` or the last step.
             grads: the gradients, nested as the parameters are; those of frozen ones may be missing.
             numbers: a row of ``Prepared.number_rows``, or an array of it.
         """
@@ -122,7 +121,7 @@ class Layout:
         return self.with_slots(self.init(storage.params), self.slots(storage))
 
     def map_arrays(self, function: Callable[[Array], Array], storage: Any) -> Any:
-        """Return the storage with every array, and every view of one, seen through a function."""
+        """Return the storage with a function applied to every array and view."""
         raise NotImplementedError
 
 
@@ -135,7 +134,7 @@ class LeavesStorage(NamedTuple):
 
 
 class Leaves(Layout):
-    """Each parameter an array of its own. An update makes new ones."""
+    """A separate array for each parameter. An update makes new ones."""
 
     def __init__(self, backend: Backend, optimizer: Prepared) -> None:
         super().__init__(backend, optimizer)
@@ -166,7 +165,7 @@ class Leaves(Layout):
         return self._copied(LeavesStorage(storage.params, arrays, {}))
 
     def restored(self, storage: LeavesStorage, snapshot: LeavesStorage) -> LeavesStorage:
-        """Return the storage with what is in a snapshot."""
+        """Return the storage with the parameters of a snapshot."""
         params, arrays, _ = self._copied(snapshot)
         return LeavesStorage(params, arrays or storage.arrays, storage.loss_scale)
 
@@ -186,7 +185,7 @@ class Leaves(Layout):
     def map_arrays(
         self, function: Callable[[Array], Array], storage: LeavesStorage
     ) -> LeavesStorage:
-        """Return the storage with every array seen through a function."""
+        """Return the storage with a function applied to every array."""
         return LeavesStorage(*(tree_map(function, tree) for tree in storage))
 
     def _copied(self, storage: LeavesStorage) -> LeavesStorage:
@@ -206,6 +205,14 @@ class Vector(Layout):
 
     in_place = True
 
+    def __init__(self, backend: Backend, optimizer: Prepared) -> None:
+        super().__init__(backend, optimizer)
+        rules = [group.rule for group in self._optimizer.groups]
+        self._rules: list[Any] = [
+            backend.fuse_rule(own.rule) if own.elementwise and is_pure(own) else own.rule
+            for own in rules
+        ]
+
     def init(self, params: Params) -> VectorStorage:
         """Return the storage."""
         scale = {} if self._loss_scale is None else self._loss_scale.init()
@@ -223,8 +230,8 @@ class Vector(Layout):
                 g = grads[piece.name]
                 if piece.part is not None:
                     g = self._xp.reshape(g, (-1,))[piece.part]
-            rule = self._optimizer.groups[piece.group].rule
-            new_p, new_slots = rule.rule(piece.p, g, piece.slots, h[piece.group], self._xp)
+            rule = self._rules[piece.group]
+            new_p, new_slots = rule(piece.p, g, piece.slots, h[piece.group], self._xp)
             # Rules work in place; for one that does not, its results are copied into the vectors.
             if new_p is not piece.p:
                 piece.p[...] = new_p
@@ -279,7 +286,7 @@ class Vector(Layout):
     def map_arrays(
         self, function: Callable[[Array], Array], storage: VectorStorage
     ) -> VectorStorage:
-        """Return the same vectors and views, each seen through a function."""
+        """Return the vectors and views with a function applied to each."""
         return storage.mapped(function)
 
     def _vectors(self, storage: VectorStorage) -> list[Array]:
@@ -296,7 +303,7 @@ class Piece(NamedTuple):
         gradient: the gradient, where those of several parameters are gathered; None: take it from where
             the backward pass left it.
         name: whose gradient to take.
-        part: which part of it, flat; None: all of it as it is.
+        part: the part of it, flat; None: all of it in its shape.
     """
 
     group: int
@@ -311,7 +318,7 @@ class VectorStorage:
     """The vectors of a network in training, and the views into them.
 
     The parameters of a group are in one range of the vector, the large ones first; those that no group
-    has, which stay as they are, come last. Gradients of small parameters are gathered in a vector, so
+    has, which stay unchanged, come last. Gradients of small parameters are gathered in a vector, so
     that the rule runs once for all of them. A parameter larger than a chunk takes its gradient from
     where the backward pass left it.
 
@@ -377,7 +384,7 @@ class VectorStorage:
         return self._xp.reshape(vector[start - origin : stop - origin], shape, copy=False)
 
     def mapped(self, function: Callable[[Array], Array]) -> VectorStorage:
-        """Return the same vectors and views, each seen through a function."""
+        """Return the vectors and views with a function applied to each."""
         twin: VectorStorage = object.__new__(VectorStorage)
         vars(twin).update(vars(self))
         twin.vector = function(self.vector)

@@ -35,18 +35,18 @@ class Loop:
 
     Args:
         trainer: holds the parameters.
-        samples: to learn from, or the feed of a source.
+        samples: the training samples, or the feed of a source.
         rows: which of them, by number; None: all. They are gathered a block at a time, so that a
             part of large data is not copied as a whole.
         batch_size: rows of a step; None: all.
-        shuffle: whether each epoch has an order of its own.
-        validation: to evaluate after each epoch, or the feed of a source.
+        shuffle: whether each epoch has a new order.
+        validation: the samples to evaluate after each epoch, or the feed of a source.
         callbacks: see :mod:`nnbackend.callbacks`.
         publish: makes the parameters in training visible; called before callbacks are.
         network: what callbacks are shown.
         epochs: how many, counted from the start of the whole run.
         order: the rows of each epoch in their order, from the epoch's number; None: ``shuffle`` says.
-            It is asked once for each epoch, in turn.
+            It is called once for each epoch, in turn.
         evaluate: the metrics on the validation data, which the history calls ``validation_...``; None:
             the loss and the metrics of the objective.
         check_finite: whether a loss or parameters that are not finite end the run with an error.
@@ -99,7 +99,7 @@ class Loop:
         """Train; return the history.
 
         Ctrl-C ends the run with the parameters of the last whole epoch. Brief epochs of one step that
-        nobody looks at singly are done many at a time.
+        no callback sees are done many at a time.
 
         Args:
             found: the checkpoint to go on from, which :meth:`check` let pass.
@@ -206,7 +206,7 @@ class Loop:
         return before + len(self._run.history)
 
     def _finish_epochs(self, columns: dict[str, list[float]], seconds: float) -> None:
-        """Write epochs into the history and tell the callbacks."""
+        """Write epochs into the history and run the callbacks."""
         run, trainer, count = self._run, self._trainer, len(columns["loss"])
         self._good = trainer.snapshot(self._good)
         columns["learning_rate"] = trainer.rates(count)
@@ -259,14 +259,16 @@ class Loop:
             with self._stream.epoch(epoch, self._interval) as blocks:
                 yield blocks
         except Exception:
-            if run.failure is None:  # a callback that fails leaves whole steps, to be gone on from
+            if (
+                run.failure is None
+            ):  # a callback that fails leaves whole steps, from which a run resumes
                 trainer.restore(self._good)
             raise
         if not run.at_once:
             run.steps_per_epoch = trainer.updates - before
 
     def _epoch_order(self, epoch: int) -> Any:
-        """Return the rows of an epoch in their order; None: all as they are."""
+        """Return the rows of an epoch in their order; None: all in the order of the data."""
         if self._order is not None:
             return self._order(epoch)
         if not self._shuffle:
@@ -288,7 +290,7 @@ class Loop:
         return {f"validation_{name}": value for name, value in values.items()}
 
     def _task(self) -> dict[str, Any]:
-        """Return what must be the same, beside the network, for a run to go on."""
+        """Return the description, beside the network, that a resumed run must have, too."""
         objective, s, v = self._trainer.objective, self._stream, self._validation
         return {
             "loss": describe(objective.loss),
@@ -299,7 +301,7 @@ class Loop:
         } | (self._lying() if s is None else s.describe())
 
     def _lying(self) -> dict[str, Any]:
-        """Return what must be the same about samples in memory."""
+        """Return the description of samples in memory that a resumed run must have, too."""
         s, home = self._samples.learned(), self._samples.placement(self._trainer.backend)
         some = s.take(np.unique(np.linspace(0, len(s) - 1, 16).astype(int)), self._trainer.backend)
         return {
@@ -312,7 +314,7 @@ class Loop:
 
 
 class FitRun(Run):
-    """The run of a loop: what is in training is a trainer's.
+    """The run of a loop; its parameters and state are the trainer's.
 
     Args:
         network: what callbacks are shown.
@@ -353,7 +355,7 @@ class FitRun(Run):
         return self._trainer.result
 
     def epoch_begins(self) -> None:
-        """Say that an epoch starts, or goes on."""
+        """Announce that an epoch starts, or is resumed."""
         if self.epoch == len(self.history):
             self.epoch, self.step = self.epoch + 1, 0
         self.notify("epoch_start")
@@ -386,7 +388,7 @@ class FitRun(Run):
                 self._trainer.state = self.network.state
 
     def task(self) -> dict[str, Any]:
-        """Return what must be the same for a run to go on."""
+        """Return the description that a resumed run must have, too."""
         return super().task() | self._given()
 
     def let_go(self) -> None:

@@ -1,4 +1,4 @@
-"""What is minimized and what is watched: a loss and metrics, made to fit a network."""
+"""The objective of training: the loss to minimize and the metrics to watch, for one network."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Objective", "objective_for"]
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimized and what is watched.
+    """The loss to minimize and the metrics to watch.
 
     Attributes:
-        layers: the network as it is trained: without the output activation that the loss contains.
+        layers: the layers of training, without the output activation that the loss contains.
         loss: takes the output of ``layers``.
-        output: from the output of ``layers`` to that of the network.
-        metrics: by name; they take the output of the network.
-        penalties: of the layers' regularizers, added to the loss.
-        constraints: of the layers, by the dotted name of the weight they hold for.
-        row_penalty: a penalty that is divided by the rows of each batch; None: there is none.
+        output: the output activation, from the output of ``layers`` to that of the network.
+        metrics: the metrics by name; they take the output of the network.
+        penalties: the layers' regularizers, added to the loss.
+        constraints: the layers' constraints, by the dotted name of the weight.
+        row_penalty: a penalty that is divided by the rows of each batch, or None.
         mean_by_rows: whether the mean loss of an epoch counts a batch by its rows, also where they have
             weights; if not, by the sum of their weights.
     """
@@ -56,11 +56,11 @@ def objective_for(
     """Return the objective of a network; a loss that contains the output activation gets it taken off.
 
     Args:
-        layers: of the network.
+        layers: the layers of the network.
         body: the same without the output activation.
         last: the output activation.
         params: the parameters, for the names of their weights.
-        output_shape: of one row of outputs.
+        output_shape: the shape of a row of outputs.
         loss: what to minimize.
         watched: metrics, as names, functions or functions by name.
 
@@ -98,7 +98,7 @@ def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
     if output_shape and output_shape[-1] < fewest:
         raise ValueError(
             f"the loss {name} needs {fewest} outputs or more, and the network has "
-            f"{output_shape[-1]}; for one output that says yes or no use binary_cross_entropy"
+            f"{output_shape[-1]}; for one output with two classes use binary_cross_entropy"
         )
 
 

@@ -119,8 +119,8 @@ def scan_steps(
     Compiled steps are cached: those of other runs with the same objective and optimizer are the same.
 
     Args:
-        objective: what to minimize.
-        layers: the layers of the objective as they are trained.
+        objective: the loss to minimize, with metrics.
+        layers: the layers of training.
         optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
             in numbers alone.
         backend: where the steps compute.

@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from nnbackend.backends.base import Backend
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in
@@ -36,13 +34,13 @@ class Trainer(TrainingState):
     """Trains a network's parameters and state, a block of steps at a time.
 
     Args:
-        objective: what to minimize.
+        objective: the loss to minimize, with metrics.
         optimizer: the optimizer.
         backend: where the steps compute.
         params: the parameters to start from; they are copied.
         seed: the random seed of the layers.
         steps: how many steps the network has been trained for before.
-        accumulate: in how many microbatches to compute the gradient of a batch.
+        accumulate: the number of microbatches in which the gradient of a batch is computed.
         steps_per_epoch: for an optimizer that counts epochs; None: unknown.
         state: the state of the layers to start from; it is copied.
         communicator: adds up over the processes that train the network together, each with all samples
@@ -71,7 +69,7 @@ class Trainer(TrainingState):
         communicator: Communicator | None = None,
     ) -> None:
         if communicator is not None and objective.metrics:
-            raise ValueError("a process has the outputs of its own rows: metrics need all of them")
+            raise ValueError("a process has only the outputs of its rows: metrics need all of them")
         self.objective, self.optimizer, self.seed = objective, optimizer, seed
         self.steps = steps  # of the network's life: new dropout masks for each microbatch of each
         self.rate_factor = 1.0
@@ -84,14 +82,14 @@ class Trainer(TrainingState):
         self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         super().__init__(rule, backend, params, state, run_data(backend, seed, objective))
         self.log = EpochLog(self.backend)
-        self._resumes = False  # whether the log is of an epoch that goes on
+        self._resumes = False  # whether the log is that of a resumed epoch
         self._gather = self._gatherers()
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:
-        """Return what gathers inputs, targets and weights: in the same memory for each block.
+        """Return a function that gathers inputs, targets and weights, in the same memory for each block.
 
         Metrics look at targets again, and at outputs, which may be the inputs themselves if a user's
         layers make them.
@@ -109,7 +107,7 @@ class Trainer(TrainingState):
         Args:
             samples: the samples.
             batch_size: rows of a step.
-            order: the rows to take, in their order; None: all as they are.
+            order: the rows to take, in their order; None: all in the order of the data.
             block_rows: rows of a block; None: as many as fit a fixed amount of memory.
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
@@ -126,7 +124,7 @@ class Trainer(TrainingState):
         Args:
             blocks: blocks of samples, and the rows of a step in each.
             batch_size: rows of a whole batch, for its microbatches; None: those of a step in each block.
-            each_block: is told the number of steps done, after each block of steps; says whether
+            each_block: called with the number of steps done after each block of steps; returns whether
                 to go on. An epoch that is left has the loss and the metrics of its steps.
         """
         log = self.log if self._resumes else EpochLog(self.backend)
@@ -189,7 +187,7 @@ class Trainer(TrainingState):
         return self._program[1]
 
     def _inputs(self, block: Samples, size: int, steps: int | None = None) -> tuple[Any, ...]:
-        """Return what a run of steps is given beside the carry, and count the steps.
+        """Return the numbers of the next steps, given beside the carry, and count the steps.
 
         Args:
             block: the rows.
@@ -199,12 +197,9 @@ class Trainer(TrainingState):
         steps = math.ceil(len(block) / size) if steps is None else steps
         weighted = block.learned()
         batch = Batch(weighted.x, weighted.y, weighted.weight)
-        static = self.backend.static_shapes
-        if static:
+        if self.backend.static_shapes:
             batch = pad_rows(batch, -(-len(block) // size) * size, self.backend)
         scalars = self._scaled_rule().number_rows(range(self.updates + 1, self.updates + 1 + steps))
-        if not static and isinstance(scalars, np.ndarray):
-            scalars = list(map(tuple, scalars.tolist()))  # a loop takes one row after the other
         self.updates += steps
         # Each microbatch draws its own random numbers: a step counts as many as it may have.
         start = -(-self.steps // self.accumulate)
@@ -237,6 +232,6 @@ class Trainer(TrainingState):
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:
-    """Return how many rows to gather at a time: whole batches, about as large as the backend likes."""
+    """Return the number of rows to gather at a time: whole batches, about the backend's block size."""
     row_bytes: int = 8 * sum(math.prod(array.shape[1:]) for array in arrays_in(samples.x))
     return batch_size * max(1, block_bytes // (row_bytes * batch_size))

@@ -16,17 +16,17 @@ __all__ = ["TrainingState"]
 
 
 class TrainingState:
-    """The carry of training steps, and what is read from it and put into it between steps.
+    """The carry of training steps, which is read and changed between steps.
 
     Args:
         rule: the optimizer, prepared for the parameters.
         backend: where the arrays are.
         params: the parameters to start from; they are copied.
         state: the state of the layers to start from; it is copied.
-        data: what is the same in all steps.
+        data: the data that all steps share.
 
     Attributes:
-        carry: what goes from one step to the next.
+        carry: the carry, which goes from one step to the next.
         layout: how parameters and the optimizer's arrays are kept in it.
         updates: how many steps the optimizer has done, which its formulas count.
     """
@@ -41,7 +41,7 @@ class TrainingState:
 
     @property
     def params(self) -> Params:
-        """The named parameters as they are now."""
+        """The current named parameters."""
         return self.layout.params(self.carry.storage)
 
     @params.setter
@@ -50,7 +50,7 @@ class TrainingState:
 
     @property
     def state(self) -> State:
-        """The state of the layers as it is now."""
+        """The current state of the layers."""
         return self.carry.state
 
     @state.setter

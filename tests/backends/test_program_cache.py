@@ -117,7 +117,7 @@ def test_zeros_of_two_signs_are_two_values():
 
 @dataclass(frozen=True)
 class Shifted:
-    """A layer of a module of one's own, with a number."""
+    """A layer of a user's module, with a number."""
 
     by: float = 0.0
 
@@ -189,7 +189,7 @@ def test_an_estimator_that_is_fitted_again_compiles_nothing():
 
 
 def absolute_error(prediction, target):
-    """A loss of a module of one's own."""
+    """A loss of a user's module."""
     xp, error = nnb.backends.base.namespace(prediction), prediction - target
     return xp.mean(xp.abs(error)), xp.sign(error) / error.size
 

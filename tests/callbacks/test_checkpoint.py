@@ -118,7 +118,7 @@ def test_a_full_disk_may_cost_no_more_than_a_warning(backend, tmp_path, monkeypa
     assert len(history) == 5
     assert_equal(weights(net), weights(whole))
     (warning,) = caught  # once
-    assert "the training goes on without" in str(warning.message)
+    assert "the training continues without" in str(warning.message)
     assert "No space left" in str(warning.message)
     assert "epoch-0002" in str(warning.message)
     assert checkpoints.load(checkpoints.newest(tmp_path)).state["epoch"] == 2

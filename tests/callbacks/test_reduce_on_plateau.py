@@ -1,4 +1,4 @@
-"""Reduce on plateau: PyTorch's decisions, in fit and in a loop of one's own."""
+"""Reduce on plateau: PyTorch's decisions, in fit and in a user's loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ X, Y = rows((10, 3)), rows((10, 1), 1)
 
 
 def bare_run(figures, callback, name="validation_loss", rate=0.1):
-    """Return the learning rate after each epoch, of a loop of one's own with such figures."""
+    """Return the learning rate after each epoch, of a user's loop with these metrics."""
     net = nnb.Network([nnb.Dense(1)], input_shape=3)
     rates = []
     with nnb.callbacks.Run(net, epochs=len(figures), callbacks=[callback]) as run:

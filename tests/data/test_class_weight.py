@@ -214,13 +214,13 @@ def test_batches_with_weights_are_batches_with_copies(backend64):
     net, twin = network(backend64), network(backend64)
     task = {"loss": "softmax_cross_entropy", "optimizer": nnb.SGD(0.1, momentum=0.9)}
     found = net.fit(X, LABELS, sample_weight=COPIES, batch_size=5, shuffle=False, **task)
-    values, masses = [], []
+    values, weights = [], []
     for start in range(0, ROWS, 5):
         part = EXPANDED[(start <= EXPANDED) & (start + 5 > EXPANDED)]
         values.append(twin.partial_fit(X[part], LABELS[part], **task))
-        masses.append(len(part))
+        weights.append(len(part))
     assert_close(host(backend64, net.state_dict()), host(backend64, twin.state_dict()), 1e-12)
-    assert found["loss"][0] == pytest.approx(np.average(values, weights=masses), rel=1e-12)
+    assert found["loss"][0] == pytest.approx(np.average(values, weights=weights), rel=1e-12)
 
 
 def test_a_split_with_weights_is_the_parts_with_copies(backend64):

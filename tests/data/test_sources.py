@@ -67,7 +67,7 @@ def test_validation_data_and_evaluation_may_stream(backend64):
     evaluates_alike([batches, (X, Y)], backend64)
 
 
-def test_a_batch_may_be_filled_anew_for_the_next():
+def test_a_batch_may_be_filled_again_for_the_next():
     """What was read ahead is not changed by that."""
     net, twin = network(dtype="float64"), network(dtype="float64")
 
@@ -163,7 +163,7 @@ ARGUMENTS = [
     ((batches,), {"sample_weight": WEIGHTS}, ValueError, "sample_weight is a part of the batches"),
     ((X,), {}, TypeError, "there is no y"),
     ((5,), {}, TypeError, "there is no y"),
-    ((batches,), {"validation_split": 0.2}, ValueError, "what streams cannot be split"),
+    ((batches,), {"validation_split": 0.2}, ValueError, "a stream cannot be split"),
     ((batches,), {"batch_size": 64}, ValueError, r"steps as they are given.*shuffle_buffer"),
     ((data.MemoryMap(X, Y),), {"batch_size": None}, ValueError, "stream need a batch_size"),
     ((lambda: None,), {}, TypeError, "the callable must return an iterable"),

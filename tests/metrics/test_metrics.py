@@ -92,7 +92,7 @@ def test_outputs_that_are_nan_have_no_figure(name, backend):
 
 SCORES = st.lists(
     st.tuples(st.integers(0, 4), st.booleans(), st.sampled_from([0.5, 1.0, 3.0])),
-    min_size=12,  # of one length, for what compiles each length anew
+    min_size=12,  # of one length, where each length is compiled again
     max_size=12,
 )
 

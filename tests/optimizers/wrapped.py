@@ -51,7 +51,7 @@ def raw_weights(net):
 
 
 def descend(net, optimizer, epochs=2, size=8):
-    """Train by a loop of one's own; return the parameters and their averages."""
+    """Train by a user's loop; return the parameters and their averages."""
     backend, params = net.backend, brought(net.backend, host(net.backend, net.params))
     with backend.scope():
         state = optimizer.init(params)

@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage, saved, t
 
 
 def rewritten(path, change):
-    """Write a checkpoint anew with a changed state and the checksum that goes with it."""
+    """Write a checkpoint again with a changed state and the checksum that goes with it."""
     found = checkpoints.load(path)
     net = network()
     state = {name: value for name, value in found.state.items() if name != "format"}

@@ -271,7 +271,7 @@ def test_measuring_a_resumed_run_changes_nothing(tmp_path):
 def test_callbacks_that_are_gone_are_named(tmp_path):
     stopping = EarlyStopping("loss")
     network().fit(X, Y, epochs=2, callbacks=[stopping, Checkpoint(tmp_path), LearningRateLog()])
-    with pytest.warns(UserWarning, match="goes on without EarlyStopping, whose state"):
+    with pytest.warns(UserWarning, match="is resumed without EarlyStopping, whose state"):
         network().fit(X, Y, epochs=3, resume=tmp_path)
 
 
@@ -284,7 +284,7 @@ def test_a_runs_own_folder_may_still_be_empty(tmp_path):
 
 
 def bare_loop(net, epochs, callbacks, resume=None, leave=None):
-    """Train in a loop of one's own; return the history."""
+    """Train in a user's loop; return the history."""
     optimizer = nnb.Adam(0.02)
     x, y = net.backend.asarray(X), net.backend.asarray(Y)
     net.load_state_dict(net.state_dict())  # arrays of its own, which the optimizer may change

@@ -49,7 +49,7 @@ def test_another_run_is_refused_and_another_place_is_a_warning():
     found = Checkpoint(Path("c"), {}, {}, {"task": {"dtype": "float32", "seed": 1, "where": "a"}})
     task = {"dtype": "float32", "precision": "float32", "seed": 1, "where": "a"}
     check_same_run(found, task)
-    with pytest.warns(UserWarning, match="the run goes on elsewhere than it began"):
+    with pytest.warns(UserWarning, match="the run is resumed elsewhere than it began"):
         check_same_run(found, task | {"where": "b"})
     with pytest.raises(ResumeError, match="c is of another run: seed is 1 in the checkpoint and 2"):
         check_same_run(found, task | {"seed": 2})

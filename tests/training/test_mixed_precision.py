@@ -181,7 +181,7 @@ def test_a_move_keeps_the_precision_where_it_exists(mixed):
         net.to(precision="float64" if mixed.name == "numpy" else "float32").backend.mixed is False
     )
     if mixed.precision == "bfloat16":
-        assert net.to("numpy").backend.precision == "float32"  # more exact, and asked for by nobody
+        assert net.to("numpy").backend.precision == "float32"  # more exact, and not requested
         with pytest.raises(PrecisionError):
             net.to("numpy", precision="bfloat16")
 

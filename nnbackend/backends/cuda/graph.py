@@ -61,15 +61,11 @@ class Captured:
             else:
                 self._graph.launch(stream)
 
-    def close(self) -> None:
-        """Let go of the graph. Another call of :meth:`replay` captures anew."""
-        self._graph = None
-
     def _capture(self) -> None:
         """Make the graph, or say why there is none."""
         cuda = self._cupy.cuda
         try:
-            # The default stream cannot be captured, so it is done on one of its own.
+            # The default stream cannot be captured, so a separate one is.
             stream = cuda.Stream(non_blocking=True)
             with stream, cuda.using_allocator(_no_memory):
                 # Relaxed: other threads, and what is garbage-collected in this one, may allocate and
@@ -92,4 +88,4 @@ class Captured:
 
 def _no_memory(size: int) -> Any:
     """Refuse to allocate: a graph would go on using the memory after it was given back."""
-    raise RuntimeError(f"{size} bytes of device memory were asked for during a capture")
+    raise RuntimeError(f"{size} bytes of device memory were requested during a capture")

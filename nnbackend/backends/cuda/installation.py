@@ -114,7 +114,7 @@ def check_libraries(cupy: Any) -> None:
 
 
 def _driver(runtime: Any, names: list[str]) -> str:
-    """Return what is wrong with the driver; "" if it is not the driver."""
+    """Return the fault of the driver in words; "" if it has none."""
     driver, built = runtime.driverGetVersion(), runtime.runtimeGetVersion()
     if driver == 0:
         return (

@@ -26,7 +26,7 @@ class CuPyLibrary:
         tf32: whether products of float32 are computed in tf32.
 
     Attributes:
-        functions: where functions are found by the names that they have in NumPy.
+        functions: the module of functions with NumPy's names.
     """
 
     def __init__(self, cupy: Any, tf32: bool) -> None:
@@ -38,7 +38,7 @@ class CuPyLibrary:
         self._pool = cupy.cuda.MemoryPool()
 
     def address(self, array: Array) -> int:
-        """Return where an array's first element is on the device."""
+        """Return the address of an array's first element on the device."""
         return int(array.data.ptr)
 
     def view(
@@ -64,8 +64,7 @@ class CuPyLibrary:
         if self._workspace is None:
             self._workspace = new_workspace(self._cupy)
         compute = "tf32" if self._tf32 and a.dtype == np.float32 else None
-        product = Product(self._cupy, a, b, out, compute=compute, workspace=self._workspace)
-        return product.launch
+        return Product(self._cupy, a, b, out, self._workspace, compute).launch
 
     def row_products(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
         """Return a function that computes ``out = sum(a * b)`` along the last axis."""
@@ -78,10 +77,10 @@ class CuPyLibrary:
         return launch
 
     def own_memory(self) -> AbstractContextManager[Any]:
-        """Return the context in which functions take memory that nobody else is given."""
+        """Return the context in which functions take memory from a separate pool."""
         context: AbstractContextManager[Any] = self._cupy.cuda.using_allocator(self._pool.malloc)
         return context
 
     def graph(self, launch_all: Callable[[Any], None]) -> Any:
-        """Return what runs launches as one graph."""
+        """Return a runner of launches as one graph."""
         return Captured(self._cupy, launch_all)

@@ -1,7 +1,7 @@
 """Play recorded calls on a GPU: CuPy's functions of the same names, in planned memory, as one graph.
 
 A step is recorded on the host, by NumPy, with copies of its arrays (:class:`GraphProgram`). The list of
-calls is then put on the device: every piece of memory of the recording gets one there (what is held
+calls is then put on the device: every piece of memory of the recording gets one there (the held state
 has one), every view the same place in it, and every call the function of the same name with ``out=``
 that place, or a copy into it. Products are cuBLASLt's: CuPy's own cannot be captured. Launches are
 captured as a CUDA graph. A call that has no counterpart raises :class:`NotPlayableError`, and the step
@@ -92,11 +92,11 @@ class Placement:
 
 
 class Mirror:
-    """Copies on the host of what is held on the device, with the same memory shared.
+    """Copies on the host of the held state on the device, with the same memory shared.
 
     Args:
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-        held: what is held.
+        held: the held state.
         map_held: walks it.
 
     Attributes:
@@ -139,7 +139,7 @@ class GraphPlayer:
 
     Args:
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-        recording: what was recorded on the host.
+        recording: the recording made on the host.
         mirror: the copy of what was held that it was recorded with.
 
     Raises:
@@ -188,7 +188,7 @@ class GraphPlayer:
                 launch()
 
     def _launch(self, call: Call) -> Callable[[], Any]:
-        """Return what makes a call on the device."""
+        """Return a function that makes a call on the device."""
         function, args = call.function, [self._on_device(arg) for arg in call.args]
         if function is assign:
             return partial(_copy, args[0], args[2])
@@ -255,9 +255,9 @@ class GraphProgram(Program):
 
     Args:
         function: the function on arrays of the device.
-        map_held: walks what is held.
+        map_held: walks the held state.
         dtypes: the dtype of all numbers but the last, and of the last, NumPy's.
-        warmup_calls: how many calls come before the first recording.
+        warmup_calls: the number of calls before the first recording.
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         host_function: the same function on NumPy's arrays.
         parts: see :class:`~nnbackend.backends.replay.program.Program`.
@@ -301,7 +301,7 @@ class GraphProgram(Program):
         return new, self.call(held, inputs, numbers)
 
     def make_player(self, recording: Recording) -> Player | None:
-        """Return what plays the recording as a graph."""
+        """Return a player of the recording as a graph."""
         assert self._mirror is not None
         mirror, self._mirror = self._mirror, None
         try:
@@ -313,6 +313,7 @@ class GraphProgram(Program):
 
     def _try(self, recording: Recording, player: Any, *call: Any) -> None:
         super()._try(recording, player, *call)
+        player.graph.replay()  # the second run is the one that is captured; all memory is set back
         if player.graph.refused:
             self._warn(f"its launches are not captured as a graph: {player.graph.refused}")
 

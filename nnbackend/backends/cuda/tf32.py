@@ -2,7 +2,7 @@
 
 Both are of the whole process, so they are set only while a backend computes, and put back. Networks of
 different precision that compute in several threads at the same time share them: such networks belong in
-processes of their own.
+separate processes.
 """
 
 from __future__ import annotations

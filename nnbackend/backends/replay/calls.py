@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 NUMBER = -1
-"""The buffer id of an operand that was a plain number: nobody can change it later."""
+"""The buffer id of an operand that was a plain number, which never changes."""
 
 assign: Any = np.ndarray.__setitem__
 
@@ -90,7 +90,7 @@ class Call:
 
 
 def call_and_copy(target: Array, function: Any, kwargs: dict[str, Any], *args: Any) -> None:
-    """Call a function that makes an array of its own, and copy its result into ``target``."""
+    """Call a function that makes a new array, and copy its result into ``target``."""
     target[...] = function(*args, **kwargs)
 
 
@@ -119,7 +119,7 @@ def owner_of(array: Array) -> np.ndarray[Any, Any]:
 
 
 def address_of(array: Array) -> int:
-    """Return where an array's first element is."""
+    """Return the address of an array's first element."""
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 

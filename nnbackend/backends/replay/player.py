@@ -24,7 +24,7 @@ class NumPyPlayer:
 
     Args:
         recording: the calls.
-        places: where inputs go that are read where they are; the others are copied.
+        places: the places of inputs that are read in place; the others are copied.
     """
 
     def __init__(self, recording: Recording, places: list[Place]) -> None:
@@ -89,7 +89,7 @@ class NumPyPlayer:
 
 
 def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], set[int]]:
-    """Return where inputs go that are not copied, and those of them that have to be copied.
+    """Return the places of inputs that are not copied, and the inputs that have to be copied.
 
     These are read in another way than as they are or transposed.
     """

@@ -40,7 +40,7 @@ from nnbackend.core.types import Array, Arrays, Batch
 __all__ = ["MAX_CACHED_PROGRAMS", "Player", "Program", "Programs"]
 
 MAX_CACHED_PROGRAMS = 4
-"""Shapes of inputs for which a function is recorded: each recording has memory of its own."""
+"""Shapes of inputs for which a function is recorded: each recording has its own memory."""
 
 _ndarray = np.ndarray
 LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
@@ -51,7 +51,7 @@ class Player(Protocol):
     """Plays a recording."""
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
-        """Return the results for inputs and numbers; what is held is changed in place."""
+        """Return the results for inputs and numbers; the held state is changed in place."""
 
 
 class Program:
@@ -61,7 +61,7 @@ class Program:
         function: see :data:`~nnbackend.backends.replay.recording.Function`.
         map_held: see :data:`~nnbackend.backends.replay.recording.MapArrays`.
         dtypes: the dtype of all numbers but the last, and of the last.
-        warmup_calls: how many calls come before the recording.
+        warmup_calls: the number of calls before the recording.
         copied_bytes: the size up to which inputs are copied; larger ones are read where they are.
         same: ``same(held)`` returns a function that says whether something is held still. A
             recording is of the arrays of one. None: the same object.
@@ -70,8 +70,8 @@ class Program:
 
     Attributes:
         refused: why the function is called as it is, or None.
-        player: what plays the recording; None: not yet.
-        is_held: ``is_held(held)`` tells whether the player is of what is held.
+        player: the player of the recording; None: not yet.
+        is_held: ``is_held(held)`` tells whether the player is of the held state.
     """
 
     def __init__(
@@ -100,9 +100,9 @@ class Program:
         if not self.is_held(held):
             self.is_held, self.player, self._calls = self._same(held), None, 0
         self._calls += 1
-        return self._calls > self._warmup_calls or any(
-            array.size >= LARGE_SIZE for array in arrays_in(inputs)
-        )
+        if self._calls == 1 and any(array.size >= LARGE_SIZE for array in arrays_in(inputs)):
+            self._warmup_calls = 0
+        return self._calls > self._warmup_calls
 
     def advance(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> Arrays:
         """Return the results of a call; after it, further calls are played or the program is refused."""
@@ -115,7 +115,7 @@ class Program:
         free: list[Any] = []  # memory of the recording, for another one
         try:
             recording, results = self.record(held, inputs, numbers, free)
-        except Exception as error:  # what users write may not take these arrays
+        except Exception as error:  # users' code may not take these arrays
             if trusted:
                 raise
             _copy_all(before, memory)
@@ -193,13 +193,13 @@ class Program:
         return new, map_arrays(lambda a: a.copy() if a.ndim else a.item(), new.results)
 
     def make_player(self, recording: Recording) -> Player | None:
-        """Return what plays a recording; None if an input must not be read where it is."""
+        """Return a player of a recording; None if an input must not be read in place."""
         places, misfits = find_places(recording, self._in_place(recording.inputs))
         self._copied |= misfits
         return None if misfits else NumPyPlayer(recording, places)
 
     def memory(self, held: Any) -> list[Array]:
-        """Return the memory of what is held, each piece once."""
+        """Return the memory of the held state, each piece once."""
         owners = map(owner_of, arrays_of(held, self.map_held))
         return [*{id(owner): owner for owner in owners}.values()]
 
@@ -216,7 +216,7 @@ class Program:
         return new
 
     def agree(self, a: Any, b: Any) -> bool:
-        """Return whether what was played is what the function computed."""
+        """Return whether the played results are those of the function."""
         return np.array_equal(a, b, equal_nan=True)
 
     def refuse(self, reason: str) -> None:
@@ -252,7 +252,7 @@ class Programs:
     def __call__(
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...] = ()
     ) -> tuple[Any, Arrays]:
-        """Return what is held, and the results."""
+        """Return the held state and the results."""
         program, arrays = self.find(inputs)
         if program.player is not None and program.is_held(held):
             return held, program.player.play(arrays, numbers)
@@ -285,7 +285,7 @@ def _same_object(held: Any) -> Callable[[Any], bool]:
 
 
 def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:
-    """Return what inputs for one recording have in common, and the arrays among them."""
+    """Return the key of inputs that share a recording, and the arrays among them."""
     if type(inputs) is Batch:  # as below, in a third of the time: this is done in each step
         x, y, weight = inputs
         if weight is None and type(x) is type(y) is _ndarray:

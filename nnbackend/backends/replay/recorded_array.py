@@ -1,4 +1,4 @@
-"""An array that tells a recorder what is done to it."""
+"""An array that tells a recorder each call on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Block:
 
 
 class RecordedArray(np.ndarray):
-    """An array that tells a recorder what is done to it, as long as that is recording."""
+    """An array that tells a recorder each call on it, as long as that is recording."""
 
     _recorder: Any
     _buffer_id: Any
@@ -51,7 +51,7 @@ class RecordedArray(np.ndarray):
     _plain: Any
 
     def __array_finalize__(self, parent: Any) -> None:
-        # A view lies in its parent's memory, and keeps it from being used for something else.
+        # A view is in its parent's memory, and keeps it from being used for something else.
         self._recorder = getattr(parent, "_recorder", None)
         self._buffer_id = getattr(parent, "_buffer_id", None)
         self._block = getattr(parent, "_block", None)

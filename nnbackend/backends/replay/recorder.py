@@ -2,14 +2,14 @@
 
 A training step of a small network is some forty NumPy calls on tiny arrays, and most of its time goes
 into what is between them: Python's calls, closures, new memory for each result. But for given shapes
-the calls are always the same. So the function is run with arrays that write down what is done to them,
+the calls are always the same. So the function is run with arrays that write down each call on them,
 and from then on the list is played: the same functions, on the same memory, and nothing in between.
 
 What is recorded is what NumPy computes: every universal function, copies, and other functions by name.
 Views (slices, transposes, reshapes) are no calls: memory stays where it is, so a view stays valid. A
-function that asks for the value of an array (``if``, ``float``), or calls what is not known here, is
-refused: :attr:`Recorder.refused` says why, and the caller goes on without a recording. What was computed
-meanwhile is right.
+function that asks for the value of an array (``if``, ``float``), or calls an unknown one, is
+refused: :attr:`Recorder.refused` says why, and the caller continues without a recording. The results
+so far are right.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Recorder:
             shows as a constant that differs.
         blocks: all memory that results were given.
         refused: why the recording must not be used, or None.
-        is_recording: whether it still writes down what is done.
+        is_recording: whether it still writes down calls.
         wrote_held: whether an array that exists before and after has been written to.
     """
 
@@ -131,7 +131,7 @@ class Recorder:
         calls, self.calls, self.is_recording = self.calls, [], False
         return [] if self.refused else optimize_calls(calls, kept, for_numpy)
 
-    # What recorded arrays tell it.
+    # Called by recorded arrays.
 
     def ufunc(
         self, ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]
@@ -256,7 +256,7 @@ class Recorder:
 
     def _append(self, call: Call) -> None:
         self.wrote_held = self.wrote_held or call.buffer_id in self._held
-        if self.refused is not None:  # nobody will play it
+        if self.refused is not None:  # it is never played
             return
         if len(self.calls) == MAX_CALLS:
             self.refuse(f"it makes more than {MAX_CALLS} calls")
@@ -275,7 +275,7 @@ class Recorder:
         )
 
     def _offset(self, array: Array, buffer_id: Any) -> int:
-        """Return where an array begins in its memory."""
+        """Return the offset of an array in its memory."""
         return address_of(array) - self._starts[buffer_id]
 
     def _target(self, result: Any, target: RecordedArray | None) -> RecordedArray:
@@ -326,7 +326,7 @@ class Recorder:
         return recorded
 
     def _new(self, shape: tuple[int, ...], dtype: Any) -> RecordedArray:
-        """Return memory for a result: a piece that nobody refers to any more, or a new one."""
+        """Return memory for a result: a piece that is no longer referred to, or a new one."""
         dtype = np.dtype(dtype)
         count = math.prod(shape)
         size = -(-count * dtype.itemsize // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
@@ -348,7 +348,7 @@ class Recorder:
 
 
 def _description(x: Any) -> Any:
-    """Return what must be equal in two recordings of an argument."""
+    """Return the part of an argument that must be equal in two recordings."""
     if isinstance(x, np.ndarray):
         return x.shape, x.strides, x.dtype
     if isinstance(x, (list, tuple)):

@@ -31,7 +31,7 @@ Function: TypeAlias = Callable[[Any, Arrays, tuple[Any, ...]], tuple[Any, Arrays
 """
 
 MapArrays: TypeAlias = Callable[[Any, Callable[[Array], Array]], Any]
-"""``map_held(held, function)``: what is held, with a function applied to each array in it."""
+"""``map_held(held, function)``: the held state, with a function applied to each array in it."""
 
 
 class NotPlayableError(Exception):
@@ -49,7 +49,7 @@ class Recording:
         input_ids: the buffer id of each.
         numbers: those of the numbers that are read: which, and the array without axes for it.
         results: a tree of the arrays with the results.
-        blocks: the memory of what is computed on the way.
+        blocks: the memory of intermediate results.
         refused: why the recording must not be played, or None.
     """
 
@@ -80,7 +80,7 @@ def record(
 
     Args:
         function: the function.
-        held: what it holds, of NumPy arrays.
+        held: the held state, of NumPy arrays.
         map_held: walks it.
         inputs: a tree of NumPy arrays.
         numbers: the numbers.
@@ -135,7 +135,7 @@ def put_back(held: Any, new: Any, map_held: MapArrays) -> None:
 
 
 def arrays_of(held: Any, map_held: MapArrays) -> list[Array]:
-    """Return the arrays of what is held, in their order."""
+    """Return the arrays of the held state, in their order."""
     found: list[Array] = []
 
     def note(array: Array) -> Array:

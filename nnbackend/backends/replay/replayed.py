@@ -66,7 +66,7 @@ def replayed_step(
 
 
 def step_function(step: Step) -> Function:
-    """Return a training step as a function of what is held, inputs and numbers."""
+    """Return a training step as a function of the held state, inputs and numbers."""
 
     def function(carry: Any, batch: Arrays, numbers: tuple[Any, ...]) -> tuple[Any, Arrays]:
         return step(carry, batch, numbers[:-1], numbers[-1])
@@ -141,8 +141,8 @@ def _map_held(held: Held, function: Callable[[Array], Array]) -> Held:
 
 
 def _unchanged(held: Held) -> Callable[[Held], bool]:
-    """Return a function that tells whether trees have the very arrays that these have."""
+    """Return a function that returns whether trees have the same arrays as these."""
     params, state = map(Unchanged, held)
-    if not held[1]:  # as most networks are; this is asked in each call
+    if not held[1]:  # as most networks are; this runs in each call
         return lambda other: not other[1] and params(other[0])
     return lambda other: params(other[0]) and state(other[1])

@@ -33,7 +33,7 @@ def optimize_calls(calls: list[Call], kept: set[int | None], for_numpy: bool) ->
     """Change calls for the better; return those that are left.
 
     Args:
-        calls: in their order; they are changed.
+        calls: the calls in their order, which are changed.
         kept: the ids of buffers that will be looked at when all calls have been made.
         for_numpy: whether to use forms that NumPy alone is faster at.
     """
@@ -49,7 +49,7 @@ def optimize_calls(calls: list[Call], kept: set[int | None], for_numpy: bool) ->
 
 
 def _without_copies(calls: list[Call], kept: set[int | None]) -> list[Call]:
-    """Let what is only made to be copied be made where it goes, as a gradient in the vector of all."""
+    """Make results that are only copied in the place of the copy, as a gradient in the vector of all."""
     by_buffer: dict[Any, list[int]] = defaultdict(list)  # the numbers of the calls that touch it
     by_owner: dict[int, list[int]] = defaultdict(list)
     for i, call in enumerate(calls):
@@ -112,7 +112,7 @@ def _is_needless(
 
 
 def _touched(call: Call, reads_only: bool = False) -> Iterator[Any]:
-    """Yield the arrays that a call reads and, unless told otherwise, writes."""
+    """Yield the arrays that a call reads and, by default, writes."""
     if not reads_only:
         yield call.target
     for r in call.reads:

@@ -2,79 +2,118 @@
 
 from __future__ import annotations
 
-import ctypes
-import shutil
-import subprocess
-from typing import Any
+from functools import partial
 
+import host_kernels
 import numpy as np
 import pytest
+from fake_cupy import LABELS, TASK, X
 
+import nnbackend as nnb
+from nnbackend.backends import base
 from nnbackend.backends.cuda import kernels
 from nnbackend.core import random
 
-COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+pytestmark = pytest.mark.skipif(host_kernels.COMPILER is None, reason="there is no C compiler here")
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> Any:
-    """Return the body of the kernel in a loop over all words, as a C function."""
-    if COMPILER is None:
-        pytest.skip("there is no C compiler here")
-    folder = tmp_path_factory.mktemp("kernels")
-    text = f"""
-void run(unsigned int first, unsigned int step, unsigned int key0, unsigned int key1,
-         int *out, long n) {{
-    for (long i = 0; i < n; ++i) {{
-        int bits;
-        {{ {kernels.RANDOM_BITS} }}
-        out[i] = bits;
-    }}
-}}
-"""
-    (folder / "kernels.c").write_text(text)
-    library = folder / "kernels.so"
-    subprocess.run(
-        [COMPILER, "-std=c99", "-Wall", "-Werror", "-O1", "-shared", "-fPIC",
-         str(folder / "kernels.c"), "-o", str(library)],
-        check=True,
-    )  # fmt: skip
-    return ctypes.CDLL(str(library)).run
-
-
-class HostCuPy:
-    """CuPy's kernels, of which there is one, by the compiled body."""
+class CUPY:
+    """What the kernels ask of CuPy, on NumPy's arrays."""
 
     uint32, int32, empty = np.uint32, np.int32, staticmethod(np.empty)
+    ElementwiseKernel = host_kernels.ElementwiseKernel
 
-    def __init__(self, run: Any) -> None:
-        self.run = run
 
-    def ElementwiseKernel(  # CuPy's name
-        self, inputs: str, outputs: str, body: str, name: str
-    ) -> Any:
-        assert inputs == "uint32 first, uint32 step, uint32 key0, uint32 key1"
-        assert (outputs, body) == ("int32 bits", kernels.RANDOM_BITS)
-
-        def kernel(first: Any, step: Any, key0: Any, key1: Any, out: Any) -> Any:
-            words = [ctypes.c_uint32(int(word)) for word in (first, step, key0, key1)]
-            self.run(*words, out.ctypes.data_as(ctypes.c_void_p), ctypes.c_long(out.size))
-            return out
-
-        return kernel
+WORDS = [
+    ((1, 2), 0, 0),
+    ((0xFFFFFFFF, 0x80000000), 2**31 - 1, 3),
+    ((7, 0), 5, 2**30 + 1),
+    ((0, 0), 1, 10),
+]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 1000])
-@pytest.mark.parametrize(
-    ("key", "step", "first"),
-    [
-        ((1, 2), 0, 0),
-        ((0xFFFFFFFF, 0x80000000), 2**31 - 1, 3),
-        ((7, 0), 5, 2**30 + 1),
-        ((0, 0), 1, 10),
-    ],
-)
-def test_random_bits_are_those_of_every_backend(key, step, first, count, compiled):
-    found = kernels.random_bits(HostCuPy(compiled), key, step, count, first)
+@pytest.mark.parametrize(("key", "step", "first"), WORDS)
+def test_random_bits_are_those_of_every_backend(key, step, first, count):
+    found = kernels.random_bits(CUPY, key, step, count, first)
     np.testing.assert_array_equal(found, random.bits(key, step, count, np, first=first))
     assert found.dtype == np.int32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rate", [0.0, 0.25, 0.9, 1.0 - 2.0**-24])
+@pytest.mark.parametrize(("key", "step", "first"), WORDS)
+def test_a_random_mask_is_that_of_every_backend(key, step, first, rate, dtype):
+    like, threshold = np.empty((5, 3, 20), dtype), round(rate * 2**24)
+    found = kernels.random_mask(CUPY, key, step, like, threshold, first)
+    expected = nnb.get_backend("numpy").random_mask(key, step, like, threshold, first)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == like.dtype
+    assert rate not in (0.25, 0.9) or 0.0 < found.mean() < 1.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "shape", [(1, 2), (7, 1), (50, 10), (4, 3, 5), (5,), (0, 3), (9, 128)], ids=str
+)
+def test_a_softmax_loss_is_the_pure_one(shape, dtype):
+    rng = np.random.default_rng(0)
+    z, target = (5.0 * rng.normal(size=shape)).astype(dtype), rng.random(shape).astype(dtype)
+    target /= target.sum(axis=-1, keepdims=True)
+
+    found = kernels.softmax_loss(CUPY, z, target)
+
+    assert found is not None
+    tolerance = 20.0 * np.finfo(dtype).eps
+    for a, b in zip(found, nnb.losses.cross_entropy._softmax_loss(z, target, np), strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("worst", [np.nan, np.inf, -np.inf, 1e4, -1e4])
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_numbers_that_are_not_finite_show_in_a_softmax_loss_as_they_do_elsewhere(place, worst):
+    z, target = np.array([[0.5, -1.0, 2.0]] * 3), np.eye(3)
+    z[:, place] = worst
+
+    found = kernels.softmax_loss(CUPY, z, target)
+
+    for a, b in zip(found, nnb.losses.cross_entropy._softmax_loss(z, target, np), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13)
+
+
+def test_a_softmax_loss_is_left_to_other_functions_where_the_kernel_does_not_suit():
+    half, wide = np.zeros((2, 3), "float16"), np.zeros((2, 3))
+    assert kernels.softmax_loss(CUPY, half, half) is None
+    assert kernels.softmax_loss(CUPY, wide, wide.astype("float32")) is None
+    assert kernels.softmax_loss(CUPY, np.zeros((2, 129)), np.zeros((2, 129))) is None
+    assert kernels.softmax_loss(CUPY, np.zeros((2, 0)), np.zeros((2, 0))) is None
+
+
+def test_a_network_takes_dropout_and_loss_from_kernels(machine, monkeypatch):
+    """Its parameters are those of NumPy, to rounding."""
+    found = {}
+    for name in ("numpy", "cupy"):
+        layers = [nnb.Dense(8, "tanh"), nnb.Dropout(0.4), nnb.Dense(3)]
+        net = nnb.Network(layers, backend=name, dtype="float64", seed=0)
+        if name == "cupy":
+            loss = partial(kernels.softmax_loss, machine.cupy)
+            monkeypatch.setitem(base._kernels, (machine.cupy.ndarray, "softmax_loss"), loss)
+        net.fit(X, LABELS, sample_weight=np.arange(60.0), **TASK, epochs=2, accumulate=2)
+        found[name] = {n: net.to_numpy(p) for n, p in net.state_dict().items()}
+    for name, expected in found["numpy"].items():
+        np.testing.assert_allclose(found["cupy"][name], expected, rtol=1e-10, atol=1e-12)
+    assert set(machine.launched) == {"nnbackend_random_mask", "nnbackend_softmax_loss"}
+    assert len(machine.launched) == 2 * 2 * 8  # two parts of four batches in each epoch
+
+
+def test_a_mask_at_a_step_that_is_an_array_is_the_same(machine):
+    backend = nnb.get_backend("cupy")
+    like = backend.asarray(np.zeros((4, 6)))
+    step = backend.asarray(np.asarray(7), dtype=backend.xp.int32)
+    for first in (0, 5):
+        pure = backend.random_mask((3, 4), step, like, 2**23, first)
+        kernel = backend.random_mask((3, 4), 7, like, 2**23, first)
+        np.testing.assert_array_equal(backend.to_numpy(pure), backend.to_numpy(kernel))
+    assert machine.launched == ["nnbackend_random_mask"] * 2

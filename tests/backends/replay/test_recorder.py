@@ -259,7 +259,7 @@ def test_an_array_that_was_kept_from_an_earlier_recording_is_a_constant_that_dif
         np.testing.assert_array_equal(np.asarray(result), expected * 2.0)
         del result
     assert signatures[0] != signatures[1] != signatures[2]
-    np.testing.assert_array_equal(np.asarray(kept[0] + 1.0), expected + 1.0)  # nobody records
+    np.testing.assert_array_equal(np.asarray(kept[0] + 1.0), expected + 1.0)  # not recorded
     assert type(kept[0] + 1.0) is np.ndarray
 
 
