@@ -1,4 +1,4 @@
-"""DataAdapter: what ``fit`` and its like are given, checked and brought to where a network takes it."""
+"""DataAdapter: the data that ``fit`` is given, checked and brought to the network's backend."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class DataAdapter:
     def training_stream(
         self, source: Source, batch_size: int | None, seed: int | None, epochs: int
     ) -> BatchStream:
-        """Return the feed of a source to learn from."""
+        """Return the batches of a source to learn from."""
         if source.whole_batches and batch_size not in (BATCH_SIZE, None):
             raise ValueError(
                 "batches are steps as they are given: leave batch_size out, or have their rows "

@@ -164,7 +164,9 @@ class NeuralEstimator(PredictingEstimator):
         params = self._initial_params(self._layers, self._input_shape(features), dtype)
         self.n_iter_ = 0
         self.t_ = 0
-        self._seed = self._draw_seed()
+        self._seed = 0
+        if self._has_random_layers():  # without dropout nothing is drawn
+            self._seed = int(self._random_state.randint(np.iinfo(np.int32).max))
         self._keep_params(tree_map(self._home.from_host, params))
         state = init_state(self._layers, self._input_shape(features))
         self._layer_state = tree_map(lambda a: self._home.from_host(a.astype(dtype)), state)
@@ -175,12 +177,6 @@ class NeuralEstimator(PredictingEstimator):
             self.validation_scores_: list[float] | None = [] if scored else None
             self.best_validation_score_ = -np.inf if self.early_stopping else None
             self.best_loss_ = None if self.early_stopping else np.inf
-
-    def _draw_seed(self) -> int:
-        """Return the random seed of the layers; without dropout nothing is drawn."""
-        if not self._has_random_layers():
-            return 0
-        return int(self._random_state.randint(np.iinfo(np.int32).max))
 
     def _has_random_layers(self) -> bool:
         """Return whether a layer may draw random numbers; a subclass may, whatever its parent does."""
