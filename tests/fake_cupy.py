@@ -22,20 +22,13 @@ import weakref
 from typing import Any
 
 import array_api_compat.numpy
+import fake_cuda
 import fake_fuse
 import host_kernels
 import numpy as np
 
 import nnbackend as nnb
 from nnbackend.backends.cuda import installation
-
-
-class CUDARuntimeError(RuntimeError):
-    """As CuPy's: the name of the error, then words."""
-
-
-class OutOfMemoryError(MemoryError):
-    """As CuPy's, with its message."""
 
 
 class _Current(threading.local):
@@ -104,7 +97,7 @@ class Machine:
             self.used[device] += size
             if self.used[device] > self.total:
                 self.used[device] -= size
-                raise OutOfMemoryError(
+                raise fake_cuda.OutOfMemoryError(
                     f"Out of memory allocating {size:,} bytes (allocated so far: "
                     f"{self.held[device]:,} bytes)."
                 )
@@ -142,56 +135,7 @@ def _plain(value: Any) -> Any:
 
 def _module(machine: Machine) -> Any:
     """Return the module ``cupy``."""
-    current = machine.current
-
-    class Device:
-        def __init__(self, device: Any = None) -> None:
-            if isinstance(device, Device):
-                device = device.id
-            self.id = current.device if device is None else int(device)
-
-        def __enter__(self) -> Device:
-            current.stack.append(current.device)
-            current.device = self.id
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            current.device = current.stack.pop()
-
-        def __eq__(self, other: object) -> bool:
-            return isinstance(other, Device) and other.id == self.id
-
-        __hash__ = None  # type: ignore[assignment]  # as CuPy's
-
-        def __repr__(self) -> str:
-            return f"<CUDA Device {self.id}>"
-
-        compute_capability = "90"
-
-        def synchronize(self) -> None:
-            pass
-
-    class Stream:
-        def __init__(self, non_blocking: bool = False) -> None:
-            self.device_id = current.device
-            self.ptr = id(self) if non_blocking else 0
-
-        def __enter__(self) -> Stream:
-            if self.device_id != current.device:
-                raise RuntimeError("the stream was created on another device")
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def record(self) -> object:
-            return object()
-
-        def wait_event(self, event: object) -> None:
-            pass
-
-        def synchronize(self) -> None:
-            pass
+    current, cuda = machine.current, fake_cuda.cuda_module(machine)
 
     class Pointer:
         """Where an array begins, or some bytes further."""
@@ -238,7 +182,7 @@ def _module(machine: Machine) -> Any:
         def __dlpack__(self, **_: Any) -> Any:
             raise BufferError("a make-believe array has no memory on a card")
 
-        device = property(lambda self: Device(self._number))
+        device = property(lambda self: cuda.Device(self._number))
         shape = property(lambda self: self._host.shape)
         dtype = property(lambda self: self._host.dtype)
         ndim = property(lambda self: self._host.ndim)
@@ -321,30 +265,6 @@ def _module(machine: Machine) -> Any:
         function = getattr(operator, name)
         setattr(ndarray, f"__{name}__", lambda self, f=function: ndarray(np.asarray(f(self._host))))
 
-    class Runtime:
-        CUDARuntimeError = CUDARuntimeError
-
-        def getDeviceCount(self) -> int:
-            if machine.failure:
-                raise CUDARuntimeError(machine.failure)
-            return machine.cards
-
-        def getDevice(self) -> int:
-            return current.device
-
-        def driverGetVersion(self) -> int:
-            return machine.driver
-
-        def runtimeGetVersion(self) -> int:
-            return machine.runtime
-
-        def memGetInfo(self) -> tuple[int, int]:
-            return machine.total - machine.held[current.device], machine.total
-
-        def getDeviceProperties(self, number: int) -> dict[str, Any]:
-            return {"name": b"Make-Believe 9000", "major": 9, "minor": 0,
-                    "totalGlobalMem": machine.total}  # fmt: skip
-
     class Pool:
         def used_bytes(self) -> int:
             return machine.used[current.device]
@@ -358,31 +278,6 @@ def _module(machine: Machine) -> Any:
     class PinnedPool:
         def free_all_blocks(self) -> None:
             machine.pinned = 0
-
-    class Library:
-        def __init__(self, name: str) -> None:
-            self._name = name
-
-        def getVersion(self) -> tuple[int, int]:
-            if self._name in machine.missing:
-                raise RuntimeError(machine.missing[self._name])
-            return 12, 9
-
-    class Cuda(types.ModuleType):
-        @property
-        def cublas(self) -> Any:
-            if "cublas" in machine.missing:
-                raise ImportError(machine.missing["cublas"])
-            return Library("cublas")
-
-    cuda = Cuda("cupy.cuda")
-    cuda.Device, cuda.Stream, cuda.runtime = Device, Stream, Runtime()
-    cuda.nvrtc = Library("nvrtc")
-    cuda.is_available = lambda: machine.failure is None and machine.cards > 0
-    cuda.get_current_stream = Stream
-    cuda.OutOfMemoryError = OutOfMemoryError
-    cuda.MemoryPool = lambda: types.SimpleNamespace(malloc=None)
-    cuda.using_allocator = lambda malloc: contextlib.nullcontext()
 
     def asarray(x: Any, dtype: Any = None) -> Any:
         """As CuPy: an array of another device is copied to the current one."""

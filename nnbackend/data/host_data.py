@@ -135,8 +135,9 @@ class HostSamples(Samples):
         """Yield blocks on the device, see :meth:`Samples.blocks`; a thread gathers and copies them."""
 
         def gathered() -> Iterator[tuple[Any, ...]]:
-            for part, _ in self._parts(batch_size, order, block_rows, backend):
-                yield part.arrays
+            with Samples.blocks(self, batch_size, order, block_rows, backend) as parts:
+                for part, _ in parts:
+                    yield part.arrays
 
         def block_of(arrays: tuple[Any, ...]) -> tuple[Samples, int]:
             return Samples(*arrays), min(batch_size, count_rows(arrays[0]))

@@ -113,25 +113,19 @@ class Samples:
             backend: the backend to bring the blocks to.
             gather: see :meth:`take`.
         """
-        return nullcontext(self._parts(batch_size, order, block_rows, backend, gather))
-
-    def _parts(
-        self,
-        batch_size: int,
-        order: Any,
-        block_rows: int,
-        backend: Backend,
-        gather: Sequence[Gather] | None = None,
-    ) -> Iterator[tuple[Samples, int]]:
         rows = len(self if order is None else order)
-        for start in range(0, rows, block_rows):
-            stop = min(start + block_rows, rows)
-            part = self
-            if order is not None:
-                part = self.take(order[start:stop], backend, gather)
-            elif (start, stop) != (0, rows):
-                part = self.slice(start, stop)
-            yield part, min(batch_size, stop - start)
+
+        def parts() -> Iterator[tuple[Samples, int]]:
+            for start in range(0, rows, block_rows):
+                stop = min(start + block_rows, rows)
+                part = self
+                if order is not None:
+                    part = self.take(order[start:stop], backend, gather)
+                elif (start, stop) != (0, rows):
+                    part = self.slice(start, stop)
+                yield part, min(batch_size, stop - start)
+
+        return nullcontext(parts())
 
     def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
         """Return the outputs for all rows."""

@@ -138,14 +138,14 @@ class NeuralEstimator(PredictingEstimator):
                 f"precision={backend.precision!r} take solver='adam' or 'sgd'"
             )
         self._dtype = backend.dtype_name
-        loss, output = self._loss_and_output(target)
+        loss = self._choose_loss(target)
         self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
         self._session = []  # cached by predictions
         with backend.scope():
             if first:
                 self._start(int(X.shape[1]), given)
             params = tree_map(backend.asarray, self._kept_params())
-            objective = self._objective(loss, output, params)
+            objective = self._objective(loss, params)
             samples = self._samples(X, target, weight, loss, backend)
             if self.solver == "lbfgs":
                 fit_by_lbfgs(self, objective, backend, params, samples)
@@ -186,9 +186,9 @@ class NeuralEstimator(PredictingEstimator):
         """Return the layers with an activation at their end."""
         return Sequential([*self._layers.layers[:-1], Dense(self.n_outputs_, activation)])
 
-    def _objective(self, loss: Loss, output: Any, params: Params) -> Objective:
+    def _objective(self, loss: Loss, params: Params) -> Objective:
         """Return the objective: scikit-learn's penalty is divided by rows, and rows are counted."""
-        shape = (self.n_outputs_,)
+        shape, output = (self.n_outputs_,), self._output_activation()
         meaning = outputs_of(loss, ACTIVATIONS.name_of(output)) or self._meaning()
         objective = objective_for(
             self._ending_in(output),
