@@ -90,13 +90,7 @@ def given(value: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return the known names that look most like ``name``, best first.
-
-    Args:
-        name: the unknown name.
-        known: the names that exist.
-        count: the largest number of names to return; default 3.
-    """
+    """Return the known names that look most like ``name``, at most ``count``, best first."""
     from difflib import get_close_matches  # only errors need it, and every import would wait for it
 
     by_folded = {candidate.casefold(): candidate for candidate in known}
@@ -104,13 +98,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
-    """Return the error for an unknown ``name``, with the nearest known ones or all of them.
-
-    Args:
-        kind: the kind of thing that has names: ``"layer"``.
-        name: the unknown name.
-        known: the names that exist.
-    """
+    """Return the error for an unknown ``name``, of a kind (``"layer"``), with the nearest known ones."""
     known = sorted(known)
     close = nearest(name, known) if isinstance(name, str) else []
     hint = (

@@ -416,7 +416,7 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built. The
+        ModelFileError: it is not a network's file, is damaged, or its description cannot be built. The
             class of a custom layer must be registered first: see ``register_layer``.
         BackendUnavailableError: the backend cannot be used here.
     """

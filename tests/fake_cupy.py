@@ -11,6 +11,7 @@ such an array, and memory is counted and ends.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib.machinery
 import importlib.metadata
 import operator
@@ -21,20 +22,13 @@ import weakref
 from typing import Any
 
 import array_api_compat.numpy
+import fake_cuda
 import fake_fuse
 import host_kernels
 import numpy as np
 
 import nnbackend as nnb
 from nnbackend.backends.cuda import installation
-
-
-class CUDARuntimeError(RuntimeError):
-    """As CuPy's: the name of the error, then words."""
-
-
-class OutOfMemoryError(MemoryError):
-    """As CuPy's, with its message."""
 
 
 class _Current(threading.local):
@@ -103,7 +97,7 @@ class Machine:
             self.used[device] += size
             if self.used[device] > self.total:
                 self.used[device] -= size
-                raise OutOfMemoryError(
+                raise fake_cuda.OutOfMemoryError(
                     f"Out of memory allocating {size:,} bytes (allocated so far: "
                     f"{self.held[device]:,} bytes)."
                 )
@@ -141,56 +135,21 @@ def _plain(value: Any) -> Any:
 
 def _module(machine: Machine) -> Any:
     """Return the module ``cupy``."""
-    current = machine.current
+    current, cuda = machine.current, fake_cuda.cuda_module(machine)
 
-    class Device:
-        def __init__(self, device: Any = None) -> None:
-            if isinstance(device, Device):
-                device = device.id
-            self.id = current.device if device is None else int(device)
+    class Pointer:
+        """Where an array begins, or some bytes further."""
 
-        def __enter__(self) -> Device:
-            current.stack.append(current.device)
-            current.device = self.id
-            return self
+        def __init__(self, array: Any, offset: int) -> None:
+            self.array, self._offset = array, offset
+            self.ptr = array._host.__array_interface__["data"][0] + offset
 
-        def __exit__(self, *_: object) -> None:
-            current.device = current.stack.pop()
+        def __add__(self, offset: int) -> Pointer:
+            return Pointer(self.array, self._offset + offset)
 
-        def __eq__(self, other: object) -> bool:
-            return isinstance(other, Device) and other.id == self.id
-
-        __hash__ = None  # type: ignore[assignment]  # as CuPy's
-
-        def __repr__(self) -> str:
-            return f"<CUDA Device {self.id}>"
-
-        compute_capability = "90"
-
-        def synchronize(self) -> None:
-            pass
-
-    class Stream:
-        def __init__(self, non_blocking: bool = False) -> None:
-            self.device_id = current.device
-            self.ptr = id(self) if non_blocking else 0
-
-        def __enter__(self) -> Stream:
-            if self.device_id != current.device:
-                raise RuntimeError("the stream was created on another device")
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def record(self) -> object:
-            return object()
-
-        def wait_event(self, event: object) -> None:
-            pass
-
-        def synchronize(self) -> None:
-            pass
+        def bytes_for(self, dtype: Any) -> Any:
+            memory = (ctypes.c_char * np.dtype(dtype).itemsize).from_address(self.ptr)
+            return np.frombuffer(memory, dtype)
 
     class ndarray:
         """An array on the device that was current when its memory was taken; views share that."""
@@ -198,7 +157,12 @@ def _module(machine: Machine) -> Any:
         __array_ufunc__ = None
         __array_priority__ = 100
 
-        def __init__(self, host: Any, base: Any = None) -> None:
+        def __init__(
+            self, host: Any, base: Any = None, pointer: Any = None, strides: Any = None
+        ) -> None:
+            if pointer is not None:  # as CuPy's: shape, dtype, where it begins, strides
+                host = np.lib.stride_tricks.as_strided(pointer.bytes_for(base), host, strides)
+                base = pointer.array
             self._host = host
             if base is None:
                 self._number = machine.allocated(host.nbytes)
@@ -218,17 +182,31 @@ def _module(machine: Machine) -> Any:
         def __dlpack__(self, **_: Any) -> Any:
             raise BufferError("a make-believe array has no memory on a card")
 
-        device = property(lambda self: Device(self._number))
+        device = property(lambda self: cuda.Device(self._number))
         shape = property(lambda self: self._host.shape)
         dtype = property(lambda self: self._host.dtype)
         ndim = property(lambda self: self._host.ndim)
         size = property(lambda self: self._host.size)
         nbytes = property(lambda self: self._host.nbytes)
+        itemsize = property(lambda self: self._host.itemsize)
+        strides = property(lambda self: self._host.strides)
+        flags = property(lambda self: self._host.flags)
+        data = property(lambda self: Pointer(self, 0))
         T = property(lambda self: ndarray(self._host.T, self))
         mT = property(lambda self: ndarray(self._host.mT, self))
 
         def get(self) -> Any:
             return self._host.copy()
+
+        def copy(self) -> Any:
+            return ndarray(self._host.copy())
+
+        def fill(self, value: Any) -> None:
+            machine.check(self)
+            self._host.fill(value)
+
+        def reshape(self, shape: Any) -> Any:
+            return ndarray(self._host.reshape(shape), self)
 
         def set(self, array: Any, stream: Any = None) -> None:
             machine.check(self)
@@ -287,30 +265,6 @@ def _module(machine: Machine) -> Any:
         function = getattr(operator, name)
         setattr(ndarray, f"__{name}__", lambda self, f=function: ndarray(np.asarray(f(self._host))))
 
-    class Runtime:
-        CUDARuntimeError = CUDARuntimeError
-
-        def getDeviceCount(self) -> int:
-            if machine.failure:
-                raise CUDARuntimeError(machine.failure)
-            return machine.cards
-
-        def getDevice(self) -> int:
-            return current.device
-
-        def driverGetVersion(self) -> int:
-            return machine.driver
-
-        def runtimeGetVersion(self) -> int:
-            return machine.runtime
-
-        def memGetInfo(self) -> tuple[int, int]:
-            return machine.total - machine.held[current.device], machine.total
-
-        def getDeviceProperties(self, number: int) -> dict[str, Any]:
-            return {"name": b"Make-Believe 9000", "major": 9, "minor": 0,
-                    "totalGlobalMem": machine.total}  # fmt: skip
-
     class Pool:
         def used_bytes(self) -> int:
             return machine.used[current.device]
@@ -324,29 +278,6 @@ def _module(machine: Machine) -> Any:
     class PinnedPool:
         def free_all_blocks(self) -> None:
             machine.pinned = 0
-
-    class Library:
-        def __init__(self, name: str) -> None:
-            self._name = name
-
-        def getVersion(self) -> tuple[int, int]:
-            if self._name in machine.missing:
-                raise RuntimeError(machine.missing[self._name])
-            return 12, 9
-
-    class Cuda(types.ModuleType):
-        @property
-        def cublas(self) -> Any:
-            if "cublas" in machine.missing:
-                raise ImportError(machine.missing["cublas"])
-            return Library("cublas")
-
-    cuda = Cuda("cupy.cuda")
-    cuda.Device, cuda.Stream, cuda.runtime = Device, Stream, Runtime()
-    cuda.nvrtc = Library("nvrtc")
-    cuda.is_available = lambda: machine.failure is None and machine.cards > 0
-    cuda.get_current_stream = Stream
-    cuda.OutOfMemoryError = OutOfMemoryError
 
     def asarray(x: Any, dtype: Any = None) -> Any:
         """As CuPy: an array of another device is copied to the current one."""
@@ -455,6 +386,8 @@ def _namespace(machine: Machine) -> Any:
         if callable(value) and not isinstance(value, type):
             setattr(module.linalg, name, on_device(value))
     module.asarray, module.from_dlpack = asarray, from_dlpack
+    # The functions of the module cupy itself.
+    cupy.__getattr__ = lambda name: on_device(getattr(np, name))
     module.result_type = host.result_type
     return module
 

@@ -16,9 +16,7 @@ import numpy as np
 
 # The numbers of cublasLt.h, cublas_api.h and library_types.h that are in use; test_cublaslt.py compares
 # them with nvmath's where that is installed.
-MatmulDescAttribute = IntEnum(
-    "MatmulDescAttribute", {"TRANSA": 3, "TRANSB": 4, "EPILOGUE": 7, "BIAS_POINTER": 8}
-)
+MatmulDescAttribute = IntEnum("MatmulDescAttribute", {"TRANSA": 3, "TRANSB": 4})
 MatmulPreferenceAttribute = IntEnum(
     "MatmulPreferenceAttribute",
     {
@@ -30,20 +28,14 @@ MatmulPreferenceAttribute = IntEnum(
         "MIN_ALIGNMENT_D_BYTES": 8,
     },
 )
-Epilogue = IntEnum(
-    "Epilogue",
-    {"DEFAULT": 1, "RELU": 2, "BIAS": 4, "RELU_BIAS": 6, "GELU": 32, "GELU_BIAS": 36},
-)
 ReductionScheme = IntEnum("ReductionScheme", {"COMPUTE_TYPE": 2})
 ComputeType = IntEnum(
     "ComputeType", {"COMPUTE_32F": 68, "COMPUTE_64F": 70, "COMPUTE_32F_FAST_TF32": 77}
 )
 Operation = IntEnum("Operation", {"N": 0, "T": 1})
-CudaDataType = IntEnum(
-    "CudaDataType", {"CUDA_R_32F": 0, "CUDA_R_64F": 1, "CUDA_R_16F": 2, "CUDA_R_16BF": 14}
-)
+CudaDataType = IntEnum("CudaDataType", {"CUDA_R_32F": 0, "CUDA_R_64F": 1, "CUDA_R_16F": 2})
 
-DESCRIPTION_DTYPES = {3: np.int32, 4: np.int32, 7: np.uint32, 8: np.intp}
+DESCRIPTION_DTYPES = {3: np.int32, 4: np.int32}
 PREFERENCE_DTYPES = {
     1: np.uint64,
     **dict.fromkeys((3, 5, 6, 7, 8), np.uint32),
@@ -61,10 +53,6 @@ HEURISTIC = np.dtype(
 
 def dtype_of(number: int) -> Any:
     """Return the dtype that a cudaDataType means."""
-    if number == CudaDataType.CUDA_R_16BF:
-        import ml_dtypes
-
-        return np.dtype(ml_dtypes.bfloat16)
     return np.dtype({0: np.float32, 1: np.float64, 2: np.float16}[number])
 
 
@@ -99,17 +87,6 @@ def multiply(
     result = alpha * (first.astype(wide) @ second.astype(wide))
     if beta:  # otherwise C is not read: what lies there may be anything
         result += beta * c.astype(wide)
-    epilogue = attributes[MatmulDescAttribute.EPILOGUE]
-    if epilogue & Epilogue.BIAS:
-        bias = matrix(
-            attributes[MatmulDescAttribute.BIAS_POINTER], (places[3][1][0], len(d), 1, len(d))
-        )
-        result += bias.astype(wide)  # one for each row, to each column
-    if epilogue & Epilogue.RELU:
-        result = np.maximum(result, 0)
-    if epilogue & Epilogue.GELU:
-        inner = np.sqrt(2 / np.pi) * (result + 0.044715 * result**3)
-        result = 0.5 * result * (1 + np.tanh(inner))
     d[...] = result.astype(d.dtype)
 
 
@@ -129,7 +106,6 @@ class HostCublasLt:
 
     MatmulDescAttribute = MatmulDescAttribute
     MatmulPreferenceAttribute = MatmulPreferenceAttribute
-    Epilogue = Epilogue
     ReductionScheme = ReductionScheme
     matmul_heuristic_result_dtype = HEURISTIC
     get_matmul_desc_attribute_dtype = staticmethod(DESCRIPTION_DTYPES.__getitem__)
@@ -162,9 +138,7 @@ class HostCublasLt:
     matmul_desc_destroy = matrix_layout_destroy = matmul_preference_destroy = _destroyed
 
     def matmul_desc_create(self, compute: int, scale: int) -> int:
-        return self._made(
-            {"compute": ComputeType(compute), "scale": dtype_of(scale), 3: 0, 4: 0, 7: 1}
-        )
+        return self._made({"compute": ComputeType(compute), "scale": dtype_of(scale), 3: 0, 4: 0})
 
     def matrix_layout_create(self, dtype: int, rows: int, columns: int, ld: int) -> int:
         return self._made((dtype, rows, columns, ld))

@@ -461,3 +461,19 @@ def test_a_loss_that_breaks_its_contract_is_named(loss, error, said):
 def test_a_plain_function_is_no_activation():
     with pytest.raises(TypeError, match=r"is a plain function\. Those with a name: elu, "):
         nnb.Dense(3, activation=np.tanh)
+
+
+def test_predictions_for_rows_like_the_last_are_checked_as_the_first(backend):
+    net = nnb.Network([nnb.Dense(3, "relu"), nnb.Dense(2)], backend=backend, input_shape=4)
+    x = backend.asarray(np.linspace(-1.0, 1.0, 8).reshape(2, 4))
+    expected = host(backend, {"y": net.predict(x)})
+    for _ in range(4):
+        assert_equal(host(backend, {"y": net.predict(x)}), expected)
+    net.load_state_dict({name: -1.0 * p for name, p in net.state_dict().items()})
+    other = nnb.Network(net.layers.layers, backend=backend, input_shape=4)
+    other.load_state_dict(net.state_dict())
+    assert_equal(host(backend, {"y": net.predict(x)}), host(backend, {"y": other.predict(x)}))
+    with pytest.raises(ValueError, match="not finite"):
+        net.predict(x * float("nan"))
+    with pytest.raises(ValueError, match="built for"):
+        net.predict(x[:, :3])

@@ -203,7 +203,7 @@ class Backend(DeviceInfo, Primitives):
         step: Step,
         map_carry: Callable[..., Any] | None = None,
         step_on: Callable[[Backend], Step] | None = None,
-        trusted: bool = False,
+        parts: tuple[Any, ...] = (),
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return a function that runs a training step on one batch of rows after the other.
 
@@ -216,11 +216,11 @@ class Backend(DeviceInfo, Primitives):
         Args:
             step: the step. Here it runs in a loop; a compiler can make one program of all steps.
             map_carry: ``map_carry(carry, function)`` returns the carry with a function applied to each
-                array. It is given for steps that change the carry's arrays in place and do nothing but
-                compute: such a step may be recorded and played.
+                array. It is given for steps that change the carry's arrays in place: such a step may be
+                recorded and played.
             step_on: ``step_on(backend)`` returns the same step on another backend, for one that is
                 recorded there.
-            trusted: whether all parts of the step are this library's own: its recording needs no trial.
+            parts: what the step is made of, which says whether it may be recorded, and is tried then.
         """
 
         def run(
@@ -304,7 +304,7 @@ class Backend(DeviceInfo, Primitives):
         return self.xp.asarray(x, dtype=self.dtype if dtype is None else dtype, device=self.device)
 
     def _import(self, x: Any, dtype: str | None) -> Array:
-        """Return ``x`` as an array of this library; what comes from the host, in ``dtype``."""
+        """Return ``x`` as an array of this library; numbers from the host get the ``dtype``."""
         if hasattr(x, "__dlpack__") and hasattr(x, "shape") and not isinstance(x, np.ndarray):
             if hasattr(x, "detach"):
                 x = x.detach()  # a tensor on torch's tape does not give its memory away

@@ -180,7 +180,7 @@ class CuPyBackend(Backend):
         step: Step,
         map_carry: MapArrays | None = None,
         step_on: Callable[[Backend], Step] | None = None,
-        trusted: bool = False,
+        parts: tuple[Any, ...] = (),
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; with NNBACKEND_CUPY_STEP=graph each is played as a graph."""
         if _step_mode() == "plain" or map_carry is None or step_on is None:
@@ -198,7 +198,8 @@ class CuPyBackend(Backend):
         host = NumPyBackend(precision=precision)  # a step is recorded there
         with self.device:
             library = CuPyLibrary(self._cupy, self.tf32)
-        new = partial(GraphProgram, library=library, host_function=step_function(step_on(host)))
+        host_step = step_function(step_on(host))
+        new = partial(GraphProgram, library=library, host_function=host_step, parts=parts)
         return super().scan(replayed_step(step, map_carry, self.dtype, new))
 
     def to_numpy(self, x: Array) -> Any:

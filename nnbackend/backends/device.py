@@ -112,7 +112,7 @@ class DeviceInfo:
     def with_precision_if_supported(self, precision: str) -> Self:
         """Return the backend in a precision if it has that, else unchanged.
 
-        For what was saved elsewhere: where the precision does not exist, numbers are more exact.
+        For networks saved elsewhere: where the precision does not exist, numbers are more exact.
         """
         if precision == self.precision or self.unsupported_reason(PRECISIONS[precision]):
             return self

@@ -145,7 +145,7 @@ class JAXBackend(Backend):
         step: Step,
         map_carry: Callable[..., Any] | None = None,
         step_on: Callable[[Backend], Step] | None = None,
-        trusted: bool = False,
+        parts: tuple[Any, ...] = (),
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return one compiled program that runs all the steps; it consumes ``carry``."""
         over_batches, repeated = self._scan_batches(step), self._repeat_batch(step)

@@ -98,11 +98,11 @@ class NumPyBackend(Backend):
         step: Step,
         map_carry: MapArrays | None = None,
         step_on: Callable[[Backend], Step] | None = None,
-        trusted: bool = False,
+        parts: tuple[Any, ...] = (),
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
         """Return the loop over steps; one that may be recorded is, after some steps."""
         if map_carry is not None:
-            step = replayed_step(step, map_carry, self.dtype, partial(Program, trusted=trusted))
+            step = replayed_step(step, map_carry, self.dtype, partial(Program, parts=parts))
         return super().scan(step)
 
     def compile_forward(self, forward: Callable[..., Arrays], layers: Layer) -> Forward:

@@ -190,7 +190,7 @@ class Primitives:
             key: see :func:`nnbackend.core.random.bits`, as ``step`` and ``first``.
             step: the number of the step.
             like: an array of the shape and dtype of the mask.
-            threshold: from 0 to 2**24.
+            threshold: the threshold, from 0 to 2**24.
             first: the number of the first word of random bits.
         """
         words = random.uniform_bits24(key, step, math.prod(like.shape), self, first)

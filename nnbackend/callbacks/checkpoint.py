@@ -48,9 +48,7 @@ class Checkpoint(Callback):
     """
 
     only_watches = True
-    last: ClassVar[bool] = (
-        True  # so that the others have handled the event when their state is saved
-    )
+    last: ClassVar[bool] = True  # the others have handled the event when their state is saved
 
     def __init__(
         self,

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Lambda"]
 
-_EVENT_NAMES = ("start", "epoch_start", "batch_end", "epoch_end", "stop")
-
 
 class Lambda(Callback):
     """Calls functions of the run: ``Lambda(epoch_end=lambda run: print(run.history.last))``.
@@ -38,15 +36,12 @@ class Lambda(Callback):
         epoch_end: Callable[[Run], Any] | None = None,
         stop: Callable[[Run], Any] | None = None,
     ) -> None:
-        functions = dict(
-            zip(_EVENT_NAMES, (start, epoch_start, batch_end, epoch_end, stop), strict=True)
-        )
-        for event, function in functions.items():
-            if function is None:
-                continue
-            if not callable(function):
+        functions = {"start": start, "epoch_start": epoch_start, "batch_end": batch_end}
+        for event, function in (functions | {"epoch_end": epoch_end, "stop": stop}).items():
+            if not callable(function) and function is not None:
                 raise TypeError(f"{event} must be a function of the run, got {function!r}")
-            setattr(self, event, function)  # takes the place of the method
+            if function is not None:
+                setattr(self, event, function)  # takes the place of the method
         self.every_epoch = epoch_start is not None or epoch_end is not None
 
     @property

@@ -24,11 +24,9 @@ def _describe_epoch(run: Run) -> str:
 
 
 def choose_progress(verbose: int | bool | None) -> Callback | None:
-    """Return the callback that shows the progress of a run, or None for silence.
+    """Return the callback that shows the progress of a run; None for silence.
 
-    Args:
-        verbose: 0: silence; 1: show progress; None: show it on long work at a terminal or in a
-            notebook.
+    A ``verbose`` of None means: on long work at a terminal or in a notebook.
     """
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if not verbose and (verbose is not None or not (terminal or in_notebook())):

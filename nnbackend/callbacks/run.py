@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import TracebackType
 from typing import Any
 
 from nnbackend.callbacks.base import Callback, as_callback
@@ -240,12 +239,7 @@ class Run:
         self.history.extend({name: [float(value)] for name, value in numbers.items()})
         self.notify("epoch_end")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         self.end(error)
 
     def end(self, error: BaseException | None = None) -> None:
@@ -345,10 +339,6 @@ class Run:
 def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
     """Return the checkpoint to resume from; None if the run writes to that folder and it holds none yet.
 
-    Args:
-        path: a checkpoint, or a folder of them.
-        callbacks: the callbacks of the run.
-
     Raises:
         FileNotFoundError: there is no checkpoint, and the run does not write there.
         ModelFileError: the file is damaged, or is not a checkpoint.
@@ -368,10 +358,6 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
 
 def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list[Callback]:
     """Return the callbacks of a run, with one that shows progress if ``verbose`` says so.
-
-    Args:
-        callbacks: callbacks and functions of the run; None: none.
-        verbose: 0: silence; 1: show progress; None: show it on long work at a terminal.
 
     Raises:
         TypeError: something is neither a callback nor a function.

@@ -1,4 +1,4 @@
-"""``nnbackend backends``: what can be used here, and on which devices."""
+"""``nnbackend backends``: the backends and devices that can be used here."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -98,26 +99,16 @@ Dtype = Annotated[
     str | None,
     where_option(help="What parameters are kept in: float32 or float64.", show_default="float32"),
 ]
-PrecisionName = Annotated[
-    str | None,
-    where_option(
-        "--precision",
-        help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
-        show_default="that of --dtype",
-    ),
-]
+_precision_option = partial(
+    where_option,
+    "--precision",
+    help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
+)
+PrecisionName = Annotated[str | None, _precision_option(show_default="that of --dtype")]
 LoadedPrecision = Annotated[
-    str | None,
-    where_option(
-        "--precision",
-        help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
-        show_default="the model's, where the backend has it",
-    ),
+    str | None, _precision_option(show_default="the model's, where the backend has it")
 ]
-Json = Annotated[
-    bool,
-    result_option("--json", help="Print one JSON object and nothing else."),
-]
+Json = Annotated[bool, result_option("--json", help="Print one JSON object and nothing else.")]
 Reported = Annotated[
     bool,
     result_option(
@@ -148,14 +139,9 @@ _USER_ERRORS = (
 
 @contextmanager
 def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
-    """Turn errors into one message and an exit code, and warnings into notes.
+    """Turn errors into one message and an exit code, and warnings into notes, which are yielded.
 
-    Args:
-        debug: show the traceback as well.
-        quiet: collect the notes without printing them.
-
-    Yields:
-        the notes so far.
+    With ``debug`` the traceback is shown as well; with ``quiet`` the notes are not printed.
     """
     notes: list[str] = []
     seen: set[str] = set()
@@ -210,15 +196,10 @@ def wrong_call() -> Iterator[None]:
 
 
 def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
-    """Check, before any work, that a file can be written and is not among the inputs.
-
-    Args:
-        output: the file.
-        inputs: the files, folders and patterns that are read.
-        option: the option that names the file, for the messages.
+    """Check, before any work, that a file can be written and is not among what is read.
 
     Raises:
-        WrongCall: it cannot be written, or it is among the inputs.
+        WrongCall: it cannot, or it is; the message names the option.
     """
     if output.exists() and any(output.samefile(f) for path in inputs for f in files_of(path)):
         raise WrongCall(f"{option} {output} would overwrite what is read")

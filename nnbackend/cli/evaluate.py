@@ -37,10 +37,8 @@ def evaluate(
     with reporting(debug, quiet=as_json) as notes:
         trained = TableModel.load(model, backend, device, precision)
         encoder = trained.encoder
-        kinds = encoder.feature_kinds | {encoder.target.name: encoder.target.kind}
-        table = known_target(read_table(data, kinds, kinds), encoder.target.name)
-        y = encoder.encode_target(table)
-        x = encoder.encode_features(table)
+        table = known_target(read_table(data, encoder.kinds, encoder.kinds), encoder.target.name)
+        x, y = encoder.encode_features(table), encoder.encode_target(table)
         metrics = trained.evaluate(x, y)
         full = build_report(trained, x, y) if in_full else None
         if as_json:

@@ -142,9 +142,7 @@ class TableModel:
     ) -> tuple[dict[str, float], str]:
         """Return the metrics of always giving the same answer, and that answer in words.
 
-        Args:
-            training: the encoded training targets, from which the answer is learned.
-            y: the encoded targets that it is compared with.
+        The answer is learned from the encoded targets ``training``, and compared with ``y``.
         """
         outputs = np.tile(self._constant(training), (len(y), 1))
         target = y if self.output_width > 1 else y.reshape(outputs.shape).astype(float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,10 +56,9 @@ def build_report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> Report:
     wanted: dict[str, Any] = {name: metrics.get(name) for name in _CLASS_METRICS}
     for name in _AVERAGED_METRICS:
         wanted |= {f"{name}_{a}": metrics.METRICS[name](a) for a in ("macro", "weighted")}
-    if model.has_probabilities:
-        wanted |= {name: metrics.get(name) for name in _SCORE_METRICS}
-    else:  # a hinge loss ranks and gives no probabilities
-        wanted |= {name: metrics.get(name) for name in _SCORE_METRICS[1:]}
+    # A hinge loss ranks and gives no probabilities.
+    scores = _SCORE_METRICS if model.has_probabilities else _SCORE_METRICS[1:]
+    wanted |= {name: metrics.get(name) for name in scores}
     if model.output_width > 5:
         wanted["top_5_accuracy"] = metrics.TopKAccuracy(5)
     resolved = metrics.resolve(wanted, model.meaning, outputs.shape[1:])
@@ -69,12 +69,7 @@ def build_report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> Report:
 
 
 def print_report(result: Report, rows: str) -> None:
-    """Print a report for people.
-
-    Args:
-        result: the result to print.
-        rows: the rows in words.
-    """
+    """Print a report for people; ``rows`` says in words what the rows are."""
     say()
     say(f"Report on {result.rows} {rows}")
     values = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -84,28 +79,30 @@ def print_report(result: Report, rows: str) -> None:
     if result.classes is None or result.confusion_matrix is None:
         return
     say()
-    by_class = Table(box=None, padding=(0, 2, 0, 0))
-    by_class.add_column("class")
-    for name in (*_AVERAGED_METRICS, "rows"):
-        by_class.add_column(name, justify="right")
+    by_class = _table("class", (*_AVERAGED_METRICS, "rows"))
     for line in result.classes:
         shares = [f"{line[name]:.4f}" for name in _AVERAGED_METRICS]
         by_class.add_row(printable(line["class"]), *shares, str(line["rows"]))
     print_table(by_class)
     say()
     if len(result.classes) > MAX_CLASSES_SHOWN:
-        say(
-            f"The confusion matrix of {len(result.classes)} classes is too wide: see it with --json"
-        )
+        count = len(result.classes)
+        say(f"The confusion matrix of {count} classes is too wide: see it with --json")
         return
-    matrix = Table(box=None, padding=(0, 2, 0, 0))
-    matrix.add_column("true \\ predicted")
     names = [printable(line["class"]) for line in result.classes]
-    for name in names:
-        matrix.add_column(name, justify="right")
+    matrix = _table("true \\ predicted", names)
     for name, counts in zip(names, result.confusion_matrix, strict=True):
         matrix.add_row(name, *map(str, counts))
     print_table(matrix)
+
+
+def _table(first: str, others: Iterable[str]) -> Table:
+    """Return a table with a column of texts and others of numbers."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
 
 
 def _by_class(counts: NDArray[np.int64], names: tuple[str, ...]) -> list[dict[str, Any]]:

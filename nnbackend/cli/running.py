@@ -49,7 +49,7 @@ class Running:
     resume: Annotated[
         Path | None,
         run_option(
-            help="A checkpoint, or a folder of them, to go on from exactly; repeat the other options.",
+            help="A checkpoint, or a folder of them, to resume from exactly; repeat the other options.",
             metavar="PATH",
             show_default="a new run",
         ),
@@ -90,23 +90,12 @@ class Running:
             raise ValueError(f"--log writes {' or '.join(_LOG_CALLBACKS)}, not {self.log.name!r}")
 
     def check_files(self, data: Path) -> None:
-        """Refuse a file that cannot be written, or that is among the data.
-
-        Raises:
-            WrongCall: there is one.
-        """
+        """Refuse a log that cannot be written, or that is among the data."""
         if self.log is not None:
             check_output(self.log, data, option="--log")
 
     def build_callbacks(self, validates: bool) -> list[Callback]:
-        """Return the callbacks for the options.
-
-        Args:
-            validates: whether there are validation rows.
-
-        Raises:
-            ValueError: there are none, and early stopping needs them.
-        """
+        """Return the callbacks for the options; refuse early stopping without validation rows."""
         watching: list[Callback] = []
         if self.patience is not None:
             if not validates:

@@ -33,14 +33,9 @@ def check(name: str | None, warmup: float | None) -> None:
 
 
 def over_run(name: str | None, warmup: float | None, rate: float, steps: int) -> Scheduled:
-    """Return the learning rate over a run.
+    """Return the learning rate over a run of so many steps, at most ``rate``; None: a constant one.
 
-    Args:
-        name: the name of the schedule; None: constant.
-        warmup: the share of the steps in which the rate rises to ``rate``; None: 0.3 for one-cycle,
-            otherwise no warm-up.
-        rate: the largest rate.
-        steps: the number of steps of the run.
+    In a share ``warmup`` of the steps it rises; None: 0.3 for one-cycle, otherwise no warm-up.
     """
     if name == "one-cycle":
         return OneCycle(rate, steps) if warmup is None else OneCycle(rate, steps, warmup)

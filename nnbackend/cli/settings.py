@@ -203,11 +203,7 @@ class Settings:
         self.build_layers(1)
 
     def check_target(self, target: str) -> None:
-        """Refuse a target that is one of the features.
-
-        Raises:
-            ValueError: it is.
-        """
+        """Refuse a target that is one of the features."""
         if self.features is not None and target in self.features:
             raise ValueError(f"column {target!r} is the target and cannot be a feature as well")
 
@@ -219,21 +215,16 @@ class Settings:
         return "number" if self.task == "regression" else "text"
 
     def build_optimizer(self, rows: int | None = None) -> Optimizer:
-        """Return the optimizer, with clipping and averaging around it where they are set.
-
-        Args:
-            rows: see :meth:`build_rule`.
-        """
+        """Return the optimizer of :meth:`build_rule`, with clipping and averaging as they are set."""
         optimizer = self.build_rule(rows)
         if self.clip_norm is not None:
             optimizer = optimizers.Clipped(optimizer, norm=self.clip_norm)
         return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
 
     def build_rule(self, rows: int | None = None) -> Optimizer:
-        """Return the optimizer itself, with its own defaults for what was not set.
+        """Return the optimizer itself, with its own defaults for settings not given.
 
-        Args:
-            rows: the number of training rows, for a schedule over the whole run; None: no schedule.
+        A schedule over the whole run needs to know how many rows train; None: without the schedule.
         """
         rates = {
             "learning_rate": self.learning_rate,
@@ -278,11 +269,7 @@ class Settings:
         return [*layers, dense(outputs, self.output_activation)]
 
     def resolve(self, encoder: TableEncoder, rows: int) -> Settings:
-        """Return the settings with what depends on the data filled in.
-
-        Args:
-            encoder: the encoder of the table.
-            rows: the number of training rows.
+        """Return the settings with what depends on the table, and on how many rows train, filled in.
 
         Raises:
             ValueError: the loss or the output activation does not suit the target.
@@ -293,14 +280,11 @@ class Settings:
             raise ValueError(
                 f"the loss {loss} does not suit a {task}; choose from {', '.join(LOSSES[task])}"
             )
-        if (
-            task == "classification"
-            and has_one_output_for_two_classes(loss)
-            and len(classes_of(encoder)) != 2
-        ):
+        count = len(classes_of(encoder))
+        if count not in (0, 2) and has_one_output_for_two_classes(loss):
             raise ValueError(
-                f"{loss} is for two classes, and {encoder.target.name!r} has "
-                f"{len(classes_of(encoder))}; softmax_cross_entropy takes any number"
+                f"{loss} is for two classes, and {encoder.target.name!r} has {count}; "
+                "softmax_cross_entropy takes any number"
             )
         if task == "regression" and self.class_weight is not None:
             raise ValueError("--class-weight needs classes, and the target holds numbers")

@@ -63,20 +63,13 @@ class TableStream(Source):
         for name in self._names:
             if name not in there:
                 raise unknown_name("column", name, there)
-        self._pieces = [piece for path in paths for piece in self._pieces_of(path)]
+        self._pieces = [p for path in paths for p in pieces_of(path, self._names, paths[0])[0]]
         self._sampled: dict[int, int] = {}  # rows at the beginning of a piece
         self._order = Generator.of(seed, "sample").permutation(len(self._pieces))
         self._sample_rows = sample_rows
         self._encoder: TableEncoder | None = None
         self._kept: tuple[NDArray[Any], NDArray[Any]] | None = None
         self.rows = sum(self._count(piece) for piece in self._pieces)
-
-    def _pieces_of(self, path: Path) -> list[Piece]:
-        pieces, types = pieces_of(path)
-        absent = [name for name in self._names if name not in types]
-        if absent:
-            raise DataError(f"{path} has no column {', '.join(map(repr, absent))}")
-        return pieces
 
     def _count(self, piece: Piece) -> int:
         if piece.rows is not None:
@@ -103,14 +96,7 @@ class TableStream(Source):
         return table_of(polars.concat(frames, how="vertical_relaxed"), self._names, kinds)
 
     def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any], sampled: int) -> None:
-        """Set the encoding, and the rows of the sample that train.
-
-        Args:
-            encoder: the encoding, learned from the sample.
-            x: the encoded features of the sample's training rows.
-            y: their encoded targets.
-            sampled: the number of rows in the sample.
-        """
+        """Set the encoding, and the rows of the sample that train, of the ``sampled`` ones."""
         self._encoder, self._kept = encoder, (x, y)
         self.rows += len(y) - sampled
 
@@ -136,9 +122,8 @@ class TableStream(Source):
         """Return encoded rows, without those that have no target."""
         assert self._encoder is not None
         encoder = self._encoder
-        kinds = encoder.feature_kinds | {encoder.target.name: encoder.target.kind}
         try:
-            table = table_of(_frame(batch), kinds, kinds)
+            table = table_of(_frame(batch), encoder.kinds, encoder.kinds)
             known = ~missing(table[encoder.target.name])
             if not known.any():
                 return None

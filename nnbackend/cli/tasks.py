@@ -80,11 +80,7 @@ def output_activation(loss: str) -> str | None:
 
 
 def check_output_activation(activation: str | None, loss: str) -> None:
-    """Refuse an output activation that a loss does not suit.
-
-    Raises:
-        ValueError: it does not; the message says which one does.
-    """
+    """Refuse an output activation that a loss does not suit, and say which one does."""
     if loss in LOSSES["classification"]:
         suits = output_activation(loss)
         if activation not in (None, "identity", suits):

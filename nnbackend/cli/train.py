@@ -129,7 +129,7 @@ def train(**options: Any) -> None:
 
 def _train(call: Call, options: dict[str, Any], quiet: bool) -> Outcome:
     """Train a model and write it."""
-    # What can be wrong with the call comes first: it costs no reading and no training.
+    # Errors in the call come first, before any reading and training.
     check_output(call.output, call.data)
     with wrong_call():
         settings = build_from_options(Settings, options)

@@ -61,11 +61,7 @@ class Rows:
 def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     """Read a table, choose its columns, split its rows and learn how to encode them.
 
-    Args:
-        data: the file, folder or pattern.
-        target: the column to predict.
-        settings: the settings of the training. With ``stream`` no more than a sample is read now, and
-            the rest during training.
+    With the setting ``stream`` no more than a sample is read now, and the rest during training.
     """
     columns = None if settings.features is None else [*settings.features, target]
     kinds = {target: settings.target_kind}
@@ -101,7 +97,7 @@ def _split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any],
 
 
 def build_model(encoder: TableEncoder, settings: Settings, backend: Backend) -> TableModel:
-    """Return a model with a fresh network."""
+    """Return a model with a new network."""
     loss = settings.loss or ""
     network = nnb.Network(
         settings.build_layers(output_width(encoder, loss)),
@@ -121,19 +117,10 @@ def fit(
     verbose: int | None = None,
     profile: bool = False,
 ) -> History:
-    """Train the network of a model.
-
-    Args:
-        model: the model.
-        rows: the rows that train and validate.
-        settings: the settings, with what depends on the data filled in.
-        callbacks: the callbacks of the run.
-        resume: a checkpoint, or a folder of them, to go on from; None: a new run.
-        verbose: 0: silence; None: show progress at a terminal.
-        profile: whether to measure where the time goes.
-    """
+    """Train the network of a model; see ``Network.fit``."""
+    data = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
     return model.network.fit(
-        *((rows.x, rows.y) if rows.stream is None else (rows.stream,)),
+        *data,
         loss=model.loss_function,
         class_weight=settings.class_weight,
         optimizer=settings.build_optimizer(rows.training_count),

@@ -101,14 +101,7 @@ def log_softmax(x: Array, xp: Namespace) -> Array:
 
 
 def one_hot(labels: Array, classes: int, dtype: object, xp: Namespace) -> Array:
-    """Return an array of shape ``(*labels.shape, classes)``: 1 at each label, 0 elsewhere.
-
-    Args:
-        labels: integers from 0 to ``classes - 1``.
-        classes: the number of classes.
-        dtype: the dtype of the result.
-        xp: the array namespace.
-    """
+    """Return an array of shape ``(*labels.shape, classes)``: 1 at each label, 0 elsewhere."""
     numbers = xp.arange(classes, dtype=labels.dtype, device=device(labels))
     return xp.astype(xp.expand_dims(labels, axis=-1) == numbers, dtype)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from nnbackend.core.random import ShapeGenerator
@@ -57,7 +58,9 @@ def map_layers(function: Callable[[str, Layer], Layer], layer: Layer) -> Layer:
             changed[name] = new
     if not changed:
         return layer
-    arguments = {name: changed.pop(name) for name in _fields(layer, init=True) if name in changed}
+    arguments = {
+        name: changed.pop(name) for name in _fields(type(layer), init=True) if name in changed
+    }
     new_layer = dataclasses.replace(layer, **arguments) if arguments else copy.copy(layer)  # type: ignore[type-var]
     for name, value in changed.items():
         object.__setattr__(new_layer, name, value)
@@ -127,13 +130,14 @@ def init_states(named: Iterable[tuple[str, Layer]], input_shape: Shape) -> State
 
 def _attributes(layer: Layer) -> list[str]:
     """Return the names of the fields and of the other public attributes."""
-    names, others = _fields(layer), getattr(layer, "__dict__", ())
+    names, others = _fields(type(layer)), getattr(layer, "__dict__", ())
     return names + [name for name in others if name[0] != "_" and name not in names]
 
 
-def _fields(layer: Any, init: bool = False) -> list[str]:
+@lru_cache(maxsize=256)
+def _fields(kind: Any, init: bool = False) -> list[str]:
     """Return the names of the fields of a dataclass, all or those that its constructor takes."""
-    fields = dataclasses.fields(layer) if dataclasses.is_dataclass(layer) else ()
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     return [field.name for field in fields if field.init or not init]
 
 

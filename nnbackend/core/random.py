@@ -225,7 +225,7 @@ class Generator:
     """Random numbers on the host, in float64, for initial weights and the order of batches.
 
     Successive calls return new numbers. ``child(name)`` is an independent generator that depends
-    only on the key and the name, not on what was drawn before.
+    only on the key and the name, not on earlier draws.
     """
 
     def __init__(self, key: Key) -> None:

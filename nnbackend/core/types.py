@@ -277,7 +277,7 @@ class Context:
         self._root._updates = {}
 
     def new_state(self) -> State:
-        """Return the state of all layers after the pass: what was set, and the rest as it was."""
+        """Return the state of all layers after the pass, with the arrays that were set."""
         root = self._root
         return _with_updates(root._state, (), root._updates) if root._updates else root._state
 

@@ -1,4 +1,4 @@
-"""DataAdapter: what ``fit`` and its like are given, checked and brought to where a network takes it."""
+"""DataAdapter: the data that ``fit`` is given, checked and brought to the network's backend."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class DataAdapter:
     def training_stream(
         self, source: Source, batch_size: int | None, seed: int | None, epochs: int
     ) -> BatchStream:
-        """Return the feed of a source to learn from."""
+        """Return the batches of a source to learn from."""
         if source.whole_batches and batch_size not in (BATCH_SIZE, None):
             raise ValueError(
                 "batches are steps as they are given: leave batch_size out, or have their rows "
@@ -127,7 +127,7 @@ class DataAdapter:
     ) -> tuple[np.ndarray[Any, Any], Samples]:
         """Return the numbers of the rows to learn from, and the others as samples."""
         if not isinstance(samples, Samples):
-            raise ValueError("what streams cannot be split; give validation_data")
+            raise ValueError("a stream cannot be split; give validation_data")
         from nnbackend.data.splits import split
 
         if stratify and is_tree(y):
@@ -148,7 +148,7 @@ class DataAdapter:
         """Return the samples with weights by class, of which ``rows`` are learned from."""
         if not isinstance(samples, Samples):
             raise ValueError(
-                "class_weight needs all classes at hand, and what streams does not show them: "
+                "class_weight needs all classes at hand, and a stream does not show them: "
                 "give a weight for each row with the batches"
             )
         if is_tree(samples.y) or not is_shape(self._output_shape):

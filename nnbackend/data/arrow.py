@@ -100,7 +100,7 @@ def _format(path: Path, required: bool = True) -> str | None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Let what goes wrong with a file name the file."""
+    """Add the file's name to errors in reading it."""
     try:
         yield
     except FileNotFoundError as error:
@@ -116,10 +116,17 @@ def columns_of(path: Path) -> list[str]:
         return list(_described(path)[1])
 
 
-def pieces_of(path: Path) -> tuple[list[Piece], dict[str, Any]]:
-    """Return the pieces of a file, and the types of its columns by name."""
+def pieces_of(path: Path, names: list[str], like: Path) -> tuple[list[Piece], dict[str, Any]]:
+    """Return the pieces of a file, and the types of its columns by name.
+
+    Raises:
+        DataError: the file cannot be read, or has no column of a name, which ``like`` has.
+    """
     with reading(path):
         counts, types = _described(path)
+    missing = [name for name in names if name not in types]
+    if missing:
+        raise DataError(f"{path} has no column {', '.join(map(repr, missing))}, which {like} has")
     pieces, first = [], 0
     for i, count in enumerate(counts):
         pieces.append(Piece(path, i, first, count))
@@ -156,10 +163,8 @@ def batches_of(
 ) -> Generated[tuple[int, Any], None, None]:
     """Yield the record batches of a piece, each with the number of its first row.
 
-    Args:
-        piece: the piece to read.
-        names: the columns.
-        text: whether columns of CSV files, which do not say what they hold, are texts and not numbers.
+    Columns of CSV files, which do not say what they hold, are read as texts if ``text`` is true, else as
+    numbers.
 
     Raises:
         DataError: the file cannot be read, or is not what it was.

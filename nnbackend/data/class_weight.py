@@ -42,7 +42,7 @@ def weigh_rows_by_class(
         backend: the backend of ``y``.
         classes: the number of outputs.
         weight: the weight of each row, or None.
-        rows: the numbers of those that are learned from; None: all. The others do not count here.
+        rows: the numbers of the training rows; None: all. The others do not count here.
 
     Raises:
         ValueError: the target is not one class for each row, a class is unknown, or a weight is

@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.backends.base import Backend
 from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.data.input_spec import InputSpec, arrange, name_arrays
-from nnbackend.data.samples import row_copier
+from nnbackend.data.samples import Samples
 from nnbackend.data.splits import folds as parts_of
 from nnbackend.data.validate import inputs, to_backend, to_host
 
@@ -91,8 +89,8 @@ def cross_validate(
         given = arrange(y, name="y"), sample_weight
         names = name_arrays(given[0], "y"), None if sample_weight is None else "sample_weight"
         brought = map_arrays(lambda a, name: to_backend(a, backend, name), given, names)
-        arrays = inputs(x, backend, spec), *brought
-        rows = {int(a.shape[0]) if a.shape else 0 for a in arrays_in(arrays)}
+        samples = Samples(inputs(x, backend, spec), *brought)
+        rows = {int(a.shape[0]) if a.shape else 0 for a in arrays_in(samples.arrays)}
         if len(rows) > 1:
             raise ValueError(
                 f"X, y and sample_weight must have the same length, got {sorted(rows)}"
@@ -104,17 +102,11 @@ def cross_validate(
             classes=to_host(y) if stratified else None,
             groups=groups,
         )
-    scores, histories = [], []
+    results, histories = [], []
     for kept, tested in parts:
         fold = network.to()
         with backend.scope():
-            train, test = (_take(arrays, rows, backend) for rows in (kept, tested))
-        histories.append(fold.fit(*train[:2], sample_weight=train[2], **fit))
-        scores.append(fold.evaluate(*test[:2], sample_weight=test[2]))
-    return CrossValidation(scores, histories, parts)
-
-
-def _take(arrays: Any, rows: NDArray[Any], backend: Backend) -> Any:
-    """Return the given rows of inputs, targets and weights."""
-    index = backend.asarray(rows.astype(np.int32), dtype=backend.xp.int32)
-    return row_copier(backend)(arrays, index)
+            train, test = samples.take(kept, backend), samples.take(tested, backend)
+        histories.append(fold.fit(train.x, train.y, sample_weight=train.weight, **fit))
+        results.append(fold.evaluate(test.x, test.y, sample_weight=test.weight))
+    return CrossValidation(results, histories, parts)

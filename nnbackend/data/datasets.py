@@ -116,12 +116,7 @@ class Dataset(Source):
         return f"Dataset({len(self.files)} files, {rows}, {len(self.features)} features)"
 
     def _pieces_of(self, path: Path) -> list[Piece]:
-        pieces, types = pieces_of(path)
-        missing = [name for name in self._names if name not in types]
-        if missing:
-            raise DataError(
-                f"{path} has no column {', '.join(map(repr, missing))}, which {self.files[0]} has"
-            )
+        pieces, types = pieces_of(path, self._names, self.files[0])
         for name in self._names:
             _check_numeric(path, name, types[name])
         return pieces
@@ -149,17 +144,11 @@ class Dataset(Source):
 def _check_numeric(path: Path, name: str, kind: Any) -> None:
     """Refuse a column that does not hold numbers."""
     types = pyarrow_module().types
-    numeric = (
-        types.is_integer,
-        types.is_floating,
-        types.is_boolean,
-        types.is_decimal,
-        types.is_null,
-    )
-    if not any(is_kind(kind) for is_kind in numeric):
+    numeric = ("integer", "floating", "boolean", "decimal", "null")
+    if not any(getattr(types, f"is_{name}")(kind) for name in numeric):
         raise DataError(
             f"column {name!r} of {path} holds {kind}, not numbers; leave it out with features=[...], "
-            "or encode it beforehand"
+            "or encode it first"
         )
 
 

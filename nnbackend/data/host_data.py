@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,7 +47,7 @@ def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backen
     """Return the backend that is to hold arrays: the one that computes, or NumPy on the host.
 
     Args:
-        arrays: as they were given; what has no shape is small, and None is nothing.
+        arrays: the arrays as given; a value without a shape is small, and None is nothing.
         backend: the one that computes.
         data_on: ``"device"``, ``"host"``, or ``"auto"``: the host if they are there and larger than
             half of the memory that is free on the device.
@@ -86,11 +87,11 @@ def stage_ahead(
     """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
     stage = backend.uploader()  # here: it notes on which stream the steps are computed
 
-    def brought() -> Iterator[tuple[Arrays, ...]]:
+    def stage_parts() -> Iterator[tuple[Arrays, ...]]:
         for part in parts():
             yield stage_tree(stage, part)
 
-    return ReadAhead(brought, _BLOCKS_AHEAD)
+    return ReadAhead(stage_parts, _BLOCKS_AHEAD)
 
 
 def read_batches(
@@ -101,11 +102,7 @@ def read_batches(
 ) -> Iterator[Arrays]:
     """Yield rows on the host, ``size`` at a time, on the backend; the next are read ahead.
 
-    Args:
-        x: the rows.
-        size: the number of rows that come at a time.
-        backend: the backend to bring them to.
-        check: turns rows, given the number of the first, into those brought to the device.
+    ``check`` turns rows, given the number of the first, into those that are brought to the device.
     """
 
     def parts() -> Iterator[tuple[Any, ...]]:
@@ -129,27 +126,24 @@ class HostSamples(Samples):
 
     def take(self, rows: Any, backend: Backend, gather: Any = None) -> HostSamples:
         """Return the given rows, on the host as well."""
-        taken: HostSamples = self._each(lambda array: np.take(array, rows, axis=0))
-        return taken
+        return HostSamples(*map_arrays(lambda array: np.take(array, rows, axis=0), self.arrays))
 
+    @contextmanager
     def blocks(
         self, batch_size: int, order: Any, block_rows: int, backend: Backend, gather: Any = None
-    ) -> _Blocks:
-        """Return blocks on the device, see :meth:`Samples.blocks`; a thread gathers and copies them."""
-        rows = len(self if order is None else order)
-        starts = range(0, rows, block_rows)
+    ) -> Iterator[Iterator[tuple[Samples, int]]]:
+        """Yield blocks on the device, see :meth:`Samples.blocks`; a thread gathers and copies them."""
 
         def gathered() -> Iterator[tuple[Any, ...]]:
-            for start in starts:
-                stop = min(start + block_rows, rows)
-                if order is None:
-                    part: Samples = self.slice(start, stop)
-                else:
-                    part = self.take(order[start:stop], backend)
-                yield part.x, part.y, part.weight, part.class_weight
+            with Samples.blocks(self, batch_size, order, block_rows, backend) as parts:
+                for part, _ in parts:
+                    yield part.arrays
 
-        sizes = [min(batch_size, rows - start) for start in starts]
-        return _Blocks(stage_ahead(gathered, backend), sizes)
+        def block_of(arrays: tuple[Any, ...]) -> tuple[Samples, int]:
+            return Samples(*arrays), min(batch_size, count_rows(arrays[0]))
+
+        with stage_ahead(gathered, backend) as blocks:
+            yield map(block_of, blocks)  # which keeps none while it waits for the next
 
     def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
         """Return the outputs for all rows, which come to the device in batches."""
@@ -162,17 +156,3 @@ class HostSamples(Samples):
         """Return targets and weights, on the device."""
         y, weight = stage_tree(backend.uploader(), (self.y, self.weight))
         return y, weight
-
-
-class _Blocks:
-    """Blocks that are read ahead, with the rows of a step in each; for a ``with`` statement."""
-
-    def __init__(self, arrays: ReadAhead[tuple[Arrays, ...]], sizes: list[int]) -> None:
-        self._arrays, self._sizes = arrays, sizes
-
-    def __enter__(self) -> Iterator[tuple[Samples, int]]:
-        arrays = iter(self._arrays.__enter__())
-        return ((Samples(*next(arrays)), size) for size in self._sizes)
-
-    def __exit__(self, *raised: Any) -> None:
-        self._arrays.__exit__(*raised)

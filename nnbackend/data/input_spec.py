@@ -232,7 +232,7 @@ def _same_tuple(like: Any, parts: list[Any]) -> Any:
 
 
 def _describe(x: Any) -> str:
-    """Return in words what was given in place of several arrays."""
+    """Return in words the value given in place of several arrays."""
     if isinstance(x, tuple | list | dict):
         return f"a {type(x).__name__} of {len(x)}"
     return (

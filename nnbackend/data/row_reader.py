@@ -93,7 +93,7 @@ class RowReader:
 
     def _check(self, rows: Arrays, first: int) -> Arrays:
         """Return rows on the host, checked; ``first`` is the number of the first."""
-        # What has been read of a file does not change any more, nor fail.
+        # Rows that were read of a file can no longer change or fail.
         rows = map_arrays(lambda a: np.array(a) if isinstance(a, np.memmap) else a, rows)
         return inputs(rows, host_backend(self._backend), self._spec, first=first)
 

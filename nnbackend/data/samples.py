@@ -113,7 +113,19 @@ class Samples:
             backend: the backend to bring the blocks to.
             gather: see :meth:`take`.
         """
-        return nullcontext(_parts(self, batch_size, order, block_rows, backend, gather))
+        rows = len(self if order is None else order)
+
+        def parts() -> Iterator[tuple[Samples, int]]:
+            for start in range(0, rows, block_rows):
+                stop = min(start + block_rows, rows)
+                part = self
+                if order is not None:
+                    part = self.take(order[start:stop], backend, gather)
+                elif (start, stop) != (0, rows):
+                    part = self.slice(start, stop)
+                yield part, min(batch_size, stop - start)
+
+        return nullcontext(parts())
 
     def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
         """Return the outputs for all rows."""
@@ -159,26 +171,3 @@ class Samples:
     def arrays(self) -> tuple[Arrays, Arrays, Array | None, Array | None]:
         """The arrays, which have a row for each sample."""
         return self.x, self.y, self.weight, self.class_weight
-
-    def _each(self, change: Callable[[Array], Array]) -> Any:
-        return type(self)(*(map_arrays(change, array) for array in self.arrays))
-
-
-def _parts(
-    samples: Samples,
-    batch_size: int,
-    order: Any,
-    block_rows: int,
-    backend: Backend,
-    gather: Sequence[Gather] | None,
-) -> Iterator[tuple[Samples, int]]:
-    """Yield the samples in blocks of whole batches, in the order given; each until the next."""
-    rows = len(samples if order is None else order)
-    for start in range(0, rows, block_rows):
-        stop = min(start + block_rows, rows)
-        part = samples
-        if order is not None:
-            part = samples.take(order[start:stop], backend, gather)
-        elif (start, stop) != (0, rows):
-            part = samples.slice(start, stop)
-        yield part, min(batch_size, stop - start)

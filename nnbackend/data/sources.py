@@ -265,7 +265,7 @@ class MemoryMap(Source):
             first = int(number) * _CHUNK_ROWS
             for array in arrays_in(self._arrays):
                 _check_length(array)
-            # Copied here: what has been read does not change, nor fail, later on.
+            # Copied here: rows that were read can no longer change or fail.
             x, y, weight = map_arrays(
                 np.array, slice_rows(self._arrays, first, first + _CHUNK_ROWS)
             )

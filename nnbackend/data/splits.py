@@ -125,10 +125,7 @@ def _codes(name: str, values: Any, rows: int) -> Rows:
 def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
     """Return the validation rows: of every class its share.
 
-    Args:
-        codes: the class of each row, as a number.
-        order: all rows in random order.
-        wanted: the number of rows to validate; fewer if too many are the only rows of their class.
+    Fewer than ``wanted`` do if too many are the only rows of their class. ``order`` has all rows.
     """
     # The first row of each class stays in training. Of the others, ordered by class, rows at equal
     # distances are taken, so that every class gives its share.

@@ -1,4 +1,4 @@
-"""The feed: what training takes from a source.
+"""BatchStream: the batches that training takes from a source.
 
 Between a source and the training step are a few generators, run by a thread that reads ahead: rows are
 checked as they come, shuffled within a buffer, put together in batches, and brought to the backend.
@@ -45,7 +45,7 @@ class BatchStream:
         name: the name of the data in messages, before "X" and "y".
 
     Raises:
-        ValueError: the batch size is None, all rows, which is not for what streams.
+        ValueError: the batch size is None, all rows, which streams do not have at once.
     """
 
     def __init__(
@@ -108,19 +108,19 @@ class BatchStream:
                     rows = shuffle_rows(rows, source.shuffle_buffer, order.child("rows"))
                 rows = regroup(rows, self._size, block_steps)
             for samples in rows:
-                weightless = weightless and _weightless(samples.weight)
-                size = self._step_rows(len(samples)) if source.whole_batches else self._size
+                weight = samples.weight  # on a device it is not looked at
+                weightless = weightless and isinstance(weight, np.ndarray) and not weight.any()
+                size = self._size
+                if source.whole_batches:
+                    size = len(samples)
+                    if self._backend.static_shapes:  # another number would mean a compilation
+                        self._largest = size = max(self._largest, size)
                 if isinstance(next(arrays_in(samples.x)), np.ndarray):
                     samples = Samples(*stage_tree(stage, samples.arrays[:3]))
                 yield samples, size
                 del samples
         if weightless:
             raise DataError(f"no row of epoch {epoch} has a weight above zero")
-
-    def _step_rows(self, rows: int) -> int:
-        """Return the number of rows to which a step is padded, where others would be compiled again."""
-        self._largest = max(self._largest, rows)
-        return self._largest if self._backend.static_shapes else rows
 
 
 class ChunkValidator:
@@ -218,12 +218,9 @@ def shuffle_rows(parts: Iterator[Samples], capacity: int, order: Generator) -> I
 def regroup(
     parts: Iterator[Samples], size: int, block_steps: int | None = None
 ) -> Iterator[Samples]:
-    """Yield the rows in blocks of whole batches; only the last batch may be smaller.
+    """Yield the rows in blocks of whole batches of ``size`` rows; only the last one may be smaller.
 
-    Args:
-        parts: rows, however they are cut.
-        size: rows of a batch.
-        block_steps: batches of a block; None: as many as fit a fixed amount of memory.
+    A block has ``block_steps`` batches; None: as many as fit a fixed amount of memory.
     """
     held: list[Samples] = []
     count = 0
@@ -257,8 +254,3 @@ def concat_samples(parts: Sequence[Samples]) -> Samples:
 def take_rows(samples: Samples, rows: Any) -> Samples:
     """Return copies of rows on the host."""
     return Samples(*map_arrays(lambda array: np.take(array, rows, axis=0), samples.arrays))
-
-
-def _weightless(weight: Any) -> bool:
-    """Return whether no row has a weight; on a device that is not looked at."""
-    return isinstance(weight, np.ndarray) and not weight.any()

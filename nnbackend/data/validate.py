@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,18 @@ def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: in
     if x is None:
         raise TypeError(f"{name} is None: there are no data")
     arranged = arrange(x, spec.shape, name)
-    if not isinstance(arranged, tuple | dict):
-        return _input(arranged, spec.array(name), name, backend, first)
-    each = arranged, spec.arrays(arranged, name), name_arrays(arranged, name)
-    arrays = map_arrays(lambda a, own, called: _input(a, own, called, backend, first), *each)
+    arrays = _map_named(partial(_input, backend=backend, first=first), arranged, spec, name)
     check_same_rows(arrays, name)
     return arrays
+
+
+def _map_named(
+    function: Callable[[Any, ArraySpec, str], Any], arrays: Arrays, spec: InputSpec, name: str
+) -> Any:
+    """Return ``function(array, its spec, its name)`` for an array, or for each in a tree."""
+    if not isinstance(arrays, tuple | dict):
+        return function(arrays, spec.array(name), name)
+    return map_arrays(function, arrays, spec.arrays(arrays, name), name_arrays(arrays, name))
 
 
 def _input(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int) -> Array:
@@ -63,34 +70,25 @@ def _input(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int) -> 
     if spec.indices:
         return _to_indices(x, spec, name, backend, first)
     array = to_backend(x, backend, name)
-    _check_rows(tuple(array.shape), spec, name)
+    _row_shape(tuple(array.shape), spec, name)
     check_finite(array, backend, name, first)
     return array
 
 
 def check_row_shapes(x: Arrays, spec: InputSpec, name: str = "X") -> Shapes:
-    """Return the shape of a row of each array, which are looked at no further.
-
-    Args:
-        x: arrays of any library.
-        spec: the inputs that the network takes.
-        name: their name in messages.
+    """Return the shape of a row of each array; the numbers in it are not looked at.
 
     Raises:
         ValueError: they do not hold rows of the shapes that the network takes, or not as many each.
     """
     arranged = arrange(x, spec.shape, name)
-    if not isinstance(arranged, tuple | dict):
-        _check_rows(tuple(np.shape(arranged)), spec.array(name), name)
-        return tuple(np.shape(arranged))[1:]
-    each = arranged, spec.arrays(arranged, name), name_arrays(arranged, name)
-    map_arrays(lambda a, own, called: _check_rows(tuple(np.shape(a)), own, called), *each)
+    shapes = _map_named(lambda a, *own: _row_shape(tuple(np.shape(a)), *own), arranged, spec, name)
     check_same_rows(arranged, name)
-    return map_arrays(lambda array: tuple(np.shape(array))[1:], arranged)
+    return shapes
 
 
-def _check_rows(shape: Shape, spec: ArraySpec, name: str) -> None:
-    """Raise a ValueError if an array of that shape does not hold rows of the expected shape."""
+def _row_shape(shape: Shape, spec: ArraySpec, name: str) -> Shape:
+    """Return the shape of a row of an array of that shape; raise a ValueError if it is another."""
     if len(shape) < (1 if spec.indices else 2):
         raise ValueError(
             f"{name} must have one row for each sample, as shape (rows, features); got shape {shape}. "
@@ -102,6 +100,7 @@ def _check_rows(shape: Shape, spec: ArraySpec, name: str) -> None:
         raise ValueError(
             f"{name} has rows of shape {shape[1:]}, but the network was built for {spec.shape}"
         )
+    return shape[1:]
 
 
 def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int) -> Array:
@@ -117,7 +116,7 @@ def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int
         array, xp = x, backend.xp
     else:
         array, xp = backend.to_numpy(x) if owned else bring_named(host_numbers, x, name), np
-    _check_rows(tuple(array.shape), spec, name)
+    _row_shape(tuple(array.shape), spec, name)
     if math.prod(array.shape) > 0:
         # Compared as Python's integers: 32 bits cannot hold every limit.
         if xp is np and array.dtype.kind == "f":
@@ -148,12 +147,7 @@ def weights(
 ) -> Array | None:
     """Return sample weights on the backend, or None.
 
-    Args:
-        w: array-like of shape (rows,), or None.
-        backend: the backend to bring them to.
-        rows: the number of rows that there have to be.
-        first: the number of the first row, where they are a part of something.
-        whole: whether they are not a part, which may be of weight zero.
+    A part, whose first row has the number ``first``, is not ``whole``: all of it may have weight zero.
 
     Raises:
         ValueError: not one for each row, negative, not finite, or all zero.
@@ -182,11 +176,7 @@ def check_positive_weight(weight: Array | None, backend: Backend, where: str = "
 def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> None:
     """Raise a ValueError that gives the place of the first number that is NaN or infinite.
 
-    Args:
-        array: the array, on the backend.
-        backend: the backend of the array.
-        name: its name in the message.
-        first: the number of its first row, where it is a part of something.
+    ``first`` is the number of the first row, where the array is a part of something.
     """
     if backend.all_finite(array):
         return
@@ -249,7 +239,7 @@ def look_at(x: Any, backend: Backend, name: str) -> tuple[Array, Backend]:
 
 
 def hand_over(array: Array, given: Array, x: Any, near: Backend, backend: Backend) -> Array:
-    """Return on the backend what was made of ``x``, which was looked at as ``given`` on ``near``."""
+    """Return the array made of ``x`` on the backend; it was checked as ``given`` on ``near``."""
     if near is backend:
         return array
     if array is given and backend.owns(x):  # it is not copied there and back

@@ -61,11 +61,8 @@ def home_of(x: Any) -> Home:
         return HOST
     if hasattr(x, "detach") or hasattr(x, "__array_namespace__"):
         xp = array_namespace(x)
-        return (
-            HOST
-            if xp.__name__.endswith("numpy") and "jax" not in xp.__name__
-            else Home(xp, device(x))
-        )
+        if not xp.__name__.endswith("numpy") or "jax" in xp.__name__:
+            return Home(xp, device(x))
     return HOST
 
 

@@ -138,14 +138,14 @@ class NeuralEstimator(PredictingEstimator):
                 f"precision={backend.precision!r} take solver='adam' or 'sgd'"
             )
         self._dtype = backend.dtype_name
-        loss, output = self._loss_and_output(target)
+        loss = self._choose_loss(target)
         self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
         self._session = []  # cached by predictions
         with backend.scope():
             if first:
                 self._start(int(X.shape[1]), given)
             params = tree_map(backend.asarray, self._kept_params())
-            objective = self._objective(loss, output, params)
+            objective = self._objective(loss, params)
             samples = self._samples(X, target, weight, loss, backend)
             if self.solver == "lbfgs":
                 fit_by_lbfgs(self, objective, backend, params, samples)
@@ -164,7 +164,9 @@ class NeuralEstimator(PredictingEstimator):
         params = self._initial_params(self._layers, self._input_shape(features), dtype)
         self.n_iter_ = 0
         self.t_ = 0
-        self._seed = self._draw_seed()
+        self._seed = 0
+        if self._has_random_layers():  # without dropout nothing is drawn
+            self._seed = int(self._random_state.randint(np.iinfo(np.int32).max))
         self._keep_params(tree_map(self._home.from_host, params))
         state = init_state(self._layers, self._input_shape(features))
         self._layer_state = tree_map(lambda a: self._home.from_host(a.astype(dtype)), state)
@@ -176,12 +178,6 @@ class NeuralEstimator(PredictingEstimator):
             self.best_validation_score_ = -np.inf if self.early_stopping else None
             self.best_loss_ = None if self.early_stopping else np.inf
 
-    def _draw_seed(self) -> int:
-        """Return the random seed of the layers; without dropout nothing is drawn."""
-        if not self._has_random_layers():
-            return 0
-        return int(self._random_state.randint(np.iinfo(np.int32).max))
-
     def _has_random_layers(self) -> bool:
         """Return whether a layer may draw random numbers; a subclass may, whatever its parent does."""
         return not all(type(layer) in (Dense, Activation) for layer in self._layers.layers)
@@ -190,9 +186,9 @@ class NeuralEstimator(PredictingEstimator):
         """Return the layers with an activation at their end."""
         return Sequential([*self._layers.layers[:-1], Dense(self.n_outputs_, activation)])
 
-    def _objective(self, loss: Loss, output: Any, params: Params) -> Objective:
+    def _objective(self, loss: Loss, params: Params) -> Objective:
         """Return the objective: scikit-learn's penalty is divided by rows, and rows are counted."""
-        shape = (self.n_outputs_,)
+        shape, output = (self.n_outputs_,), self._output_activation()
         meaning = outputs_of(loss, ACTIVATIONS.name_of(output)) or self._meaning()
         objective = objective_for(
             self._ending_in(output),

@@ -143,7 +143,7 @@ def _take_network(estimator: Any, network: Any) -> None:
 
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:
-    """Return scikit-learn's binariser as it was when the estimator was fitted."""
+    """Return scikit-learn's binarizer as it was when the estimator was fitted."""
     if description["kind"] not in _TARGET_KINDS:
         raise ModelFileError(f"its classes are of an unknown kind {description['kind']!r}")
     dtype = np.dtype(description["dtype"])

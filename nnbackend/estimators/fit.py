@@ -45,16 +45,10 @@ def fit_in_batches(
     target: Any,
     incremental: bool,
 ) -> None:
-    """Train by a stochastic solver, and keep what was learned in the estimator's attributes.
+    """Train by a stochastic solver, and set the estimator's attributes.
 
-    Args:
-        estimator: the estimator to fit.
-        objective: the loss to minimize, with metrics.
-        backend: the backend that computes.
-        params: the parameters to start from.
-        samples: the rows to learn from and, with early stopping, to validate with.
-        target: the targets of the rows, before they became the network's.
-        incremental: whether to go once through the rows, with the optimizer of the last time.
+    ``target`` has the targets before they became the network's. ``incremental`` means to go once through
+    the rows, with the optimizer of the last time.
 
     Raises:
         ValueError: a setting does not go with the rows, or with ``partial_fit``.

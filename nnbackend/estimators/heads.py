@@ -88,7 +88,7 @@ class ClassifierHead(ClassifierMixin, _Head):
             self.n_outputs_ = target.shape[1]
             return X, target
         codes = np.searchsorted(classes, y)
-        if kind == "multiclass" or self._softmax_loss():
+        if kind == "multiclass" or self._loss_trait("absorbs") == "softmax":
             self.n_outputs_ = len(classes)
             return X, codes
         self.n_outputs_ = 1
@@ -109,12 +109,9 @@ class ClassifierHead(ClassifierMixin, _Head):
                 f"`self.classes_` has {known}. 'y' has {found}."
             )
 
-    def _softmax_loss(self: Any) -> bool:
-        """Return whether the loss of the user's choice takes an output for each class."""
-        return (
-            self.loss != "log_loss"
-            and losses.absorbed_activation(losses.get(self.loss)) == "softmax"
-        )
+    def _loss_trait(self: Any, name: str) -> Any:
+        """Return a trait of the loss that the user chose; None for scikit-learn's own."""
+        return None if self.loss == "log_loss" else losses.trait(losses.get(self.loss), name)
 
     def _multilabel(self: Any) -> bool:
         return bool(self._label_binarizer.y_type_.startswith("multilabel"))
@@ -124,9 +121,7 @@ class ClassifierHead(ClassifierMixin, _Head):
 
     def _scores(self: Any) -> bool:
         """Return whether the loss takes scores of which no probabilities can be made: a hinge loss."""
-        return (
-            self.loss != "log_loss" and losses.trait(losses.get(self.loss), "outputs") is not None
-        )
+        return self._loss_trait("outputs") is not None
 
     def _check_probabilities(self) -> bool:
         if self._scores():
@@ -135,31 +130,26 @@ class ClassifierHead(ClassifierMixin, _Head):
             )
         return True
 
-    def _loss_and_output(self: Any, target: Any) -> tuple[Loss, Any]:
-        """Return the loss, and the output activation as an object."""
+    def _choose_loss(self: Any, target: Any) -> Loss:
+        """Return the loss, and name the output activation."""
         several = target.ndim == 1
         self.out_activation_ = "softmax" if several else "logistic"
+        if self.loss == "log_loss":
+            return LogLoss() if several else BinaryLogLoss()
+        loss = losses.get(self.loss)
         if self._scores():
             self.out_activation_ = "identity"
-            return self._margin_loss(several), self._output_activation()
-        if self.loss == "log_loss":
-            return LogLoss() if several else BinaryLogLoss(), self._output_activation()
-        loss = losses.get(self.loss)
+            if several != (losses.trait(loss, "outputs") == "scores"):
+                raise ValueError(
+                    f"the loss {self.loss!r} is not for {self._label_binarizer.y_type_} targets"
+                )
+            return loss
         absorbed = losses.absorbed_activation(loss)
         fitting = "softmax" if several else "sigmoid"
         if absorbed not in (None, fitting):
             raise ValueError(
                 f"the loss {self.loss!r} takes the numbers before a {absorbed}, but the targets "
                 f"({self._label_binarizer.y_type_}) need a {fitting} output"
-            )
-        return loss, self._output_activation()
-
-    def _margin_loss(self: Any, several: bool) -> Loss:
-        """Return the loss of scores, if it is for as many classes as there are."""
-        loss = losses.get(self.loss)
-        if several != (losses.trait(loss, "outputs") == "scores"):
-            raise ValueError(
-                f"the loss {self.loss!r} is not for {self._label_binarizer.y_type_} targets"
             )
         return loss
 
@@ -312,19 +302,15 @@ class RegressorHead(RegressorMixin, _Head):
         self.n_outputs_ = y.shape[1]
         return X, y
 
-    def _loss_and_output(self: Any, target: Any) -> tuple[Loss, Any]:
-        """Return the loss, and the output activation as an object."""
-        loss: Loss
-        if self.loss == "squared_error":
-            loss, self.out_activation_ = HalfSquaredError(), "identity"
-        elif self.loss == "poisson":
-            loss, self.out_activation_ = HalfPoisson(), "exp"
-        else:
-            loss = losses.get(self.loss)
-            absorbed = losses.absorbed_activation(loss)
-            names = {None: "identity", "sigmoid": "logistic", "exponential": "exp"}
-            self.out_activation_ = names.get(absorbed, absorbed)
-        return loss, self._output_activation()
+    def _choose_loss(self: Any, target: Any) -> Loss:
+        """Return the loss, and name the output activation."""
+        own = {"squared_error": HalfSquaredError(), "poisson": HalfPoisson()}
+        named = isinstance(self.loss, str) and self.loss in own
+        loss: Loss = own[self.loss] if named else losses.get(self.loss)
+        absorbed = losses.absorbed_activation(loss)
+        names = {None: "identity", "sigmoid": "logistic", "exponential": "exp"}
+        self.out_activation_ = names.get(absorbed, absorbed)
+        return loss
 
     def _network_target(self, target: Any, loss: Loss) -> Any:
         return target

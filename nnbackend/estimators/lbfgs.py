@@ -32,7 +32,7 @@ def fit_by_lbfgs(
     params: Params,
     samples: Samples,
 ) -> None:
-    """Minimize the loss of all rows, and keep what was learned in the estimator's attributes.
+    """Minimize the loss of all rows, and set the estimator's attributes.
 
     SciPy's L-BFGS-B works on the host in float64; loss and gradient are the backend's, in its dtype.
 

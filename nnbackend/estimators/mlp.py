@@ -48,7 +48,7 @@ class MultilayerPerceptron(NeuralEstimator):
         rates = _for_each(self.dropout, len(sizes), "dropout")
         layers: list[Layer] = []
         for size, function, rate in zip(sizes, functions, rates, strict=True):
-            name = "sigmoid" if _is(function, "logistic") else function
+            name = "sigmoid" if function == "logistic" else function
             layers.append(Dense(size, activation=activations.get(name)))
             if rate:
                 layers.append(Dropout(rate))
@@ -65,7 +65,7 @@ class MultilayerPerceptron(NeuralEstimator):
             params[str(i)] = {}
             if not isinstance(layer, Dense):
                 continue
-            factor = 2.0 if _is(functions.pop(0), "logistic") else 6.0
+            factor = 2.0 if functions.pop(0) == "logistic" else 6.0
             fan_out = layer.out_features
             bound = math.sqrt(factor / (fan_in + fan_out))
             weight = self._random_state.uniform(-bound, bound, (fan_in, fan_out))
@@ -233,7 +233,3 @@ def _for_each(value: Any, count: int, name: str) -> list[Any]:
             "or one for each hidden layer"
         )
     return values
-
-
-def _is(value: Any, name: str) -> bool:
-    return isinstance(value, str) and value == name

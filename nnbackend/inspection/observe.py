@@ -101,9 +101,8 @@ def observe(
         rows = network._rows(x)
         ctx = Context(backend, y is not None, forward_key(network.seed), step, network.state)
         if y is None:
-            return run_observed(with_precision(network.layers, backend), network.params, rows, ctx)[
-                0
-            ]
+            layers = with_precision(network.layers, backend)
+            return run_observed(layers, network.params, rows, ctx)[0]
         if loss is None:
             if network._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")

@@ -40,7 +40,7 @@ def explain_out_of_memory(
     Args:
         error: the error that was raised.
         backend: the backend that computed.
-        doing: the name of the method that was called, or what was to be stored.
+        doing: the name of the method that was called, or of the data to store.
         rows: the number of rows; None: unknown.
         batch_size: the batch size of the call; None: all rows, or batches as they come.
         accumulate: the number of parts in which a batch was computed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nnbackend.core.checks import check_flag, set_number
+from nnbackend.core.checks import check_flag, set_number, set_positive
 from nnbackend.core.types import Array
 from nnbackend.losses.base import LOSSES, check, mean
 
@@ -93,9 +93,7 @@ class Huber:
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        set_number(self, "delta", 0.0)
-        if self.delta == 0.0:
-            raise ValueError(f"delta must be positive, got {self.delta!r}")
+        set_positive(self, "delta")
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None

@@ -41,10 +41,6 @@ class Accuracy(ClassMetric):
 
     threshold: float | None = None
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _set_threshold(self)
-
     def value(self, answers: ClassOutputs) -> Any:
         """Return the fraction; without weights from exact counts, in any dtype."""
         if answers.exclusive:
@@ -78,10 +74,6 @@ class BalancedAccuracy(ClassMetric):
     """
 
     threshold: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _set_threshold(self)
 
     def value(self, answers: ClassOutputs) -> Array:
         """Return the mean recall."""
@@ -154,7 +146,6 @@ class _PerClassMetric(ClassMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _set_threshold(self)
         if self.average is not None and self.average not in AVERAGES:
             raise unknown_name("average", self.average, AVERAGES)
 
@@ -291,11 +282,6 @@ def confusion_matrix(
         for part in pieces
     ]
     return sum(xp.astype(count, xp.int32) for count in counts)
-
-
-def _set_threshold(metric: Any) -> None:
-    if metric.threshold is not None:
-        object.__setattr__(metric, "threshold", check_number("threshold", metric.threshold))
 
 
 def _check_single_answer(answers: ClassOutputs, what: str) -> None:

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from nnbackend.backends.base import namespace
 from nnbackend.core import functional
+from nnbackend.core.checks import set_number
 from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.errors import unknown_name
 from nnbackend.losses import Loss, trait
@@ -247,6 +248,8 @@ class ClassMetric:
     def __post_init__(self) -> None:
         if self.outputs is not None and self.outputs not in OUTPUTS:
             raise unknown_name("meaning of outputs", self.outputs, OUTPUTS)
+        if getattr(self, "threshold", None) is not None:
+            set_number(self, "threshold")
 
     def for_outputs(self: Self, outputs: str | None, shape: Shape) -> Self:
         """Return the metric for outputs of a meaning, unless it has one already.

@@ -24,10 +24,10 @@ class Adadelta(Optimizer):
     ``u = smoothing * u + (1 - smoothing) * d**2``; ``p -= learning_rate * d``.
 
     Args:
-        learning_rate: how far a step goes, 1.
-        smoothing: how much of both means of squares is kept in a step, 0.9.
-        epsilon: added to both means before their roots are taken, 1e-6.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 1.
+        smoothing: the share of both means of squares that a step keeps, default 0.9.
+        epsilon: the number added to both means before their roots are taken, default 1e-6.
+        weight_decay: the strength of weight decay, default 0.
 
     Source: Zeiler (2012), arXiv:1212.5701, algorithm 1; defaults are PyTorch's.
 

@@ -23,10 +23,10 @@ class Adagrad(Optimizer):
     ``p -= learning_rate * g / (sqrt(initial + s) + epsilon)``.
 
     Args:
-        learning_rate: how far a step goes, 0.01.
-        initial: what the sum of squares starts from, 0.
-        epsilon: added to the root that is divided by, 1e-10.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.01.
+        initial: the first value of the sum of squares, default 0.
+        epsilon: the number added to the root in the divisor, default 1e-10.
+        weight_decay: the strength of weight decay, default 0.
 
     Source: Duchi, Hazan, Singer (2011), Adaptive subgradient methods, JMLR 12; defaults are
     PyTorch's.

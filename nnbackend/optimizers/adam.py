@@ -24,11 +24,11 @@ class AdamBase(Optimizer):
     ``v = beta2 * v + g**2``; ``numbers`` makes up for it. That saves two passes over all parameters.
 
     Args:
-        learning_rate: how far a step goes, 0.001.
-        beta1: how much of the mean of gradients is kept in a step, 0.9.
-        beta2: how much of the mean of their squares is kept in a step, 0.999.
-        epsilon: added to the root that is divided by, 1e-8.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.001.
+        beta1: the share of the mean of gradients that a step keeps, default 0.9.
+        beta2: the share of the mean of their squares that a step keeps, default 0.999.
+        epsilon: the number added to the root in the divisor, default 1e-8.
+        weight_decay: the strength of weight decay, default 0.
     """
 
     slots: ClassVar[int] = 2
@@ -47,7 +47,7 @@ class AdamBase(Optimizer):
     weight_decay: Scheduled = 0.0
 
     def kept_betas(self, h: dict[str, Number], step: Any) -> dict[str, Number]:
-        """Return by what the kept arrays are multiplied, given the hyperparameters at a step.
+        """Return the factors of the kept arrays, given the hyperparameters at a step.
 
         Where betas change, the arrays were divided by another ``1 - beta`` at the step before.
         """
@@ -60,7 +60,7 @@ class AdamBase(Optimizer):
 
 
 def second_moment_correction(beta2: float, step: Any) -> Number:
-    """Return by what the root of the kept ``v`` is too large."""
+    """Return the factor by which the root of the kept ``v`` is too large."""
     return square_root((1.0 - power(beta2, step)) / (1.0 - beta2))
 
 
@@ -85,11 +85,11 @@ class Adam(AdamBase):
     With ``amsgrad`` the largest ``v`` so far takes the place of ``v`` in the last line.
 
     Args:
-        learning_rate: how far a step goes, 0.001.
-        beta1: how much of the mean of gradients is kept in a step, 0.9.
-        beta2: how much of the mean of their squares is kept in a step, 0.999.
-        epsilon: added to the root that is divided by, 1e-8.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.001.
+        beta1: the share of the mean of gradients that a step keeps, default 0.9.
+        beta2: the share of the mean of their squares that a step keeps, default 0.999.
+        epsilon: the number added to the root in the divisor, default 1e-8.
+        weight_decay: the strength of weight decay, default 0.
         amsgrad: whether to divide by the largest ``v`` so far, False.
 
     Raises:
@@ -161,11 +161,11 @@ class AdamW(Adam):
     """Adam with weight decay apart from the gradient: ``p *= 1 - learning_rate * weight_decay`` first.
 
     Args:
-        learning_rate: how far a step goes, 0.001.
-        beta1: how much of the mean of gradients is kept in a step, 0.9.
-        beta2: how much of the mean of their squares is kept in a step, 0.999.
-        epsilon: added to the root that is divided by, 1e-8.
-        weight_decay: the strength of the decay of weights, 0.01.
+        learning_rate: the factor of a step, default 0.001.
+        beta1: the share of the mean of gradients that a step keeps, default 0.9.
+        beta2: the share of the mean of their squares that a step keeps, default 0.999.
+        epsilon: the number added to the root in the divisor, default 1e-8.
+        weight_decay: the strength of weight decay, default 0.01.
         amsgrad: whether to divide by the largest ``v`` so far, False.
 
     Source: Loshchilov, Hutter (2019), arXiv:1711.05101.

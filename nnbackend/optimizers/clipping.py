@@ -26,9 +26,10 @@ class Clipped(Wrapper):
     a number of it is infinite, not a number.
 
     Args:
-        optimizer: what makes the update, an object or a name.
-        norm: the largest norm allowed; None: no limit.
-        value: the largest absolute value allowed; None: no limit. Give one of the two; for both, nest.
+        optimizer: the optimizer that makes the update, an object or a name.
+        norm: the largest norm allowed; None (the default): no limit.
+        value: the largest absolute value allowed; None (the default): no limit. Give one of the two;
+            for both, nest.
 
     Raises:
         ValueError: neither or both of ``norm`` and ``value`` are given, or they are not positive.

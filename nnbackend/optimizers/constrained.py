@@ -24,8 +24,8 @@ class Constrained(Wrapper):
     ``optimizer = Constrained(Adam(1e-3), network.layers)``.
 
     Args:
-        optimizer: what makes the update, an object or a name.
-        layers: whose constraints to apply; or pairs of a dotted name and a constraint.
+        optimizer: the optimizer that makes the update, an object or a name.
+        layers: the layers whose constraints to apply; or pairs of a dotted name and a constraint.
 
     >>> import numpy as np
     >>> from nnbackend.optimizers import SGD
@@ -74,7 +74,7 @@ class _ConstrainedRule(Wrapper):
 
     Args:
         optimizer: the optimizer inside.
-        constraints: what to apply after its rule.
+        constraints: the constraints to apply after its rule.
     """
 
     constraints: tuple[Any, ...] = ()

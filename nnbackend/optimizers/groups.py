@@ -30,12 +30,12 @@ class Grouped(Wrapper):
     disagree, the later; one that no pattern matches is updated by the optimizer as it is.
 
     Args:
-        optimizer: what makes the update, an object or a name.
-        groups: for each pattern, none by default, hyperparameters of the optimizer by name, and
+        optimizer: the optimizer that makes the update, an object or a name.
+        groups: for each pattern (default: none), hyperparameters of the optimizer by name, and
             ``learning_rate_factor``, which multiplies the learning rate, a schedule's too. Or another
             optimizer, which takes the place of the first for these parameters.
         decay: ``"all"``, or ``"weights"`` to leave out of weight decay, unless a pattern says
-            otherwise, what has fewer than two axes: biases, and the scales and shifts of norms.
+            otherwise, those with fewer than two axes: biases, and the scales and shifts of norms.
 
     Raises:
         UnknownNameError: the optimizer has no such hyperparameter.
@@ -135,7 +135,7 @@ class Frozen(Wrapper):
     around the optimizer of ``fit``; it is here for a loop that you write.
 
     Args:
-        optimizer: what makes the update of the others, an object or a name.
+        optimizer: the optimizer of the others, an object or a name.
         patterns: one or several patterns of names; see :class:`Grouped`.
 
     Raises:

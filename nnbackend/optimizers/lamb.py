@@ -24,11 +24,11 @@ class LAMB(AdamBase):
     the ratio is one.
 
     Args:
-        learning_rate: how far a step goes, 0.001.
-        beta1: how much of the mean of gradients is kept in a step, 0.9.
-        beta2: how much of the mean of their squares is kept in a step, 0.999.
-        epsilon: added to the root that is divided by, 1e-6.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.001.
+        beta1: the share of the mean of gradients that a step keeps, default 0.9.
+        beta2: the share of the mean of their squares that a step keeps, default 0.999.
+        epsilon: the number added to the root in the divisor, default 1e-6.
+        weight_decay: the strength of weight decay, default 0.
 
     Source: You et al. (2020), Large batch optimization for deep learning, arXiv:1904.00962,
     algorithm 2 with the identity for its function of the norm; defaults are optax's.

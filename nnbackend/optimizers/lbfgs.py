@@ -29,11 +29,11 @@ class LBFGS(Optimizer):
     It ends before the last epoch when it has converged, and ``history.stopped`` says how.
 
     Args:
-        history: how many steps are remembered, 10.
-        tolerance: it has converged when no number of the gradient is larger, 1e-5.
-        loss_tolerance: it has converged as well when an iteration lowers the loss by no larger a share
-            of it (of one, for a loss below one), 2.2e-9.
-        line_search: how many points of a line are tried at most, 20.
+        history: the number of steps remembered, default 10.
+        tolerance: the largest number of the gradient at convergence, default 1e-5.
+        loss_tolerance: the decrease of the loss in an iteration, as a share of it (of one, for a loss
+            below one), at or below which it has converged as well, default 2.2e-9.
+        line_search: the largest number of points tried on a line, default 20.
 
     Raises:
         ValueError: a value is out of range; in ``fit``: a batch is not all of the rows, or the loss
@@ -79,7 +79,7 @@ class LBFGS(Optimizer):
         Args:
             function: returns its value and its gradient, in float64.
             start: where to start.
-            iterations: how many at most.
+            iterations: the largest number of iterations.
             each: called with the point and its value after each iteration; returns whether to continue.
         """
 

@@ -24,10 +24,10 @@ class Lion(Optimizer):
     than for AdamW, and a weight decay as many times larger.
 
     Args:
-        learning_rate: how far a step goes, 0.0001.
-        beta1: how much of the mean of gradients counts in the step, 0.9.
-        beta2: how much of the mean of gradients is kept in a step, 0.99.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.0001.
+        beta1: the share of the mean of gradients in the step, default 0.9.
+        beta2: the share of the mean of gradients that a step keeps, default 0.99.
+        weight_decay: the strength of weight decay, default 0.
 
     Source: Chen et al. (2023), Symbolic discovery of optimization algorithms, arXiv:2302.06675,
     algorithm 2; defaults are the authors'.
@@ -55,7 +55,7 @@ class Lion(Optimizer):
     weight_decay: Scheduled = 0.0
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return the hyperparameters, and what the formulas compute of them alone.
+        """Return the hyperparameters, and the numbers computed from them.
 
         ``complement1 = 1 - beta1``, ``complement2 = 1 - beta2`` and
         ``decay = 1 - learning_rate * weight_decay``.

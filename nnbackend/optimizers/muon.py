@@ -36,14 +36,14 @@ class Muon(Optimizer):
     It is done in the network's dtype, PyTorch's in bfloat16.
 
     Args:
-        learning_rate: how far a step of a matrix goes, 0.001.
-        momentum: how much of the mean of its gradients is kept in a step, 0.95.
-        nesterov: whether the step looks ahead along the momentum, True.
-        weight_decay: the strength of the decay of matrices, 0.1.
-        iterations: the number of Newton-Schulz iterations, 5.
-        epsilon: the smallest norm that is divided by, 1e-7.
-        adjust: ``"original"``, or ``"match_rms_adamw"``, with which a learning rate found for AdamW
-            will do.
+        learning_rate: the factor of a step of a matrix, default 0.001.
+        momentum: the share of the mean of its gradients that a step keeps, default 0.95.
+        nesterov: whether the step looks ahead along the momentum, default True.
+        weight_decay: the strength of the decay of matrices, default 0.1.
+        iterations: the number of Newton-Schulz iterations, default 5.
+        epsilon: the smallest norm in a divisor, default 1e-7.
+        adjust: ``"original"`` (the default), or ``"match_rms_adamw"``, for which a learning rate
+            found for AdamW is right.
         others: the optimizer of biases and all else that is no matrix; None: Adam with the same
             learning rate.
 

@@ -31,12 +31,12 @@ class Nadam(AdamBase):
     ``beta1`` and ``momentum_decay`` make a schedule together and must be numbers.
 
     Args:
-        learning_rate: how far a step goes, 0.002.
-        beta1: how much of the mean of gradients is kept in a step, 0.9.
-        beta2: how much of the mean of their squares is kept in a step, 0.999.
-        epsilon: added to the root that is divided by, 1e-8.
-        weight_decay: the strength of the decay of weights, 0.
-        momentum_decay: how fast the momentum goes up to ``beta1``, 0.004.
+        learning_rate: the factor of a step, default 0.002.
+        beta1: the share of the mean of gradients that a step keeps, default 0.9.
+        beta2: the share of the mean of their squares that a step keeps, default 0.999.
+        epsilon: the number added to the root in the divisor, default 1e-8.
+        weight_decay: the strength of weight decay, default 0.
+        momentum_decay: the speed at which the momentum rises to ``beta1``, default 0.004.
 
     Source: Dozat (2016), Incorporating Nesterov momentum into Adam; defaults are PyTorch's.
 

@@ -42,7 +42,7 @@ Number: TypeAlias = Any
 
 _POWERS_PER_TABLE = 1024
 FEW_STEPS = 16
-"""Steps whose numbers are computed sooner one by one."""
+"""For fewer steps it is faster to compute numbers one by one."""
 
 
 class Numbers(SimpleNamespace):

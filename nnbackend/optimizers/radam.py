@@ -26,11 +26,11 @@ class RAdam(AdamBase):
     ``sqrt(1 - beta2**t) / (sqrt(v) + epsilon)``.
 
     Args:
-        learning_rate: how far a step goes, 0.001.
-        beta1: how much of the mean of gradients is kept in a step, 0.9.
-        beta2: how much of the mean of their squares is kept in a step, 0.999.
-        epsilon: added to the root that is divided by, 1e-8.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.001.
+        beta1: the share of the mean of gradients that a step keeps, default 0.9.
+        beta2: the share of the mean of their squares that a step keeps, default 0.999.
+        epsilon: the number added to the root in the divisor, default 1e-8.
+        weight_decay: the strength of weight decay, default 0.
 
     Source: Liu et al. (2020), On the variance of the adaptive learning rate and beyond,
     arXiv:1908.03265, algorithm 2, with 5 for 4 as in PyTorch.

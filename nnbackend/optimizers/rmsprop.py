@@ -24,11 +24,11 @@ class RMSprop(Optimizer):
     ``b = momentum * b + d`` and ``p -= learning_rate * b``.
 
     Args:
-        learning_rate: how far a step goes, 0.01.
-        smoothing: how much of the mean of squares is kept in a step, 0.99.
-        epsilon: added to the root that is divided by, 1e-8.
-        momentum: how much of the velocity is kept in a step, 0.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.01.
+        smoothing: the share of the mean of squares that a step keeps, default 0.99.
+        epsilon: the number added to the root in the divisor, default 1e-8.
+        momentum: the share of the velocity that a step keeps, default 0.
+        weight_decay: the strength of weight decay, default 0.
 
     Source: Hinton, Neural Networks for Machine Learning (2012), lecture 6e.
 

@@ -25,10 +25,10 @@ class SGD(Optimizer):
     ``g + momentum * v`` in place of ``v``.
 
     Args:
-        learning_rate: how far a step goes, 0.001.
-        momentum: how much of the velocity is kept in a step, 0.
-        nesterov: whether the step looks ahead along the velocity, False.
-        weight_decay: the strength of the decay of weights, 0.
+        learning_rate: the factor of a step, default 0.001.
+        momentum: the share of the velocity that a step keeps, default 0.
+        nesterov: whether the step looks ahead along the velocity, default False.
+        weight_decay: the strength of weight decay, default 0.
 
     Raises:
         ValueError: a hyperparameter is out of range, or ``nesterov`` is True without momentum.

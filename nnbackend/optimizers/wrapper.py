@@ -35,6 +35,9 @@ class Wrapper(Optimizer):
     Args:
         optimizer: the optimizer that is wrapped, an object or a name.
 
+    Attributes:
+        learning_rate: the learning rate of the optimizer inside.
+
     Raises:
         UnknownNameError, TypeError: ``optimizer`` is not an optimizer.
         ValueError: this wrapper cannot be around that optimizer.

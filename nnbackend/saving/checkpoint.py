@@ -55,13 +55,9 @@ class Checkpoint:
 
 
 def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping[str, Any]) -> Path:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint, whole or not at all: a network with other parameters, and the state of a run.
 
-    Args:
-        path: the file.
-        network: the network; its description and the state of its layers are written.
-        params: the parameters to write with it.
-        state: the state of the run: nested dictionaries and lists of plain data and arrays.
+    The state is nested dictionaries and lists of plain data and arrays.
 
     Raises:
         TypeError: something is neither plain data nor an array, or a layer is not registered.
@@ -112,11 +108,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         state = _with_arrays(plain, tensors)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
-    params, layer_state = (
-        model_file.select_prefix(tensors, prefix)
-        for prefix in (model_file.PARAMETERS, model_file.STATE)
-    )
-    return Checkpoint(file, params, layer_state, state)
+    params = model_file.select_prefix(tensors, model_file.PARAMETERS)
+    return Checkpoint(file, params, model_file.select_prefix(tensors, model_file.STATE), state)
 
 
 def files(directory: str | os.PathLike[str]) -> list[Path]:
@@ -126,13 +119,7 @@ def files(directory: str | os.PathLike[str]) -> list[Path]:
 
 
 def next_path(directory: Path, epoch: int, step: int) -> Path:
-    """Return the path for a new checkpoint, numbered after all in the folder.
-
-    Args:
-        directory: the folder.
-        epoch: the number of epochs done.
-        step: the number of steps of the next epoch done.
-    """
+    """Return the path for a new checkpoint, numbered after all in the folder."""
     existing = files(directory)
     number = int(existing[-1].name.partition("-")[0]) + 1 if existing else 1
     within = f"-step-{step:06}" if step else ""
@@ -142,11 +129,8 @@ def next_path(directory: Path, epoch: int, step: int) -> Path:
 def find_leftovers(directory: Path) -> list[Path]:
     """Return the temporary files of checkpoints that a process was killed while writing."""
     # As write_atomically names them: .000001-epoch-0001.safetensors.abcdefgh
-    return [
-        p
-        for p in _list_files(directory)
-        if _FILE_NAME.fullmatch(p.name.lstrip(".").rpartition(".")[0])
-    ]
+    names = {p: p.name.lstrip(".").rpartition(".")[0] for p in _list_files(directory)}
+    return [path for path, name in names.items() if _FILE_NAME.fullmatch(name)]
 
 
 def _list_files(directory: Path) -> list[Path]:

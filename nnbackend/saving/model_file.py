@@ -116,7 +116,7 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ModelFileError: it is not a network's file, is damaged, or describes what cannot be built.
+        ModelFileError: it is not a network's file, is damaged, or its description cannot be built.
     """
     file = Path(path)
     if not file.exists():

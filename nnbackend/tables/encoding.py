@@ -205,20 +205,14 @@ class TableEncoder:
         if scale not in SCALES:
             raise unknown_name("scale", scale, SCALES)
         columns = {name: _get_column(table, name) for name in (*features, target)}
-        target_column = columns.pop(target)
-        return cls(
-            features=tuple(
-                Number.learn(name, column, scale)
-                if is_number(column)
-                else Categories.learn(name, column)
-                for name, column in columns.items()
-            ),
-            target=(
-                Number.learn(target, target_column, scale)
-                if is_number(target_column)
-                else Classes.learn(target, target_column)
-            ),
-        )
+
+        def learn(name: str, texts: Any) -> Any:
+            column = columns[name]
+            numeric = is_number(column)
+            return Number.learn(name, column, scale) if numeric else texts.learn(name, column)
+
+        inputs = tuple(learn(name, Categories) for name in columns if name != target)
+        return cls(inputs, learn(target, Classes))
 
     @property
     def width(self) -> int:
@@ -230,8 +224,13 @@ class TableEncoder:
         """What each feature column holds, to read another table in the same way."""
         return {feature.name: feature.kind for feature in self.features}
 
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What each feature column and the target hold."""
+        return self.feature_kinds | {self.target.name: self.target.kind}
+
     def encode_features(self, table: Table) -> NDArray[np.float64]:
-        """Return the network's input, shape (rows, width); warn of what was filled in or unseen."""
+        """Return the network's input, shape (rows, width); warn of filled gaps and unseen categories."""
         columns = [(feature, _get_column(table, feature.name)) for feature in self.features]
         filled = {
             feature.name: int(missing(column).sum())

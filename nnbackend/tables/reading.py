@@ -7,6 +7,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,8 +125,7 @@ def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read_frame(path: Path) -> pl.DataFrame:
-    polars = _polars()
-    ending = _ending(path)
+    ending, raised = _ending(path), _polars().exceptions
     if ending is None:
         raise ValueError(
             f"cannot tell what {path} holds by its ending; known: {', '.join(_TABLE_READERS)}"
@@ -134,11 +134,7 @@ def _read_frame(path: Path) -> pl.DataFrame:
         raise ValueError(f"{path} is empty")
     try:
         return _TABLE_READERS[ending](path)
-    except (
-        *_READ_ERRORS,
-        polars.exceptions.PolarsError,
-        polars.exceptions.PanicException,
-    ) as error:
+    except (*_READ_ERRORS, raised.PolarsError, raised.PanicException) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} is not a readable {ending} file: {reason}") from error
 
@@ -168,22 +164,6 @@ def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
     return filled  # type: ignore[no-any-return]
 
 
-def _read_csv(path: Path) -> pl.DataFrame:
-    return _read_delimited(path, ",")
-
-
-def _read_tsv(path: Path) -> pl.DataFrame:
-    return _read_delimited(path, "\t")
-
-
-def _read_parquet(path: Path) -> pl.DataFrame:
-    return _polars().read_parquet(path)  # type: ignore[no-any-return]
-
-
-def _read_json_lines(path: Path) -> pl.DataFrame:
-    return _polars().read_ndjson(path, infer_schema_length=None)  # type: ignore[no-any-return]
-
-
 def _read_npz(path: Path) -> pl.DataFrame:
     """Read named arrays; an array of several columns becomes ``name_0``, ``name_1`` and so on."""
     loaded = np.load(path, allow_pickle=False)
@@ -209,13 +189,13 @@ def _array_columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 
 _TABLE_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": _read_csv,
-    ".csv.gz": _read_csv,
-    ".tsv": _read_tsv,
-    ".tsv.gz": _read_tsv,
-    ".parquet": _read_parquet,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
+    ".csv": partial(_read_delimited, separator=","),
+    ".csv.gz": partial(_read_delimited, separator=","),
+    ".tsv": partial(_read_delimited, separator="\t"),
+    ".tsv.gz": partial(_read_delimited, separator="\t"),
+    ".parquet": lambda path: _polars().read_parquet(path),
+    ".jsonl": lambda path: _polars().read_ndjson(path, infer_schema_length=None),
+    ".ndjson": lambda path: _polars().read_ndjson(path, infer_schema_length=None),
     ".npz": _read_npz,
 }
 

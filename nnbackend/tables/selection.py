@@ -55,12 +55,7 @@ def check_target(table: Table, target: str) -> None:
 
 
 def choose_features(table: Table, target: str, names: Iterable[str] | None = None) -> list[str]:
-    """Return the columns to learn from.
-
-    Args:
-        table: the table.
-        target: the column to predict.
-        names: the columns; None: all from which something can be learned.
+    """Return the columns to learn from: those of ``names``, or all from which something can be learned.
 
     Raises:
         UnknownNameError: the table has no such column.
@@ -120,14 +115,8 @@ def split_rows(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the numbers of the training rows and of the validation rows, in random order.
 
-    With ``classes`` the split is stratified: each class has the same share in both parts, up to
-    one row, and at least one row for training.
-
-    Args:
-        count: the number of rows.
-        fraction: the share of the rows that validates, from 0 to below 1.
-        seed: fixes the split.
-        classes: the class of each row.
+    With ``classes``, of each row, the split is stratified: each class has the same share in both parts,
+    up to one row, and at least one row for training.
     """
     order = permutation(seed, count, "validation")
     classes = np.zeros(count) if classes is None else classes

@@ -35,7 +35,7 @@ class TableWarning(UserWarning):
 
 
 def warn(message: str) -> None:
-    """Warn of what was done to a table."""
+    """Warn of changes to a table."""
     warnings.warn(message, TableWarning, stacklevel=3)
 
 

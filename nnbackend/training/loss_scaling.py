@@ -1,7 +1,7 @@
 """Dynamic loss scaling: how small gradients get through float16.
 
 The smallest number of float16 is 6e-8, and gradients are often smaller. So the gradient of the loss is
-multiplied by a scale on its way through the layers, and what comes out is divided by it, in float32
+multiplied by a scale on its way through the layers, and the result is divided by it, in float32
 (:mod:`nnbackend.layers.mixed_precision`). How large a scale is possible is found by trying: where a
 gradient is infinite or not a number, the step is left out and the scale halved; after 2000 steps in a
 row without that, it is doubled.
@@ -93,7 +93,7 @@ class SkipNonFinite(Wrapper):
     def rule(
         self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
     ) -> tuple[Array, Slots]:
-        """Apply the rule inside to copies, and keep what came of it or what was there."""
+        """Apply the rule inside to copies, and keep the results or the former arrays."""
         copies = tuple(xp.asarray(slot, copy=True) for slot in slots)
         new, new_slots = self.inner.rule(xp.asarray(p, copy=True), g, copies, h, xp)
         kept = [xp.where(h.finite, a, b) for a, b in zip(new_slots, slots, strict=True)]

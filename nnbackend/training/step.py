@@ -15,7 +15,6 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
-from nnbackend.core.registry import is_built_in, is_pure
 from nnbackend.core.tree import at, count_rows, paths, tree_map
 from nnbackend.core.types import (
     Array,
@@ -146,9 +145,7 @@ def scan_steps(
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
     layout = layout_for(backend, optimizer)
-    # What does more than compute (prints, counts) must run in every step: it is not recorded.
-    trusted = is_built_in(description)
-    if not (layout.in_place and (trusted or is_pure(description))):
+    if not layout.in_place:
         return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
@@ -158,7 +155,7 @@ def scan_steps(
     def step_on(backend: Backend) -> Step:
         return make_step(backend, *description)
 
-    return backend.scan(step_on(backend), map_carry, step_on, trusted)
+    return backend.scan(step_on(backend), map_carry, step_on, description)
 
 
 @cached_program

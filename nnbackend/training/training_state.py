@@ -26,7 +26,7 @@ class TrainingState:
         data: the data that all steps share.
 
     Attributes:
-        carry: what goes from one step to the next.
+        carry: the carry, which goes from one step to the next.
         layout: how parameters and the optimizer's arrays are kept in it.
         updates: how many steps the optimizer has done, which its formulas count.
     """

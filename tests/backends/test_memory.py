@@ -7,7 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
-from fake_cupy import LABELS, TASK, CUDARuntimeError, X, small_network
+from fake_cuda import CUDARuntimeError
+from fake_cupy import LABELS, TASK, X, small_network
 from tools import assert_equal, host
 
 import nnbackend as nnb

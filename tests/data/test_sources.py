@@ -163,7 +163,7 @@ ARGUMENTS = [
     ((batches,), {"sample_weight": WEIGHTS}, ValueError, "sample_weight is a part of the batches"),
     ((X,), {}, TypeError, "there is no y"),
     ((5,), {}, TypeError, "there is no y"),
-    ((batches,), {"validation_split": 0.2}, ValueError, "what streams cannot be split"),
+    ((batches,), {"validation_split": 0.2}, ValueError, "a stream cannot be split"),
     ((batches,), {"batch_size": 64}, ValueError, r"steps as they are given.*shuffle_buffer"),
     ((data.MemoryMap(X, Y),), {"batch_size": None}, ValueError, "stream need a batch_size"),
     ((lambda: None,), {}, TypeError, "the callable must return an iterable"),

@@ -5,16 +5,15 @@ A call here allocates nothing, waits for nothing and records no event: it may be
 
 cuBLASLt is driven in three steps, and only the third is done again and again:
 
-1. *Describe.* A descriptor of the product (arithmetic, transpositions, what is done to the result before
-   it is written: the epilogue), and a layout for each matrix (dtype, rows, columns, leading dimension).
+1. *Describe.* A descriptor of the product (arithmetic, transpositions), and a layout for each matrix
+   (dtype, rows, columns, leading dimension).
 2. *Choose.* The heuristic names algorithms that can do it, the one it thinks fastest first.
 3. *Launch.* One call with the addresses, the algorithm and a stream.
 
 cuBLASLt's matrices are column-major: element (i, j) is at ``i + j * ld``. A row-major matrix is,
 number for number, its transpose stored column-major. So ``out = a @ b`` is computed as
 ``out.T = b.T @ a.T``: ``b`` goes where cuBLASLt expects its first matrix and ``a`` where it expects its
-second, and nothing is copied. That way round a bias with an element for each column of ``out`` has one
-for each *row* of cuBLASLt's result, which is what its bias epilogue adds.
+second, and nothing is copied.
 
 Reference: NVIDIA, cuBLAS, "Using the cuBLASLt API", https://docs.nvidia.com/cuda/cublas.
 """
@@ -36,8 +35,7 @@ __all__ = ["WORKSPACE_BYTES", "Product", "ProductError", "available", "new_works
 WORKSPACE_BYTES = 32 << 20
 """Scratch memory an algorithm may ask for: NVIDIA's advice for Hopper; others ask for less."""
 
-_SPARE_BYTES = 256  # beyond the matrix: with an epilogue, cuBLASLt has touched a few more
-_MAX_ALGORITHMS = 8  # of the heuristic
+_MAX_ALGORITHMS = 8  # algorithms that the heuristic is asked for
 _OLDEST_VERSION = 12_00_00  # cuBLASLt 12.0
 
 
@@ -68,23 +66,12 @@ _COMPUTE_TYPES = {
     "tf32": _Arithmetic("float32", ("float32",), "COMPUTE_32F_FAST_TF32", "float32"),
     "float64": _Arithmetic("float64", ("float64",), "COMPUTE_64F", "float64"),
     "float16": _Arithmetic("float16", ("float16", "float32"), "COMPUTE_32F", "float32"),
-    "bfloat16": _Arithmetic("bfloat16", ("bfloat16", "float32"), "COMPUTE_32F", "float32"),
 }
 
 _DATA_TYPES = {  # cudaDataType of each dtype
     "float32": "CUDA_R_32F",
     "float64": "CUDA_R_64F",
     "float16": "CUDA_R_16F",
-    "bfloat16": "CUDA_R_16BF",
-}
-
-_EPILOGUES = {  # by activation and whether there is a bias; cuBLASLt's GELU is the one with tanh
-    (None, False): "DEFAULT",
-    (None, True): "BIAS",
-    ("relu", False): "RELU",
-    ("relu", True): "RELU_BIAS",
-    ("gelu_tanh", False): "GELU",
-    ("gelu_tanh", True): "GELU_BIAS",
 }
 
 
@@ -126,7 +113,7 @@ def new_workspace(cupy: Any) -> Array:
 
     Products that run one after the other, in one stream, can share it. Two streams must not.
     """
-    return cupy.empty(WORKSPACE_BYTES + _SPARE_BYTES, dtype=np.uint8)
+    return cupy.empty(WORKSPACE_BYTES, dtype=np.uint8)
 
 
 @functools.cache
@@ -197,11 +184,11 @@ def _alignment(array: Array) -> int:
 
 
 class Product:
-    """``out = activation(a @ b + bias)``, prepared once for these arrays and launched many times.
+    """``out = a @ b``, prepared once for these arrays and launched many times.
 
     It is computed in the memory of these arrays, whatever is in it by then; they are kept alive. Make it
-    and launch it while their device is the current one. Products of one thread or several do not disturb
-    each other unless they share a workspace.
+    and launch it while their device is the current one. Products do not disturb each other unless they
+    share a workspace and run at the same time.
 
     Args:
         cupy: the module.
@@ -209,17 +196,13 @@ class Product:
             columns of one.
         b: shape (k, n), of the same dtype.
         out: shape (m, n).
+        workspace: from :func:`new_workspace`.
         compute: ``"float64"``, ``"float32"`` (true float32), ``"tf32"`` (float32 arrays, multiplied with
-            10 bits of mantissa), ``"float16"`` or ``"bfloat16"`` (added up in float32, into ``out`` of
-            that dtype or float32). Default: the dtype of ``a``.
-        bias: shape (n,), of ``out``'s dtype, added to each row.
-        activation: ``"relu"`` or ``"gelu_tanh"``. Default None: none.
-        accumulate: whether the product is added to what ``out`` holds.
-        workspace: memory from :func:`new_workspace`; default: a new one.
+            10 bits of mantissa) or ``"float16"`` (added up in float32, into ``out`` of either dtype).
+            Default: the dtype of ``a``.
 
     Raises:
-        ProductError: the arrays do not fit together, or cuBLASLt has no algorithm for them. It need not
-            have bias and activation in each precision.
+        ProductError: the arrays do not fit together, or cuBLASLt has no algorithm for them.
     """
 
     def __init__(
@@ -228,63 +211,40 @@ class Product:
         a: Array,
         b: Array,
         out: Array,
-        *,
+        workspace: Array,
         compute: str | None = None,
-        bias: Array | None = None,
-        activation: str | None = None,
-        accumulate: bool = False,
-        workspace: Array | None = None,
     ) -> None:
         self._cupy, self._lt = cupy, _bindings()
-        arithmetic = _arithmetic(compute, a, b, out, bias, activation)
-        self._arrays = [a, b, out, bias]  # their memory is kept
+        arithmetic = _arithmetic(compute, a, b, out)
+        self._arrays, self._workspace = (a, b, out), workspace  # their memory is kept
         with out.device:
-            self._workspace = new_workspace(cupy) if workspace is None else workspace
             self._device_handle = _handle(out.device.id)
-        first, second, result = _column_major(a, b, out, bias)
-        self._alpha = np.ones((), arithmetic.scale)
-        self._beta = np.full((), 1.0 if accumulate else 0.0, arithmetic.scale)
+        matrices = _column_major(a, b, out)
+        self._alpha, self._beta = np.ones((), arithmetic.scale), np.zeros((), arithmetic.scale)
         made: list[tuple[Any, int]] = []  # descriptors, each with the function that destroys it
-        self._close = weakref.finalize(self, _destroy, made)
-        epilogue = _EPILOGUES[activation, bias is not None]
-        self._description = _describe(self._lt, made, arithmetic, first, second, epilogue, bias)
-        self._layouts = [_layout(self._lt, made, matrix) for matrix in (first, second, result)]
-        self._addresses = [_address(matrix.array) for matrix in (first, second, result)]
-        alignments = [_alignment(matrix.array) for matrix in (first, second, result)]
-        # A bias is read as the result is written: as many elements at a time.
-        alignments.append(min(_alignment(array) for array in (out, bias) if array is not None))
-        half = arithmetic.inputs in ("float16", "bfloat16")
-        self._algorithms = self._candidates(alignments, half)
-        self._choose(0)
+        weakref.finalize(self, _destroy, made)
+        self._description = _describe(self._lt, made, arithmetic, *matrices[:2])
+        self._layouts = [_layout(self._lt, made, matrix) for matrix in matrices]
+        self._addresses = [_address(matrix.array) for matrix in matrices]
+        self._algorithm = self._best_algorithm(
+            [_alignment(matrix.array) for matrix in (*matrices, matrices[2])], arithmetic.inputs
+        )
+        self._arguments = self._launch_arguments()
 
-    def launch(self, stream: int | None = None) -> None:
-        """Queue the product.
+    def launch(self) -> None:
+        """Queue the product on the current stream."""
+        self._lt.matmul(*self._arguments, self._cupy.cuda.get_current_stream().ptr)
 
-        Args:
-            stream: the address of a stream (``Stream.ptr``). Default: the current one.
-        """
-        if not self._close.alive:
-            raise ProductError("this product is closed")
-        if stream is None:
-            stream = self._cupy.cuda.get_current_stream().ptr
-        self._lt.matmul(*self._arguments, stream)
-
-    def close(self) -> None:
-        """Give back the descriptors and release the arrays. It cannot be launched any more."""
-        self._close()
-        self._arrays.clear()
-        self._workspace = None
-
-    def _candidates(self, alignments: list[int], half: bool) -> Any:
-        """Return the algorithms that the heuristic finds, the best first."""
+    def _best_algorithm(self, alignments: list[int], dtype: str) -> Any:
+        """Return the algorithm that the heuristic thinks fastest, in an array of one."""
         lt, found = self._lt, np.zeros(1, np.int32)
         results = np.zeros(_MAX_ALGORITHMS, dtype=lt.matmul_heuristic_result_dtype)
-        wanted = {"MAX_WORKSPACE_BYTES": max(0, self._workspace.nbytes - _SPARE_BYTES)}
+        wanted = {"MAX_WORKSPACE_BYTES": self._workspace.nbytes}
         wanted |= {
             f"MIN_ALIGNMENT_{matrix}_BYTES": alignment
             for matrix, alignment in zip("ABCD", alignments, strict=True)
         }
-        if half:  # partial sums are added up in float32 as well
+        if dtype == "float16":  # partial sums are added up in float32 as well
             wanted["REDUCTION_SCHEME_MASK"] = lt.ReductionScheme.COMPUTE_TYPE
         preference = lt.matmul_preference_create()
         try:
@@ -310,12 +270,12 @@ class Product:
         results = results[results["state"] == 0]
         if not len(results):
             raise ProductError("cuBLASLt has no algorithm for this product")
-        return results
+        return results[:1]
 
-    def _choose(self, index: int) -> None:
-        """Put together the arguments of a launch with one of the algorithms."""
+    def _launch_arguments(self) -> tuple[Any, ...]:
+        """Return the arguments of a launch but for the stream."""
         (a, b, out), (a_layout, b_layout, out_layout) = self._addresses, self._layouts
-        self._arguments = (
+        return (
             self._device_handle,
             self._description,
             self._alpha.ctypes.data,
@@ -324,26 +284,17 @@ class Product:
             self._beta.ctypes.data,
             *(out, out_layout),  # what beta is multiplied with
             *(out, out_layout),  # where the result goes
-            self._algorithms[index : index + 1].ctypes.data,  # the first field is the algorithm
+            self._algorithm.ctypes.data,  # the first field is the algorithm
             _address(self._workspace),
             int(self._workspace.nbytes),
         )
 
 
-def _arithmetic(
-    compute: str | None,
-    a: Array,
-    b: Array,
-    out: Array,
-    bias: Array | None,
-    activation: str | None,
-) -> _Arithmetic:
-    """Return the form of the product; raise where the arrays do not fit together."""
+def _arithmetic(compute: str | None, a: Array, b: Array, out: Array) -> _Arithmetic:
+    """Return how the product is computed; raise where the arrays do not fit together."""
     compute = str(a.dtype) if compute is None else compute
     if compute not in _COMPUTE_TYPES:
         raise ProductError(f"no product in {compute}; known: {', '.join(_COMPUTE_TYPES)}")
-    if (activation, False) not in _EPILOGUES:
-        raise ProductError(f"no activation {activation!r} in a product; known: relu, gelu_tanh")
     arithmetic = _COMPUTE_TYPES[compute]
     for name, array in (("a", a), ("b", b)):
         if str(array.dtype) != arithmetic.inputs:
@@ -359,19 +310,10 @@ def _arithmetic(
         a.shape[1] != b.shape[0] or out.shape != (a.shape[0], b.shape[1])
     ):
         raise ProductError(f"shapes {a.shape} @ {b.shape} do not give {out.shape}")
-    if bias is None:
-        return arithmetic
-    if bias.shape != out.shape[1:] or bias.dtype != out.dtype or not bias.flags.c_contiguous:
-        raise ProductError(
-            f"a bias must be contiguous, of shape {out.shape[1:]} and dtype {out.dtype}; it is "
-            f"{bias.dtype} of shape {bias.shape}"
-        )
     return arithmetic
 
 
-def _column_major(
-    a: Array, b: Array, out: Array, bias: Array | None
-) -> tuple[_Matrix, _Matrix, _Matrix]:
+def _column_major(a: Array, b: Array, out: Array) -> tuple[_Matrix, _Matrix, _Matrix]:
     """Return three matrices whose product is ``out``, the third stored column by column.
 
     ``out`` by rows: ``out.T = b.T @ a.T``. By columns: ``out = a @ b`` as it stands.
@@ -379,8 +321,6 @@ def _column_major(
     first, second, result = _Matrix.of(a, "a"), _Matrix.of(b, "b"), _Matrix.of(out, "out")
     if result.by_rows:
         return second.transposed, first.transposed, result.transposed
-    if bias is not None:  # the epilogue would add it to each column of out
-        raise ProductError("a bias needs an out that is contiguous along its rows")
     return first, second, result
 
 
@@ -390,8 +330,6 @@ def _describe(
     arithmetic: _Arithmetic,
     first: _Matrix,
     second: _Matrix,
-    epilogue: str,
-    bias: Array | None,
 ) -> int:
     """Return a descriptor of ``first @ second``."""
     compute_types, operations, data_types = _enums()
@@ -403,10 +341,7 @@ def _describe(
     values = {
         "TRANSA": operations.T if first.by_rows else operations.N,
         "TRANSB": operations.T if second.by_rows else operations.N,
-        "EPILOGUE": lt.Epilogue[epilogue],
     }
-    if bias is not None:
-        values["BIAS_POINTER"] = _address(bias)
     for name, value in values.items():
         attribute = lt.MatmulDescAttribute[name]
         dtype = lt.get_matmul_desc_attribute_dtype(attribute)

@@ -61,10 +61,6 @@ class Captured:
             else:
                 self._graph.launch(stream)
 
-    def close(self) -> None:
-        """Release the graph. Another call of :meth:`replay` captures again."""
-        self._graph = None
-
     def _capture(self) -> None:
         """Make the graph, or say why there is none."""
         cuda = self._cupy.cuda

@@ -120,8 +120,8 @@ def softmax_loss(cupy: Any, logits: Array, target: Array) -> tuple[Array, Array]
 
     Args:
         cupy: the module.
-        logits: of shape (..., classes).
-        target: of the same shape, rows of probabilities.
+        logits: the logits, of shape (..., classes).
+        target: rows of probabilities, of the same shape.
     """
     classes = logits.shape[-1]
     wide = str(logits.dtype) in ("float32", "float64") and target.dtype == logits.dtype

@@ -64,8 +64,7 @@ class CuPyLibrary:
         if self._workspace is None:
             self._workspace = new_workspace(self._cupy)
         compute = "tf32" if self._tf32 and a.dtype == np.float32 else None
-        product = Product(self._cupy, a, b, out, compute=compute, workspace=self._workspace)
-        return product.launch
+        return Product(self._cupy, a, b, out, self._workspace, compute).launch
 
     def row_products(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
         """Return a function that computes ``out = sum(a * b)`` along the last axis."""

@@ -260,6 +260,7 @@ class GraphProgram(Program):
         warmup_calls: the number of calls before the first recording.
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         host_function: the same function on NumPy's arrays.
+        parts: see :class:`~nnbackend.backends.replay.program.Program`.
     """
 
     def __init__(
@@ -271,10 +272,15 @@ class GraphProgram(Program):
         *,
         library: Any,
         host_function: Function,
+        parts: tuple[Any, ...] = (),
     ) -> None:
-        super().__init__(function, map_held, dtypes, warmup_calls)
+        super().__init__(function, map_held, dtypes, warmup_calls, parts=parts)
         self._library, self._host_function = library, host_function
         self._mirror: Mirror | None = None
+
+    def is_trusted(self) -> bool:
+        """Return whether a recording needs no trial: functions of the device may do something else."""
+        return False
 
     def record(
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
@@ -307,6 +313,7 @@ class GraphProgram(Program):
 
     def _try(self, recording: Recording, player: Any, *call: Any) -> None:
         super()._try(recording, player, *call)
+        player.graph.replay()  # the second run is the one that is captured; all memory is set back
         if player.graph.refused:
             self._warn(f"its launches are not captured as a graph: {player.graph.refused}")
 

@@ -33,6 +33,7 @@ from nnbackend.backends.replay.recording import (
     put_back,
     record,
 )
+from nnbackend.core.registry import is_built_in, is_pure
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays, Batch
 
@@ -41,6 +42,7 @@ __all__ = ["MAX_CACHED_PROGRAMS", "Player", "Program", "Programs"]
 MAX_CACHED_PROGRAMS = 4
 """Shapes of inputs for which a function is recorded: each recording has its own memory."""
 
+_ndarray = np.ndarray
 LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
 COPIED_BYTES = 1 << 13  # of an input that are copied in less time than calls are given a new one
 
@@ -63,7 +65,8 @@ class Program:
         copied_bytes: the size up to which inputs are copied; larger ones are read where they are.
         same: ``same(held)`` returns a function that says whether something is held still. A
             recording is of the arrays of one. None: the same object.
-        trusted: whether the function is the library's own in all parts, and needs no trial.
+        parts: what the function is made of, which says whether it may be recorded, and whether its
+            recording is tried. Empty: it may be, and is.
 
     Attributes:
         refused: why the function is called as it is, or None.
@@ -79,12 +82,12 @@ class Program:
         warmup_calls: int = 1,
         copied_bytes: int = COPIED_BYTES,
         same: Callable[[Any], Callable[[Any], bool]] | None = None,
-        trusted: bool = False,
+        parts: tuple[Any, ...] = (),
     ) -> None:
         self.function, self.map_held, self.dtypes = function, map_held, dtypes
         self._warmup_calls, self._copied_bytes = warmup_calls, copied_bytes
         self._same = _same_object if same is None else same
-        self._trusted, self._calls = trusted, 0
+        self._parts, self._calls = parts, 0
         self._copied: set[int] = set()  # inputs that are not read where they are, however large
         self.refused: str | None = None
         self.player: Player | None = None
@@ -103,13 +106,17 @@ class Program:
 
     def advance(self, held: Any, inputs: Arrays, numbers: tuple[float, ...]) -> Arrays:
         """Return the results of a call; after it, further calls are played or the program is refused."""
-        memory = [] if self._trusted else self.memory(held)
+        if not is_pure(self._parts):  # as what prints or counts, which must do so in every call
+            self.refuse("it does more than compute")
+            return self.call(held, inputs, numbers)
+        trusted = self.is_trusted()
+        memory = [] if trusted else self.memory(held)
         before = _copies(memory)
         free: list[Any] = []  # memory of the recording, for another one
         try:
             recording, results = self.record(held, inputs, numbers, free)
-        except Exception as error:  # what users write may not take these arrays
-            if self._trusted:
+        except Exception as error:  # users' code may not take these arrays
+            if trusted:
                 raise
             _copy_all(before, memory)
             self.refuse(f"it cannot be recorded: {type(error).__name__}: {error}")
@@ -119,7 +126,7 @@ class Program:
             if recording.refused is not None:
                 raise NotPlayableError(recording.refused)
             player = self.make_player(recording)
-            if player is not None and not self._trusted:
+            if player is not None and not trusted:
                 self._try(recording, player, held, inputs, numbers, free)
             self.player = player
         except NotPlayableError as error:
@@ -171,6 +178,10 @@ class Program:
 
     # What another device does in its own way.
 
+    def is_trusted(self) -> bool:
+        """Return whether a recording needs no trial: all parts are the library's own."""
+        return bool(self._parts) and is_built_in(self._parts)
+
     def record(
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
     ) -> tuple[Recording, Arrays]:
@@ -205,7 +216,7 @@ class Program:
         return new
 
     def agree(self, a: Any, b: Any) -> bool:
-        """Return whether what was played is what the function computed."""
+        """Return whether the played results are those of the function."""
         return np.array_equal(a, b, equal_nan=True)
 
     def refuse(self, reason: str) -> None:
@@ -251,7 +262,10 @@ class Programs:
     def find(self, inputs: Arrays) -> tuple[Program, list[Array]]:
         """Return the program for inputs, and the arrays among them."""
         kind, arrays = _kind_of(inputs)
-        program = self.last = self._made.get(kind) or self._new(kind)
+        program = self._made.get(kind)
+        if program is None:
+            program = self._new(kind)
+        self.last = program
         return program, arrays
 
     def _new(self, kind: Any) -> Program:
@@ -274,10 +288,8 @@ def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:
     """Return the key of inputs that share a recording, and the arrays among them."""
     if type(inputs) is Batch:  # as below, in a third of the time: this is done in each step
         x, y, weight = inputs
-        if type(x) is np.ndarray and type(y) is np.ndarray:
-            if weight is None:
-                return (x.shape, x.dtype, y.shape, y.dtype), [x, y]
-            return (x.shape, x.dtype, y.shape, y.dtype, weight.dtype), [x, y, weight]
+        if weight is None and type(x) is type(y) is _ndarray:
+            return (x.shape, x.dtype, y.shape, y.dtype), [x, y]
     return _kind_of_tree(inputs), [*arrays_in(inputs)]
 
 

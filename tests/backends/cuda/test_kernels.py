@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import host_kernels
 import numpy as np
@@ -117,3 +118,41 @@ def test_a_mask_at_a_step_that_is_an_array_is_the_same(machine):
         kernel = backend.random_mask((3, 4), 7, like, 2**23, first)
         np.testing.assert_array_equal(backend.to_numpy(pure), backend.to_numpy(kernel))
     assert machine.launched == ["nnbackend_random_mask"] * 2
+
+
+FRAME = """
+#include <cupy/complex.cuh>
+#include <cupy/carray.cuh>
+#include <cupy/float16.cuh>
+typedef {type} T;
+extern "C" __global__ void kernel({inputs}, CArray<{out}, 1, 1, 1> _raw_out, CIndexer<1, 1> _ind) {{
+    CUPY_FOR(i, _ind.size()) {{ _ind.set(i); {out} &{name} = _raw_out[_ind.get()]; {body}; }}
+}}
+"""
+WORDS_OF_C = ", ".join(f"const unsigned int {word}" for word in ("first", "step", "key0", "key1"))
+ROWS_OF_C = (
+    "const CArray<T, 2, 1, 1> z, const CArray<T, 2, 0, 0> target, const int classes, "
+    "CArray<T, 2, 1, 1> dy"
+)
+
+
+@pytest.mark.parametrize("kind", ["float", "double", "float16"])
+def test_nvidias_compiler_takes_the_kernels(kind):
+    """In the frame that CuPy gives them; needs CuPy and CUDA's headers, and no card."""
+    cupy = pytest.importorskip("cupy", exc_type=ImportError)
+    folders = [Path(cupy.__file__).parent / "_core" / "include"]
+    for name in ("nvidia.cuda_runtime", "nvidia.cuda_cccl"):
+        package = pytest.importorskip(name, exc_type=ImportError)
+        folders.append(Path(package.__path__[0]) / "include")
+    mask = (f"{WORDS_OF_C}, const unsigned int threshold", "T", "mask", kernels.RANDOM_MASK)
+    bits = (WORDS_OF_C, "int", "bits", kernels.RANDOM_BITS)
+    loss = (ROWS_OF_C, "T", "loss", kernels.SOFTMAX_LOSS)
+    for inputs, out, name, body in [mask, bits] if kind == "float16" else [mask, bits, loss]:
+        text = FRAME.format(type=kind, inputs=inputs, out=out, name=name, body=body)
+        program = cupy.cuda.nvrtc.createProgram(text, "kernel.cu", [], [])
+        options = ["--gpu-architecture=compute_80", "--std=c++17", *(f"-I{f}" for f in folders)]
+        try:
+            cupy.cuda.nvrtc.compileProgram(program, options)
+        except cupy.cuda.nvrtc.NVRTCError:
+            pytest.fail(cupy.cuda.nvrtc.getProgramLog(program))
+        assert ".entry kernel(" in cupy.cuda.nvrtc.getPTX(program).decode()

@@ -86,9 +86,7 @@ class Card(NumPyBackend):
 
     made: Any = []
 
-    def scan(
-        self, step: Any, map_carry: Any = None, step_on: Any = None, trusted: Any = False
-    ) -> Any:
+    def scan(self, step: Any, map_carry: Any = None, step_on: Any = None, parts: Any = ()) -> Any:
         if map_carry is None:
             return Backend.scan(self, step)
         host = step_on(NumPyBackend(precision=self.precision))
