@@ -42,8 +42,8 @@ Bounds: TypeAlias = Mapping[str, tuple[float, float]]
 
 OPTIMIZERS = Registry("optimizer")
 
-_latest: tuple[Any, Any, Any] = None, None, None
-"""The optimizer that was prepared last, for which names and shapes, and the result."""
+_latest: tuple[Prepared, list[Any]] | None = None
+"""The optimizer that was prepared last, and for which names and shapes."""
 
 _FORMER_METHODS = ("varying", "fixed", "moved", "scalars", "gradients")
 
@@ -212,11 +212,10 @@ class Optimizer(ABC):
         """Return the optimizer prepared, as in the last call if that was for the same parameters."""
         global _latest
         shapes = [(name, p.shape) for name, p in flatten(params).items()]
-        optimizer, known, ready = _latest
-        if optimizer is not self or known != shapes:
-            ready = self.prepared(params)
-            _latest = self, shapes, ready
-        return ready
+        latest = _latest  # read once: other threads may set it
+        if latest is None or latest[0].optimizer is not self or latest[1] != shapes:
+            latest = _latest = self.prepared(params), shapes
+        return latest[0]
 
     def structure(self) -> Optimizer:
         """Return the optimizer with every number replaced by one of two: 0 or not.
