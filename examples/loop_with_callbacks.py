@@ -1,4 +1,4 @@
-"""A training loop of your own with the library's callbacks: early stopping, a log, checkpoints.
+"""Your own training loop with the library's callbacks: early stopping, a log, checkpoints.
 
 Run it with: python examples/loop_with_callbacks.py [backend]
 """

@@ -1,4 +1,4 @@
-"""A training loop of your own: forward, loss, backward and update are four plain calls.
+"""Your own training loop: forward, loss, backward and update are four plain calls.
 
 Run it with: python examples/research_loop.py [backend]
 """

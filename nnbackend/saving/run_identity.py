@@ -84,7 +84,7 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
 
 
 def find_differences(theirs: Any, mine: Any, name: str = "") -> list[str]:
-    """Return in words where plain data differ; what only ``theirs`` has at the top is skipped."""
+    """Return the differences of plain data in words, except top entries that only ``theirs`` has."""
     if isinstance(theirs, dict) and isinstance(mine, dict) and _are_comparable(theirs, mine):
         keys = [*mine, *(key for key in theirs if name and key not in mine)]
         within = [find_differences(theirs.get(k), mine.get(k), _join(name, k)) for k in keys]

@@ -75,7 +75,7 @@ class TrainingState:
         return {"step": self.updates, "slots": self.layout.slots(self.carry.storage)}
 
     def misfit(self, state: Mapping[str, Any]) -> str:
-        """Return in words what in an ``optimizer_state`` is not this optimizer's; "" if all is."""
+        """Return entries of an ``optimizer_state`` that do not fit this optimizer in words, or ""."""
         trees = self.layout.slots(self.carry.storage), state["slots"]
         own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
         wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
