@@ -38,7 +38,11 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     """
     seen = set()
     for attribute in _attributes(layer):
-        for name, child in _layers_in(getattr(layer, attribute), attribute):
+        value = getattr(layer, attribute)
+        kind: Any = type(value)
+        if _has_no_layers(kind):
+            continue
+        for name, child in _layers_in(value, attribute):
             if name in seen:
                 raise ValueError(f"two layers inside {type(layer).__name__} are called {name!r}")
             seen.add(name)
@@ -144,6 +148,14 @@ def _fields(kind: Any, init: bool = False) -> list[str]:
     """Return the names of the fields of a dataclass, all or those that its constructor takes."""
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     return [field.name for field in fields if field.init or not init]
+
+
+@lru_cache(maxsize=256)
+def _has_no_layers(kind: Any) -> bool:
+    """Return whether objects of a class are no layers and hold none; a network is walked often."""
+    if kind.__module__.partition(".")[0] != "nnbackend":
+        return kind in (str, int, float, bool, type(None))
+    return not (hasattr(kind, "forward") or issubclass(kind, (tuple, list, Mapping)))
 
 
 def _is_layer(value: Any) -> bool:

@@ -7,6 +7,7 @@ each :class:`Group` has the names of its parameters and one rule, wrappers inclu
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -201,12 +202,16 @@ class Prepared:
             numbers: the numbers of each rule, from ``numbers`` or ``numbers_from``.
         """
         flat, flat_slots = flatten(params), flatten(slots)
+        in_place = True
         for group, h in zip(self.groups, numbers, strict=False):
             for name in group.names:
                 p, keys = flat[name], [f"{place}.{name}" for place in group.state]
-                own = tuple(flat_slots[key] for key in keys)
-                flat[name], own = group.rule.rule(p, grads[name], own, h, namespace(p))
-                flat_slots.update(zip(keys, own, strict=True))
+                own = tuple([flat_slots[key] for key in keys])
+                flat[name], new = group.rule.rule(p, grads[name], own, h, namespace(p))
+                flat_slots.update(zip(keys, new, strict=True))
+                in_place = in_place and flat[name] is p and all(map(operator.is_, new, own))
+        if in_place:  # to nest the same arrays again takes as long as the rules of small ones
+            return params, slots
         return unflatten(flat, params), unflatten(flat_slots, slots)
 
     def averaged(self, params: Params, slots: Params) -> Params:

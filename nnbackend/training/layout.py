@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
-from nnbackend.core.registry import is_pure
 from nnbackend.core.tree import flatten, leaves, tree_map, unflatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers.base import is_own
@@ -209,8 +208,7 @@ class Vector(Layout):
         super().__init__(backend, optimizer)
         rules = [group.rule for group in self._optimizer.groups]
         self._rules: list[Any] = [
-            backend.fuse_rule(own.rule) if own.elementwise and is_pure(own) else own.rule
-            for own in rules
+            backend.fuse_rule(own.rule) if own.elementwise else own.rule for own in rules
         ]
 
     def init(self, params: Params) -> VectorStorage:
