@@ -280,7 +280,10 @@ class NetworkBase:
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
             with backend.scope():
-                dy = map_arrays(_gradient, data.arrange(dy, row_shapes(y), "dy"), y)
+                if backend.owns(y) and backend.owns(dy):  # most are: it need not be arranged
+                    dy = _gradient(dy, y)
+                else:
+                    dy = map_arrays(_gradient, data.arrange(dy, row_shapes(y), "dy"), y)
                 return layers_backward(dy, input_grad=input_grad)
 
         def _gradient(dy: Any, y: Array) -> Array:

@@ -22,6 +22,7 @@ from nnbackend.backends.replay.recording import MapArrays
 from nnbackend.backends.replay.replayed import replayed_step, step_function
 from nnbackend.core.functional import is_half
 from nnbackend.core.precision import Precision
+from nnbackend.core.registry import is_pure
 from nnbackend.core.types import Array, Arrays, Namespace, Step
 from nnbackend.errors import BackendUnavailableError
 
@@ -240,7 +241,8 @@ class CuPyBackend(Backend):
 
     def fuse_rule(self, rule: Callable[..., Any]) -> Callable[..., Any]:
         """Return an optimizer's rule as one kernel, if ``cupy.fuse`` takes it."""
-        return FusedRule(self._cupy, rule)
+        owner = getattr(rule, "__self__", None)
+        return FusedRule(self._cupy, rule) if is_pure(owner) else rule
 
     def synchronize(self) -> None:
         """Wait for the device."""

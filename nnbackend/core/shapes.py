@@ -17,7 +17,7 @@ Shapes: TypeAlias = Any
 
 def is_shape(shapes: Shapes) -> bool:
     """Return whether this is the shape of one array, and not a tree of shapes."""
-    return isinstance(shapes, tuple) and not any(isinstance(n, tuple | dict) for n in shapes)
+    return isinstance(shapes, tuple) and not any(isinstance(n, (tuple, dict)) for n in shapes)
 
 
 def map_shapes(function: Callable[[tuple[int, ...]], Any], shapes: Shapes) -> Any:

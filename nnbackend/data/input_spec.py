@@ -178,9 +178,11 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
             return {key: arrange(part, None, f"{name}[{key!r}]") for key, part in x.items()}
         return _same_tuple(x, [arrange(part, None, f"{name}[{i}]") for i, part in enumerate(x)])
     if is_shape(shape):
+        if not isinstance(x, (tuple, dict)):
+            return x
         if is_tree(x):
             raise ValueError(_one_array_only(name, x))
-        return list(x) if isinstance(x, tuple) else x
+        return list(x)
     if isinstance(shape, dict):
         if not isinstance(x, dict) or x.keys() != shape.keys():
             got = f"a dictionary of {[*x]}" if isinstance(x, dict) else f"{_describe(x)}"

@@ -42,6 +42,9 @@ Bounds: TypeAlias = Mapping[str, tuple[float, float]]
 
 OPTIMIZERS = Registry("optimizer")
 
+_latest: tuple[Prepared, list[Any]] | None = None
+"""The optimizer that was prepared last, and for which names and shapes."""
+
 _FORMER_METHODS = ("varying", "fixed", "moved", "scalars", "gradients")
 
 
@@ -182,7 +185,7 @@ class Optimizer(ABC):
             grads: the gradients of the loss with respect to them, nested as they are.
             state: the state from ``init`` or the last ``update``.
         """
-        step, ready = state["step"] + 1, self.prepared(params)
+        step, ready = state["step"] + 1, self._prepared_again(params)
         params, slots = ready.apply(params, grads, state["slots"], ready.numbers(step))
         return params, {"step": step, "slots": slots}
 
@@ -204,6 +207,15 @@ class Optimizer(ABC):
             ValueError: a pattern of names matches no parameter.
         """
         return Prepared(self, self.partition(flatten(params), steps_per_epoch, frozen))
+
+    def _prepared_again(self, params: Params) -> Prepared:
+        """Return the optimizer prepared, as in the last call if that was for the same parameters."""
+        global _latest
+        shapes = [(name, p.shape) for name, p in flatten(params).items()]
+        latest = _latest  # read once: other threads may set it
+        if latest is None or latest[0].optimizer is not self or latest[1] != shapes:
+            latest = _latest = self.prepared(params), shapes
+        return latest[0]
 
     def structure(self) -> Optimizer:
         """Return the optimizer with every number replaced by one of two: 0 or not.

@@ -7,6 +7,7 @@ each :class:`Group` has the names of its parameters and one rule, wrappers inclu
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,6 +35,8 @@ class Group:
             groups ``("2.0", "2.1")``.
         entries: the number of entries at the top of the optimizer's state.
         own: the optimizer that is this group's alone; None: all share it.
+        together: the names of the parameters whose gradients ``own`` transforms together: those of this
+            group and of others that were parted from it.
     """
 
     rule: Optimizer
@@ -41,6 +44,7 @@ class Group:
     state: tuple[str, ...]
     entries: int
     own: Optimizer | None = None
+    together: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,18 @@ class Prepared:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
         if len(steps) < FEW_STEPS:
             return [
-                tuple(n for rule in self._rules for n in rule.numbers(step).values())
+                tuple(
+                    n
+                    for rule, names in zip(self._rules, self._number_places, strict=True)
+                    for n in _in_order(rule.numbers(step), names, rule)
+                )
                 for step in steps
             ]
-        columns = [c for rule in self._rules for c in number_columns(rule, steps).values()]
+        columns = [
+            column
+            for rule, names in zip(self._rules, self._number_places, strict=True)
+            for column in _in_order(number_columns(rule, steps), names, rule)
+        ]
         return number_rows(columns, len(steps))
 
     def numbers_from(self, row: Any) -> list[Numbers]:
@@ -162,9 +174,11 @@ class Prepared:
         if not self._has_own:
             return self.optimizer.transform_gradients(grads, numbers[0])
         found = self.optimizer.transform_gradients(grads, numbers[-1])
+        done: set[tuple[str, ...]] = set()
         for group, h in zip(self.groups, numbers, strict=False):
-            if group.own is not None:
-                part = {name: found[name] for name in group.names}
+            if group.own is not None and group.together not in done:
+                done.add(group.together)
+                part = {name: found[name] for name in group.together if name in found}
                 found = found | group.own.transform_gradients(part, h)
         return found
 
@@ -188,12 +202,16 @@ class Prepared:
             numbers: the numbers of each rule, from ``numbers`` or ``numbers_from``.
         """
         flat, flat_slots = flatten(params), flatten(slots)
+        in_place = True
         for group, h in zip(self.groups, numbers, strict=False):
             for name in group.names:
                 p, keys = flat[name], [f"{place}.{name}" for place in group.state]
-                own = tuple(flat_slots[key] for key in keys)
-                flat[name], own = group.rule.rule(p, grads[name], own, h, namespace(p))
-                flat_slots.update(zip(keys, own, strict=True))
+                own = tuple([flat_slots[key] for key in keys])
+                flat[name], new = group.rule.rule(p, grads[name], own, h, namespace(p))
+                flat_slots.update(zip(keys, new, strict=True))
+                in_place = in_place and flat[name] is p and all(map(operator.is_, new, own))
+        if in_place:  # to nest the same arrays again takes as long as the rules of small ones
+            return params, slots
         return unflatten(flat, params), unflatten(flat_slots, slots)
 
     def averaged(self, params: Params, slots: Params) -> Params:
@@ -206,6 +224,24 @@ class Prepared:
                 average = {name: flat_slots[f"{group.state[-1]}.{name}"] for name in group.names}
                 flat |= average
         return unflatten(flat, params)
+
+
+def _in_order(
+    values: Mapping[str, Any], names: Collection[str], rule: Optimizer
+) -> Collection[Any]:
+    """Return the numbers of a rule in the order of their names.
+
+    Raises:
+        ValueError: they are others than at the first step.
+    """
+    if list(values) == list(names):
+        return values.values()
+    if values.keys() != set(names):
+        raise ValueError(
+            f"{type(rule).__name__}.numbers(step) must give the same numbers at each step: it gave "
+            f"{', '.join(names)} at step 1, and {', '.join(values)} now"
+        )
+    return [values[name] for name in names]
 
 
 def first_value(group: Group, number: int, p: Array) -> Array:

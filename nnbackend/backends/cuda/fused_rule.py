@@ -1,10 +1,10 @@
 """An optimizer's rule as one launch, by ``cupy.fuse``.
 
-``cupy.fuse`` calls a function once with stand-ins for its arguments, which write down what is done to
-them, and makes one kernel of it. It takes what treats each number by itself: arithmetic, also in place,
-and functions such as ``sqrt`` and ``maximum``. A stand-in has no value and no shape: a rule that asks
-for one, or indexes, fails, and is applied operation by operation. Numbers of a step are arguments, so a
-new learning rate compiles nothing.
+``cupy.fuse`` calls a function once with stand-ins for its arguments, which record the operations on
+them, and makes one kernel of these. It takes elementwise functions: arithmetic, also in place, ``sqrt``,
+``maximum`` and the like. A stand-in has no value and no shape: a rule that asks for one, or indexes,
+fails, and is applied operation by operation. Numbers of a step are arguments, so a new learning rate
+compiles nothing.
 
 Reference: CuPy, ``cupy.fuse``, https://docs.cupy.dev/en/stable/reference/generated/cupy.fuse.html.
 """

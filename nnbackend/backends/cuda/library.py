@@ -33,8 +33,7 @@ class CuPyLibrary:
         self.functions = self._cupy = cupy
         self._tf32 = tf32
         self._workspace: Any = None
-        # What functions take on the way has memory of its own, which nobody else is given: a graph
-        # goes on using it.
+        # Temporary memory of functions comes from a separate pool: a graph goes on using it.
         self._pool = cupy.cuda.MemoryPool()
 
     def address(self, array: Array) -> int:

@@ -63,9 +63,8 @@ class Placement:
     def __init__(self, library: Any) -> None:
         self._library = library
         self._starts: list[int] = []  # addresses on the host, in order
-        self._pieces: list[
-            tuple[int, Any, Any]
-        ] = []  # size, array on the device, what is kept alive
+        # For each its size, the array on the device, and an object that must stay alive.
+        self._pieces: list[tuple[int, Any, Any]] = []
 
     def add(self, start: int, size: int, base: Array, keep: Any) -> None:
         """Let memory of the host stand for that from the first element of ``base`` on."""
