@@ -48,10 +48,13 @@ class NumPyPlayer:
 
         Numbers come as numbers, arrays as copies: the recording writes into its own again.
         """
-        for new, old in zip(inputs, self._last_inputs, strict=False):
-            if new is not old:
-                self._take(inputs)
-                break
+        for i, array in self._copied:  # also of the same array, which may hold other numbers now
+            array[...] = inputs[i]
+        if self._places:
+            for new, old in zip(inputs, self._last_inputs, strict=False):
+                if new is not old:
+                    self._bind(inputs)
+                    break
         last = self._last_numbers
         for i, fill in self._numbers:
             number = numbers[i]
@@ -71,17 +74,14 @@ class NumPyPlayer:
         if array is None or x.shape != array.shape:
             return None
         array[...] = x
-        self._last_inputs = (None,)
         if not math.isfinite(flat.dot(flat)):
             return None
         for call in self._program:
             call()
         return self._take_results()
 
-    def _take(self, inputs: list[Array]) -> None:
-        """Let the calls read other inputs."""
-        for i, array in self._copied:
-            array[...] = inputs[i]
+    def _bind(self, inputs: list[Array]) -> None:
+        """Let the calls read other inputs where they are."""
         for call, number, place, i, turned in self._places:
             call.args[place] = inputs[i].T if turned else inputs[i]
             self._program[number] = call.bind()

@@ -373,3 +373,26 @@ def test_a_layer_that_assigns_to_a_list_of_columns(key):
         expected = np.full((1, 4), i, np.float32)
         expected[:, key] = 0.0
         np.testing.assert_array_equal(net.predict(np.full((1, 4), i, np.float32)), expected)
+
+
+def test_an_array_that_is_filled_again_is_read_again():
+    """The recording is given the very array that it was given before, with other numbers in it."""
+    layers = [nnb.Dense(8, "tanh"), nnb.Dense(2)]
+    net = nnb.Network(layers, input_shape=(4,))
+    x, y = rows((3, 4)).astype("f4"), rows((3, 2), 1).astype("f4")
+    other = rows((3, 4), 2).astype("f4")
+    for _ in range(8):
+        net.predict(x, batch_size=100)
+        net.evaluate(x, y, loss="mse")
+    x[...] = other
+    expected = nnb.Network(layers, input_shape=(4,)).evaluate(other, y, loss="mse")
+    assert net.evaluate(x, y, loss="mse") == expected
+    np.testing.assert_array_equal(net.predict(x, batch_size=100), net.predict(other.copy()))
+
+
+def test_partial_fit_reads_arrays_that_are_filled_again():
+    x, y = np.empty((5, 4), "f4"), np.empty((5, 2), "f4")
+    nets = [nnb.Network([nnb.Dense(2)], input_shape=4) for _ in range(2)]
+    for i in range(50):
+        x[...], y[...] = rows((5, 4), i), rows((5, 2), i + 100)
+        assert nets[0].partial_fit(x, y) == nets[1].partial_fit(x.copy(), y.copy())
