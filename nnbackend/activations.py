@@ -35,6 +35,7 @@ __all__ = [
     "Softplus",
     "Tanh",
     "get",
+    "name_of",
 ]
 
 Pullback: TypeAlias = Callable[[Array], Array]
@@ -71,6 +72,16 @@ def get(spec: str | ActivationFunction | None) -> ActivationFunction:
             f"{spec!r} is a plain function. Those with a name: {', '.join(ACTIVATIONS)}"
         )
     return activation
+
+
+def name_of(function: ActivationFunction) -> str | None:
+    """Return the name of a registered activation, also of a subclass that computes the same, or None."""
+    own = type(function)
+    for kind in own.__mro__:
+        name = ACTIVATIONS.name_of_class(kind)
+        if name is not None:
+            return name if own.__call__ is kind.__call__ else None
+    return None
 
 
 @ACTIVATIONS.register("identity")

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.library import installed_version
+from nnbackend.backends.device import installed_version
 from nnbackend.core.precision import resolve
 from nnbackend.errors import BackendUnavailableError, PrecisionError, unknown_name
 

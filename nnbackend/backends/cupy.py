@@ -17,8 +17,7 @@ from nnbackend.backends.cuda.fused_rule import FusedRule
 from nnbackend.backends.cuda.library import CuPyLibrary
 from nnbackend.backends.cuda.player import GraphProgram
 from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
-from nnbackend.backends.library import import_library, not_a_device
-from nnbackend.backends.memory import Device, Memory
+from nnbackend.backends.device import Device, Memory, import_library, not_a_device
 from nnbackend.backends.replay.recording import MapArrays
 from nnbackend.backends.replay.replayed import replayed_step, step_function
 from nnbackend.core.functional import is_half

@@ -2,15 +2,76 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from nnbackend.backends.library import installed_version
-from nnbackend.backends.memory import Device, Memory
 from nnbackend.core.precision import PRECISIONS, Precision, resolve
 from nnbackend.core.types import Namespace
+from nnbackend.errors import BackendUnavailableError
 
-__all__ = ["DeviceInfo"]
+__all__ = [
+    "Device",
+    "DeviceInfo",
+    "Memory",
+    "import_library",
+    "in_words",
+    "installed_version",
+    "not_a_device",
+]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of a device, in bytes.
+
+    Attributes:
+        used: the memory of this process's arrays.
+        held: the memory that this process's library has taken from the device, used or not.
+        free: the memory that this process can still get: free on the device, or held and not used.
+        total: the memory of the device.
+        peak: the most that was used so far. CuPy counts no peak: there it is the most that was held
+            since memory was last given back.
+    """
+
+    used: int
+    held: int
+    free: int
+    total: int
+    peak: int
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that a library can compute on.
+
+    Attributes:
+        name: the name, as ``device=`` takes it.
+        model: the model, for people.
+        total: the memory in bytes; None where the library does not say.
+        free: the part of it that no process has taken, in bytes.
+        compute_capability: the compute capability of an NVIDIA card: ``"9.0"``; else empty.
+    """
+
+    name: str
+    model: str
+    total: int | None = None
+    free: int | None = None
+    compute_capability: str = ""
+
+
+def in_words(count: int) -> str:
+    """Return a number of bytes in words, with units of powers of 1000.
+
+    >>> in_words(1_500_000_000)
+    '1.5 GB'
+    """
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    unit = 0
+    while abs(size) >= 999.5 and unit < len(units) - 1:
+        size, unit = size / 1000, unit + 1
+    return f"{count} {units[0]}" if unit == 0 else f"{size:.3g} {units[unit]}"
 
 
 class DeviceInfo:
@@ -166,3 +227,32 @@ def _unpickle(
     """Return a backend that was pickled, with its library imported again."""
     xp = None if namespace is None else importlib.import_module(namespace)
     return _make(cls, device, dtype, xp, precision)
+
+
+def not_a_device(device: Any, wanted: str) -> TypeError:
+    """Return the error for a ``device`` that is nothing a device could be called."""
+    return TypeError(f"device must be {wanted}; got {device!r}, of type {type(device).__name__}")
+
+
+def import_library(cls: type[DeviceInfo], module: str) -> Any:
+    """Import the library of a backend; when it cannot be, say so with the command that helps."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in (module, module.partition(".")[0]):
+            raise BackendUnavailableError(f"{module} is broken: {error}") from error
+        raise BackendUnavailableError(f"it is not installed; run: {cls.install}") from error
+    except (ImportError, OSError) as error:
+        raise BackendUnavailableError(
+            f"{module} is installed but cannot be imported: {error}"
+        ) from error
+
+
+def installed_version(cls: type[DeviceInfo]) -> str:
+    """Return the version of a backend's library; an empty text if it is not installed."""
+    import importlib.metadata  # takes as long as a tenth of this library
+
+    for distribution in cls.distribution.split():
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return ""

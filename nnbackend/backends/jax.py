@@ -11,8 +11,7 @@ from typing import Any
 import numpy
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.library import import_library, not_a_device
-from nnbackend.backends.memory import Device, Memory
+from nnbackend.backends.device import Device, Memory, import_library, not_a_device
 from nnbackend.backends.portable import Sizes, check_count
 from nnbackend.backends.primitives import Pullback
 from nnbackend.core import functional

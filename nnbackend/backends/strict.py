@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
+from nnbackend.backends.device import import_library
 from nnbackend.backends.host import host_numbers
-from nnbackend.backends.library import import_library
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError

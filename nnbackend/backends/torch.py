@@ -9,8 +9,7 @@ import numpy as np
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda.tf32 import Both, TorchProducts
-from nnbackend.backends.library import import_library
-from nnbackend.backends.memory import Device, Memory
+from nnbackend.backends.device import Device, Memory, import_library
 from nnbackend.backends.portable import Sizes, window_counts, window_strides
 from nnbackend.backends.primitives import Pullback
 from nnbackend.core.precision import Precision

@@ -9,7 +9,7 @@ from rich.table import Table
 
 import nnbackend as nnb
 from nnbackend.backends.choose import BackendStatus
-from nnbackend.backends.memory import Device, in_words
+from nnbackend.backends.device import Device, in_words
 from nnbackend.cli.common import Debug, Json, print_json, print_table, printable, reporting, say
 
 __all__ = ["backends"]

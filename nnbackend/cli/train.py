@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nnbackend.backends.choose import get_backend
-from nnbackend.backends.memory import in_words
+from nnbackend.backends.device import in_words
 from nnbackend.cli.common import (
     BackendName,
     DataFile,

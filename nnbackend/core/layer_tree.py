@@ -18,8 +18,9 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     """Yield the layers inside a composite layer, by name, in the order of its fields.
 
     A child is a layer in a field of the composite, or in a sequence or mapping that a field holds,
-    nested in any way. Public attributes that are no fields count, too, so that a class need not be a
-    dataclass. The names are those that the composite has to use for its children's parameters
+    nested in any way. A class need not be a dataclass: then all its attributes count, private ones and
+    slots too; of a dataclass, the fields and the other public attributes. The names are those that the
+    composite has to use for its children's parameters
     (``params[name]``) and contexts (``ctx.child(name)``), and in ``init`` for their random numbers
     (``rng.child(name)``):
 
@@ -133,9 +134,13 @@ def init_states(named: Iterable[tuple[str, Layer]], input_shape: Shape) -> State
 
 
 def _attributes(layer: Layer) -> list[str]:
-    """Return the names of the fields and of the other public attributes."""
-    names, others = _fields(type(layer)), getattr(layer, "__dict__", ())
-    return names + [name for name in others if name[0] != "_" and name not in names]
+    """Return the names of the fields and other public attributes; without fields, of all attributes."""
+    names, others = _fields(type(layer)), list(getattr(layer, "__dict__", ()))
+    if dataclasses.is_dataclass(layer):
+        return names + [name for name in others if name[0] != "_" and name not in names]
+    slots = (getattr(kind, "__slots__", ()) for kind in type(layer).__mro__)
+    others += [name for s in slots for name in ((s,) if isinstance(s, str) else s)]
+    return [name for name in others if not name.startswith("__") and hasattr(layer, name)]
 
 
 @lru_cache(maxsize=256)

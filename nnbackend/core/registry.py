@@ -85,7 +85,11 @@ class Registry:
 
     def name_of(self, value: object) -> str | None:
         """Return the name under which the class of ``value`` is registered, or None."""
-        return self._names.get(type(value))
+        return self.name_of_class(type(value))
+
+    def name_of_class(self, kind: type) -> str | None:
+        """Return the name under which a class is registered, or None."""
+        return self._names.get(kind)
 
 
 def registered_name(value: object) -> tuple[str, str] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nnbackend.backends.base import Backend, Forward
 from nnbackend.backends.program_cache import cached_program
+from nnbackend.core.outside import OutsideValues
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import STATELESS, Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import with_precision
@@ -47,11 +48,14 @@ class Predictor:
     def __init__(self, layers: Layer, backend: Backend) -> None:
         self.layers, self.backend = layers, backend
         self._forward = _forward_pass(backend, layers)
+        self._outside = OutsideValues(layers)
         self._compiles = backend.static_shapes and backend.in_host_memory
         self._last: tuple[Any, ...] | None = None  # the kind of the rows of the last compiled pass
 
     def __call__(self, params: Params, state: State, x: Arrays) -> Arrays:
         """Return the outputs for rows on the backend, computed together."""
+        if self._outside.changed():
+            self._forward = _forward_pass(self.backend, self.layers)
         if self._compiles and self.backend.owns(x) and x.size <= _SMALL_SIZE:
             self._last = _kind_of(x)
         # A recording recognizes the state by the dictionary itself.
@@ -66,7 +70,7 @@ class Predictor:
             x: anything. None comes back unless it is real, finite numbers in the shape of the last
                 rows, and the pass for these parameters was recorded, or compiled.
         """
-        if state:
+        if state or self._outside.differ():
             return None
         if self._last is None:
             return self._forward.predict_like_last(params, x)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.memory import Memory, in_words
+from nnbackend.backends.device import Memory, in_words
 from nnbackend.errors import OutOfMemoryError
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
             where = where or f"followed by {name}"
         elif isinstance(last, Dense) and type(last).forward is Dense.forward:
             return last.activation, where
-        elif isinstance(last, Activation) and type(last).apply is Activation.apply:
+        elif isinstance(last, Activation) and not _overrides(last):
             return last.function, where
         else:
             return _inside(last), f"inside {name}"
@@ -61,6 +61,12 @@ def _in_a_row(layers: Layer) -> list[Layer]:
     if not runs_in_order(layers):
         return [layers]
     return [layer for part in layers.layers for layer in _in_a_row(part)]
+
+
+def _overrides(layer: Activation) -> bool:
+    """Return whether a subclass may do something else than apply the function."""
+    own = type(layer)
+    return own.apply is not Activation.apply or own.forward is not Activation.forward
 
 
 def _does_nothing(layer: Layer) -> bool:

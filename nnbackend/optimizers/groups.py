@@ -94,6 +94,7 @@ class Grouped(Wrapper):
                 tuple(f"{i}.{slot}" for slot in range(rule.slots)),
                 len(sets),
                 rule if isinstance(rule, Wrapper) else None,
+                tuple(names),
             )
             for i, (rule, names) in enumerate(sets.items())
         )

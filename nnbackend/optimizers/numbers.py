@@ -104,6 +104,9 @@ def of_each_step(
 ) -> dict[str, Number]:
     """Return the numbers of steps, computed one by one."""
     rows = [numbers(int(step)) for step in steps]
+    names = {name for row in rows for name in row}
+    if any(row.keys() != names for row in rows):
+        raise ValueError(f"numbers(step) must give the same numbers at each step: {sorted(names)}")
     return {name: np.asarray([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
 
 

@@ -35,6 +35,8 @@ class Group:
             groups ``("2.0", "2.1")``.
         entries: the number of entries at the top of the optimizer's state.
         own: the optimizer that is this group's alone; None: all share it.
+        together: the names of the parameters whose gradients ``own`` transforms together: those of this
+            group and of others that were parted from it.
     """
 
     rule: Optimizer
@@ -42,6 +44,7 @@ class Group:
     state: tuple[str, ...]
     entries: int
     own: Optimizer | None = None
+    together: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,18 @@ class Prepared:
             return [tuple(self._rules[0].numbers(steps[0]).values())]
         if len(steps) < FEW_STEPS:
             return [
-                tuple(n for rule in self._rules for n in rule.numbers(step).values())
+                tuple(
+                    n
+                    for rule, names in zip(self._rules, self._number_places, strict=True)
+                    for n in _in_order(rule.numbers(step), names, rule)
+                )
                 for step in steps
             ]
-        columns = [c for rule in self._rules for c in number_columns(rule, steps).values()]
+        columns = [
+            column
+            for rule, names in zip(self._rules, self._number_places, strict=True)
+            for column in _in_order(number_columns(rule, steps), names, rule)
+        ]
         return number_rows(columns, len(steps))
 
     def numbers_from(self, row: Any) -> list[Numbers]:
@@ -165,9 +176,11 @@ class Prepared:
         if not self._has_own:
             return self.optimizer.transform_gradients(grads, numbers[0])
         found = self.optimizer.transform_gradients(grads, numbers[-1])
+        done: set[tuple[str, ...]] = set()
         for group, h in zip(self.groups, numbers, strict=False):
-            if group.own is not None:
-                part = {name: found[name] for name in group.names}
+            if group.own is not None and group.together not in done:
+                done.add(group.together)
+                part = {name: found[name] for name in group.together if name in found}
                 found = found | group.own.transform_gradients(part, h)
         return found
 
@@ -213,6 +226,24 @@ class Prepared:
                 average = {name: flat_slots[f"{group.state[-1]}.{name}"] for name in group.names}
                 flat |= average
         return unflatten(flat, params)
+
+
+def _in_order(
+    values: Mapping[str, Any], names: Collection[str], rule: Optimizer
+) -> Collection[Any]:
+    """Return the numbers of a rule in the order of their names.
+
+    Raises:
+        ValueError: they are others than at the first step.
+    """
+    if list(values) == list(names):
+        return values.values()
+    if values.keys() != set(names):
+        raise ValueError(
+            f"{type(rule).__name__}.numbers(step) must give the same numbers at each step: it gave "
+            f"{', '.join(names)} at step 1, and {', '.join(values)} now"
+        )
+    return [values[name] for name in names]
 
 
 def first_value(group: Group, number: int, p: Array) -> Array:

@@ -242,8 +242,13 @@ def partial_fit(
         wanted = objective, without_frozen(network, chosen)
         if trainer is None or (trainer.objective, trainer.optimizer) != wanted:
             trainer = make_trainer(network, objective, chosen)
-        elif network.state:
-            trainer.state = network.state  # which a training pass may have moved
+        else:
+            kept = flatten(trainer.params)
+            replaced = any(p is not kept[name] for name, p in flatten(network.params).items())
+            if replaced and not trainer.averages:  # else the network has their average
+                trainer.params = network.params
+            if network.state:
+                trainer.state = network.state  # which a training pass may have moved
         trainer.accumulate = accumulate
         before = trainer.snapshot()
         size = min(batch_size or len(samples), len(samples))

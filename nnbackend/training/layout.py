@@ -231,11 +231,16 @@ class Vector(Layout):
             rule = self._rules[piece.group]
             new_p, new_slots = rule(piece.p, g, piece.slots, h[piece.group], self._xp)
             # Rules work in place; for one that does not, its results are copied into the vectors.
-            if new_p is not piece.p:
-                piece.p[...] = new_p
-            for slot, new in zip(piece.slots, new_slots, strict=True):
-                if new is not slot:
-                    slot[...] = new
+            olds, news = (piece.p, *piece.slots), (new_p, *new_slots)
+            moved = [(old, new) for old, new in zip(olds, news, strict=True) if new is not old]
+            if len(moved) > 1:  # one may be what another is written to
+                copied = {id(old) for old in olds}
+                moved = [
+                    (old, self._xp.asarray(new, copy=True) if id(new) in copied else new)
+                    for old, new in moved
+                ]
+            for old, new in moved:
+                old[...] = new
         for name, array in scale.items():
             if array is not storage.loss_scale[name]:
                 storage.loss_scale[name][...] = array

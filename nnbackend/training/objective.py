@@ -69,7 +69,7 @@ def objective_for(
             has a regularizer or a constraint and no weight.
     """
     absorbed = losses.absorbed_activation(loss)
-    ends_in = activations.ACTIVATIONS.name_of(last)
+    ends_in = activations.name_of(last)
     _check_ending(loss, ends_in, output_shape)
     _check_hidden_activation(loss, layers)
     if absorbed is not None and ends_in == absorbed:
@@ -105,7 +105,7 @@ def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
 def _check_hidden_activation(loss: Loss, layers: Layer) -> None:
     """Check that no activation which a loss contains or refuses ends layers where it must stay."""
     activation, where = output_activation(layers)
-    name = activations.ACTIVATIONS.name_of(activation)
+    name = activations.name_of(activation)
     contained = losses.absorbed_activation(loss)
     if where is None or name is None or name not in (contained, *losses.trait(loss, "refuses")):
         return

@@ -7,7 +7,7 @@ neither branches on the value of an array nor waits for one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
-from nnbackend.core.tree import at, count_rows, paths, tree_map
+from nnbackend.core.tree import at, count_rows, flatten, paths, tree_map
 from nnbackend.core.types import (
     Array,
     Batch,
@@ -23,6 +23,7 @@ from nnbackend.core.types import (
     Context,
     Layer,
     Namespace,
+    Params,
     RunData,
     State,
     Step,
@@ -65,8 +66,11 @@ def make_step(
     network: Any = with_precision(layers, backend)
     # One for all steps; of compiled ones, which threads share, each trace has its own.
     context = None if backend.static_shapes else Context(backend, training=True)
+    names = [name for group in optimizer.groups for name in group.names]
+    checked = False
 
     def step(carry: Carry, batch: Batch, scalars: Any, number: Any) -> tuple[Carry, StepResult]:
+        nonlocal checked
         storage, state, data = carry
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
@@ -84,6 +88,9 @@ def make_step(
             value, output, grads, new_state = accumulate_gradients(
                 microbatches, with_output, net, loss, params, batch, ctx
             )
+        if not checked:  # once: a shape does not depend on the batch
+            check_gradient_shapes(names, params, grads)
+            checked = True
         total = None if batch.weight is None else xp.sum(batch.weight)
         if communicator is not None:
             count = count_rows(batch.x) if total is None else total
@@ -104,6 +111,29 @@ def make_step(
         return carry, StepResult(value, weight, output if with_output else None)
 
     return step
+
+
+def check_gradient_shapes(names: Sequence[str], params: Params, grads: Params) -> None:
+    """Check that there is a gradient in the parameter's shape for each parameter that is updated.
+
+    Args:
+        names: the dotted names of these parameters.
+        params: all parameters, nested by layer.
+        grads: the gradients that the layers' backward passes returned.
+
+    Raises:
+        ValueError: a gradient is missing, or has another shape, which broadcasting would hide.
+    """
+    shapes = {name: tuple(p.shape) for name, p in flatten(params).items()}
+    found = {name: tuple(getattr(g, "shape", ())) for name, g in flatten(grads).items()}
+    for name in names:
+        if found.get(name) != shapes[name]:
+            layer, _, parameter = name.rpartition(".")
+            got = f"one of shape {found[name]}" if name in found else f"{sorted(found)} only"
+            raise ValueError(
+                f"layer {layer}: its backward pass must return a gradient of shape {shapes[name]} for "
+                f"its parameter {parameter!r}, and returned {got}"
+            )
 
 
 def scan_steps(

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from nnbackend.backends.base import Backend
+from nnbackend.core.outside import OutsideValues
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import STATELESS, Batch, Params, State, StepResult
@@ -86,6 +87,14 @@ class Trainer(TrainingState):
         self._gather = self._gatherers()
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
+        code = (
+            objective.layers,
+            objective.loss,
+            objective.penalties,
+            objective.constraints,
+            optimizer,
+        )
+        self._outside = OutsideValues(code)
         self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:
@@ -180,7 +189,7 @@ class Trainer(TrainingState):
     def _steps(self, batch_size: int) -> Callable[..., Any]:
         """Return the function that runs steps on batches of a size."""
         parts = None if self.accumulate == 1 else Microbatches.of(self.accumulate, batch_size)
-        if self._program is None or self._program[0] != parts:
+        if self._program is None or self._program[0] != parts or self._outside.changed():
             rule = self.rule.for_program(self.backend)
             what = self.objective, self._layers, rule, self.backend
             self._program = parts, scan_steps(*what, parts, self._communicator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import pickle
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from fake_cupy import LABELS, TASK, X, small_network
 from tools import assert_equal, host
 
 import nnbackend as nnb
+from nnbackend.backends import choose
+from nnbackend.backends import device as device_module
 from nnbackend.backends.base import Backend
 from nnbackend.errors import BackendUnavailableError
 
@@ -272,3 +275,31 @@ def test_the_versions_below_are_told(machine):
     one, two = nnb.get_backend("cupy").devices()
     assert (one.name, one.model, one.compute_capability) == ("cuda:0", "Make-Believe 9000", "9.0")
     assert two.total == machine.total
+
+
+@pytest.mark.parametrize("name", ["torch", "jax", "cupy", "array-api-strict"])
+def test_a_library_that_is_not_installed_comes_with_the_command(name, monkeypatch):
+    cls = choose._class(name)
+    module = name.replace("-", "_")
+    for loaded in list(sys.modules):
+        if loaded.split(".")[0] == module:
+            monkeypatch.delitem(sys.modules, loaded)
+    find = importlib.import_module
+
+    def missing(wanted, *args):
+        if wanted.split(".")[0] == module:
+            raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+        return find(wanted, *args)
+
+    monkeypatch.setattr(device_module.importlib, "import_module", missing)
+    with pytest.raises(BackendUnavailableError, match="not installed; run: pip install"):
+        cls()
+
+
+def test_a_library_that_is_broken_says_how(monkeypatch):
+    def broken(wanted, *args):
+        raise ImportError("libfoo.so.3: cannot open shared object file")
+
+    monkeypatch.setattr(device_module.importlib, "import_module", broken)
+    with pytest.raises(BackendUnavailableError, match=r"installed but.*libfoo\.so\.3"):
+        device_module.import_library(Backend, "foo")

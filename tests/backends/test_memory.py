@@ -251,6 +251,6 @@ def test_running_out_is_explained_on_every_backend(backend, doing, monkeypatch):
      (999_999_999, "1 GB")],
 )  # fmt: skip
 def test_bytes_in_words(count, words):
-    from nnbackend.backends.memory import in_words
+    from nnbackend.backends.device import in_words
 
     assert in_words(count) == words

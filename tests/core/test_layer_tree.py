@@ -197,3 +197,27 @@ def test_a_composite_with_other_names_is_refused_instead_of_ignored(kind):
     net = nnb.Network([Transparent(Dense(1, **{kind: option}))])
     with pytest.raises(ValueError, match=rf"{kind}.*0\.inner\.weight.*nnbackend.layers.children"):
         net.fit(X, Y, loss="mse", epochs=1, verbose=0)
+
+
+class Private(Composite):
+    """A class that is no dataclass and keeps its layer to itself."""
+
+    def __init__(self, inner):
+        self._inner = inner
+
+
+class Slotted(Composite):
+    __slots__ = ("kept",)
+
+    def __init__(self, inner):
+        self.kept = inner
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Private, "_inner"), (Slotted, "kept")])
+def test_classes_that_are_no_dataclasses_hide_no_layers(kind, name):
+    inner = Dense(2, activation="softmax", regularizer=L2(0.5))
+    assert [*children(kind(inner))] == [(name, inner)]
+    assert weights_with("regularizer", kind(inner)) == ((f"{name}.weight", L2(0.5)),)
+    net = nnb.Network([kind(inner)], input_shape=3)
+    with pytest.raises(ValueError, match="softmax"):
+        net.fit(np.ones((4, 3)), np.zeros(4, int), loss="softmax_cross_entropy")

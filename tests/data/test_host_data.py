@@ -9,7 +9,7 @@ import pytest
 from tools import assert_equal, host
 
 import nnbackend as nnb
-from nnbackend.backends.memory import Memory
+from nnbackend.backends.device import Memory
 from nnbackend.data import host_data
 from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.host_data import HostSamples

@@ -18,7 +18,7 @@ from sklearn.base import clone
 
 import nnbackend as nnb
 from nnbackend import estimators as ours
-from nnbackend.backends.memory import Memory
+from nnbackend.backends.device import Memory
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.data import host_data
 from nnbackend.estimators.base import NeuralEstimator

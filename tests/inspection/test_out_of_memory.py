@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nnbackend as nnb
-from nnbackend.backends.memory import Memory
+from nnbackend.backends.device import Memory
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.errors import OutOfMemoryError
 from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded

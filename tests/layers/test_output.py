@@ -186,3 +186,30 @@ def test_splitting_keeps_the_structure(layers, activation):
         assert output_activation(body) == (Identity(), None)
         assert type(body) is type(layers)
         assert len(getattr(body, "layers", ())) == len(getattr(layers, "layers", ()))
+
+
+class Half(nnb.Activation):
+    """An activation with a forward pass of its own."""
+
+    def forward(self, params, x, ctx):
+        y, backward = super().forward(params, x, ctx)
+        return y * 0.5, lambda dy, input_grad=True: backward(dy * 0.5, input_grad=input_grad)
+
+
+class SameSoftmax(type(nnb.activations.get("softmax"))):
+    """A subclass that changes nothing."""
+
+
+def test_an_activation_that_does_more_is_not_taken_off():
+    net = nnb.Network([nnb.Dense(3), Half("softmax")], input_shape=2)
+    with pytest.raises(ValueError, match="the softmax at the end of the network is inside Half"):
+        net.evaluate(np.ones((4, 2)), np.zeros(4, int), loss="softmax_cross_entropy")
+
+
+def test_an_empty_subclass_of_an_activation_is_that_activation():
+    x, labels = np.ones((4, 2)), np.arange(4) % 3
+    losses = []
+    for activation in ("softmax", SameSoftmax()):
+        net = nnb.Network([nnb.Dense(3, activation)], input_shape=2)
+        losses.append(net.evaluate(x, labels, loss="softmax_cross_entropy")["loss"])
+    assert losses[0] == losses[1]

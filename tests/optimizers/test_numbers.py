@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
 import numpy as np
 import pytest
-from cases import OPTIMIZERS
+from cases import OPTIMIZERS, rows
 
 import nnbackend as nnb
 from nnbackend.core.tree import tree_map
-from nnbackend.optimizers import SGD, Adam, AdamW
+from nnbackend.optimizers import SGD, Adam, AdamW, Optimizer
 
 SHAPES = {"0": {"weight": (3, 4), "bias": (4,)}}
 
@@ -90,3 +94,43 @@ def test_a_rule_that_asks_for_what_there_is_not_is_told_what_there_is(optimizer,
 def test_what_optimizers_once_overrode_is_refused_by_name(name):
     with pytest.raises(TypeError, match=rf"Old.{name}: .*numbers\(step\)"):
         type("Old", (SGD,), {name: lambda self, step: ()})
+
+
+@dataclass(frozen=True)
+class Shuffled(Optimizer):
+    """Gives its numbers in another order at even steps, or others."""
+
+    decay: float = 0.5
+    others: bool = False
+    bounds: ClassVar[Any] = {"learning_rate": (0.0, math.inf), "decay": (0.0, 1.0)}
+
+    def numbers(self, step):
+        found = super().numbers(step)
+        if step % 2 == 0:
+            found = dict(reversed(found.items()))
+            if self.others:
+                found["more"] = 1.0
+        return found
+
+    def rule(self, p, g, slots, h, xp):
+        p -= h.learning_rate * g
+        return p, slots
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_numbers_are_read_by_name(size):
+    x, y = rows((8, 3)), rows((8, 2), 1)
+    losses = []
+    for optimizer in (Shuffled(0.01), nnb.SGD(0.01)):
+        net = nnb.Network([nnb.Dense(2)], input_shape=3)
+        history = net.fit(x, y, optimizer=optimizer, epochs=6, batch_size=size, verbose=0)
+        losses.append(history["loss"])
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_other_numbers_at_a_later_step_are_refused(size):
+    net = nnb.Network([nnb.Dense(2)], input_shape=3)
+    with pytest.raises(ValueError, match="must give the same numbers at each step"):
+        net.fit(rows((8, 3)), rows((8, 2), 1), optimizer=Shuffled(0.01, others=True), epochs=3,
+                batch_size=size, verbose=0)  # fmt: skip

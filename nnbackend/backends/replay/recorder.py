@@ -205,11 +205,13 @@ class Recorder:
     def assign(self, target: Any, key: Any, value: Any) -> None:
         """Do ``target[key] = value``."""
         array = plain(target)
-        if any(True for _ in nested_arrays(key)):
-            self.refuse("it assigns to places that data decide")
+        part = None if any(True for _ in nested_arrays(key)) else array[key]
+        if isinstance(part, np.ndarray) and part.size and not np.may_share_memory(part, array):
+            part = None  # a list in the key, which takes copies
+        if part is None:
+            self.refuse("it assigns to places that data or a list decide")
             array[plain(key)] = plain(value)
             return
-        part = array[key]
         if not isinstance(part, np.ndarray):
             part = array[(*(key if isinstance(key, tuple) else (key,)), ...)]
         self._copy_call(part, value, self._operand(target).buffer_id)

@@ -8,7 +8,7 @@ import pytest
 from fake_cupy import packages
 
 import nnbackend as nnb
-from nnbackend.backends import choose, library
+from nnbackend.backends import choose, device
 from nnbackend.errors import BackendUnavailableError
 
 
@@ -123,14 +123,14 @@ Original error:
 
 def import_fails(monkeypatch, error):
     monkeypatch.delitem(sys.modules, "cupy")
-    find = library.importlib.import_module
+    find = device.importlib.import_module
 
     def import_module(name, *args):
         if name == "cupy":
             raise error
         return find(name, *args)
 
-    monkeypatch.setattr(library.importlib, "import_module", import_module)
+    monkeypatch.setattr(device.importlib, "import_module", import_module)
 
 
 def test_importing_cupy_misses_a_library(machine, monkeypatch):

@@ -351,3 +351,25 @@ def test_a_network_that_predicted_can_be_copied():
     net, x = network(), rows((1, 4))
     assert_same(net, x)
     np.testing.assert_array_equal(net.to("numpy").predict(x), net.predict(x))
+
+
+@pytest.mark.parametrize("key", [[0, 2], (0, 2), range(2), [True, False, True, False], [[0]]],
+                         ids=str)  # fmt: skip
+def test_a_layer_that_assigns_to_a_list_of_columns(key):
+    """Such a key takes a copy, which a recording must not be misled by."""
+
+    @dataclass(frozen=True)
+    class Zero:
+        def init(self, input_shape, rng):
+            return {}, input_shape
+
+        def forward(self, params, x, ctx):
+            y = x + 0.0
+            y[:, key] = 0.0
+            return y, lambda dy, input_grad=True: (dy, {})
+
+    net = nnb.Network([Zero()], input_shape=(4,))
+    for i in range(1, 7):
+        expected = np.full((1, 4), i, np.float32)
+        expected[:, key] = 0.0
+        np.testing.assert_array_equal(net.predict(np.full((1, 4), i, np.float32)), expected)

@@ -1,0 +1,127 @@
+"""The values that users' code reads from outside its arguments: closures, globals, attributes.
+
+A recorded or compiled step holds such a value as it was when the step was made. So they are looked at
+before steps run, and where one is another, the step is made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import numpy as np
+
+__all__ = ["OutsideValues"]
+
+_MAX_DEPTH = 4  # functions that call functions, objects in objects
+_MAX_ARRAY_SIZE = (
+    64  # numbers of an array whose contents are compared; larger ones are read in place
+)
+_MAX_ITEMS = 1000  # of a container whose items are compared; of a larger one only their number is
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+class OutsideValues:
+    """The values that the code in a description reads from outside, and whether they changed.
+
+    Seen are the variables that functions close over, the globals that they name, the attributes of
+    objects that are no frozen dataclasses, the items of lists, tuples, dictionaries and sets, and small
+    arrays. What is deeper inside is not seen; code that reads it says ``pure = False``.
+
+    Args:
+        description: layers, losses, optimizers, in tuples. The library's own read nothing from outside.
+    """
+
+    def __init__(self, description: Any) -> None:
+        self._sources = list(_user_code(description, _MAX_DEPTH))
+        self._values = self._read()
+
+    def changed(self) -> bool:
+        """Return whether a value is another than when this was called last."""
+        if not self.differ():
+            return False
+        self._values = self._read()
+        return True
+
+    def differ(self) -> bool:
+        """Return whether a value is another than when :meth:`changed` was called last."""
+        return bool(self._sources) and self._read() != self._values
+
+    def _read(self) -> list[Any]:
+        return [_snapshot(source, _MAX_DEPTH) for source in self._sources]
+
+
+def _user_code(value: Any, depth: int) -> Iterator[Any]:
+    """Yield the functions and objects in a description that users wrote."""
+    if depth == 0 or value is None or isinstance(value, (*_PLAIN, type)):
+        return
+    if isinstance(value, tuple | list):
+        for item in value:
+            yield from _user_code(item, depth)
+    elif isinstance(value, Mapping):
+        yield from _user_code(tuple(value.values()), depth)
+    else:
+        module = getattr(
+            value if isinstance(value, FunctionType) else type(value), "__module__", ""
+        )
+        if module.partition(".")[0] != __name__.partition(".")[0]:
+            yield value
+        elif dataclasses.is_dataclass(value):
+            for field in dataclasses.fields(value):
+                yield from _user_code(getattr(value, field.name), depth - 1)
+
+
+def _snapshot(value: Any, depth: int) -> Any:
+    """Return something that is equal as long as a value, and what it reads, stays the same."""
+    if isinstance(value, _PLAIN):
+        return type(value), value if value == value else "nan"
+    if isinstance(value, np.generic):
+        return type(value), value.tobytes()
+    if isinstance(value, np.ndarray):
+        small = value.size <= _MAX_ARRAY_SIZE and value.dtype.kind != "O"
+        return id(value), value.tobytes() if small else None
+    if depth == 0 or isinstance(value, ModuleType | BuiltinFunctionType):
+        return id(value)
+    if hasattr(value, "__len__") and len(value) > _MAX_ITEMS:
+        return id(value), len(value)
+    if isinstance(value, Mapping):
+        value = [*value.items()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return id(value) if type(value) is tuple else None, [_snapshot(v, depth - 1) for v in value]
+    if isinstance(value, partial):
+        value = [value.func, *value.args, *value.keywords.values()]
+        return [_snapshot(v, depth - 1) for v in value]
+    if isinstance(value, MethodType):
+        return [_snapshot(value.__self__, depth - 1), _snapshot(value.__func__, depth - 1)]
+    if isinstance(value, FunctionType):
+        return id(value.__code__), [_snapshot(v, depth - 1) for v in _read_by(value)]
+    return id(value), [_snapshot(v, depth - 1) for v in _attributes(value)]
+
+
+def _read_by(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function closes over, and the globals that it names."""
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not set yet
+            yield None
+    for name in function.__code__.co_names:
+        if name in function.__globals__:
+            yield function.__globals__[name]
+
+
+def _attributes(value: Any) -> Iterator[Any]:
+    """Yield the attributes of an object, and what the methods of its class read; of a class, none."""
+    if isinstance(value, type):
+        return
+    own = type(value)
+    if own.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return
+    yield from vars(value).values() if hasattr(value, "__dict__") else ()
+    for name in ("forward", "__call__", "rule", "numbers", "transform_gradients"):
+        method = getattr(own, name, None)
+        if isinstance(method, FunctionType):
+            yield method

@@ -1,0 +1,172 @@
+"""Values that users' code reads from outside its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from cases import rows
+
+import nnbackend as nnb
+from nnbackend.core.outside import OutsideValues
+
+SCALE = [1.0]
+FACTOR = 1.0
+
+
+def _scaled_mse(scale):
+    """Return a mean squared error times a number that ``scale()`` returns."""
+
+    def loss(prediction, target, sample_weight=None):
+        difference, factor = prediction - target, scale()
+        return np.mean(
+            difference * difference
+        ) * factor, 2.0 * factor / difference.size * difference
+
+    return loss
+
+
+class Anneal(nnb.callbacks.Callback):
+    """Calls a function after each epoch."""
+
+    def __init__(self, change):
+        self._change = change
+
+    def epoch_end(self, run):
+        self._change()
+
+
+def _by_list():
+    scale = [1.0]
+
+    def loss(prediction, target, sample_weight=None):
+        d = prediction - target
+        return np.mean(d * d) * scale[0], 2.0 * scale[0] / d.size * d
+
+    def halve():
+        scale[0] *= 0.5
+
+    return loss, halve
+
+
+def _by_nonlocal():
+    scale = 1.0
+
+    def loss(prediction, target, sample_weight=None):
+        d = prediction - target
+        return np.mean(d * d) * scale, 2.0 * scale / d.size * d
+
+    def halve():
+        nonlocal scale
+        scale *= 0.5
+
+    return loss, halve
+
+
+def _by_global():
+    def loss(prediction, target, sample_weight=None):
+        d = prediction - target
+        return np.mean(d * d) * FACTOR, 2.0 * FACTOR / d.size * d
+
+    def halve():
+        globals()["FACTOR"] *= 0.5
+
+    globals()["FACTOR"] = 1.0
+    return loss, halve
+
+
+def _by_attribute():
+    class Loss:
+        scale = 1.0
+
+        def __call__(self, prediction, target, sample_weight=None):
+            d = prediction - target
+            return np.mean(d * d) * self.scale, 2.0 * self.scale / d.size * d
+
+    loss = Loss()
+    loss.scale = 1.0
+
+    def halve():
+        loss.scale *= 0.5
+
+    return loss, halve
+
+
+def _by_array():
+    scale = np.array(1.0)
+
+    def loss(prediction, target, sample_weight=None):
+        d = prediction - target
+        return np.mean(d * d) * float(scale), 2.0 * float(scale) / d.size * d
+
+    def halve():
+        scale[...] *= 0.5
+
+    return loss, halve
+
+
+def _by_called_function():
+    scale = [1.0]
+
+    def halve():
+        scale[0] *= 0.5
+
+    return _scaled_mse(lambda: scale[0]), halve
+
+
+@pytest.mark.parametrize(
+    "make", [_by_list, _by_nonlocal, _by_global, _by_attribute, _by_array, _by_called_function]
+)
+def test_a_loss_that_is_annealed_between_epochs(make):
+    loss, halve = make()
+    net = nnb.Network([nnb.Dense(1)], seed=0)
+    history = net.fit(
+        rows((320, 3)), rows((320, 1), 1), loss=loss, optimizer=nnb.SGD(1e-9), epochs=8,
+        batch_size=16, callbacks=[Anneal(halve)], verbose=0,
+    )  # fmt: skip
+    expected = history["loss"][0] * 0.5 ** np.arange(8)
+    np.testing.assert_allclose(history["loss"], expected, rtol=1e-4)
+
+
+class Scale:
+    """A layer that is no dataclass, and whose factor is set from outside."""
+
+    def __init__(self):
+        self.factor = 1.0
+
+    def init(self, input_shape, rng):
+        return {}, input_shape
+
+    def forward(self, params, x, ctx):
+        return x * self.factor, lambda dy, input_grad=True: (dy * self.factor, {})
+
+
+def test_predictions_see_an_attribute_that_was_set():
+    scale = Scale()
+    net = nnb.Network([scale, nnb.Dense(2)], input_shape=3)
+    x = rows((2, 3))
+    whole = [net.predict(x) for _ in range(5)][-1]
+    scale.factor = 0.0
+    assert not np.array_equal(net.predict(x), whole)
+    np.testing.assert_array_equal(net.predict(x), np.zeros((2, 2)))
+    scale.factor = 1.0
+    np.testing.assert_array_equal(net.predict(x), whole)
+
+
+@dataclass(frozen=True)
+class Held:
+    values: list = field(default_factory=lambda: [1.0])
+
+
+def test_the_librarys_own_read_nothing_from_outside():
+    assert not OutsideValues((nnb.Sequential([nnb.Dense(3)]), nnb.losses.mse, nnb.Adam()))._sources
+
+
+def test_nan_and_items_of_fields():
+    held = Held()
+    values = OutsideValues((held, lambda: np.nan))
+    assert not values.changed()
+    held.values.append(2.0)
+    assert values.changed()
+    assert not values.changed()
