@@ -125,7 +125,8 @@ def arrays_in(arrays: Arrays) -> Iterator[Array]:
 
 def count_rows(arrays: Arrays) -> int:
     """Return the number of rows of inputs or targets: that of the first array."""
-    return int(next(arrays_in(arrays)).shape[0])
+    first = arrays if hasattr(arrays, "shape") else next(arrays_in(arrays))
+    return int(first.shape[0])
 
 
 def slice_rows(arrays: Arrays, start: int, stop: int) -> Arrays:

@@ -133,6 +133,8 @@ class Prepared:
 
     def number_rows(self, steps: range) -> Rows:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
+        if len(steps) == 1 and len(self._rules) == 1:  # as a stream asks, batch by batch
+            return [tuple(self._rules[0].numbers(steps[0]).values())]
         if len(steps) < FEW_STEPS:
             return [
                 tuple(

@@ -93,10 +93,7 @@ class ReplayedForward(Forward):
         self._layers, self._is_first = layers, True
         self._lock = threading.Lock()
         self._programs = Programs(self._new_program, drops=True)
-        # NumPy's error handling belongs to a context: to enter one that has it takes a tenth of the
-        # time of np.errstate.
-        self._silent = contextvars.Context()
-        self._silent.run(np.seterr, all="ignore")
+        self._silent: contextvars.Context | None = None
 
     def _new_program(self) -> Program:
         def function(held: Held, x: Arrays, numbers: tuple[Any, ...]) -> tuple[Held, Arrays]:
@@ -131,6 +128,11 @@ class ReplayedForward(Forward):
                 or not program.is_held((params, STATELESS))  # type: ignore[union-attr]
             ):
                 return None
+            if self._silent is None:
+                # NumPy's error handling belongs to a context: to enter one that has it takes a tenth of
+                # the time of np.errstate.
+                self._silent = contextvars.Context()
+                self._silent.run(np.seterr, all="ignore")
             return self._silent.run(player.play_finite, x)
         finally:
             self._lock.release()
