@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -56,22 +56,34 @@ class OutsideValues:
 
 def _user_code(value: Any, depth: int) -> Iterator[Any]:
     """Yield the functions and objects in a description that users wrote."""
-    if depth == 0 or value is None or isinstance(value, (*_PLAIN, type)):
+    kind: Any = type(value)
+    if depth == 0 or kind in _PLAIN or isinstance(value, type):
         return
-    if isinstance(value, tuple | list):
+    if kind is tuple or kind is list:
         for item in value:
             yield from _user_code(item, depth)
+        return
+    own, fields = _field_names(kind)
+    if isinstance(value, FunctionType):
+        own = _is_own(value.__module__)
+    if own:
+        for name in fields:
+            yield from _user_code(getattr(value, name), depth - 1)
     elif isinstance(value, Mapping):
         yield from _user_code(tuple(value.values()), depth)
     else:
-        module = getattr(
-            value if isinstance(value, FunctionType) else type(value), "__module__", ""
-        )
-        if module.partition(".")[0] != __name__.partition(".")[0]:
-            yield value
-        elif dataclasses.is_dataclass(value):
-            for field in dataclasses.fields(value):
-                yield from _user_code(getattr(value, field.name), depth - 1)
+        yield value
+
+
+@lru_cache(maxsize=1024)
+def _field_names(kind: Any) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a class is this library's, and the names of its fields."""
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    return _is_own(kind.__module__), tuple(field.name for field in fields)
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _snapshot(value: Any, depth: int) -> Any:
@@ -118,7 +130,7 @@ def _attributes(value: Any) -> Iterator[Any]:
     if isinstance(value, type):
         return
     own = type(value)
-    if own.__module__.partition(".")[0] == __name__.partition(".")[0]:
+    if _is_own(own.__module__):
         return
     yield from vars(value).values() if hasattr(value, "__dict__") else ()
     for name in ("forward", "__call__", "rule", "numbers", "transform_gradients"):

@@ -108,7 +108,7 @@ COUNT: list[int] = []
 def test_an_optimizer_that_is_not_pure_runs_in_every_step(wrapped, recordings):
     COUNT.clear()
     fitted(NumPyBackend, [nnb.Dense(3), nnb.Dense(2)], optimizer=wrapped(Counted(0.1)))
-    assert "more than compute" in recordings[0].refused
+    assert not used(recordings)
     assert len(COUNT) >= EPOCHS * 5
 
 
@@ -378,7 +378,8 @@ def test_what_must_not_be_played_is_refused(deed, recordings):
     """It runs in every step, and its results are those without a recording."""
     assert_identical_deed(deed)
     assert not used(recordings)
-    assert recordings[0].refused
+    # Where the layer's attributes change, steps are made again before they are recorded.
+    assert recordings[0].refused or deed in (draws, counts, remembers, crops)
 
 
 def assert_identical_deed(deed):
