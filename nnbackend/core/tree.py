@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nnbackend.core.types import Array, Arrays, Params
+from nnbackend.core.types import Array, Arrays, Namespace, Params
 
 __all__ = [
     "arrays_in",
@@ -13,6 +13,7 @@ __all__ = [
     "flatten",
     "leaves",
     "map_arrays",
+    "overwrite_arrays",
     "paths",
     "slice_rows",
     "tree_map",
@@ -132,6 +133,21 @@ def count_rows(arrays: Arrays) -> int:
 def slice_rows(arrays: Arrays, start: int, stop: int) -> Arrays:
     """Return rows ``start`` to ``stop`` (not included) of inputs or targets; None stays None."""
     return map_arrays(lambda array: array[start:stop, ...], arrays)
+
+
+def overwrite_arrays(olds: Sequence[Array], news: Sequence[Array], xp: Namespace) -> None:
+    """Write new arrays into old ones, in place; an array that is its own replacement stays.
+
+    A new array that is one of the other old ones is copied before that is written to.
+    """
+    moved = [(old, new) for old, new in zip(olds, news, strict=True) if new is not old]
+    if len(moved) > 1:
+        written = {id(old) for old in olds}
+        moved = [
+            (old, xp.asarray(new, copy=True) if id(new) in written else new) for old, new in moved
+        ]
+    for old, new in moved:
+        old[...] = new
 
 
 class Unchanged:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
-from nnbackend.core.tree import flatten, leaves, tree_map, unflatten
+from nnbackend.core.tree import flatten, leaves, overwrite_arrays, tree_map, unflatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers.base import is_own
 from nnbackend.optimizers.prepared import Group, Prepared, named_slots
@@ -230,17 +230,8 @@ class Vector(Layout):
                     g = self._xp.reshape(g, (-1,))[piece.part]
             rule = self._rules[piece.group]
             new_p, new_slots = rule(piece.p, g, piece.slots, h[piece.group], self._xp)
-            # Rules work in place; for one that does not, its results are copied into the vectors.
-            olds, news = (piece.p, *piece.slots), (new_p, *new_slots)
-            moved = [(old, new) for old, new in zip(olds, news, strict=True) if new is not old]
-            if len(moved) > 1:  # one may be what another is written to
-                copied = {id(old) for old in olds}
-                moved = [
-                    (old, self._xp.asarray(new, copy=True) if id(new) in copied else new)
-                    for old, new in moved
-                ]
-            for old, new in moved:
-                old[...] = new
+            # Rules work in place; what one does not, is copied into the vectors.
+            overwrite_arrays((piece.p, *piece.slots), (new_p, *new_slots), self._xp)
         for name, array in scale.items():
             if array is not storage.loss_scale[name]:
                 storage.loss_scale[name][...] = array

@@ -57,11 +57,7 @@ def make_step(
     mean_by_rows: bool,
     communicator: Communicator | None = None,
 ) -> Step:
-    """Return the training step on a backend; its parts are those of :class:`Objective`.
-
-    ``with_output`` says whether the step returns the network's output, ``mean_by_rows`` whether a batch
-    counts by its rows in a mean loss even if they have weights. See also :func:`scan_steps`.
-    """
+    """Return the training step on a backend; see :func:`scan_steps`, and :class:`Objective`."""
     layout, xp = layout_for(backend, optimizer), backend.xp
     network: Any = with_precision(layers, backend)
     # One for all steps; of compiled ones, which threads share, each trace has its own.
@@ -75,9 +71,7 @@ def make_step(
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
         ctx = Context(backend, training=True) if context is None else context
-        first_row = 0
-        if communicator is not None:
-            batch, first_row = rows_of_process(batch, communicator)
+        batch, first_row = rows_of_process(batch, communicator)
         ctx.start_pass(number, state, batch.weight, first_row, data.key)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)
@@ -92,23 +86,22 @@ def make_step(
             check_gradient_shapes(names, params, grads)
             checked = True
         total = None if batch.weight is None else xp.sum(batch.weight)
+        rows = count_rows(batch.x) if total is None else total
         if communicator is not None:
-            count = count_rows(batch.x) if total is None else total
-            total, value, grads, new_state = all_reduce(
-                communicator, count, value, grads, new_state, xp
-            )
+            parts = value, grads, new_state
+            total, value, grads, new_state = all_reduce(communicator, rows, *parts, xp)
+            rows = total
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
         if row_penalty is not None:
-            rows = count_rows(batch.x) if total is None else total
             value, grads = row_penalty.add_to(value, grads, params, rows, data.strength)
         storage = layout.update(storage, grads, scalars)
         if not layout.in_place:
             carry = Carry(storage, new_state, data)
         elif state:
             overwrite(state, new_state, xp)
-        weight = None if mean_by_rows else total
-        return carry, StepResult(value, weight, output if with_output else None)
+        output = output if with_output else None
+        return carry, StepResult(value, None if mean_by_rows else total, output)
 
     return step
 
