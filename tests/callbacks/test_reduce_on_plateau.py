@@ -113,7 +113,8 @@ def test_a_new_rate_compiles_nothing():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "jit", jit)
-        nnb.Network([nnb.Dense(1)], backend="jax").fit(
+        own = nnb.activations.LeakyReLU(0.0123)  # of which no program is there yet
+        nnb.Network([nnb.Dense(1, own)], backend="jax").fit(
             X, Y, optimizer=nnb.Adam(0.0123), epochs=5, batch_size=5, shuffle=False,
             metrics={"same": lambda p, t: 1.0},
             callbacks=[ReduceOnPlateau("same", patience=1, mode="max"), Counting()],
