@@ -95,14 +95,14 @@ def _snapshot(value: Any, depth: int) -> Any:
     if isinstance(value, np.ndarray):
         small = value.size <= _MAX_ARRAY_SIZE and value.dtype.kind != "O"
         return id(value), value.tobytes() if small else None
-    if depth == 0 or isinstance(value, ModuleType | BuiltinFunctionType):
+    if depth == 0 or isinstance(value, type | ModuleType | BuiltinFunctionType):
         return id(value)
-    if hasattr(value, "__len__") and len(value) > _MAX_ITEMS:
-        return id(value), len(value)
-    if isinstance(value, Mapping):
-        value = [*value.items()]
-    if isinstance(value, list | tuple | set | frozenset):
-        return id(value) if type(value) is tuple else None, [_snapshot(v, depth - 1) for v in value]
+    if isinstance(value, list | tuple | set | frozenset | Mapping):
+        if len(value) > _MAX_ITEMS:
+            return id(value), len(value)
+        items = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
+        same = id(value) if type(value) is tuple else None
+        return same, [_snapshot(item, depth - 1) for item in items]
     if isinstance(value, partial):
         value = [value.func, *value.args, *value.keywords.values()]
         return [_snapshot(v, depth - 1) for v in value]
@@ -126,9 +126,7 @@ def _read_by(function: FunctionType) -> Iterator[Any]:
 
 
 def _attributes(value: Any) -> Iterator[Any]:
-    """Yield the attributes of an object, and what the methods of its class read; of a class, none."""
-    if isinstance(value, type):
-        return
+    """Yield the attributes of an object, and what the methods of its class read."""
     own = type(value)
     if _is_own(own.__module__):
         return

@@ -170,3 +170,17 @@ def test_nan_and_items_of_fields():
     held.values.append(2.0)
     assert values.changed()
     assert not values.changed()
+
+
+class Sized(list):
+    """A class with a length, of which the class itself has none."""
+
+
+@pytest.mark.parametrize("value", [
+    Sized, np.ndarray, Sized([1.0]), np.float32(1.0), {1: "a", "b": [2.0]}, {1.0, 2.0}, object(),
+    np, len, np.array(["text", None], dtype=object), (x for x in ()), b"bytes", 1j, float("nan"),
+    range(10**9), memoryview(b"abc"),
+], ids=lambda value: type(value).__name__)  # fmt: skip
+def test_whatever_code_reads_can_be_looked_at(value):
+    values = OutsideValues(lambda: value)
+    assert not values.changed()
