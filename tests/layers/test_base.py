@@ -140,7 +140,7 @@ def test_a_part_of_a_batch_draws_the_numbers_of_its_rows(kind, rate, features, s
     with backend.scope():
         whole, _ = layer.forward({}, x, ctx)
         expected = host(backend, whole)[start : start + 3]
-        for first_row in (start, backend.xp.asarray(start, dtype=backend.xp.int32)):
+        for first_row in (start, backend.asarray(start, backend.xp.int32)):
             ctx.start_pass(3, first_row=first_row)
             part, _ = layer.forward({}, x[start : start + 3, ...], ctx)
             assert_close(host(backend, part), expected, 1e-6)
