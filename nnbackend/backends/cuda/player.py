@@ -34,7 +34,6 @@ from nnbackend.backends.replay.recording import (
     NotPlayableError,
     Recording,
     arrays_of,
-    record,
 )
 from nnbackend.core.functional import is_half
 from nnbackend.core.tree import map_arrays
@@ -286,7 +285,7 @@ class GraphProgram(Program):
     ) -> tuple[Recording, Arrays]:
         """Record the function on copies on the host; call it on the device."""
         self._mirror = Mirror(self._library, held, self.map_held)
-        new = record(
+        new = Recording(
             self._host_function,
             self._mirror.held,
             self.map_held,
@@ -295,7 +294,6 @@ class GraphProgram(Program):
             self.dtypes,
             set(),
             [],  # the player has the memory of the first recording still
-            for_numpy=False,
         )
         return new, self.call(held, inputs, numbers)
 
