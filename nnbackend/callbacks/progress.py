@@ -53,7 +53,7 @@ class Lines(Callback):
 class Progress(Callback):
     """A progress bar in a terminal or a Jupyter notebook; it appears when the work takes over a second.
 
-    It is that of rich (extra ``cli`` or ``notebook``). Without rich there is a line for each epoch instead.
+    It is rich's (extra ``cli`` or ``notebook``). Without rich there is a line for each epoch instead.
     """
 
     every_batch = False
@@ -77,7 +77,9 @@ class Progress(Callback):
             # Only the losses: more would squeeze the bar in a narrow terminal.
             losses = "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if "loss" in k)
             epoch = f"epoch {run.epoch}/{run.epochs}"
-            self._bar.update(self._bar.task_ids[0], completed=done, description=epoch, losses=losses)
+            self._bar.update(
+                self._bar.task_ids[0], completed=done, description=epoch, losses=losses
+            )
 
     def epoch_end(self, run: Run) -> None:
         """Move the bar and show the losses."""
