@@ -75,7 +75,7 @@ def name_of(function: ActivationFunction) -> str | None:
     """Return the name of a registered activation, also of a subclass that computes the same, or None."""
     own = type(function)
     for kind in own.__mro__:
-        name = ACTIVATIONS.name_of_class(kind)
+        name = ACTIVATIONS.names.get(kind)
         if name is not None:
             return name if own.__call__ is kind.__call__ else None
     return None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.cuda.cublaslt import Product, new_workspace
+from nnbackend.backends.cuda.cublas import new_workspace, product
 from nnbackend.backends.cuda.graph import Captured
 from nnbackend.core.types import Array
 
@@ -62,8 +62,7 @@ class CuPyLibrary:
         """Return a function that computes ``out = a @ b``, which a graph can hold."""
         if self._workspace is None:
             self._workspace = new_workspace(self._cupy)
-        compute = "tf32" if self._tf32 and a.dtype == np.float32 else None
-        return Product(self._cupy, a, b, out, self._workspace, compute).launch
+        return product(self._cupy, a, b, out, self._workspace, self._tf32)
 
     def row_products(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
         """Return a function that computes ``out = sum(a * b)`` along the last axis."""

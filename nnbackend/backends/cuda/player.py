@@ -3,7 +3,7 @@
 A step is recorded on the host, by NumPy, with copies of its arrays (:class:`GraphProgram`). The list of
 calls is then put on the device: every piece of memory of the recording gets one there (the held state
 has one), every view the same place in it, and every call the function of the same name with ``out=``
-that place, or a copy into it. Products are cuBLASLt's: CuPy's own cannot be captured. Launches are
+that place, or a copy into it. Products are cuBLAS's own: CuPy's cannot be captured. Launches are
 captured as a CUDA graph. A call that has no counterpart raises :class:`NotPlayableError`, and the step
 runs as it is.
 """
@@ -34,7 +34,6 @@ from nnbackend.backends.replay.recording import (
     NotPlayableError,
     Recording,
     arrays_of,
-    record,
 )
 from nnbackend.core.functional import is_half
 from nnbackend.core.tree import map_arrays
@@ -286,7 +285,7 @@ class GraphProgram(Program):
     ) -> tuple[Recording, Arrays]:
         """Record the function on copies on the host; call it on the device."""
         self._mirror = Mirror(self._library, held, self.map_held)
-        new = record(
+        new = Recording(
             self._host_function,
             self._mirror.held,
             self.map_held,
@@ -295,7 +294,6 @@ class GraphProgram(Program):
             self.dtypes,
             set(),
             [],  # the player has the memory of the first recording still
-            for_numpy=False,
         )
         return new, self.call(held, inputs, numbers)
 
@@ -307,7 +305,7 @@ class GraphProgram(Program):
             return GraphPlayer(self._library, recording, mirror)
         except NotPlayableError:
             raise
-        except Exception as error:  # of CuPy's or cuBLASLt's
+        except Exception as error:  # of CuPy's or cuBLAS's
             raise NotPlayableError(f"{type(error).__name__}: {error}") from error
 
     def _try(self, recording: Recording, player: Any, *call: Any) -> None:

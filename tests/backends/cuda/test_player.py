@@ -1,7 +1,7 @@
 """The player for a GPU, with NumPy in CuPy's place: the same bits as the step without a recording.
 
 What runs here is the placement of memory, the translation of calls, and the machine around them. CuPy's
-functions, cuBLASLt's products and the graph itself need a card.
+functions, cuBLAS's products and the graph itself need a card.
 """
 
 from __future__ import annotations
