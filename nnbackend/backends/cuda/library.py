@@ -40,6 +40,12 @@ class CuPyLibrary:
         """Return the address of an array's first element on the device."""
         return int(array.data.ptr)
 
+    def whole(self, array: Array) -> Array:
+        """Return the bytes of the piece of memory that an array lies in."""
+        memory = array.data.mem
+        start = self._cupy.cuda.MemoryPointer(memory, 0)
+        return self._cupy.ndarray((memory.size,), np.uint8, start)
+
     def view(
         self, base: Array, offset: int, shape: tuple[int, ...], strides: Any, dtype: Any
     ) -> Array:
