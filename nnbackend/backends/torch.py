@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.cuda.tf32 import Both, TorchProducts
+from nnbackend.backends.cuda.tf32 import torch_products
 from nnbackend.backends.device import Device, Memory, import_library
 from nnbackend.backends.primitives import Pullback, Sizes
 from nnbackend.core.precision import Precision
@@ -73,9 +74,11 @@ class TorchBackend(Backend):
         seen = x.device.type == "cpu" and x.dtype != self._torch.bfloat16
         return x.detach().numpy() if seen else None
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context without a tape, in which products have the backend's precision."""
-        return Both(self._torch.no_grad(), TorchProducts(self._torch, self.tf32))
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Enter the context without a tape, in which products have the backend's precision."""
+        with self._torch.no_grad(), torch_products(self._torch, self.tf32):
+            yield
 
     def erf(self, x: Array) -> Array:
         return self._torch.special.erf(x)
