@@ -41,12 +41,6 @@ def check_size(name: str, value: Any) -> int:
 def check_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Return ``value``, a finite number with ``low <= value < high`` (also NumPy's), as a float.
 
-    Args:
-        name: the name of the value in messages.
-        value: the value.
-        low: the smallest value; default: none.
-        high: the bound that it stays below; default: none.
-
     Raises:
         ValueError: ``value`` is something else.
     """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from nnbackend.core.random import ShapeGenerator
+from nnbackend.core.registry import field_names
 from nnbackend.core.types import Layer, Shape, State
 
-__all__ = ["children", "init_state", "init_states", "is_stateful", "map_layers", "weights_with"]
+__all__ = ["children", "init_state", "is_stateful", "map_layers", "weights_with"]
 
 
 def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
@@ -55,16 +55,13 @@ def map_layers(function: Callable[[str, Layer], Layer], layer: Layer) -> Layer:
     Only direct children are replaced; the function may descend. A layer without children, or all of
     whose children stay, is returned itself. The new composite is made by its constructor.
     """
-    changed = {}
-    for name in _attributes(layer):
-        value = getattr(layer, name)
-        new = _replace_in(value, name, function)
-        if new is not value:
-            changed[name] = new
+    values = {name: getattr(layer, name) for name in _attributes(layer)}
+    mapped = {name: _replace_in(value, name, function) for name, value in values.items()}
+    changed = {name: new for name, new in mapped.items() if new is not values[name]}
     if not changed:
         return layer
     arguments = {
-        name: changed.pop(name) for name in _fields(type(layer), init=True) if name in changed
+        name: changed.pop(name) for name in field_names(type(layer), init=True) if name in changed
     }
     new_layer = dataclasses.replace(layer, **arguments) if arguments else copy.copy(layer)  # type: ignore[type-var]
     for name, value in changed.items():
@@ -75,10 +72,7 @@ def map_layers(function: Callable[[str, Layer], Layer], layer: Layer) -> Layer:
 def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[str, Any], ...]:
     """Return the dotted name of each weight whose layer has an attribute, with the attribute's value.
 
-    Args:
-        attribute: the name of the attribute: ``"regularizer"`` or ``"constraint"``.
-        layer: the outermost layer.
-        prefix: put before the names; default none.
+    The attribute is ``"regularizer"`` or ``"constraint"``; ``prefix`` is put before the names.
 
     >>> weights_with("regularizer", Sequential([Dense(3, regularizer=L2(0.1)), Dense(1)]))
     (('0.weight', L2(strength=0.1)),)
@@ -101,7 +95,7 @@ def init_state(layer: Layer, input_shape: Shape) -> State:
     """Return the initial state of a layer: NumPy arrays in float64 by name; {} if it has none.
 
     A layer has state if it has a method ``init_state(input_shape)``. A layer with layers inside has
-    to have one if they do, for it alone knows the shapes of their inputs; see :func:`init_states`.
+    to have one if they do, for it alone knows the shapes of their inputs.
 
     Raises:
         TypeError: a layer inside has state, and the one around it does not say so.
@@ -120,34 +114,14 @@ def init_state(layer: Layer, input_shape: Shape) -> State:
     return {}
 
 
-def init_states(named: Iterable[tuple[str, Layer]], input_shape: Shape) -> State:
-    """Return the initial state of layers, given by name, that run one after the other."""
-    named = list(named)
-    last = max((i for i, (_, layer) in enumerate(named) if is_stateful(layer)), default=-1)
-    states, shape = {}, input_shape
-    for name, layer in named[: last + 1]:
-        state = init_state(layer, shape)
-        if state:
-            states[name] = state
-        _, shape = layer.init(shape, ShapeGenerator((0, 0)))
-    return states
-
-
 def _attributes(layer: Layer) -> list[str]:
     """Return the names of the fields and other public attributes; without fields, of all attributes."""
-    names, others = _fields(type(layer)), list(getattr(layer, "__dict__", ()))
+    names, others = field_names(type(layer)), list(getattr(layer, "__dict__", ()))
     if dataclasses.is_dataclass(layer):
-        return names + [name for name in others if name[0] != "_" and name not in names]
+        return [*names, *(name for name in others if name[0] != "_" and name not in names)]
     slots = (getattr(kind, "__slots__", ()) for kind in type(layer).__mro__)
     others += [name for s in slots for name in ((s,) if isinstance(s, str) else s)]
     return [name for name in others if not name.startswith("__") and hasattr(layer, name)]
-
-
-@lru_cache(maxsize=256)
-def _fields(kind: Any, init: bool = False) -> list[str]:
-    """Return the names of the fields of a dataclass, all or those that its constructor takes."""
-    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-    return [field.name for field in fields if field.init or not init]
 
 
 @lru_cache(maxsize=256)

@@ -96,15 +96,10 @@ def forward_key_array(seed: int) -> np.ndarray[Any, Any]:
 
 
 def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
-    """Return the Threefry-2x32-20 image of the counters ``(x0, x1)`` under ``key``.
+    """Return the Threefry-2x32-20 image of the counters ``(x0, x1)`` under ``key``: two int32 arrays.
 
-    Args:
-        key: two words, ints from 0 to 2**32 - 1 or int32 arrays.
-        x0: int32 array, the first word of each counter. Consumed.
-        x1: int32 array of the same shape, the second word. Consumed.
-
-    Returns:
-        two int32 arrays whose bits are uniform.
+    The words of the key are ints from 0 to 2**32 - 1 or int32 arrays. ``x0`` and ``x1``, int32 arrays of
+    the first and the second words of the counters, are consumed.
     """
     schedule = (*key, key[0] ^ key[1] ^ _PARITY_WORD)
     x0 += _signed(schedule[0])
@@ -130,15 +125,7 @@ def bits(
 
     Words ``2i`` and ``2i + 1`` are the image of the counter ``(i, step)``, so a word is the same
     whatever the count: a batch that is padded, or of which several processes compute a part each,
-    gets the same dropout mask.
-
-    Args:
-        key: the random key, two words.
-        step: the number of the step, an int or a traced scalar.
-        count: the number of words.
-        xp: the array namespace.
-        device: the device of the words; None (the default): the library's default device.
-        first: the number of the first word, an int or an array of no axes; default 0.
+    gets the same dropout mask. ``step`` and ``first`` are ints or arrays of no axes.
     """
     half = _pairs(count, first)
     x0 = xp.arange(half, dtype=xp.int32, device=device)
@@ -163,13 +150,8 @@ def bernoulli_mask(
 ) -> Array:
     """Return zeros and ones as ``like``, a zero with probability ``rate``: the mask of a dropout.
 
-    Args:
-        key: the random key, two words.
-        step: the number of the step.
-        like: an array of the shape and dtype of the mask.
-        rate: the probability of a zero, rounded to a multiple of 2**-24.
-        backend: the backend of the mask.
-        first_row: the number of the first row of ``like`` in the whole batch; default 0.
+    The rate is rounded to a multiple of 2**-24; ``first_row`` is the number of the first row of
+    ``like`` in the whole batch.
     """
     first = first_row * math.prod(like.shape[1:])
     return backend.random_mask(key, step, like, round(rate * (1 << WORD_BITS)), first)
@@ -182,14 +164,8 @@ def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 
     words (Box and Muller, 1958), so a number is the same whatever the count. The words are the same on
     every backend to the last bit, the numbers to the rounding of its logarithm and cosine; they are
     computed in the backend's dtype. With 24 bits in a word none is further out than 5.77, where eight
-    of a billion numbers would be.
-
-    Args:
-        key: the random key, two words.
-        step: the number of the step.
-        like: an array of the shape and dtype of the numbers.
-        backend: the backend of the numbers.
-        first_row: the number of the first row of ``like`` in the whole batch; default 0.
+    of a billion numbers would be. ``first_row`` is the number of the first row of ``like`` in the whole
+    batch.
     """
     xp, count, first = backend.xp, math.prod(like.shape), first_row * math.prod(like.shape[1:])
     half, even = _pairs(count, first), first - (first & 1)
@@ -247,12 +223,7 @@ class Generator:
     def draw(
         self, initializer: Callable[[Shape, Generator], Any], shape: Shape, name: str
     ) -> np.ndarray[Any, Any]:
-        """Return the initial value of the parameter called ``name``.
-
-        Args:
-            initializer: returns values for a shape and a generator.
-            shape: the shape of the parameter.
-            name: the name of the parameter, which fixes its random numbers.
+        """Return the initial value of the parameter called ``name``, which fixes its random numbers.
 
         Raises:
             ValueError: the initializer returned another shape.

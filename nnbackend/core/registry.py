@@ -12,23 +12,35 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from nnbackend.errors import ModelFileError, unknown_name
+from nnbackend.errors import ModelFileError, given, unknown_name
 
-__all__ = ["Registry", "describe", "is_built_in", "is_pure", "rebuild", "registered_name"]
+__all__ = [
+    "Registry",
+    "describe",
+    "field_names",
+    "is_built_in",
+    "is_pure",
+    "rebuild",
+    "registered_name",
+]
 
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
 MAX_NESTING_DEPTH = 64  # deeper than any network; a hostile file must not exhaust the stack
-_PLAIN = (str, int, float, type(None))
+_PLAIN = (str, int, float, type(None), tuple, list)
 
 
 class Registry:
-    """The known classes of one kind (``"layer"``, ``"activation"``, ...) by name."""
+    """The known classes of one kind (``"layer"``, ``"activation"``, ...) by name.
+
+    Attributes:
+        names: the names of the classes.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._classes: dict[str, type] = {}
-        self._names: dict[type, str] = {}
+        self.names: dict[type, str] = {}
         _REGISTRIES[kind] = self
 
     def register(self, name: str, *, pure: bool = True) -> Callable[[Class], Class]:
@@ -47,7 +59,7 @@ class Registry:
             if known is not None and _origin(known) != _origin(cls):
                 raise ValueError(f"there is a {self.kind} called {name!r} already: {known}")
             self._classes[name] = cls
-            self._names[cls] = name
+            self.names[cls] = name
             if not pure:
                 cls.pure = False  # type: ignore[attr-defined]
             return cls
@@ -73,23 +85,29 @@ class Registry:
             UnknownNameError: no such name, or the class takes no such field; the nearest are offered.
         """
         cls = self[name]
-        known = {field.name for field in dataclasses.fields(cls) if field.init}
+        known = field_names(cls, init=True)
         for field in fields:
             if field not in known:
                 raise unknown_name(f"argument of {self.kind} {name!r}:", field, known)
         return cls(**fields)
 
     def get(self, spec: Any) -> Any:
-        """Return the object a name stands for, with its defaults; an object is returned as it is."""
-        return self.create(spec) if isinstance(spec, str) else spec
+        """Return the object a name stands for, with its defaults; a function is returned as it is.
+
+        Raises:
+            UnknownNameError: nothing has that name.
+            TypeError: ``spec`` is neither a name nor a function or an object that can be called.
+        """
+        if isinstance(spec, str):
+            return self.create(spec)
+        if isinstance(spec, type) or not callable(spec):
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise TypeError(f"{article} {self.kind} is a name or a function, got {given(spec)}")
+        return spec
 
     def name_of(self, value: object) -> str | None:
         """Return the name under which the class of ``value`` is registered, or None."""
-        return self.name_of_class(type(value))
-
-    def name_of_class(self, kind: type) -> str | None:
-        """Return the name under which a class is registered, or None."""
-        return self._names.get(kind)
+        return self.names.get(type(value))
 
 
 def registered_name(value: object) -> tuple[str, str] | None:
@@ -117,11 +135,9 @@ def describe(value: Any, depth: int = 0) -> Any:
     registered = registered_name(value)
     if registered is not None:
         kind, name = registered
-        given = [f.name for f in dataclasses.fields(value) if f.init]
-        return {
-            kind: name,
-            "fields": {f: describe(getattr(value, f), depth + 1) for f in given},
-        }
+        own: Any = type(value)
+        given = field_names(own, init=True)
+        return {kind: name, "fields": {f: describe(getattr(value, f), depth + 1) for f in given}}
     raise TypeError(
         f"{type(value).__name__} cannot be written to a file: register its class first, "
         "for instance with @nnbackend.register_layer, and keep its fields plain data"
@@ -166,41 +182,35 @@ def is_pure(value: Any) -> bool:
     prints, draws its own random numbers or reads data that others change says ``pure = False``, or is
     registered with that. One such class is enough, wherever it is nested.
     """
-    kind: Any = type(value)
-    if isinstance(value, (tuple, list)):
-        parts: Iterable[Any] = value
-    elif isinstance(value, Mapping):
-        parts = value.values()
-    elif isinstance(value, partial):
-        parts = (value.func, *value.args, *value.keywords.values())
-    elif not getattr(value, "pure", True):
-        return False
-    else:
-        parts = [getattr(value, name) for name in _field_names(kind)]
-    return all(map(is_pure, parts))
+    return getattr(value, "pure", True) and all(map(is_pure, _parts(value)))
 
 
 def is_built_in(value: Any) -> bool:
     """Return whether a description is made of this library's pure classes and plain data only.
 
-    Those take the arrays of any library, which users' functions need not do. Initializers do not
-    count: they have done their work before any pass.
+    Those take the arrays of any library, which users' functions need not do.
     """
-    kind: Any = type(value)
+    own = isinstance(value, _PLAIN) or type(value).__module__.startswith("nnbackend.")
+    return own and getattr(value, "pure", True) and all(map(is_built_in, _parts(value)))
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Return what a description is made of, without initializers: they have done their work."""
     if isinstance(value, (tuple, list)):
-        parts: Iterable[Any] = value
-    elif kind.__module__.startswith("nnbackend.") and getattr(value, "pure", True):
-        names = _field_names(kind)
-        parts = [getattr(value, name) for name in names if "initializer" not in name]
-    else:
-        return isinstance(value, _PLAIN)
-    return all(isinstance(part, _PLAIN) or is_built_in(part) for part in parts)
+        return value
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, partial):
+        return value.func, *value.args, *value.keywords.values()
+    kind: Any = type(value)
+    return [getattr(value, name) for name in field_names(kind) if "initializer" not in name]
 
 
 @lru_cache(maxsize=256)
-def _field_names(cls: type) -> tuple[str, ...]:
-    """Return the names of the fields of a dataclass; () of another class."""
-    return tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
+def field_names(cls: Any, init: bool = False) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields, all or those of its constructor; () of another class."""
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return tuple(field.name for field in fields if field.init or not init)
 
 
 def _origin(cls: type) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from nnbackend.core.types import Array, Arrays, Namespace, Params
+from nnbackend.core.types import Array, Arrays, Namespace, Params, Path
 
 __all__ = [
     "arrays_in",
@@ -19,8 +19,6 @@ __all__ = [
     "tree_map",
     "unflatten",
 ]
-
-Path = tuple[str, ...]
 
 
 def paths(tree: Params, prefix: Path = ()) -> Iterator[Path]:
@@ -42,7 +40,7 @@ def at(tree: Params, path: Path) -> Array:
 
 def leaves(tree: Params) -> list[Array]:
     """Return the leaves in order."""
-    return [at(tree, path) for path in paths(tree)]
+    return list(arrays_in(tree))
 
 
 def tree_map(function: Callable[..., Any], tree: Params, *others: Params) -> Params:
@@ -64,18 +62,7 @@ def flatten(tree: Params) -> dict[str, Array]:
     >>> flatten({"0": {"weight": 1, "bias": 2}, "1": {}})
     {'0.weight': 1, '0.bias': 2}
     """
-    flat: dict[str, Array] = {}
-    _flatten_into(flat, tree, "")
-    return flat
-
-
-def _flatten_into(flat: dict[str, Array], tree: Params, prefix: str) -> None:
-    """Put the leaves of a tree into a flat dictionary."""
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            _flatten_into(flat, value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
+    return {".".join(map(str, path)): at(tree, path) for path in paths(tree)}
 
 
 def unflatten(flat: Mapping[str, Array], like: Params, prefix: str = "") -> Params:

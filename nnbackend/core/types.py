@@ -129,6 +129,13 @@ numbers for this step, and ``number`` counts all steps that the network was trai
 """
 
 
+Path: TypeAlias = tuple[str, ...]
+"""The names of layers inside layers, from the outside in; or of a leaf in nested dictionaries."""
+
+Observer: TypeAlias = Callable[[Path, str, Array], None]
+"""``observer(path, name, value)``: is handed what the layer at ``path`` notes."""
+
+
 class Context:
     """The surroundings of a forward pass, beside its parameters and data.
 
@@ -148,25 +155,8 @@ class Context:
             state stays as it was then, but the output must be finite.
         first_row: the number of the batch's first row within the step's whole batch, which is not 0
             where several processes share a batch.
+        path: the names of the layers from the network down to the one that is running.
     """
-
-    __slots__ = (
-        "_children",
-        "_first_row",
-        "_key",
-        "_name",
-        "_observer",
-        "_parent",
-        "_path",
-        "_root",
-        "_row_weight",
-        "_state",
-        "_step",
-        "_updates",
-        "backend",
-        "training",
-        "xp",
-    )
 
     def __init__(
         self,
@@ -179,14 +169,12 @@ class Context:
         self.backend = backend
         self.xp = backend.xp
         self.training = training
-        self._key = key
         self._parent: Context | None = None
-        self._name = ""
-        self._path: tuple[str, ...] = ()
         self._root = self
+        self.path: Path = ()
         self._children: dict[str, Context] = {}
-        self._observer: Callable[[tuple[str, ...], str, Array], None] | None = None
-        self.start_pass(step, state)
+        self._observer: Observer | None = None
+        self.start_pass(step, state, key=key)
 
     def start_pass(
         self,
@@ -198,34 +186,26 @@ class Context:
     ) -> None:
         """Begin a forward pass through the context's network.
 
-        Args:
-            step: the number of the training step.
-            state: the state of all layers; None: they have none.
-            row_weight: how much each row counts; None: all count 1.
-            first_row: the number of the batch's first row within the whole batch.
-            key: the random key; None: that of the last pass.
+        The arguments are the attributes of this class, ``state`` being that of all layers. Without a
+        key the pass has that of the last one.
         """
         if key is not None:
             self._key = key
         self._step = step
         self._state: State = {} if state is None else state
-        self._updates: dict[tuple[str, ...], State] = {}
+        self._updates: dict[Path, State] = {}
         self._row_weight = row_weight
         self._first_row = first_row
 
     @property
     def key(self) -> Any:
         """The random key. That of a layer is computed when it is first used: most layers need none."""
-        return self._key if self._parent is None else fold_in(self._parent.key, self._name)
+        return self._key if self._parent is None else fold_in(self._parent.key, self.path[-1])
 
     @property
     def step(self) -> Any:
         """The number of the training step, one for all layers of a network."""
         return self._root._step
-
-    @step.setter
-    def step(self, number: Any) -> None:
-        self._root._step = number
 
     @property
     def row_weight(self) -> Array | None:
@@ -242,9 +222,9 @@ class Context:
         """The state of the layer that is running, as the last pass or this one left it."""
         root = self._root
         own = root._state
-        for name in self._path:
+        for name in self.path:
             own = own.get(name, {})
-        return {**own, **root._updates.get(self._path, {})}
+        return {**own, **root._updates.get(self.path, {})}
 
     @property
     def whole_state(self) -> State:
@@ -261,7 +241,7 @@ class Context:
             ValueError: an array has another shape than that of ``init_state``.
         """
         known = self.state
-        updates = self._root._updates.setdefault(self._path, {})
+        updates = self._root._updates.setdefault(self.path, {})
         for name, array in arrays.items():
             if name not in known:
                 raise KeyError(f"set_state: init_state of this layer makes no {name!r}: {[*known]}")
@@ -282,29 +262,17 @@ class Context:
         return _with_updates(root._state, (), root._updates) if root._updates else root._state
 
     def note(self, name: str, value: Array) -> Array:
-        """Return ``value``, and show it to :func:`nnbackend.observe`: ``z = ctx.note("z", x @ weight)``.
-
-        Args:
-            name: the name of the array among the layer's notes.
-            value: the array.
-        """
+        """Return ``value``, and show it to :func:`nnbackend.observe`: ``z = ctx.note("z", z)``."""
         observer = self._root._observer
         if observer is not None:
-            observer(self._path, name, value)
+            observer(self.path, name, value)
         return value
 
-    def set_observer(
-        self, observer: Callable[[tuple[str, ...], str, Array], None] | None
-    ) -> Callable[[tuple[str, ...], str, Array], None] | None:
+    def set_observer(self, observer: Observer | None) -> Observer | None:
         """Hand what layers note to ``observer(path, name, value)``; return the observer before."""
         root = self._root
         before, root._observer = root._observer, observer
         return before
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        """The names of the contexts from the network's down to this one's."""
-        return self._path
 
     def child(self, name: str) -> Context:
         """Return the context of the layer ``name`` inside this one, with the key of that name."""
@@ -312,15 +280,13 @@ class Context:
         if child is None:
             child = object.__new__(Context)
             child.backend, child.xp, child.training = self.backend, self.xp, self.training
-            child._parent, child._name, child._root = self, name, self._root
-            child._path, child._children = (*self._path, name), {}
+            child._parent, child._root = self, self._root
+            child.path, child._children = (*self.path, name), {}
             self._children[name] = child
         return child
 
 
-def _with_updates(
-    state: State, path: tuple[str, ...], updates: dict[tuple[str, ...], State]
-) -> State:
+def _with_updates(state: State, path: Path, updates: dict[Path, State]) -> State:
     """Return nested state with the arrays that a pass set."""
     own = {
         name: _with_updates(value, (*path, name), updates) if isinstance(value, dict) else value

@@ -14,18 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.core.checks import check_size
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Shape
 from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
-from nnbackend.data.sources import (
-    PREFETCH_BLOCKS,
-    SHUFFLE_BUFFER,
-    Chunk,
-    Chunks,
-    Source,
-    check_prefetch,
-)
+from nnbackend.data.sources import PREFETCH_BLOCKS, SHUFFLE_BUFFER, Chunk, Chunks, Source
 from nnbackend.errors import DataError, unknown_name
 
 __all__ = ["Dataset"]
@@ -72,8 +64,7 @@ class Dataset(Source):
     ) -> None:
         pyarrow_module()
         self.files = found(files)
-        self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        self.prefetch = check_prefetch(prefetch)
+        self._set_reading(shuffle_buffer, prefetch)
         columns = columns_of(self.files[0])
         self._one_target = isinstance(target, str)
         self.target = [target] if isinstance(target, str) else list(target)

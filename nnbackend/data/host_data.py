@@ -19,6 +19,7 @@ from nnbackend.backends.choose import host_backend
 from nnbackend.backends.host import is_on_device
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Params, State
+from nnbackend.data.input_spec import is_tree
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
@@ -43,14 +44,18 @@ _ALWAYS_FITS_BYTES = 1 << 22  # fits anywhere: no need to look at the free memor
 _BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
 
 
-def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
+def placement(
+    arrays: tuple[Any, ...], backend: Backend, data_on: str, batch_size: int | None = 0
+) -> Backend:
     """Return the backend that is to hold arrays: the one that computes, or NumPy on the host.
 
     Args:
-        arrays: the arrays as given; a value without a shape is small, and None is nothing.
+        arrays: inputs, targets and weights as given; a value without a shape is small, and None is
+            nothing.
         backend: the one that computes.
         data_on: ``"device"``, ``"host"``, or ``"auto"``: the host if they are there and larger than
             half of the memory that is free on the device.
+        batch_size: rows of a step; a step that takes all (None) needs all of them on the device.
 
     Raises:
         ValueError: ``data_on`` is something else.
@@ -61,7 +66,10 @@ def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backen
         stay = not any(map(is_on_device, arrays_in(arrays))) and not fits_in_memory(backend, arrays)
     else:
         stay = data_on == "host"
-    return host_backend(backend) if stay else backend
+    if not stay or batch_size is None:
+        return backend
+    first = next(arrays_in(arrays[0]), ()) if is_tree(arrays[0]) else arrays[0]
+    return backend if batch_size >= math.prod(np.shape(first)[:1]) else host_backend(backend)
 
 
 def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:

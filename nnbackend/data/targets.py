@@ -12,11 +12,11 @@ from nnbackend.backends.base import Backend
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
-from nnbackend.data.input_spec import arrange, is_tree, name_arrays
-from nnbackend.data.validate import check_finite, check_range, hand_over, look_at
+from nnbackend.data.input_spec import InputSpec, arrange, is_tree, name_arrays
+from nnbackend.data.validate import check_finite, check_range, hand_over, inputs, look_at, weights
 from nnbackend.losses import LOSSES, Loss, trait
 
-__all__ = ["takes_classes", "targets"]
+__all__ = ["RowCheck", "takes_classes", "targets"]
 
 _FEW_CLASSES = 64  # of more, and of more than features, rows of 0 and a 1 would be too long
 
@@ -115,6 +115,41 @@ def targets(
     if kind.signs:
         array = _signs(array, near, name)
     return hand_over(array, given, y, near, backend)
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """Checks rows against what a network and its loss take, and brings them to a backend.
+
+    Attributes:
+        spec: the inputs that the network takes.
+        output_shape: the shape of a row of outputs, or a tree of shapes.
+        loss: the loss, which says what targets are.
+    """
+
+    spec: InputSpec
+    output_shape: Shapes
+    loss: Loss
+
+    def __call__(
+        self,
+        given: tuple[Any, Any, Any],
+        backend: Backend,
+        prefix: str = "",
+        first: int = 0,
+        whole: bool = True,
+    ) -> tuple[Arrays, Arrays, Array | None]:
+        """Return inputs, targets and weights on the backend.
+
+        Rows that are a part of something begin with number ``first``, and are not ``whole``.
+
+        Raises:
+            ValueError, TypeError: they do not fit; the message calls them ``prefix`` X and y.
+        """
+        x, y, weight = given
+        x = inputs(x, backend, self.spec, f"{prefix}X", first)
+        y = targets(y, backend, self.loss, self.output_shape, x, f"{prefix}y", first)
+        return x, y, weights(weight, backend, count_rows(x), first, whole)
 
 
 def takes_classes(loss: Loss) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from nnbackend.core.shapes import Shapes
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.host_data import host_backend, is_on_device
-from nnbackend.data.input_spec import ArraySpec, InputSpec, arrange, check_same_rows, name_arrays
+from nnbackend.data.input_spec import InputSpec, arrange, check_same_rows, name_arrays
 
 __all__ = [
     "bring_named",
@@ -51,28 +50,19 @@ def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: in
     if x is None:
         raise TypeError(f"{name} is None: there are no data")
     arranged = arrange(x, spec.shape, name)
-    arrays = _map_named(partial(_input, backend=backend, first=first), arranged, spec, name)
+
+    def bring(x: Any, spec: InputSpec, name: str) -> Array:
+        if spec.indices:
+            return _to_indices(x, spec, name, backend, first)
+        array = to_backend(x, backend, name)
+        _row_shape(tuple(array.shape), spec, name)
+        check_finite(array, backend, name, first)
+        return array
+
+    names = name_arrays(arranged, name)
+    arrays = map_arrays(bring, arranged, spec.of_each(arranged, name), names)
     check_same_rows(arrays, name)
     return arrays
-
-
-def _map_named(
-    function: Callable[[Any, ArraySpec, str], Any], arrays: Arrays, spec: InputSpec, name: str
-) -> Any:
-    """Return ``function(array, its spec, its name)`` for an array, or for each in a tree."""
-    if not isinstance(arrays, tuple | dict):
-        return function(arrays, spec.array(name), name)
-    return map_arrays(function, arrays, spec.arrays(arrays, name), name_arrays(arrays, name))
-
-
-def _input(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int) -> Array:
-    """Return one array of the inputs on the backend."""
-    if spec.indices:
-        return _to_indices(x, spec, name, backend, first)
-    array = to_backend(x, backend, name)
-    _row_shape(tuple(array.shape), spec, name)
-    check_finite(array, backend, name, first)
-    return array
 
 
 def check_row_shapes(x: Arrays, spec: InputSpec, name: str = "X") -> Shapes:
@@ -82,12 +72,17 @@ def check_row_shapes(x: Arrays, spec: InputSpec, name: str = "X") -> Shapes:
         ValueError: they do not hold rows of the shapes that the network takes, or not as many each.
     """
     arranged = arrange(x, spec.shape, name)
-    shapes = _map_named(lambda a, *own: _row_shape(tuple(np.shape(a)), *own), arranged, spec, name)
+    shapes = map_arrays(
+        lambda array, *own: _row_shape(tuple(np.shape(array)), *own),
+        arranged,
+        spec.of_each(arranged, name),
+        name_arrays(arranged, name),
+    )
     check_same_rows(arranged, name)
     return shapes
 
 
-def _row_shape(shape: Shape, spec: ArraySpec, name: str) -> Shape:
+def _row_shape(shape: Shape, spec: InputSpec, name: str) -> Shape:
     """Return the shape of a row of an array of that shape; raise a ValueError if it is another."""
     if len(shape) < (1 if spec.indices else 2):
         raise ValueError(
@@ -103,14 +98,13 @@ def _row_shape(shape: Shape, spec: ArraySpec, name: str) -> Shape:
     return shape[1:]
 
 
-def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int) -> Array:
+def _to_indices(x: Any, spec: InputSpec, name: str, backend: Backend, first: int) -> Array:
     """Return indices on the backend, as integers of 32 bits, or of 64 where these are too few.
 
     Raises:
         TypeError: ``x`` does not hold numbers.
         ValueError: one is a fraction, no number, negative or too large; the message gives its place.
     """
-    assert spec.stop is not None
     kind, owned = ("int32" if spec.stop <= 1 << 31 else "int64"), backend.owns(x)
     if owned and is_on_device(x) and backend.xp.isdtype(x.dtype, "integral"):
         array, xp = x, backend.xp
@@ -131,13 +125,13 @@ def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int
 
 
 def _bad_index(
-    array: np.ndarray[Any, Any], wrong: Any, spec: ArraySpec, name: str, first: int
+    array: np.ndarray[Any, Any], wrong: Any, spec: InputSpec, name: str, first: int
 ) -> ValueError:
     """Return the error for the first index that is wrong."""
     position = tuple(int(i) for i in np.argwhere(wrong)[0])
     place = ", ".join(map(str, (position[0] + first, *position[1:])))
     return ValueError(
-        f"{name} must hold whole numbers from 0 to {spec.stop - 1}, which are indices; "  # type: ignore[operator]
+        f"{name} must hold whole numbers from 0 to {spec.stop - 1}, which are indices; "
         f"got {array[position]} at {name}[{place}]"
     )
 

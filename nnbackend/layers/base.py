@@ -13,7 +13,7 @@ from nnbackend.core.registry import Registry
 from nnbackend.core.types import Arrays, Backward, Context, Layer, Params, Shape
 from nnbackend.errors import given
 
-__all__ = ["LAYERS", "Parameterless", "check_layer", "not_a_pair", "register_layer"]
+__all__ = ["LAYERS", "Parameterless", "as_pair", "check_layer", "register_layer"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -72,11 +72,7 @@ def register_layer(cls: Class | None = None, /, *, pure: bool = True) -> Any:
         TypeError: the class is not a frozen dataclass with the methods ``init`` and ``forward``.
     """
     if cls is None:
-        return partial(_register_layer, pure=pure)
-    return _register_layer(cls, pure)
-
-
-def _register_layer(cls: Class, pure: bool) -> Class:
+        return partial(register_layer, pure=pure)
     if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise TypeError(f"{cls.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
     for method in ("init", "forward"):
@@ -101,9 +97,14 @@ def check_layer(layer: Any) -> Layer:
     return layer  # type: ignore[no-any-return]
 
 
-def not_a_pair(found: object, layer: Layer, name: str, wanted: str) -> TypeError:
-    """Return the error for a layer one of whose functions returned something else than a pair."""
-    return TypeError(f"layer {name} ({type(layer).__name__}): {wanted}; got {type(found).__name__}")
+def as_pair(found: Any, layer: Layer, name: str, wanted: str) -> tuple[Any, Any]:
+    """Return the two things that a layer's function returned, or say that it returned something else."""
+    try:
+        first, second = found
+    except (TypeError, ValueError):
+        got = f"{wanted}; got {type(found).__name__}"
+        raise TypeError(f"layer {name} ({type(layer).__name__}): {got}") from None
+    return first, second
 
 
 def _meant(value: Any) -> str:

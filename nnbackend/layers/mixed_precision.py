@@ -57,10 +57,6 @@ class MixedPrecision:
         """Return the same with another scale."""
         return replace(self, scale=scale)
 
-    def down(self, tree: Params, ctx: Context) -> Params:
-        """Return parameters as the layers take them."""
-        return tree_map(lambda p: ctx.xp.astype(p, self.half, copy=False), tree)
-
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return the parameters of the layers and the output's shape."""
         return self.layers.init(input_shape, rng)
@@ -68,8 +64,9 @@ class MixedPrecision:
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the output in ``wide``; the backward pass takes and gives gradients in it."""
         xp, scale = ctx.xp, self.scale
+        params = tree_map(lambda p: xp.astype(p, self.half, copy=False), params)
         x = map_arrays(lambda a: _to(a, self.half, xp), x)
-        z, layers_backward = self.layers.forward(self.down(params, ctx), x, ctx)
+        z, layers_backward = self.layers.forward(params, x, ctx)
         y, output_backward = self.output(map_arrays(lambda a: _to(a, self.wide, xp), z), ctx)
 
         def up(gradient: Array) -> Array:

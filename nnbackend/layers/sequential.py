@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
-from nnbackend.core.layer_tree import init_states
-from nnbackend.core.random import Generator
+from nnbackend.core.layer_tree import init_state, is_stateful
+from nnbackend.core.random import Generator, ShapeGenerator
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
-from nnbackend.layers.base import check_layer, not_a_pair, register_layer
+from nnbackend.layers.base import as_pair, check_layer, register_layer
 
 __all__ = ["Sequential", "runs_in_order"]
 
@@ -50,16 +50,20 @@ class Sequential:
                 found = layer.init(shape, rng.child(str(i)))
             except ValueError as error:
                 raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from error
-            try:
-                params[str(i)], shape = found
-            except (TypeError, ValueError):
-                wanted = "init returns (params, output_shape)"
-                raise not_a_pair(found, layer, str(i), wanted) from None
+            wanted = "init returns (params, output_shape)"
+            params[str(i)], shape = as_pair(found, layer, str(i), wanted)
         return params, shape
 
     def init_state(self, input_shape: Shape) -> State:
         """Return the state of the layers that have one, by their names."""
-        return init_states(self._named, input_shape)
+        last = max((i for i, layer in enumerate(self.layers) if is_stateful(layer)), default=-1)
+        states, shape = {}, input_shape
+        for name, layer in self._named[: last + 1]:
+            state = init_state(layer, shape)
+            if state:
+                states[name] = state
+            _, shape = layer.init(shape, ShapeGenerator((0, 0)))
+        return states
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layers in order."""
@@ -67,10 +71,7 @@ class Sequential:
         backwards: list[tuple[str, Backward]] = []
         for name, layer in named:
             passed = layer.forward(params[name], x, ctx.child(name))
-            try:
-                x, layer_backward = passed
-            except (TypeError, ValueError):
-                raise not_a_pair(passed, layer, name, "forward returns (y, backward)") from None
+            x, layer_backward = as_pair(passed, layer, name, "forward returns (y, backward)")
             backwards.append((name, layer_backward))
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
@@ -80,11 +81,8 @@ class Sequential:
             for i in range(len(backwards) - 1, end - 1, -1):
                 name, layer_backward = backwards[i]
                 passed = layer_backward(dy, input_grad=input_grad or i > end)
-                try:
-                    dy, grads[name] = passed
-                except (TypeError, ValueError):
-                    wanted = "its backward pass returns (dx, grads)"
-                    raise not_a_pair(passed, named[i][1], name, wanted) from None
+                wanted = "its backward pass returns (dx, grads)"
+                dy, grads[name] = as_pair(passed, named[i][1], name, wanted)
             return (dy if input_grad else None), grads
 
         return x, backward

@@ -16,19 +16,7 @@ Metric: TypeAlias = Callable[..., Any]
 """``metric(prediction, target, sample_weight=None) -> number``; any such function works."""
 
 METRICS = Registry("metric")
-
-
-def get(spec: str | Metric) -> Metric:
-    """Return the metric that ``spec`` names.
-
-    Raises:
-        UnknownNameError: no metric has that name.
-        TypeError: ``spec`` is neither a name nor a function.
-    """
-    metric: Metric = METRICS.get(spec)
-    if isinstance(metric, type) or not callable(metric):
-        raise TypeError(f"a metric is a name or a function, got {spec!r}")
-    return metric
+get: Callable[[str | Metric], Metric] = METRICS.get
 
 
 def resolve(

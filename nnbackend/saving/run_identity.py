@@ -6,12 +6,12 @@ import json
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnbackend.core.registry import registered_name
+from nnbackend.core.registry import field_names, registered_name
 from nnbackend.core.tree import arrays_in
 from nnbackend.errors import ResumeError
 
@@ -38,29 +38,17 @@ def describe(value: Any) -> Any:
         return {str(name): describe(item) for name, item in value.items()}
     if isinstance(value, Sequence):
         return [describe(item) for item in value]
-    registered = registered_name(value)
-    if registered is not None:
-        kind, name = registered
-        return {kind: name, "fields": _fields(value)}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {"object": _path(type(value)), "fields": _fields(value)}
-    return {"object": _path(value if hasattr(value, "__qualname__") else type(value))}
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {f.name: describe(getattr(value, f.name)) for f in fields(value) if f.init}
-
-
-def _path(named: Any) -> str:
-    return f"{named.__module__}.{named.__qualname__}"
+    own: Any = type(value)
+    named = value if hasattr(value, "__qualname__") else own
+    kind, name = registered_name(value) or ("object", f"{named.__module__}.{named.__qualname__}")
+    fields = {field: describe(getattr(value, field)) for field in field_names(own, init=True)}
+    return {kind: name, "fields": fields} if is_dataclass(own) else {kind: name}
 
 
 def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
     """Check that a run is the one that wrote a checkpoint; warn if it is continued elsewhere.
 
-    Args:
-        found: the checkpoint.
-        task: the description of this run: all that must be the same, and ``where`` it computes.
+    ``task`` describes this run: all that must be the same, and ``where`` it computes.
 
     Raises:
         ResumeError: it is another run; the message says all that differs.
@@ -85,16 +73,11 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
 
 def find_differences(theirs: Any, mine: Any, name: str = "") -> list[str]:
     """Return the differences of plain data in words, except top entries that only ``theirs`` has."""
+    if isinstance(theirs, list) and isinstance(mine, list) and len(theirs) == len(mine):
+        theirs, mine = dict(enumerate(theirs)), dict(enumerate(mine))
     if isinstance(theirs, dict) and isinstance(mine, dict) and _are_comparable(theirs, mine):
         keys = [*mine, *(key for key in theirs if name and key not in mine)]
         within = [find_differences(theirs.get(k), mine.get(k), _join(name, k)) for k in keys]
-        return [text for texts in within for text in texts]
-    same_length = isinstance(theirs, list) and isinstance(mine, list) and len(theirs) == len(mine)
-    if same_length:
-        within = [
-            find_differences(a, b, _join(name, i))
-            for i, (a, b) in enumerate(zip(theirs, mine, strict=True))
-        ]
         return [text for texts in within for text in texts]
     if theirs == mine and type(theirs) is type(mine):
         return []
@@ -128,12 +111,7 @@ def _shorten(value: Any) -> str:
 
 
 def data_checksum(arrays: Sequence[Any], to_numpy: Callable[[Any], Any]) -> int:
-    """Return a number by which data are recognized: a checksum of 16 of their rows.
-
-    Args:
-        arrays: arrays of the same length, trees of such, and None.
-        to_numpy: brings some rows of an array to the host.
-    """
+    """Return a number by which data are recognized: a checksum of 16 rows of each array in them."""
     checksum = 0
     for array in arrays_in(tuple(arrays)):
         for row in sorted({int(i) for i in np.linspace(0, array.shape[0] - 1, SAMPLED_ROWS)}):

@@ -3,7 +3,7 @@
 A step is recorded on the host, by NumPy, with copies of its arrays (:class:`GraphProgram`). The list of
 calls is then put on the device: every piece of memory of the recording gets one there (the held state
 has one), every view the same place in it, and every call the function of the same name with ``out=``
-that place, or a copy into it. Products are cuBLASLt's: CuPy's own cannot be captured. Launches are
+that place, or a copy into it. Products are cuBLAS's own: CuPy's cannot be captured. Launches are
 captured as a CUDA graph. A call that has no counterpart raises :class:`NotPlayableError`, and the step
 runs as it is.
 """
@@ -15,7 +15,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -34,7 +34,6 @@ from nnbackend.backends.replay.recording import (
     NotPlayableError,
     Recording,
     arrays_of,
-    record,
 )
 from nnbackend.core.functional import is_half
 from nnbackend.core.tree import map_arrays
@@ -51,6 +50,9 @@ _REDUCTIONS = {
     "logical_or": "any",
 }
 _WITH_DTYPE = ("sum", "prod")
+
+Piece: TypeAlias = tuple[Any, Array]
+"""Bytes on the host, and the bytes on the device that they stand for."""
 
 
 class Placement:
@@ -90,47 +92,20 @@ class Placement:
         )
 
 
-class Mirror:
-    """Copies on the host of the held state on the device, with the same memory shared.
+def mirrored(library: Any, held: Any, map_held: MapArrays) -> tuple[Any, list[Piece]]:
+    """Return a copy of the held state on the host, with the same memory shared, and its pieces."""
+    pieces: dict[int, Piece] = {}
 
-    Args:
-        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-        held: the held state.
-        map_held: walks it.
+    def copied(array: Array) -> Any:
+        whole = library.whole(array)
+        start = library.address(whole)
+        raw, _ = pieces.setdefault(start, (np.zeros(whole.nbytes, np.uint8), whole))
+        place = library.address(array) - start
+        copy: Any = np.ndarray(array.shape, array.dtype, raw, place, tuple(array.strides))
+        copy[...] = library.to_host(array)
+        return copy
 
-    Attributes:
-        held: the copy.
-        pieces: for each piece of memory the host's bytes and the device's first array in it.
-    """
-
-    def __init__(self, library: Any, held: Any, map_held: MapArrays) -> None:
-        spans = sorted(
-            ((*_span(library, array), array) for array in arrays_of(held, map_held)),
-            key=lambda span: span[:2],
-        )
-        self.pieces: list[tuple[Any, Array]] = []
-        starts: list[int] = []
-        stop = -1
-        groups: list[list[Any]] = []
-        for start, end, array in spans:
-            if start >= stop:
-                starts.append(start)
-                groups.append([start, end, array])
-            groups[-1][1] = stop = max(stop, end)
-        for start, end, array in groups:
-            self.pieces.append((np.zeros(end - start, np.uint8), array))
-
-        def host_array(array: Array) -> Any:
-            start = library.address(array)
-            i = bisect_right(starts, start) - 1
-            raw = self.pieces[i][0]
-            twin: Any = np.ndarray(
-                array.shape, array.dtype, raw, start - starts[i], tuple(array.strides)
-            )
-            twin[...] = library.to_host(array)
-            return twin
-
-        self.held = map_held(held, host_array)
+    return map_held(held, copied), [*pieces.values()]
 
 
 class GraphPlayer:
@@ -139,22 +114,22 @@ class GraphPlayer:
     Args:
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         recording: the recording made on the host.
-        mirror: the copy of what was held that it was recorded with.
+        pieces: the memory of what was held, see :func:`mirrored`.
 
     Raises:
         NotPlayableError: the device has no counterpart of a call.
     """
 
-    def __init__(self, library: Any, recording: Recording, mirror: Mirror) -> None:
+    def __init__(self, library: Any, recording: Recording, pieces: list[Piece]) -> None:
         self._library = library
         place = self._place = Placement(library)
-        for raw, base in mirror.pieces:
+        for raw, base in pieces:
             place.add(address_of(raw), raw.nbytes, base, raw)
         for block in recording.blocks:
             place.add(address_of(block), block.nbytes, library.empty(block.nbytes), block)
         for array in (*recording.inputs, *(number for _, number in recording.numbers)):
             place.add_copy(array)
-        own = {id(owner_of(raw)) for raw, _ in mirror.pieces}
+        own = {id(owner_of(raw)) for raw, _ in pieces}
         own |= {id(owner_of(block)) for block in recording.blocks}
         for call in recording.calls:  # arrays that were made on the way, and are written to
             owner = owner_of(call.target)
@@ -275,7 +250,7 @@ class GraphProgram(Program):
     ) -> None:
         super().__init__(function, map_held, dtypes, warmup_calls, parts=parts)
         self._library, self._host_function = library, host_function
-        self._mirror: Mirror | None = None
+        self._pieces: list[Piece] = []  # of the last recording
 
     def is_trusted(self) -> bool:
         """Return whether a recording needs no trial: functions of the device may do something else."""
@@ -285,29 +260,26 @@ class GraphProgram(Program):
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
     ) -> tuple[Recording, Arrays]:
         """Record the function on copies on the host; call it on the device."""
-        self._mirror = Mirror(self._library, held, self.map_held)
-        new = record(
+        copy, self._pieces = mirrored(self._library, held, self.map_held)
+        new = Recording(
             self._host_function,
-            self._mirror.held,
+            copy,
             self.map_held,
             map_arrays(self._library.to_host, inputs),
             numbers,
             self.dtypes,
             set(),
             [],  # the player has the memory of the first recording still
-            for_numpy=False,
         )
         return new, self.call(held, inputs, numbers)
 
     def make_player(self, recording: Recording) -> Player | None:
         """Return a player of the recording as a graph."""
-        assert self._mirror is not None
-        mirror, self._mirror = self._mirror, None
         try:
-            return GraphPlayer(self._library, recording, mirror)
+            return GraphPlayer(self._library, recording, self._pieces)
         except NotPlayableError:
             raise
-        except Exception as error:  # of CuPy's or cuBLASLt's
+        except Exception as error:  # of CuPy's or cuBLAS's
             raise NotPlayableError(f"{type(error).__name__}: {error}") from error
 
     def _try(self, recording: Recording, player: Any, *call: Any) -> None:
@@ -346,12 +318,3 @@ class GraphProgram(Program):
 
 def _copy(target: Array, source: Array) -> None:
     target[...] = source
-
-
-def _span(library: Any, array: Array) -> tuple[int, int]:
-    """Return the first byte of an array on the device, and the one after its last."""
-    start = library.address(array)
-    if any(stride < 0 for stride in array.strides):
-        raise NotPlayableError("an array that is held runs backwards")
-    reach = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
-    return start, start + max(reach, 0) + array.itemsize

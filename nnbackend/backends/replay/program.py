@@ -31,7 +31,6 @@ from nnbackend.backends.replay.recording import (
     Recording,
     arrays_of,
     put_back,
-    record,
 )
 from nnbackend.core.registry import is_built_in, is_pure
 from nnbackend.core.tree import arrays_in, map_arrays
@@ -187,7 +186,7 @@ class Program:
     ) -> tuple[Recording, Arrays]:
         """Return a recording of a call, and its results."""
         in_place = self._in_place([*arrays_in(inputs)])
-        new = record(
+        new = Recording(
             self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, free
         )
         return new, map_arrays(lambda a: a.copy() if a.ndim else a.item(), new.results)

@@ -45,7 +45,7 @@ class Block:
 class RecordedArray(np.ndarray):
     """An array that tells a recorder each call on it, as long as that is recording."""
 
-    _recorder: Any
+    _recorder: Any  # a weak reference, for what is recorded may hold arrays
     _buffer_id: Any
     _block: Any
     _plain: Any
@@ -106,60 +106,37 @@ class RecordedArray(np.ndarray):
         else:
             recorder.assign(self, key, value)
 
-    @property
-    def flat(self) -> Any:
-        """Return the numbers one after the other, which ends the recording."""
-        return self._unrecorded("flat", lambda x: x.flat)
-
     def fill(self, value: Any) -> None:
         """Set all numbers to one."""
         self[...] = value
 
-    def _unrecorded(self, what: str, use: Callable[[Any], Any]) -> Any:
-        """Use the plain array, which ends the recording."""
-        recorder = _active_recorder([self])
-        if recorder is not None:
-            recorder.refuse(f"it {what}")
-        return use(plain(self))
-
-    def __bool__(self) -> bool:
-        return bool(self._unrecorded(_VALUE_REFUSAL, bool))
-
-    def __float__(self) -> float:
-        return float(self._unrecorded(_VALUE_REFUSAL, float))
-
-    def __int__(self) -> int:
-        return int(self._unrecorded(_VALUE_REFUSAL, int))
-
-    def __index__(self) -> int:
-        return int(self._unrecorded(_VALUE_REFUSAL, int))
-
-    def item(self, *args: Any) -> Any:
-        """Return a number, which ends the recording."""
-        return self._unrecorded(_VALUE_REFUSAL, lambda x: x.item(*args))
-
-    def tolist(self) -> Any:
-        """Return numbers, which ends the recording."""
-        return self._unrecorded(_VALUE_REFUSAL, lambda x: x.tolist())
+    @property
+    def flat(self) -> Any:
+        """Return the numbers one after the other, which ends the recording."""
+        return _plain_for(self, "it reads the numbers of an array one by one").flat
 
 
-_VALUE_REFUSAL = "asks for the value of an array"
+def _plain_for(array: RecordedArray, reason: str) -> Any:
+    """Return the plain array for what reads or changes it unseen, which ends the recording."""
+    recorder = _active_recorder([array])
+    if recorder is not None:
+        recorder.refuse(reason)
+    return plain(array)
 
 
-def _unknown_method(name: str) -> Callable[..., Any]:
-    """Return a method that changes or reads memory behind the recorder's back, and so ends it."""
-
+def _refused_method(name: str, reason: str) -> Callable[..., Any]:
     def method(self: RecordedArray, *args: Any, **kwargs: Any) -> Any:
-        return self._unrecorded(
-            f"calls the method {name} of an array",
-            lambda x: getattr(x, name)(*plain(args), **plain(kwargs)),
-        )
+        return getattr(_plain_for(self, reason), name)(*plain(args), **plain(kwargs))
 
     return method
 
 
+for _name in ("__bool__", "__float__", "__int__", "__index__", "item", "tolist"):
+    setattr(RecordedArray, _name, _refused_method(_name, "it asks for the value of an array"))
 for _name in ("byteswap", "partition", "put", "resize", "setfield", "sort", "tobytes", "tofile"):
-    setattr(RecordedArray, _name, _unknown_method(_name))
+    setattr(
+        RecordedArray, _name, _refused_method(_name, f"it calls the method {_name} of an array")
+    )
 
 
 def plain(x: Any) -> Any:
@@ -179,7 +156,7 @@ def _active_recorder(arrays: Iterable[Any]) -> Recorder | None:
     """Return the recorder of the first recorded array that is recording, or None."""
     for array in arrays:
         if isinstance(array, RecordedArray) and array._recorder is not None:
-            recorder: Recorder = array._recorder
-            if recorder.is_recording:
+            recorder: Recorder | None = array._recorder()
+            if recorder is not None and recorder.is_recording:
                 return recorder
     return None

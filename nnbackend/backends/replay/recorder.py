@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,7 +35,7 @@ from nnbackend.backends.replay.calls import (
     take_item,
 )
 from nnbackend.backends.replay.recorded_array import Block, RecordedArray, plain
-from nnbackend.backends.replay.rewrites import optimize_calls
+from nnbackend.backends.replay.rewrites import without_copies
 from nnbackend.core.types import Array
 
 __all__ = ["MAX_CALLS", "Recorder"]
@@ -76,7 +77,6 @@ class Recorder:
         blocks: all memory that results were given.
         refused: why the recording must not be used, or None.
         is_recording: whether it still writes down calls.
-        wrote_held: whether an array that exists before and after has been written to.
     """
 
     def __init__(self, free: list[np.ndarray[Any, Any]] | None = None) -> None:
@@ -85,10 +85,8 @@ class Recorder:
         self.blocks: list[np.ndarray[Any, Any]] = []
         self.refused: str | None = None
         self.is_recording = True
-        self.wrote_held = False
-        self._held: set[int] = set()
         self._free = [] if free is None else free
-        self._numbers = itertools.count()
+        self._ids = itertools.count()
         self._starts: dict[int, int] = {}  # the address of each buffer
         self._known: dict[int, tuple[Any, int | None]] = {}  # owners by their id; None: hidden ones
 
@@ -101,9 +99,7 @@ class Recorder:
                 array takes its place when the calls are played.
         """
         known = None if hidden else self._known_id(array)
-        buffer_id = next(self._numbers) if known is None else known
-        if not hidden:
-            self._held.add(buffer_id)
+        buffer_id = next(self._ids) if known is None else known
         if known is None:
             owner = owner_of(array)
             self._starts[buffer_id] = address_of(array if hidden else owner)
@@ -114,22 +110,16 @@ class Recorder:
         """Say that the recording must not be used; the first reason stays."""
         self.refused = self.refused or reason
 
-    def finish(self, results: Iterable[Any], for_numpy: bool = True) -> list[Call]:
-        """Stop recording and return the calls, without those that only copy what could go there at once.
-
-        Args:
-            results: the arrays that will be looked at when the calls have been made.
-            for_numpy: whether to change them into the form that NumPy is fastest at. Default True.
-        """
+    def finish(self, results: Iterable[Any]) -> None:
+        """Stop recording; ``results`` are the arrays that will be looked at when calls are played."""
         kept = set()
         for result in results:
             if isinstance(result, RecordedArray):
                 kept.add(self._operand(result).buffer_id)
             else:
                 self.refuse("a result does not depend on the data")
-        # Recorded arrays know their recorder: what they are recorded in must not be kept by it.
-        calls, self.calls, self.is_recording = self.calls, [], False
-        return [] if self.refused else optimize_calls(calls, kept, for_numpy)
+        self.is_recording = False
+        self.calls = [] if self.refused else without_copies(self.calls, kept)
 
     # Called by recorded arrays.
 
@@ -257,7 +247,6 @@ class Recorder:
         call.bind()()
 
     def _append(self, call: Call) -> None:
-        self.wrote_held = self.wrote_held or call.buffer_id in self._held
         if self.refused is not None:  # it is never played
             return
         if len(self.calls) == MAX_CALLS:
@@ -295,7 +284,7 @@ class Recorder:
             self._operand(out)
             return out
         if self._known_id(out) is None:
-            owner, buffer_id = owner_of(out), next(self._numbers)
+            owner, buffer_id = owner_of(out), next(self._ids)
             self._known[id(owner)] = owner, buffer_id
             self._starts[buffer_id] = address_of(owner)
             made = out.copy()
@@ -307,7 +296,7 @@ class Recorder:
         if not isinstance(array, RecordedArray):
             return Operand(array, self._known_id(array))
         view = plain(array)
-        if array._recorder is not self:
+        if array._recorder() is not self:
             self.refuse("it keeps an array from one step to the next")
             return Operand(view, None)
         if not np.may_share_memory(view, array._block.raw):
@@ -323,7 +312,8 @@ class Recorder:
 
     def _recorded(self, array: Array, buffer_id: int, block: Block | None = None) -> RecordedArray:
         recorded: RecordedArray = array.view(RecordedArray)
-        recorded._recorder, recorded._buffer_id, recorded._plain = self, buffer_id, array
+        recorded._recorder = weakref.ref(self)
+        recorded._buffer_id, recorded._plain = buffer_id, array
         recorded._block = Block(array, None) if block is None else block
         return recorded
 
@@ -343,7 +333,7 @@ class Recorder:
         if id(owner) not in self._known:
             self._known[id(owner)] = owner, None
             self.blocks.append(raw)
-        buffer_id = next(self._numbers)
+        buffer_id = next(self._ids)
         self._starts[buffer_id] = address_of(raw)
         array = raw[: count * dtype.itemsize].view(dtype).reshape(shape)
         return self._recorded(array, buffer_id, Block(raw, self._free))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from nnbackend.backends.replay.calls import Call
 from nnbackend.backends.replay.recorder import Recorder
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays
@@ -20,7 +18,6 @@ __all__ = [
     "Recording",
     "arrays_of",
     "put_back",
-    "record",
 ]
 
 Function: TypeAlias = Callable[[Any, Arrays, tuple[Any, ...]], tuple[Any, Arrays]]
@@ -38,45 +35,10 @@ class NotPlayableError(Exception):
     """A function cannot be played from a recording; the message says why."""
 
 
-@dataclass(frozen=True)
-class Recording:
-    """The calls that a function made.
+class Recording(Recorder):
+    """The calls that a function makes, recorded as it is called; ``held`` is changed in place.
 
-    Attributes:
-        calls: the calls, in the form that they are played in.
-        signature: what they do; see Recorder.
-        inputs: the arrays that they read the inputs from.
-        input_ids: the buffer id of each.
-        numbers: those of the numbers that are read: which, and the array without axes for it.
-        results: a tree of the arrays with the results.
-        blocks: the memory of intermediate results.
-        refused: why the recording must not be played, or None.
-    """
-
-    calls: list[Call]
-    signature: list[Any]
-    inputs: list[Array]
-    input_ids: list[int]
-    numbers: list[tuple[int, Array]]
-    results: Arrays
-    blocks: list[Array]
-    refused: str | None
-
-
-def record(
-    function: Function,
-    held: Any,
-    map_held: MapArrays,
-    inputs: Arrays,
-    numbers: tuple[float, ...],
-    dtypes: tuple[Any, ...],
-    in_place: set[int],
-    free: list[Any],
-    for_numpy: bool = True,
-) -> Recording:
-    """Call a function and return what it did; ``held`` is changed in place.
-
-    What it gave is right also if the recording is refused.
+    What the call gives is right also if the recording is refused.
 
     Args:
         function: the function.
@@ -87,38 +49,51 @@ def record(
         dtypes: the dtype of all but the last of them, and of the last.
         in_place: the numbers of the inputs that are read where they are; the others are copied.
         free: memory that may be used; see Recorder.
-        for_numpy: whether NumPy will play it.
+
+    Attributes:
+        inputs: the arrays that the calls read the inputs from.
+        input_ids: the buffer id of each.
+        numbers: those of the numbers that are read: which, and the array without axes for it.
+        results: a tree of the arrays with the results.
     """
-    recorder = Recorder(free)
-    leaves: list[Array] = []
 
-    def watch_input(array: Array) -> Array:
-        leaves.append(array if len(leaves) in in_place else np.array(array, order="K"))
-        return recorder.watch(leaves[-1], hidden=True)
+    def __init__(
+        self,
+        function: Function,
+        held: Any,
+        map_held: MapArrays,
+        inputs: Arrays,
+        numbers: tuple[float, ...],
+        dtypes: tuple[Any, ...],
+        in_place: set[int],
+        free: list[Any],
+    ) -> None:
+        super().__init__(free)
+        self.inputs: list[Array] = []
 
-    watched = map_arrays(watch_input, inputs)
-    each = [*dtypes[:1] * (len(numbers) - 1), *dtypes[1:]]
-    zeros = [np.asarray(n, dtype=d) for n, d in zip(numbers, each, strict=True)]
-    watched_numbers = tuple(recorder.watch(zero, hidden=True) for zero in zeros)
-    seen = map_held(held, recorder.watch)
-    try:
-        new, results = function(seen, watched, watched_numbers)
-        put_back(seen, new, map_held)
-    except Exception:
-        recorder.finish([])
-        raise
-    calls = recorder.finish(arrays_in(results), for_numpy)
-    read = {r.buffer_id for call in calls for r in call.reads}
-    return Recording(
-        calls,
-        recorder.signature,
-        leaves,
-        [array._buffer_id for array in arrays_in(watched)],
-        [(i, zeros[i]) for i, w in enumerate(watched_numbers) if w._buffer_id in read],
-        map_arrays(lambda array: array.view(np.ndarray), results),
-        recorder.blocks,
-        recorder.refused,
-    )
+        def watch_input(array: Array) -> Array:
+            own = array if len(self.inputs) in in_place else np.array(array, order="K")
+            self.inputs.append(own)
+            return self.watch(own, hidden=True)
+
+        watched = map_arrays(watch_input, inputs)
+        self.input_ids = [array._buffer_id for array in arrays_in(watched)]
+        each = [*dtypes[:1] * (len(numbers) - 1), *dtypes[1:]]
+        zeros = [np.asarray(n, dtype=d) for n, d in zip(numbers, each, strict=True)]
+        watched_numbers = tuple(self.watch(zero, hidden=True) for zero in zeros)
+        seen = map_held(held, self.watch)
+        try:
+            new, results = function(seen, watched, watched_numbers)
+            put_back(seen, new, map_held)
+        except Exception:
+            self.finish([])
+            raise
+        self.finish(arrays_in(results))
+        read = {r.buffer_id for call in self.calls for r in call.reads}
+        self.numbers = [
+            (i, zeros[i]) for i, w in enumerate(watched_numbers) if w._buffer_id in read
+        ]
+        self.results = map_arrays(lambda array: array.view(np.ndarray), results)
 
 
 def put_back(held: Any, new: Any, map_held: MapArrays) -> None:

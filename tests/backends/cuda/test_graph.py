@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import host_cublaslt as host
+import host_cublas as host
 import numpy as np
 import pytest
 from conftest import require
 
-from nnbackend.backends.cuda import cublaslt
+from nnbackend.backends.cuda import cublas
 from nnbackend.backends.cuda.graph import Captured
 
 
@@ -162,25 +162,20 @@ def test_an_error_of_the_launches_themselves_is_raised(counter):
         captured.replay()
 
 
-def test_products_can_be_captured(counter, monkeypatch):
-    lt, cupy = host.HostCublasLt(counter.cupy.cuda), counter.cupy
-    monkeypatch.setattr(cublaslt, "_bindings", lambda: lt)
-    monkeypatch.setattr(
-        cublaslt, "_enums", lambda: (host.ComputeType, host.Operation, host.CudaDataType)
-    )
-    cublaslt._handle.cache_clear()
+def test_products_can_be_captured(counter, blas):
+    cupy = counter.cupy
+    cupy.cuda = blas.cuda
     a, b, out = (cupy.asarray(np.random.default_rng(i).normal(size=(4, 4))) for i in range(3))
-    product = cublaslt.Product(cupy, a, b, out, cublaslt.new_workspace(cupy))
-    captured = Captured(cupy, lambda stream: product.launch())
+    launch = cublas.product(cupy, a, b, out, cublas.new_workspace(cupy))
+    captured = Captured(cupy, lambda stream: launch())
     captured.replay(2)
     a += 1.0  # the graph reads the memory, not what was there
 
     captured.replay()
 
     np.testing.assert_allclose(out, a @ b)
-    assert len(lt.launched) == 2
+    assert len(blas.launched) == 2
     assert captured._graph.launches == 2
-    cublaslt._handle.cache_clear()
 
 
 @pytest.fixture
@@ -207,23 +202,23 @@ def test_a_graph_on_a_card(card):
 
 
 def test_products_in_a_graph_on_a_card(card):
-    if reason := cublaslt.available():
+    if reason := cublas.available(0):
         pytest.skip(reason)
     rng = np.random.default_rng(0)
     x, w = (card.asarray(rng.normal(size=s).astype(np.float32)) for s in ((64, 32), (32, 32)))
     w *= 0.1
     y, z = card.empty((64, 32), np.float32), card.empty((32, 32), np.float32)
-    space = cublaslt.new_workspace(card)
+    space = cublas.new_workspace(card)
     products = [
-        cublaslt.Product(card, x, w, y, space),
-        cublaslt.Product(card, x.T, y, z, space),
+        cublas.product(card, x, w, y, space),
+        cublas.product(card, x.T, y, z, space),
     ]
     update = card.ElementwiseKernel("float32 z", "float32 w", "w -= 1e-3f * z", "nnb_update")
 
     def launch_all(stream: Any) -> None:
-        products[0].launch()
+        products[0]()
         card.maximum(y, 0.0, out=y)
-        products[1].launch()
+        products[1]()
         update(z, w)
 
     expected = card.asnumpy(w).astype(np.float64)
