@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Shape
-from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
+from nnbackend.data.arrow import (
+    Piece,
+    batches_of,
+    columns_of,
+    find_datasets,
+    pieces_of,
+    pyarrow_module,
+)
 from nnbackend.data.sources import PREFETCH_BLOCKS, SHUFFLE_BUFFER, Chunk, Chunks, Source
 from nnbackend.errors import DataError, unknown_name
 
@@ -63,7 +70,7 @@ class Dataset(Source):
         prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
         pyarrow_module()
-        self.files = found(files)
+        self.files = find_datasets(files)
         self._set_reading(shuffle_buffer, prefetch)
         columns = columns_of(self.files[0])
         self._one_target = isinstance(target, str)

@@ -106,12 +106,7 @@ class Samples:
     ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
         """Return blocks of whole batches, with the rows of a step in each, for a ``with`` statement.
 
-        Args:
-            batch_size: rows of a step.
-            order: the rows to take, in their order; None: all in the order of the samples.
-            block_rows: rows of a block.
-            backend: the backend to bring the blocks to.
-            gather: see :meth:`take`.
+        ``order`` has the rows to take, in their order; None: all in the order of the samples.
         """
         rows = len(self if order is None else order)
 
@@ -136,21 +131,11 @@ class Samples:
         return self.y, self.weight
 
     def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
-        """Return the given rows, in that order.
-
-        Args:
-            rows: their numbers.
-            backend: the backend of the arrays.
-            gather: takes the rows from each array; None: in new memory.
-        """
+        """Return the given rows, in that order; ``gather`` takes them from each array."""
         index = backend.asarray(rows, dtype=backend.xp.int32)
         each = gather or [row_copier(backend)] * len(self.arrays)
-        return Samples(
-            *(
-                None if a is None else take(a, index)
-                for a, take in zip(self.arrays, each, strict=True)
-            )
-        )
+        pairs = zip(self.arrays, each, strict=True)
+        return Samples(*(None if array is None else take(array, index) for array, take in pairs))
 
     def packed(self, backend: Backend) -> Samples:
         """Return the samples with inputs that rows are taken from fast: one after the other."""
