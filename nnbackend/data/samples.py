@@ -34,32 +34,25 @@ def row_gatherer(backend: Backend) -> Gather:
     On the host new memory for each block would cost as much as the rows: the system clears it, page by
     page.
     """
-    kept: list[Any] = []  # the longest rows of each array so far
+    kept: dict[int, Any] = {}  # the longest rows of each array of a tree so far
 
     def gather(x: Arrays, rows: Array) -> Arrays:
-        numbers = itertools.count()
+        places = itertools.count()
 
         def one(array: Array) -> Array:
-            number = next(numbers)  # each array of a tree has its own memory
-            if number == len(kept):
-                kept.append(None)
-            out = kept[number]
-            if out is not None and _has_room(out, array, rows):
+            place = next(places)
+            out = kept.get(place)
+            wanted = array.shape[1:], array.dtype
+            if out is not None and len(out) >= len(rows) and (out.shape[1:], out.dtype) == wanted:
                 return backend.take_rows(array, rows, out)
             taken = backend.take_rows(array, rows)
             if isinstance(taken, np.ndarray):  # other libraries reuse their memory
-                kept[number] = taken
+                kept[place] = taken
             return taken
 
         return map_arrays(one, x)
 
     return gather
-
-
-def _has_room(out: Any, array: Array, rows: Array) -> bool:
-    """Return whether rows of an array fit into memory that is there."""
-    alike = (out.shape[1:], out.dtype) == (array.shape[1:], array.dtype)
-    return alike and len(out) >= len(rows)
 
 
 def row_major(array: Array, backend: Backend) -> Array:
