@@ -6,7 +6,6 @@ Tests put NumPy in its place. Nothing here has run on a card.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -39,6 +38,12 @@ class CuPyLibrary:
     def address(self, array: Array) -> int:
         """Return the address of an array's first element on the device."""
         return int(array.data.ptr)
+
+    def whole(self, array: Array) -> Array:
+        """Return the bytes of the piece of memory that an array lies in."""
+        memory = array.data.mem
+        start = self._cupy.cuda.MemoryPointer(memory, 0)
+        return self._cupy.ndarray((memory.size,), np.uint8, start)
 
     def view(
         self, base: Array, offset: int, shape: tuple[int, ...], strides: Any, dtype: Any
@@ -74,11 +79,12 @@ class CuPyLibrary:
 
         return launch
 
-    def own_memory(self) -> AbstractContextManager[Any]:
-        """Return the context in which functions take memory from a separate pool."""
-        context: AbstractContextManager[Any] = self._cupy.cuda.using_allocator(self._pool.malloc)
-        return context
-
-    def graph(self, launch_all: Callable[[Any], None]) -> Any:
+    def graph(self, launches: list[Callable[[], Any]]) -> Any:
         """Return a runner of launches as one graph."""
+
+        def launch_all(stream: Any) -> None:
+            with self._cupy.cuda.using_allocator(self._pool.malloc):
+                for launch in launches:
+                    launch()
+
         return Captured(self._cupy, launch_all)

@@ -32,6 +32,14 @@ def test_a_view_is_in_the_memory_of_its_base(card, machine):
     np.testing.assert_array_equal(card.to_host(base)[16:40].view("float32"), expected)
 
 
+def test_a_piece_of_memory_is_that_of_all_views_in_it(card):
+    base = card.from_host(np.arange(24, dtype="float32").reshape(4, 6))
+    for array in (base, base[1:, 2:4], base.T):
+        whole = card.whole(array)
+        assert (card.address(whole), whole.nbytes) == (card.address(base), 96)
+    np.testing.assert_array_equal(card.to_host(card.whole(base[2:])).view("float32"), np.arange(24))
+
+
 def test_arrays_are_copied_there_and_back(card):
     there = np.arange(3.0)
     array = card.from_host(there)
