@@ -16,7 +16,6 @@ from nnbackend.core import functional
 from nnbackend.core.checks import set_number
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Context, Namespace
-from nnbackend.errors import given
 
 __all__ = [
     "ACTIVATIONS",
@@ -50,7 +49,7 @@ class ActivationFunction(Protocol):
         initializer: the initializer that suits the layer before it.
     """
 
-    initializer: ClassVar[str]
+    initializer: ClassVar[str] = "he_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         """Return ``f(x)`` and the function that maps ``dy`` to ``dx``."""
@@ -64,8 +63,6 @@ def get(spec: str | ActivationFunction | None) -> ActivationFunction:
         TypeError: ``spec`` is neither a name nor an activation.
     """
     activation: ActivationFunction = ACTIVATIONS.get("identity" if spec is None else spec)
-    if isinstance(activation, type) or not callable(activation):
-        raise TypeError(f"an activation is a name or an activation object, got {given(spec)}")
     if not hasattr(activation, "initializer"):
         raise TypeError(
             "an activation has an initializer, and called with (x, ctx) returns (y, backward); "
@@ -86,10 +83,10 @@ def name_of(function: ActivationFunction) -> str | None:
 
 @ACTIVATIONS.register("identity")
 @dataclass(frozen=True)
-class Identity:
+class Identity(ActivationFunction):
     """``y = x``; ``dx = dy``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         return x, lambda dy: dy
@@ -97,10 +94,10 @@ class Identity:
 
 @ACTIVATIONS.register("sigmoid")
 @dataclass(frozen=True)
-class Sigmoid:
+class Sigmoid(ActivationFunction):
     """``y = 1 / (1 + exp(-x))``; ``dx = dy * y * (1 - y)``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         y = functional.sigmoid(x, ctx.xp)
@@ -116,10 +113,10 @@ class Sigmoid:
 
 @ACTIVATIONS.register("tanh")
 @dataclass(frozen=True)
-class Tanh:
+class Tanh(ActivationFunction):
     """``y = tanh(x)``; ``dx = dy * (1 - y**2)``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         y = ctx.xp.tanh(x)
@@ -135,10 +132,8 @@ class Tanh:
 
 @ACTIVATIONS.register("relu")
 @dataclass(frozen=True)
-class ReLU:
+class ReLU(ActivationFunction):
     """``y = max(x, 0)``; ``dx = dy`` where ``x > 0``, else 0."""
-
-    initializer: ClassVar[str] = "he_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         xp = ctx.xp
@@ -154,7 +149,7 @@ class ReLU:
 
 @ACTIVATIONS.register("leaky_relu")
 @dataclass(frozen=True)
-class LeakyReLU:
+class LeakyReLU(ActivationFunction):
     """``y = x`` where ``x > 0``, else ``slope * x``; ``dx = dy`` or ``slope * dy``.
 
     Args:
@@ -164,7 +159,6 @@ class LeakyReLU:
     """
 
     slope: float = 0.01
-    initializer: ClassVar[str] = "he_uniform"
 
     def __post_init__(self) -> None:
         set_number(self, "slope")
@@ -186,7 +180,7 @@ class LeakyReLU:
 
 @ACTIVATIONS.register("elu")
 @dataclass(frozen=True)
-class ELU:
+class ELU(ActivationFunction):
     """``y = x`` where ``x > 0``, else ``alpha * (exp(x) - 1)``; ``dx = dy`` or ``dy * (y + alpha)``.
 
     Args:
@@ -196,7 +190,6 @@ class ELU:
     """
 
     alpha: float = 1.0
-    initializer: ClassVar[str] = "he_uniform"
 
     def __post_init__(self) -> None:
         set_number(self, "alpha", 0.0)
@@ -207,14 +200,12 @@ class ELU:
 
 @ACTIVATIONS.register("selu")
 @dataclass(frozen=True)
-class SELU:
+class SELU(ActivationFunction):
     """ELU with the ``alpha`` and the scale that keep mean 0 and variance 1 from layer to layer.
 
     It does so with weights of ``initializer="lecun_normal"``.
     Source: Klambauer et al. (2017), arXiv:1706.02515.
     """
-
-    initializer: ClassVar[str] = "he_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         return _scaled_elu(x, 1.6732632423543772, 1.0507009873554805, ctx)
@@ -248,7 +239,7 @@ def _mask(x: Array, xp: Namespace) -> Array:
 
 @ACTIVATIONS.register("gelu")
 @dataclass(frozen=True)
-class GELU:
+class GELU(ActivationFunction):
     """``y = x * Phi(x)`` with the normal distribution function Phi; ``dx = dy * (Phi + x * phi)``.
 
     Args:
@@ -259,7 +250,6 @@ class GELU:
     """
 
     approximate: str = "none"
-    initializer: ClassVar[str] = "he_uniform"
 
     def __post_init__(self) -> None:
         if self.approximate not in ("none", "tanh"):
@@ -299,13 +289,11 @@ class GELU:
 
 @ACTIVATIONS.register("silu")
 @dataclass(frozen=True)
-class SiLU:
+class SiLU(ActivationFunction):
     """``y = x * s`` with ``s = sigmoid(x)``; ``dx = dy * (s + y * (1 - s))``. Also called swish.
 
     Source: Elfwing, Uchibe, Doya (2018), arXiv:1702.03118.
     """
-
-    initializer: ClassVar[str] = "he_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         s = functional.sigmoid(x, ctx.xp)
@@ -323,10 +311,8 @@ class SiLU:
 
 @ACTIVATIONS.register("softplus")
 @dataclass(frozen=True)
-class Softplus:
+class Softplus(ActivationFunction):
     """``y = log(1 + exp(x))``; ``dx = dy * sigmoid(x)``."""
-
-    initializer: ClassVar[str] = "he_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         xp = ctx.xp
@@ -335,14 +321,14 @@ class Softplus:
 
 @ACTIVATIONS.register("exponential")
 @dataclass(frozen=True)
-class Exponential:
+class Exponential(ActivationFunction):
     """``y = exp(x)``, for an output that is a rate; ``dx = dy * y``.
 
     It is kept from overflowing: beyond x = 87 in float32 and 708 in float64 it rises no further, and
     beyond 11 in float16.
     """
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         y = functional.exp(x, ctx.xp)
@@ -351,13 +337,11 @@ class Exponential:
 
 @ACTIVATIONS.register("mish")
 @dataclass(frozen=True)
-class Mish:
+class Mish(ActivationFunction):
     """``y = x * t`` with ``t = tanh(softplus(x))``; ``dx = dy * (t + x * (1 - t**2) * sigmoid(x))``.
 
     Source: Misra (2019), arXiv:1908.08681.
     """
-
-    initializer: ClassVar[str] = "he_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         xp = ctx.xp
@@ -376,10 +360,10 @@ class Mish:
 
 @ACTIVATIONS.register("softmax")
 @dataclass(frozen=True)
-class Softmax:
+class Softmax(ActivationFunction):
     """``y = exp(x) / sum(exp(x))`` along the last axis; ``dx = y * (dy - sum(dy * y))``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         if functional.is_half(x.dtype):  # the sum is one of many terms

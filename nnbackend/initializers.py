@@ -41,19 +41,7 @@ Values: TypeAlias = np.ndarray[Any, Any]
 Initializer: TypeAlias = Callable[[Shape, Generator], Values]
 
 INITIALIZERS = Registry("initializer")
-
-
-def get(spec: str | Initializer) -> Initializer:
-    """Return the initializer that ``spec`` names.
-
-    Raises:
-        UnknownNameError: no initializer has that name.
-        TypeError: ``spec`` is neither a name nor a function.
-    """
-    initializer: Initializer = INITIALIZERS.get(spec)
-    if isinstance(initializer, type) or not callable(initializer):
-        raise TypeError(f"an initializer is a name or an initializer object, got {spec!r}")
-    return initializer
+get: Callable[[str | Initializer], Initializer] = INITIALIZERS.get
 
 
 def _fans(shape: Shape) -> tuple[int, int]:

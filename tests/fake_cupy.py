@@ -144,12 +144,28 @@ def _module(machine: Machine) -> Any:
             self.array, self._offset = array, offset
             self.ptr = array._host.__array_interface__["data"][0] + offset
 
+        @property
+        def mem(self) -> Any:
+            owner = self.array._host
+            while isinstance(owner.base, np.ndarray):
+                owner = owner.base
+            return Memory(self.array, owner)
+
         def __add__(self, offset: int) -> Pointer:
             return Pointer(self.array, self._offset + offset)
 
         def bytes_for(self, dtype: Any) -> Any:
             memory = (ctypes.c_char * np.dtype(dtype).itemsize).from_address(self.ptr)
             return np.frombuffer(memory, dtype)
+
+    class Memory:
+        """The piece of memory that an array lies in."""
+
+        def __init__(self, array: Any, owner: Any) -> None:
+            self.array, self.ptr, self.size = array, owner.ctypes.data, owner.nbytes
+
+    def memory_pointer(memory: Memory, offset: int) -> Pointer:
+        return Pointer(memory.array, memory.ptr - memory.array.data.ptr + offset)
 
     class ndarray:
         """An array on the device that was current when its memory was taken; views share that."""
@@ -307,6 +323,7 @@ def _module(machine: Machine) -> Any:
 
         return launch
 
+    cuda.MemoryPointer = memory_pointer
     module = types.ModuleType("cupy")
     module.ElementwiseKernel = elementwise_kernel
     module.fuse = lambda function: fake_fuse.Fused(machine, function)

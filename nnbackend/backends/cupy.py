@@ -7,16 +7,16 @@ import operator
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from nnbackend.backends.base import Backend, register_kernel
-from nnbackend.backends.cuda import cublaslt, installation, kernels
+from nnbackend.backends.cuda import cublas, installation, kernels
 from nnbackend.backends.cuda.fused_rule import FusedRule
 from nnbackend.backends.cuda.library import CuPyLibrary
 from nnbackend.backends.cuda.player import GraphProgram
-from nnbackend.backends.cuda.tf32 import Both, CuPyProducts
+from nnbackend.backends.cuda.tf32 import cupy_products
 from nnbackend.backends.device import Device, Memory, import_library, not_a_device
 from nnbackend.backends.replay.recording import MapArrays
 from nnbackend.backends.replay.replayed import replayed_step, step_function
@@ -186,7 +186,8 @@ class CuPyBackend(Backend):
             return super().scan(step)
         from nnbackend.backends.numpy import NumPyBackend
 
-        reason = cublaslt.available()
+        with self.device:
+            reason = cublas.available(self.device.id)
         if reason or self._precision.half == "bfloat16":
             warnings.warn(
                 f"training steps are not played as graphs: {reason or 'NumPy has no bfloat16'}",
@@ -205,9 +206,11 @@ class CuPyBackend(Backend):
         """Return ``x`` copied to the host."""
         return self._cupy.asnumpy(x)
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context of this backend's device, with products in the backend's precision."""
-        return Both(self.device, CuPyProducts(self._cupy._core, self.tf32))
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """Enter the context of this backend's device, with products in the backend's precision."""
+        with self.device, cupy_products(self._cupy._core, self.tf32):
+            yield
 
     def fetch(self, numbers: Any) -> Any:
         """Return the numbers of many steps on the host in float64."""

@@ -178,6 +178,7 @@ class Checkpoint(Callback):
         """Continue with the files of the run, if they are in the same folder."""
         self._reset()
         if state["directory"] == str(self.directory.resolve()):
-            self._kept = [name for name in state["kept"] if (self.directory / name).exists()]
+            kept = checkpoints.named_in(self.directory, state["kept"])
+            self._kept = [path.name for path in kept]
         if self.monitor is not None:
             self.monitor.best = state["best"]

@@ -8,9 +8,8 @@ import json
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.saving.atomic import write_atomically
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
 
 __all__ = ["CSVLog", "JSONLines"]
-
-_Row = Mapping[str, Any]
 
 
 class _FileLog(Callback):
@@ -40,12 +37,17 @@ class _FileLog(Callback):
 
     def start(self, run: Run) -> None:
         """Write the earlier epochs of a resumed run, and open the file."""
-        self._begin(run)
+        self.stop(run)
+        self._names, self._epochs = list(run.history), len(run.history)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        text = self._text(run.history.rows(), header=True)
+        write_atomically(self.path, text.encode())
+        self._file = self.path.open("a", encoding="utf-8", newline="")
 
     def epoch_end(self, run: Run) -> None:
         """Write the epochs done."""
         if self._file is None or list(run.history) != self._names:  # other columns than before
-            self._begin(run)
+            self.start(run)
             return
         self._file.write(self._text(run.history.rows(self._epochs)))
         self._file.flush()
@@ -57,21 +59,9 @@ class _FileLog(Callback):
             self._file.close()
             self._file = None
 
-    def _begin(self, run: Run) -> None:
-        self.stop(run)
-        self._names, self._epochs = list(run.history), len(run.history)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        header = self._header(self._names) if self._epochs else ""
-        write_atomically(self.path, (header + self._text(run.history.rows())).encode())
-        self._file = self.path.open("a", encoding="utf-8", newline="")
-
-    def _header(self, names: Iterable[str]) -> str:
-        """Return the text before the first epoch."""
-        return ""
-
     @abstractmethod
-    def _text(self, rows: Iterable[_Row]) -> str:
-        """Return epochs as lines."""
+    def _text(self, rows: list[dict[str, float]], header: bool = False) -> str:
+        """Return epochs as lines, if there are any under a header."""
 
 
 class JSONLines(_FileLog):
@@ -86,7 +76,7 @@ class JSONLines(_FileLog):
         OSError: the file cannot be written.
     """
 
-    def _text(self, rows: Iterable[_Row]) -> str:
+    def _text(self, rows: list[dict[str, float]], header: bool = False) -> str:
         finite = ({n: v if math.isfinite(v) else None for n, v in row.items()} for row in rows)
         return "".join(f"{json.dumps(row)}\n" for row in finite)
 
@@ -101,14 +91,9 @@ class CSVLog(_FileLog):
         OSError: the file cannot be written.
     """
 
-    def _header(self, names: Iterable[str]) -> str:
-        return _csv([names])
-
-    def _text(self, rows: Iterable[_Row]) -> str:
-        return _csv(row.values() for row in rows)
-
-
-def _csv(rows: Iterable[Iterable[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    def _text(self, rows: list[dict[str, float]], header: bool = False) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows(rows[:1] if header else [])
+        writer.writerows(row.values() for row in rows)
+        return text.getvalue()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
 
@@ -52,17 +51,17 @@ class Lines(Callback):
 
 
 class Progress(Callback):
-    """A progress bar; it appears when the work takes longer than a second.
+    """A progress bar in a terminal or a Jupyter notebook; it appears when the work takes over a second.
 
-    In a terminal the bar is rich's (extra ``cli``), in a Jupyter notebook tqdm's (extra
-    ``notebook``). Without that package there is a line for each epoch instead.
+    It is rich's (extra ``cli`` or ``notebook``). Without rich there is a line for each epoch instead.
     """
 
     every_batch = False
     every_epoch = False
 
     def __init__(self) -> None:
-        self._shown: _Bar | Lines | None = None
+        self._bar: Any = None
+        self._lines: Lines | None = None
 
     def start(self, run: Run) -> None:
         """Remember the time."""
@@ -70,96 +69,55 @@ class Progress(Callback):
 
     def batch_end(self, run: Run) -> None:
         """Move the bar."""
-        bar = self._show_late(run)
-        if isinstance(bar, _Bar):
-            bar.show(run)
+        self._show_late(run)
+        if self._bar is not None:
+            done = float(len(run.history))
+            if run.epoch > done and run.steps_per_epoch:
+                done += run.step / run.steps_per_epoch
+            # Only the losses: more would squeeze the bar in a narrow terminal.
+            losses = "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if "loss" in k)
+            epoch = f"epoch {run.epoch}/{run.epochs}"
+            self._bar.update(
+                self._bar.task_ids[0], completed=done, description=epoch, losses=losses
+            )
 
     def epoch_end(self, run: Run) -> None:
         """Move the bar and show the losses."""
-        bar = self._show_late(run)
-        if isinstance(bar, _Bar):
-            bar.show(run)
-        elif bar is not None:
-            bar.epoch_end(run)
+        self.batch_end(run)
+        if self._lines is not None:
+            self._lines.epoch_end(run)
 
     def stop(self, run: Run) -> None:
         """Remove the bar."""
-        if isinstance(self._shown, _Bar):
-            self._shown.close()
+        if self._bar is not None:
+            self._bar.stop()
 
-    def _show_late(self, run: Run) -> _Bar | Lines | None:
-        """Return the bar, or lines in its place, once the work has taken a while."""
-        if self._shown is None and time.perf_counter() - self._started >= SECONDS_BEFORE_BAR:
-            kind = _TqdmBar if in_notebook() else _RichBar
-            try:
-                self._shown = kind(run)
-            except ImportError:
-                self._shown = Lines()
-        return self._shown
-
-
-class _Bar(ABC):
-    """A progress bar of some package."""
-
-    @abstractmethod
-    def __init__(self, run: Run) -> None:
-        """Open it, or raise an ImportError."""
-
-    @abstractmethod
-    def move(self, done: float, epoch: str, losses: str) -> None:
-        """Show how many epochs are done, and the text."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Remove it."""
-
-    def show(self, run: Run) -> None:
-        """Show how far a run has come."""
-        done = float(len(run.history))
-        if run.epoch > done and run.steps_per_epoch:
-            done += run.step / run.steps_per_epoch
-        # Only the losses: more would squeeze the bar in a narrow terminal.
-        losses = "  ".join(f"{k} {v:.4g}" for k, v in run.history.last.items() if "loss" in k)
-        self.move(done, f"epoch {run.epoch}/{run.epochs}", losses)
+    def _show_late(self, run: Run) -> None:
+        """Show the bar, or lines in its place, once the work has taken a while."""
+        shown = self._bar is not None or self._lines is not None
+        if shown or time.perf_counter() - self._started < SECONDS_BEFORE_BAR:
+            return
+        try:
+            self._bar = _rich_bar(run.epochs)
+        except ImportError:
+            self._lines = Lines()
 
 
-class _RichBar(_Bar):
-    """A bar in a terminal, on standard error."""
+def _rich_bar(epochs: int) -> Any:
+    """Return a bar on standard error, or in the notebook, which vanishes when it stops."""
+    if in_notebook():
+        import ipywidgets  # noqa: F401 (without it rich would show nothing there)
+    from rich import progress
+    from rich.console import Console
 
-    def __init__(self, run: Run) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=run.epochs, losses="")
-        self._bar.start()
-
-    def move(self, done: float, epoch: str, losses: str) -> None:
-        self._bar.update(self._task, completed=done, description=epoch, losses=losses)
-
-    def close(self) -> None:
-        self._bar.stop()
-
-
-class _TqdmBar(_Bar):
-    """A bar in a Jupyter notebook."""
-
-    def __init__(self, run: Run) -> None:
-        from tqdm.notebook import tqdm
-
-        self._bar = tqdm(total=run.epochs, leave=False, bar_format="{desc} {bar} {postfix}")
-
-    def move(self, done: float, epoch: str, losses: str) -> None:
-        self._bar.set_description_str(epoch, refresh=False)
-        self._bar.set_postfix_str(losses, refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        self._bar.close()
+    bar = progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[losses]}"),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    bar.add_task("", total=epochs, losses="")
+    bar.start()
+    return bar

@@ -10,7 +10,7 @@ from rich.table import Table
 import nnbackend as nnb
 from nnbackend.backends.choose import BackendStatus
 from nnbackend.backends.device import Device, in_words
-from nnbackend.cli.common import Debug, Json, print_json, print_table, printable, reporting, say
+from nnbackend.cli.common import Debug, Json, plain_table, print_json, print_table, reporting, say
 
 __all__ = ["backends"]
 
@@ -40,9 +40,7 @@ def _facts(status: BackendStatus) -> dict[str, Any]:
 
 def _table(found: list[dict[str, Any]]) -> Table:
     """Return a table with a line for each device."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("backend", "version", "--device", "model", "free memory", "capability", "CUDA"):
-        table.add_column(name, overflow="fold")
+    lines = []
     for facts in found:
         below = ", ".join(
             f"{what} {v.removeprefix('CUDA ')}" for what, v in facts["versions"].items()
@@ -53,6 +51,7 @@ def _table(found: list[dict[str, Any]]) -> Table:
             if device["total"] is not None:
                 memory = f"{in_words(device['free'])} of {in_words(device['total'])}"
             cells = device["name"], device["model"], memory, device["compute_capability"], below
-            table.add_row(*map(printable, (*first, *cells)))
+            lines.append((*first, *cells))
             first, below = ("", ""), ""
-    return table
+    header = ("backend", "version", "--device", "model", "free memory", "capability", "CUDA")
+    return plain_table(header, lines, justify="left")

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,14 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from nnbackend.backends.base import Backend
-from nnbackend.cli.options import result_option, where_option
 from nnbackend.errors import (
     BackendUnavailableError,
     DivergenceError,
     OutOfMemoryError,
     UnknownNameError,
 )
-from nnbackend.tables.reading import files_of
+from nnbackend.tables.reading import find_tables
 
 __all__ = [
     "BackendName",
@@ -43,6 +42,7 @@ __all__ = [
     "WrongCall",
     "check_output",
     "peak_memory",
+    "plain_table",
     "print_facts",
     "print_json",
     "print_metrics",
@@ -58,13 +58,14 @@ __all__ = [
 def _check_tables(path: Path) -> Path:
     """Check that a path exists, or that a folder or a pattern stands for some files."""
     try:
-        files = files_of(path)
+        find_tables(path)
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error)) from error
-    if not files[0].exists():
-        raise typer.BadParameter(f"File '{path}' does not exist.")
     return path
 
+
+_where_option = partial(typer.Option, rich_help_panel="Where it runs")
+_result_option = partial(typer.Option, rich_help_panel="The result")
 
 DataFile = Annotated[
     Path,
@@ -87,20 +88,20 @@ ModelFile = Annotated[
     ),
 ]
 BackendName = Annotated[
-    str, where_option(help="numpy, cupy, torch, jax, array-api-strict or auto.")
+    str, _where_option(help="numpy, cupy, torch, jax, array-api-strict or auto.")
 ]
 DeviceName = Annotated[
     str | None,
-    where_option(
+    _where_option(
         help="A device as 'nnbackend backends' lists it: cuda:1, or 1.", show_default="the first"
     ),
 ]
 Dtype = Annotated[
     str | None,
-    where_option(help="What parameters are kept in: float32 or float64.", show_default="float32"),
+    _where_option(help="What parameters are kept in: float32 or float64.", show_default="float32"),
 ]
 _precision_option = partial(
-    where_option,
+    _where_option,
     "--precision",
     help="What is computed in: float64, float32, tf32, or mixed: float16, bfloat16.",
 )
@@ -108,10 +109,10 @@ PrecisionName = Annotated[str | None, _precision_option(show_default="that of --
 LoadedPrecision = Annotated[
     str | None, _precision_option(show_default="the model's, where the backend has it")
 ]
-Json = Annotated[bool, result_option("--json", help="Print one JSON object and nothing else.")]
+Json = Annotated[bool, _result_option("--json", help="Print one JSON object and nothing else.")]
 Reported = Annotated[
     bool,
-    result_option(
+    _result_option(
         "--report", help="Show all metrics of the task, class by class, and the confusion matrix."
     ),
 ]
@@ -201,7 +202,7 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     Raises:
         WrongCall: it cannot, or it is; the message names the option.
     """
-    if output.exists() and any(output.samefile(f) for path in inputs for f in files_of(path)):
+    if output.exists() and any(output.samefile(f) for path in inputs for f in find_tables(path)):
         raise WrongCall(f"{option} {output} would overwrite what is read")
     if output.exists() and not output.is_file():
         raise WrongCall(f"{option} {output} is not a regular file")
@@ -258,18 +259,27 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 def print_metrics(rows: dict[str, dict[str, float] | None], remarks: dict[str, str]) -> None:
     """Print a table with a row for each set of values and a column for each metric."""
-    rows = {name: values for name, values in rows.items() if values}
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("")
-    for metric in next(iter(rows.values()), None) or {}:
-        table.add_column(metric, justify="right")
-    table.add_column("")
-    for name, values in rows.items():
-        cells = [
-            _METRIC_FORMATS.get(metric, "{:.4g}").format(v) for metric, v in (values or {}).items()
-        ]
-        table.add_row(name, *cells, printable(remarks.get(name, "")))
+    filled = {name: values for name, values in rows.items() if values}
+    lines = [
+        (name, *(_METRIC_FORMATS.get(m, "{:.4g}").format(v) for m, v in values.items()),
+         remarks.get(name, ""))
+        for name, values in filled.items()
+    ]  # fmt: skip
+    table = plain_table(("", *next(iter(filled.values()), ()), ""), lines)
+    table.columns[-1].justify = "left"
     _out.print(table)
+
+
+def plain_table(
+    header: Sequence[str] | None, lines: Iterable[Iterable[object]], justify: Any = "right"
+) -> Table:
+    """Return a table without rules: a column of texts, and others, justified, under a header."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=header is not None)
+    for i, name in enumerate(header or ()):
+        table.add_column(printable(name), justify=justify if i else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*map(printable, line))
+    return table
 
 
 def print_table(table: Table) -> None:

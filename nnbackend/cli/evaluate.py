@@ -15,8 +15,8 @@ from nnbackend.cli.common import (
     print_metrics,
     reporting,
 )
-from nnbackend.cli.model import TableModel
 from nnbackend.cli.report import build_report, print_report
+from nnbackend.tables.model import TableModel
 from nnbackend.tables.reading import read_table
 from nnbackend.tables.selection import known_target
 
@@ -42,7 +42,7 @@ def evaluate(
         metrics = trained.evaluate(x, y)
         full = build_report(trained, x, y) if in_full else None
         if as_json:
-            extra = {} if full is None else {"report": full.to_dict()}
+            extra = {} if full is None else {"report": full}
             print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})
             return
         print_metrics({f"{len(y)} rows": metrics}, {})

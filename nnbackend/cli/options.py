@@ -1,21 +1,16 @@
-"""A command's options, declared once: each is a field of a dataclass that the rest of the code uses.
-
-A field is ``Annotated`` with typer's description of the option, and with :class:`Text` where what is
-typed is not yet the field's value.
-"""
+"""A command's options, declared once: each is a field of a dataclass that the rest of the code uses."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, field, fields
 from functools import partial
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
 import typer
 
 __all__ = [
-    "Text",
     "build_from_options",
     "data_option",
     "network_option",
@@ -29,23 +24,27 @@ __all__ = [
 T = TypeVar("T")
 
 # The help lists the options in panels, in this order.
-_HELP_PANELS = (
+HELP_PANELS = (
     "The data", "The network", "The training", "The run", "Where it runs", "The result",
 )  # fmt: skip
+
+
+def _field(
+    panel: str,
+    default: Any,
+    help: str,
+    *names: str,
+    read: Callable[[str], Any] | None = None,
+    **declared: Any,
+) -> Any:
+    """Return a dataclass's field that is an option; ``read`` makes its value of what is typed."""
+    option = typer.Option(*names, help=help, rich_help_panel=panel, **declared)
+    return field(default=default, metadata={"option": option, "read": read})
+
+
 (data_option, network_option, training_option, run_option, where_option, result_option) = (
-    partial(typer.Option, rich_help_panel=panel) for panel in _HELP_PANELS
+    partial(_field, panel) for panel in HELP_PANELS
 )
-
-
-@dataclass(frozen=True)
-class Text:
-    """Marks a field whose option is a text.
-
-    Attributes:
-        read: returns the field's value for the text, or raises a ValueError that says what is wrong.
-    """
-
-    read: Callable[[str], Any]
 
 
 def takes_options(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -70,36 +69,33 @@ def build_from_options(cls: type[T], options: Mapping[str, Any]) -> T:
         ValueError: a text, or a value, is not what the field takes.
     """
     values = {}
-    for name, (_, text) in _declarations(cls).items():
-        value = options[name]
-        values[name] = value if text is None or value is None else text.read(value)
+    for declared in fields(cls):  # type: ignore[arg-type]
+        value, read = options[declared.name], declared.metadata.get("read")
+        values[declared.name] = value if read is None or value is None else read(value)
     return cls(**values)
 
 
-def _declarations(cls: type) -> dict[str, tuple[Any, Text | None]]:
-    """Return for each field its option for typer, and the reader of its text."""
-    hints = get_type_hints(cls, include_extras=True)
-    found: dict[str, tuple[Any, Text | None]] = {}
-    for name in (field.name for field in fields(cls)):
-        kind, option, *texts = get_args(hints[name])
-        found[name] = Annotated[str | None if texts else kind, option], texts[0] if texts else None
-    return found
-
-
 def _parameters(cls: type) -> list[inspect.Parameter]:
-    defaults = {field.name: field.default for field in fields(cls)}
+    hints = get_type_hints(cls, include_extras=True)
     parameters = []
-    for name, (annotation, text) in _declarations(cls).items():
-        default = defaults[name]
-        if text is not None and isinstance(default, Sequence):
+    for declared in fields(cls):
+        kind, default = hints[declared.name], declared.default
+        option, read = declared.metadata.get("option"), declared.metadata.get("read")
+        if option is not None:  # else the type is annotated with one that several commands have
+            kind = Annotated[str | None if read else kind, option]
+        if read is not None and isinstance(default, Sequence):
             default = ",".join(map(str, default))
-        if default is MISSING:
-            default = inspect.Parameter.empty
-        kind = inspect.Parameter.KEYWORD_ONLY
-        parameters.append(inspect.Parameter(name, kind, default=default, annotation=annotation))
+        parameters.append(
+            inspect.Parameter(
+                declared.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if default is MISSING else default,
+                annotation=kind,
+            )
+        )
     return parameters
 
 
 def _panel_number(parameter: inspect.Parameter) -> int:
     panel = getattr(get_args(parameter.annotation)[1], "rich_help_panel", None)
-    return _HELP_PANELS.index(panel) if panel in _HELP_PANELS else len(_HELP_PANELS)
+    return HELP_PANELS.index(panel) if panel in HELP_PANELS else len(HELP_PANELS)

@@ -21,8 +21,8 @@ from nnbackend.cli.common import (
     check_output,
     reporting,
 )
-from nnbackend.cli.model import TableModel
 from nnbackend.saving.atomic import write_atomically
+from nnbackend.tables.model import TableModel
 from nnbackend.tables.reading import read_table
 
 __all__ = ["predict"]
@@ -53,7 +53,7 @@ def predict(
         if output is not None:
             check_output(output, model, data)
         trained = TableModel.load(model, backend, device, precision)
-        if probabilities and trained.classes is None:
+        if probabilities and not trained.classes:
             raise WrongCall("--probabilities needs classes, and this model predicts numbers")
         if probabilities and not trained.has_probabilities:
             raise WrongCall(f"a model trained with the loss {trained.loss} gives no probabilities")
@@ -70,7 +70,7 @@ def _columns(model: TableModel, outputs: NDArray[Any], probabilities: bool) -> d
     columns = {model.encoder.target.name: model.answers(outputs)}
     if probabilities:
         shares = model.probabilities(outputs).T
-        columns |= {f"probability_{c}": p for c, p in zip(model.classes or (), shares, strict=True)}
+        columns |= {f"probability_{c}": p for c, p in zip(model.classes, shares, strict=True)}
     return columns
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from nnbackend.core.checks import check_number
-from nnbackend.errors import unknown_name
 from nnbackend.schedules import (
     Cosine,
     Exponential,
@@ -17,40 +16,32 @@ from nnbackend.schedules import (
     Warmup,
 )
 
-__all__ = ["NAMES", "PLATEAU", "check", "over_run"]
+__all__ = ["PLATEAU", "SCHEDULES", "rates_over_run"]
 
-PLATEAU = "plateau"
-NAMES = ("constant", "cosine", "exponential", "inverse-square-root", "linear", "one-cycle", PLATEAU,
-         "step")  # fmt: skip
+PLATEAU = "plateau"  # lowered by a callback
+
+# The learning rate after the warm-up, for a rate, the steps left and those of the warm-up.
+SCHEDULES: dict[str, Callable[[float, int, int], Scheduled]] = {
+    "constant": lambda rate, left, warm: rate,
+    "cosine": lambda rate, left, warm: Cosine(rate, left),
+    "exponential": lambda rate, left, warm: Exponential(rate, 0.01, every=left),
+    "inverse-square-root": lambda rate, left, warm: InverseSquareRoot(
+        rate, warm or math.ceil(left / 20)
+    ),
+    "linear": lambda rate, left, warm: Polynomial(rate, left),
+    "one-cycle": lambda rate, left, warm: OneCycle(rate, left),
+    PLATEAU: lambda rate, left, warm: rate,
+    "step": lambda rate, left, warm: Step(rate, every=math.ceil(left / 3)),
+}
 
 
-def check(name: str | None, warmup: float | None) -> None:
-    """Refuse a schedule that does not exist, or a warm-up that is no share of a run."""
-    if name is not None and name not in NAMES:
-        raise unknown_name("schedule", name, NAMES)
-    if warmup is not None:
-        check_number("warmup", warmup, 0.0, 1.0)
-
-
-def over_run(name: str | None, warmup: float | None, rate: float, steps: int) -> Scheduled:
+def rates_over_run(name: str | None, warmup: float | None, rate: float, steps: int) -> Scheduled:
     """Return the learning rate over a run of so many steps, at most ``rate``; None: a constant one.
 
     In a share ``warmup`` of the steps it rises; None: 0.3 for one-cycle, otherwise no warm-up.
     """
-    if name == "one-cycle":
-        return OneCycle(rate, steps) if warmup is None else OneCycle(rate, steps, warmup)
+    if name == "one-cycle" and warmup is not None:  # it has a warm-up of its own
+        return OneCycle(rate, steps, warmup)
     warm = round((warmup or 0.0) * steps)
-    left = max(steps - warm, 1)
-    schedule: Scheduled = rate
-    match name:
-        case "cosine":
-            schedule = Cosine(rate, left)
-        case "linear":
-            schedule = Polynomial(rate, left)
-        case "exponential":
-            schedule = Exponential(rate, 0.01, every=left)
-        case "step":
-            schedule = Step(rate, every=math.ceil(left / 3))
-        case "inverse-square-root":
-            schedule = InverseSquareRoot(rate, warm or math.ceil(left / 20))
+    schedule = SCHEDULES[name or "constant"](rate, max(steps - warm, 1), warm)
     return Warmup(schedule, warm, initial=rate / warm) if warm else schedule

@@ -6,27 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Annotated
 
 import nnbackend as nnb
 from nnbackend import optimizers
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.callbacks import Callback, ReduceOnPlateau
-from nnbackend.cli import schedule as schedules
-from nnbackend.cli.options import Text, data_option, network_option, training_option
-from nnbackend.cli.tasks import (
-    LOSSES,
-    build_loss,
-    check_output_activation,
-    classes_of,
-    has_one_output_for_two_classes,
-    task_of,
-)
+from nnbackend.cli.options import data_option, network_option, training_option
+from nnbackend.cli.schedule import PLATEAU, SCHEDULES, rates_over_run
+from nnbackend.core.checks import check_number
 from nnbackend.core.types import Layer
 from nnbackend.errors import unknown_name
 from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
 from nnbackend.tables.encoding import SCALES, TableEncoder
+from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
 from nnbackend.tables.table import Kind
 
 __all__ = ["Settings"]
@@ -65,141 +58,110 @@ class Settings:
         ValueError: a number is out of range.
     """
 
-    features: Annotated[
-        Sequence[str] | None,
-        data_option(
-            help="The columns to predict from.", metavar="A,B,C", show_default="all others"
-        ),
-        Text(read_names),
-    ] = None
-    task: Annotated[
-        str, data_option(help="regression, classification or auto: numbers mean regression.")
-    ] = "auto"
-    scale: Annotated[str, data_option(help="Of numbers: standard, max or none.")] = "standard"
-    validation: Annotated[float, data_option(help="Share of the rows that validates.")] = 0.2
-    stream: Annotated[
-        bool,
-        data_option(
-            "--stream",
-            help="For tables larger than memory: read them again in each epoch, a part at a time. "
-            "Scales, categories and the validation rows come from a sample of 100,000 rows.",
-        ),
-    ] = False
+    features: Sequence[str] | None = data_option(
+        None,
+        "The columns to predict from.",
+        metavar="A,B,C",
+        show_default="all others",
+        read=read_names,
+    )
+    task: str = data_option("auto", "regression, classification or auto: numbers mean regression.")
+    scale: str = data_option("standard", "Of numbers: standard, max or none.")
+    validation: float = data_option(0.2, "Share of the rows that validates.")
+    stream: bool = data_option(
+        False,
+        "For tables larger than memory: read them again in each epoch, a part at a time. "
+        "Scales, categories and the validation rows come from a sample of 100,000 rows.",
+        "--stream",
+    )
 
-    hidden: Annotated[
-        Sequence[int],
-        network_option(help="Widths of the hidden layers, 64,32; none: a linear model."),
-        Text(read_widths),
-    ] = (64,)
-    activation: Annotated[
-        str, network_option(help=f"Of hidden layers: {', '.join(ACTIVATIONS)}.")
-    ] = "relu"
-    output_activation: Annotated[
-        str | None, network_option(help="The same for the output.", show_default="none")
-    ] = None
-    bias: Annotated[
-        bool, network_option("--bias/--no-bias", help="Whether layers have a bias.")
-    ] = True
-    init: Annotated[
-        str | None,
-        network_option(
-            help=f"First weights: {', '.join(INITIALIZERS)}.", show_default="he or glorot uniform"
-        ),
-    ] = None
-    dropout: Annotated[float, network_option(help="Share dropped after each hidden layer.")] = 0.0
+    hidden: Sequence[int] = network_option(
+        (64,), "Widths of the hidden layers, 64,32; none: a linear model.", read=read_widths
+    )
+    activation: str = network_option("relu", f"Of hidden layers: {', '.join(ACTIVATIONS)}.")
+    output_activation: str | None = network_option(
+        None, "The same for the output.", show_default="none"
+    )
+    bias: bool = network_option(True, "Whether layers have a bias.", "--bias/--no-bias")
+    init: str | None = network_option(
+        None, f"First weights: {', '.join(INITIALIZERS)}.", show_default="he or glorot uniform"
+    )
+    dropout: float = network_option(0.0, "Share dropped after each hidden layer.")
 
-    loss: Annotated[
-        str | None,
-        training_option(
-            help="; ".join(", ".join(names) for names in LOSSES.values()) + ".",
-            show_default="the first that suits",
-        ),
-    ] = None
-    label_smoothing: Annotated[
-        float,
-        training_option(help="Share of a target spread over all classes, for cross-entropies."),
-    ] = 0.0
-    class_weight: Annotated[
-        str | None,
-        training_option(
-            metavar="balanced",
-            help="Let rare classes count as much as frequent ones.",
-            show_default="none",
-        ),
-    ] = None
-    optimizer: Annotated[str, training_option(help=f"{', '.join(OPTIMIZERS)}.")] = "adamw"
-    learning_rate: Annotated[
-        float | None, training_option(help="Size of a step.", show_default="the optimizer's")
-    ] = None
-    momentum: Annotated[
-        float | None,
-        training_option(help=f"For {optimizers_with('momentum')}.", show_default="the optimizer's"),
-    ] = None
-    weight_decay: Annotated[
-        float | None,
-        training_option(help="Pull toward zero; not for lbfgs.", show_default="the optimizer's"),
-    ] = None
-    l1: Annotated[
-        float, training_option("--l1", help="Penalty on the sum of |weight|, part of the loss.")
-    ] = 0.0
-    l2: Annotated[
-        float, training_option("--l2", help="Penalty on the sum of weight**2, part of the loss.")
-    ] = 0.0
-    clip_norm: Annotated[
-        float | None,
-        training_option(help="Largest norm of a batch's gradient.", show_default="no limit"),
-    ] = None
-    ema: Annotated[
-        float | None,
-        training_option(
-            "--ema", help="Average weights over steps, 0.999.", show_default="no average"
-        ),
-    ] = None
-    accumulate: Annotated[
-        int, training_option(min=1, help="Parts in which a batch is computed, to save memory.")
-    ] = 1
-    schedule: Annotated[
-        str | None,
-        training_option(
-            help=f"How the learning rate changes over the run: {', '.join(schedules.NAMES)}.",
-            metavar="NAME",
-            show_default="constant",
-        ),
-    ] = None
-    warmup: Annotated[
-        float | None,
-        training_option(
-            help="Share of the run in which the learning rate goes up at the start.",
-            metavar="SHARE",
-            show_default="none; 0.3 of one-cycle",
-        ),
-    ] = None
-    epochs: Annotated[int, training_option(min=1, help="How often to go through the rows.")] = 100
-    batch_size: Annotated[
-        int | None,
-        training_option(min=1, help="Rows of a step.", show_default="32 to 1024, by rows"),
-    ] = None
-    seed: Annotated[int, training_option(min=0, help="Fixes all that is random.")] = 0
+    loss: str | None = training_option(
+        None,
+        "; ".join(", ".join(names) for names in LOSSES.values()) + ".",
+        show_default="the first that suits",
+    )
+    label_smoothing: float = training_option(
+        0.0, "Share of a target spread over all classes, for cross-entropies."
+    )
+    class_weight: str | None = training_option(
+        None,
+        "Let rare classes count as much as frequent ones.",
+        metavar="balanced",
+        show_default="none",
+    )
+    optimizer: str = training_option("adamw", f"{', '.join(OPTIMIZERS)}.")
+    learning_rate: float | None = training_option(
+        None, "Size of a step.", show_default="the optimizer's"
+    )
+    momentum: float | None = training_option(
+        None, f"For {optimizers_with('momentum')}.", show_default="the optimizer's"
+    )
+    weight_decay: float | None = training_option(
+        None, "Pull toward zero; not for lbfgs.", show_default="the optimizer's"
+    )
+    l1: float = training_option(0.0, "Penalty on the sum of |weight|, part of the loss.", "--l1")
+    l2: float = training_option(0.0, "Penalty on the sum of weight**2, part of the loss.", "--l2")
+    clip_norm: float | None = training_option(
+        None, "Largest norm of a batch's gradient.", show_default="no limit"
+    )
+    ema: float | None = training_option(
+        None, "Average weights over steps, 0.999.", "--ema", show_default="no average"
+    )
+    accumulate: int = training_option(
+        1, "Parts in which a batch is computed, to save memory.", min=1
+    )
+    schedule: str | None = training_option(
+        None,
+        f"How the learning rate changes over the run: {', '.join(SCHEDULES)}.",
+        metavar="NAME",
+        show_default="constant",
+    )
+    warmup: float | None = training_option(
+        None,
+        "Share of the run in which the learning rate goes up at the start.",
+        metavar="SHARE",
+        show_default="none; 0.3 of one-cycle",
+    )
+    epochs: int = training_option(100, "How often to go through the rows.", min=1)
+    batch_size: int | None = training_option(
+        None, "Rows of a step.", min=1, show_default="32 to 1024, by rows"
+    )
+    seed: int = training_option(0, "Fixes all that is random.", min=0)
 
     def __post_init__(self) -> None:
-        if self.task not in ("auto", *LOSSES):
-            raise unknown_name("task", self.task, ["auto", *LOSSES])
-        known = [loss for group in LOSSES.values() for loss in group]
-        if self.loss is not None and self.loss not in known:
-            raise unknown_name("loss", self.loss, known)
-        if self.class_weight not in (None, "balanced"):
-            raise unknown_name("class weight", self.class_weight, ["balanced"])
+        for name, value, known in (
+            ("task", self.task, ("auto", *LOSSES)),
+            ("loss", self.loss, [loss for group in LOSSES.values() for loss in group]),
+            ("class weight", self.class_weight, ["balanced"]),
+            ("scale", self.scale, SCALES),
+            ("schedule", self.schedule, SCHEDULES),
+        ):
+            if value is not None and value not in known:
+                raise unknown_name(name, value, known)
         build_loss(self.loss or LOSSES["classification"][0], self.label_smoothing)
-        if self.scale not in SCALES:
-            raise unknown_name("scale", self.scale, SCALES)
+        if self.warmup is not None:
+            check_number("warmup", self.warmup, 0.0, 1.0)
         for name in ("validation", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be from 0 to below 1, got {getattr(self, name)}")
         if self.stream and self.class_weight is not None:
             raise ValueError("--class-weight counts all rows first, and --stream does not see them")
-        schedules.check(self.schedule, self.warmup)
         # The rest is checked by what it is for.
-        self._check_full_batch(self.build_optimizer())
+        self.build_optimizer()
+        self._check_full_batch()
         self.build_layers(1)
 
     def check_target(self, target: str) -> None:
@@ -215,39 +177,35 @@ class Settings:
         return "number" if self.task == "regression" else "text"
 
     def build_optimizer(self, rows: int | None = None) -> Optimizer:
-        """Return the optimizer of :meth:`build_rule`, with clipping and averaging as they are set."""
-        optimizer = self.build_rule(rows)
+        """Return the optimizer, with its own defaults for settings not given.
+
+        A schedule over the whole run needs to know how many rows train; None: without the schedule.
+        """
+        optimizer = self._build_rule()
+        if rows is not None and (self.schedule is not None or self.warmup is not None):
+            steps = self.epochs * math.ceil(rows / (self.batch_size or rows))
+            rates = rates_over_run(self.schedule, self.warmup, optimizer.rate(1), steps)
+            optimizer = replace(optimizer, learning_rate=rates)
         if self.clip_norm is not None:
             optimizer = optimizers.Clipped(optimizer, norm=self.clip_norm)
         return optimizer if self.ema is None else optimizers.EMA(optimizer, decay=self.ema)
 
-    def build_rule(self, rows: int | None = None) -> Optimizer:
-        """Return the optimizer itself, with its own defaults for settings not given.
-
-        A schedule over the whole run needs to know how many rows train; None: without the schedule.
-        """
+    def _build_rule(self) -> Optimizer:
         rates = {
-            "learning_rate": self.learning_rate,
-            "momentum": self.momentum,
-            "weight_decay": self.weight_decay,
+            name: getattr(self, name) for name in ("learning_rate", "momentum", "weight_decay")
         }
         given = {name: rate for name, rate in rates.items() if rate is not None}
-        optimizer = optimizers.get(self.optimizer, **given)
-        if rows is None or (self.schedule is None and self.warmup is None):
-            return optimizer
-        steps = self.epochs * math.ceil(rows / (self.batch_size or rows))
-        over_run = schedules.over_run(self.schedule, self.warmup, optimizer.rate(1), steps)
-        return replace(optimizer, learning_rate=over_run)
+        return optimizers.get(self.optimizer, **given)
 
     def build_callbacks(self, validates: bool) -> list[Callback]:
         """Return the callbacks that the settings need."""
-        if self.schedule != schedules.PLATEAU:
+        if self.schedule != PLATEAU:
             return []
         return [ReduceOnPlateau("validation_loss" if validates else "loss")]
 
-    def _check_full_batch(self, optimizer: Optimizer) -> None:
+    def _check_full_batch(self) -> None:
         """Refuse what L-BFGS cannot do."""
-        if not isinstance(optimizer, nnb.LBFGS):
+        if not isinstance(self._build_rule(), nnb.LBFGS):
             return
         if self.schedule is not None or self.warmup is not None:
             raise ValueError("lbfgs has no learning rate: it goes without --schedule and --warmup")
@@ -274,23 +232,23 @@ class Settings:
         Raises:
             ValueError: the loss or the output activation does not suit the target.
         """
-        task = task_of(encoder)
+        task = encoder.task
         loss = self.loss or LOSSES[task][0]
         if loss not in LOSSES[task]:
             raise ValueError(
                 f"the loss {loss} does not suit a {task}; choose from {', '.join(LOSSES[task])}"
             )
-        count = len(classes_of(encoder))
-        if count not in (0, 2) and has_one_output_for_two_classes(loss):
+        if task == "regression":
+            if self.class_weight is not None:
+                raise ValueError("--class-weight needs classes, and the target holds numbers")
+        elif len(encoder.classes) != 2 and has_one_output(loss):
             raise ValueError(
-                f"{loss} is for two classes, and {encoder.target.name!r} has {count}; "
-                "softmax_cross_entropy takes any number"
+                f"{loss} is for two classes, and {encoder.target.name!r} has "
+                f"{len(encoder.classes)}; softmax_cross_entropy takes any number"
             )
-        if task == "regression" and self.class_weight is not None:
-            raise ValueError("--class-weight needs classes, and the target holds numbers")
         build_loss(loss, self.label_smoothing)
-        check_output_activation(self.output_activation, loss)
-        rule = self.build_rule()
+        self._check_output_activation(loss)
+        rule = self._build_rule()
         full_batch = isinstance(rule, nnb.LBFGS)
         batch_size = self.batch_size or (rows if full_batch else _default_batch_size(rows))
         if full_batch and batch_size < rows:
@@ -305,6 +263,18 @@ class Settings:
             momentum=getattr(rule, "momentum", None),
             weight_decay=getattr(rule, "weight_decay", None),
         )
+
+    def _check_output_activation(self, loss: str) -> None:
+        """Refuse an output activation that a loss does not suit, and say which one does."""
+        given, suits = self.output_activation, output_activation_of(loss)
+        if loss in LOSSES["regression"]:
+            if given == "softmax":
+                raise ValueError(
+                    "the softmax of a single output is always 1; it cannot predict numbers"
+                )
+        elif given not in (None, "identity", suits):
+            wanted = f"{suits} or none" if suits else "none"
+            raise ValueError(f"with {loss} the output activation is {wanted}, not {given}")
 
 
 def _default_batch_size(rows: int) -> int:

@@ -6,7 +6,7 @@ validates; all other rows of the files, and the rest of the sample, train.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from nnbackend.core.random import Generator
 from nnbackend.data import Chunk, Source
-from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
+from nnbackend.data.arrow import (
+    Piece,
+    batches_of,
+    columns_of,
+    find_datasets,
+    pieces_of,
+    pyarrow_module,
+)
 from nnbackend.data.sources import Chunks
 from nnbackend.errors import DataError, unknown_name
 from nnbackend.tables.encoding import TableEncoder
@@ -33,14 +40,7 @@ _CHUNK_ROWS = 4096
 class TableStream(Source):
     """The rows of tables in many files, encoded as they are read.
 
-    Args:
-        files: a file, a folder or a pattern.
-        columns: the columns to read; None: all of the first file.
-        seed: the random seed of the sample, default 0.
-        sample_rows: the largest number of rows in the sample, default 100,000.
-
-    Attributes:
-        rows: the number of training rows; all, until ``encode`` says which rows of the sample do.
+    ``rows`` is the number of training rows: all, until ``encode`` says which rows of the sample do.
 
     Raises:
         FileNotFoundError, UnknownNameError, DataError: see :class:`nnbackend.data.Dataset`.
@@ -57,7 +57,7 @@ class TableStream(Source):
         sample_rows: int = SAMPLE_ROWS,
     ) -> None:
         pyarrow_module()
-        paths = found(files)
+        paths = find_datasets(files)
         there = columns_of(paths[0])
         self._names = [name for name in there if name] if columns is None else columns
         for name in self._names:
@@ -80,20 +80,21 @@ class TableStream(Source):
         """Return the first rows of the pieces in random order, until there are enough."""
         import polars
 
-        frames, wanted = [], self._sample_rows
-        for number in map(int, self._order):
-            for _, batch in batches_of(self._pieces[number], self._names, text=True):
-                part = _frame(batch.slice(0, wanted))
-                frames.append(part)
-                wanted -= part.height
-                self._sampled[number] = self._sampled.get(number, 0) + part.height
-                if not wanted:
-                    break
-            if not wanted:
-                break
+        frames = list(self._sample_frames())
         if not frames:
             raise DataError("the files hold no rows")
         return table_of(polars.concat(frames, how="vertical_relaxed"), self._names, kinds)
+
+    def _sample_frames(self) -> Iterator[pl.DataFrame]:
+        wanted = self._sample_rows
+        for number in map(int, self._order):
+            for _, batch in batches_of(self._pieces[number], self._names, text=True):
+                part = _frame(batch.slice(0, wanted))
+                yield part
+                wanted -= part.height
+                self._sampled[number] = self._sampled.get(number, 0) + part.height
+                if not wanted:
+                    return
 
     def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any], sampled: int) -> None:
         """Set the encoding, and the rows of the sample that train, of the ``sampled`` ones."""

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+import nnbackend as nnb
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.device import in_words
+from nnbackend.callbacks import Callback
+from nnbackend.cli.call import Call
 from nnbackend.cli.common import (
-    BackendName,
-    DataFile,
-    Debug,
-    DeviceName,
-    Dtype,
-    Json,
-    PrecisionName,
-    Reported,
-    check_output,
     peak_memory,
     print_facts,
     print_json,
@@ -30,135 +25,135 @@ from nnbackend.cli.common import (
     thread_limit,
     wrong_call,
 )
-from nnbackend.cli.model import TableModel
-from nnbackend.cli.options import (
-    build_from_options,
-    data_option,
-    result_option,
-    takes_options,
-    where_option,
-)
-from nnbackend.cli.report import Report, build_report, print_report
-from nnbackend.cli.running import Running
+from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.report import build_report, print_report
+from nnbackend.cli.rows import Rows, read_rows
 from nnbackend.cli.settings import Settings
-from nnbackend.cli.training import Metrics, Rows, build_model, evaluate_rows, fit, read_rows
 from nnbackend.core.history import History
+from nnbackend.tables.model import TableModel, has_one_output
 from nnbackend.tables.table import few
 
 __all__ = ["train"]
 
 
-@dataclass(frozen=True)
-class Call:
-    """The files, the backend, and the output of a call."""
-
-    data: DataFile
-    target: Annotated[
-        str, data_option(help="The column to predict.", metavar="COLUMN", show_default=False)
-    ]
-    backend: BackendName = "numpy"
-    device: DeviceName = None
-    dtype: Dtype = None
-    precision: PrecisionName = None
-    threads: Annotated[
-        int | None,
-        where_option(
-            min=1, help="How many threads BLAS may use.", show_default="what the library chooses"
-        ),
-    ] = None
-    output: Annotated[Path, result_option("--output", "-o", help="The model file to write.")] = (
-        Path("model.safetensors")
-    )
-    profile: Annotated[
-        bool, result_option("--profile", help="Show where the time goes, layer by layer.")
-    ] = False
-    in_full: Reported = False
-    as_json: Json = False
-    quiet: Annotated[bool, result_option("--quiet", "-q", help="Print nothing but errors.")] = False
-    debug: Debug = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a training came to.
-
-    Attributes:
-        model: the trained model.
-        rows: the rows it was trained and validated on.
-        settings: the settings, with what depended on the data filled in.
-        history: the epochs.
-        metrics: the loss and the metrics of both parts of the rows, and of the baseline.
-        baseline: the answer that the baseline always gives, in words.
-        report: the report, with ``--report``; else None.
-    """
-
-    model: TableModel
-    rows: Rows
-    settings: Settings
-    history: History
-    metrics: Metrics
-    baseline: str
-    report: Report | None
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether Ctrl-C ended the training."""
-        return (self.history.stopped or "").startswith("interrupted")
-
-
-@takes_options(Call, Settings, Running)
+@takes_options(Call, Settings)
 def train(**options: Any) -> None:
     """Train a network to predict one column of a table from the others.
 
     For instance: nnbackend train examples/data/penguins.csv --target species
     """
-    call = build_from_options(Call, options)
-    quiet = call.quiet or call.as_json
-    with reporting(call.debug, quiet) as notes:
-        outcome = _train(call, options, quiet)
+    with reporting(options["debug"], options["quiet"] or options["as_json"]) as notes:
+        # Errors in the call come first, before any reading and training.
+        with wrong_call():
+            call = build_from_options(Call, options)
+            settings = build_from_options(Settings, options)
+            settings.check_target(call.target)
+            backend = get_backend(call.backend, call.device, call.dtype, call.precision)
+        facts = _train(call, settings, backend)
         if call.as_json:
-            print_json(_as_json(outcome, call.output) | {"notes": notes})
-        elif not quiet:
-            _print_outcome(outcome, call.output)
-            if outcome.history.stopped and options["checkpoint"] is not None:
-                folder = shlex.quote(str(options["checkpoint"]))
-                say(f"Go on with the same command and --resume {folder}")
-        if outcome.interrupted:
+            print_json(facts | {"notes": notes})
+        elif not call.quiet:
+            _print_facts(facts, call.checkpoint)
+        if _interrupted(facts["stopped"]):
             raise typer.Exit(1)
 
 
-def _train(call: Call, options: dict[str, Any], quiet: bool) -> Outcome:
-    """Train a model and write it."""
-    # Errors in the call come first, before any reading and training.
-    check_output(call.output, call.data)
-    with wrong_call():
-        settings = build_from_options(Settings, options)
-        settings.check_target(call.target)
-        running = build_from_options(Running, options)
-        running.check_files(call.data)
-        backend = get_backend(call.backend, call.device, call.dtype, call.precision)
+def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
+    """Train a model and write it; return all there is to know about the training."""
     rows = read_rows(call.data, call.target, settings)
     with wrong_call():
         settings = settings.resolve(rows.encoder, rows.training_count)
-        callbacks = running.build_callbacks(rows.validation is not None)
-    model = build_model(rows.encoder, settings, backend)
+        callbacks = call.build_callbacks(rows.validation is not None)
+    model = _build_model(rows, settings, backend)
     model.network.metadata |= model.metadata()  # a checkpoint can predict, too
-    if not quiet:
+    if call.prints:
         print_facts(_plan(model, rows, settings))
-    with thread_limit(call.threads):
-        history = fit(
-            model, rows, settings, callbacks, running.resume, 0 if quiet else None, call.profile
-        )
+    history = _fit(model, rows, settings, call, callbacks)
     if not len(history):
-        if (history.stopped or "").startswith("interrupted"):
+        if _interrupted(history.stopped):
             raise KeyboardInterrupt
         raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
-    metrics, baseline = evaluate_rows(model, rows)
+    metrics, baseline_answer = _evaluate(model, rows)
     facts = {"settings": asdict(settings), "epochs": len(history), **metrics}
     model.network.metadata |= {"training": {"precision": backend.precision, **facts}}
     model.network.save(call.output)
-    report = build_report(model, *(rows.validation or (rows.x, rows.y))) if call.in_full else None
-    return Outcome(model, rows, settings, history, metrics, baseline, report)
+    facts |= {
+        "task": model.task,
+        "target": model.encoder.target.name,
+        "classes": model.classes or None,
+        "backend": backend.name,
+        "device": backend.device_name(),
+        "peak_memory": peak_memory(backend),
+        "dtype": backend.dtype_name,
+        "precision": backend.precision,
+        "rows": rows.training_count + rows.validation_count,
+        "validation_rows": rows.validation_count,
+        "seconds": sum(history["seconds"]),
+        "stopped": history.stopped,
+        "baseline_answer": baseline_answer,
+        "model": str(call.output),
+        "history": history.to_dict(),
+    }
+    if history.profile is not None:
+        facts["profile"] = history.profile.to_dict()
+    if call.in_full:
+        facts["report"] = build_report(model, *(rows.validation or (rows.x, rows.y)))
+    return facts
+
+
+def _build_model(rows: Rows, settings: Settings, backend: Backend) -> TableModel:
+    """Return a model with a new network."""
+    loss = settings.loss or ""
+    network = nnb.Network(
+        settings.build_layers(1 if has_one_output(loss) else len(rows.encoder.classes)),
+        backend=backend,
+        seed=settings.seed,
+        input_shape=(rows.encoder.width,),
+    )
+    return TableModel(
+        network, rows.encoder, loss, settings.output_activation, settings.label_smoothing
+    )
+
+
+def _fit(
+    model: TableModel, rows: Rows, settings: Settings, call: Call, callbacks: list[Callback]
+) -> History:
+    """Train the network of a model; see ``Network.fit``."""
+    data = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
+    with thread_limit(call.threads):
+        return model.network.fit(
+            *data,
+            loss=model.loss_function,
+            class_weight=settings.class_weight,
+            optimizer=settings.build_optimizer(rows.training_count),
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
+            accumulate=settings.accumulate,
+            validation_data=rows.validation,
+            metrics=["accuracy"] if model.classes else [],
+            callbacks=settings.build_callbacks(rows.validation is not None) + callbacks,
+            resume=call.resume,
+            verbose=None if call.prints else 0,
+            profile=call.profile,
+        )
+
+
+def _evaluate(model: TableModel, rows: Rows) -> tuple[dict[str, Any], str]:
+    """Return the metrics on both parts of the rows and those of a baseline, and its answer.
+
+    The baseline is compared with the validation rows, or the training rows where there are none. For
+    rows that stream the metrics are those of the sample.
+    """
+    validation = model.evaluate(*rows.validation) if rows.validation else None
+    compared = rows.validation[1] if rows.validation else rows.y
+    baseline, answer = model.evaluate_baseline(rows.y, compared)
+    train = model.evaluate(rows.x, rows.y)
+    return {"train": train, "validation": validation, "baseline": baseline}, answer
+
+
+def _interrupted(stopped: str | None) -> bool:
+    """Return whether Ctrl-C ended the training."""
+    return (stopped or "").startswith("interrupted")
 
 
 def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
@@ -193,49 +188,20 @@ def _describe_rate(settings: Settings) -> str:
     return text
 
 
-def _as_json(outcome: Outcome, output: Path) -> dict[str, Any]:
-    """Return all there is to know about a training, for programs."""
-    model, history = outcome.model, outcome.history
-    backend, validation = model.network.backend, outcome.rows.validation_count
-    facts = {
-        "task": model.task,
-        "target": model.encoder.target.name,
-        "classes": model.classes,
-        "backend": backend.name,
-        "device": backend.device_name(),
-        "peak_memory": peak_memory(backend),
-        "dtype": backend.dtype_name,
-        "precision": backend.precision,
-        "rows": outcome.rows.training_count + validation,
-        "validation_rows": validation,
-        "epochs": len(history),
-        "seconds": sum(history["seconds"]),
-        "stopped": history.stopped,
-        **outcome.metrics,
-        "model": str(output),
-        "settings": asdict(outcome.settings),
-        "history": history.to_dict(),
-    }
-    if history.profile is not None:
-        facts["profile"] = history.profile.to_dict()
-    if outcome.report is not None:
-        facts["report"] = outcome.report.to_dict()
-    return facts
-
-
-def _print_outcome(outcome: Outcome, output: Path) -> None:
+def _print_facts(facts: dict[str, Any], checkpoint: Path | None) -> None:
     """Print what came of a training, for people."""
-    history, backend = outcome.history, outcome.model.network.backend
     say()
-    print_metrics(outcome.metrics, {"baseline": f"({outcome.baseline})"})
+    metrics = {name: facts[name] for name in ("train", "validation", "baseline")}
+    print_metrics(metrics, {"baseline": f"({facts['baseline_answer']})"})
     say()
-    if history.stopped:
-        say(f"Stopped early: {history.stopped}")
-    peak = peak_memory(backend)
-    where = backend.device_name() + ("" if peak is None else f", peak memory {in_words(peak)}")
-    say(f"{len(history)} epochs in {sum(history['seconds']):.1f} s on {where}")
-    say(f"Model written to {output}")
-    say(f"Predict with it: nnbackend predict {shlex.quote(str(output))} DATA")
-    if outcome.report is not None:
-        validated = outcome.rows.validation is not None
-        print_report(outcome.report, "rows that validate" if validated else "rows that trained")
+    if facts["stopped"]:
+        say(f"Stopped early: {facts['stopped']}")
+    peak = "" if facts["peak_memory"] is None else f", peak memory {in_words(facts['peak_memory'])}"
+    say(f"{facts['epochs']} epochs in {facts['seconds']:.1f} s on {facts['device']}{peak}")
+    say(f"Model written to {facts['model']}")
+    say(f"Predict with it: nnbackend predict {shlex.quote(facts['model'])} DATA")
+    if "report" in facts:
+        parts = "rows that validate" if facts["validation"] else "rows that trained"
+        print_report(facts["report"], parts)
+    if facts["stopped"] and checkpoint is not None:
+        say(f"Go on with the same command and --resume {shlex.quote(str(checkpoint))}")

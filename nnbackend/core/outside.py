@@ -131,7 +131,7 @@ def _attributes(value: Any) -> Iterator[Any]:
     if _is_own(own.__module__):
         return
     yield from vars(value).values() if hasattr(value, "__dict__") else ()
-    for name in ("forward", "__call__", "rule", "numbers", "transform_gradients"):
+    for name in ("forward", "__call__", "terms", "rule", "numbers", "transform_gradients"):
         method = getattr(own, name, None)
         if isinstance(method, FunctionType):
             yield method

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
-from nnbackend.errors import ModelFileError, unknown_name
+from nnbackend.errors import ModelFileError, given, unknown_name
 
 __all__ = [
     "Registry",
@@ -92,8 +92,18 @@ class Registry:
         return cls(**fields)
 
     def get(self, spec: Any) -> Any:
-        """Return the object a name stands for, with its defaults; an object is returned as it is."""
-        return self.create(spec) if isinstance(spec, str) else spec
+        """Return the object a name stands for, with its defaults; a function is returned as it is.
+
+        Raises:
+            UnknownNameError: nothing has that name.
+            TypeError: ``spec`` is neither a name nor a function or an object that can be called.
+        """
+        if isinstance(spec, str):
+            return self.create(spec)
+        if isinstance(spec, type) or not callable(spec):
+            article = "an" if self.kind[0] in "aeiou" else "a"
+            raise TypeError(f"{article} {self.kind} is a name or a function, got {given(spec)}")
+        return spec
 
     def name_of(self, value: object) -> str | None:
         """Return the name under which the class of ``value`` is registered, or None."""

@@ -3,56 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.shapes import Shapes, is_shape
-from nnbackend.core.tree import arrays_in, count_rows
 from nnbackend.data import host_data, validate
 from nnbackend.data.class_weight import ClassWeight, weigh_rows_by_class
 from nnbackend.data.input_spec import InputSpec, is_tree
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Source, source_of
 from nnbackend.data.stream import BatchStream
-from nnbackend.data.targets import targets
+from nnbackend.data.targets import RowCheck
 from nnbackend.inference.predictor import BATCH_ROWS
 from nnbackend.losses import Loss
 
-__all__ = ["BATCH_SIZE", "DataAdapter", "placement_for"]
+__all__ = ["BATCH_SIZE", "DataAdapter"]
 
 BATCH_SIZE = 32
 """The default batch size, in rows."""
 _NOT_VALIDATION = "validation_data must be (x, y) or (x, y, sample_weight)"
 
 
-def placement_for(
-    arrays: tuple[Any, Any, Any], backend: Backend, data_on: str, batch_size: int | None
-) -> Backend:
-    """Return the backend that is to hold inputs, targets and weights of a fit, see its ``data_on``."""
-    placement = host_data.placement(arrays, backend, data_on)
-    if placement is backend:
-        return placement
-    # A step that takes all rows needs all of them there.
-    whole = batch_size is None or batch_size >= _count_given_rows(arrays[0])
-    return backend if whole else placement
-
-
 class DataAdapter:
-    """Brings data to a network.
-
-    Args:
-        backend: the backend that computes.
-        spec: the inputs that the network takes.
-        output_shape: the shape of a row of outputs, or a tree of shapes.
-        loss: the loss, which says what targets are.
-    """
+    """Brings data to a network on its backend; see :class:`nnbackend.data.targets.RowCheck`."""
 
     def __init__(self, backend: Backend, spec: InputSpec, output_shape: Shapes, loss: Loss) -> None:
-        self._backend, self._loss = backend, loss
-        self._spec, self._output_shape = spec, output_shape
+        self._backend, self._check = backend, RowCheck(spec, output_shape, loss)
 
     def samples(
         self, x: Any, y: Any, weight: Any = None, prefix: str = "", placement: Backend | None = None
@@ -63,12 +41,8 @@ class DataAdapter:
             ValueError, TypeError: they do not fit; the message calls them ``prefix`` X and y.
         """
         backend = placement or self._backend
-        rows = validate.inputs(x, backend, self._spec, f"{prefix}X")
-        target = targets(y, backend, self._loss, self._output_shape, rows, f"{prefix}y")
-        weight = validate.weights(weight, backend, count_rows(rows))
-        return (Samples if backend is self._backend else host_data.HostSamples)(
-            rows, target, weight
-        )
+        kind = Samples if backend is self._backend else host_data.HostSamples
+        return kind(*self._check((x, y, weight), backend, prefix))
 
     def stream(
         self,
@@ -85,8 +59,7 @@ class DataAdapter:
                 f"there are {epochs} epochs: give the function that makes it, without calling it, "
                 "so that each epoch starts from the beginning"
             )
-        shapes = self._spec, self._output_shape
-        return BatchStream(source, self._backend, self._loss, shapes, batch_size, seed, name)
+        return BatchStream(source, self._backend, self._check, batch_size, seed, name)
 
     def training_stream(
         self, source: Source, batch_size: int | None, seed: int | None, epochs: int
@@ -137,9 +110,8 @@ class DataAdapter:
         if samples.weight is not None:
             placement = samples.placement(self._backend)
             for part in (kept, held_out):
-                _check_positive_weight(
-                    samples.weight, part, placement, " of either part of the split"
-                )
+                where = " of either part of the split"
+                _check_positive_weight(samples.weight, part, placement, where)
         return kept, samples.take(held_out, self._backend)
 
     def weigh_by_class(
@@ -151,13 +123,14 @@ class DataAdapter:
                 "class_weight needs all classes at hand, and a stream does not show them: "
                 "give a weight for each row with the batches"
             )
-        if is_tree(samples.y) or not is_shape(self._output_shape):
+        loss, shape = self._check.loss, self._check.output_shape
+        if is_tree(samples.y) or not is_shape(shape):
             raise ValueError(
                 "class_weight is for networks with one output; sample_weight is for all"
             )
-        classes, placement = (self._output_shape or (1,))[-1], samples.placement(self._backend)
+        classes, placement = (shape or (1,))[-1], samples.placement(self._backend)
         given = {"weight": samples.weight, "rows": rows}
-        by = weigh_rows_by_class(class_weight, samples.y, self._loss, placement, classes, **given)
+        by = weigh_rows_by_class(class_weight, samples.y, loss, placement, classes, **given)
         samples = dataclasses.replace(samples, class_weight=by)
         where = " that are learned from, with class_weight"
         _check_positive_weight(samples.learned().weight, rows, placement, where)
@@ -171,9 +144,3 @@ def _check_positive_weight(weight: Any, rows: Any, placement: Backend, where: st
             weight, placement.asarray(rows, dtype=placement.xp.int32), axis=0
         )
     validate.check_positive_weight(weight, placement, where)
-
-
-def _count_given_rows(x: Any) -> int:
-    """Return the number of rows of inputs as they were given."""
-    first = next(arrays_in(x), ()) if is_tree(x) else x
-    return math.prod(np.shape(first)[:1])

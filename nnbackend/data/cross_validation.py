@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from nnbackend.core.history import History
-from nnbackend.core.tree import arrays_in, map_arrays
-from nnbackend.data.input_spec import InputSpec, arrange, name_arrays
+from nnbackend.core.tree import map_arrays
+from nnbackend.data.input_spec import InputSpec, arrange, check_same_rows, name_arrays
 from nnbackend.data.samples import Samples
 from nnbackend.data.splits import folds as parts_of
 from nnbackend.data.validate import inputs, to_backend, to_host
@@ -90,13 +90,9 @@ def cross_validate(
         names = name_arrays(given[0], "y"), None if sample_weight is None else "sample_weight"
         brought = map_arrays(lambda a, name: to_backend(a, backend, name), given, names)
         samples = Samples(inputs(x, backend, spec), *brought)
-        rows = {int(a.shape[0]) if a.shape else 0 for a in arrays_in(samples.arrays)}
-        if len(rows) > 1:
-            raise ValueError(
-                f"X, y and sample_weight must have the same length, got {sorted(rows)}"
-            )
+        check_same_rows(samples.arrays[:3], (name_arrays(samples.x, "X"), *names))
         parts = parts_of(
-            rows.pop(),
+            len(samples),
             folds,
             network.seed if seed is None else seed,
             classes=to_host(y) if stratified else None,

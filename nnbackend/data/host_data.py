@@ -19,6 +19,7 @@ from nnbackend.backends.choose import host_backend
 from nnbackend.backends.host import is_on_device
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Params, State
+from nnbackend.data.input_spec import is_tree
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
@@ -43,14 +44,18 @@ _ALWAYS_FITS_BYTES = 1 << 22  # fits anywhere: no need to look at the free memor
 _BLOCKS_AHEAD = 2  # blocks that are prepared while one is worked on
 
 
-def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backend:
+def placement(
+    arrays: tuple[Any, ...], backend: Backend, data_on: str, batch_size: int | None = 0
+) -> Backend:
     """Return the backend that is to hold arrays: the one that computes, or NumPy on the host.
 
     Args:
-        arrays: the arrays as given; a value without a shape is small, and None is nothing.
+        arrays: inputs, targets and weights as given; a value without a shape is small, and None is
+            nothing.
         backend: the one that computes.
         data_on: ``"device"``, ``"host"``, or ``"auto"``: the host if they are there and larger than
             half of the memory that is free on the device.
+        batch_size: rows of a step; a step that takes all (None) needs all of them on the device.
 
     Raises:
         ValueError: ``data_on`` is something else.
@@ -61,7 +66,10 @@ def placement(arrays: tuple[Any, ...], backend: Backend, data_on: str) -> Backen
         stay = not any(map(is_on_device, arrays_in(arrays))) and not fits_in_memory(backend, arrays)
     else:
         stay = data_on == "host"
-    return host_backend(backend) if stay else backend
+    if not stay or batch_size is None:
+        return backend
+    first = next(arrays_in(arrays[0]), ()) if is_tree(arrays[0]) else arrays[0]
+    return backend if batch_size >= math.prod(np.shape(first)[:1]) else host_backend(backend)
 
 
 def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
@@ -81,17 +89,10 @@ def stage_tree(stage: Callable[..., list[Array | None]], arrays: Arrays) -> Arra
     return map_arrays(lambda _: next(there), arrays)
 
 
-def stage_ahead(
-    parts: Callable[[], Iterator[tuple[Any, ...]]], backend: Backend
-) -> ReadAhead[tuple[Arrays, ...]]:
-    """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
+def stage_ahead(parts: Iterator[Arrays], backend: Backend) -> ReadAhead[Arrays]:
+    """Return an iterator over trees of NumPy arrays, brought to the backend ahead of their use."""
     stage = backend.uploader()  # here: it notes on which stream the steps are computed
-
-    def stage_parts() -> Iterator[tuple[Arrays, ...]]:
-        for part in parts():
-            yield stage_tree(stage, part)
-
-    return ReadAhead(stage_parts, _BLOCKS_AHEAD)
+    return ReadAhead(lambda: (stage_tree(stage, part) for part in parts), _BLOCKS_AHEAD)
 
 
 def read_batches(
@@ -104,14 +105,10 @@ def read_batches(
 
     ``check`` turns rows, given the number of the first, into those that are brought to the device.
     """
-
-    def parts() -> Iterator[tuple[Any, ...]]:
-        for first in range(0, count_rows(x), size):
-            yield (check(slice_rows(x, first, first + size), first),)
-
+    starts = range(0, count_rows(x), size)
+    parts = (check(slice_rows(x, first, first + size), first) for first in starts)
     with stage_ahead(parts, backend) as batches:
-        for (rows,) in batches:
-            yield rows
+        yield from batches
 
 
 @dataclass(frozen=True)
@@ -134,16 +131,13 @@ class HostSamples(Samples):
     ) -> Iterator[Iterator[tuple[Samples, int]]]:
         """Yield blocks on the device, see :meth:`Samples.blocks`; a thread gathers and copies them."""
 
-        def gathered() -> Iterator[tuple[Any, ...]]:
-            with Samples.blocks(self, batch_size, order, block_rows, backend) as parts:
-                for part, _ in parts:
-                    yield part.arrays
-
         def block_of(arrays: tuple[Any, ...]) -> tuple[Samples, int]:
             return Samples(*arrays), min(batch_size, count_rows(arrays[0]))
 
-        with stage_ahead(gathered, backend) as blocks:
-            yield map(block_of, blocks)  # which keeps none while it waits for the next
+        with Samples.blocks(self, batch_size, order, block_rows, backend) as parts:
+            gathered = (part.arrays for part, _ in parts)
+            with stage_ahead(gathered, backend) as blocks:
+                yield map(block_of, blocks)  # which keeps none while it waits for the next
 
     def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
         """Return the outputs for all rows, which come to the device in batches."""

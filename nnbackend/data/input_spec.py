@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,9 @@ from nnbackend.backends.base import Backend
 from nnbackend.core.layer_tree import children
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in
-from nnbackend.core.types import Arrays, Layer, Shape
+from nnbackend.core.types import Arrays, Layer
 
 __all__ = [
-    "ArraySpec",
     "InputSpec",
     "arrange",
     "check_same_rows",
@@ -25,21 +24,6 @@ __all__ = [
 ]
 
 _INPUT_KINDS = ("numbers", "indices")
-
-
-@dataclass(frozen=True)
-class ArraySpec:
-    """What a network takes as one of its inputs.
-
-    Attributes:
-        shape: the shape of a row; None: any.
-        indices: whether it holds indices, whole numbers from 0, which stay integers.
-        stop: the first index that is too large; None for numbers.
-    """
-
-    shape: Shape | None = None
-    indices: bool = False
-    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,13 +44,7 @@ class InputSpec:
 
     @classmethod
     def of(cls, layers: Layer, shape: Shapes | None, backend: Backend) -> InputSpec:
-        """Return the inputs that a network takes, as its first layer declares them.
-
-        Args:
-            layers: the layers of the network.
-            shape: the shape of a row, or a tree of shapes; None: it is not known yet.
-            backend: the network's backend.
-        """
+        """Return the inputs that a network takes, as its first layer declares them."""
         first = _first(layers)
         takes = getattr(first, "takes", "numbers")
         if takes == "numbers":
@@ -75,51 +53,49 @@ class InputSpec:
         stop = 1 << (63 if _has_int64(backend) else 31)
         return cls(shape, takes, limit() if callable(limit) else limit, stop)
 
-    def array(self, name: str = "X") -> ArraySpec:
-        """Return the description of the network's only input."""
-        if isinstance(self.takes, tuple | dict):
-            raise ValueError(f"{name} is one array, and the network takes several: {self.takes}")
-        return self._array(self.shape, self.takes, self.index_limit)
+    @property
+    def indices(self) -> bool:
+        """Whether the only input holds indices, whole numbers from 0, which stay integers."""
+        return bool(self.takes == "indices")
 
-    def arrays(self, inputs: Arrays, name: str = "X") -> Any:
-        """Return the descriptions of several inputs, nested as they are."""
-        return _spread(self, inputs, self.shape, self.takes, self.index_limit, name)
+    @property
+    def stop(self) -> int:
+        """The first index that is too large for the only input."""
+        return self.index_stop if self.index_limit is None else int(self.index_limit)
 
-    def _array(self, shape: Shape | None, takes: Any, limit: Any) -> ArraySpec:
-        if takes not in _INPUT_KINDS:
-            raise ValueError(
-                f"a layer takes 'numbers' or 'indices', in its attribute takes, not {takes!r}"
-            )
-        if takes == "numbers":
-            return ArraySpec(shape)
-        return ArraySpec(shape, True, self.index_stop if limit is None else limit)
+    def of_each(self, inputs: Arrays, name: str = "X") -> Any:
+        """Return what the network takes for each array of its inputs, nested as they are."""
+        if not isinstance(inputs, tuple | dict):
+            if isinstance(self.takes, tuple | dict):
+                raise ValueError(
+                    f"{name} is one array, and the network takes several: {self.takes}"
+                )
+            if self.takes not in _INPUT_KINDS:
+                raise ValueError(
+                    f"a layer takes 'numbers' or 'indices', in its attribute takes, not {self.takes!r}"
+                )
+            return self
+        keys = _keys(inputs)
 
+        def part(value: Any, key: Any, what: str) -> Any:
+            if not isinstance(value, tuple | dict):
+                return value  # one description holds for all arrays below it
+            if len(value) != len(keys) or (isinstance(value, dict) and key not in value):
+                raise ValueError(
+                    f"{name} has the inputs {keys}, and {what} of the layer is {value!r}"
+                )
+            return value[key]
 
-def _spread(spec: InputSpec, inputs: Arrays, shape: Any, takes: Any, limit: Any, name: str) -> Any:
-    """Return an :class:`ArraySpec` for each array; one description holds for all arrays below it."""
-    if not isinstance(inputs, tuple | dict):
-        return spec._array(shape, takes, limit)
-    keys = list(inputs) if isinstance(inputs, dict) else list(range(len(inputs)))
-
-    def part(value: Any, key: Any, what: str) -> Any:
-        if not isinstance(value, tuple | dict):
-            return value
-        if len(value) != len(keys) or (isinstance(value, dict) and key not in value):
-            raise ValueError(f"{name} has the inputs {keys}, and {what} of the layer is {value!r}")
-        return value[key]
-
-    found = {
-        key: _spread(
-            spec,
-            inputs[key],
-            None if shape is None else shape[key],
-            part(takes, key, "takes"),
-            part(limit, key, "index_limit"),
-            f"{name}[{key!r}]",
-        )
-        for key in keys
-    }
-    return found if isinstance(inputs, dict) else tuple(found.values())
+        specs = [
+            replace(
+                self,
+                shape=None if self.shape is None else self.shape[key],
+                takes=part(self.takes, key, "takes"),
+                index_limit=part(self.index_limit, key, "index_limit"),
+            ).of_each(inputs[key], f"{name}[{key!r}]")
+            for key in keys
+        ]
+        return _nested(inputs, specs)
 
 
 def _first(layer: Layer) -> Layer:
@@ -133,11 +109,7 @@ def _first(layer: Layer) -> Layer:
 
 
 def check_takes_several(layers: Layer, shape: Shapes) -> None:
-    """Refuse several inputs for a network that begins with a layer of the library for one.
-
-    Raises:
-        ValueError: it does.
-    """
+    """Refuse several inputs for a network that begins with a layer of the library for one."""
     if is_shape(shape):
         return
     first = _first(layers)
@@ -171,63 +143,66 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
     Raises:
         ValueError: they are nested in another way than the shapes.
     """
-    if shape is None:
+    if shape is None or is_shape(shape):
         if not is_tree(x):
             return list(x) if isinstance(x, tuple) else x
-        if isinstance(x, dict):
-            return {key: arrange(part, None, f"{name}[{key!r}]") for key, part in x.items()}
-        return _same_tuple(x, [arrange(part, None, f"{name}[{i}]") for i, part in enumerate(x)])
-    if is_shape(shape):
-        if not isinstance(x, (tuple, dict)):
-            return x
-        if is_tree(x):
+        if shape is not None:
             raise ValueError(_one_array_only(name, x))
-        return list(x)
-    if isinstance(shape, dict):
+    elif isinstance(shape, dict):
         if not isinstance(x, dict) or x.keys() != shape.keys():
             got = f"a dictionary of {[*x]}" if isinstance(x, dict) else f"{_describe(x)}"
             raise ValueError(f"the network takes {name} as a dictionary of {[*shape]}, got {got}")
-        return {key: arrange(x[key], shape[key], f"{name}[{key!r}]") for key in shape}
-    if not isinstance(x, tuple | list) or len(x) != len(shape):
+        x = {key: x[key] for key in shape}
+    elif not isinstance(x, tuple | list) or len(x) != len(shape):
         raise ValueError(
             f"the network takes {name} as a tuple of {len(shape)} arrays, got {_describe(x)}"
         )
-    parts = [
-        arrange(part, own, f"{name}[{i}]")
-        for i, (part, own) in enumerate(zip(x, shape, strict=True))
+    below = [
+        arrange(x[key], None if shape is None else shape[key], f"{name}[{key!r}]")
+        for key in _keys(x)
     ]
-    return _same_tuple(x, parts)
+    return _nested(x, below)
 
 
 def name_arrays(arrays: Arrays, name: str) -> Any:
     """Return the name of each array in messages: ``X``, ``X['meta']`` or ``X[1]``."""
-    if isinstance(arrays, dict):
-        return {key: name_arrays(part, f"{name}[{key!r}]") for key, part in arrays.items()}
-    if isinstance(arrays, tuple):
-        return _same_tuple(
-            arrays, [name_arrays(part, f"{name}[{i}]") for i, part in enumerate(arrays)]
-        )
-    return name
+    if not isinstance(arrays, tuple | dict):
+        return name
+    return _nested(arrays, [name_arrays(arrays[key], f"{name}[{key!r}]") for key in _keys(arrays)])
 
 
-def check_same_rows(arrays: Arrays, name: str = "X") -> None:
-    """Raise a ValueError if the arrays of a tree differ in their numbers of rows."""
+def check_same_rows(arrays: Arrays, names: Any = "X") -> None:
+    """Raise a ValueError if the arrays of a tree differ in their numbers of rows.
+
+    ``names`` is the name of the tree, or a tree of names.
+    """
     if not isinstance(arrays, tuple | dict):
         return
-    named = list(zip(arrays_in(name_arrays(arrays, name)), arrays_in(arrays), strict=True))
+    each = arrays_in(name_arrays(arrays, names) if isinstance(names, str) else names)
+    named = list(zip(each, arrays_in(arrays), strict=True))
     if not named:
-        raise ValueError(f"{name} holds no arrays")
-    first, rows = named[0][0], int(named[0][1].shape[0])
+        raise ValueError(f"{names} holds no arrays")
+    first, rows = named[0][0], _rows_in_words(named[0][1])
     for other, array in named[1:]:
-        if int(array.shape[0]) != rows:
+        if _rows_in_words(array) != rows:
             raise ValueError(
-                f"{first} and {other} must have the same length, got {rows} rows and "
-                f"{int(array.shape[0])} rows"
+                f"{first} and {other} must have the same length, got {rows} and "
+                f"{_rows_in_words(array)}"
             )
 
 
-def _same_tuple(like: Any, parts: list[Any]) -> Any:
-    """Return parts as a tuple; as the named tuple that ``like`` is."""
+def _rows_in_words(array: Any) -> str:
+    return f"{int(array.shape[0])} rows" if len(array.shape) else "a single number"
+
+
+def _keys(tree: Any) -> list[Any]:
+    return list(tree) if isinstance(tree, dict) else list(range(len(tree)))
+
+
+def _nested(like: Any, parts: list[Any]) -> Any:
+    """Return parts as a dictionary or a tuple; as the named tuple that ``like`` is."""
+    if isinstance(like, dict):
+        return dict(zip(like, parts, strict=True))
     return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
 
 

@@ -21,7 +21,7 @@ from nnbackend.core.checks import check_size
 from nnbackend.core.random import Generator
 from nnbackend.core.shapes import Shapes, row_shapes
 from nnbackend.core.tree import arrays_in, map_arrays, slice_rows
-from nnbackend.data.input_spec import arrange, is_tree, name_arrays
+from nnbackend.data.input_spec import arrange, check_same_rows, is_tree, name_arrays
 from nnbackend.errors import DataError
 
 __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
@@ -94,6 +94,12 @@ class Source(ABC):
         x = arrange(self.peek().x)
         return map_arrays(lambda array: tuple(np.shape(array))[1:], x)
 
+    def _set_reading(self, shuffle_buffer: int, prefetch: int) -> None:
+        """Set how rows are read, checked."""
+        self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
+        without = prefetch == 0 and not isinstance(prefetch, bool)
+        self.prefetch = 0 if without else check_size("prefetch", prefetch)
+
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
         """Return a source whose rows pass through a function first.
 
@@ -144,11 +150,8 @@ class Batches(Source):
         self._batches = batches
         self._steps = None if steps is None else check_size("steps", steps)
         self.whole_batches = shuffle_buffer is None
-        if shuffle_buffer is not None:
-            self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        self.prefetch = check_prefetch(prefetch)
+        self._set_reading(SHUFFLE_BUFFER if shuffle_buffer is None else shuffle_buffer, prefetch)
         self._once = not callable(batches) and iter(batches) is batches
-        self._peeked: list[Any] = []
         self.single_use = self._once and steps is None
         self.batches = self._steps
         if steps is None and isinstance(batches, Sized):
@@ -176,11 +179,10 @@ class Batches(Source):
         """Return the first batch, which is not used up by that."""
         if not self._once:
             return super().peek()
-        if not self._peeked:
-            self._peeked += itertools.islice(self._batches, 1)  # type: ignore[arg-type]
-        if not self._peeked:
-            raise DataError(f"there are no batches{_USED_UP}")
-        return _as_chunk(self._peeked[0], "batch 1 of epoch 1")
+        for first in self._batches:  # type: ignore[union-attr]
+            self._batches = itertools.chain([first], self._batches)  # type: ignore[arg-type]
+            return _as_chunk(first, "batch 1 of epoch 1")
+        raise DataError(f"there are no batches{_USED_UP}")
 
     def _opened(self, epoch: int) -> Iterator[Any]:
         """Return an iterator over the batches of an epoch."""
@@ -192,10 +194,7 @@ class Batches(Source):
                     f"yielding them; it returned {made!r}"
                 )
             return iter(made)
-        if not self._once:
-            return iter(self._batches)
-        peeked, self._peeked = self._peeked, []
-        return itertools.chain(peeked, self._batches)
+        return iter(self._batches)
 
 
 class MemoryMap(Source):
@@ -229,33 +228,24 @@ class MemoryMap(Source):
             lambda a: a if isinstance(a, np.ndarray) else np.asarray(a),
             (arrange(x), arrange(y, name="y"), sample_weight),
         )
-        self.rows = self._check_lengths()
-        self._shape = row_shapes(self._arrays[0])
-        self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        self.prefetch = check_prefetch(prefetch)
-
-    def _check_lengths(self) -> int:
-        """Return the number of rows, which all arrays have to have."""
         x, y, weight = self._arrays
+        first = next(arrays_in(x))
+        # Numbers without rows, that are not as many as the targets: a file mapped without its shape.
+        flat = first.ndim == 1 and any(a.shape[:1] != first.shape for a in arrays_in((y, weight)))
+        if first.ndim == 0 or len(first) == 0 or flat:
+            raise ValueError(
+                "X must have one row for each sample, as shape (rows, features); "
+                f"got shape {first.shape}"
+            )
         names = (
             name_arrays(x, "X"),
             name_arrays(y, "y"),
             None if weight is None else "sample_weight",
         )
-        (first, rows), *others = zip(arrays_in(names), arrays_in(self._arrays), strict=True)
-        agree = all(array.shape[:1] == rows.shape[:1] for _, array in others)
-        if rows.ndim < 1 or len(rows) == 0 or (rows.ndim == 1 and not agree):
-            raise ValueError(
-                f"{first} must have one row for each sample, as shape (rows, features); "
-                f"got shape {rows.shape}"
-            )
-        for name, array in others:
-            if array.shape[:1] != rows.shape[:1]:
-                raise ValueError(
-                    f"{first} and {name} must have the same length, got {len(rows)} rows and "
-                    f"shape {array.shape}"
-                )
-        return len(rows)
+        check_same_rows(self._arrays, names)
+        self.rows = len(first)
+        self._shape = row_shapes(x)
+        self._set_reading(shuffle_buffer, prefetch)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return chunks of neighboring rows; see :meth:`Source.chunks`."""
@@ -334,11 +324,6 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
     if any(isinstance(array, np.memmap) for array in arrays_in(x if is_tree(x) else (x,))):
         return MemoryMap(x, y, weight)
     return None
-
-
-def check_prefetch(value: Any) -> int:
-    """Return a number of blocks to prepare ahead, 0 or more."""
-    return 0 if value == 0 and not isinstance(value, bool) else check_size("prefetch", value)
 
 
 _USED_UP = (

@@ -15,17 +15,14 @@ import numpy as np
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.random import Generator
-from nnbackend.core.shapes import Shapes
-from nnbackend.core.tree import arrays_in, count_rows, map_arrays
-from nnbackend.data import validate
+from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.data.host_data import host_backend, is_on_device, stage_tree
-from nnbackend.data.input_spec import InputSpec, arrange
+from nnbackend.data.input_spec import arrange
 from nnbackend.data.prefetch import ReadAhead
 from nnbackend.data.samples import Samples
 from nnbackend.data.sources import Chunk, Source
-from nnbackend.data.targets import targets
+from nnbackend.data.targets import RowCheck
 from nnbackend.errors import DataError
-from nnbackend.losses import Loss
 
 __all__ = ["BatchStream"]
 
@@ -38,8 +35,7 @@ class BatchStream:
     Args:
         source: gives the rows.
         backend: the backend to bring them to.
-        loss: the loss that takes the targets.
-        shapes: the network's inputs, and the shape (or tree of shapes) of a row of its output.
+        check: checks the rows.
         batch_size: rows of a step, where the source does not give whole batches.
         seed: the random seed of the order; None: rows keep their order.
         name: the name of the data in messages, before "X" and "y".
@@ -52,8 +48,7 @@ class BatchStream:
         self,
         source: Source,
         backend: Backend,
-        loss: Loss,
-        shapes: tuple[InputSpec, Shapes],
+        check: RowCheck,
         batch_size: int | None,
         seed: int | None,
         name: str = "",
@@ -62,7 +57,8 @@ class BatchStream:
             raise ValueError("data that stream need a batch_size; all rows at once do not fit")
         self._source = source
         self._backend = backend
-        self._check = ChunkValidator(backend, loss, shapes, name, host=not source.whole_batches)
+        self._check, self._name = check, name
+        self._weighted: bool | None = None
         self._size = batch_size or 1
         self._seed = seed
         self._largest = 0
@@ -102,7 +98,7 @@ class BatchStream:
         if self._seed is not None:
             order = Generator.of(self._seed, "order", epoch)
         with self._backend.scope(), closing(source.chunks(epoch, order)) as chunks:
-            rows: Iterator[Samples] = (self._check(chunk) for chunk in chunks)
+            rows: Iterator[Samples] = map(self._checked, chunks)
             if not source.whole_batches:
                 if order is not None:
                     rows = shuffle_rows(rows, source.shuffle_buffer, order.child("rows"))
@@ -122,62 +118,33 @@ class BatchStream:
         if weightless:
             raise DataError(f"no row of epoch {epoch} has a weight above zero")
 
-
-class ChunkValidator:
-    """Checks the chunks of a source, and gives rows and targets the shapes that the loss takes.
-
-    Rows on the host are checked there. Rows on a device stay there, unless all have to come
-    to the ``host``.
-    """
-
-    def __init__(
-        self, backend: Backend, loss: Loss, shapes: tuple[InputSpec, Shapes], name: str, host: bool
-    ) -> None:
-        self._backend, self._loss, self._name = backend, loss, name
-        self._all_on_host = host
-        self._host = host_backend(backend)
-        self._spec, self._output_shape = shapes
-        self._weighted: bool | None = None
-
-    def __call__(self, chunk: Chunk) -> Samples:
+    def _checked(self, chunk: Chunk) -> Samples:
         """Return the rows of a chunk, in memory that is not the user's.
 
-        Raises:
-            DataError: they do not fit.
+        Rows on the host are checked there. Rows on a device stay there, unless they are to be put
+        together with others.
         """
-        backend = self._host
-        place = f"{chunk.where}: " if chunk.where else ""
         try:
-            x = arrange(chunk.x, self._spec.shape, f"{self._name}X")
+            x = arrange(chunk.x, self._check.spec.shape, f"{self._name}X")
             y = arrange(chunk.y, None, f"{self._name}y")
-            chunk = chunk._replace(x=x, y=y)
-            if not self._all_on_host and any(map(is_on_device, arrays_in(chunk[:3]))):
-                backend = self._backend
-            else:
-                chunk = self._on_host(chunk)
+            given, backend = (x, y, chunk.weight), self._backend
+            stays = self._source.whole_batches and any(map(is_on_device, arrays_in(given)))
+            if not stays:
+                given, backend = map_arrays(self._to_host, given), host_backend(backend)
             if self._weighted not in (None, chunk.weight is not None):
                 raise ValueError("either all batches or none have a weight, and here that changes")
             self._weighted = chunk.weight is not None
-            x = validate.inputs(chunk.x, backend, self._spec, f"{self._name}X", chunk.first)
-            y = targets(
-                chunk.y, backend, self._loss, self._output_shape, x, f"{self._name}y", chunk.first
-            )
-            weight = validate.weights(chunk.weight, backend, count_rows(x), chunk.first, False)
+            checked = self._check(given, backend, self._name, chunk.first, False)
         except (ValueError, TypeError) as error:
-            raise DataError(f"{place}{error}") from error
-        given = {id(array) for array in arrays_in(chunk[:3])}
-        return Samples(*map_arrays(lambda array: _own(array, given), (x, y, weight)))
+            raise DataError(f"{chunk.where}: {error}" if chunk.where else str(error)) from error
+        shared = {id(array) for array in arrays_in(given)}
+        return Samples(*map_arrays(lambda array: _own(array, shared), checked))
 
-    def _on_host(self, chunk: Chunk) -> Chunk:
-        """Return a chunk without arrays on a device, or of the network's own library."""
-
-        def move(array: Any) -> Any:
-            if is_on_device(array):
-                array = self._backend._import(array, None)
-            return self._backend.to_numpy(array) if self._backend.owns(array) else array
-
-        x, y, weight = map_arrays(move, chunk[:3])
-        return chunk._replace(x=x, y=y, weight=weight)
+    def _to_host(self, array: Any) -> Any:
+        """Return an array that is on no device, and not of the network's own library."""
+        if is_on_device(array):
+            array = self._backend._import(array, None)
+        return self._backend.to_numpy(array) if self._backend.owns(array) else array
 
 
 def _own(array: Any, given: set[int]) -> Any:

@@ -12,11 +12,11 @@ from nnbackend.backends.base import Backend
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
-from nnbackend.data.input_spec import arrange, is_tree, name_arrays
-from nnbackend.data.validate import check_finite, check_range, hand_over, look_at
+from nnbackend.data.input_spec import InputSpec, arrange, is_tree, name_arrays
+from nnbackend.data.validate import check_finite, check_range, hand_over, inputs, look_at, weights
 from nnbackend.losses import LOSSES, Loss, trait
 
-__all__ = ["takes_classes", "targets"]
+__all__ = ["RowCheck", "takes_classes", "targets"]
 
 _FEW_CLASSES = 64  # of more, and of more than features, rows of 0 and a 1 would be too long
 
@@ -94,14 +94,12 @@ def targets(
             return backend.one_hot(labels, output_shape[-1])
     try:
         given, near = look_at(y, backend, name)
-        array = given
     except TypeError as error:
-        if kind not in (_NUMBER_KIND, _TARGET_KINDS["counts"]):
-            hint = (
-                "; number the classes from 0, for instance with np.unique(y, return_inverse=True)"
-            )
-            raise TypeError(f"{error}{hint}") from error
-        raise
+        if kind in (_NUMBER_KIND, _TARGET_KINDS["counts"]):
+            raise
+        hint = "number the classes from 0, for instance with np.unique(y, return_inverse=True)"
+        raise TypeError(f"{error}; {hint}") from error
+    array = given
     _check_length(array, rows, name)
     check_finite(array, near, name, first)
     if kind.classes:
@@ -117,6 +115,41 @@ def targets(
     return hand_over(array, given, y, near, backend)
 
 
+@dataclass(frozen=True)
+class RowCheck:
+    """Checks rows against what a network and its loss take, and brings them to a backend.
+
+    Attributes:
+        spec: the inputs that the network takes.
+        output_shape: the shape of a row of outputs, or a tree of shapes.
+        loss: the loss, which says what targets are.
+    """
+
+    spec: InputSpec
+    output_shape: Shapes
+    loss: Loss
+
+    def __call__(
+        self,
+        given: tuple[Any, Any, Any],
+        backend: Backend,
+        prefix: str = "",
+        first: int = 0,
+        whole: bool = True,
+    ) -> tuple[Arrays, Arrays, Array | None]:
+        """Return inputs, targets and weights on the backend.
+
+        Rows that are a part of something begin with number ``first``, and are not ``whole``.
+
+        Raises:
+            ValueError, TypeError: they do not fit; the message calls them ``prefix`` X and y.
+        """
+        x, y, weight = given
+        x = inputs(x, backend, self.spec, f"{prefix}X", first)
+        y = targets(y, backend, self.loss, self.output_shape, x, f"{prefix}y", first)
+        return x, y, weights(weight, backend, count_rows(x), first, whole)
+
+
 def takes_classes(loss: Loss) -> bool:
     """Return whether targets of a loss may be class numbers."""
     return _kind_of(loss).classes
@@ -129,11 +162,7 @@ def _kind_of(loss: Loss) -> _Kind:
 
 
 def _check_takes_several(y: Any, loss: Loss, output_shape: Shapes, name: str) -> None:
-    """Refuse several targets or outputs for a loss of the library, which takes one array of each.
-
-    Raises:
-        ValueError: the loss is one.
-    """
+    """Refuse several targets or outputs for a loss of the library, which takes one array of each."""
     loss_name = LOSSES.name_of(loss)
     if loss_name is None:
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from nnbackend.core.shapes import Shapes
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.host_data import host_backend, is_on_device
-from nnbackend.data.input_spec import ArraySpec, InputSpec, arrange, check_same_rows, name_arrays
+from nnbackend.data.input_spec import InputSpec, arrange, check_same_rows, name_arrays
 
 __all__ = [
     "bring_named",
@@ -35,13 +34,9 @@ __all__ = [
 def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: int = 0) -> Arrays:
     """Return inputs on the backend: numbers in its dtype, indices as integers.
 
-    Args:
-        x: array-like of shape (rows, *shape), or a tree of these; see
-            :func:`nnbackend.data.input_spec.is_tree`.
-        backend: the backend to bring them to.
-        spec: the inputs that the network takes.
-        name: their name in messages.
-        first: the number of their first row, where they are a part of something.
+    They are array-like of shape (rows, *shape), or a tree of these; see
+    :func:`nnbackend.data.input_spec.is_tree`. ``first`` is the number of their first row, where they are
+    a part of something.
 
     Raises:
         TypeError: they do not hold numbers.
@@ -51,28 +46,19 @@ def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: in
     if x is None:
         raise TypeError(f"{name} is None: there are no data")
     arranged = arrange(x, spec.shape, name)
-    arrays = _map_named(partial(_input, backend=backend, first=first), arranged, spec, name)
+
+    def bring(x: Any, spec: InputSpec, name: str) -> Array:
+        if spec.indices:
+            return _to_indices(x, spec, name, backend, first)
+        array = to_backend(x, backend, name)
+        _row_shape(tuple(array.shape), spec, name)
+        check_finite(array, backend, name, first)
+        return array
+
+    names = name_arrays(arranged, name)
+    arrays = map_arrays(bring, arranged, spec.of_each(arranged, name), names)
     check_same_rows(arrays, name)
     return arrays
-
-
-def _map_named(
-    function: Callable[[Any, ArraySpec, str], Any], arrays: Arrays, spec: InputSpec, name: str
-) -> Any:
-    """Return ``function(array, its spec, its name)`` for an array, or for each in a tree."""
-    if not isinstance(arrays, tuple | dict):
-        return function(arrays, spec.array(name), name)
-    return map_arrays(function, arrays, spec.arrays(arrays, name), name_arrays(arrays, name))
-
-
-def _input(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int) -> Array:
-    """Return one array of the inputs on the backend."""
-    if spec.indices:
-        return _to_indices(x, spec, name, backend, first)
-    array = to_backend(x, backend, name)
-    _row_shape(tuple(array.shape), spec, name)
-    check_finite(array, backend, name, first)
-    return array
 
 
 def check_row_shapes(x: Arrays, spec: InputSpec, name: str = "X") -> Shapes:
@@ -82,12 +68,17 @@ def check_row_shapes(x: Arrays, spec: InputSpec, name: str = "X") -> Shapes:
         ValueError: they do not hold rows of the shapes that the network takes, or not as many each.
     """
     arranged = arrange(x, spec.shape, name)
-    shapes = _map_named(lambda a, *own: _row_shape(tuple(np.shape(a)), *own), arranged, spec, name)
+    shapes = map_arrays(
+        lambda array, *own: _row_shape(tuple(np.shape(array)), *own),
+        arranged,
+        spec.of_each(arranged, name),
+        name_arrays(arranged, name),
+    )
     check_same_rows(arranged, name)
     return shapes
 
 
-def _row_shape(shape: Shape, spec: ArraySpec, name: str) -> Shape:
+def _row_shape(shape: Shape, spec: InputSpec, name: str) -> Shape:
     """Return the shape of a row of an array of that shape; raise a ValueError if it is another."""
     if len(shape) < (1 if spec.indices else 2):
         raise ValueError(
@@ -103,14 +94,8 @@ def _row_shape(shape: Shape, spec: ArraySpec, name: str) -> Shape:
     return shape[1:]
 
 
-def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int) -> Array:
-    """Return indices on the backend, as integers of 32 bits, or of 64 where these are too few.
-
-    Raises:
-        TypeError: ``x`` does not hold numbers.
-        ValueError: one is a fraction, no number, negative or too large; the message gives its place.
-    """
-    assert spec.stop is not None
+def _to_indices(x: Any, spec: InputSpec, name: str, backend: Backend, first: int) -> Array:
+    """Return indices on the backend, as integers of 32 bits, or of 64 where these are too few."""
     kind, owned = ("int32" if spec.stop <= 1 << 31 else "int64"), backend.owns(x)
     if owned and is_on_device(x) and backend.xp.isdtype(x.dtype, "integral"):
         array, xp = x, backend.xp
@@ -131,13 +116,13 @@ def _to_indices(x: Any, spec: ArraySpec, name: str, backend: Backend, first: int
 
 
 def _bad_index(
-    array: np.ndarray[Any, Any], wrong: Any, spec: ArraySpec, name: str, first: int
+    array: np.ndarray[Any, Any], wrong: Any, spec: InputSpec, name: str, first: int
 ) -> ValueError:
     """Return the error for the first index that is wrong."""
     position = tuple(int(i) for i in np.argwhere(wrong)[0])
     place = ", ".join(map(str, (position[0] + first, *position[1:])))
     return ValueError(
-        f"{name} must hold whole numbers from 0 to {spec.stop - 1}, which are indices; "  # type: ignore[operator]
+        f"{name} must hold whole numbers from 0 to {spec.stop - 1}, which are indices; "
         f"got {array[position]} at {name}[{place}]"
     )
 
@@ -197,11 +182,7 @@ def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> N
 
 
 def to_backend(x: Any, backend: Backend, name: str) -> Array:
-    """Return ``x`` on the backend.
-
-    Raises:
-        TypeError: it does not hold numbers; the message calls it ``name``.
-    """
+    """Return ``x`` on the backend; a TypeError, if it holds no numbers, calls it ``name``."""
     return bring_named(backend.asarray, x, name)
 
 
@@ -227,9 +208,6 @@ def look_at(x: Any, backend: Backend, name: str) -> tuple[Array, Backend]:
     """Return numbers where they can be checked fastest, and the backend there.
 
     In the host's memory that is NumPy: it begins at once, and does not wait for a device.
-
-    Raises:
-        TypeError: ``x`` does not hold numbers; the message calls it ``name``.
     """
     host = bring_named(backend.host_view, x, name)
     if host is None:

@@ -24,7 +24,6 @@ from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
 from nnbackend.core.types import Layer, Params, State
 from nnbackend.data import host_data
-from nnbackend.data.adapter import placement_for
 from nnbackend.data.samples import Samples, row_major
 from nnbackend.data.targets import targets
 from nnbackend.estimators import files
@@ -220,7 +219,7 @@ class NeuralEstimator(PredictingEstimator):
         if not sparse:
             size = AUTO_BATCH_ROWS if self.batch_size == "auto" else self.batch_size
             size = None if self.solver == "lbfgs" else size
-            at = placement_for((X, target, weight), backend, self.data_on, size)
+            at = host_data.placement((X, target, weight), backend, self.data_on, size)
         target = self._network_target(target, loss)
         y = targets(target, at, loss, (self.n_outputs_,), X)
         if weight is not None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import gc
-import inspect
 import re
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnbackend.backends.base import Backend
-from nnbackend.backends.device import Memory, in_words
+from nnbackend.backends.device import in_words
 from nnbackend.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
@@ -20,6 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["explain_out_of_memory", "guarded"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_PARTS = "accumulate={parts}, which computes each batch in parts to the same result"
+_ADVICE = {  # by method; of others there is none: there is no room for the parameters
+    "fit": f"Try {{size}}, or {_PARTS}.",
+    "partial_fit": f"Try {{size}}, or {_PARTS}.",
+    "predict": "Try {size}.",
+    "evaluate": "Give it fewer rows at a time.",
+    "forward": "Give it fewer rows at a time; predict does so by itself.",
+}
 
 
 def explain_out_of_memory(
@@ -49,7 +57,7 @@ def explain_out_of_memory(
     """
     if not isinstance(error, OutOfMemoryError) and not backend.is_out_of_memory(error):
         return None
-    memory = _read_memory(backend)
+    memory = _describe_memory(backend)
     _release_frames(error)
     if release is not None:
         release()
@@ -58,40 +66,41 @@ def explain_out_of_memory(
     if isinstance(error, OutOfMemoryError):  # explained already, by a call in between
         return None
     call = doing if batch_size is None else f"{doing} with batch_size={batch_size}"
+    text = f"{backend.device_name()} has too little memory for {call}{_requested(error)}{memory}."
+    if doing not in _ADVICE:
+        return OutOfMemoryError(text)
     sizes = [size for size in (rows, batch_size) if size is not None]
     smaller = min(sizes) // 2 if sizes else None
-    advice = _advise(doing, smaller, accumulate, data_on)
-    text = f"{backend.device_name()} has too little memory for {call}{_requested(error)}"
-    in_batches = doing in ("fit", "partial_fit", "predict")
+    if smaller != 0:  # else a batch is one row already
+        size = f"batch_size={smaller}" if smaller else "smaller batches"
+        text += " " + _ADVICE[doing].format(size=size, parts=2 * accumulate)
+    if doing == "fit" and data_on != "host":
+        text += " With data_on='host' the data stay in the host's memory."
+    kept = "the weights of the last whole epoch" if doing == "fit" else "its weights"
+    in_batches = "{size}" in _ADVICE[doing]
     return OutOfMemoryError(
-        " ".join([f"{text}{_describe_memory(memory)}.", *advice]),
-        smaller or None if in_batches else None,
+        f"{text} The network keeps {kept}.", smaller or None if in_batches else None
     )
 
 
 def guarded(doing: str) -> Callable[[F], F]:
-    """Return a decorator for a method of a network: its errors are explained if memory ran out.
-
-    Args:
-        doing: the name of the method, for the message.
-    """
+    """Return a decorator for a method of a network: its errors are explained if memory ran out."""
 
     def decorate(method: F) -> F:
-        signature = inspect.signature(method)
-
         @functools.wraps(method)
         def run(network: Network, *args: Any, **kwargs: Any) -> Any:
             try:
                 return method(network, *args, **kwargs)
             except Exception as error:
-                call = signature.bind(network, *args, **kwargs)
-                call.apply_defaults()
-                known = ("batch_size", "accumulate", "data_on")
-                given = {name: v for name, v in call.arguments.items() if name in known}
-                shape = getattr(call.arguments.get("x"), "shape", ())
-                given["rows"] = shape[0] if shape else None
+                given = {n: kwargs[n] for n in ("batch_size", "accumulate") if n in kwargs}
+                shape = getattr(args[0] if args else kwargs.get("x"), "shape", ())
                 problem = explain_out_of_memory(
-                    error, network.backend, doing, release=network._release, **given
+                    error,
+                    network.backend,
+                    doing,
+                    rows=shape[0] if shape else None,
+                    release=network._release,
+                    **given,
                 )
                 if problem is None:
                     raise
@@ -102,12 +111,18 @@ def guarded(doing: str) -> Callable[[F], F]:
     return decorate
 
 
-def _read_memory(backend: Backend) -> Memory | None:
-    """Return the device's memory, or None from a device that no longer answers."""
+def _describe_memory(backend: Backend) -> str:
+    """Return how much memory is free; "" from a device that does not count, or no longer answers."""
     try:
-        return backend.memory()
+        memory = backend.memory()
     except Exception:  # the message is worth having all the same
-        return None
+        return ""
+    if memory is None:
+        return ""
+    return (
+        f", and {in_words(memory.free)} of {in_words(memory.total)} was free (this process held "
+        f"{in_words(memory.held)}, {in_words(memory.used)} of it in arrays)"
+    )
 
 
 def _release_frames(error: BaseException | None) -> None:
@@ -132,39 +147,3 @@ def _requested(error: Exception) -> str:
     if found[2] in (None, "bytes"):
         return f": {in_words(int(re.sub(r'[.,]', '', found[1])))} more was asked for"
     return f": {found[1].rstrip('.')} {found[2]} more was asked for"
-
-
-def _describe_memory(memory: Memory | None) -> str:
-    if memory is None:
-        return ""
-    return (
-        f", and {in_words(memory.free)} of {in_words(memory.total)} was free (this process held "
-        f"{in_words(memory.held)}, {in_words(memory.used)} of it in arrays)"
-    )
-
-
-def _advise(doing: str, smaller: int | None, accumulate: int, data_on: str) -> list[str]:
-    """Return sentences of advice.
-
-    Args:
-        doing: the name of the method.
-        smaller: half of the batch; 0: a batch is one row already; None: its size is unknown.
-        accumulate: the number of parts in which a batch was computed.
-        data_on: the place of the data of a fit.
-    """
-    size = f"batch_size={smaller}" if smaller else "smaller batches"
-    parts = f"accumulate={2 * accumulate}, which computes each batch in parts to the same result"
-    sentence = {
-        "fit": f"Try {size}, or {parts}.",
-        "partial_fit": f"Try {size}, or {parts}.",
-        "predict": f"Try {size}.",
-        "evaluate": "Give it fewer rows at a time.",
-        "forward": "Give it fewer rows at a time; predict does so by itself.",
-    }.get(doing)
-    if sentence is None:  # there is no room for the parameters
-        return []
-    sentences = [] if smaller == 0 else [sentence]
-    if doing == "fit" and data_on != "host":
-        sentences.append("With data_on='host' the data stay in the host's memory.")
-    kept = "the weights of the last whole epoch" if doing == "fit" else "its weights"
-    return [*sentences, f"The network keeps {kept}."]

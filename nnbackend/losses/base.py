@@ -3,65 +3,89 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends.base import namespace
 from nnbackend.core import functional
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Namespace
-from nnbackend.errors import given
 
-__all__ = [
-    "LOSSES",
-    "Loss",
-    "absorbed_activation",
-    "check",
-    "check_classes",
-    "get",
-    "mean",
-    "per_row",
-    "trait",
-]
+__all__ = ["LOSSES", "Loss", "LossFunction", "absorbed_activation", "get", "trait"]
 
 Loss: TypeAlias = Callable[..., tuple[Array, Array]]
 """``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function works."""
 
 LOSSES = Registry("loss")
+get: Callable[[str | Loss], Loss] = LOSSES.get
 
-_DEFAULT_TRAITS: dict[str, Any] = {
-    "absorbs": None,  # the output activation that the loss contains
-    "refuses": (),  # output activations that make no sense before it
-    "targets": "numbers",  # the kind of targets; see nnbackend.data.targets
-    "outputs": None,  # the meaning of outputs, where the activation does not tell; see metrics
-    "fewest_outputs": 1,
-}
+_CLASS_TARGETS = ("classes", "distributions", "one_hot")
 
 
-def get(spec: str | Loss) -> Loss:
-    """Return the loss that ``spec`` names.
+@dataclass(frozen=True)
+class LossFunction(ABC):
+    """The base of losses: the weighted mean of the losses of outputs or of rows, and its gradient.
 
-    Raises:
-        UnknownNameError: no loss has that name.
-        TypeError: ``spec`` is neither a name nor a function.
+    A subclass gives ``terms``, and says in its class what it takes and what it contains.
     """
-    loss: Loss = LOSSES.get(spec)
-    if isinstance(loss, type) or not callable(loss):
-        raise TypeError(f"a loss is a name or a function, got {given(spec)}")
-    return loss
+
+    absorbs: ClassVar[str | None] = None
+    """The name of the output activation that the loss contains."""
+
+    refuses: ClassVar[tuple[str, ...]] = ()
+    """The names of the output activations that make no sense before it."""
+
+    targets: ClassVar[str] = "numbers"
+    """The kind of targets: ``"numbers"``, ``"counts"`` (0 or more), ``"fractions"`` (0 to 1),
+    ``"classes"`` (class numbers, or rows of probabilities), ``"distributions"`` (the same, and rows
+    sum to 1), ``"one_hot"`` (the same, and a row is zeros and a one) or ``"signs"`` (-1 and 1)."""
+
+    outputs: ClassVar[str | None] = None
+    """The meaning of outputs to a metric, where the activation does not tell."""
+
+    fewest_outputs: ClassVar[int] = 1
+    """The smallest number of outputs."""
+
+    factor: ClassVar[float] = 1.0
+    """A factor of the derivative that ``terms`` leaves out, to spare a pass over the outputs."""
+
+    @abstractmethod
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+        """Return the loss of each output, or of each row, and its derivative by the prediction.
+
+        Args:
+            prediction: of shape (rows, ..., outputs).
+            target: of the same shape; class numbers have become one-hot rows.
+            xp: the array namespace.
+
+        Returns:
+            two new arrays, of shape (rows, ..., outputs) or (rows, ...), and of the prediction's shape.
+        """
+
+    def __call__(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        xp = namespace(prediction)
+        if self.targets in _CLASS_TARGETS and target.ndim == prediction.ndim - 1:
+            target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
+        if prediction.shape != target.shape:  # which broadcasting would hide
+            raise ValueError(
+                "prediction and target must have the same shape, got "
+                f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+            )
+        terms, dy = self.terms(prediction, target, xp)
+        value, scale = _mean(terms, sample_weight, xp)
+        if self.factor != 1.0:
+            scale = self.factor * scale
+        dy *= scale if sample_weight is None or terms.ndim == dy.ndim else scale[..., None]
+        return value, dy
 
 
 def trait(loss: Loss, name: str) -> Any:
-    """Return a trait of a loss: its attribute of that name, or the default of a plain function.
-
-    ``"absorbs"``: the name of the output activation that the loss contains, or None. ``"refuses"``: the
-    names of those that make no sense before it. ``"targets"``: ``"numbers"``, ``"counts"`` (0 or more),
-    ``"fractions"`` (0 to 1), ``"classes"`` (class numbers, or rows of probabilities),
-    ``"distributions"`` (the same, and rows sum to 1), ``"one_hot"`` (the same, and a row is zeros and a
-    one) or ``"signs"`` (-1 and 1). ``"outputs"``:
-    the meaning of outputs to a metric, or None. ``"fewest_outputs"``: the smallest number of outputs.
-    """
-    return getattr(loss, name, _DEFAULT_TRAITS[name])
+    """Return an attribute of :class:`LossFunction` of a loss; of a plain function its default."""
+    return getattr(loss, name, getattr(LossFunction, name))
 
 
 def absorbed_activation(loss: Loss) -> str | None:
@@ -70,26 +94,7 @@ def absorbed_activation(loss: Loss) -> str | None:
     return name
 
 
-def check(prediction: Array, target: Array) -> Namespace:
-    """Return the namespace; refuse shapes that differ, which broadcasting would hide."""
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction and target must have the same shape, got {tuple(prediction.shape)} "
-            f"and {tuple(target.shape)}"
-        )
-    return namespace(prediction)
-
-
-def check_classes(prediction: Array, target: Array) -> tuple[Array, Namespace]:
-    """Return the target as rows like the prediction's, and the namespace; numbers become one-hot."""
-    xp = namespace(prediction)
-    if target.ndim == prediction.ndim - 1:
-        target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
-    check(prediction, target)
-    return target, xp
-
-
-def mean(per_output: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
+def _mean(per_output: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
     """Return the weighted mean over rows and outputs, and each number's factor in it.
 
     Args:
@@ -110,8 +115,3 @@ def mean(per_output: Array, sample_weight: Array | None, xp: Namespace) -> tuple
     # A batch of zero weights has loss zero and no gradient, not NaN.
     weight = weight / (xp.where(total > 0.0, total, 1.0) * math.prod(shape[1:]))
     return xp.sum(per_output * weight), weight
-
-
-def per_row(scale: Any) -> Any:
-    """Return the factors of rows with an axis more, for the numbers in each row."""
-    return scale if isinstance(scale, float) else scale[..., None]

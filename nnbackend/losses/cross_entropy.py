@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.backends.base import kernel_for
 from nnbackend.core import functional
 from nnbackend.core.checks import set_number
 from nnbackend.core.types import Array, Namespace
-from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
+from nnbackend.losses.base import LOSSES, LossFunction
 
 __all__ = [
     "BinaryCrossEntropy",
@@ -23,7 +22,7 @@ __all__ = [
 
 @LOSSES.register("binary_cross_entropy")
 @dataclass(frozen=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(LossFunction):
     """Cross-entropy of a sigmoid, from its logits ``z`` and targets ``t`` in [0, 1].
 
     ``mean(softplus(z) - t * z)``, which is ``-t log(s) - (1 - t) log(1 - s)`` with
@@ -42,30 +41,25 @@ class BinaryCrossEntropy:
     """
 
     label_smoothing: float = 0.0
-    absorbs: ClassVar[str] = "sigmoid"
-    refuses: ClassVar[tuple[str, ...]] = ("softmax",)
-    targets: ClassVar[str] = "fractions"
+    absorbs = "sigmoid"
+    refuses = ("softmax",)
+    targets = "fractions"
 
     def __post_init__(self) -> None:
         set_number(self, "label_smoothing", 0.0, 1.0)
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         target = _smoothed(target, self.label_smoothing, 2)
         per_output = functional.softplus(prediction, xp)
         per_output -= target * prediction
-        value, scale = mean(per_output, sample_weight, xp)
         dy = functional.sigmoid(prediction, xp)
         dy -= target
-        dy *= scale
-        return value, dy
+        return per_output, dy
 
 
 @LOSSES.register("softmax_cross_entropy")
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy:
+class SoftmaxCrossEntropy(LossFunction):
     """Cross-entropy of a softmax, from its logits ``z`` of shape (batch, classes).
 
     ``mean(logsumexp(z) - sum(t * z))`` over the samples, which is ``-sum(t * log(softmax(z)))`` for
@@ -85,30 +79,24 @@ class SoftmaxCrossEntropy:
     """
 
     label_smoothing: float = 0.0
-    absorbs: ClassVar[str] = "softmax"
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    targets: ClassVar[str] = "classes"
-    fewest_outputs: ClassVar[int] = 2
+    absorbs = "softmax"
+    refuses = ("sigmoid",)
+    targets = "classes"
+    fewest_outputs = 2
 
     def __post_init__(self) -> None:
         set_number(self, "label_smoothing", 0.0, 1.0)
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        target, xp = check_classes(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         target = _smoothed(target, self.label_smoothing, target.shape[-1])
         kernel = kernel_for(prediction, "softmax_loss")
         found = None if kernel is None else kernel(prediction, target)
-        per_sample, dy = _softmax_loss(prediction, target, xp) if found is None else found
-        value, scale = mean(per_sample, sample_weight, xp)
-        dy *= per_row(scale)
-        return value, dy
+        return _softmax_loss(prediction, target, xp) if found is None else found
 
 
 @LOSSES.register("kl_divergence")
 @dataclass(frozen=True)
-class KLDivergence:
+class KLDivergence(LossFunction):
     """The divergence of a softmax from a distribution, from its logits ``z`` of shape (batch, classes).
 
     ``mean(sum(t * (log(t) - log(softmax(z)))))`` over the samples, with ``0 log 0 = 0``; it is the
@@ -124,22 +112,17 @@ class KLDivergence:
     Source: Kullback, Leibler (1951), Annals of Mathematical Statistics 22.
     """
 
-    absorbs: ClassVar[str] = "softmax"
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    targets: ClassVar[str] = "distributions"
-    fewest_outputs: ClassVar[int] = 2
+    absorbs = "softmax"
+    refuses = ("sigmoid",)
+    targets = "distributions"
+    fewest_outputs = 2
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        target, xp = check_classes(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         log_p = functional.log_softmax(prediction, xp)
         log_t = xp.log(xp.where(target > 0.0, target, 1.0))
-        value, scale = mean(xp.vecdot(target, log_t - log_p), sample_weight, xp)
         dy = xp.exp(log_p)
         dy -= target
-        dy *= per_row(scale)
-        return value, dy
+        return xp.vecdot(target, log_t - log_p), dy
 
 
 binary_cross_entropy = BinaryCrossEntropy()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core import functional
 from nnbackend.core.checks import set_number
-from nnbackend.core.types import Array
-from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
+from nnbackend.core.types import Array, Namespace
+from nnbackend.losses.base import LOSSES, LossFunction
 
 __all__ = ["BinaryFocal", "SoftmaxFocal", "binary_focal", "softmax_focal"]
 
 
 @LOSSES.register("binary_focal")
 @dataclass(frozen=True)
-class BinaryFocal:
+class BinaryFocal(LossFunction):
     """Focal loss of a sigmoid, from its logits ``z`` and targets ``t`` in [0, 1].
 
     With ``s = sigmoid(z)`` and ``g = gamma`` it is the mean of
@@ -41,19 +40,16 @@ class BinaryFocal:
 
     gamma: float = 2.0
     alpha: float | None = None
-    absorbs: ClassVar[str] = "sigmoid"
-    refuses: ClassVar[tuple[str, ...]] = ("softmax",)
-    targets: ClassVar[str] = "fractions"
+    absorbs = "sigmoid"
+    refuses = ("softmax",)
+    targets = "fractions"
 
     def __post_init__(self) -> None:
         set_number(self, "gamma", 0.0)
         if self.alpha is not None:
             set_number(self, "alpha", 0.0, 1.0)
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         a, b = (1.0, 1.0) if self.alpha is None else (self.alpha, 1.0 - self.alpha)
         g = self.gamma
         log_positive = -functional.softplus(-prediction, xp)
@@ -61,18 +57,15 @@ class BinaryFocal:
         positive, negative = xp.exp(log_positive), xp.exp(log_negative)
         weight_positive = a * target * xp.exp(g * log_negative)
         weight_negative = b * (1.0 - target) * xp.exp(g * log_positive)
-        value, scale = mean(
-            -weight_positive * log_positive - weight_negative * log_negative, sample_weight, xp
-        )
+        per_output = -weight_positive * log_positive - weight_negative * log_negative
         dy = weight_positive * (g * positive * log_positive - negative)
         dy += weight_negative * (positive - g * negative * log_negative)
-        dy *= scale
-        return value, dy
+        return per_output, dy
 
 
 @LOSSES.register("softmax_focal")
 @dataclass(frozen=True)
-class SoftmaxFocal:
+class SoftmaxFocal(LossFunction):
     """Focal loss of a softmax, from its logits ``z`` of shape (batch, classes).
 
     With ``p = softmax(z)`` and ``g = gamma``: ``mean(-sum(t (1 - p)**g log(p)))`` over the samples;
@@ -94,29 +87,23 @@ class SoftmaxFocal:
     """
 
     gamma: float = 2.0
-    absorbs: ClassVar[str] = "softmax"
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    targets: ClassVar[str] = "classes"
-    fewest_outputs: ClassVar[int] = 2
+    absorbs = "softmax"
+    refuses = ("sigmoid",)
+    targets = "classes"
+    fewest_outputs = 2
 
     def __post_init__(self) -> None:
         set_number(self, "gamma", 0.0)
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        target, xp = check_classes(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         log_p = functional.log_softmax(prediction, xp)
         p, rest = xp.exp(log_p), -xp.expm1(log_p)
         focus = target * rest**self.gamma
-        value, scale = mean(-xp.vecdot(focus, log_p), sample_weight, xp)
         # log(p) / (1 - p) tends to -1 where p is 1; and where p is 0, p log(p) to 0.
         sure = rest > 0.0
         ratio = xp.where(sure, p * log_p / xp.where(sure, rest, 1.0), -1.0)
         u = focus * (self.gamma * ratio - 1.0)
-        dy = u - p * xp.sum(u, axis=-1, keepdims=True)
-        dy *= per_row(scale)
-        return value, dy
+        return -xp.vecdot(focus, log_p), u - p * xp.sum(u, axis=-1, keepdims=True)
 
 
 binary_focal = BinaryFocal()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from array_api_compat import device
 
-from nnbackend.core.types import Array
-from nnbackend.losses.base import LOSSES, check, check_classes, mean, per_row
+from nnbackend.core.types import Array, Namespace
+from nnbackend.losses.base import LOSSES, LossFunction
 
 __all__ = [
     "CategoricalHinge",
@@ -22,7 +21,7 @@ __all__ = [
 
 @LOSSES.register("hinge")
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(LossFunction):
     """The loss of a linear support vector machine, for targets ``t`` of -1 and 1.
 
     ``mean(max(0, 1 - t * z))`` of the outputs ``z``; ``dy`` is ``-t / n`` where that is positive, and 0
@@ -37,22 +36,18 @@ class Hinge:
     Source: Cortes, Vapnik (1995), Machine Learning 20.
     """
 
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
-    targets: ClassVar[str] = "signs"
-    outputs: ClassVar[str] = "margins"
+    refuses = ("sigmoid", "softmax")
+    targets = "signs"
+    outputs = "margins"
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         short = 1.0 - target * prediction
-        value, scale = mean(xp.maximum(short, 0.0), sample_weight, xp)
-        return value, -target * xp.astype(short > 0.0, target.dtype) * scale
+        return xp.maximum(short, 0.0), -target * xp.astype(short > 0.0, prediction.dtype)
 
 
 @LOSSES.register("squared_hinge")
 @dataclass(frozen=True)
-class SquaredHinge:
+class SquaredHinge(LossFunction):
     """The hinge loss squared, and so without a kink, for targets ``t`` of -1 and 1.
 
     ``mean(max(0, 1 - t * z)**2)`` of the outputs ``z``; ``dy = -2 t max(0, 1 - t * z) / n``. The rest is
@@ -66,22 +61,18 @@ class SquaredHinge:
     Source: Lee, Mangasarian (2001), Computational Optimization and Applications 20.
     """
 
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
-    targets: ClassVar[str] = "signs"
-    outputs: ClassVar[str] = "margins"
+    refuses = ("sigmoid", "softmax")
+    targets = "signs"
+    outputs = "margins"
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         short = xp.maximum(1.0 - target * prediction, 0.0)
-        value, scale = mean(short * short, sample_weight, xp)
-        return value, -2.0 * target * short * scale
+        return short * short, -2.0 * target * short
 
 
 @LOSSES.register("categorical_hinge")
 @dataclass(frozen=True)
-class CategoricalHinge:
+class CategoricalHinge(LossFunction):
     """The hinge loss of several classes: the true one has to lead every other by 1.
 
     ``mean(max(0, 1 + max(z of the others) - z of the true class))`` over the samples, for outputs ``z``
@@ -97,25 +88,20 @@ class CategoricalHinge:
     Source: Crammer, Singer (2001), JMLR 2.
     """
 
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
-    targets: ClassVar[str] = "one_hot"
-    outputs: ClassVar[str] = "scores"
-    fewest_outputs: ClassVar[int] = 2
+    refuses = ("sigmoid", "softmax")
+    targets = "one_hot"
+    outputs = "scores"
+    fewest_outputs = 2
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        target, xp = check_classes(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         lowest = float(xp.finfo(prediction.dtype).min)
         others = xp.where(target > 0.5, lowest, prediction)
         short = 1.0 + xp.max(others, axis=-1) - xp.vecdot(target, prediction)
-        value, scale = mean(xp.maximum(short, 0.0), sample_weight, xp)
         numbers = xp.arange(prediction.shape[-1], device=device(prediction))
         rival = numbers == xp.argmax(others, axis=-1, keepdims=True)
         dy = xp.astype(rival, prediction.dtype) - target
         dy *= xp.astype(short > 0.0, prediction.dtype)[..., None]
-        dy *= per_row(scale)
-        return value, dy
+        return xp.maximum(short, 0.0), dy
 
 
 hinge = Hinge()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core.checks import check_flag, set_number, set_positive
-from nnbackend.core.types import Array
-from nnbackend.losses.base import LOSSES, check, mean
+from nnbackend.core.types import Array, Namespace
+from nnbackend.losses.base import LOSSES, LossFunction
 
 __all__ = [
     "Huber",
@@ -27,7 +26,7 @@ __all__ = [
 
 @LOSSES.register("mse")
 @dataclass(frozen=True)
-class MeanSquaredError:
+class MeanSquaredError(LossFunction):
     """Mean squared error: ``mean((prediction - target)**2)``; ``dy = 2/n * (prediction - target)``.
 
     ``n`` counts all the numbers in the prediction. This is the mean sum squared loss.
@@ -38,19 +37,16 @@ class MeanSquaredError:
     (2.125, [[-0.5], [2.0]])
     """
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    factor = 2.0
+
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = prediction - target
-        value, scale = mean(error * error, sample_weight, xp)
-        error *= 2.0 * scale
-        return value, error
+        return error * error, error
 
 
 @LOSSES.register("mae")
 @dataclass(frozen=True)
-class MeanAbsoluteError:
+class MeanAbsoluteError(LossFunction):
     """Mean absolute error: ``mean(|prediction - target|)``; ``dy = sign(prediction - target) / n``.
 
     >>> prediction, target = np.array([[1.0], [3.0]]), np.array([[1.5], [1.0]])
@@ -59,18 +55,14 @@ class MeanAbsoluteError:
     (1.25, [[-0.5], [0.5]])
     """
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = prediction - target
-        value, scale = mean(xp.abs(error), sample_weight, xp)
-        return value, xp.sign(error) * scale
+        return xp.abs(error), xp.sign(error)
 
 
 @LOSSES.register("huber")
 @dataclass(frozen=True)
-class Huber:
+class Huber(LossFunction):
     """Squared near zero, absolute further out: less drawn to outliers than the squared error.
 
     With the error ``e``: ``e**2 / 2`` up to ``|e| = delta``, ``delta * (|e| - delta / 2)`` beyond;
@@ -95,19 +87,15 @@ class Huber:
     def __post_init__(self) -> None:
         set_positive(self, "delta")
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = prediction - target
         clipped = xp.maximum(xp.minimum(error, self.delta), -self.delta)
-        value, scale = mean(clipped * (error - 0.5 * clipped), sample_weight, xp)
-        return value, clipped * scale
+        return clipped * (error - 0.5 * clipped), clipped
 
 
 @LOSSES.register("log_cosh")
 @dataclass(frozen=True)
-class LogCosh:
+class LogCosh(LossFunction):
     """A smooth absolute error: ``mean(log(cosh(e)))`` of the error ``e``; ``dy = tanh(e) / n``.
 
     About ``e**2 / 2`` near zero and ``|e| - log 2`` further out. It is computed as
@@ -119,19 +107,15 @@ class LogCosh:
     (0.7226, [[-0.231], [0.482]])
     """
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = prediction - target
         size = xp.abs(error)
-        value, scale = mean(size + xp.log1p(0.5 * xp.expm1(-2.0 * size)), sample_weight, xp)
-        return value, xp.tanh(error) * scale
+        return size + xp.log1p(0.5 * xp.expm1(-2.0 * size)), xp.tanh(error)
 
 
 @LOSSES.register("quantile")
 @dataclass(frozen=True)
-class Quantile:
+class Quantile(LossFunction):
     """The pinball loss, whose best prediction is a quantile of the target.
 
     ``mean(max(q * e, (q - 1) * e))`` with ``e = target - prediction``; ``dy`` is ``-q / n`` where the
@@ -159,21 +143,18 @@ class Quantile:
         if self.quantile == 0.0:
             raise ValueError("quantile must be above 0 and below 1, got 0")
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = prediction - target
         high = xp.maximum(error, 0.0)
         # One of the two parts of the error, above and below, is zero.
-        value, scale = mean(high - self.quantile * error, sample_weight, xp)
         sign = xp.sign(error)
-        return value, (0.5 * (xp.abs(sign) + sign) - self.quantile * sign * sign) * scale
+        dy = 0.5 * (xp.abs(sign) + sign) - self.quantile * sign * sign
+        return high - self.quantile * error, dy
 
 
 @LOSSES.register("poisson")
 @dataclass(frozen=True)
-class Poisson:
+class Poisson(LossFunction):
     """The negative log-likelihood of counts under a Poisson distribution, without ``log(target!)``.
 
     From the logarithm ``z`` of the rate: ``mean(exp(z) - t * z)``; ``dy = (exp(z) - t) / n``. The
@@ -197,33 +178,28 @@ class Poisson:
 
     log_input: bool = True
     epsilon: float = 1e-8
-    targets: ClassVar[str] = "counts"
+    targets = "counts"
 
     def __post_init__(self) -> None:
         check_flag("log_input", self.log_input)
         set_number(self, "epsilon", 0.0)
 
     @property
-    def absorbs(self) -> str | None:
+    def absorbs(self) -> str | None:  # type: ignore[override]
         """The output activation that is part of the loss."""
         return "exponential" if self.log_input else None
 
     @property
-    def refuses(self) -> tuple[str, ...]:
+    def refuses(self) -> tuple[str, ...]:  # type: ignore[override]
         """The output activations that cannot give the logarithm of a rate."""
         return ("relu", "softplus", "sigmoid", "softmax") if self.log_input else ()
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         if self.log_input:
             rate = xp.exp(prediction)
-            value, scale = mean(rate - target * prediction, sample_weight, xp)
-            return value, (rate - target) * scale
+            return rate - target * prediction, rate - target
         rate = prediction + self.epsilon
-        value, scale = mean(prediction - target * xp.log(rate), sample_weight, xp)
-        return value, (1.0 - target / rate) * scale
+        return prediction - target * xp.log(rate), 1.0 - target / rate
 
 
 mse = MeanSquaredError()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.losses.base import LOSSES, check, mean, per_row
+from nnbackend.losses.base import LOSSES, LossFunction
 
 __all__ = ["CosineSimilarity", "cosine_similarity"]
 
 
 @LOSSES.register("cosine_similarity")
 @dataclass(frozen=True)
-class CosineSimilarity:
+class CosineSimilarity(LossFunction):
     """One less the cosine of the angle between prediction ``p`` and target ``t``, rows of numbers.
 
     ``mean(1 - c)`` over the samples, with ``c = sum(p * t) / (|p| |t|)``: 0 for the same direction, 2
@@ -26,20 +25,15 @@ class CosineSimilarity:
     (0.4, [[-0.128, 0.096]])
     """
 
-    fewest_outputs: ClassVar[int] = 2
+    fewest_outputs = 2
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = check(prediction, target)
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         p, inverse = _direction(prediction, xp)
         t, _ = _direction(target, xp)
         cosine = xp.vecdot(p, t)
-        value, scale = mean(1.0 - cosine, sample_weight, xp)
         dy = cosine[..., None] * p - t
         dy *= inverse
-        dy *= per_row(scale)
-        return value, dy
+        return 1.0 - cosine, dy
 
 
 cosine_similarity = CosineSimilarity()

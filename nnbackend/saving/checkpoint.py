@@ -17,7 +17,7 @@ import os
 import re
 import warnings
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ __all__ = ["Checkpoint", "files", "find", "load", "newest", "save"]
 FORMAT_VERSION = 1
 _CHECKSUM_KEY = "checksum"  # the entry of the header
 _TENSOR_KEY = "@tensor"  # the key in the JSON of the name of an array among the tensors
-_FILE_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors")
+_FILE_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors", re.ASCII)
 _REQUIRED_TYPES = {"epoch": int, "batch": int, "trained": list, "history": dict, "callbacks": list}
 
 
@@ -116,6 +116,15 @@ def files(directory: str | os.PathLike[str]) -> list[Path]:
     """Return the checkpoints in a folder in the order in which they were written."""
     numbered = ((_FILE_NAME.fullmatch(p.name), p) for p in _list_files(Path(directory)))
     return [path for _, path in sorted((int(m[1]), p) for m, p in numbered if m is not None)]
+
+
+def named_in(directory: Path, names: Iterable[Any]) -> list[Path]:
+    """Return the checkpoints in a folder among names that a file holds, which may be anything.
+
+    A name that :func:`next_path` would not give is left out, so none leads out of the folder.
+    """
+    own = {path.name: path for path in files(directory) if not path.is_symlink()}
+    return [own[name] for name in names if isinstance(name, str) and name in own]
 
 
 def next_path(directory: Path, epoch: int, step: int) -> Path:

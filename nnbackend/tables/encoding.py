@@ -220,6 +220,16 @@ class TableEncoder:
         return sum(feature.width for feature in self.features)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the target; none if it holds numbers."""
+        return self.target.classes if isinstance(self.target, Classes) else ()
+
+    @property
+    def task(self) -> str:
+        """``classification`` for a target of texts, ``regression`` for one of numbers."""
+        return "classification" if self.classes else "regression"
+
+    @property
     def feature_kinds(self) -> dict[str, Kind]:
         """What each feature column holds, to read another table in the same way."""
         return {feature.name: feature.kind for feature in self.features}

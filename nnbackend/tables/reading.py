@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import math
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import unknown_name
 from nnbackend.tables.table import Kind, Table, few, warn
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["files_of", "read_table", "table_of"]
-
+__all__ = ["find_tables", "read_table", "table_of"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
@@ -52,7 +51,7 @@ def read_table(
             neither number nor text; the message names the column and the row, counted from 1.
         ModuleNotFoundError: polars is not installed.
     """
-    frame = _read_frames(files_of(path))
+    frame = _read_frames(find_tables(path))
     kinds = kinds or {}
     names = _without_empty(frame.columns) if columns is None else list(columns)
     for name in (*names, *kinds):
@@ -81,26 +80,9 @@ def _polars() -> Any:
     return polars
 
 
-def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """Return the files that a path, a folder or a pattern stands for, in the order of their names.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    given = Path(path)
-    if given.is_dir():
-        files = [file for file in given.iterdir() if file.is_file() and _ending(file)]
-    elif given.exists() or not glob.has_magic(str(path)):
-        return [given]
-    else:
-        files = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
-    if not files:
-        raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(_TABLE_READERS)}")
-    return sorted(files)
-
-
-def _ending(path: Path) -> str | None:
-    return next((e for e in _TABLE_READERS if path.name.lower().endswith(e)), None)
+def find_tables(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that a path, a folder or a pattern stands for; see :func:`find_files`."""
+    return find_files(path, _TABLE_READERS)
 
 
 def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
@@ -125,11 +107,7 @@ def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read_frame(path: Path) -> pl.DataFrame:
-    ending, raised = _ending(path), _polars().exceptions
-    if ending is None:
-        raise ValueError(
-            f"cannot tell what {path} holds by its ending; known: {', '.join(_TABLE_READERS)}"
-        )
+    ending, raised = ending_of(path, _TABLE_READERS), _polars().exceptions
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:

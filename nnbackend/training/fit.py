@@ -17,7 +17,7 @@ from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.tree import flatten
-from nnbackend.data.adapter import DataAdapter, placement_for
+from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.samples import Samples
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
@@ -117,7 +117,7 @@ def prepare(
     optimizer = optimizers.get(o.optimizer)
     source = data.source_of(x, y, o.sample_weight)
     whole = None if isinstance(optimizer, LBFGS) else o.batch_size
-    placement = placement_for((x, y, o.sample_weight), backend, o.data_on, whole)
+    placement = data.placement((x, y, o.sample_weight), backend, o.data_on, whole)
     objective = network._objective(o.loss, o.metrics, x if source is None else source, placement)
     adapter = network._data_adapter(objective.loss)
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)

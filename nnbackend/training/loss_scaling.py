@@ -22,7 +22,7 @@ from functools import reduce
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.types import Array, Namespace, Params
-from nnbackend.optimizers.base import Slots
+from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Numbers
 from nnbackend.optimizers.wrapper import Wrapper
 
@@ -69,9 +69,7 @@ class SkipNonFinite(Wrapper):
     on the host (schedules, bias corrections) counts it.
     """
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Apply the rule inside to copies, and keep the results or the former arrays."""
         copies = tuple(xp.asarray(slot, copy=True) for slot in slots)
         new, new_slots = self.inner.rule(xp.asarray(p, copy=True), g, copies, h, xp)

@@ -92,47 +92,48 @@ class Notebook:
         return Notebook.ZMQInteractiveShell()
 
 
-def test_in_a_notebook_the_bar_is_tqdms(monkeypatch, capsys):
-    shown = []
+class Output:
+    """A widget that keeps what is displayed in it."""
 
-    class Tqdm:
-        def __init__(self, total, leave, bar_format):
-            self.n = 0.0
-            shown.append(total)
+    shown: list[str] = []
 
-        def set_description_str(self, text, refresh):
-            shown.append(text)
+    def __enter__(self):
+        return self
 
-        def set_postfix_str(self, text, refresh):
-            shown.append(text)
+    def __exit__(self, *_):
+        pass
 
-        def update(self, by):
-            self.n += by
+    def clear_output(self, wait):
+        pass
 
-        def close(self):
-            shown.append(self.n)
+    def close(self):
+        Output.shown.append("closed")
 
+
+def in_a_notebook(monkeypatch):
     monkeypatch.setattr("nnbackend.callbacks.progress.SECONDS_BEFORE_BAR", 0.0)
+    monkeypatch.setattr("builtins.get_ipython", Notebook.get_ipython, raising=False)
+    display = types.ModuleType("IPython.display")
+    display.display = lambda *shown, **_: Output.shown.extend(map(str, shown))
     monkeypatch.setitem(sys.modules, "IPython", Notebook)
-    module = types.ModuleType("tqdm.notebook")
-    module.tqdm = Tqdm
-    monkeypatch.setitem(sys.modules, "tqdm", types.ModuleType("tqdm"))
-    monkeypatch.setitem(sys.modules, "tqdm.notebook", module)
-    history = network().fit(X, Y, epochs=2, batch_size=4)
-    assert shown[:3] == [2, "epoch 1/2", ""]
-    assert shown[-1] == 2.0
-    assert f"loss {history['loss'][-1]:.4g}" in shown
-    assert capsys.readouterr() == ("", "")
-    for name in ("tqdm", "tqdm.notebook"):
-        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+
+
+def test_in_a_notebook_the_bar_is_a_widget(monkeypatch, capsys):
+    pytest.importorskip("rich")
+    in_a_notebook(monkeypatch)
+    widgets = types.ModuleType("ipywidgets")
+    widgets.Output = Output
+    monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
+    monkeypatch.setattr(Output, "shown", [])
+    network().fit(X, Y, epochs=2, batch_size=4)
+    assert "Output object" in Output.shown[0]
+    assert Output.shown.count("closed") == 1
+    assert "epoch" not in capsys.readouterr().err
+
+
+def test_in_a_notebook_without_widgets_there_are_lines(monkeypatch, capsys):
+    in_a_notebook(monkeypatch)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
     network().fit(X, Y, epochs=2, batch_size=4)
     assert "epoch 2/2  loss" in capsys.readouterr().err
-
-
-def test_tqdm_takes_what_it_is_given(monkeypatch):
-    notebook = pytest.importorskip("tqdm.notebook")
-    pytest.importorskip("ipywidgets")
-    monkeypatch.setattr("nnbackend.callbacks.progress.SECONDS_BEFORE_BAR", 0.0)
-    monkeypatch.setitem(sys.modules, "IPython", Notebook)
-    monkeypatch.setattr(notebook, "display", lambda widget: None)
-    assert len(network().fit(X, Y, epochs=2, batch_size=4)) == 2

@@ -36,7 +36,7 @@ def test_an_interruption_outside_training_is_one_message(monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nnbackend.cli.training.read_table", interrupt)
+    monkeypatch.setattr("nnbackend.cli.rows.read_table", interrupt)
     assert fails(1, "train", EXAM, "--target", "score") == "error: interrupted\n"
 
 

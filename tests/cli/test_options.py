@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated
 
 import pytest
 from cli.commands import done, train_json  # skips without typer
 
-from nnbackend.cli.options import Text, build_from_options, data_option, run_option, takes_options
-from nnbackend.cli.running import Running
+from nnbackend.cli.call import Call
+from nnbackend.cli.options import build_from_options, data_option, run_option, takes_options
 from nnbackend.cli.settings import Settings
-from nnbackend.cli.train import Call, train
+from nnbackend.cli.train import train
 
 
 def read_numbers(text):
@@ -25,8 +24,8 @@ def read_numbers(text):
 
 @dataclass(frozen=True)
 class Some:
-    numbers: Annotated[Sequence[int], run_option(help="Numbers."), Text(read_numbers)] = (1, 2)
-    word: Annotated[str | None, data_option(help="A word.")] = None
+    numbers: Sequence[int] = run_option((1, 2), "Numbers.", read=read_numbers)
+    word: str | None = data_option(None, "A word.")
 
 
 @takes_options(Some)
@@ -48,7 +47,7 @@ def test_a_dataclass_is_what_a_command_takes():
 
 def test_train_takes_all_fields_of_its_settings():
     taken = inspect.signature(train).parameters
-    declared = [field.name for cls in (Call, Settings, Running) for field in fields(cls)]
+    declared = [field.name for cls in (Call, Settings) for field in fields(cls)]
     assert sorted(taken) == sorted(declared)
 
 

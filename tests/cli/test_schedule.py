@@ -28,9 +28,9 @@ ONE_STEP_AN_EPOCH = ["--target", "score", "--validation", "0", "--optimizer", "s
 
 
 def test_every_schedule_has_its_rates_in_a_test():
-    from nnbackend.cli.schedule import NAMES
+    from nnbackend.cli.schedule import SCHEDULES
 
-    assert set(NAMES) == set(RATES_OVER_A_RUN)
+    assert set(SCHEDULES) == set(RATES_OVER_A_RUN)
 
 
 @pytest.mark.parametrize("schedule", RATES_OVER_A_RUN)

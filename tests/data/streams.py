@@ -11,6 +11,7 @@ from tools import assert_equal, host
 
 import nnbackend as nnb
 from nnbackend import data
+from nnbackend.data.targets import RowCheck
 from nnbackend.errors import DataError
 
 X, Y = rows((70, 3)), rows((70, 2), 1)
@@ -62,8 +63,7 @@ def order_of(source, epoch=1, seed=0, size=16, backend="numpy"):
     made = data.BatchStream(
         source,
         nnb.get_backend(backend),
-        nnb.losses.get("mse"),
-        (data.InputSpec((3,)), (2,)),
+        RowCheck(data.InputSpec((3,)), (2,), nnb.losses.get("mse")),
         size,
         seed,
     )

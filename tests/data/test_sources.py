@@ -40,13 +40,13 @@ def test_a_memory_map_trains_as_the_array_does(tmp_path, backend64):
 def test_memory_maps_are_not_brought_to_the_backend_as_a_whole(tmp_path, monkeypatch):
     (x,) = mapped(tmp_path, x=np.tile(X, (100, 1)))
     net, seen = network(), []
-    real = nnb.data.validate.inputs
+    real = nnb.data.targets.inputs
 
     def watched(x, *args, **given):
         seen.append(len(x))
         return real(x, *args, **given)
 
-    monkeypatch.setattr(nnb.data.validate, "inputs", watched)
+    monkeypatch.setattr(nnb.data.targets, "inputs", watched)
     net.fit(x, np.tile(Y, (100, 1)), batch_size=64)
     assert sum(seen) == 7000
     assert max(seen) <= 1024

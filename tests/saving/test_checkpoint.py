@@ -171,6 +171,33 @@ def test_a_state_that_does_not_hold_together_is_refused(change, words, saved, tm
     assert_equal(weights(net), before)
 
 
+def test_a_checkpoint_names_no_file_to_delete_but_those_of_its_folder(saved, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    last = copied(saved, folder)[-1]
+    outside = [tmp_path / "victim", tmp_path / "000001-epoch-0001.safetensors"]
+    inside = [folder / "notes.txt", folder / ".hidden", folder / "٣-epoch-0001.safetensors"]
+    link = folder / "000000-epoch-0000.safetensors"
+    link.symlink_to(outside[0])
+    for path in (*outside, *inside):
+        path.write_text("precious")
+    kept = [str(outside[0]), "../victim", f"../{outside[1].name}", f"x/../{outside[1].name}",
+            "", ".", "..", "no\0name", 3, None, ["a"], link.name,
+            *(path.name for path in inside)]  # fmt: skip
+    [entry] = checkpoints.load(last).state["callbacks"]
+
+    def name_others(state):
+        own = entry["state"] | {"directory": str(folder), "kept": kept + entry["state"]["kept"]}
+        state["callbacks"] = [entry | {"state": own}]
+
+    rewritten(last, name_others)
+    net = network()
+    net.fit(X, Y, epochs=5, batch_size=5, callbacks=[Checkpoint(folder, keep=1)], resume=folder)
+    assert all(path.read_text() == "precious" for path in (*outside, *inside))
+    assert link.is_symlink()
+    assert [path.name[7:17] for path in checkpoints.files(folder)] == ["epoch-0000", "epoch-0005"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")
 def test_killed_at_any_moment_the_newest_checkpoint_loads_and_nothing_is_lost(library, tmp_path):
     if library != "numpy":

@@ -161,8 +161,8 @@ def test_an_estimator_predicts_the_same(name, data):
 
 
 def test_a_model_of_the_command_line_predicts_the_same():
-    pytest.importorskip("typer")
-    from nnbackend.cli.model import TableModel
+    pytest.importorskip("polars")
+    from nnbackend.tables.model import TableModel
     from nnbackend.tables.reading import read_table
     from nnbackend.tables.table import TableWarning
 

@@ -15,7 +15,7 @@ from conftest import chosen, unusable
 from tools import assert_equal, host, parameters, training
 
 import nnbackend as nnb
-from nnbackend.backends.cuda.tf32 import Both, CuPyProducts, TorchProducts
+from nnbackend.backends.cuda.tf32 import cupy_products, torch_products
 from nnbackend.backends.cupy import CuPyBackend
 from nnbackend.callbacks import Checkpoint
 from nnbackend.core import functional
@@ -581,9 +581,9 @@ def inside(scope, look):
     seen = set()
 
     def fail():
-        with scope:
+        with scope():
             seen.add(look())
-            with scope:
+            with scope():
                 seen.add(look())
             seen.add(look())
             raise KeyError
@@ -615,7 +615,7 @@ class Core:
 )  # fmt: skip
 def test_cupys_products_are_what_was_asked_for_and_only_inside(before, tf32, within):
     core = Core(before)
-    assert inside(CuPyProducts(core, tf32), lambda: core.value) == {within}
+    assert inside(lambda: cupy_products(core, tf32), lambda: core.value) == {within}
     assert core.value == before
 
 
@@ -688,7 +688,7 @@ def test_torchs_products_are_what_was_asked_for_and_only_inside(choose, tf32):
     try:
         choose(torch)
         before = switches(torch)
-        seen = inside(TorchProducts(torch, tf32), torch.get_float32_matmul_precision)
+        seen = inside(lambda: torch_products(torch, tf32), torch.get_float32_matmul_precision)
         assert seen == {wanted}
         assert switches(torch) == before
     finally:
@@ -736,30 +736,6 @@ def test_jaxs_programs_carry_their_precision(name, within, monkeypatch):
     net.fit(rows((4, 2)), np.ones(4), loss=look, verbose=0)
     assert set(seen) == {"tensorfloat32" if name == "tf32" else "highest"}
     assert jax.config.jax_default_matmul_precision is None
-
-
-def test_two_contexts_are_left_in_the_order_opposite_to_that_of_entering():
-    order = []
-
-    class Note:
-        def __init__(self, name: str, fails: bool = False) -> None:
-            self.name, self.fails = name, fails
-
-        def __enter__(self) -> None:
-            if self.fails:
-                raise OSError
-            order.append(f"+{self.name}")
-
-        def __exit__(self, *_: object) -> None:
-            order.append(f"-{self.name}")
-
-    with pytest.raises(KeyError), Both(Note("a"), Note("b")):
-        raise KeyError
-    assert order == ["+a", "+b", "-b", "-a"]
-    order.clear()
-    with pytest.raises(OSError), Both(Note("a"), Note("b", fails=True)):
-        raise AssertionError
-    assert order == ["+a", "-a"]
 
 
 # Inside

@@ -1,1 +1,1 @@
-"""What only a CUDA device has: graphs, cuBLASLt, its libraries."""
+"""What only a CUDA device has: graphs, cuBLAS, its libraries."""

@@ -6,12 +6,11 @@ Tests put NumPy in its place. Nothing here has run on a card.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.cuda.cublaslt import Product, new_workspace
+from nnbackend.backends.cuda.cublas import new_workspace, product
 from nnbackend.backends.cuda.graph import Captured
 from nnbackend.core.types import Array
 
@@ -40,6 +39,12 @@ class CuPyLibrary:
         """Return the address of an array's first element on the device."""
         return int(array.data.ptr)
 
+    def whole(self, array: Array) -> Array:
+        """Return the bytes of the piece of memory that an array lies in."""
+        memory = array.data.mem
+        start = self._cupy.cuda.MemoryPointer(memory, 0)
+        return self._cupy.ndarray((memory.size,), np.uint8, start)
+
     def view(
         self, base: Array, offset: int, shape: tuple[int, ...], strides: Any, dtype: Any
     ) -> Array:
@@ -62,8 +67,7 @@ class CuPyLibrary:
         """Return a function that computes ``out = a @ b``, which a graph can hold."""
         if self._workspace is None:
             self._workspace = new_workspace(self._cupy)
-        compute = "tf32" if self._tf32 and a.dtype == np.float32 else None
-        return Product(self._cupy, a, b, out, self._workspace, compute).launch
+        return product(self._cupy, a, b, out, self._workspace, self._tf32)
 
     def row_products(self, a: Array, b: Array, out: Array) -> Callable[[], None]:
         """Return a function that computes ``out = sum(a * b)`` along the last axis."""
@@ -75,11 +79,12 @@ class CuPyLibrary:
 
         return launch
 
-    def own_memory(self) -> AbstractContextManager[Any]:
-        """Return the context in which functions take memory from a separate pool."""
-        context: AbstractContextManager[Any] = self._cupy.cuda.using_allocator(self._pool.malloc)
-        return context
-
-    def graph(self, launch_all: Callable[[Any], None]) -> Any:
+    def graph(self, launches: list[Callable[[], Any]]) -> Any:
         """Return a runner of launches as one graph."""
+
+        def launch_all(stream: Any) -> None:
+            with self._cupy.cuda.using_allocator(self._pool.malloc):
+                for launch in launches:
+                    launch()
+
         return Captured(self._cupy, launch_all)

@@ -3,7 +3,7 @@
 A step is recorded on the host, by NumPy, with copies of its arrays (:class:`GraphProgram`). The list of
 calls is then put on the device: every piece of memory of the recording gets one there (the held state
 has one), every view the same place in it, and every call the function of the same name with ``out=``
-that place, or a copy into it. Products are cuBLASLt's: CuPy's own cannot be captured. Launches are
+that place, or a copy into it. Products are cuBLAS's own: CuPy's cannot be captured. Launches are
 captured as a CUDA graph. A call that has no counterpart raises :class:`NotPlayableError`, and the step
 runs as it is.
 """
@@ -15,7 +15,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -51,13 +51,12 @@ _REDUCTIONS = {
 }
 _WITH_DTYPE = ("sum", "prod")
 
+Piece: TypeAlias = tuple[Any, Array]
+"""Bytes on the host, and the bytes on the device that they stand for."""
+
 
 class Placement:
-    """Which memory of the device stands for which of the host.
-
-    Args:
-        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-    """
+    """Which memory of the device stands for which of the host."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -76,60 +75,37 @@ class Placement:
         raw = np.frombuffer(ctypes.string_at(address_of(array), array.nbytes), np.uint8)
         self.add(address_of(array), max(array.nbytes, 1), self._library.from_host(raw), array)
 
-    def view(self, array: Any) -> Array:
-        """Return the device's array for one of the host."""
+    def find(self, array: Any) -> tuple[Any, int] | None:
+        """Return the device's array for the memory that an array is in, and its place there."""
         start = address_of(array)
         i = bisect_right(self._starts, start) - 1
         if i < 0 or start >= self._starts[i] + self._pieces[i][0]:
+            return None
+        return self._pieces[i][1], start - self._starts[i]
+
+    def view(self, array: Any) -> Array:
+        """Return the device's array for one of the host."""
+        found = self.find(array)
+        if found is None:
             # A constant: of an array that views another one its own numbers are enough.
             return self._library.from_host(np.array(array))
-        base = self._pieces[i][1]
-        return self._library.view(
-            base, start - self._starts[i], array.shape, array.strides, array.dtype
-        )
+        return self._library.view(*found, array.shape, array.strides, array.dtype)
 
 
-class Mirror:
-    """Copies on the host of the held state on the device, with the same memory shared.
+def mirrored(library: Any, held: Any, map_held: MapArrays) -> tuple[Any, list[Piece]]:
+    """Return a copy of the held state on the host, with the same memory shared, and its pieces."""
+    pieces: dict[int, Piece] = {}
 
-    Args:
-        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-        held: the held state.
-        map_held: walks it.
+    def copied(array: Array) -> Any:
+        whole = library.whole(array)
+        start = library.address(whole)
+        raw, _ = pieces.setdefault(start, (np.zeros(whole.nbytes, np.uint8), whole))
+        place = library.address(array) - start
+        copy: Any = np.ndarray(array.shape, array.dtype, raw, place, tuple(array.strides))
+        copy[...] = library.to_host(array)
+        return copy
 
-    Attributes:
-        held: the copy.
-        pieces: for each piece of memory the host's bytes and the device's first array in it.
-    """
-
-    def __init__(self, library: Any, held: Any, map_held: MapArrays) -> None:
-        spans = sorted(
-            ((*_span(library, array), array) for array in arrays_of(held, map_held)),
-            key=lambda span: span[:2],
-        )
-        self.pieces: list[tuple[Any, Array]] = []
-        starts: list[int] = []
-        stop = -1
-        groups: list[list[Any]] = []
-        for start, end, array in spans:
-            if start >= stop:
-                starts.append(start)
-                groups.append([start, end, array])
-            groups[-1][1] = stop = max(stop, end)
-        for start, end, array in groups:
-            self.pieces.append((np.zeros(end - start, np.uint8), array))
-
-        def host_array(array: Array) -> Any:
-            start = library.address(array)
-            i = bisect_right(starts, start) - 1
-            raw = self.pieces[i][0]
-            twin: Any = np.ndarray(
-                array.shape, array.dtype, raw, start - starts[i], tuple(array.strides)
-            )
-            twin[...] = library.to_host(array)
-            return twin
-
-        self.held = map_held(held, host_array)
+    return map_held(held, copied), [*pieces.values()]
 
 
 class GraphPlayer:
@@ -138,36 +114,31 @@ class GraphPlayer:
     Args:
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         recording: the recording made on the host.
-        mirror: the copy of what was held that it was recorded with.
+        pieces: the memory of what was held, see :func:`mirrored`.
 
     Raises:
         NotPlayableError: the device has no counterpart of a call.
     """
 
-    def __init__(self, library: Any, recording: Recording, mirror: Mirror) -> None:
+    def __init__(self, library: Any, recording: Recording, pieces: list[Piece]) -> None:
         self._library = library
         place = self._place = Placement(library)
-        for raw, base in mirror.pieces:
+        for raw, base in pieces:
             place.add(address_of(raw), raw.nbytes, base, raw)
         for block in recording.blocks:
             place.add(address_of(block), block.nbytes, library.empty(block.nbytes), block)
         for array in (*recording.inputs, *(number for _, number in recording.numbers)):
             place.add_copy(array)
-        own = {id(owner_of(raw)) for raw, _ in mirror.pieces}
-        own |= {id(owner_of(block)) for block in recording.blocks}
         for call in recording.calls:  # arrays that were made on the way, and are written to
-            owner = owner_of(call.target)
-            if id(owner) not in own:
-                own.add(id(owner))
-                place.add_copy(owner)
+            if place.find(call.target) is None:
+                place.add_copy(owner_of(call.target))
         self._inputs = [place.view(array) for array in recording.inputs]
         self._numbers = [(i, place.view(number)) for i, number in recording.numbers]
         count = 1 + max((i for i, _ in recording.numbers), default=-1)
         self._last_numbers: tuple[Any, ...] = (None,) * count
         self._results = map_arrays(place.view, recording.results)
-        self._launches = [self._launch(call) for call in recording.calls]
         self._recording = recording  # its memory on the host is an address book, and must not go
-        self.graph = library.graph(self._launch_all)
+        self.graph = library.graph([self._launch(call) for call in recording.calls])
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
         """Return the results for inputs and numbers, as copies."""
@@ -179,11 +150,6 @@ class GraphPlayer:
         self._last_numbers = numbers
         self.graph.replay()
         return map_arrays(lambda array: array.copy(), self._results)
-
-    def _launch_all(self, stream: Any) -> None:
-        with self._library.own_memory():
-            for launch in self._launches:
-                launch()
 
     def _launch(self, call: Call) -> Callable[[], Any]:
         """Return a function that makes a call on the device."""
@@ -252,29 +218,16 @@ class GraphProgram(Program):
     """A function on the device that is recorded on the host and played as a graph.
 
     Args:
-        function: the function on arrays of the device.
-        map_held: walks the held state.
-        dtypes: the dtype of all numbers but the last, and of the last, NumPy's.
-        warmup_calls: the number of calls before the first recording.
+        call: arguments of a Program, of arrays of the device and NumPy's dtypes.
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         host_function: the same function on NumPy's arrays.
-        parts: see :class:`~nnbackend.backends.replay.program.Program`.
+        options: further ones.
     """
 
-    def __init__(
-        self,
-        function: Function,
-        map_held: MapArrays,
-        dtypes: tuple[Any, ...],
-        warmup_calls: int,
-        *,
-        library: Any,
-        host_function: Function,
-        parts: tuple[Any, ...] = (),
-    ) -> None:
-        super().__init__(function, map_held, dtypes, warmup_calls, parts=parts)
+    def __init__(self, *call: Any, library: Any, host_function: Function, **options: Any) -> None:
+        super().__init__(*call, **options)
         self._library, self._host_function = library, host_function
-        self._mirror: Mirror | None = None
+        self._pieces: list[Piece] = []  # of the last recording
 
     def is_trusted(self) -> bool:
         """Return whether a recording needs no trial: functions of the device may do something else."""
@@ -284,10 +237,10 @@ class GraphProgram(Program):
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
     ) -> tuple[Recording, Arrays]:
         """Record the function on copies on the host; call it on the device."""
-        self._mirror = Mirror(self._library, held, self.map_held)
+        copy, self._pieces = mirrored(self._library, held, self.map_held)
         new = Recording(
             self._host_function,
-            self._mirror.held,
+            copy,
             self.map_held,
             map_arrays(self._library.to_host, inputs),
             numbers,
@@ -299,13 +252,11 @@ class GraphProgram(Program):
 
     def make_player(self, recording: Recording) -> Player | None:
         """Return a player of the recording as a graph."""
-        assert self._mirror is not None
-        mirror, self._mirror = self._mirror, None
         try:
-            return GraphPlayer(self._library, recording, mirror)
+            return GraphPlayer(self._library, recording, self._pieces)
         except NotPlayableError:
             raise
-        except Exception as error:  # of CuPy's or cuBLASLt's
+        except Exception as error:  # of CuPy's or cuBLAS's
             raise NotPlayableError(f"{type(error).__name__}: {error}") from error
 
     def _try(self, recording: Recording, player: Any, *call: Any) -> None:
@@ -344,12 +295,3 @@ class GraphProgram(Program):
 
 def _copy(target: Array, source: Array) -> None:
     target[...] = source
-
-
-def _span(library: Any, array: Array) -> tuple[int, int]:
-    """Return the first byte of an array on the device, and the one after its last."""
-    start = library.address(array)
-    if any(stride < 0 for stride in array.strides):
-        raise NotPlayableError("an array that is held runs backwards")
-    reach = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides, strict=True))
-    return start, start + max(reach, 0) + array.itemsize

@@ -1,12 +1,11 @@
 """The player for a GPU, with NumPy in CuPy's place: the same bits as the step without a recording.
 
 What runs here is the placement of memory, the translation of calls, and the machine around them. CuPy's
-functions, cuBLASLt's products and the graph itself need a card.
+functions, cuBLAS's products and the graph itself need a card.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +22,7 @@ from nnbackend.backends.cuda.player import GraphPlayer, GraphProgram
 from nnbackend.backends.cupy import _step_mode
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.backends.replay import replayed as steps
+from nnbackend.backends.replay.calls import owner_of
 from nnbackend.backends.replay.recorder import RecordedArray
 
 
@@ -36,15 +36,18 @@ class HostGraph:
 
     refused = ""
 
-    def __init__(self, launch_all: Any) -> None:
-        self.replay = partial(launch_all, None)
+    def __init__(self, launches: Any) -> None:
+        self.launches = launches
+
+    def replay(self) -> None:
+        for launch in self.launches:
+            launch()
 
 
 class HostLibrary:
     """NumPy in the place of CuPy; its memory is apart from that of the recording."""
 
     functions = np
-    own_memory = staticmethod(contextlib.nullcontext)
     graph = staticmethod(HostGraph)
 
     def __init__(self) -> None:
@@ -52,6 +55,12 @@ class HostLibrary:
 
     def address(self, array: Any) -> int:
         return array.__array_interface__["data"][0]
+
+    def whole(self, array: Any) -> Any:
+        owner = owner_of(array)
+        self.kept.append(owner)
+        memory = (ctypes.c_char * owner.nbytes).from_address(self.address(owner))
+        return np.frombuffer(memory, np.uint8)
 
     def view(self, base: Any, offset: int, shape: Any, strides: Any, dtype: Any) -> Any:
         if strides is None:

@@ -11,18 +11,55 @@ from numpy.typing import NDArray
 
 import nnbackend as nnb
 from nnbackend import losses, metrics
-from nnbackend.cli.tasks import (
-    LOSSES,
-    build_loss,
-    output_activation,
-    output_width,
-    task_of,
-)
 from nnbackend.core.functional import sigmoid, softmax
-from nnbackend.errors import ModelFileError
-from nnbackend.tables.encoding import Classes, TableEncoder
+from nnbackend.errors import ModelFileError, UnknownNameError
+from nnbackend.losses import Loss
+from nnbackend.tables.encoding import TableEncoder
 
-__all__ = ["TableModel"]
+__all__ = ["LOSSES", "TableModel", "build_loss", "has_one_output", "output_activation_of"]
+
+# The losses of each task, the default first.
+LOSSES = {
+    "regression": ("mse", "mae", "huber", "log_cosh"),
+    "classification": (
+        "softmax_cross_entropy",
+        "binary_cross_entropy",
+        "softmax_focal",
+        "binary_focal",
+        "categorical_hinge",
+        "hinge",
+        "squared_hinge",
+    ),
+}
+
+
+def build_loss(name: str, label_smoothing: float) -> Loss:
+    """Return the loss of a name.
+
+    Raises:
+        ValueError: it has no label smoothing, or the amount is out of range.
+    """
+    if label_smoothing == 0.0:
+        return losses.get(name)
+    try:
+        smoothed: Loss = losses.LOSSES.create(name, label_smoothing=label_smoothing)
+    except UnknownNameError:
+        raise ValueError(
+            f"the loss {name} has no label smoothing; cross-entropies have it: "
+            "softmax_cross_entropy, binary_cross_entropy"
+        ) from None
+    return smoothed
+
+
+def has_one_output(loss: str) -> bool:
+    """Return whether a loss takes a single output: a number, or one for the second of two classes."""
+    targets = losses.trait(losses.get(loss), "targets")
+    return loss in LOSSES["regression"] or targets in ("fractions", "signs")
+
+
+def output_activation_of(loss: str) -> str | None:
+    """Return the activation that turns outputs, trained with a loss, into probabilities, if any."""
+    return losses.absorbed_activation(losses.get(loss))
 
 
 @dataclass(frozen=True)
@@ -95,23 +132,22 @@ class TableModel:
     @property
     def has_probabilities(self) -> bool:
         """Whether the outputs can be turned into probabilities of classes."""
-        return self.classes is not None and output_activation(self.loss) is not None
+        return bool(self.classes) and output_activation_of(self.loss) is not None
 
     @property
-    def classes(self) -> tuple[str, ...] | None:
-        """The classes, or None for a regression."""
-        target = self.encoder.target
-        return target.classes if isinstance(target, Classes) else None
+    def classes(self) -> tuple[str, ...]:
+        """The classes; none for a regression."""
+        return self.encoder.classes
 
     @property
     def task(self) -> str:
         """``regression`` or ``classification``."""
-        return task_of(self.encoder)
+        return self.encoder.task
 
     @property
     def output_width(self) -> int:
-        """The number of outputs of the network."""
-        return output_width(self.encoder, self.loss)
+        """The number of outputs that the network needs."""
+        return 1 if has_one_output(self.loss) else len(self.classes)
 
     def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs of the network for encoded features."""
@@ -120,13 +156,13 @@ class TableModel:
     def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the probability of each class, shape (rows, classes)."""
         p = outputs
-        if self.output_activation != output_activation(self.loss):
+        if self.output_activation != output_activation_of(self.loss):
             p = (sigmoid if self.output_width == 1 else softmax)(outputs, np)
         return np.concatenate([1 - p, p], axis=1) if self.output_width == 1 else p
 
     def answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the predicted values of the target column."""
-        if self.classes is None:
+        if not self.classes:
             return self.encoder.target.decode(outputs)
         threshold = metrics.OUTPUTS[self.meaning or "softmax"]
         chosen = outputs.argmax(axis=1) if threshold is None else outputs[:, 0] > threshold
@@ -156,7 +192,7 @@ class TableModel:
 
     def _constant(self, training: NDArray[Any]) -> NDArray[Any]:
         """Return the constant outputs that fit the training targets best."""
-        if self.classes is None:
+        if not self.classes:
             mean: NDArray[Any] = training.mean(axis=0)
             return mean
         shares = np.bincount(training, minlength=len(self.classes)) / len(training)
@@ -167,6 +203,6 @@ class TableModel:
 
     def _quality(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
         answers, truth = self.answers(outputs), self.encoder.target.decode(y)
-        if self.classes is not None:
+        if self.classes:
             return {"accuracy": float(np.mean(answers == truth))}
         return {name: float(metrics.get(name)(answers, truth)) for name in ("rmse", "r2")}

@@ -90,7 +90,7 @@ def test_a_time_limit_ends_the_run_and_leaves_it_to_be_gone_on_with():
     ("text", "value"), [("90", 90), ("1.5h", 5400), ("2m", 120), ("1d", 86400)]
 )
 def test_times_are_written_with_a_unit(text, value):
-    from nnbackend.cli.running import read_seconds as seconds
+    from nnbackend.cli.call import read_seconds as seconds
 
     assert seconds(text) == value
 

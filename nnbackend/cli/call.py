@@ -1,0 +1,133 @@
+"""The options of ``nnbackend train`` besides its settings: files, backend, how the run is watched."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+
+from nnbackend import callbacks
+from nnbackend.callbacks import Callback
+from nnbackend.cli.common import (
+    BackendName,
+    DataFile,
+    Debug,
+    DeviceName,
+    Dtype,
+    Json,
+    PrecisionName,
+    Reported,
+    check_output,
+)
+from nnbackend.cli.options import data_option, result_option, run_option, where_option
+
+__all__ = ["Call"]
+
+LOG_CALLBACKS = {".jsonl": callbacks.JSONLines, ".csv": callbacks.CSVLog}
+SECONDS_IN = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def read_seconds(text: str) -> float:
+    """Return the seconds that ``90``, ``90s``, ``15m``, ``1.5h`` or ``2d`` stand for."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if match is None:
+        raise ValueError(f"--max-time takes a time like 90, 90s, 15m, 1.5h or 2d; got {text!r}")
+    return float(match[1]) * SECONDS_IN[match[2]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of the command; the help of each option says what it does.
+
+    Raises:
+        ValueError, WrongCall: a file cannot be read or written, or is of an unknown kind.
+    """
+
+    data: DataFile
+    target: str = data_option(
+        MISSING, "The column to predict.", metavar="COLUMN", show_default=False
+    )
+    backend: BackendName = "numpy"
+    device: DeviceName = None
+    dtype: Dtype = None
+    precision: PrecisionName = None
+    threads: int | None = where_option(
+        None, "How many threads BLAS may use.", min=1, show_default="what the library chooses"
+    )
+
+    checkpoint: Path | None = run_option(
+        None,
+        "A folder for checkpoints: one after each epoch, the newest three are kept.",
+        metavar="DIR",
+        show_default="none are written",
+    )
+    resume: Path | None = run_option(
+        None,
+        "A checkpoint, or a folder of them, to resume from exactly; repeat the other options.",
+        metavar="PATH",
+        show_default="a new run",
+    )
+    patience: int | None = run_option(
+        None,
+        "Stop when the validation loss has not improved for so many epochs; keep the best weights.",
+        min=1,
+        show_default="all epochs",
+    )
+    log: Path | None = run_option(
+        None,
+        "Write the metrics of each epoch to a .jsonl or .csv file.",
+        metavar="FILE",
+        show_default="none",
+    )
+    max_time: float | None = run_option(
+        None,
+        "Stop after a time: 90 (seconds), 15m, 2h.",
+        metavar="TIME",
+        show_default="all epochs",
+        read=read_seconds,
+    )
+
+    output: Path = result_option(
+        Path("model.safetensors"), "The model file to write.", "--output", "-o"
+    )
+    profile: bool = result_option(False, "Show where the time goes, layer by layer.", "--profile")
+    in_full: Reported = False
+    as_json: Json = False
+    quiet: bool = result_option(False, "Print nothing but errors.", "--quiet", "-q")
+    debug: Debug = False
+
+    def __post_init__(self) -> None:
+        check_output(self.output, self.data)
+        if self.checkpoint is not None and self.checkpoint.is_file():
+            raise ValueError(f"--checkpoint takes a folder, and {self.checkpoint} is a file")
+        if self.resume is not None and not self.resume.exists() and self.resume != self.checkpoint:
+            raise ValueError(f"--resume {self.resume}: there is no such checkpoint or folder")
+        if self.log is not None:
+            if self.log.suffix not in LOG_CALLBACKS:
+                raise ValueError(
+                    f"--log writes {' or '.join(LOG_CALLBACKS)}, not {self.log.name!r}"
+                )
+            check_output(self.log, self.data, option="--log")
+
+    @property
+    def prints(self) -> bool:
+        """Whether anything is printed for people."""
+        return not (self.quiet or self.as_json)
+
+    def build_callbacks(self, validates: bool) -> list[Callback]:
+        """Return the callbacks for the options; refuse early stopping without validation rows."""
+        watching: list[Callback] = []
+        if self.patience is not None:
+            if not validates:
+                raise ValueError(
+                    "--patience watches the validation loss, and no rows are set aside; give "
+                    "--validation a share of the rows"
+                )
+            watching.append(callbacks.EarlyStopping(patience=self.patience))
+        if self.max_time is not None:
+            watching.append(callbacks.TimeBudget(self.max_time))
+        if self.log is not None:
+            watching.append(LOG_CALLBACKS[self.log.suffix](self.log))
+        if self.checkpoint is not None:
+            watching.append(callbacks.Checkpoint(self.checkpoint))
+        return watching
