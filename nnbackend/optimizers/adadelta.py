@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, decayed, non_negative
 from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
@@ -39,14 +38,9 @@ class Adadelta(Optimizer):
     array([0.9968, 1.0032])
     """
 
-    slots: ClassVar[int] = 2
+    slots = 2
 
-    bounds: ClassVar[Bounds] = {
-        "learning_rate": (0.0, math.inf),
-        "smoothing": (0.0, 1.0),
-        "epsilon": (0.0, math.inf),
-        "weight_decay": (0.0, math.inf),
-    }
+    bounds = non_negative("learning_rate", "epsilon", "weight_decay", smoothing=1.0)
 
     learning_rate: Scheduled = 1.0
     smoothing: Scheduled = 0.9
@@ -58,12 +52,8 @@ class Adadelta(Optimizer):
         h = super().numbers(step)
         return {**h, "complement": 1.0 - h["smoothing"]}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            g = add_weight_decay(g, p, h.weight_decay)
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        g = decayed(self, g, p, h)
         v, u = slots
         v *= h.smoothing
         v += h.complement * g * g

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, decayed, non_negative
 from nnbackend.optimizers.numbers import Numbers
 from nnbackend.schedules import Scheduled
 
@@ -39,26 +37,17 @@ class Adagrad(Optimizer):
     array([0.9, 1.1])
     """
 
-    slots: ClassVar[int] = 1
+    slots = 1
 
-    bounds: ClassVar[Bounds] = {
-        "learning_rate": (0.0, math.inf),
-        "initial": (0.0, math.inf),
-        "epsilon": (0.0, math.inf),
-        "weight_decay": (0.0, math.inf),
-    }
+    bounds = non_negative("learning_rate", "initial", "epsilon", "weight_decay")
 
     learning_rate: Scheduled = 1e-2
     initial: Scheduled = 0.0
     epsilon: Scheduled = 1e-10
     weight_decay: Scheduled = 0.0
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            g = add_weight_decay(g, p, h.weight_decay)
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        g = decayed(self, g, p, h)
         (s,) = slots
         s += g * g
         d = xp.sqrt(s + h.initial)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.checks import check_flag, check_number, check_size, set_number
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import Slots
+from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Number, Numbers, at_each_step
 from nnbackend.optimizers.prepared import Group
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper
@@ -36,22 +36,17 @@ class _Averaged(Wrapper):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """Those of the optimizer inside, and the average."""
         return self.inner.slots + 1
 
     @property
     def averages(self) -> bool:  # type: ignore[override]
-        """True: it keeps one."""
         return True
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return those of the optimizer inside, and the weight."""
         weight = at_each_step(self.weight, step)
         return {**self.inner.numbers(step), "average_weight": weight}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Apply the rule inside, then move the average."""
         p, own = self.inner.rule(p, g, slots[:-1], h, xp)
         average = slots[-1]
@@ -104,7 +99,7 @@ class EMA(_Averaged):
     array([1.66666667])
     """
 
-    data: ClassVar[tuple[str, ...]] = ("decay",)
+    data = ("decay",)
 
     decay: float = 0.999
     bias_correction: bool = True
@@ -154,7 +149,7 @@ class SWA(_Averaged):
     (array([3.]), array([2.]))
     """
 
-    data: ClassVar[tuple[str, ...]] = ("start", "every")
+    data = ("start", "every")
 
     start: int = 0
     every: int = 1

@@ -31,13 +31,18 @@ __all__ = [
     "Bounds",
     "Optimizer",
     "Slots",
-    "add_weight_decay",
+    "Updated",
+    "decayed",
     "get",
     "is_own",
+    "non_negative",
     "norm",
 ]
 
 Slots: TypeAlias = tuple[Array, ...]
+Updated: TypeAlias = tuple[Array, Slots]
+"""A parameter and its state after a step."""
+
 Bounds: TypeAlias = Mapping[str, tuple[float, float]]
 
 OPTIMIZERS = Registry("optimizer")
@@ -64,7 +69,7 @@ def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
     return spec
 
 
-def is_own(optimizer: Optimizer | Prepared) -> bool:
+def is_own(optimizer: Optimizer) -> bool:
     """Return whether an optimizer, and all that it wraps, is this library's."""
     own = type(optimizer).__module__.startswith("nnbackend.")
     return own and all(map(is_own, optimizer.wrapped))
@@ -99,6 +104,9 @@ class Optimizer(ABC):
 
     bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf)}
     """The range of each hyperparameter, from the lower bound to below the upper one."""
+
+    numbers_at_once: ClassVar[bool] = True
+    """Whether ``numbers`` of an optimizer of this library takes an array of steps, too."""
 
     data: ClassVar[tuple[str, ...]] = ()
     """Further fields that reach the rule by ``numbers`` alone."""
@@ -160,9 +168,7 @@ class Optimizer(ABC):
             raise ValueError(f"the schedule {value!r} at step {step - 1}: {error}") from None
 
     @abstractmethod
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Return the new parameter and its new state. ``p`` and ``slots`` are consumed, ``g`` is not.
 
         Args:
@@ -254,18 +260,22 @@ class Optimizer(ABC):
     def scaled(self, factor: float) -> Optimizer:
         """Return the optimizer with its learning rate times a factor."""
         rate = self.learning_rate
-        return replace(
-            self, learning_rate=Scaled(rate, factor) if callable(rate) else rate * factor
-        )
+        rate = Scaled(rate, factor) if callable(rate) else rate * factor
+        return replace(self, learning_rate=rate)
 
     def map_innermost(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
         """Return the optimizer with the update itself wrapped in another one."""
         return wrap(self)
 
 
-def add_weight_decay(g: Array, p: Array, weight_decay: Any) -> Array:
-    """Return a new array, the gradient with that of ``weight_decay / 2 * p**2`` added."""
-    return g + weight_decay * p
+def non_negative(*names: str, **below: float) -> Bounds:
+    """Return the ranges of hyperparameters from 0 on, without an upper bound or to below one."""
+    return dict.fromkeys(names, (0.0, math.inf)) | {k: (0.0, v) for k, v in below.items()}
+
+
+def decayed(optimizer: Any, g: Array, p: Array, h: Numbers) -> Array:
+    """Return the gradient with that of ``weight_decay / 2 * p**2`` added, in a new array."""
+    return g + h.weight_decay * p if optimizer.weight_decay else g
 
 
 def norm(x: Array, xp: Namespace) -> Array:

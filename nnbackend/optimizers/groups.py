@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.checks import check_number
 from nnbackend.core.types import Array
@@ -75,7 +75,6 @@ class Grouped(Wrapper):
         steps_per_epoch: int | None = None,
         frozen: Collection[str] = (),
     ) -> tuple[Group, ...]:
-        """Return a group for each set of parameters with the same rule."""
         chosen = dict.fromkeys(params, self.inner)
         if self.decay == "weights":
             for name in (name for name, p in params.items() if p.ndim < 2):
@@ -104,7 +103,6 @@ class Grouped(Wrapper):
         return self.inner.structure()
 
     def scaled(self, factor: float) -> Optimizer:
-        """Return the same with the learning rate of each group times a factor."""
         groups = tuple((pattern, _scaled(change, factor)) for pattern, change in self.groups)
         return replace(self, optimizer=self.inner.scaled(factor), groups=groups)
 
@@ -152,7 +150,7 @@ class Frozen(Wrapper):
     {'weight': array([-0.1]), 'bias': array([0.])}
     """
 
-    outermost: ClassVar[bool] = True
+    outermost = True
 
     patterns: str | Iterable[str] = ()
 
@@ -179,7 +177,6 @@ class Frozen(Wrapper):
         steps_per_epoch: int | None = None,
         frozen: Collection[str] = (),
     ) -> tuple[Group, ...]:
-        """Return the groups of the other parameters alone."""
         left = self.frozen(params)
         moving = {name: p for name, p in params.items() if name not in left}
         if not moving:
@@ -188,10 +185,6 @@ class Frozen(Wrapper):
             replace(group, state=tuple(f"0.{place}" for place in group.state), entries=1)
             for group in self.inner.partition(moving, steps_per_epoch, left)
         )
-
-    def structure(self) -> Optimizer:
-        """Return the optimizer inside: frozen parameters are in no group."""
-        return self.inner.structure()
 
 
 def _group(pair: Any) -> tuple[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, decayed, non_negative
 from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
@@ -40,13 +39,7 @@ class RMSprop(Optimizer):
     array([0.9, 1.1])
     """
 
-    bounds: ClassVar[Bounds] = {
-        "learning_rate": (0.0, math.inf),
-        "smoothing": (0.0, 1.0),
-        "epsilon": (0.0, math.inf),
-        "momentum": (0.0, 1.0),
-        "weight_decay": (0.0, math.inf),
-    }
+    bounds = non_negative("learning_rate", "epsilon", "weight_decay", smoothing=1.0, momentum=1.0)
 
     learning_rate: Scheduled = 1e-2
     smoothing: Scheduled = 0.99
@@ -64,12 +57,8 @@ class RMSprop(Optimizer):
         h = super().numbers(step)
         return {**h, "complement": 1.0 - h["smoothing"]}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            g = add_weight_decay(g, p, h.weight_decay)
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        g = decayed(self, g, p, h)
         v = slots[0]
         v *= h.smoothing
         v += h.complement * g * g
