@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["find_tables", "read_table", "table_of"]
+__all__ = ["find_tables", "read_frame", "read_table", "table_of"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
@@ -51,7 +54,7 @@ def read_table(
             neither number nor text; the message names the column and the row, counted from 1.
         ModuleNotFoundError: polars is not installed.
     """
-    frame = _read_frames(find_tables(path))
+    frame = read_frame(path)
     kinds = kinds or {}
     names = _without_empty(frame.columns) if columns is None else list(columns)
     for name in (*names, *kinds):
@@ -60,6 +63,11 @@ def read_table(
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
     return table_of(frame, names, kinds)
+
+
+def read_frame(path: str | os.PathLike[str]) -> pl.DataFrame:
+    """Return every row of the files that a path stands for, see :func:`read_table`, as a frame."""
+    return _read_frames(find_tables(path))
 
 
 def table_of(frame: pl.DataFrame, names: Iterable[str], kinds: Mapping[str, Kind | None]) -> Table:
@@ -135,11 +143,17 @@ def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
         warn(f"{header.count('')} column(s) without a name left out of {path}")
     kept = {name: frame.to_series(i).slice(1) for i, name in enumerate(header) if name}
     rows = _polars().DataFrame(kept)
-    # A blank line reads as a row in which everything is missing.
-    filled = rows.filter(~_polars().all_horizontal(_polars().all().is_null()))
-    if filled.height < rows.height:
-        warn(f"{rows.height - filled.height} empty row(s) skipped in {path}")
-    return filled  # type: ignore[no-any-return]
+    return rows.head(rows.height - _blank_lines_at_end(path, rows))  # type: ignore[no-any-return]
+
+
+def _blank_lines_at_end(path: Path, rows: pl.DataFrame) -> int:
+    """Return how many blank lines follow the table; elsewhere, and in a single column, they are rows."""
+    empty = rows.select(_polars().all_horizontal(_polars().all().is_null())).to_series()
+    if rows.width < 2 or not rows.height or not empty[-1]:
+        return 0
+    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
+        last = deque(file, maxlen=rows.height)
+    return sum(1 for _ in takewhile(lambda line: not line.strip(), reversed(last)))
 
 
 def _read_npz(path: Path) -> pl.DataFrame:
