@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbackend.backends.base import Backend, namespace
 from nnbackend.core.tree import flatten, unflatten
@@ -21,7 +21,7 @@ from nnbackend.optimizers.numbers import Number, Numbers, Rows, number_rows
 if TYPE_CHECKING:
     from nnbackend.optimizers.base import Optimizer
 
-__all__ = ["Group", "Prepared", "named_slots"]
+__all__ = ["Group", "Known", "Prepared", "named_slots"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,18 @@ class Group:
     entries: int
     own: Optimizer | None = None
     together: tuple[str, ...] = ()
+
+
+class Known(NamedTuple):
+    """What an optimizer is told when its parameters are put into groups.
+
+    Attributes:
+        steps_per_epoch: the number of steps in an epoch; None (the default): unknown.
+        frozen: the names of other parameters, which patterns may match, too; default none.
+    """
+
+    steps_per_epoch: int | None = None
+    frozen: Collection[str] = ()
 
 
 @dataclass(frozen=True)
