@@ -25,6 +25,7 @@ from nnbackend.core.types import Array
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.row_reader import RowReader
+from nnbackend.data.validate import check_row_shapes
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
 from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
@@ -299,7 +300,7 @@ class Network(NetworkBase):
             placement = self.backend
             if source is None:
                 placement = data.placement((x, y, sample_weight), self.backend, "auto")
-            objective = self._objective(loss, metrics, x if source is None else source, placement)
+            objective = self._objective(loss, metrics, x if source is None else source)
             if self._evaluator is None or self._evaluator.layers is not objective.layers:
                 self._evaluator = Predictor(objective.layers, self.backend)
             what = objective, self._evaluator, self.params, self._state
@@ -365,15 +366,12 @@ class Network(NetworkBase):
         loss: str | Loss,
         watched: Iterable[str | Metric] | Mapping[str, Metric],
         x: Any,
-        placement: Backend | None = None,
     ) -> Objective:
         """Return the objective; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
         if self._params is None:
-            if isinstance(x, data.Source):
-                self.build(x.feature_shape())
-            else:
-                self._rows(x, placement=placement)
+            of_source = isinstance(x, data.Source)
+            self.build(x.feature_shape() if of_source else check_row_shapes(x, self._inputs))
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
         if not watched and self._plain_objective is not None:

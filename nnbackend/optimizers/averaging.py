@@ -7,7 +7,7 @@ network: ``network.params`` are the averages, ``network.raw_params`` the optimiz
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from nnbackend.core.checks import check_flag, check_number, check_size, set_numb
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Number, Numbers, at_each_step
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper
 
 __all__ = ["EMA", "SWA"]
@@ -53,16 +53,11 @@ class _Averaged(Wrapper):
         average += h.average_weight * (p - average)
         return p, (*own, average)
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups of the optimizer inside, with the average after its other arrays."""
         return tuple(
             replace(group, state=(*group.state, str(group.entries)), entries=group.entries + 1)
-            for group in super().partition(params, steps_per_epoch, frozen)
+            for group in super().partition(params, known)
         )
 
 
@@ -176,15 +171,11 @@ class SWA(_Averaged):
             return 1.0
         return 0.0 if between else 1.0 / count
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups with epochs turned into steps."""
-        if self.unit == "step" or steps_per_epoch is None:
-            return super().partition(params, steps_per_epoch, frozen)
-        start, every = self.start * steps_per_epoch, self.every * steps_per_epoch
-        in_steps = replace(self, start=start, every=every, unit="step")
-        return in_steps.partition(params, steps_per_epoch, frozen)
+        steps = known.steps_per_epoch
+        if self.unit == "step" or steps is None:
+            return super().partition(params, known)
+        return replace(
+            self, start=self.start * steps, every=self.every * steps, unit="step"
+        ).partition(params, known)

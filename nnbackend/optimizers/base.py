@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -23,7 +23,7 @@ from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.errors import given
 from nnbackend.optimizers.numbers import Number, Numbers
-from nnbackend.optimizers.prepared import Group, Prepared
+from nnbackend.optimizers.prepared import Group, Known, Prepared
 from nnbackend.schedules import Scaled, Scheduled, is_schedule
 
 __all__ = [
@@ -199,20 +199,17 @@ class Optimizer(ABC):
         """Return the parameters to evaluate with, given the state: an average, if one is kept."""
         return self.prepared(params).averaged(params, state["slots"])
 
-    def prepared(
-        self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
-    ) -> Prepared:
+    def prepared(self, params: Params, steps_per_epoch: int | None = None) -> Prepared:
         """Return the optimizer prepared for these parameters: a rule for each of them.
 
         Args:
             params: the parameters that it will update.
             steps_per_epoch: the number of steps in an epoch; None (the default): unknown.
-            frozen: the names of other parameters, which patterns may match, too; default none.
 
         Raises:
             ValueError: a pattern of names matches no parameter.
         """
-        return Prepared(self, self.partition(flatten(params), steps_per_epoch, frozen))
+        return Prepared(self, self.partition(flatten(params), Known(steps_per_epoch)))
 
     def _prepared_again(self, params: Params) -> Prepared:
         """Return the optimizer prepared, as in the last call if that was for the same parameters."""
@@ -248,13 +245,8 @@ class Optimizer(ABC):
         """Return the gradients that ``rule`` is given, all by dotted name. ``grads`` is not consumed."""
         return grads
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
-        """Return the groups of parameters, each with its rule; arguments as for :meth:`prepared`."""
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
+        """Return the groups of parameters, each with its rule."""
         return (Group(self, tuple(params), tuple(map(str, range(self.slots))), self.slots),)
 
     def scaled(self, factor: float) -> Optimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Numbers
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import Wrapper
 
 __all__ = ["Constrained"]
@@ -44,18 +44,13 @@ class Constrained(Wrapper):
         if not isinstance(self.layers, tuple):
             object.__setattr__(self, "layers", weights_with("constraint", self.layers))
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups of the optimizer inside, and one for each parameter with a constraint."""
         constraints: dict[str, list[Any]] = {}
         for name, constraint in self.layers:
             constraints.setdefault(name, []).append((name, constraint))
         groups = []
-        for group in self.inner.partition(params, steps_per_epoch, frozen):
+        for group in self.inner.partition(params, known):
             others = tuple(name for name in group.names if name not in constraints)
             if others:
                 groups.append(replace(group, names=others))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from nnbackend.core.checks import check_number
 from nnbackend.core.types import Array
 from nnbackend.errors import unknown_name
 from nnbackend.optimizers.base import Optimizer
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
 from nnbackend.schedules import Scaled
 
@@ -69,18 +69,13 @@ class Grouped(Wrapper):
         if self.decay == "weights":
             self._changed(self.inner, (("weight_decay", 0.0),))
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         chosen = dict.fromkeys(params, self.inner)
         if self.decay == "weights":
             for name in (name for name, p in params.items() if p.ndim < 2):
                 chosen[name] = self._changed(chosen[name], (("weight_decay", 0.0),))
         for pattern, change in self.groups:
-            for name in matching(pattern, (*params, *frozen)):
+            for name in matching(pattern, (*params, *known.frozen)):
                 if name in params:
                     chosen[name] = self._changed(chosen[name], change)
         sets: dict[Optimizer, list[str]] = {}
@@ -171,19 +166,14 @@ class Frozen(Wrapper):
         names = list(names)
         return {name for pattern in self.patterns for name in matching(pattern, names)}
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         left = self.frozen(params)
         moving = {name: p for name, p in params.items() if name not in left}
         if not moving:
             raise ValueError("all parameters are frozen: there is nothing to train")
         return tuple(
             replace(group, state=tuple(f"0.{place}" for place in group.state), entries=1)
-            for group in self.inner.partition(moving, steps_per_epoch, left)
+            for group in self.inner.partition(moving, known._replace(frozen=left))
         )
 
 

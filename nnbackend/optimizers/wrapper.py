@@ -6,7 +6,7 @@ users write, a compiled step. Wrappers nest: ``EMA(Clipped(Adam(1e-3), norm=1.0)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ from nnbackend.errors import nearest
 from nnbackend.optimizers.base import Optimizer, Slots, Updated, get
 from nnbackend.optimizers.lbfgs import LBFGS
 from nnbackend.optimizers.numbers import Number, Numbers
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.schedules import Scheduled
 
 __all__ = ["WRAPPERS", "Wrapper", "matching"]
@@ -95,14 +95,9 @@ class Wrapper(Optimizer):
     def transform_gradients(self, grads: dict[str, Array], h: Numbers) -> dict[str, Array]:
         return self.inner.transform_gradients(grads, h)
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups of the optimizer inside, each rule wrapped."""
-        groups = self.inner.partition(params, steps_per_epoch, frozen)
+        groups = self.inner.partition(params, known)
         return tuple(replace(group, rule=self._around(group.rule)) for group in groups)
 
     def structure(self) -> Optimizer:
