@@ -86,7 +86,7 @@ def fit_in_batches(
         check_finite=False,  # scikit-learn looks at the end only
     )
     try:
-        history = loop.run()
+        history = loop.train()
     finally:
         estimator._publish(network.params, network.state, backend)
         if earlier is not None and earlier is not estimator.history_:

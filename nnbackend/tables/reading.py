@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import glob
+import gzip
 import math
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import unknown_name
 from nnbackend.tables.table import Kind, Table, few, warn
 
@@ -22,8 +25,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["files_of", "read_table", "table_of"]
-
+__all__ = ["find_tables", "polars_module", "read_frame", "read_table", "table_of"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
@@ -52,7 +54,7 @@ def read_table(
             neither number nor text; the message names the column and the row, counted from 1.
         ModuleNotFoundError: polars is not installed.
     """
-    frame = _read_frames(files_of(path))
+    frame = read_frame(path)
     kinds = kinds or {}
     names = _without_empty(frame.columns) if columns is None else list(columns)
     for name in (*names, *kinds):
@@ -61,6 +63,11 @@ def read_table(
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
     return table_of(frame, names, kinds)
+
+
+def read_frame(path: str | os.PathLike[str]) -> pl.DataFrame:
+    """Return every row of the files that a path stands for, see :func:`read_table`, as a frame."""
+    return _read_frames(find_tables(path))
 
 
 def table_of(frame: pl.DataFrame, names: Iterable[str], kinds: Mapping[str, Kind | None]) -> Table:
@@ -72,7 +79,8 @@ def _without_empty(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name]
 
 
-def _polars() -> Any:
+def polars_module() -> Any:
+    """Return polars, or say how to get it."""
     try:
         import polars
     except ModuleNotFoundError as error:
@@ -81,26 +89,9 @@ def _polars() -> Any:
     return polars
 
 
-def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """Return the files that a path, a folder or a pattern stands for, in the order of their names.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    given = Path(path)
-    if given.is_dir():
-        files = [file for file in given.iterdir() if file.is_file() and _ending(file)]
-    elif given.exists() or not glob.has_magic(str(path)):
-        return [given]
-    else:
-        files = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
-    if not files:
-        raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(_TABLE_READERS)}")
-    return sorted(files)
-
-
-def _ending(path: Path) -> str | None:
-    return next((e for e in _TABLE_READERS if path.name.lower().endswith(e)), None)
+def find_tables(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that a path, a folder or a pattern stands for; see :func:`find_files`."""
+    return find_files(path, _TABLE_READERS)
 
 
 def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
@@ -116,7 +107,7 @@ def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
         frames.append(frame.select(columns))
     if not others:
         return frames[0]
-    polars = _polars()
+    polars = polars_module()
     try:
         return polars.concat(frames, how="vertical_relaxed")  # type: ignore[no-any-return]
     except polars.exceptions.PolarsError as error:
@@ -125,11 +116,7 @@ def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read_frame(path: Path) -> pl.DataFrame:
-    ending, raised = _ending(path), _polars().exceptions
-    if ending is None:
-        raise ValueError(
-            f"cannot tell what {path} holds by its ending; known: {', '.join(_TABLE_READERS)}"
-        )
+    ending, raised = ending_of(path, _TABLE_READERS), polars_module().exceptions
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
@@ -148,7 +135,9 @@ _READ_ERRORS: tuple[type[Exception], ...] = (
 
 def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
     """Read lines of separated texts; numbers are recognized later, column by column."""
-    frame = _polars().read_csv(path, separator=separator, has_header=False, infer_schema=False)
+    frame = polars_module().read_csv(
+        path, separator=separator, has_header=False, infer_schema=False
+    )
     header = [(name or "").strip() for name in frame.row(0)]
     repeated = sorted({name for name in _without_empty(header) if header.count(name) > 1})
     if repeated:
@@ -156,12 +145,18 @@ def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
     if "" in header:
         warn(f"{header.count('')} column(s) without a name left out of {path}")
     kept = {name: frame.to_series(i).slice(1) for i, name in enumerate(header) if name}
-    rows = _polars().DataFrame(kept)
-    # A blank line reads as a row in which everything is missing.
-    filled = rows.filter(~_polars().all_horizontal(_polars().all().is_null()))
-    if filled.height < rows.height:
-        warn(f"{rows.height - filled.height} empty row(s) skipped in {path}")
-    return filled  # type: ignore[no-any-return]
+    rows = polars_module().DataFrame(kept)
+    return rows.head(rows.height - _blank_lines_at_end(path, rows))  # type: ignore[no-any-return]
+
+
+def _blank_lines_at_end(path: Path, rows: pl.DataFrame) -> int:
+    """Return how many blank lines follow the table; elsewhere, and in a single column, they are rows."""
+    empty = rows.select(polars_module().all_horizontal(polars_module().all().is_null())).to_series()
+    if rows.width < 2 or not rows.height or not empty[-1]:
+        return 0
+    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
+        last = deque(file, maxlen=rows.height)
+    return sum(1 for _ in takewhile(lambda line: not line.strip(), reversed(last)))
 
 
 def _read_npz(path: Path) -> pl.DataFrame:
@@ -176,7 +171,7 @@ def _read_npz(path: Path) -> pl.DataFrame:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"its arrays differ in length: {lengths}")
-    return _polars().DataFrame(columns)  # type: ignore[no-any-return]
+    return polars_module().DataFrame(columns)  # type: ignore[no-any-return]
 
 
 def _array_columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -193,16 +188,16 @@ _TABLE_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv.gz": partial(_read_delimited, separator=","),
     ".tsv": partial(_read_delimited, separator="\t"),
     ".tsv.gz": partial(_read_delimited, separator="\t"),
-    ".parquet": lambda path: _polars().read_parquet(path),
-    ".jsonl": lambda path: _polars().read_ndjson(path, infer_schema_length=None),
-    ".ndjson": lambda path: _polars().read_ndjson(path, infer_schema_length=None),
+    ".parquet": lambda path: polars_module().read_parquet(path),
+    ".jsonl": lambda path: polars_module().read_ndjson(path, infer_schema_length=None),
+    ".ndjson": lambda path: polars_module().read_ndjson(path, infer_schema_length=None),
     ".npz": _read_npz,
 }
 
 
 def _column(series: pl.Series, kind: Kind | None) -> NDArray[Any]:
     """Return a column as float64 with NaN, or as texts with None, whichever ``kind`` it is."""
-    polars = _polars()
+    polars = polars_module()
     is_text = series.dtype in (polars.String, polars.Categorical, polars.Enum, polars.Boolean)
     if not (is_text or series.dtype.is_numeric() or series.dtype == polars.Null):
         raise ValueError(
@@ -218,7 +213,7 @@ def _column(series: pl.Series, kind: Kind | None) -> NDArray[Any]:
 
 def _texts(series: pl.Series) -> pl.Series:
     """Return a column as texts, null where a value is missing."""
-    polars = _polars()
+    polars = polars_module()
     if series.dtype.is_float() and (series.is_nan() | (series == series.round())).all():
         # A class or category 1.0 is the class 1 of a file that stores whole numbers.
         series = series.fill_nan(None).cast(polars.Int64, strict=False)
@@ -229,7 +224,7 @@ def _texts(series: pl.Series) -> pl.Series:
 def _numbers_or_texts(series: pl.Series, kind: Kind | None) -> NDArray[Any]:
     """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
     texts = _texts(series)
-    numbers = texts.cast(_polars().Float64, strict=False)
+    numbers = texts.cast(polars_module().Float64, strict=False)
     wrong = texts.is_not_null() & numbers.is_null()
     if not wrong.any():
         return _numbers(numbers)
@@ -247,7 +242,7 @@ def _as_objects(texts: pl.Series) -> NDArray[Any]:
 
 
 def _numbers(series: pl.Series) -> NDArray[Any]:
-    numbers = series.cast(_polars().Float64).fill_null(math.nan).to_numpy()
+    numbers = series.cast(polars_module().Float64).fill_null(math.nan).to_numpy()
     infinite = np.isinf(numbers)
     if infinite.any():
         row = int(infinite.argmax())
