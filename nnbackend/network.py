@@ -101,6 +101,7 @@ class Network(NetworkBase):
             y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
             if y is not None:
                 return y
+        self._refuse_frame(x)
         size = check_size("batch_size", batch_size)
         reader = None
         try:
@@ -126,6 +127,14 @@ class Network(NetworkBase):
             if problem is None:
                 raise
             raise problem from error
+
+    def _refuse_frame(self, x: Any) -> None:
+        """Refuse the table itself where the network takes its scaled and encoded columns."""
+        if "table" in self.metadata and hasattr(x, "columns"):
+            raise ValueError(
+                "this network takes the encoded columns of a table; nnb.tables.load(path) predicts "
+                "from the table itself"
+            )
 
     def fit(
         self,
@@ -278,6 +287,7 @@ class Network(NetworkBase):
             ValueError: there was no ``fit`` and no loss is given, or data do not fit.
             OutOfMemoryError: the device has too little memory.
         """
+        self._refuse_frame(x)
         if loss is None:
             if self._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
