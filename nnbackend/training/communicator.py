@@ -56,15 +56,9 @@ def all_reduce(
     state: State,
     xp: Namespace,
 ) -> tuple[Any, Array, Params, State]:
-    """Return the count of a whole batch, its loss, gradients and state, from those of its parts.
+    """Return the count of a whole batch, its mean loss, gradients and state, from those of its parts.
 
-    Args:
-        communicator: what adds up over the processes.
-        count: what the rows of this process count: their weights' sum, or how many they are.
-        value: their mean loss.
-        grads: its gradients.
-        state: the state of the layers after them.
-        xp: the array namespace.
+    The count is the sum of the rows' weights, or how many they are.
     """
     buckets = [xp.stack([value * count, xp.zeros_like(value) + count])]
     buckets += _to_buckets([leaf * count for leaf in (*leaves(grads), *leaves(state))], xp)
