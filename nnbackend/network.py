@@ -28,7 +28,7 @@ from nnbackend.data.row_reader import RowReader
 from nnbackend.data.validate import check_row_shapes
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
-from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
+from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
@@ -102,31 +102,26 @@ class Network(NetworkBase):
             if y is not None:
                 return y
         self._refuse_frame(x)
-        size = check_size("batch_size", batch_size)
-        reader = None
-        try:
-            with self.backend.scope():
-                reader = RowReader(x, self._inputs, self.backend, size, on_host)
-                if self._params is None:
-                    self.build(reader.shapes)
-                own = self.params, self._state
-                if not (reader.reads_ahead or on_host):
-                    return predictor.predict(*own, reader.x, size, reader.bring)
-                batch = batch_rows(self.params, reader.x, self.backend, size)
-                outputs = predictor.outputs(*own, reader.batches(batch))
-                if not on_host:
-                    return predictor.join(outputs, count_rows(reader.x))
-                parts = [map_arrays(self.backend.to_numpy, y) for y in outputs]
-                return map_arrays(lambda *same: np.concatenate(same), *parts)
-        except Exception as error:
-            rows = x.shape[0] if getattr(x, "shape", ()) else None
-            x = reader = None  # released, with all that is in the calls below
-            problem = explain_out_of_memory(
-                error, self.backend, "predict", rows=rows, batch_size=size, release=self._release
-            )
-            if problem is None:
-                raise
-            raise problem from error
+        batch_size = check_size("batch_size", batch_size)
+        return self._predict(x, batch_size=batch_size, on_host=on_host)
+
+    @guarded("predict")
+    def _predict(self, x: Any, *, batch_size: int, on_host: bool) -> Array:
+        backend, predictor = self.backend, self._predictor
+        assert predictor is not None
+        with backend.scope():
+            reader = RowReader(x, self._inputs, backend, batch_size, on_host)
+            if self._params is None:
+                self.build(reader.shapes)
+            own = self.params, self._state
+            if not (reader.reads_ahead or on_host):
+                return predictor.predict(*own, reader.x, batch_size, reader.bring)
+            batch = batch_rows(self.params, reader.x, backend, batch_size)
+            outputs = predictor.outputs(*own, reader.batches(batch))
+            if not on_host:
+                return predictor.join(outputs, count_rows(reader.x))
+            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
+            return map_arrays(lambda *same: np.concatenate(same), *parts)
 
     def _refuse_frame(self, x: Any) -> None:
         """Refuse the table itself where the network takes its scaled and encoded columns."""
