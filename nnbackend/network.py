@@ -20,7 +20,7 @@ from nnbackend.backends.choose import get_backend
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.shapes import is_shape
-from nnbackend.core.tree import count_rows, flatten, map_arrays, tree_map, unflatten
+from nnbackend.core.tree import count_rows, map_arrays, tree_map
 from nnbackend.core.types import Array
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
@@ -383,11 +383,11 @@ class Network(NetworkBase):
 
     def _take_from(self, trainer: Trainer) -> None:
         """Take parameters, state and progress from a trainer."""
-        like = self.params
-        self._params = unflatten(flatten(trainer.result), like)
-        if self._state:
-            self._state = unflatten(flatten(trainer.state), self._state)
-        self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
+        like, state = self.params, self._state
+        # In the order of the network's: a compiler returns arrays by name.
+        self._params = tree_map(_second, like, trainer.result)
+        self._state = tree_map(_second, state, trainer.state) if state else state
+        self._raw = tree_map(_second, like, trainer.params) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 
@@ -395,6 +395,10 @@ class Network(NetworkBase):
         """End a fit: the trainer's arrays, several times the size of the parameters, are not kept."""
         self._epochs, self._last = epochs, objective
         self._release()
+
+
+def _second(_: Array, new: Array) -> Array:
+    return new
 
 
 def load(
