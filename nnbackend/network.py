@@ -20,7 +20,7 @@ from nnbackend.backends.choose import get_backend
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.shapes import is_shape
-from nnbackend.core.tree import count_rows, flatten, map_arrays, tree_map, unflatten
+from nnbackend.core.tree import count_rows, map_arrays, tree_map
 from nnbackend.core.types import Array
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
@@ -28,7 +28,7 @@ from nnbackend.data.row_reader import RowReader
 from nnbackend.data.validate import check_row_shapes
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
-from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
+from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
@@ -102,31 +102,26 @@ class Network(NetworkBase):
             if y is not None:
                 return y
         self._refuse_frame(x)
-        size = check_size("batch_size", batch_size)
-        reader = None
-        try:
-            with self.backend.scope():
-                reader = RowReader(x, self._inputs, self.backend, size, on_host)
-                if self._params is None:
-                    self.build(reader.shapes)
-                own = self.params, self._state
-                if not (reader.reads_ahead or on_host):
-                    return predictor.predict(*own, reader.x, size, reader.bring)
-                batch = batch_rows(self.params, reader.x, self.backend, size)
-                outputs = predictor.outputs(*own, reader.batches(batch))
-                if not on_host:
-                    return predictor.join(outputs, count_rows(reader.x))
-                parts = [map_arrays(self.backend.to_numpy, y) for y in outputs]
-                return map_arrays(lambda *same: np.concatenate(same), *parts)
-        except Exception as error:
-            rows = x.shape[0] if getattr(x, "shape", ()) else None
-            x = reader = None  # released, with all that is in the calls below
-            problem = explain_out_of_memory(
-                error, self.backend, "predict", rows=rows, batch_size=size, release=self._release
-            )
-            if problem is None:
-                raise
-            raise problem from error
+        batch_size = check_size("batch_size", batch_size)
+        return self._predict(x, batch_size=batch_size, on_host=on_host)
+
+    @guarded("predict")
+    def _predict(self, x: Any, *, batch_size: int, on_host: bool) -> Array:
+        backend, predictor = self.backend, self._predictor
+        assert predictor is not None
+        with backend.scope():
+            reader = RowReader(x, self._inputs, backend, batch_size, on_host)
+            if self._params is None:
+                self.build(reader.shapes)
+            own = self.params, self._state
+            if not (reader.reads_ahead or on_host):
+                return predictor.predict(*own, reader.x, batch_size, reader.bring)
+            batch = batch_rows(self.params, reader.x, backend, batch_size)
+            outputs = predictor.outputs(*own, reader.batches(batch))
+            if not on_host:
+                return predictor.join(outputs, count_rows(reader.x))
+            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
+            return map_arrays(lambda *same: np.concatenate(same), *parts)
 
     def _refuse_frame(self, x: Any) -> None:
         """Refuse the table itself where the network takes its scaled and encoded columns."""
@@ -388,11 +383,11 @@ class Network(NetworkBase):
 
     def _take_from(self, trainer: Trainer) -> None:
         """Take parameters, state and progress from a trainer."""
-        like = self.params
-        self._params = unflatten(flatten(trainer.result), like)
-        if self._state:
-            self._state = unflatten(flatten(trainer.state), self._state)
-        self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
+        like, state = self.params, self._state
+        # In the order of the network's: a compiler returns arrays by name.
+        self._params = tree_map(_second, like, trainer.result)
+        self._state = tree_map(_second, state, trainer.state) if state else state
+        self._raw = tree_map(_second, like, trainer.params) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 
@@ -400,6 +395,10 @@ class Network(NetworkBase):
         """End a fit: the trainer's arrays, several times the size of the parameters, are not kept."""
         self._epochs, self._last = epochs, objective
         self._release()
+
+
+def _second(_: Array, new: Array) -> Array:
+    return new
 
 
 def load(
