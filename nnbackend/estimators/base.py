@@ -26,6 +26,7 @@ from nnbackend.core.types import Layer, Params, State
 from nnbackend.data import host_data
 from nnbackend.data.samples import Samples, row_major
 from nnbackend.data.targets import targets
+from nnbackend.data.validate import weights
 from nnbackend.estimators import files
 from nnbackend.estimators.arguments import TRAINING_CONSTRAINTS, name_arguments
 from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
@@ -222,8 +223,7 @@ class NeuralEstimator(PredictingEstimator):
             at = host_data.placement((X, target, weight), backend, self.data_on, size)
         target = self._network_target(target, loss)
         y = targets(target, at, loss, (self.n_outputs_,), X)
-        if weight is not None:
-            weight = at.asarray(weight)
+        weight = weights(weight, at, len(target))
         if sparse:
             return SparseSamples(X.tocsr(), y, weight)
         x = at.asarray(X)

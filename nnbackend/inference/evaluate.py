@@ -12,6 +12,7 @@ from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import map_arrays, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
 from nnbackend.inference.predictor import Predictor
+from nnbackend.losses.base import unchecked
 
 if TYPE_CHECKING:
     from nnbackend.data.samples import Samples
@@ -104,7 +105,7 @@ class _Scorer:
     def loss(self, z: Array, y: Array, weight: Array | None) -> Array:
         """Return the mean loss, without the penalty."""
         with self.backend.scope():
-            return self._objective.loss(z, y, *_given(weight))[0]
+            return unchecked(self._objective.loss)(z, y, *_given(weight))[0]
 
     def penalty(self, params: Params) -> Array | float:
         """Return the sum of all penalties."""
