@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+# First of all: what follows takes a while, in which Ctrl-C may come.
+from nnbackend.core import early_signals as _early_signals  # noqa: F401
+
+# isort: split
 from nnbackend import (
     activations,
     callbacks,
@@ -49,7 +53,7 @@ from nnbackend.optimizers import (
 )
 
 if TYPE_CHECKING:
-    from nnbackend import testing
+    from nnbackend import tables, testing
     from nnbackend.core import registry
     from nnbackend.inspection.observe import observe
     from nnbackend.saving import checkpoint as checkpoints
@@ -100,6 +104,7 @@ __all__ = [
     "registry",
     "regularizers",
     "schedules",
+    "tables",
     "testing",
 ]
 
@@ -109,6 +114,7 @@ __getattr__, __dir__ = lazily(
         "checkpoints": "saving.checkpoint",
         "observe": "inspection.observe",
         "registry": "core.registry",
+        "tables": "tables",
         "testing": "testing",
     },
 )

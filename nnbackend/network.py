@@ -20,14 +20,15 @@ from nnbackend.backends.choose import get_backend
 from nnbackend.core.checks import check_size
 from nnbackend.core.history import History
 from nnbackend.core.shapes import is_shape
-from nnbackend.core.tree import count_rows, flatten, map_arrays, tree_map, unflatten
+from nnbackend.core.tree import count_rows, map_arrays, tree_map
 from nnbackend.core.types import Array
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.row_reader import RowReader
+from nnbackend.data.validate import check_row_shapes
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
-from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
+from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
@@ -100,31 +101,35 @@ class Network(NetworkBase):
             y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
             if y is not None:
                 return y
-        size = check_size("batch_size", batch_size)
-        reader = None
-        try:
-            with self.backend.scope():
-                reader = RowReader(x, self._inputs, self.backend, size, on_host)
-                if self._params is None:
-                    self.build(reader.shapes)
-                own = self.params, self._state
-                if not (reader.reads_ahead or on_host):
-                    return predictor.predict(*own, reader.x, size, reader.bring)
-                batch = batch_rows(self.params, reader.x, self.backend, size)
-                outputs = predictor.outputs(*own, reader.batches(batch))
-                if not on_host:
-                    return predictor.join(outputs, count_rows(reader.x))
-                parts = [map_arrays(self.backend.to_numpy, y) for y in outputs]
-                return map_arrays(lambda *same: np.concatenate(same), *parts)
-        except Exception as error:
-            rows = x.shape[0] if getattr(x, "shape", ()) else None
-            x = reader = None  # released, with all that is in the calls below
-            problem = explain_out_of_memory(
-                error, self.backend, "predict", rows=rows, batch_size=size, release=self._release
+        self._refuse_frame(x)
+        batch_size = check_size("batch_size", batch_size)
+        return self._predict(x, batch_size=batch_size, on_host=on_host)
+
+    @guarded("predict")
+    def _predict(self, x: Any, *, batch_size: int, on_host: bool) -> Array:
+        backend, predictor = self.backend, self._predictor
+        assert predictor is not None
+        with backend.scope():
+            reader = RowReader(x, self._inputs, backend, batch_size, on_host)
+            if self._params is None:
+                self.build(reader.shapes)
+            own = self.params, self._state
+            if not (reader.reads_ahead or on_host):
+                return predictor.predict(*own, reader.x, batch_size, reader.bring)
+            batch = batch_rows(self.params, reader.x, backend, batch_size)
+            outputs = predictor.outputs(*own, reader.batches(batch))
+            if not on_host:
+                return predictor.join(outputs, count_rows(reader.x))
+            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
+            return map_arrays(lambda *same: np.concatenate(same), *parts)
+
+    def _refuse_frame(self, x: Any) -> None:
+        """Refuse the table itself where the network takes its scaled and encoded columns."""
+        if "table" in self.metadata and hasattr(x, "columns"):
+            raise ValueError(
+                "this network takes the encoded columns of a table; nnb.tables.load(path) predicts "
+                "from the table itself"
             )
-            if problem is None:
-                raise
-            raise problem from error
 
     def fit(
         self,
@@ -277,6 +282,7 @@ class Network(NetworkBase):
             ValueError: there was no ``fit`` and no loss is given, or data do not fit.
             OutOfMemoryError: the device has too little memory.
         """
+        self._refuse_frame(x)
         if loss is None:
             if self._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
@@ -289,7 +295,7 @@ class Network(NetworkBase):
             placement = self.backend
             if source is None:
                 placement = data.placement((x, y, sample_weight), self.backend, "auto")
-            objective = self._objective(loss, metrics, x if source is None else source, placement)
+            objective = self._objective(loss, metrics, x if source is None else source)
             if self._evaluator is None or self._evaluator.layers is not objective.layers:
                 self._evaluator = Predictor(objective.layers, self.backend)
             what = objective, self._evaluator, self.params, self._state
@@ -355,15 +361,12 @@ class Network(NetworkBase):
         loss: str | Loss,
         watched: Iterable[str | Metric] | Mapping[str, Metric],
         x: Any,
-        placement: Backend | None = None,
     ) -> Objective:
         """Return the objective; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
         if self._params is None:
-            if isinstance(x, data.Source):
-                self.build(x.feature_shape())
-            else:
-                self._rows(x, placement=placement)
+            of_source = isinstance(x, data.Source)
+            self.build(x.feature_shape() if of_source else check_row_shapes(x, self._inputs))
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
         if not watched and self._plain_objective is not None:
@@ -380,11 +383,11 @@ class Network(NetworkBase):
 
     def _take_from(self, trainer: Trainer) -> None:
         """Take parameters, state and progress from a trainer."""
-        like = self.params
-        self._params = unflatten(flatten(trainer.result), like)
-        if self._state:
-            self._state = unflatten(flatten(trainer.state), self._state)
-        self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
+        like, state = self.params, self._state
+        # In the order of the network's: a compiler returns arrays by name.
+        self._params = tree_map(_second, like, trainer.result)
+        self._state = tree_map(_second, state, trainer.state) if state else state
+        self._raw = tree_map(_second, like, trainer.params) if trainer.averages else None
         self._steps = trainer.steps
         self._trainer, self._last = trainer, trainer.objective
 
@@ -392,6 +395,10 @@ class Network(NetworkBase):
         """End a fit: the trainer's arrays, several times the size of the parameters, are not kept."""
         self._epochs, self._last = epochs, objective
         self._release()
+
+
+def _second(_: Array, new: Array) -> Array:
+    return new
 
 
 def load(
