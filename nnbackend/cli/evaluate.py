@@ -35,7 +35,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Compare the predictions for a table with its target column."""
-    with reporting(debug, quiet=as_json) as notes:
+    with reporting(debug, quiet=as_json) as (notes, _):
         trained = load(model, backend=backend, device=device, precision=precision)
         encoder = trained.encoder
         frame = select_columns(read_frame(data), encoder.kinds)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from nnbackend.backends.base import namespace
 from nnbackend.backends.widen import in_float64
@@ -232,6 +232,9 @@ class ClassMetric:
             ``evaluate`` set it; a call by hand takes the meaning that the number of outputs implies.
     """
 
+    exact_on_logits: ClassVar[bool] = False
+    """Whether it is more exact on the numbers before a sigmoid or softmax."""
+
     outputs: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -255,6 +258,12 @@ class ClassMetric:
             metric = dataclasses.replace(self, outputs=outputs)
         metric.check(shape[-1] if shape else 1)
         return metric
+
+    def before(self: Self, activation: str | None) -> Self | None:
+        """Return the metric for numbers before an output activation, if it is more exact on them."""
+        if not self.exact_on_logits or self.outputs != activation:
+            return None
+        return dataclasses.replace(self, outputs=f"{activation}_logits")
 
     def check(self, width: int) -> None:
         """Raise a ValueError if the metric makes no sense for that many outputs."""

@@ -210,6 +210,45 @@ def test_sums_of_float32_are_taken_in_float64():
     assert metrics.MeanAbsoluteError()(off, off + np.float32(0.0009765625)) == 0.0009765625
 
 
+SATURATED = np.array([(20, 0, 0), (25, 0, 0), (30, 0, 0), (0, 1, 0), (0, 0, 1)], np.float32)
+
+
+@pytest.mark.parametrize("ending", ["softmax", None])
+@pytest.mark.parametrize("scale", [1, 40])
+def test_rows_are_ranked_though_their_probabilities_are_rounded_to_one(ending, scale, backend):
+    net = nnb.Network([nnb.Activation(ending)], input_shape=3, backend=backend)
+    labels = [1, 2, 0, 1, 2]
+    found = net.evaluate(scale * SATURATED, labels, loss="softmax_cross_entropy",
+                         metrics=["roc_auc", "average_precision", "log_loss"])  # fmt: skip
+    assert found["roc_auc"] == pytest.approx(5 / 6)
+    assert found["average_precision"] == pytest.approx(31 / 36)
+    assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-5)
+    two = nnb.Network([nnb.Activation(ending and "sigmoid")], input_shape=1, backend=backend)
+    task = {"loss": "binary_cross_entropy", "metrics": ["roc_auc"]}
+    assert two.evaluate([[20.0], [25], [30], [5]], [0, 1, 1, 0], **task)["roc_auc"] == 1
+
+
+def test_rows_are_ranked_by_what_is_left_of_probabilities_rounded_to_one(backend):
+    labels = backend.asarray([1, 2, 0, 1, 2], backend.xp.int32)
+    e = np.exp(SATURATED - SATURATED.max(axis=1, keepdims=True))
+    p = backend.asarray((e / e.sum(axis=1, keepdims=True)).astype(np.float32))
+    assert float(metrics.ROCAUC(outputs="softmax")(p, labels)) == pytest.approx(5 / 6)
+    first_two = backend.asarray([1, 0, 1, 0, 0], backend.xp.int32)
+    scores = backend.asarray(np.array([(1, 0), (0, 1), (0.7, 0.9), (-1, 3), (1, 1.5)]))
+    area = float(metrics.ROCAUC()(scores, 1 - first_two))  # no probabilities: by the second score
+    assert area == pytest.approx(1)
+
+
+def test_the_loss_of_many_rows_is_added_up_in_float64(backend):
+    rows = 1 << 18
+    x = np.full((rows, 1), 0.1, np.float32)
+    net = nnb.Network([nnb.Activation(None)], input_shape=1, backend=backend)
+    expected = float(np.float32(0.1)) ** 2
+    for weight in (None, x[:, 0]):
+        found = net.evaluate(x, 0 * x, loss="mse", sample_weight=weight)["loss"]
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_counts_are_exact_in_float32():
     """More rows than float32 can count."""
     rows = (1 << 24) + 3
