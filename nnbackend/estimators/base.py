@@ -24,12 +24,8 @@ from nnbackend.core.tree import paths, tree_map
 from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data import host_data
 from nnbackend.data.samples import Samples, row_major
-<<<<<<< HEAD
-from nnbackend.data.targets import targets
-from nnbackend.data.validate import weights
-=======
 from nnbackend.data.targets import takes_classes, targets
->>>>>>> main
+from nnbackend.data.validate import weights
 from nnbackend.estimators import files
 from nnbackend.estimators.arguments import NOT_NEGATIVE, TRAINING_CONSTRAINTS, name_arguments
 from nnbackend.estimators.arrays import HOST, SparseSamples, home_of, on_host, to_host
