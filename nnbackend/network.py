@@ -72,6 +72,7 @@ class Network(NetworkBase):
         input_shape: the shape of a row of inputs; None before the network is built.
         output_shape: the shape of a row of outputs; None before the network is built.
         metadata: plain data of yours that are saved with the network.
+        trained: the steps and epochs of training so far, which number dropout masks and orders of rows.
 
     Raises:
         BackendUnavailableError: the backend cannot be used here.
@@ -252,9 +253,8 @@ class Network(NetworkBase):
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
         return fitting.partial_fit(
-            self, x, y, self._trainer, loss=loss, optimizer=optimizer, batch_size=batch_size,
-            sample_weight=sample_weight, accumulate=accumulate,
-        )  # fmt: skip
+            self, x, y, loss, optimizer, batch_size, sample_weight, accumulate
+        )
 
     @guarded("evaluate")
     def evaluate(
@@ -334,7 +334,7 @@ class Network(NetworkBase):
         if same:
             target = target.with_precision_if_supported(self.backend.precision)
         other = Network(self.layers, backend=target, seed=self.seed)
-        other._steps, other._epochs = self._steps, self._epochs
+        other.trained = self.trained
         other._frozen = self._frozen
         if self._params is None:
             other.metadata = copy.deepcopy(self.metadata)
@@ -388,13 +388,8 @@ class Network(NetworkBase):
         self._params = tree_map(_second, like, trainer.result)
         self._state = tree_map(_second, state, trainer.state) if state else state
         self._raw = tree_map(_second, like, trainer.params) if trainer.averages else None
-        self._steps = trainer.steps
+        self.trained = trainer.steps, self.trained[1]
         self._trainer, self._last = trainer, trainer.objective
-
-    def _finish_fit(self, epochs: int, objective: Objective) -> None:
-        """End a fit: the trainer's arrays, several times the size of the parameters, are not kept."""
-        self._epochs, self._last = epochs, objective
-        self._release()
 
 
 def _second(_: Array, new: Array) -> Array:
