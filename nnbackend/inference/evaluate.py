@@ -14,6 +14,7 @@ from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
 from nnbackend.inference.predictor import Predictor
 from nnbackend.losses import LOSSES
+from nnbackend.losses.base import unchecked
 from nnbackend.metrics.outputs import ClassMetric
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class _Scorer:
         z, y, weight = rows
         total = count_rows(z) if weight is None else float64_sum(weight)
         with self.backend.scope():
-            return self._objective.loss(z, y, *_given(weight))[0], total
+            return unchecked(self._objective.loss)(z, y, *_given(weight))[0], total
 
     def mean(self, found: Iterable[tuple[Array, float]]) -> float:
         """Return the mean of losses by their weights, where they have any."""
