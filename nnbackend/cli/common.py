@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import get_backend
 from nnbackend.cli.signals import Interruption, interruptible
 from nnbackend.errors import (
     BackendUnavailableError,
@@ -42,6 +43,7 @@ __all__ = [
     "Reported",
     "WrongCall",
     "check_output",
+    "choose_backend",
     "peak_memory",
     "plain_table",
     "print_facts",
@@ -209,16 +211,36 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     Raises:
         WrongCall: it cannot, or it is; the message names the option.
     """
-    if output.exists() and any(output.samefile(f) for path in inputs for f in find_tables(path)):
-        raise WrongCall(f"{option} {output} would overwrite what is read")
-    if output.exists() and not output.is_file():
-        raise WrongCall(f"{option} {output} is not a regular file")
     try:
+        if output.exists():
+            if any(output.samefile(file) for path in inputs for file in find_tables(path)):
+                raise WrongCall(f"{option} {output} would overwrite what is read")
+            if not output.is_file():
+                raise WrongCall(f"{option} {output} is not a regular file")
         with tempfile.TemporaryFile(dir=output.parent):
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WrongCall(f"{option} {output} cannot be written: {reason}") from error
+
+
+def choose_backend(
+    name: str, device: str | None, dtype: str | None = None, precision: str | None = None
+) -> Backend:
+    """Return the backend of a call.
+
+    Raises:
+        WrongCall: there is no such backend, or it has no such device or precision.
+        BackendUnavailableError: it cannot be used on this machine.
+    """
+    with wrong_call():
+        try:
+            return get_backend(name, device, dtype, precision)
+        except BackendUnavailableError as error:
+            if device is None:
+                raise
+            get_backend(name)  # if that can be used, it is the device that cannot
+            raise WrongCall(f"--device {device}: {error}") from error
 
 
 def peak_memory(backend: Backend) -> int | None:

@@ -10,11 +10,11 @@ import typer
 
 import nnbackend as nnb
 from nnbackend.backends.base import Backend
-from nnbackend.backends.choose import get_backend
 from nnbackend.backends.device import in_words
 from nnbackend.callbacks import Callback
 from nnbackend.cli.call import Call
 from nnbackend.cli.common import (
+    choose_backend,
     peak_memory,
     print_facts,
     print_json,
@@ -48,7 +48,7 @@ def train(**options: Any) -> None:
             call = build_from_options(Call, options)
             settings = build_from_options(Settings, options)
             settings.check_target(call.target)
-            backend = get_backend(call.backend, call.device, call.dtype, call.precision)
+        backend = choose_backend(call.backend, call.device, call.dtype, call.precision)
         try:
             facts = _train(call, settings, backend)
         except KeyboardInterrupt:

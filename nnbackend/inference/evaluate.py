@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnbackend import activations, regularizers
-from nnbackend.backends.base import Backend, namespace
+from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import host_backend
-from nnbackend.backends.widen import in_float64
+from nnbackend.backends.widen import float64_sum
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
 from nnbackend.inference.predictor import Predictor
 from nnbackend.losses import LOSSES
+from nnbackend.losses.base import unchecked
 from nnbackend.metrics.outputs import ClassMetric
 
 if TYPE_CHECKING:
@@ -97,11 +98,9 @@ class _Scorer:
     def loss(self, rows: Sequence[Any]) -> tuple[Array, float]:
         """Return the mean loss of some rows, without the penalty, and the sum of their weights."""
         z, y, weight = rows
-        total = (
-            count_rows(z) if weight is None else float(namespace(weight).sum(*in_float64(weight)))
-        )
+        total = count_rows(z) if weight is None else float64_sum(weight)
         with self.backend.scope():
-            return self._objective.loss(z, y, *_given(weight))[0], total
+            return unchecked(self._objective.loss)(z, y, *_given(weight))[0], total
 
     def mean(self, found: Iterable[tuple[Array, float]]) -> float:
         """Return the mean of losses by their weights, where they have any."""

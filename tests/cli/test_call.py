@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -78,6 +79,9 @@ def test_times_are_written_with_a_unit(text, value):
         (["--patience", "0"], "--patience"),
         (["--resume", "absent"], "--resume absent: there is no such checkpoint"),
         (["--checkpoint", PENGUINS], "--checkpoint takes a folder"),
+        (["--checkpoint", os.devnull], "--checkpoint takes a folder"),
+        (["--checkpoint", ""], "--checkpoint takes a path, got ''"),
+        (["--resume", " "], "--resume takes a path, got ' '"),
     ],
 )
 def test_wrong_calls_of_what_watches_a_run(options, message):
