@@ -16,12 +16,13 @@ from nnbackend import data, optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core import random
+from nnbackend.core.checks import check_flag, check_size
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes, row_shapes
 from nnbackend.core.tree import flatten, map_arrays, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data.input_spec import InputSpec, check_takes_several
-from nnbackend.errors import nearest
+from nnbackend.errors import given, nearest
 from nnbackend.inference.predictor import Predictor
 from nnbackend.inspection import summary
 from nnbackend.inspection.out_of_memory import guarded
@@ -267,7 +268,8 @@ class NetworkBase:
             the output, and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
             the output's shape and ``grads`` nested as ``params``.
         """
-        backend = self.backend
+        backend, training = self.backend, check_flag("training", training)
+        step = None if step is None else check_size("step", step, least=0)
         with backend.scope():
             x = self._rows(x)
             if training and step is None:
@@ -331,6 +333,8 @@ class NetworkBase:
         Raises:
             ValueError: names are missing or unknown, or a shape is wrong; nothing has changed then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a dictionary of arrays by name, got {given(state)}")
         own = flatten(self._variables())
         unknown, missing = sorted(state.keys() - own.keys()), sorted(own.keys() - state.keys())
         if unknown or missing:
