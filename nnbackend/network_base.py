@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkBase"]
 
+# Made again when they are needed: no copy takes them.
 _TRANSIENT_ATTRIBUTES = (
     "_trainer",
     "_body",
@@ -42,7 +43,7 @@ _TRANSIENT_ATTRIBUTES = (
     "_plain_objective",
     "_predictor",
     "_evaluator",
-)  # made again when they are needed: no copy takes them
+)
 
 
 class NetworkBase:
@@ -353,11 +354,7 @@ class NetworkBase:
     ) -> Self:
         """Set shape, parameters (copied), metadata and state of a network without them; return it.
 
-        Args:
-            input_shape: the shape of one row, or a tree of shapes.
-            params: the parameters, nested.
-            metadata: plain data.
-            state: the state of the layers, nested; None: the initial one.
+        ``input_shape`` is the shape of one row, or a tree of shapes; ``state`` None: the initial one.
         """
         _, output_shape = self.layers.init(input_shape, random.ShapeGenerator((0, 0)))
         self.input_shape, self.output_shape = input_shape, map_shapes(tuple, output_shape)
