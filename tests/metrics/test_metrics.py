@@ -406,6 +406,39 @@ def test_r2_of_a_constant_target(backend64):
     assert float(metrics.R2()(2 * ones, ones)) == 0
 
 
+@pytest.mark.parametrize("value", [14.62, 0.1, 1.6e9 / 3, -1e-300, 1e300, 0.0])
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_a_target_is_constant_up_to_rounding(value, rows, backend64):
+    """The mean of equal numbers may differ from them, and so may their sum in two orders."""
+    target = np.full((rows, 1), value)
+    off = target + max(abs(value), 1e-3) / 4
+    weight = np.linspace(0.1, 3.7, rows)
+    for w in (None, weight):
+        assert measured(metrics.R2(), backend64, target, target, w) == 1
+        assert measured(metrics.R2(), backend64, off, target, w) == 0
+    target[::2] *= 1 + 2.0**-52
+    assert measured(metrics.R2(), backend64, off, target) == 0
+    two = np.concatenate([np.full((rows, 1), value), np.arange(float(rows))[:, None]], axis=1)
+    if rows > 1:
+        assert (
+            measured(metrics.R2(), backend64, two + np.array([max(abs(value), 1e-3), 0.0]), two)
+            == 0.5
+        )
+
+
+def test_a_target_that_varies_little_is_not_constant(backend64):
+    target = 1.6e9 + np.arange(100.0)[:, None] / 1000
+    assert measured(metrics.R2(), backend64, target + 1e-3, target) > 0.9
+
+
+def test_r2_does_not_see_rows_without_weight(backend64):
+    target, weight = np.array([[2.0], [2.0], [7.0]]), np.array([1.0, 1.0, 0.0])
+    assert (
+        measured(metrics.R2(), backend64, target + np.array([[0], [0], [5]]), target, weight) == 1
+    )
+    assert measured(metrics.R2(), backend64, target + 1, target, weight) == 0
+
+
 def test_r2_of_the_mean_is_zero_and_of_the_truth_one(backend64):
     target = SHOWN["numbers"][1]
     t = backend64.asarray(target)
