@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,13 @@ __all__ = [
     "ResumeError",
     "UnknownNameError",
     "given",
+    "listed",
     "nearest",
     "unknown_name",
 ]
+
+_MOST_NAMES = 20  # in a message: more would hide what it says
+_MOST_DIGITS = 20
 
 
 class BackendUnavailableError(RuntimeError):
@@ -83,10 +88,30 @@ class UnknownNameError(ValueError):
 
 
 def given(value: object) -> str:
-    """Return a description of a wrong argument for a message; a class was usually meant to be called."""
+    """Return a short description of a wrong argument for a message.
+
+    A class was usually meant to be called.
+    """
     if isinstance(value, type):
         return f"the class {value.__name__}; write {value.__name__}(...)"
-    return repr(value)
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return f"a whole number of about {int(math.log10(abs(value))) + 1} digits"
+    from reprlib import Repr  # only errors need it
+
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = 80
+    return short.repr(value)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return names for a message: the first of them, and how many more there are.
+
+    >>> listed(range(1000))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 980 more'
+    """
+    texts = [str(name) for name in names]
+    more = len(texts) - _MOST_NAMES
+    return ", ".join(texts) if more <= 1 else f"{', '.join(texts[:_MOST_NAMES])} and {more} more"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -101,7 +126,5 @@ def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameEr
     """Return the error for an unknown ``name``, of a kind (``"layer"``), with the nearest known ones."""
     known = sorted(known)
     close = nearest(name, known) if isinstance(name, str) else []
-    hint = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
-    )
-    return UnknownNameError(f"unknown {kind} {name!r}; {hint}")
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {listed(known)}"
+    return UnknownNameError(f"unknown {kind} {given(name)}; {hint}")

@@ -17,7 +17,7 @@ import numpy as np
 from nnbackend import data, losses
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
-from nnbackend.core.checks import check_size
+from nnbackend.core.checks import check_flag, check_size
 from nnbackend.core.history import History
 from nnbackend.core.shapes import is_shape
 from nnbackend.core.tree import count_rows, map_arrays, tree_map
@@ -26,7 +26,7 @@ from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.row_reader import RowReader
 from nnbackend.data.validate import check_row_shapes
-from nnbackend.inference import evaluate as evaluation
+from nnbackend.inference.evaluate import evaluate
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
 from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers.output import split_output_activation
@@ -103,7 +103,7 @@ class Network(NetworkBase):
             if y is not None:
                 return y
         self._refuse_frame(x)
-        batch_size = check_size("batch_size", batch_size)
+        batch_size, on_host = check_size("batch_size", batch_size), check_flag("on_host", on_host)
         return self._predict(x, batch_size=batch_size, on_host=on_host)
 
     @guarded("predict")
@@ -301,10 +301,10 @@ class Network(NetworkBase):
             what = objective, self._evaluator, self.params, self._state
             adapter = self._data_adapter(objective.loss)
             if source is not None:
-                with adapter.stream(source).epoch(1) as parts:
-                    return evaluation.evaluate_parts(*what, parts)
+                with adapter.stream(source).epoch(1) as blocks:
+                    return evaluate(*what, (part for part, _ in blocks))
             samples = adapter.samples(x, y, sample_weight, placement=placement)
-            return evaluation.evaluate(*what, samples)
+            return evaluate(*what, [samples])
 
     def to(
         self,

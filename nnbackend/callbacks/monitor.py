@@ -6,7 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from nnbackend.core.checks import check_number
+from nnbackend.core.checks import check_choice, check_number, check_text
 from nnbackend.errors import UnknownNameError, unknown_name
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ class Monitor:
     """
 
     def __init__(self, name: str, min_delta: float = 0.0, mode: str | None = None) -> None:
-        self.name = name
+        self.name = check_text("monitor", name)
         self.min_delta = check_number("min_delta", min_delta, 0.0)
-        if mode not in ("min", "max", None):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
-        self.mode = self._given_mode = mode
+        self.mode = None if mode is None else check_choice("mode", mode, ("min", "max"))
+        self._given_mode = self.mode
         self.best: float | None = None
 
     def start(self, run: Run) -> None:

@@ -21,48 +21,37 @@ if TYPE_CHECKING:
     from nnbackend.data.samples import Samples
     from nnbackend.training.objective import Objective
 
-__all__ = ["evaluate", "evaluate_parts", "joined_rows", "measure"]
+__all__ = ["evaluate", "joined_rows", "measure"]
 
 _LOSS_ROWS = 1 << 14
 
 
 def evaluate(
-    objective: Objective, predictor: Predictor, params: Params, state: State, samples: Samples
-) -> dict[str, float]:
-    """Return the loss and the metrics over all samples; the predictor is of the objective's layers."""
-    backend = predictor.backend
-    z = samples.outputs(predictor, params, state)
-    scorer = _Scorer(objective, backend)
-    rows = [scorer.convert(array) for array in (z, *samples.targets(backend))]
-    loss = scorer.mean(map(scorer.loss, scorer.blocks(rows))) + scorer.penalty(params)
-    return {"loss": float(loss)} | scorer.metrics(*rows)
-
-
-def evaluate_parts(
     objective: Objective,
     predictor: Predictor,
     params: Params,
     state: State,
-    parts: Iterable[tuple[Samples, int]],
+    parts: Iterable[Samples],
 ) -> dict[str, float]:
-    """Return the loss and the metrics over samples that come in blocks.
+    """Return the loss and the metrics over samples that come in parts.
 
-    One block is in memory at a time; for metrics the outputs and the targets of all are kept.
+    One part is in memory at a time; for metrics the outputs and the targets of all are kept.
     """
     scorer = _Scorer(objective, predictor.backend)
-    found, kept = [], []
-    for part, _ in parts:
-        z = predictor.predict(params, state, part.x)
-        rows = [scorer.convert(array) for array in (z, part.y, part.weight)]
-        found.append(scorer.loss(rows))
+    found: list[tuple[Array, float]] = []
+    kept: list[list[Any]] = []
+    for part in parts:
+        z = part.outputs(predictor, params, state)
+        rows = [scorer.convert(array) for array in (z, *part.targets(predictor.backend))]
+        found += map(scorer.loss, scorer.blocks(rows))
         if objective.metrics:
             kept.append(rows)
         del part
-    loss = scorer.mean(found) + scorer.penalty(params)
-    if not kept:
-        return {"loss": float(loss)}
-    rows = [joined_rows(arrays, scorer.backend) for arrays in zip(*kept, strict=True)]
-    return {"loss": float(loss)} | scorer.metrics(*rows)
+    values = {"loss": float(scorer.mean(found) + scorer.penalty(params))}
+    if kept:
+        rows = [joined_rows(arrays, scorer.backend) for arrays in zip(*kept, strict=True)]
+        values |= scorer.metrics(*rows)
+    return values
 
 
 def measure(

@@ -34,16 +34,10 @@ class Loop(Run):
     """Trains for a number of epochs. It is the run that callbacks see.
 
     Args:
-        trainer: holds the parameters and the state.
-        samples: the training samples, or the feed of a source.
-        rows: which of them, by number; None: all. They are gathered a block at a time, so that a
+        rows: which of the samples, by number; None: all. They are gathered a block at a time, so that a
             part of large data is not copied as a whole.
         batch_size: rows of a step; None: all.
-        shuffle: whether each epoch has a new order.
-        validation: the samples to evaluate after each epoch, or the feed of a source.
-        callbacks: see :mod:`nnbackend.callbacks`.
         publish: makes the parameters in training visible; called before callbacks are.
-        network: what callbacks are shown.
         epochs: how many, counted from the start of the whole run.
         order: the rows of each epoch in their order, from the epoch's number; None: ``shuffle`` says.
             It is called once for each epoch, in turn.

@@ -16,7 +16,7 @@ from nnbackend.core.types import STATELESS, Array, Batch, Carry, Params, State, 
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DataError
-from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
+from nnbackend.inference.evaluate import evaluate, measure
 from nnbackend.inference.predictor import Predictor
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
@@ -35,15 +35,11 @@ class Trainer:
     """Trains a network's parameters and state, a block of steps at a time.
 
     Args:
-        objective: the loss to minimize, with metrics.
-        optimizer: the optimizer.
-        backend: where the steps compute.
-        params: the parameters to start from; they are copied.
+        params: the parameters to start from; they are copied, and so is the state of the layers.
         seed: the random seed of the layers.
         steps: how many steps the network has been trained for before.
         accumulate: the number of microbatches in which the gradient of a batch is computed.
         steps_per_epoch: for an optimizer that counts epochs; None: unknown.
-        state: the state of the layers to start from; it is copied.
         communicator: adds up over the processes that train the network together, each with all samples
             in the same order; None: there is one.
 
@@ -93,14 +89,8 @@ class Trainer:
         self._gather = self._gatherers()
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
-        code = (
-            objective.layers,
-            objective.loss,
-            objective.penalties,
-            objective.constraints,
-            optimizer,
-        )
-        self._outside = OutsideValues(code)
+        terms = objective.penalties, objective.constraints
+        self._outside = OutsideValues((objective.layers, objective.loss, terms, optimizer))
         self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:
@@ -236,9 +226,9 @@ class Trainer:
             self._predictor = Predictor(self.objective.layers, self.backend)
         what = self.objective, self._predictor, self.result, self.state
         if isinstance(samples, Samples):
-            return evaluate(*what, samples)
-        with samples.epoch(epoch) as parts:
-            return evaluate_parts(*what, parts)
+            return evaluate(*what, [samples])
+        with samples.epoch(epoch) as blocks:
+            return evaluate(*what, (part for part, _ in blocks))
 
     # What is in training: it is read and changed between steps.
 
