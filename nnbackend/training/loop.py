@@ -16,7 +16,7 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in, flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
-from nnbackend.errors import DivergenceError, ModelFileError
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, ModelFileError
 from nnbackend.saving.run_identity import check_same_run, data_checksum, describe
 from nnbackend.training.trainer import Trainer
 
@@ -382,8 +382,7 @@ def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) 
     if trainer.backend.precision == "float16":
         other = "precision='bfloat16' or 'float32' (float16 ends at 65504)"
     raise DivergenceError(
-        f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
-        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or "
-        f"{other}",
+        f"the loss is no longer a finite number in epoch {epoch}; {WEIGHTS_KEPT}. Try a smaller "
+        f"learning rate (it was {rate:g}), scaled inputs and targets, or {other}",
         history,
     )
