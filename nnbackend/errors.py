@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nnbackend.core.history import History
 
 __all__ = [
+    "WEIGHTS_KEPT",
     "BackendUnavailableError",
     "DataError",
     "DivergenceError",
@@ -42,6 +43,10 @@ class DataError(ValueError):
 
     The network keeps the weights of the last whole epoch.
     """
+
+
+WEIGHTS_KEPT = "the network keeps its last finite weights"
+"""What a :class:`DivergenceError` says of a network that is still there."""
 
 
 class DivergenceError(FloatingPointError):
@@ -122,9 +127,72 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return [by_folded[m] for m in get_close_matches(name.casefold(), by_folded, count, 0.5)]
 
 
+# What others call what this library has, without case, separators and the ending "loss".
+_USUAL_NAMES = {
+    "acc": ["accuracy"],
+    "amsgrad": ["adam"],
+    "auc": ["roc_auc"],
+    "auroc": ["roc_auc"],
+    "bce": ["binary_cross_entropy"],
+    "bcewithlogits": ["binary_cross_entropy"],
+    "categoricalcrossentropy": ["softmax_cross_entropy"],
+    "crossentropy": ["softmax_cross_entropy", "binary_cross_entropy", "log_loss"],
+    "absoluteerror": ["mae"],
+    "exp": ["exponential"],
+    "expit": ["sigmoid"],
+    "focal": ["softmax_focal", "binary_focal"],
+    "gaussian": ["normal"],
+    "glorot": ["glorot_uniform", "glorot_normal"],
+    "gradientdescent": ["sgd"],
+    "he": ["he_uniform", "he_normal"],
+    "kaiming": ["he_uniform", "he_normal"],
+    "kaimingnormal": ["he_normal"],
+    "kaiminguniform": ["he_uniform"],
+    "kldiv": ["kl_divergence"],
+    "kullbackleiblerdivergence": ["kl_divergence"],
+    "l1": ["mae"],
+    "l2": ["mse"],
+    "lecun": ["lecun_uniform", "lecun_normal"],
+    "linear": ["identity"],
+    "log": ["softmax_cross_entropy", "binary_cross_entropy", "log_loss"],
+    "logistic": ["sigmoid", "binary_cross_entropy"],
+    "meanabsoluteerror": ["mae"],
+    "meanabsolutepercentageerror": ["mape"],
+    "meansquarederror": ["mse"],
+    "momentum": ["sgd"],
+    "multimargin": ["categorical_hinge"],
+    "negativeloglikelihood": ["softmax_cross_entropy", "log_loss"],
+    "nesterov": ["sgd"],
+    "nll": ["softmax_cross_entropy", "log_loss"],
+    "none": ["identity"],
+    "pinball": ["quantile"],
+    "prauc": ["average_precision"],
+    "prelu": ["leaky_relu"],
+    "rootmeansquarederror": ["rmse", "mse"],
+    "rsquared": ["r2"],
+    "sensitivity": ["recall"],
+    "smoothl1": ["huber"],
+    "sparsecategoricalcrossentropy": ["softmax_cross_entropy"],
+    "squarederror": ["mse"],
+    "stochasticgradientdescent": ["sgd"],
+    "swish": ["silu"],
+    "xent": ["softmax_cross_entropy", "binary_cross_entropy"],
+    "xavier": ["glorot_uniform", "glorot_normal"],
+    "xaviernormal": ["glorot_normal"],
+    "xavieruniform": ["glorot_uniform"],
+}
+
+
+def _usual(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names of what is usually called so."""
+    plain = "".join(c for c in name.casefold() if c.isalnum())
+    meant = _USUAL_NAMES.get(plain) or _USUAL_NAMES.get(plain.removesuffix("loss")) or []
+    return [candidate for candidate in meant if candidate in known]
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Return the error for an unknown ``name``, of a kind (``"layer"``), with the nearest known ones."""
     known = sorted(known)
-    close = nearest(name, known) if isinstance(name, str) else []
+    close = (_usual(name, known) or nearest(name, known)) if isinstance(name, str) else []
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {listed(known)}"
     return UnknownNameError(f"unknown {kind} {given(name)}; {hint}")

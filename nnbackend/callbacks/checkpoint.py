@@ -34,7 +34,7 @@ class Checkpoint(Callback):
         best_only: whether to write one only when ``monitor`` is better than ever before, default False.
         every_steps: the number of steps between checkpoints within an epoch; None: only after epochs.
         monitor: the metric that ``best_only`` looks at, default ``"validation_loss"``.
-        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
         on_error: the action when a file cannot be written (a full disk): ``"raise"``, the default, ends
             the run with the error, ``"warn"`` warns once and trains on. Files written before are kept.
 
@@ -95,6 +95,8 @@ class Checkpoint(Callback):
 
     def start(self, run: Run) -> None:
         """Make the folder and write the first checkpoint of a run."""
+        if self.monitor is not None:
+            self.monitor.start(run)
         if not run.resumed:
             self._reset()
         try:
