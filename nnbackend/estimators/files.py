@@ -30,7 +30,7 @@ _NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
 _LEARNED_ATTRIBUTES = (
     "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "out_activation_", "loss_",
     "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
-    "_no_improvement_count", "_seed", "_steps", "_dtype",
+    "_no_improvement_count", "_seed", "_steps", "_dtype", "_answers_dtype",
 )  # fmt: skip
 _TARGET_KINDS = ("binary", "multiclass", "multilabel-indicator")
 
