@@ -8,7 +8,13 @@ from cases import rows
 from tools import assert_close, host
 
 import nnbackend as nnb
+from nnbackend.core.types import StepResult
+from nnbackend.data.samples import Samples
+from nnbackend.errors import DataError
+from nnbackend.inference.evaluate import evaluate
+from nnbackend.inference.predictor import Predictor
 from nnbackend.regularizers import PerRowL2
+from nnbackend.training.epoch_log import EpochLog
 
 X, Y = rows((10, 3)), rows((10, 2), 1)
 LAST_EMPTY = np.r_[np.ones(8), 0.0, 0.0]  # of batches of 4 the last has no weight
@@ -66,6 +72,18 @@ def test_a_batch_without_weight_changes_nothing(way, loss):
         in_order["accumulate"] = 4 if way == "accumulate" else 1
         found.fit(X, Y, **given, **in_order, sample_weight=LAST_EMPTY)
     assert_close(weights(found), weights(expected), 1e-6)
+
+
+def test_rows_without_any_weight_have_no_mean_loss():
+    """Weights on a device are not looked at as they come; here they show."""
+    net, none = network(), Samples(X, Y, np.zeros(10))
+    log = EpochLog(net.backend)
+    log.append(none, 10, StepResult(np.zeros(1), np.zeros(1), None))
+    with pytest.raises(DataError, match="no row has a weight"):
+        log.mean()
+    objective = net._objective("mse", (), X)
+    with pytest.raises(DataError, match="no row has a weight"):
+        evaluate(objective, Predictor(net.layers, net.backend), net.params, {}, [none, none])
 
 
 def test_a_penalty_by_rows_of_no_rows_is_none():
