@@ -60,7 +60,8 @@ def test_any_plain_data_and_arrays_make_a_state(backend, tmp_path):
     net = network(backend)
     array = backend.asarray([[1.5, 2.5]])
     state = {
-        "epoch": 0, "batch": 0, "trained": [0, 0], "history": {"epoch": []}, "callbacks": [],
+        "epoch": 0, "batch": 0, "steps": 0, "first_epoch": 0, "trained": [0, 0], "user": {},
+        "learning_rate_factor": 1.0, "history": {"epoch": []}, "callbacks": [],
         "mine": {"n": None, "x": np.inf, "i": np.int64(3), "l": [1, "a", {"deep": array}], "e": {}},
         "none": np.zeros((0, 2)), "whole": np.arange(3), "single": np.array(0.1),
     }  # fmt: skip
@@ -152,8 +153,8 @@ def rewritten(path, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: s.pop("epoch"), "its epoch is missing or no int"),
-        (lambda s: s.update(history=[]), "its history is missing or no dict"),
+        (lambda s: s.pop("epoch"), "its lacks epoch"),
+        (lambda s: s.update(history=[]), "its history is \\[\\], not a table"),
         (lambda s: s.update(format=7), "of format 7"),
         (lambda s: s.update(history={"loss": [1.0]}), "its history does not have 2 epochs"),
         (lambda s: s["optimizer"]["slots"].pop("1"), "its optimizer's arrays do not fit: 1.0.bias"),
