@@ -86,7 +86,7 @@ def name_of(function: ActivationFunction) -> str | None:
 class Identity(ActivationFunction):
     """``y = x``; ``dx = dy``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         return x, lambda dy: dy
@@ -97,7 +97,7 @@ class Identity(ActivationFunction):
 class Sigmoid(ActivationFunction):
     """``y = 1 / (1 + exp(-x))``; ``dx = dy * y * (1 - y)``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         y = functional.sigmoid(x, ctx.xp)
@@ -116,7 +116,7 @@ class Sigmoid(ActivationFunction):
 class Tanh(ActivationFunction):
     """``y = tanh(x)``; ``dx = dy * (1 - y**2)``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         y = ctx.xp.tanh(x)
@@ -328,7 +328,7 @@ class Exponential(ActivationFunction):
     beyond 11 in float16.
     """
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         y = functional.exp(x, ctx.xp)
@@ -363,7 +363,7 @@ class Mish(ActivationFunction):
 class Softmax(ActivationFunction):
     """``y = exp(x) / sum(exp(x))`` along the last axis; ``dx = y * (dy - sum(dy * y))``."""
 
-    initializer: ClassVar[str] = "glorot_uniform"
+    initializer = "glorot_uniform"
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         if functional.is_half(x.dtype):  # the sum is one of many terms

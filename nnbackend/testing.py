@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -141,21 +140,22 @@ def _relative_errors(
     if own.keys() != given.keys():
         names = ", ".join(sorted(own.keys() ^ given.keys()))
         raise GradientError(f"parameters and gradients have different names: {names}")
-    inputs, input_gradients = _named_inputs(x, dx, backend)
+    arguments, gradients = _named(x) | own, _gradients_like(x, dx) | given
 
     def value(name: str, moved: Array) -> float:
         """Return L with one argument moved."""
-        moved_params = unflatten(own | {name: moved}, params)
+        now = arguments | {name: moved}
+        moved_params = unflatten(now, params)
         ctx.restart()
-        output, _ = layer.forward(moved_params, _with_input(x, name, moved), ctx)
-        parts: list[Any] = []
-        map_arrays(lambda o, d: parts.append(backend.xp.sum(o * d)), output, dy)
-        return float(sum(parts) + regularizers.penalty(terms, moved_params))
+        output, _ = layer.forward(moved_params, _with_inputs(x, now), ctx)
+        pairs = zip(arrays_in(output), arrays_in(dy), strict=True)
+        penalty = regularizers.penalty(terms, moved_params)
+        return float(sum(backend.xp.sum(o * d) for o, d in pairs) + penalty)
 
-    gradients = input_gradients | given
     return {"x": 0.0} | {
         name: _relative_error(partial(value, name), at, gradients[name], backend, rng.child(name))
-        for name, at in (inputs | own).items()
+        for name, at in arguments.items()
+        if not backend.xp.isdtype(at.dtype, ("integral", "bool"))  # these have no gradients
     }
 
 
@@ -164,36 +164,27 @@ def _worst(errors: dict[str, float]) -> str:
     return max(errors, key=lambda name: math.inf if math.isnan(errors[name]) else errors[name])
 
 
-def _input_names(x: Arrays) -> Arrays:
-    """Return the names of inputs in their places: ``x``, or ``x[0]``, ``x[1]`` ... of several."""
+def _named(x: Arrays) -> dict[str, Array]:
+    """Return inputs by name: ``x``, or ``x[0]``, ``x[1]`` ... of several."""
     if not isinstance(x, tuple | dict):
-        return "x"
-    numbers = itertools.count()
-    return map_arrays(lambda array: f"x[{next(numbers)}]", x)
+        return {"x": x}
+    return {f"x[{i}]": array for i, array in enumerate(arrays_in(x))}
 
 
-def _named_inputs(
-    x: Arrays, dx: Arrays, backend: Backend
-) -> tuple[dict[str, Array], dict[str, Array | None]]:
-    """Return inputs and their gradients by name; whole numbers have none."""
-    inputs: dict[str, Array] = {}
-    gradients: dict[str, Array | None] = {}
-
-    def add(name: str, array: Array, gradient: Array | None) -> None:
-        if not backend.xp.isdtype(array.dtype, ("integral", "bool")):
-            inputs[name], gradients[name] = array, gradient
-
-    none = map_arrays(lambda _: None, x)
+def _gradients_like(x: Arrays, dx: Arrays) -> dict[str, Array | None]:
+    """Return the gradients of inputs by the inputs' names; none where they are not nested as these."""
+    found: list[Array | None] = []
     try:
-        map_arrays(add, _input_names(x), x, none if dx is None else dx)
-    except (TypeError, ValueError, KeyError, IndexError):  # dx is not nested as x is
-        map_arrays(add, _input_names(x), x, none)
-    return inputs, gradients
+        map_arrays(lambda _, gradient: found.append(gradient), x, dx)
+    except (TypeError, ValueError, KeyError, IndexError):
+        return dict.fromkeys(_named(x))
+    return dict(zip(_named(x), found, strict=True))
 
 
-def _with_input(x: Arrays, name: str, moved: Array) -> Arrays:
-    """Return inputs with one in the place of that called ``name``, if there is one."""
-    return map_arrays(lambda own, array: moved if own == name else array, _input_names(x), x)
+def _with_inputs(x: Arrays, inputs: dict[str, Array]) -> Arrays:
+    """Return inputs by name, nested as ``x`` is."""
+    values = iter([inputs[name] for name in _named(x)])
+    return map_arrays(lambda _: next(values), x)
 
 
 def _relative_error(

@@ -167,8 +167,7 @@ class DeviceInfo:
         if dtype is None and precision is None:
             precision = self.precision
         device = self.device if device is None else device
-        made: Self = _make(type(self), device, dtype, self._given_xp, precision)
-        return made
+        return type(self)(device, dtype, self._given_xp, precision)  # type: ignore[call-arg]
 
     def with_precision_if_supported(self, precision: str) -> Self:
         """Return the backend in a precision if it has that, else unchanged.
@@ -212,21 +211,12 @@ class DeviceInfo:
         return type(self), self.xp.__name__, str(self.device), self._precision
 
 
-def _make(
-    cls: Any, device: Any, dtype: str | None, xp: Namespace | None, precision: str | None
-) -> Any:
-    """Return a backend of a class, for a namespace if its library has no class."""
-    if xp is None:
-        return cls(device, dtype, precision=precision)
-    return cls(device, dtype, xp, precision)
-
-
 def _unpickle(
     cls: Any, device: Any, dtype: str, namespace: str | None, precision: str | None = None
 ) -> Any:
     """Return a backend that was pickled, with its library imported again."""
     xp = None if namespace is None else importlib.import_module(namespace)
-    return _make(cls, device, dtype, xp, precision)
+    return cls(device, dtype, xp, precision)
 
 
 def not_a_device(device: Any, wanted: str) -> TypeError:

@@ -12,8 +12,7 @@ import numpy
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.device import Device, Memory, import_library, not_a_device
-from nnbackend.backends.portable import Sizes, check_count
-from nnbackend.backends.primitives import Pullback
+from nnbackend.backends.primitives import Pullback, Sizes, check_count
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import arrays_in, map_arrays
@@ -32,42 +31,28 @@ class JAXBackend(Backend):
     static_shapes = True
     block_bytes = 1 << 30  # the more steps in a program, the better
 
-    def __init__(
-        self,
-        device: Any = None,
-        dtype: str | None = None,
-        xp: Namespace | None = None,
-        precision: str | None = None,
-    ) -> None:
-        super().__init__(device, dtype, xp, precision)
+    def _namespace(self) -> Namespace:
+        self._jax = import_library(type(self), "jax")
         if self.dtype_name == "float64" and not self._jax.config.jax_enable_x64:
             raise BackendUnavailableError(
                 "JAX computes in 32 bits by default; for float64 run "
                 "jax.config.update('jax_enable_x64', True) before the first array is made, "
                 "or set the environment variable JAX_ENABLE_X64=1"
             )
-
-    def _namespace(self) -> Namespace:
-        self._jax = import_library(type(self), "jax")
         return import_library(type(self), "jax.numpy")
 
     def _device(self, device: Any) -> Any:
         if isinstance(device, self._jax.Device):
             return device
-        platform, number = None, 0
-        if isinstance(device, str) and device.isdecimal():
-            number = int(device)
-        elif isinstance(device, str):
-            match = re.fullmatch(r"([^:]*)(?::(\d+))?", device)
-            if match is None:
-                raise BackendUnavailableError(
-                    f"no device of JAX is called {device!r}; say 0, 'cpu' or 'cuda:1'"
-                )
-            platform, number = match[1] or None, int(match[2] or 0)
-        elif isinstance(device, int) and not isinstance(device, bool):
-            number = device
-        elif device is not None:
+        if isinstance(device, bool) or not isinstance(device, int | str | None):
             raise not_a_device(device, "a number, a name like 'cuda:1' or a jax.Device")
+        named = "" if device is None else str(device)
+        match = re.fullmatch(r"(-?\d+)|([^:]*)(?::(\d+))?", named)
+        if match is None:
+            raise BackendUnavailableError(
+                f"no device of JAX is called {device!r}; say 0, 'cpu' or 'cuda:1'"
+            )
+        platform, number = match[2] or None, int(match[1] or match[3] or 0)
         try:
             if number < 0:
                 raise IndexError("devices are numbered from 0")
@@ -78,7 +63,6 @@ class JAXBackend(Backend):
             ) from error
 
     def owns(self, x: Any) -> bool:
-        """Return whether ``x`` is an array of JAX."""
         return isinstance(x, self._jax.Array)
 
     def unsupported_reason(self, precision: Precision) -> str:
@@ -98,19 +82,18 @@ class JAXBackend(Backend):
 
     @property
     def in_host_memory(self) -> bool:
-        """Whether arrays are in the host's memory."""
         return self.device.platform == "cpu"  # type: ignore[no-any-return]
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        """Bring numbers here; arrays that are here stay unchanged."""
-        if self.owns(x) and not isinstance(x, self._jax.core.Tracer):
+        if not self.owns(x):
+            x = self._import(x, self.dtype_name if dtype is None else None)
+        if not isinstance(x, self._jax.core.Tracer) and x.device == self.device:
             same = x.dtype == (self.dtype if dtype is None else dtype)
-            if same and x.device == self.device:
+            if same:  # jax.numpy.asarray takes a while to find out
                 return x
         return super().asarray(x, dtype)
 
     def _from_host(self, x: numpy.ndarray[Any, Any]) -> Array:
-        """Return a NumPy array as one of JAX."""
         if not self.in_host_memory:
             return super()._from_host(x)
         x = numpy.asarray(x)  # without what a subclass adds
@@ -256,15 +239,12 @@ class JAXBackend(Backend):
         return convolve(x, weight), pullback
 
     def fetch(self, numbers: Any) -> Any:
-        """Return numbers of a scan on the host."""
         return numpy.asarray(numbers, dtype=numpy.float64)
 
     def erf(self, x: Array) -> Array:
-        """Return the error function, by XLA's own."""
         return self._jax.scipy.special.erf(x)
 
     def synchronize(self) -> None:
-        """Wait for the device."""
         self._jax.effects_barrier()
         for array in self._jax.live_arrays():
             with contextlib.suppress(RuntimeError):  # another thread has let it go
@@ -299,7 +279,6 @@ class JAXBackend(Backend):
         return Memory(used, counts.get("pool_bytes", used), limit - used, limit, peak)
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Return whether XLA had too little memory."""
         return super().is_out_of_memory(error) or "RESOURCE_EXHAUSTED" in str(error)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nnbackend.backends.base import Backend, Forward, register_namespace
-from nnbackend.backends.portable import Sizes, window_counts
+from nnbackend.backends.primitives import Sizes
 from nnbackend.backends.replay.program import Program
 from nnbackend.backends.replay.recorded_array import RecordedArray
 from nnbackend.backends.replay.recording import MapArrays
@@ -84,11 +84,9 @@ class NumPyBackend(Backend):
         return super().unsupported_reason(precision)
 
     def owns(self, x: Any) -> bool:
-        """Return whether ``x`` is a NumPy array of real numbers."""
         return isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
-        """Bring numbers here; arrays that are here stay unchanged."""
         if type(x) is np.ndarray and x.dtype == (self.dtype if dtype is None else dtype):
             return x
         return super().asarray(x, dtype)
@@ -111,11 +109,9 @@ class NumPyBackend(Backend):
 
     @property
     def in_host_memory(self) -> bool:
-        """Whether arrays are in the host's memory: they are."""
         return True
 
     def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
-        """Return numbers as a NumPy array, unless they are on another library's device."""
         return x if self.owns(x) else super().host_view(x)
 
     def take_rows(self, x: Array, rows: Array, out: Array | None = None) -> Array:
@@ -142,8 +138,9 @@ class NumPyBackend(Backend):
             done += len(part)
         return result
 
-    def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
-        window_counts(x.shape, size, stride, dilation)
+    def _windows(
+        self, x: Array, counts: Sizes, size: Sizes, stride: Sizes, dilation: Sizes
+    ) -> Array:
         spans = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
         axes = tuple(range(1, x.ndim - 1))
         view = sliding_window_view(x, spans, axes)  # (rows, *starts, channels, *spans)
@@ -169,5 +166,4 @@ class NumPyBackend(Backend):
         return np.errstate(all="ignore")
 
     def fetch(self, numbers: Any) -> np.ndarray[Any, Any]:
-        """Return the numbers of many steps as an array."""
         return np.asarray(numbers, dtype=np.float64)

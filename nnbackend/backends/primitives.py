@@ -21,15 +21,17 @@ All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeAlias
 
-from nnbackend.backends import portable
-from nnbackend.backends.portable import Sizes
 from nnbackend.core import functional, random
+from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Namespace, Shape
 
-__all__ = ["Primitives", "Pullback"]
+__all__ = ["Primitives", "Pullback", "Sizes", "check_count", "window_counts"]
+
+Sizes: TypeAlias = tuple[int, ...]
+"""A number for each spatial axis."""
 
 Pullback: TypeAlias = Callable[..., tuple[Array | None, Array]]
 """``pullback(dy, input_grad=True) -> (dx, dw)``: the gradients of a convolution."""
@@ -62,7 +64,14 @@ class Primitives:
         Returns:
             the last carry, and the outputs, stacked along a new first axis in the order of ``i``.
         """
-        return portable.loop(body, carry, count, reverse, self.xp)
+        check_count(count)
+        outputs = []
+        for i in reversed(range(count)) if reverse else range(count):
+            carry, output = body(carry, i)
+            outputs.append(output)
+        if reverse:
+            outputs.reverse()
+        return carry, map_arrays(lambda *arrays: self.xp.stack(arrays), *outputs)
 
     def windows(
         self, x: Array, size: Sizes, stride: Sizes | None = None, dilation: Sizes | None = None
@@ -86,7 +95,10 @@ class Primitives:
             ValueError: no window fits, or the arguments do not have an entry for each spatial axis.
         """
         ones = (1,) * len(size)
-        return self._windows(x, size, stride or ones, dilation or ones)
+        stride, dilation = stride or ones, dilation or ones
+        return self._windows(
+            x, window_counts(x.shape, size, stride, dilation), size, stride, dilation
+        )
 
     def windows_adjoint(
         self,
@@ -108,12 +120,32 @@ class Primitives:
             dilation: None: 1 along each axis.
         """
         ones = (1,) * len(size)
-        return portable.windows_adjoint(
-            d, tuple(shape), size, stride or ones, dilation or ones, self._zeros, self._add_at
-        )
+        shape, stride, dilation = tuple(shape), stride or ones, dilation or ones
+        counts = window_counts(shape, size, stride, dilation)
+        expected = (shape[0], *counts, *size, shape[-1])
+        if tuple(d.shape) != expected:
+            raise ValueError(
+                f"the windows of an input of shape {shape} have shape {expected}, got {tuple(d.shape)}"
+            )
+        places = (slice(None),) * (1 + len(size))
+        for axis in range(1, 1 + len(size)):
+            lengths = (*shape[1 : axis + 1], *counts[axis:])
+            wide = self._zeros((shape[0], *lengths, *size[axis:], shape[-1]), d)
+            for place, key in enumerate(_slices(axis, counts, size, stride, dilation)):
+                wide = self._add_at(wide, key, d[(*places, place, ...)])
+            d = wide
+        return d
 
-    def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
-        return portable.windows(x, size, stride, dilation, self.xp)
+    def _windows(
+        self, x: Array, counts: Sizes, size: Sizes, stride: Sizes, dilation: Sizes
+    ) -> Array:
+        """Return all windows, axis by axis: a slice for each place in a window, stacked."""
+        for axis in reversed(
+            range(1, 1 + len(size))
+        ):  # so that more and more numbers stay together
+            slices = [x[key] for key in _slices(axis, counts, size, stride, dilation)]
+            x = self.xp.stack(slices, axis=1 + len(size))
+        return x
 
     def _zeros(self, shape: Shape, like: Array) -> Array:
         """Return zeros of the dtype of another array, from which a step may be computed on."""
@@ -143,7 +175,30 @@ class Primitives:
             IndexError: an index is out of range. Where it cannot be checked in time (in a compiled
                 step, on a device), a row becomes NaN instead.
         """
-        return portable.scatter_add(rows, index, values, self.xp, self.device)
+        # Values are sorted by index, then summed in pairs: each sum takes its own values only, as a
+        # difference of cumulative sums would not.
+        xp, device, count = self.xp, self.device, index.shape[0]
+        in_range = (index >= 0) & (index < rows)
+        missing = xp.asarray(math.nan, dtype=values.dtype, device=device)
+        values = xp.where(in_range[:, None], values, missing)
+        index = xp.where(in_range, index, xp.zeros_like(index))
+        order = xp.argsort(index, stable=True)
+        index, sums = xp.take(index, order), xp.take(values, order, axis=0)
+        step = 1
+        while step < count:  # each number becomes the sum of up to 2 step numbers that end there
+            same = (index[step:] == index[:-step])[:, None]
+            none = xp.zeros_like(sums[:-step, :])
+            sums = xp.concat(
+                [sums[:step, :], sums[step:, :] + xp.where(same, sums[:-step, :], none)]
+            )
+            step *= 2
+        numbers = xp.arange(rows, dtype=index.dtype, device=device)
+        end = xp.searchsorted(index, numbers, side="right")
+        start = xp.searchsorted(index, numbers, side="left")
+        zero = xp.zeros((1, values.shape[1]), dtype=values.dtype, device=device)
+        # Of rows without values the last entry is taken, which is zero.
+        last = xp.where(end > start, end - 1, xp.full_like(end, count))
+        return xp.take(xp.concat([sums, zero]), last, axis=0)
 
     def convolution(
         self,
@@ -195,3 +250,50 @@ class Primitives:
         """
         words = random.uniform_bits24(key, step, math.prod(like.shape), self, first)
         return self.xp.reshape(self.xp.astype(words >= threshold, like.dtype), like.shape)
+
+
+def window_counts(shape: Shape, size: Sizes, stride: Sizes, dilation: Sizes) -> Sizes:
+    """Return the number of windows along each spatial axis.
+
+    ``count = (length - dilation (size - 1) - 1) // stride + 1``
+
+    Args:
+        shape: (rows, *lengths, channels).
+        size: the numbers in a window along each spatial axis.
+        stride: the distance from one window to the next.
+        dilation: the distance from one number of a window to the next.
+
+    Raises:
+        ValueError: they are not one positive number for each spatial axis, or no window fits.
+    """
+    lengths = shape[1:-1]
+    for name, given in (("size", size), ("stride", stride), ("dilation", dilation)):
+        if len(given) != len(lengths) or any(number < 1 for number in given):
+            raise ValueError(
+                f"{name} must have a positive number for each of the {len(lengths)} spatial axes of "
+                f"an input of shape {shape}; got {given}"
+            )
+    spans = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
+    if any(length < span for length, span in zip(lengths, spans, strict=True)):
+        raise ValueError(
+            f"windows of {size} (dilation {dilation}) do not fit into an input of shape {shape}"
+        )
+    pairs = zip(lengths, spans, stride, strict=True)
+    return tuple((length - span) // step + 1 for length, span, step in pairs)
+
+
+def _slices(
+    axis: int, counts: Sizes, size: Sizes, stride: Sizes, dilation: Sizes
+) -> Iterator[tuple[Any, ...]]:
+    """Yield for each place in a window along an axis the key of the numbers there, in all windows."""
+    count, step = counts[axis - 1], stride[axis - 1]
+    for place in range(size[axis - 1]):
+        start = place * dilation[axis - 1]
+        cut = slice(start, start + (count - 1) * step + 1, step)
+        yield (*(slice(None),) * axis, cut, ...)
+
+
+def check_count(count: int) -> None:
+    """Raise a ValueError for a loop that never runs: the shapes of its outputs are unknown."""
+    if count < 1:
+        raise ValueError(f"a loop must run at least 1 time; got count={count}")

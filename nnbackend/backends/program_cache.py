@@ -35,45 +35,28 @@ def cached_program(build: Callable[..., T]) -> Callable[..., T]:
     Only a backend that compiles for static shapes has one: elsewhere there is nothing to save, and a
     recorded step belongs to the arrays of one network.
     """
-
-    @lru_cache(maxsize=MAX_CACHED_PROGRAMS)
-    def build_once(key: CacheKey) -> T:
-        return build(*key.values)
+    programs: dict[Any, T] = {}  # the latest last
 
     @wraps(build)
     def find(backend: Backend, *values: Any) -> T:
         if not backend.static_shapes:
             return build(backend, *values)
         try:
-            key = CacheKey(backend, *values)
+            key = (backend, *map(_comparable, values))
         except _NotAValueError:
             return build(backend, *values)
-        found: T = build_once(key)
-        return found
+        found = programs.pop(key, None)
+        program = programs[key] = build(backend, *values) if found is None else found
+        if len(programs) > MAX_CACHED_PROGRAMS:
+            programs.pop(next(iter(programs)), None)
+        return program
 
-    find.forget = build_once.cache_clear  # type: ignore[attr-defined]
+    find.forget = programs.clear  # type: ignore[attr-defined]
     return find
 
 
 class _NotAValueError(Exception):
     """A description is made of more than values."""
-
-
-class CacheKey:
-    """The key of a program: the values that describe it."""
-
-    __slots__ = ("_hash", "_key", "values")
-
-    def __init__(self, backend: Backend, *values: Any) -> None:
-        self.values = (backend, *values)
-        self._key = (backend, *map(_comparable, values))
-        self._hash = hash(self._key)
-
-    def __hash__(self) -> int:
-        return self._hash
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, CacheKey) and self._key == other._key
 
 
 def _comparable(value: Any) -> Hashable:

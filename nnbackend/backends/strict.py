@@ -40,7 +40,6 @@ class StrictBackend(Backend):
         return super().unsupported_reason(precision)
 
     def owns(self, x: Any) -> bool:
-        """Return whether ``x`` is an array of array-api-strict."""
         return hasattr(x, "__array_namespace__") and x.__array_namespace__() is self.xp
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
@@ -57,9 +56,7 @@ class StrictBackend(Backend):
         return np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
     def to_numpy(self, x: Array) -> Any:
-        """Return ``x`` as a NumPy array."""
         return np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))
 
     def device_name(self) -> str:
-        """Return the name of the simulated device."""
         return str(self.device).split("'")[1]

@@ -11,8 +11,7 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda.tf32 import torch_products
 from nnbackend.backends.device import Device, Memory, import_library
-from nnbackend.backends.portable import Sizes, window_counts, window_strides
-from nnbackend.backends.primitives import Pullback
+from nnbackend.backends.primitives import Pullback, Sizes
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
@@ -44,13 +43,11 @@ class TorchBackend(Backend):
             ) from error
 
     def unsupported_reason(self, precision: Precision) -> str:
-        """Return why this device does not have a precision."""
         if precision.tf32 and self.device.type == "cuda":
             return ""
         return super().unsupported_reason(precision)
 
     def owns(self, x: Any) -> bool:
-        """Return whether ``x`` is a tensor."""
         return isinstance(x, self._torch.Tensor)
 
     def asarray(self, x: Any, dtype: Any = None) -> Array:
@@ -68,7 +65,6 @@ class TorchBackend(Backend):
 
     @property
     def in_host_memory(self) -> bool:
-        """Whether tensors are in the host's memory."""
         return self.device.type == "cpu"  # type: ignore[no-any-return]
 
     def host_view(self, x: Any) -> np.ndarray[Any, Any] | None:
@@ -85,16 +81,18 @@ class TorchBackend(Backend):
             yield
 
     def erf(self, x: Array) -> Array:
-        """Return the error function, by torch's own."""
         return self._torch.special.erf(x)
 
-    def _windows(self, x: Array, size: Sizes, stride: Sizes, dilation: Sizes) -> Array:
-        counts = window_counts(x.shape, size, stride, dilation)
+    def _windows(
+        self, x: Array, counts: Sizes, size: Sizes, stride: Sizes, dilation: Sizes
+    ) -> Array:
+        first, *spatial, last = x.stride()
+        outer = (s * step for s, step in zip(spatial, stride, strict=True))
+        inner = (s * step for s, step in zip(spatial, dilation, strict=True))
         shape = (x.shape[0], *counts, *size, x.shape[-1])
-        return x.as_strided(shape, window_strides(x.stride(), stride, dilation), x.storage_offset())
+        return x.as_strided(shape, (first, *outer, *inner, last), x.storage_offset())
 
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
-        """Return the sums of values with the same index, by torch's own function."""
         y = self._torch.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)
         return y.index_add_(0, index, values)
 
@@ -130,12 +128,10 @@ class TorchBackend(Backend):
         return y.movedim(1, -1), pullback
 
     def synchronize(self) -> None:
-        """Wait for the device, where it is one that computes on its own."""
         if self.device.type == "cuda":
             self._torch.cuda.synchronize(self.device)
 
     def device_name(self) -> str:
-        """Return the device, with the name of the card for a GPU."""
         if self.device.type == "cuda":
             return f"{self._torch.cuda.get_device_name(self.device)} ({self.device})"
         return str(self.device)
@@ -156,7 +152,6 @@ class TorchBackend(Backend):
         return {"runtime": f"CUDA {built}"} if built else {}
 
     def memory(self) -> Memory | None:
-        """Return the memory counts of a GPU and of torch's caching allocator on it."""
         if self.device.type != "cuda":
             return None
         cuda = self._torch.cuda
@@ -166,13 +161,11 @@ class TorchBackend(Backend):
         return Memory(used, held, free + held - used, total, peak)
 
     def free_memory(self) -> None:
-        """Give what torch keeps for new tensors back to the GPU."""
         if self.device.type == "cuda":
             with self._torch.cuda.device(self.device):
                 self._torch.cuda.empty_cache()
 
     def is_out_of_memory(self, error: BaseException) -> bool:
-        """Return whether a device, or the CPU's allocator, had too little memory."""
         lacking = getattr(self._torch, "OutOfMemoryError", self._torch.cuda.OutOfMemoryError)
         on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
         return super().is_out_of_memory(error) or isinstance(error, lacking) or on_cpu

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
-
-from nnbackend.errors import given
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
 
-__all__ = ["Callback", "as_callback"]
+__all__ = ["Callback"]
 
 
 class Callback:
@@ -68,35 +66,3 @@ class Callback:
     def listens_to_batches(self) -> bool:
         """Whether ``batch_end`` is overridden; if not, no steps are interrupted for it."""
         return type(self).batch_end is not Callback.batch_end
-
-
-class EpochEnd(Callback):
-    """A function of the run, called at the end of each epoch."""
-
-    def __init__(self, function: Callable[[Run], Any]) -> None:
-        self._function = function
-
-    @property
-    def name(self) -> str:
-        """The function's name."""
-        return getattr(self._function, "__qualname__", type(self._function).__name__)
-
-    def epoch_end(self, run: Run) -> None:
-        """Call the function."""
-        self._function(run)
-
-
-def as_callback(spec: Any) -> Callback:
-    """Return a callback unchanged; for a function, a callback that calls it after each epoch.
-
-    Args:
-        spec: a callback or a function of the run.
-
-    Raises:
-        TypeError: it is neither.
-    """
-    if isinstance(spec, Callback):
-        return spec
-    if callable(spec) and not isinstance(spec, type):
-        return EpochEnd(spec)
-    raise TypeError(f"a callback is a Callback or a function of the run, got {given(spec)}")

@@ -60,7 +60,6 @@ class EarlyStopping(Callback):
 
     @property
     def best(self) -> float | None:
-        """The best value so far."""
         return self.monitor.best
 
     def start(self, run: Run) -> None:
@@ -70,7 +69,6 @@ class EarlyStopping(Callback):
         self._check(run)
 
     def epoch_end(self, run: Run) -> None:
-        """Compare the metric with the best value."""
         self._waited += 1
         if self.monitor.improve(self.monitor.value(run)):
             self.best_epoch, self._waited = run.epoch, 0
@@ -86,13 +84,11 @@ class EarlyStopping(Callback):
             run.stop(f"{self.monitor.name} {best}, and no better for {self.patience} epochs")
 
     def stop(self, run: Run) -> None:
-        """Give the network the parameters of the best epoch."""
         if self._weights is not None and run.failure is None:
             run.network.load_state_dict(self._weights)
             self._weights = None
 
     def state(self) -> dict[str, Any]:
-        """Return the best value, its epoch and its parameters."""
         return {
             "best": self.best,
             "best_epoch": self.best_epoch,
@@ -101,7 +97,6 @@ class EarlyStopping(Callback):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state."""
         self.monitor.best = state["best"]
         self.best_epoch = state["best_epoch"]
         self._waited = state["waited"]

@@ -35,15 +35,12 @@ class TimeBudget(Callback):
         self._end = math.inf
 
     def start(self, run: Run) -> None:
-        """Start the clock."""
         self._end = time.monotonic() + self.seconds
 
     def batch_end(self, run: Run) -> None:
-        """End the run if the time is up."""
         self._check(run, at_once=run.step != run.steps_per_epoch)
 
     def epoch_end(self, run: Run) -> None:
-        """End the run if the time is up."""
         self._check(run, at_once=False)
 
     def _check(self, run: Run, at_once: bool) -> None:

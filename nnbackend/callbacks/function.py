@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
+from nnbackend.errors import given
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
 
-__all__ = ["Lambda"]
+__all__ = ["Lambda", "as_callback"]
 
 
 class Lambda(Callback):
@@ -36,6 +37,7 @@ class Lambda(Callback):
         epoch_end: Callable[[Run], Any] | None = None,
         stop: Callable[[Run], Any] | None = None,
     ) -> None:
+        self._name = "Lambda"
         functions = {"start": start, "epoch_start": epoch_start, "batch_end": batch_end}
         for event, function in (functions | {"epoch_end": epoch_end, "stop": stop}).items():
             if not callable(function) and function is not None:
@@ -45,6 +47,24 @@ class Lambda(Callback):
         self.every_epoch = epoch_start is not None or epoch_end is not None
 
     @property
+    def name(self) -> str:
+        return self._name
+
+    @property
     def listens_to_batches(self) -> bool:
-        """Whether a function was given for it."""
         return "batch_end" in vars(self)
+
+
+def as_callback(spec: Any) -> Callback:
+    """Return a callback unchanged; for a function, a callback that calls it after each epoch.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(spec, Callback):
+        return spec
+    if not callable(spec) or isinstance(spec, type):
+        raise TypeError(f"a callback is a Callback or a function of the run, got {given(spec)}")
+    callback = Lambda(epoch_end=spec)
+    callback._name = getattr(spec, "__qualname__", type(spec).__name__)
+    return callback

@@ -41,13 +41,11 @@ class LearningRateLog(Callback):
         self._seen = 0
 
     def start(self, run: Run) -> None:
-        """Start over, unless the run is resumed."""
         if not run.resumed:
             self._reset()
         self._seen = run.steps
 
     def batch_end(self, run: Run) -> None:
-        """Record the rates of the steps since the last call."""
         rates = run.learning_rates(run.steps - self._seen)
         for step, rate in enumerate(rates, run.steps - len(rates) + 1):
             if step % self.every == 0:
@@ -61,9 +59,7 @@ class LearningRateLog(Callback):
             self.batch_end(run)
 
     def state(self) -> dict[str, Any]:
-        """Return the record."""
         return {"steps": self.steps, "rates": self.rates}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue the record."""
         self.steps, self.rates = list(state["steps"]), list(state["rates"])

@@ -62,12 +62,10 @@ class ReduceOnPlateau(Callback):
         self._cooling = 0  # epochs until they are counted again
 
     def start(self, run: Run) -> None:
-        """Start over, unless the run is resumed."""
         if not run.resumed:
             self._reset()
 
     def epoch_end(self, run: Run) -> None:
-        """Compare the metric with the best value."""
         better = self.monitor.improve(self.monitor.value(run))
         self._worse = 0 if better else self._worse + 1
         if self._cooling > 0:
@@ -94,7 +92,6 @@ class ReduceOnPlateau(Callback):
         return {"best": self.monitor.best, "worse": self._worse, "cooling": self._cooling}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state."""
         self.monitor.best = state["best"]
         self._worse = state["worse"]
         self._cooling = state["cooling"]

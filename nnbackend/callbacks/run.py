@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from nnbackend.callbacks.base import Callback, as_callback
+from nnbackend.callbacks.base import Callback
+from nnbackend.callbacks.function import as_callback
 from nnbackend.callbacks.progress import choose_progress
 from nnbackend.core.history import History
 from nnbackend.core.tree import leaves

@@ -26,7 +26,7 @@ from nnbackend.errors import (
     OutOfMemoryError,
     UnknownNameError,
 )
-from nnbackend.tables.reading import files_of
+from nnbackend.tables.reading import find_tables
 
 __all__ = [
     "BackendName",
@@ -58,11 +58,9 @@ __all__ = [
 def _check_tables(path: Path) -> Path:
     """Check that a path exists, or that a folder or a pattern stands for some files."""
     try:
-        files = files_of(path)
+        find_tables(path)
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error)) from error
-    if not files[0].exists():
-        raise typer.BadParameter(f"File '{path}' does not exist.")
     return path
 
 
@@ -204,7 +202,7 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     Raises:
         WrongCall: it cannot, or it is; the message names the option.
     """
-    if output.exists() and any(output.samefile(f) for path in inputs for f in files_of(path)):
+    if output.exists() and any(output.samefile(f) for path in inputs for f in find_tables(path)):
         raise WrongCall(f"{option} {output} would overwrite what is read")
     if output.exists() and not output.is_file():
         raise WrongCall(f"{option} {output} is not a regular file")

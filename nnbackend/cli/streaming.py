@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from nnbackend.core.random import Generator
 from nnbackend.data import Chunk, Source
-from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
+from nnbackend.data.arrow import (
+    Piece,
+    batches_of,
+    columns_of,
+    find_datasets,
+    pieces_of,
+    pyarrow_module,
+)
 from nnbackend.data.sources import Chunks
 from nnbackend.errors import DataError, unknown_name
 from nnbackend.tables.encoding import TableEncoder
@@ -50,7 +57,7 @@ class TableStream(Source):
         sample_rows: int = SAMPLE_ROWS,
     ) -> None:
         pyarrow_module()
-        paths = found(files)
+        paths = find_datasets(files)
         there = columns_of(paths[0])
         self._names = [name for name in there if name] if columns is None else columns
         for name in self._names:

@@ -56,13 +56,19 @@ def tree_map(function: Callable[..., Any], tree: Params, *others: Params) -> Par
     }
 
 
-def flatten(tree: Params) -> dict[str, Array]:
+def flatten(tree: Params, prefix: str = "") -> dict[str, Array]:
     """Return the leaves by dotted name.
 
     >>> flatten({"0": {"weight": 1, "bias": 2}, "1": {}})
     {'0.weight': 1, '0.bias': 2}
     """
-    return {".".join(map(str, path)): at(tree, path) for path in paths(tree)}
+    flat: dict[str, Array] = {}  # filled by a loop: training does this in each step
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def unflatten(flat: Mapping[str, Array], like: Params, prefix: str = "") -> Params:

@@ -27,14 +27,7 @@ _NOT_VALIDATION = "validation_data must be (x, y) or (x, y, sample_weight)"
 
 
 class DataAdapter:
-    """Brings data to a network.
-
-    Args:
-        backend: the backend that computes.
-        spec: the inputs that the network takes.
-        output_shape: the shape of a row of outputs, or a tree of shapes.
-        loss: the loss, which says what targets are.
-    """
+    """Brings data to a network on its backend; see :class:`nnbackend.data.targets.RowCheck`."""
 
     def __init__(self, backend: Backend, spec: InputSpec, output_shape: Shapes, loss: Loss) -> None:
         self._backend, self._check = backend, RowCheck(spec, output_shape, loss)

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import glob
-import os
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Generated
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import DataError
 
-__all__ = ["Piece", "batches_of", "columns_of", "found", "pieces_of", "pyarrow_module", "reading"]
+__all__ = [
+    "Piece",
+    "batches_of",
+    "columns_of",
+    "find_datasets",
+    "pieces_of",
+    "pyarrow_module",
+    "reading",
+]
 
-_FILE_ENDINGS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".csv.gz": "csv",
-    ".tsv": "csv",
-    ".tsv.gz": "csv",
-    ".arrow": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
+_FORMATS = {
+    **dict.fromkeys((".parquet", ".pq"), "parquet"),
+    **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), "csv"),
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
 }
 _CHUNK_ROWS = 4096  # rows that are decoded together
 _CSV_BYTES = 1 << 20  # of a CSV file that are parsed together
 _BUFFER_BYTES = 1 << 16  # read ahead in a column of a Parquet file
+
+_Opened: TypeAlias = tuple[Sequence[int | None], Any, Callable[[int | None], Iterator[Any]]]
 
 
 @dataclass(frozen=True)
@@ -65,37 +68,9 @@ def pyarrow_module() -> Any:
     return pyarrow
 
 
-def found(files: Any) -> list[Path]:
-    """Return the files that paths, folders and patterns stand for."""
-    several = [files] if isinstance(files, str | os.PathLike) else list(files)
-    found: list[Path] = []
-    for entry in several:
-        given = os.fspath(entry)
-        if os.path.isdir(given):
-            inside = sorted(p for p in Path(given).iterdir() if p.is_file() and _format(p, False))
-        elif os.path.exists(given):
-            inside = [Path(given)]
-        else:
-            inside = [Path(name) for name in sorted(glob.glob(given, recursive=True))]
-        if not inside:
-            raise FileNotFoundError(f"there is no file of a known format in {given}")
-        found += inside
-    if not found:
-        raise FileNotFoundError("no files were given")
-    for path in found:
-        _format(path)
-    return found
-
-
-def _format(path: Path, required: bool = True) -> str | None:
-    """Return the format that a file's ending names."""
-    name = path.name.lower()
-    known = next((kind for ending, kind in _FILE_ENDINGS.items() if name.endswith(ending)), None)
-    if known is None and required:
-        raise ValueError(
-            f"cannot tell what {path} holds by its ending; known: {', '.join(_FILE_ENDINGS)}"
-        )
-    return known
+def find_datasets(files: Any) -> list[Path]:
+    """Return the files that paths, folders and patterns stand for; see :func:`find_files`."""
+    return find_files(files, _FORMATS)
 
 
 @contextmanager
@@ -112,8 +87,8 @@ def reading(path: Path) -> Iterator[None]:
 
 def columns_of(path: Path) -> list[str]:
     """Return the names of the columns of a file."""
-    with reading(path):
-        return list(_described(path)[1])
+    with reading(path), _opened(path) as (_, schema, _):
+        return list(_types(schema))
 
 
 def pieces_of(path: Path, names: list[str], like: Path) -> tuple[list[Piece], dict[str, Any]]:
@@ -122,8 +97,8 @@ def pieces_of(path: Path, names: list[str], like: Path) -> tuple[list[Piece], di
     Raises:
         DataError: the file cannot be read, or has no column of a name, which ``like`` has.
     """
-    with reading(path):
-        counts, types = _described(path)
+    with reading(path), _opened(path) as (counts, schema, _):
+        types = _types(schema)
     missing = [name for name in names if name not in types]
     if missing:
         raise DataError(f"{path} has no column {', '.join(map(repr, missing))}, which {like} has")
@@ -132,23 +107,6 @@ def pieces_of(path: Path, names: list[str], like: Path) -> tuple[list[Piece], di
         pieces.append(Piece(path, i, first, count))
         first += count or 0
     return pieces or [Piece(path)], types
-
-
-def _described(path: Path) -> tuple[list[int] | list[None], dict[str, Any]]:
-    """Return the rows of each piece (None: not said; no piece: the file is one), and column types."""
-    kind = _format(path)
-    if kind == "parquet":
-        from pyarrow import parquet
-
-        with parquet.ParquetFile(path) as file:
-            groups = file.metadata.num_row_groups
-            counts = [file.metadata.row_group(i).num_rows for i in range(groups)]
-            return counts, _types(file.schema_arrow)
-    if kind == "csv":
-        with _csv(path, None) as file:
-            return [], _types(file.schema)
-    with _arrow(path) as file:
-        return [None] * getattr(file, "num_record_batches", 0), _types(file.schema)
 
 
 def _types(schema: Any) -> dict[str, Any]:
@@ -170,8 +128,8 @@ def batches_of(
         DataError: the file cannot be read, or is not what it was.
     """
     seen = 0
-    with reading(piece.path), closing(_batches(piece, names, text)) as batches:
-        for batch in batches:
+    with reading(piece.path), _opened(piece.path, names, text) as (_, _, read):
+        for batch in read(piece.number):
             if batch.num_rows:
                 yield piece.first + seen, batch
                 seen += batch.num_rows
@@ -182,55 +140,45 @@ def batches_of(
         )
 
 
-def _batches(piece: Piece, names: list[str], text: bool) -> Generated[Any, None, None]:
-    """Return the record batches of a piece."""
-    kind = _format(piece.path)
+@contextmanager
+def _opened(path: Path, names: list[str] | None = None, text: bool = False) -> Iterator[_Opened]:
+    """Open a file: the rows of each piece (None: not said; no piece: the file is one), and a reader."""
+    pyarrow, kind = pyarrow_module(), _FORMATS[ending_of(path, _FORMATS)]
     if kind == "parquet":
         from pyarrow import parquet
 
-        with parquet.ParquetFile(piece.path, buffer_size=_BUFFER_BYTES) as file:
-            yield from file.iter_batches(
-                _CHUNK_ROWS, row_groups=[piece.number], columns=names, use_threads=False
+        with parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES) as file:
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            options = {"columns": names, "use_threads": False}
+            yield (
+                [group.num_rows for group in groups],
+                file.schema_arrow,
+                lambda number: file.iter_batches(_CHUNK_ROWS, row_groups=[number], **options),
             )
     elif kind == "csv":
-        with _csv(piece.path, names, text) as file:
-            yield from file
+        from pyarrow import csv
+
+        # A file does not start with whole numbers only to have others later on.
+        types = dict.fromkeys(names or (), pyarrow.string() if text else pyarrow.float64())
+        with csv.open_csv(
+            pyarrow.input_stream(str(path), compression="detect"),
+            csv.ReadOptions(use_threads=False, block_size=_CSV_BYTES),
+            csv.ParseOptions(delimiter="\t" if ".tsv" in path.name.lower() else ","),
+            csv.ConvertOptions(include_columns=names, column_types=types),
+        ) as file:
+            yield [], file.schema, lambda number: file
     else:
-        with _arrow(piece.path) as file:
-            if piece.number is None:
-                for batch in file:
-                    yield from _cut(batch)
-            else:
-                yield from _cut(file.get_batch(piece.number))
+        with pyarrow.OSFile(str(path)) as source:
+            magic = source.read(6)
+            source.seek(0)
+            opened = pyarrow.ipc.open_file if magic == b"ARROW1" else pyarrow.ipc.open_stream
+            with opened(source) as file:
+                counts = [None] * getattr(file, "num_record_batches", 0)
+                yield counts, file.schema, lambda number: _cut(file, number)
 
 
-def _cut(batch: Any) -> Iterator[Any]:
-    return (batch.slice(i, _CHUNK_ROWS) for i in range(0, batch.num_rows, _CHUNK_ROWS))
-
-
-def _csv(path: Path, names: list[str] | None, text: bool = False) -> Any:
-    """Open a CSV file, or a compressed one, that is parsed a piece at a time."""
-    from pyarrow import csv
-
-    pyarrow = pyarrow_module()
-    # A file does not start with whole numbers only to have others later on.
-    kind = pyarrow.string() if text else pyarrow.float64()
-    types = dict.fromkeys(names or (), kind)
-    return csv.open_csv(
-        pyarrow.input_stream(str(path), compression="detect"),
-        csv.ReadOptions(use_threads=False, block_size=_CSV_BYTES),
-        csv.ParseOptions(delimiter="\t" if ".tsv" in path.name.lower() else ","),
-        csv.ConvertOptions(include_columns=names, column_types=types),
-    )
-
-
-@contextmanager
-def _arrow(path: Path) -> Iterator[Any]:
-    """Open an Arrow file, or one of the streaming format."""
-    pyarrow = pyarrow_module()
-    with pyarrow.OSFile(str(path)) as source:
-        magic = source.read(6)
-        source.seek(0)
-        opened = pyarrow.ipc.open_file if magic == b"ARROW1" else pyarrow.ipc.open_stream
-        with opened(source) as file:
-            yield file
+def _cut(file: Any, number: int | None) -> Iterator[Any]:
+    """Yield the record batches of an Arrow file, or only one of them, in parts of a few rows."""
+    for batch in file if number is None else [file.get_batch(number)]:
+        for i in range(0, batch.num_rows, _CHUNK_ROWS):
+            yield batch.slice(i, _CHUNK_ROWS)

@@ -30,19 +30,10 @@ def weigh_rows_by_class(
     weight: Array | None = None,
     rows: np.ndarray[Any, Any] | None = None,
 ) -> Array:
-    """Return the weight of each row by its class.
+    """Return the weight of each row by its class, for targets as the loss takes them.
 
     ``"balanced"`` gives a class ``sum(w) / (classes * sum(w of the class))``, as in scikit-learn, with
-    the weights ``w`` of the rows (1 without) and the number of classes that occur.
-
-    Args:
-        spec: as ``fit`` takes it.
-        y: the target as the loss takes it.
-        loss: says what targets are.
-        backend: the backend of ``y``.
-        classes: the number of outputs.
-        weight: the weight of each row, or None.
-        rows: the numbers of the training rows; None: all. The others do not count here.
+    the weights ``w`` of the training ``rows`` (1 without) and the number of classes that occur.
 
     Raises:
         ValueError: the target is not one class for each row, a class is unknown, or a weight is
@@ -51,13 +42,16 @@ def weigh_rows_by_class(
         TypeError: neither a mapping nor a word.
     """
     labels, names = _labels(backend.to_numpy(y), loss, classes)
+    factors = np.ones(len(names))
     if isinstance(spec, str):
         if spec != "balanced":
             raise unknown_name("class_weight", spec, ["balanced"])
-        weights = None if weight is None else backend.to_numpy(weight)
-        factors = _balanced(labels, len(names), weights, slice(None) if rows is None else rows)
+        trained = slice(None) if rows is None else rows
+        each = None if weight is None else backend.to_numpy(weight)[trained]
+        counts = np.bincount(labels[trained], each, len(names))
+        occurs = counts > 0
+        factors[occurs] = counts.sum() / (occurs.sum() * counts[occurs])
     elif isinstance(spec, Mapping):
-        factors = np.ones(len(names))
         for key, value in spec.items():
             factors[_place(key, names)] = check_number(f"class_weight[{key!r}]", value, 0.0)
     else:
@@ -98,17 +92,6 @@ def _labels(
 def _check_hard(hard: Any) -> None:
     if not hard:
         raise ValueError("class_weight needs one class for each row, and y holds probabilities")
-
-
-def _balanced(
-    labels: np.ndarray[Any, Any], classes: int, weight: np.ndarray[Any, Any] | None, rows: Any
-) -> np.ndarray[Any, Any]:
-    """Return the weight of each class; 1 for one that does not occur."""
-    counts = np.bincount(labels[rows], None if weight is None else weight[rows], classes)
-    occurs = counts > 0
-    factors = np.ones(classes)
-    factors[occurs] = counts.sum() / (occurs.sum() * counts[occurs])
-    return factors
 
 
 def _place(key: Any, names: list[tuple[int, ...]]) -> int:

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Shape
-from nnbackend.data.arrow import Piece, batches_of, columns_of, found, pieces_of, pyarrow_module
+from nnbackend.data.arrow import (
+    Piece,
+    batches_of,
+    columns_of,
+    find_datasets,
+    pieces_of,
+    pyarrow_module,
+)
 from nnbackend.data.sources import PREFETCH_BLOCKS, SHUFFLE_BUFFER, Chunk, Chunks, Source
 from nnbackend.errors import DataError, unknown_name
 
@@ -63,7 +70,7 @@ class Dataset(Source):
         prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
         pyarrow_module()
-        self.files = found(files)
+        self.files = find_datasets(files)
         self._set_reading(shuffle_buffer, prefetch)
         columns = columns_of(self.files[0])
         self._one_target = isinstance(target, str)
@@ -76,8 +83,7 @@ class Dataset(Source):
         for name in (*taken, *self.features):
             if name not in columns:
                 raise unknown_name("column", name, columns)
-        both = sorted(set(taken) & set(self.features))
-        if both:
+        if both := sorted(set(taken) & set(self.features)):
             raise ValueError(
                 f"{', '.join(both)} cannot be a feature and a target or weight as well"
             )
@@ -116,9 +122,7 @@ class Dataset(Source):
         """Return a record batch as arrays; refuse one with a gap, and say where."""
         columns = [_numbers(batch, name) for name in self._names]
         inputs, targets = len(self.features), len(self.target)
-        numbers = np.empty((batch.num_rows, len(columns)), np.result_type("f4", *columns))
-        for i, column in enumerate(columns):
-            numbers[:, i] = column
+        numbers = np.column_stack(columns).astype(np.result_type("f4", *columns), copy=False)
         if not np.isfinite(numbers).all():
             row, column = np.argwhere(~np.isfinite(numbers))[0]
             found = batch.column(self._names[column])[int(row)]
@@ -150,5 +154,4 @@ def _numbers(batch: Any, name: str) -> NDArray[Any]:
     floating = pyarrow.types.is_floating(column.type)
     if not floating and (not pyarrow.types.is_integer(column.type) or column.null_count):
         column = column.cast(pyarrow.float64())
-    numbers: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return numbers
+    return column.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]

@@ -89,17 +89,10 @@ def stage_tree(stage: Callable[..., list[Array | None]], arrays: Arrays) -> Arra
     return map_arrays(lambda _: next(there), arrays)
 
 
-def stage_ahead(
-    parts: Callable[[], Iterator[tuple[Any, ...]]], backend: Backend
-) -> ReadAhead[tuple[Arrays, ...]]:
-    """Return an iterator over tuples of NumPy arrays, brought to the backend ahead of their use."""
+def stage_ahead(parts: Iterator[Arrays], backend: Backend) -> ReadAhead[Arrays]:
+    """Return an iterator over trees of NumPy arrays, brought to the backend ahead of their use."""
     stage = backend.uploader()  # here: it notes on which stream the steps are computed
-
-    def stage_parts() -> Iterator[tuple[Arrays, ...]]:
-        for part in parts():
-            yield stage_tree(stage, part)
-
-    return ReadAhead(stage_parts, _BLOCKS_AHEAD)
+    return ReadAhead(lambda: (stage_tree(stage, part) for part in parts), _BLOCKS_AHEAD)
 
 
 def read_batches(
@@ -112,14 +105,10 @@ def read_batches(
 
     ``check`` turns rows, given the number of the first, into those that are brought to the device.
     """
-
-    def parts() -> Iterator[tuple[Any, ...]]:
-        for first in range(0, count_rows(x), size):
-            yield (check(slice_rows(x, first, first + size), first),)
-
+    starts = range(0, count_rows(x), size)
+    parts = (check(slice_rows(x, first, first + size), first) for first in starts)
     with stage_ahead(parts, backend) as batches:
-        for (rows,) in batches:
-            yield rows
+        yield from batches
 
 
 @dataclass(frozen=True)
@@ -142,16 +131,13 @@ class HostSamples(Samples):
     ) -> Iterator[Iterator[tuple[Samples, int]]]:
         """Yield blocks on the device, see :meth:`Samples.blocks`; a thread gathers and copies them."""
 
-        def gathered() -> Iterator[tuple[Any, ...]]:
-            with Samples.blocks(self, batch_size, order, block_rows, backend) as parts:
-                for part, _ in parts:
-                    yield part.arrays
-
         def block_of(arrays: tuple[Any, ...]) -> tuple[Samples, int]:
             return Samples(*arrays), min(batch_size, count_rows(arrays[0]))
 
-        with stage_ahead(gathered, backend) as blocks:
-            yield map(block_of, blocks)  # which keeps none while it waits for the next
+        with Samples.blocks(self, batch_size, order, block_rows, backend) as parts:
+            gathered = (part.arrays for part, _ in parts)
+            with stage_ahead(gathered, backend) as blocks:
+                yield map(block_of, blocks)  # which keeps none while it waits for the next
 
     def outputs(self, predictor: Predictor, params: Params, state: State) -> Arrays:
         """Return the outputs for all rows, which come to the device in batches."""

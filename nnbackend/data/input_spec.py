@@ -109,11 +109,7 @@ def _first(layer: Layer) -> Layer:
 
 
 def check_takes_several(layers: Layer, shape: Shapes) -> None:
-    """Refuse several inputs for a network that begins with a layer of the library for one.
-
-    Raises:
-        ValueError: it does.
-    """
+    """Refuse several inputs for a network that begins with a layer of the library for one."""
     if is_shape(shape):
         return
     first = _first(layers)

@@ -77,23 +77,18 @@ class ReadAhead(Generic[T]):
         """Return the next message of the reader."""
         if self._thread is None:
             assert self._direct is not None
-            try:
-                return "item", next(self._direct)
-            except StopIteration:
-                return "end", None
-        while True:
-            try:
+            for item in self._direct:
+                return "item", item
+            return "end", None
+        alive = True
+        while alive:
+            alive = self._thread.is_alive()  # its last words may come after that
+            with contextlib.suppress(queue.Empty):
                 return self._items.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if self._thread.is_alive():
-                    continue
-            try:  # its last words may have come in between
-                return self._items.get_nowait()
-            except queue.Empty:
-                raise RuntimeError(
-                    "the thread that reads the data ended without a word; "
-                    "with prefetch=0 the data are read without one"
-                ) from None
+        raise RuntimeError(
+            "the thread that reads the data ended without a word; "
+            "with prefetch=0 the data are read without one"
+        )
 
     def _read(self) -> None:
         """Put items in the queue until there are no more or they are no longer wanted; in the thread."""
@@ -113,11 +108,9 @@ class ReadAhead(Generic[T]):
     def _put(self, message: tuple[str, Any]) -> bool:
         """Wait until there is room; return False if it is no longer wanted."""
         while not self._closed.is_set():
-            try:
+            with contextlib.suppress(queue.Full):
                 self._items.put(message, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return True
+                return True
         return False
 
 

@@ -25,13 +25,6 @@ class RowReader:
     thread. Numbers in NumPy arrays are converted and checked a batch at a time, just before they are
     used, while they are in the cache; other data come at once.
 
-    Args:
-        x: the rows, as they are given.
-        spec: the inputs that the network takes.
-        backend: the backend to bring them to.
-        batch_size: rows of a batch.
-        on_host: whether outputs leave the device batch by batch.
-
     Attributes:
         x: the rows, of which parts are brought by ``bring``.
         shapes: the shape of a row, or a tree of shapes.

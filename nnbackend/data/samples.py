@@ -34,32 +34,25 @@ def row_gatherer(backend: Backend) -> Gather:
     On the host new memory for each block would cost as much as the rows: the system clears it, page by
     page.
     """
-    kept: list[Any] = []  # the longest rows of each array so far
+    kept: dict[int, Any] = {}  # the longest rows of each array of a tree so far
 
     def gather(x: Arrays, rows: Array) -> Arrays:
-        numbers = itertools.count()
+        places = itertools.count()
 
         def one(array: Array) -> Array:
-            number = next(numbers)  # each array of a tree has its own memory
-            if number == len(kept):
-                kept.append(None)
-            out = kept[number]
-            if out is not None and _has_room(out, array, rows):
+            place = next(places)
+            out = kept.get(place)
+            wanted = array.shape[1:], array.dtype
+            if out is not None and len(out) >= len(rows) and (out.shape[1:], out.dtype) == wanted:
                 return backend.take_rows(array, rows, out)
             taken = backend.take_rows(array, rows)
             if isinstance(taken, np.ndarray):  # other libraries reuse their memory
-                kept[number] = taken
+                kept[place] = taken
             return taken
 
         return map_arrays(one, x)
 
     return gather
-
-
-def _has_room(out: Any, array: Array, rows: Array) -> bool:
-    """Return whether rows of an array fit into memory that is there."""
-    alike = (out.shape[1:], out.dtype) == (array.shape[1:], array.dtype)
-    return alike and len(out) >= len(rows)
 
 
 def row_major(array: Array, backend: Backend) -> Array:
@@ -106,12 +99,7 @@ class Samples:
     ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
         """Return blocks of whole batches, with the rows of a step in each, for a ``with`` statement.
 
-        Args:
-            batch_size: rows of a step.
-            order: the rows to take, in their order; None: all in the order of the samples.
-            block_rows: rows of a block.
-            backend: the backend to bring the blocks to.
-            gather: see :meth:`take`.
+        ``order`` has the rows to take, in their order; None: all in the order of the samples.
         """
         rows = len(self if order is None else order)
 
@@ -136,21 +124,11 @@ class Samples:
         return self.y, self.weight
 
     def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
-        """Return the given rows, in that order.
-
-        Args:
-            rows: their numbers.
-            backend: the backend of the arrays.
-            gather: takes the rows from each array; None: in new memory.
-        """
+        """Return the given rows, in that order; ``gather`` takes them from each array."""
         index = backend.asarray(rows, dtype=backend.xp.int32)
         each = gather or [row_copier(backend)] * len(self.arrays)
-        return Samples(
-            *(
-                None if a is None else take(a, index)
-                for a, take in zip(self.arrays, each, strict=True)
-            )
-        )
+        pairs = zip(self.arrays, each, strict=True)
+        return Samples(*(None if array is None else take(array, index) for array, take in pairs))
 
     def packed(self, backend: Backend) -> Samples:
         """Return the samples with inputs that rows are taken from fast: one after the other."""

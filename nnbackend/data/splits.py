@@ -6,7 +6,6 @@ every backend.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -99,12 +98,7 @@ def folds(
         # Dealt out like cards: class after class, so that each gives its share to every fold.
         fold = np.empty(rows, dtype=np.intp)
         fold[order] = np.arange(rows) % count
-    return list(_parts(fold, count))
-
-
-def _parts(fold: Rows, count: int) -> Iterator[tuple[Rows, Rows]]:
-    for i in range(count):
-        yield np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+    return [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(count)]
 
 
 def _codes(name: str, values: Any, rows: int) -> Rows:

@@ -94,14 +94,12 @@ def targets(
             return backend.one_hot(labels, output_shape[-1])
     try:
         given, near = look_at(y, backend, name)
-        array = given
     except TypeError as error:
-        if kind not in (_NUMBER_KIND, _TARGET_KINDS["counts"]):
-            hint = (
-                "; number the classes from 0, for instance with np.unique(y, return_inverse=True)"
-            )
-            raise TypeError(f"{error}{hint}") from error
-        raise
+        if kind in (_NUMBER_KIND, _TARGET_KINDS["counts"]):
+            raise
+        hint = "number the classes from 0, for instance with np.unique(y, return_inverse=True)"
+        raise TypeError(f"{error}; {hint}") from error
+    array = given
     _check_length(array, rows, name)
     check_finite(array, near, name, first)
     if kind.classes:
@@ -164,11 +162,7 @@ def _kind_of(loss: Loss) -> _Kind:
 
 
 def _check_takes_several(y: Any, loss: Loss, output_shape: Shapes, name: str) -> None:
-    """Refuse several targets or outputs for a loss of the library, which takes one array of each.
-
-    Raises:
-        ValueError: the loss is one.
-    """
+    """Refuse several targets or outputs for a loss of the library, which takes one array of each."""
     loss_name = LOSSES.name_of(loss)
     if loss_name is None:
         return

@@ -34,13 +34,9 @@ __all__ = [
 def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: int = 0) -> Arrays:
     """Return inputs on the backend: numbers in its dtype, indices as integers.
 
-    Args:
-        x: array-like of shape (rows, *shape), or a tree of these; see
-            :func:`nnbackend.data.input_spec.is_tree`.
-        backend: the backend to bring them to.
-        spec: the inputs that the network takes.
-        name: their name in messages.
-        first: the number of their first row, where they are a part of something.
+    They are array-like of shape (rows, *shape), or a tree of these; see
+    :func:`nnbackend.data.input_spec.is_tree`. ``first`` is the number of their first row, where they are
+    a part of something.
 
     Raises:
         TypeError: they do not hold numbers.
@@ -99,12 +95,7 @@ def _row_shape(shape: Shape, spec: InputSpec, name: str) -> Shape:
 
 
 def _to_indices(x: Any, spec: InputSpec, name: str, backend: Backend, first: int) -> Array:
-    """Return indices on the backend, as integers of 32 bits, or of 64 where these are too few.
-
-    Raises:
-        TypeError: ``x`` does not hold numbers.
-        ValueError: one is a fraction, no number, negative or too large; the message gives its place.
-    """
+    """Return indices on the backend, as integers of 32 bits, or of 64 where these are too few."""
     kind, owned = ("int32" if spec.stop <= 1 << 31 else "int64"), backend.owns(x)
     if owned and is_on_device(x) and backend.xp.isdtype(x.dtype, "integral"):
         array, xp = x, backend.xp
@@ -191,11 +182,7 @@ def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> N
 
 
 def to_backend(x: Any, backend: Backend, name: str) -> Array:
-    """Return ``x`` on the backend.
-
-    Raises:
-        TypeError: it does not hold numbers; the message calls it ``name``.
-    """
+    """Return ``x`` on the backend; a TypeError, if it holds no numbers, calls it ``name``."""
     return bring_named(backend.asarray, x, name)
 
 
@@ -221,9 +208,6 @@ def look_at(x: Any, backend: Backend, name: str) -> tuple[Array, Backend]:
     """Return numbers where they can be checked fastest, and the backend there.
 
     In the host's memory that is NumPy: it begins at once, and does not wait for a device.
-
-    Raises:
-        TypeError: ``x`` does not hold numbers; the message calls it ``name``.
     """
     host = bring_named(backend.host_view, x, name)
     if host is None:

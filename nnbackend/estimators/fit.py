@@ -66,7 +66,7 @@ def fit_in_batches(
     network = estimator._trained_network
     earlier = vars(estimator).get("history_") if incremental else None
     try:
-        history = loop.run()
+        history = loop.train()
     finally:
         estimator._publish(network.params, network.state, backend)
         if earlier is not None and earlier is not settings.history_:

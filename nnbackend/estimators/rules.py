@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers import Adam, Optimizer
-from nnbackend.optimizers.base import Bounds
+from nnbackend.optimizers.base import Slots, Updated, non_negative
 from nnbackend.optimizers.numbers import Number, Numbers, power, square_root
 
 __all__ = ["Rate", "ScikitLearnAdam", "ScikitLearnSGD"]
@@ -90,16 +90,14 @@ class ScikitLearnSGD(Optimizer):
     Source: scikit-learn's ``SGDOptimizer``.
     """
 
-    slots: ClassVar[int] = 1
+    slots = 1
 
-    bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf), "momentum": (0.0, math.inf)}
+    bounds = non_negative("learning_rate", "momentum")
 
     momentum: float = 0.9
     nesterov: bool = True
 
-    def rule(
-        self, p: Array, g: Array, slots: tuple[Array, ...], h: Numbers, xp: Namespace
-    ) -> tuple[Array, tuple[Array, ...]]:
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Return the parameters and the velocity after a step."""
         (v,) = slots
         step = h.learning_rate * g

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gc
-import inspect
 import re
 import traceback
 from collections.abc import Callable
@@ -85,28 +84,23 @@ def explain_out_of_memory(
 
 
 def guarded(doing: str) -> Callable[[F], F]:
-    """Return a decorator for a method of a network: its errors are explained if memory ran out.
-
-    Args:
-        doing: the name of the method, for the message.
-    """
+    """Return a decorator for a method of a network: its errors are explained if memory ran out."""
 
     def decorate(method: F) -> F:
-        signature = inspect.signature(method)
-
         @functools.wraps(method)
         def run(network: Network, *args: Any, **kwargs: Any) -> Any:
             try:
                 return method(network, *args, **kwargs)
             except Exception as error:
-                call = signature.bind(network, *args, **kwargs)
-                call.apply_defaults()
-                known = ("batch_size", "accumulate", "data_on")
-                given = {name: v for name, v in call.arguments.items() if name in known}
-                shape = getattr(call.arguments.get("x"), "shape", ())
-                given["rows"] = shape[0] if shape else None
+                given = {n: kwargs[n] for n in ("batch_size", "accumulate") if n in kwargs}
+                shape = getattr(args[0] if args else kwargs.get("x"), "shape", ())
                 problem = explain_out_of_memory(
-                    error, network.backend, doing, release=network._release, **given
+                    error,
+                    network.backend,
+                    doing,
+                    rows=shape[0] if shape else None,
+                    release=network._release,
+                    **given,
                 )
                 if problem is None:
                     raise

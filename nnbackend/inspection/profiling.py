@@ -7,6 +7,7 @@ library can be faster than its BLAS, so the time above the floor is the cost of 
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -163,9 +164,7 @@ def _floor(times: _Times, backend: Backend) -> float:
     xp, layer = backend.xp, times.layer
     assert isinstance(layer, Dense)
     *batch, features = times.x
-    rows = 1
-    for size in batch:
-        rows *= size
+    rows = math.prod(batch)
     kind = {"dtype": backend.product_dtype, "device": backend.device}
     x, w = xp.ones((rows, features), **kind), xp.ones((features, layer.out_features), **kind)
     dz = xp.ones((rows, layer.out_features), **kind)

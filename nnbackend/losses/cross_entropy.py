@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.backends.base import kernel_for
 from nnbackend.core import functional
@@ -42,9 +41,9 @@ class BinaryCrossEntropy(LossFunction):
     """
 
     label_smoothing: float = 0.0
-    absorbs: ClassVar[str] = "sigmoid"
-    refuses: ClassVar[tuple[str, ...]] = ("softmax",)
-    targets: ClassVar[str] = "fractions"
+    absorbs = "sigmoid"
+    refuses = ("softmax",)
+    targets = "fractions"
 
     def __post_init__(self) -> None:
         set_number(self, "label_smoothing", 0.0, 1.0)
@@ -80,10 +79,10 @@ class SoftmaxCrossEntropy(LossFunction):
     """
 
     label_smoothing: float = 0.0
-    absorbs: ClassVar[str] = "softmax"
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    targets: ClassVar[str] = "classes"
-    fewest_outputs: ClassVar[int] = 2
+    absorbs = "softmax"
+    refuses = ("sigmoid",)
+    targets = "classes"
+    fewest_outputs = 2
 
     def __post_init__(self) -> None:
         set_number(self, "label_smoothing", 0.0, 1.0)
@@ -113,10 +112,10 @@ class KLDivergence(LossFunction):
     Source: Kullback, Leibler (1951), Annals of Mathematical Statistics 22.
     """
 
-    absorbs: ClassVar[str] = "softmax"
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    targets: ClassVar[str] = "distributions"
-    fewest_outputs: ClassVar[int] = 2
+    absorbs = "softmax"
+    refuses = ("sigmoid",)
+    targets = "distributions"
+    fewest_outputs = 2
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         log_p = functional.log_softmax(prediction, xp)

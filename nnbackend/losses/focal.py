@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core import functional
 from nnbackend.core.checks import set_number
@@ -41,9 +40,9 @@ class BinaryFocal(LossFunction):
 
     gamma: float = 2.0
     alpha: float | None = None
-    absorbs: ClassVar[str] = "sigmoid"
-    refuses: ClassVar[tuple[str, ...]] = ("softmax",)
-    targets: ClassVar[str] = "fractions"
+    absorbs = "sigmoid"
+    refuses = ("softmax",)
+    targets = "fractions"
 
     def __post_init__(self) -> None:
         set_number(self, "gamma", 0.0)
@@ -88,10 +87,10 @@ class SoftmaxFocal(LossFunction):
     """
 
     gamma: float = 2.0
-    absorbs: ClassVar[str] = "softmax"
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid",)
-    targets: ClassVar[str] = "classes"
-    fewest_outputs: ClassVar[int] = 2
+    absorbs = "softmax"
+    refuses = ("sigmoid",)
+    targets = "classes"
+    fewest_outputs = 2
 
     def __post_init__(self) -> None:
         set_number(self, "gamma", 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from array_api_compat import device
 
@@ -37,9 +36,9 @@ class Hinge(LossFunction):
     Source: Cortes, Vapnik (1995), Machine Learning 20.
     """
 
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
-    targets: ClassVar[str] = "signs"
-    outputs: ClassVar[str] = "margins"
+    refuses = ("sigmoid", "softmax")
+    targets = "signs"
+    outputs = "margins"
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         short = 1.0 - target * prediction
@@ -62,9 +61,9 @@ class SquaredHinge(LossFunction):
     Source: Lee, Mangasarian (2001), Computational Optimization and Applications 20.
     """
 
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
-    targets: ClassVar[str] = "signs"
-    outputs: ClassVar[str] = "margins"
+    refuses = ("sigmoid", "softmax")
+    targets = "signs"
+    outputs = "margins"
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         short = xp.maximum(1.0 - target * prediction, 0.0)
@@ -89,10 +88,10 @@ class CategoricalHinge(LossFunction):
     Source: Crammer, Singer (2001), JMLR 2.
     """
 
-    refuses: ClassVar[tuple[str, ...]] = ("sigmoid", "softmax")
-    targets: ClassVar[str] = "one_hot"
-    outputs: ClassVar[str] = "scores"
-    fewest_outputs: ClassVar[int] = 2
+    refuses = ("sigmoid", "softmax")
+    targets = "one_hot"
+    outputs = "scores"
+    fewest_outputs = 2
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         lowest = float(xp.finfo(prediction.dtype).min)

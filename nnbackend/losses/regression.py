@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core.checks import check_flag, set_number, set_positive
 from nnbackend.core.types import Array, Namespace
@@ -38,7 +37,7 @@ class MeanSquaredError(LossFunction):
     (2.125, [[-0.5], [2.0]])
     """
 
-    factor: ClassVar[float] = 2.0
+    factor = 2.0
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = prediction - target
@@ -179,7 +178,7 @@ class Poisson(LossFunction):
 
     log_input: bool = True
     epsilon: float = 1e-8
-    targets: ClassVar[str] = "counts"
+    targets = "counts"
 
     def __post_init__(self) -> None:
         check_flag("log_input", self.log_input)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core.types import Array, Namespace
 from nnbackend.losses.base import LOSSES, LossFunction
@@ -26,7 +25,7 @@ class CosineSimilarity(LossFunction):
     (0.4, [[-0.128, 0.096]])
     """
 
-    fewest_outputs: ClassVar[int] = 2
+    fewest_outputs = 2
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         p, inverse = _direction(prediction, xp)

@@ -2,7 +2,8 @@
 
 A metric is a function ``metric(prediction, target, sample_weight=None)`` of all predictions at once,
 so that its value is that of the whole and not a mean over batches. It returns one number, a float or
-an array without axes. It computes where the predictions are.
+an array without axes. It computes where the predictions are, in float64; on the host if their device
+has no float64.
 
 Metrics of classes need the meaning of outputs: see :mod:`nnbackend.metrics.outputs`. ``fit`` and
 ``evaluate`` find it, from the loss and the last activation.

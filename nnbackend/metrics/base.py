@@ -1,14 +1,16 @@
-"""Metrics by name."""
+"""Metrics by name, and the sums that they are made of."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
+from nnbackend.backends.base import namespace
 from nnbackend.core.registry import Registry
-from nnbackend.core.types import Shape
+from nnbackend.core.types import Array, Shape
 
-__all__ = ["METRICS", "Metric", "get", "resolve"]
+__all__ = ["METRICS", "Metric", "get", "mean", "ratio", "resolve"]
 
 Metric: TypeAlias = Callable[..., Any]
 """``metric(prediction, target, sample_weight=None) -> number``; any such function works."""
@@ -53,3 +55,18 @@ def _name(spec: Any) -> str:
     if isinstance(spec, str):
         return spec
     return METRICS.name_of(spec) or str(getattr(spec, "__name__", type(spec).__name__))
+
+
+def mean(values: Array, weight: Array | None) -> Array:
+    """Return the mean over all numbers; weights have one for each row, and as many axes."""
+    xp = namespace(values)
+    if weight is None:
+        return xp.mean(values)
+    return xp.sum(values * weight) / (xp.sum(weight) * math.prod(values.shape[1:]))
+
+
+def ratio(part: Array, whole: Array) -> Array:
+    """Return ``part / whole``, and 0 where the whole is 0."""
+    xp = namespace(part)
+    none = whole == 0.0
+    return xp.where(none, 0.0, part / xp.where(none, 1.0, whole))

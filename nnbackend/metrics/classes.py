@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend.core import functional
+from nnbackend.backends.base import namespace
 from nnbackend.core.checks import check_number, check_size
-from nnbackend.core.types import Array, Namespace
+from nnbackend.core.types import Array
 from nnbackend.errors import unknown_name
-from nnbackend.metrics.base import METRICS
+from nnbackend.metrics.base import METRICS, ratio
 from nnbackend.metrics.outputs import ClassMetric, ClassOutputs, read_rows
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
 ]
 
 AVERAGES = ("binary", "macro", "micro", "weighted")
-EXACT_FLOAT32_COUNT = 1 << 24  # float32 counts exactly up to here
 
 
 @METRICS.register("accuracy")
@@ -42,17 +42,12 @@ class Accuracy(ClassMetric):
     threshold: float | None = None
 
     def value(self, answers: ClassOutputs) -> Any:
-        """Return the fraction; without weights from exact counts, in any dtype."""
+        """Return the fraction."""
         if answers.exclusive:
-            right = (answers.predicted_labels() == answers.labels())[:, None]
-        else:
-            predicted, actual = answers.indicators(every_class=False)
-            right = predicted == actual
-        found = answers.count(right, None)
-        rows, columns = right.shape
-        if answers.weight is None:
-            return int(found) / (rows * columns)
-        return found / (answers.xp.sum(answers.weight) * columns)
+            predicted, true = answers.labels()
+            return answers.fraction((predicted == true)[:, None])
+        said, actual = answers.indicators(every_class=False)
+        return answers.fraction(said == actual)
 
 
 @METRICS.register("balanced_accuracy")
@@ -78,11 +73,9 @@ class BalancedAccuracy(ClassMetric):
     def value(self, answers: ClassOutputs) -> Array:
         """Return the mean recall."""
         _check_single_answer(answers, "balanced accuracy")
-        xp = answers.xp
         predicted, actual = answers.indicators()
         rows = answers.count(actual)
-        recall = _ratio(answers.count(predicted & actual), rows, answers)
-        return _mean_of(recall, rows > 0, xp)
+        return _mean_of(ratio(answers.count(predicted & actual), rows), rows > 0)
 
 
 @METRICS.register("top_k_accuracy")
@@ -119,17 +112,14 @@ class TopKAccuracy(ClassMetric):
         """Return the fraction, from the rank of the true class."""
         if not answers.exclusive:
             raise ValueError("top-k accuracy is for one of several classes in each row")
-        xp, scores, labels = answers.xp, answers.scores, answers.labels()
-        true = functional.one_hot(labels, answers.width, xp.bool, xp)
+        xp, scores = answers.xp, answers.scores
+        _, true = answers.indicators()
         own = xp.max(xp.where(true, scores, -xp.inf), axis=-1, keepdims=True)
         # The columns above a row's label are those where a cumulative sum of one-hot is past the one.
         above = (xp.cumulative_sum(xp.astype(true, xp.int32), axis=-1) > 0) & ~true
         before = (scores > own) | ((scores == own) & above)
-        rank = xp.sum(xp.astype(before, xp.int32), axis=-1, dtype=xp.int32)
-        found = answers.count(rank < self.k, None)
-        if answers.weight is None:
-            return int(found) / rank.shape[0]
-        return found / xp.sum(answers.weight)
+        rank = xp.sum(xp.astype(before, xp.int32), axis=-1, keepdims=True)
+        return answers.fraction(rank < self.k)
 
 
 @dataclass(frozen=True)
@@ -159,29 +149,25 @@ class _PerClassMetric(ClassMetric):
             )
         xp = answers.xp
         said, actual = answers.indicators(every_class=average != "binary")
-        right, predicted, true = map(answers.count, (said & actual, said, actual))
+        counts = [answers.count(which) for which in (said & actual, said, actual)]
         if average in ("micro", "binary"):
-            return self.per_class(xp.sum(right), xp.sum(predicted), xp.sum(true), answers)
-        values = self.per_class(right, predicted, true, answers)
+            return ratio(*self._fraction(*map(xp.sum, counts)))
+        values = ratio(*self._fraction(*counts))
+        _, predicted, true = counts
         if average == "weighted":
-            weight = xp.astype(true, values.dtype)
-            return _ratio(xp.sum(values * weight), xp.sum(weight), answers)
+            return ratio(xp.sum(values * true), xp.sum(true))
         independent = not answers.exclusive and answers.width > 1
-        present = (predicted >= 0) if independent else (predicted + true > 0)
-        return _mean_of(values, present, xp)
+        return _mean_of(values, (predicted >= 0) if independent else (predicted + true > 0))
 
-    def per_class(
-        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
-    ) -> Array:
-        """Return the metric of each class, from three counts of rows by class.
+    @abstractmethod
+    def _fraction(self, right: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        """Return part and whole of the metric, for each class.
 
         Args:
             right: rows predicted as the class that are of it.
             predicted: rows predicted as the class.
             true: rows of the class.
-            answers: the outputs and targets.
         """
-        raise NotImplementedError
 
 
 @METRICS.register("precision")
@@ -201,10 +187,8 @@ class Precision(_PerClassMetric):
         ValueError: ``average="binary"`` for more than two classes.
     """
 
-    def per_class(
-        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
-    ) -> Array:
-        return _ratio(right, predicted, answers)
+    def _fraction(self, right: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        return right, predicted
 
 
 @METRICS.register("recall")
@@ -215,10 +199,8 @@ class Recall(_PerClassMetric):
     Arguments and errors as for :class:`Precision`.
     """
 
-    def per_class(
-        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
-    ) -> Array:
-        return _ratio(right, true, answers)
+    def _fraction(self, right: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        return right, true
 
 
 @METRICS.register("f1")
@@ -229,10 +211,8 @@ class F1(_PerClassMetric):
     Arguments and errors as for :class:`Precision`.
     """
 
-    def per_class(
-        self, right: Array, predicted: Array, true: Array, answers: ClassOutputs
-    ) -> Array:
-        return _ratio(2 * right, predicted + true, answers)
+    def _fraction(self, right: Array, predicted: Array, true: Array) -> tuple[Array, Array]:
+        return 2 * right, predicted + true
 
 
 def confusion_matrix(
@@ -264,24 +244,11 @@ def confusion_matrix(
     answers = read_rows(prediction, target, sample_weight, outputs, threshold)
     _check_single_answer(answers, "a confusion matrix")
     xp = answers.xp
-    if bool(xp.any(xp.isnan(prediction))):
+    if bool(xp.any(xp.isnan(answers.scores))):
         raise ValueError("prediction holds NaN, which is no class")
     predicted, actual = answers.indicators()
-    dtype = answers.scores.dtype
-    if answers.weight is not None:
-        weighted = xp.astype(actual, dtype) * answers.weight[:, None]
-        return xp.matrix_transpose(weighted) @ xp.astype(predicted, dtype)
-    # As products of zeros and ones, in pieces so short that even float32 counts exactly.
-    pieces = [
-        slice(a, min(a + EXACT_FLOAT32_COUNT, actual.shape[0]))
-        for a in range(0, actual.shape[0], EXACT_FLOAT32_COUNT)
-    ]
-    counts = [
-        xp.matrix_transpose(xp.astype(actual[part, :], dtype))
-        @ xp.astype(predicted[part, :], dtype)
-        for part in pieces
-    ]
-    return sum(xp.astype(count, xp.int32) for count in counts)
+    counts = xp.matrix_transpose(answers.weighted(actual)) @ xp.astype(predicted, xp.float64)
+    return counts if answers.weight is not None else xp.astype(counts, xp.int64)
 
 
 def _check_single_answer(answers: ClassOutputs, what: str) -> None:
@@ -292,16 +259,9 @@ def _check_single_answer(answers: ClassOutputs, what: str) -> None:
         )
 
 
-def _ratio(part: Array, whole: Array, answers: ClassOutputs) -> Array:
-    """Return ``part / whole`` as floats, and 0 where the whole is 0."""
-    xp, dtype = answers.xp, answers.scores.dtype
-    part, whole = xp.astype(part, dtype), xp.astype(whole, dtype)
-    none = whole == 0.0
-    return xp.where(none, 0.0, part / xp.where(none, 1.0, whole))
-
-
-def _mean_of(values: Array, which: Array, xp: Namespace) -> Any:
+def _mean_of(values: Array, which: Array) -> Any:
     """Return the mean of the chosen values; NaN if none is chosen."""
+    xp = namespace(values)
     chosen = xp.astype(which, values.dtype)
     count = float(xp.sum(chosen))
     return xp.sum(values * chosen) / count if count else float("nan")

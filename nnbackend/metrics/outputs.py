@@ -24,11 +24,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nnbackend.backends.base import namespace
+from nnbackend.backends.widen import in_float64
 from nnbackend.core import functional
 from nnbackend.core.checks import set_number
 from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.errors import unknown_name
 from nnbackend.losses import Loss, trait
+from nnbackend.metrics.base import mean
 
 __all__ = ["OUTPUTS", "ClassMetric", "ClassOutputs", "outputs_of", "read_rows"]
 
@@ -64,15 +66,16 @@ def outputs_of(loss: Loss, activation: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class ClassOutputs:
-    """Outputs and targets as rows.
+    """Outputs and targets as rows, in float64.
 
     Attributes:
         scores: the outputs, shape (rows, outputs).
         target: numbers from 0 to 1 (or -1 and 1) of that shape for independent binary outputs or rows of
             probabilities; else class numbers of shape (rows,).
-        weight: how much each row counts; None: all rows count 1.
+        weight: how much each row counts, shape (rows, 1); None: all rows count 1.
         outputs: the meaning of an output, one of :data:`OUTPUTS`.
         threshold: an output above it is positive; None where the largest output is the answer.
+        epsilon: the spacing at 1 of the dtype that outputs had.
     """
 
     scores: Array
@@ -80,6 +83,7 @@ class ClassOutputs:
     weight: Array | None
     outputs: str
     threshold: float | None
+    epsilon: float
 
     @property
     def xp(self) -> Namespace:
@@ -101,21 +105,16 @@ class ClassOutputs:
         """Whether a row has one binary answer: a single output, or one of two classes."""
         return self.width == (2 if self.exclusive else 1)
 
-    def labels(self) -> Array:
-        """Return the class number of each row, shape (rows,)."""
-        xp = self.xp
+    def labels(self) -> tuple[Array, Array]:
+        """Return the predicted class number of each row and the true one, both of shape (rows,)."""
+        xp, target = self.xp, self.target
         if not self.exclusive:
-            return xp.astype(self.target[:, 0] > 0.5, xp.int32)
-        if len(self.target.shape) == 2:
-            return xp.astype(xp.argmax(self.target, axis=-1), xp.int32)
-        return self.target
-
-    def predicted_labels(self) -> Array:
-        """Return the predicted class number of each row, shape (rows,)."""
-        xp = self.xp
-        if not self.exclusive:
-            return xp.astype(self.scores[:, 0] > self.threshold, xp.int32)
-        return xp.astype(xp.argmax(self.scores, axis=-1), xp.int32)
+            answers = self.scores[:, 0] > self.threshold, target[:, 0] > 0.5
+            return xp.astype(answers[0], xp.int32), xp.astype(answers[1], xp.int32)
+        if len(target.shape) == 2:
+            target = xp.argmax(target, axis=-1)
+        predicted = xp.argmax(self.scores, axis=-1)
+        return xp.astype(predicted, xp.int32), xp.astype(target, xp.int32)
 
     def indicators(self, every_class: bool = True) -> tuple[Array, Array]:
         """Return the predictions and the truth, each as booleans of shape (rows, classes).
@@ -127,26 +126,22 @@ class ClassOutputs:
         if not self.exclusive and not (every_class and self.width == 1):
             return self.scores > self.threshold, self.target > 0.5
         xp, classes = self.xp, max(self.width, 2)
-        columns = [
-            functional.one_hot(labels, classes, xp.bool, xp)
-            for labels in (self.predicted_labels(), self.labels())
-        ]
-        if not every_class and self.is_binary:
-            columns = [column[:, 1:] for column in columns]
-        return columns[0], columns[1]
+        first = 0 if every_class or not self.is_binary else 1
+        predicted, true = (functional.one_hot(n, classes, xp.bool, xp) for n in self.labels())
+        return predicted[:, first:], true[:, first:]
 
-    def count(self, which: Array, axis: int | None = 0) -> Array:
-        """Return the number of true entries, or the sum of their rows' weights; counts are exact.
+    def weighted(self, which: Array) -> Array:
+        """Return 1, or the weight of the row, where booleans of shape (rows, n) are true; else 0."""
+        numbers = self.xp.astype(which, self.scores.dtype)
+        return numbers if self.weight is None else numbers * self.weight
 
-        Args:
-            which: booleans of shape (rows, ...).
-            axis: the axis to count along; None: all.
-        """
-        xp = self.xp
-        if self.weight is None:
-            return xp.sum(xp.astype(which, xp.int32), axis=axis, dtype=xp.int32)
-        weight = xp.reshape(self.weight, (-1,) + (1,) * (len(which.shape) - 1))
-        return xp.sum(xp.astype(which, self.scores.dtype) * weight, axis=axis)
+    def count(self, which: Array) -> Array:
+        """Return the rows in which each column is true, by their weights: exact without them."""
+        return self.xp.sum(self.weighted(which), axis=0)
+
+    def fraction(self, which: Array) -> Array:
+        """Return the fraction of booleans of shape (rows, n) that are true, rows weighted."""
+        return mean(self.xp.astype(which, self.scores.dtype), self.weight)
 
 
 def read_rows(
@@ -177,16 +172,20 @@ def read_rows(
             f"prediction must hold the outputs of a network, and not class numbers (got "
             f"{prediction.dtype}); as outputs these are one-hot rows"
         )
+    epsilon = float(xp.finfo(prediction.dtype).eps)
     width = 1 if len(prediction.shape) == 1 else int(prediction.shape[-1])
     outputs, threshold = _resolve_meaning(outputs, threshold, width)
+    if threshold is not None:  # as it is in the dtype of what it is compared with
+        threshold = float(xp.asarray(threshold, dtype=prediction.dtype))
+    prediction, target, weight = in_float64(prediction, target, sample_weight)
+    xp = namespace(prediction)
     scores = xp.reshape(prediction, (-1, width))
-    rows, count = int(prediction.shape[0]), int(scores.shape[0])
     target = _target_rows(target, prediction, threshold, width)
-    if sample_weight is not None and count != rows:
-        sample_weight = xp.reshape(
-            xp.broadcast_to(sample_weight[:, None], (rows, count // rows)), (count,)
-        )
-    return ClassOutputs(scores, target, sample_weight, outputs, threshold)
+    if weight is not None:
+        rows = int(weight.shape[0])
+        each = xp.broadcast_to(weight[:, None], (rows, int(scores.shape[0]) // rows))
+        weight = xp.reshape(each, (-1, 1))
+    return ClassOutputs(scores, target, weight, outputs, threshold, epsilon)
 
 
 def _resolve_meaning(
@@ -271,11 +270,10 @@ class ClassMetric:
         """Raise a ValueError if the metric makes no sense for that many outputs."""
 
     def __call__(self, prediction: Array, target: Array, sample_weight: Array | None = None) -> Any:
-        xp = namespace(prediction)
         threshold = getattr(self, "threshold", None)
         answers = read_rows(prediction, target, sample_weight, self.outputs, threshold)
         self.check(answers.width)
-        if bool(xp.any(xp.isnan(prediction))):
+        if bool(answers.xp.any(answers.xp.isnan(answers.scores))):
             return math.nan
         return self.value(answers)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from nnbackend.backends.base import namespace
+from nnbackend.backends.widen import in_float64
 from nnbackend.core import functional
-from nnbackend.core.types import Array
-from nnbackend.metrics.base import METRICS
+from nnbackend.core.types import Array, Namespace
+from nnbackend.metrics.base import METRICS, mean
 
 __all__ = [
     "R2",
@@ -18,57 +20,62 @@ __all__ = [
 ]
 
 
-@METRICS.register("mse")
-@dataclass(frozen=True)
-class MeanSquaredError:
-    """``mean((prediction - target)**2)``."""
+class _MeanError(ABC):
+    """A mean over rows and outputs."""
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> Array:
-        return _mean((prediction - _like(prediction, target)) ** 2, sample_weight)
+        prediction, target, weight = _numbers(prediction, target, sample_weight)
+        return mean(self._each(prediction, target, namespace(prediction)), weight)
+
+    @abstractmethod
+    def _each(self, prediction: Array, target: Array, xp: Namespace) -> Array:
+        """Return the error of each number."""
+
+
+@METRICS.register("mse")
+@dataclass(frozen=True)
+class MeanSquaredError(_MeanError):
+    """``mean((prediction - target)**2)``."""
+
+    def _each(self, prediction: Array, target: Array, xp: Namespace) -> Array:
+        return (prediction - target) ** 2
 
 
 @METRICS.register("rmse")
 @dataclass(frozen=True)
-class RootMeanSquaredError:
+class RootMeanSquaredError(MeanSquaredError):
     """``sqrt(mean((prediction - target)**2))``, in the units of the target."""
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> Array:
-        squares = (prediction - _like(prediction, target)) ** 2
-        return namespace(prediction).sqrt(_mean(squares, sample_weight))
+        square = super().__call__(prediction, target, sample_weight)
+        return namespace(square).sqrt(square)
 
 
 @METRICS.register("mae")
 @dataclass(frozen=True)
-class MeanAbsoluteError:
+class MeanAbsoluteError(_MeanError):
     """``mean(|prediction - target|)``, in the units of the target."""
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> Array:
-        error = prediction - _like(prediction, target)
-        return _mean(namespace(prediction).abs(error), sample_weight)
+    def _each(self, prediction: Array, target: Array, xp: Namespace) -> Array:
+        return xp.abs(prediction - target)
 
 
 @METRICS.register("mape")
 @dataclass(frozen=True)
-class MeanAbsolutePercentageError:
+class MeanAbsolutePercentageError(_MeanError):
     """``mean(|prediction - target| / max(|target|, eps))``, as a fraction: 0.1 is ten per cent.
 
-    ``eps`` is the spacing of the dtype's numbers at 1 (2.2e-16 in float64); a target of 0 so gives a
-    very large number and not an infinite one, as in scikit-learn.
+    ``eps`` is the spacing of float64 at 1, 2.2e-16; a target of 0 so gives a very large number and not
+    an infinite one, as in scikit-learn.
     """
 
-    def __call__(
-        self, prediction: Array, target: Array, sample_weight: Array | None = None
-    ) -> Array:
-        xp = namespace(prediction)
-        target = _like(prediction, target)
+    def _each(self, prediction: Array, target: Array, xp: Namespace) -> Array:
         floor = xp.maximum(xp.abs(target), float(xp.finfo(target.dtype).eps))
-        return _mean(xp.abs(prediction - target) / floor, sample_weight)
+        return xp.abs(prediction - target) / floor
 
 
 @METRICS.register("r2")
@@ -83,51 +90,38 @@ class R2:
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> Array:
+        prediction, target, weight = _numbers(prediction, target, sample_weight)
         xp = namespace(prediction)
-        target = _like(prediction, target)
-        weight = _column(sample_weight, target)
-        mean = xp.sum(target * weight, axis=0, keepdims=True) / xp.sum(
-            weight, axis=0, keepdims=True
-        )
+        if weight is None:
+            weight = xp.ones_like(target)
+        center = xp.sum(target * weight, axis=0) / xp.sum(weight, axis=0)
         residual = xp.sum(weight * (prediction - target) ** 2, axis=0)
-        total = xp.sum(weight * (target - mean) ** 2, axis=0)
+        total = xp.sum(weight * (target - center) ** 2, axis=0)
         varies = total > 0.0
         constant = xp.astype(residual == 0.0, target.dtype)
-        r2 = xp.where(varies, 1.0 - residual / xp.where(varies, total, 1.0), constant)
-        return xp.mean(r2)
+        return xp.mean(xp.where(varies, 1.0 - residual / xp.where(varies, total, 1.0), constant))
 
 
-def _like(prediction: Array, target: Array) -> Array:
-    """Return the target in the prediction's shape; class numbers become one-hot rows.
+def _numbers(
+    prediction: Array, target: Array, sample_weight: Array | None
+) -> tuple[Array, Array, Array | None]:
+    """Return all in float64, the target in the prediction's shape, weights with as many axes.
+
+    Class numbers become one-hot rows.
 
     Raises:
-        ValueError: it has another shape, which broadcasting would hide.
+        ValueError: the target has another shape, which broadcasting would hide.
     """
-    xp = namespace(prediction)
-    labels = len(target.shape) == len(prediction.shape) - 1
+    prediction, target, weight = in_float64(prediction, target, sample_weight)
+    xp, shape = namespace(prediction), prediction.shape
+    labels = len(target.shape) == len(shape) - 1
     if labels and xp.isdtype(target.dtype, "integral"):
-        target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
-    if target.shape != prediction.shape:
+        target = functional.one_hot(target, shape[-1], prediction.dtype, xp)
+    if target.shape != shape:
         raise ValueError(
-            f"prediction and target must have the same shape, got {tuple(prediction.shape)} "
+            f"prediction and target must have the same shape, got {tuple(shape)} "
             f"and {tuple(target.shape)}"
         )
-    return target
-
-
-def _mean(values: Array, sample_weight: Array | None) -> Array:
-    """Return the mean over everything, samples weighted."""
-    xp = namespace(values)
-    if sample_weight is None:
-        return xp.mean(values)
-    weight = _column(sample_weight, values)
-    return xp.sum(values * weight) / xp.sum(weight)
-
-
-def _column(sample_weight: Array | None, like: Array) -> Array:
-    """Return one weight for each number of ``like``."""
-    xp = namespace(like)
-    if sample_weight is None:
-        return xp.ones_like(like)
-    column = xp.reshape(sample_weight, (like.shape[0],) + (1,) * (len(like.shape) - 1))
-    return xp.broadcast_to(column, like.shape)
+    if weight is not None:
+        weight = xp.reshape(weight, (shape[0],) + (1,) * (len(shape) - 1))
+    return prediction, xp.astype(target, prediction.dtype), weight

@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import device
-
 from nnbackend.core import functional
 from nnbackend.core.types import Array, Namespace
-from nnbackend.metrics.base import METRICS
+from nnbackend.metrics.base import METRICS, mean, ratio
 from nnbackend.metrics.outputs import ClassMetric, ClassOutputs
 
 __all__ = ["ROCAUC", "AveragePrecision", "LogLoss"]
@@ -83,8 +81,7 @@ class LogLoss(ClassMetric):
         xp, scores, target = answers.xp, answers.scores, answers.target
         if answers.outputs in ("sigmoid", "softmax"):
             _check_probabilities(answers)
-            eps = float(xp.finfo(scores.dtype).eps)
-            scores = xp.minimum(xp.maximum(scores, eps), 1.0 - eps)
+            scores = xp.clip(scores, answers.epsilon, 1.0 - answers.epsilon)
         if not answers.exclusive:
             target = xp.astype(xp.maximum(target, 0.0), scores.dtype)
             if answers.outputs == "sigmoid":
@@ -100,23 +97,16 @@ class LogLoss(ClassMetric):
             if len(target.shape) == 1:
                 target = functional.one_hot(target, answers.width, scores.dtype, xp)
             each = -xp.vecdot(xp.astype(target, scores.dtype), logs)[:, None]
-        if answers.weight is None:
-            return xp.mean(each)
-        weight = answers.weight[:, None]
-        return xp.sum(each * weight) / (xp.sum(weight) * each.shape[1])
+        return mean(each, answers.weight)
 
 
 def _mean_over_classes(metric: Callable[..., Array], answers: ClassOutputs) -> Array:
     """Return the mean of a metric over classes, or its value for a binary answer."""
     xp, scores = answers.xp, _comparable(answers)
     _, actual = answers.indicators(every_class=False)
-    weight = answers.weight
-    if weight is None:  # whole numbers add up exactly
-        weight = xp.ones(scores.shape[0], dtype=xp.int32, device=device(scores))
-    values = [
-        metric(scores[:, i], xp.astype(actual[:, i], weight.dtype) * weight, weight, xp)
-        for i in range(scores.shape[1])
-    ]
+    weight = answers.weighted(xp.ones_like(actual[:, :1]))[:, 0]
+    positive = answers.weighted(actual)
+    values = [metric(scores[:, i], positive[:, i], weight, xp) for i in range(scores.shape[1])]
     return xp.mean(xp.stack(values))
 
 
@@ -134,39 +124,28 @@ def _comparable(answers: ClassOutputs) -> Array:
 
 def _area(score: Array, positive: Array, weight: Array, xp: Namespace) -> Array:
     """Return the area of one class; ``positive`` holds the weights of its rows, and 0 elsewhere."""
-    dtype, order = score.dtype, xp.argsort(score)
+    order = xp.argsort(score)
     score, positive, weight = (xp.take(a, order, axis=0) for a in (score, positive, weight))
     below = _running(weight - positive, xp)
     lower = xp.take(below, xp.searchsorted(score, score, side="left"), axis=0)
     upper = xp.take(below, xp.searchsorted(score, score, side="right"), axis=0)
-    wins = (xp.astype(lower, dtype) + xp.astype(upper, dtype)) / 2.0
-    area = _ratio(
-        _ratio(xp.sum(xp.astype(positive, dtype) * wins), xp.sum(positive), xp), below[-1], xp
-    )
+    area = ratio(ratio(xp.sum(positive * (lower + upper)), xp.sum(positive)), 2.0 * below[-1])
     return xp.where((xp.sum(positive) > 0) & (below[-1] > 0), area, xp.nan)
 
 
 def _average_precision(score: Array, positive: Array, weight: Array, xp: Namespace) -> Array:
     """Return the average precision of one class."""
-    dtype, order = score.dtype, xp.argsort(-score)
+    order = xp.argsort(-score)
     descending, positive, weight = (xp.take(a, order, axis=0) for a in (-score, positive, weight))
     # Rows of the same score are at the same threshold: all of them are predicted positive.
     last = xp.searchsorted(descending, descending, side="right")
-    right = xp.take(_running(positive, xp), last, axis=0)
-    predicted = xp.take(_running(weight, xp), last, axis=0)
-    precision = _ratio(xp.astype(right, dtype), predicted, xp)
-    return _ratio(xp.sum(xp.astype(positive, dtype) * precision), xp.sum(positive), xp)
+    right, predicted = (xp.take(_running(a, xp), last, axis=0) for a in (positive, weight))
+    return ratio(xp.sum(positive * ratio(right, predicted)), xp.sum(positive))
 
 
 def _running(values: Array, xp: Namespace) -> Array:
-    """Return the sums of the first 0, 1, 2 ... values, in their dtype."""
-    return xp.cumulative_sum(values, dtype=values.dtype, include_initial=True)
-
-
-def _ratio(part: Array, whole: Array, xp: Namespace) -> Array:
-    """Return ``part / whole`` in the dtype of the part, and 0 where the whole is 0."""
-    whole = xp.astype(whole, part.dtype)
-    return part / xp.where(whole > 0.0, whole, 1.0)
+    """Return the sums of the first 0, 1, 2 ... values."""
+    return xp.cumulative_sum(values, include_initial=True)
 
 
 def _check_probabilities(answers: ClassOutputs) -> None:
@@ -180,7 +159,7 @@ def _check_probabilities(answers: ClassOutputs) -> None:
         )
     if answers.exclusive:
         worst = float(xp.max(xp.abs(xp.sum(scores, axis=-1) - 1.0)))
-        if worst > float(xp.finfo(scores.dtype).eps) ** 0.5:
+        if worst > answers.epsilon**0.5:
             raise ValueError(
                 f"log_loss needs rows of probabilities that sum to 1 (one is off by {worst:g}); for "
                 "independent outputs say LogLoss(outputs='sigmoid')"

@@ -1,8 +1,7 @@
 """Optimizers: one rule each, one family a file. Defaults are PyTorch's where PyTorch has it."""
 
-from nnbackend.optimizers.adadelta import Adadelta
-from nnbackend.optimizers.adagrad import Adagrad
 from nnbackend.optimizers.adam import Adam, AdamW
+from nnbackend.optimizers.adaptive import Adadelta, Adagrad, RMSprop
 from nnbackend.optimizers.averaging import EMA, SWA
 from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, get
 from nnbackend.optimizers.clipping import Clipped
@@ -14,7 +13,6 @@ from nnbackend.optimizers.lion import Lion
 from nnbackend.optimizers.muon import Muon
 from nnbackend.optimizers.nadam import Nadam
 from nnbackend.optimizers.radam import RAdam
-from nnbackend.optimizers.rmsprop import RMSprop
 from nnbackend.optimizers.sgd import SGD
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.checks import check_flag
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, decayed, non_negative
 from nnbackend.optimizers.numbers import Number, Numbers, power, square_root
 from nnbackend.schedules import Scheduled
 
@@ -31,15 +30,9 @@ class AdamBase(Optimizer):
         weight_decay: the strength of weight decay, default 0.
     """
 
-    slots: ClassVar[int] = 2
+    slots = 2
 
-    bounds: ClassVar[Bounds] = {
-        "learning_rate": (0.0, math.inf),
-        "beta1": (0.0, 1.0),
-        "beta2": (0.0, 1.0),
-        "epsilon": (0.0, math.inf),
-        "weight_decay": (0.0, math.inf),
-    }
+    bounds = non_negative("learning_rate", "epsilon", "weight_decay", beta1=1.0, beta2=1.0)
 
     beta1: Scheduled = 0.9
     beta2: Scheduled = 0.999
@@ -106,6 +99,9 @@ class Adam(AdamBase):
     array([-0.1,  0.1])
     """
 
+    decoupled = False
+    """Whether weight decay is apart from the gradient."""
+
     amsgrad: bool = False
 
     def __post_init__(self) -> None:
@@ -133,18 +129,11 @@ class Adam(AdamBase):
         kept = self.kept_betas(h, step)
         return {**h, **kept, "step_size": step_size, "epsilon": h["epsilon"] * c}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            g = add_weight_decay(g, p, h.weight_decay)
-        return self._moved(p, g, slots, h, xp)
-
-    def _moved(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Return the parameter and its running means after a step, without weight decay."""
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        if not self.decoupled:
+            g = decayed(self, g, p, h)
+        elif self.weight_decay:
+            p *= h.decay
         m, v = update_moments(slots[:2], g, h)
         slots = (m, v, xp.maximum(slots[2], v)) if self.amsgrad else (m, v)
         d = xp.sqrt(slots[-1])
@@ -177,17 +166,10 @@ class AdamW(Adam):
     array([0.95, 0.95])
     """
 
+    decoupled = True
     weight_decay: Scheduled = 1e-2
 
     def numbers(self, step: Any) -> dict[str, Number]:
         """Return those of Adam, and ``decay = 1 - learning_rate * weight_decay``."""
         h = super().numbers(step)
         return {**h, "decay": 1.0 - h["learning_rate"] * h["weight_decay"]}
-
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            p *= h.decay
-        return self._moved(p, g, slots, h, xp)

@@ -7,15 +7,15 @@ network: ``network.params`` are the averages, ``network.raw_params`` the optimiz
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.checks import check_flag, check_number, check_size, set_number
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import Slots
+from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Number, Numbers, at_each_step
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper
 
 __all__ = ["EMA", "SWA"]
@@ -36,38 +36,28 @@ class _Averaged(Wrapper):
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """Those of the optimizer inside, and the average."""
         return self.inner.slots + 1
 
     @property
     def averages(self) -> bool:  # type: ignore[override]
-        """True: it keeps one."""
         return True
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return those of the optimizer inside, and the weight."""
         weight = at_each_step(self.weight, step)
         return {**self.inner.numbers(step), "average_weight": weight}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Apply the rule inside, then move the average."""
         p, own = self.inner.rule(p, g, slots[:-1], h, xp)
         average = slots[-1]
         average += h.average_weight * (p - average)
         return p, (*own, average)
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups of the optimizer inside, with the average after its other arrays."""
         return tuple(
             replace(group, state=(*group.state, str(group.entries)), entries=group.entries + 1)
-            for group in super().partition(params, steps_per_epoch, frozen)
+            for group in super().partition(params, known)
         )
 
 
@@ -104,7 +94,7 @@ class EMA(_Averaged):
     array([1.66666667])
     """
 
-    data: ClassVar[tuple[str, ...]] = ("decay",)
+    data = ("decay",)
 
     decay: float = 0.999
     bias_correction: bool = True
@@ -154,7 +144,7 @@ class SWA(_Averaged):
     (array([3.]), array([2.]))
     """
 
-    data: ClassVar[tuple[str, ...]] = ("start", "every")
+    data = ("start", "every")
 
     start: int = 0
     every: int = 1
@@ -181,15 +171,11 @@ class SWA(_Averaged):
             return 1.0
         return 0.0 if between else 1.0 / count
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups with epochs turned into steps."""
-        if self.unit == "step" or steps_per_epoch is None:
-            return super().partition(params, steps_per_epoch, frozen)
-        start, every = self.start * steps_per_epoch, self.every * steps_per_epoch
-        in_steps = replace(self, start=start, every=every, unit="step")
-        return in_steps.partition(params, steps_per_epoch, frozen)
+        steps = known.steps_per_epoch
+        if self.unit == "step" or steps is None:
+            return super().partition(params, known)
+        return replace(
+            self, start=self.start * steps, every=self.every * steps, unit="step"
+        ).partition(params, known)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -23,7 +23,7 @@ from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.errors import given
 from nnbackend.optimizers.numbers import Number, Numbers
-from nnbackend.optimizers.prepared import Group, Prepared
+from nnbackend.optimizers.prepared import Group, Known, Prepared
 from nnbackend.schedules import Scaled, Scheduled, is_schedule
 
 __all__ = [
@@ -31,13 +31,18 @@ __all__ = [
     "Bounds",
     "Optimizer",
     "Slots",
-    "add_weight_decay",
+    "Updated",
+    "decayed",
     "get",
     "is_own",
+    "non_negative",
     "norm",
 ]
 
 Slots: TypeAlias = tuple[Array, ...]
+Updated: TypeAlias = tuple[Array, Slots]
+"""A parameter and its state after a step."""
+
 Bounds: TypeAlias = Mapping[str, tuple[float, float]]
 
 OPTIMIZERS = Registry("optimizer")
@@ -64,7 +69,7 @@ def get(spec: str | Optimizer, **hyperparameters: Any) -> Optimizer:
     return spec
 
 
-def is_own(optimizer: Optimizer | Prepared) -> bool:
+def is_own(optimizer: Optimizer) -> bool:
     """Return whether an optimizer, and all that it wraps, is this library's."""
     own = type(optimizer).__module__.startswith("nnbackend.")
     return own and all(map(is_own, optimizer.wrapped))
@@ -99,6 +104,9 @@ class Optimizer(ABC):
 
     bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf)}
     """The range of each hyperparameter, from the lower bound to below the upper one."""
+
+    numbers_at_once: ClassVar[bool] = True
+    """Whether ``numbers`` of an optimizer of this library takes an array of steps, too."""
 
     data: ClassVar[tuple[str, ...]] = ()
     """Further fields that reach the rule by ``numbers`` alone."""
@@ -160,9 +168,7 @@ class Optimizer(ABC):
             raise ValueError(f"the schedule {value!r} at step {step - 1}: {error}") from None
 
     @abstractmethod
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Return the new parameter and its new state. ``p`` and ``slots`` are consumed, ``g`` is not.
 
         Args:
@@ -193,20 +199,17 @@ class Optimizer(ABC):
         """Return the parameters to evaluate with, given the state: an average, if one is kept."""
         return self.prepared(params).averaged(params, state["slots"])
 
-    def prepared(
-        self, params: Params, steps_per_epoch: int | None = None, frozen: Collection[str] = ()
-    ) -> Prepared:
+    def prepared(self, params: Params, steps_per_epoch: int | None = None) -> Prepared:
         """Return the optimizer prepared for these parameters: a rule for each of them.
 
         Args:
             params: the parameters that it will update.
             steps_per_epoch: the number of steps in an epoch; None (the default): unknown.
-            frozen: the names of other parameters, which patterns may match, too; default none.
 
         Raises:
             ValueError: a pattern of names matches no parameter.
         """
-        return Prepared(self, self.partition(flatten(params), steps_per_epoch, frozen))
+        return Prepared(self, self.partition(flatten(params), Known(steps_per_epoch)))
 
     def _prepared_again(self, params: Params) -> Prepared:
         """Return the optimizer prepared, as in the last call if that was for the same parameters."""
@@ -242,30 +245,29 @@ class Optimizer(ABC):
         """Return the gradients that ``rule`` is given, all by dotted name. ``grads`` is not consumed."""
         return grads
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
-        """Return the groups of parameters, each with its rule; arguments as for :meth:`prepared`."""
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
+        """Return the groups of parameters, each with its rule."""
         return (Group(self, tuple(params), tuple(map(str, range(self.slots))), self.slots),)
 
     def scaled(self, factor: float) -> Optimizer:
         """Return the optimizer with its learning rate times a factor."""
         rate = self.learning_rate
-        return replace(
-            self, learning_rate=Scaled(rate, factor) if callable(rate) else rate * factor
-        )
+        rate = Scaled(rate, factor) if callable(rate) else rate * factor
+        return replace(self, learning_rate=rate)
 
     def map_innermost(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:
         """Return the optimizer with the update itself wrapped in another one."""
         return wrap(self)
 
 
-def add_weight_decay(g: Array, p: Array, weight_decay: Any) -> Array:
-    """Return a new array, the gradient with that of ``weight_decay / 2 * p**2`` added."""
-    return g + weight_decay * p
+def non_negative(*names: str, **below: float) -> Bounds:
+    """Return the ranges of hyperparameters from 0 on, without an upper bound or to below one."""
+    return dict.fromkeys(names, (0.0, math.inf)) | {k: (0.0, v) for k, v in below.items()}
+
+
+def decayed(optimizer: Any, g: Array, p: Array, h: Numbers) -> Array:
+    """Return the gradient with that of ``weight_decay / 2 * p**2`` added, in a new array."""
+    return g + h.weight_decay * p if optimizer.weight_decay else g
 
 
 def norm(x: Array, xp: Namespace) -> Array:

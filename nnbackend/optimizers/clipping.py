@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.backends.base import namespace
 from nnbackend.core.checks import set_positive
@@ -45,7 +45,7 @@ class Clipped(Wrapper):
     array([-0.06, -0.08])
     """
 
-    data: ClassVar[tuple[str, ...]] = ("norm", "value")
+    data = ("norm", "value")
 
     norm: float | None = None
     value: float | None = None
@@ -70,12 +70,10 @@ class Clipped(Wrapper):
         return f"{kind}_{depth}" if depth else kind
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return those of the optimizer inside, and the limit."""
         limit = self.norm if self.value is None else self.value
         return {**self.inner.numbers(step), self._number: limit}
 
     def transform_gradients(self, grads: dict[str, Array], h: Numbers) -> dict[str, Array]:
-        """Return the clipped gradients, as the optimizer inside changes them."""
         xp, limit = namespace(next(iter(grads.values()))), getattr(h, self._number)
         if self.value is not None:
             clipped = {k: xp.maximum(xp.minimum(g, limit), -limit) for k, g in grads.items()}

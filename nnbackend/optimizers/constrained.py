@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import Optimizer, Slots
+from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Numbers
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import Wrapper
 
 __all__ = ["Constrained"]
@@ -35,6 +35,8 @@ class Constrained(Wrapper):
     array([0.8, 0. ])
     """
 
+    elementwise = False  # a constraint may look at rows or columns
+
     layers: Any
 
     def __post_init__(self) -> None:
@@ -42,53 +44,25 @@ class Constrained(Wrapper):
         if not isinstance(self.layers, tuple):
             object.__setattr__(self, "layers", weights_with("constraint", self.layers))
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups of the optimizer inside, and one for each parameter with a constraint."""
         constraints: dict[str, list[Any]] = {}
         for name, constraint in self.layers:
-            constraints.setdefault(name, []).append(constraint)
+            constraints.setdefault(name, []).append((name, constraint))
         groups = []
-        for group in self.inner.partition(params, steps_per_epoch, frozen):
+        for group in self.inner.partition(params, known):
             others = tuple(name for name in group.names if name not in constraints)
             if others:
                 groups.append(replace(group, names=others))
             for name in group.names:
                 if name in constraints:
-                    rule = _ConstrainedRule(group.rule, tuple(constraints[name]))
+                    rule = replace(self, optimizer=group.rule, layers=tuple(constraints[name]))
                     groups.append(replace(group, names=(name,), rule=rule))
         return tuple(groups)
 
-    def structure(self) -> Optimizer:
-        """Return the optimizer inside: its groups know the constraints."""
-        return self.inner.structure()
-
-
-@dataclass(frozen=True)
-class _ConstrainedRule(Wrapper):
-    """The rule for a parameter with constraints, which take it as a whole.
-
-    Args:
-        optimizer: the optimizer inside.
-        constraints: the constraints to apply after its rule.
-    """
-
-    constraints: tuple[Any, ...] = ()
-
-    @property
-    def elementwise(self) -> bool:  # type: ignore[override]
-        """False: a constraint may look at rows or columns."""
-        return False
-
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the rule inside, then the constraints."""
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        """Apply the rule inside to a parameter, then its constraints, of which ``layers`` are pairs."""
         p, slots = self.inner.rule(p, g, slots, h, xp)
-        for constraint in self.constraints:
+        for _, constraint in self.layers:
             p = constraint(p)
         return p, slots

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.checks import check_number
 from nnbackend.core.types import Array
 from nnbackend.errors import unknown_name
 from nnbackend.optimizers.base import Optimizer
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
 from nnbackend.schedules import Scaled
 
@@ -69,19 +69,13 @@ class Grouped(Wrapper):
         if self.decay == "weights":
             self._changed(self.inner, (("weight_decay", 0.0),))
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
-        """Return a group for each set of parameters with the same rule."""
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         chosen = dict.fromkeys(params, self.inner)
         if self.decay == "weights":
             for name in (name for name, p in params.items() if p.ndim < 2):
                 chosen[name] = self._changed(chosen[name], (("weight_decay", 0.0),))
         for pattern, change in self.groups:
-            for name in matching(pattern, (*params, *frozen)):
+            for name in matching(pattern, (*params, *known.frozen)):
                 if name in params:
                     chosen[name] = self._changed(chosen[name], change)
         sets: dict[Optimizer, list[str]] = {}
@@ -104,7 +98,6 @@ class Grouped(Wrapper):
         return self.inner.structure()
 
     def scaled(self, factor: float) -> Optimizer:
-        """Return the same with the learning rate of each group times a factor."""
         groups = tuple((pattern, _scaled(change, factor)) for pattern, change in self.groups)
         return replace(self, optimizer=self.inner.scaled(factor), groups=groups)
 
@@ -152,7 +145,7 @@ class Frozen(Wrapper):
     {'weight': array([-0.1]), 'bias': array([0.])}
     """
 
-    outermost: ClassVar[bool] = True
+    outermost = True
 
     patterns: str | Iterable[str] = ()
 
@@ -173,25 +166,15 @@ class Frozen(Wrapper):
         names = list(names)
         return {name for pattern in self.patterns for name in matching(pattern, names)}
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
-        """Return the groups of the other parameters alone."""
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         left = self.frozen(params)
         moving = {name: p for name, p in params.items() if name not in left}
         if not moving:
             raise ValueError("all parameters are frozen: there is nothing to train")
         return tuple(
             replace(group, state=tuple(f"0.{place}" for place in group.state), entries=1)
-            for group in self.inner.partition(moving, steps_per_epoch, left)
+            for group in self.inner.partition(moving, known._replace(frozen=left))
         )
-
-    def structure(self) -> Optimizer:
-        """Return the optimizer inside: frozen parameters are in no group."""
-        return self.inner.structure()
 
 
 def _group(pair: Any) -> tuple[str, Any]:

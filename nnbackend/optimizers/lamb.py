@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.adam import AdamBase, second_moment_correction, update_moments
-from nnbackend.optimizers.base import OPTIMIZERS, Slots, norm
+from nnbackend.optimizers.base import OPTIMIZERS, Slots, Updated, norm
 from nnbackend.optimizers.numbers import Number, Numbers, power
 from nnbackend.schedules import Scheduled
 
@@ -41,7 +41,7 @@ class LAMB(AdamBase):
     array([0.9, 1.1])
     """
 
-    elementwise: ClassVar[bool] = False
+    elementwise = False
 
     epsilon: Scheduled = 1e-6
 
@@ -53,10 +53,7 @@ class LAMB(AdamBase):
         kept = self.kept_betas(h, step)
         return {**h, **kept, "factor": factor, "epsilon": h["epsilon"] * correction}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         m, v = update_moments(slots, g, h)
         d = xp.sqrt(v)
         d += h.epsilon

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn
 
 from nnbackend.core.checks import set_number, set_size
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, Updated
 from nnbackend.optimizers.numbers import Numbers
 from nnbackend.schedules import Scheduled
 
@@ -110,16 +110,12 @@ class LBFGS(Optimizer):
         return self
 
     def numbers(self, step: Any) -> NoReturn:
-        """Refuse: there are no single steps."""
         raise TypeError(
             "L-BFGS has no single steps: it works on all rows at once, by "
             "Network.fit(optimizer=LBFGS(), batch_size=None)"
         )
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Refuse: there are no single steps."""
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         self.numbers(0)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots
+from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, non_negative
 from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
@@ -40,14 +39,9 @@ class Lion(Optimizer):
     array([0.9, 1.1])
     """
 
-    slots: ClassVar[int] = 1
+    slots = 1
 
-    bounds: ClassVar[Bounds] = {
-        "learning_rate": (0.0, math.inf),
-        "beta1": (0.0, 1.0),
-        "beta2": (0.0, 1.0),
-        "weight_decay": (0.0, math.inf),
-    }
+    bounds = non_negative("learning_rate", "weight_decay", beta1=1.0, beta2=1.0)
 
     learning_rate: Scheduled = 1e-4
     beta1: Scheduled = 0.9
@@ -65,10 +59,7 @@ class Lion(Optimizer):
         complements = {"complement1": 1.0 - h["beta1"], "complement2": 1.0 - h["beta2"]}
         return {**h, **complements, "decay": decay}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         (m,) = slots
         c = h.complement1 * g
         c += h.beta1 * m

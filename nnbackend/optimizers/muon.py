@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 from nnbackend.core.checks import check_flag, set_number, set_size
 from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.optimizers.adam import Adam
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, norm
+from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, non_negative, norm
 from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
@@ -58,15 +58,11 @@ class Muon(Optimizer):
     array([-0.1 , -0.07])
     """
 
-    elementwise: ClassVar[bool] = False
+    elementwise = False
 
-    bounds: ClassVar[Bounds] = {
-        "learning_rate": (0.0, math.inf),
-        "momentum": (0.0, 1.0),
-        "weight_decay": (0.0, math.inf),
-    }
+    bounds = non_negative("learning_rate", "weight_decay", momentum=1.0)
 
-    data: ClassVar[tuple[str, ...]] = ("epsilon",)
+    data = ("epsilon",)
 
     momentum: Scheduled = 0.95
     nesterov: bool = True
@@ -96,7 +92,6 @@ class Muon(Optimizer):
 
     @property
     def wrapped(self) -> Sequence[Optimizer]:
-        """The optimizer of the other parameters."""
         return (self._others,)  # type: ignore[attr-defined]
 
     def scaled(self, factor: float) -> Optimizer:
@@ -127,10 +122,7 @@ class Muon(Optimizer):
         own = {"complement": 1.0 - h["momentum"], "decay": decay, "epsilon": self.epsilon}
         return {**h, **own, **theirs}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         if p.ndim != 2:
             (others,) = self.wrapped
             used = others.slots

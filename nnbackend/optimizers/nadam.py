@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from nnbackend.core.checks import set_number
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.adam import AdamBase, second_moment_correction, update_moments
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Slots, add_weight_decay
-from nnbackend.optimizers.numbers import Number, Numbers, are_many, of_each_step
+from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Slots, Updated, decayed
+from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.schedules import Scheduled
 
 __all__ = ["Nadam"]
@@ -52,7 +52,8 @@ class Nadam(AdamBase):
         name: bound for name, bound in AdamBase.bounds.items() if name != "beta1"
     }
 
-    data: ClassVar[tuple[str, ...]] = ("beta1", "momentum_decay")
+    numbers_at_once = False
+    data = ("beta1", "momentum_decay")
 
     learning_rate: Scheduled = 2e-3
     momentum_decay: float = 4e-3
@@ -67,8 +68,6 @@ class Nadam(AdamBase):
 
         The factor of ``m`` and ``epsilon`` are for the arrays that are kept.
         """
-        if are_many(step):
-            return of_each_step(self.numbers, step)
         h: dict[str, Number] = {**super().numbers(step), "beta1": self.beta1}
         beta1, momentum_decay = h["beta1"], self.momentum_decay
         correction = second_moment_correction(h["beta2"], step)
@@ -83,12 +82,8 @@ class Nadam(AdamBase):
             "epsilon": h["epsilon"] * correction,
         }
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            g = add_weight_decay(g, p, h.weight_decay)
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        g = decayed(self, g, p, h)
         m, v = update_moments(slots, g, h)
         root = xp.sqrt(v)
         root += h.epsilon

@@ -1,33 +1,27 @@
 """The numbers of an optimizer's rule: computed on the host in float64, given to the rule by name.
 
-``numbers(step)`` of an optimizer returns all of them for a step. Training computes many steps at once
-with :func:`number_columns`, which saves a loop in Python. The
-numbers are the same to the last bit either way.
+``numbers(step)`` of an optimizer returns all of them for a step. Those of the library's own also take
+an array of steps, which saves training a loop in Python. The numbers are the same to the last bit either
+way.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from nnbackend.optimizers.base import Optimizer
-
 __all__ = [
-    "FEW_STEPS",
     "Number",
     "Numbers",
     "Rows",
     "are_many",
     "at_each_step",
-    "number_columns",
     "number_rows",
-    "of_each_step",
     "power",
     "square_root",
 ]
@@ -41,8 +35,7 @@ Number: TypeAlias = Any
 """A float; for an array of steps an array of floats, or a float that is the same at each."""
 
 _POWERS_PER_TABLE = 1024
-FEW_STEPS = 16
-"""For fewer steps it is faster to compute numbers one by one."""
+_FEW_STEPS = 16  # for fewer it is faster to compute numbers one by one
 
 
 class Numbers(SimpleNamespace):
@@ -70,18 +63,20 @@ class Numbers(SimpleNamespace):
         return Numbers(**found)
 
 
-def number_columns(optimizer: Optimizer, steps: range) -> Mapping[str, Number]:
-    """Return the numbers of successive steps, each as a float that stays or an array of one per step."""
-    if _takes_arrays(optimizer):
-        return optimizer.numbers(np.arange(steps.start, steps.stop))
-    return of_each_step(optimizer.numbers, steps)
+def number_rows(numbers: Callable[[Any], Sequence[Number]], steps: range, at_once: bool) -> Rows:
+    """Return the numbers of successive steps.
 
-
-def number_rows(columns: Sequence[Number], count: int) -> Rows:
-    """Return a row for each step of columns that are arrays, or floats where a number stays."""
+    Args:
+        numbers: returns those of a step, or of an array of steps.
+        steps: the steps.
+        at_once: whether ``numbers`` takes an array.
+    """
+    if not at_once or len(steps) < _FEW_STEPS:
+        return [tuple(numbers(step)) for step in steps]
+    columns = numbers(np.arange(steps.start, steps.stop))
     if not any(map(are_many, columns)):
-        return [tuple(columns)] * count
-    rows = np.empty((count, len(columns)))
+        return [tuple(columns)] * len(steps)
+    rows = np.empty((len(steps), len(columns)))
     for i, column in enumerate(columns):
         rows[:, i] = column
     return rows
@@ -97,17 +92,6 @@ def at_each_step(function: Callable[[int], float], step: Any) -> Number:
     if not are_many(step):
         return function(step)
     return np.asarray([function(one) for one in step.tolist()], dtype=np.float64)
-
-
-def of_each_step(
-    numbers: Callable[[Any], dict[str, float]], steps: range | Column
-) -> dict[str, Number]:
-    """Return the numbers of steps, computed one by one."""
-    rows = [numbers(int(step)) for step in steps]
-    names = {name for row in rows for name in row}
-    if any(row.keys() != names for row in rows):
-        raise ValueError(f"numbers(step) must give the same numbers at each step: {sorted(names)}")
-    return {name: np.asarray([row[name] for row in rows], dtype=np.float64) for name in rows[0]}
 
 
 def power(base: float, step: Any) -> Number:
@@ -130,10 +114,3 @@ def _powers(base: float, number: int) -> Column:
     """Return the powers of one table."""
     start = number * _POWERS_PER_TABLE
     return np.asarray([base**step for step in range(start, start + _POWERS_PER_TABLE)])
-
-
-def _takes_arrays(optimizer: Optimizer) -> bool:
-    """Return whether ``numbers`` takes an array of steps: this library's do, a schedule may not."""
-    if optimizer.scheduled or not type(optimizer).__module__.startswith("nnbackend."):
-        return False
-    return all(map(_takes_arrays, optimizer.wrapped))

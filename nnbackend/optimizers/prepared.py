@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnbackend.backends.base import Backend, namespace
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Array, Params
-from nnbackend.optimizers.numbers import FEW_STEPS, Numbers, Rows, number_columns, number_rows
+from nnbackend.optimizers.numbers import Number, Numbers, Rows, number_rows
 
 if TYPE_CHECKING:
     from nnbackend.optimizers.base import Optimizer
 
-__all__ = ["Group", "Prepared", "named_slots"]
+__all__ = ["Group", "Known", "Prepared", "named_slots"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,18 @@ class Group:
     together: tuple[str, ...] = ()
 
 
+class Known(NamedTuple):
+    """What an optimizer is told when its parameters are put into groups.
+
+    Attributes:
+        steps_per_epoch: the number of steps in an epoch; None (the default): unknown.
+        frozen: the names of other parameters, which patterns may match, too; default none.
+    """
+
+    steps_per_epoch: int | None = None
+    frozen: Collection[str] = ()
+
+
 @dataclass(frozen=True)
 class Prepared:
     """An optimizer with the groups of parameters that its rules update.
@@ -65,11 +77,6 @@ class Prepared:
         return any(group.rule.averages for group in self.groups)
 
     @property
-    def wrapped(self) -> tuple[Optimizer, ...]:
-        """The optimizers inside."""
-        return (self.optimizer, *(group.rule for group in self.groups))
-
-    @property
     def learning_rate(self) -> Any:
         """The learning rate that is reported: a number or a schedule."""
         return self.optimizer.learning_rate
@@ -80,27 +87,24 @@ class Prepared:
 
     def scaled(self, factor: float) -> Prepared:
         """Return the same with all learning rates times a factor."""
-        groups = [replace(group, rule=group.rule.scaled(factor)) for group in self.groups]
-        return Prepared(self.optimizer.scaled(factor), tuple(groups))
+        return self._mapped(lambda optimizer: optimizer.scaled(factor))
 
-    def with_rules(self, wrap: Any) -> Prepared:
+    def for_program(self, backend: Backend) -> Prepared:
+        """Return the form that compiled programs depend on, see :meth:`Optimizer.structure`."""
+        return self._mapped(lambda o: o.structure()) if backend.static_shapes else self
+
+    def with_rules(self, wrap: Callable[[Optimizer], Optimizer]) -> Prepared:
         """Return the same with the rule of each group wrapped."""
         groups = [replace(group, rule=wrap(group.rule)) for group in self.groups]
         return Prepared(self.optimizer, tuple(groups))
 
-    def for_program(self, backend: Backend) -> Prepared:
-        """Return the form that compiled programs depend on, see :meth:`Optimizer.structure`."""
-        if not backend.static_shapes:
-            return self
+    def _mapped(self, function: Callable[[Optimizer], Optimizer]) -> Prepared:
+        """Return the same with a function applied to each optimizer in it."""
         groups = [
-            replace(
-                group,
-                rule=group.rule.structure(),
-                own=None if group.own is None else group.own.structure(),
-            )
-            for group in self.groups
+            replace(group, own=None if group.own is None else function(group.own))
+            for group in self.with_rules(function).groups
         ]
-        return Prepared(self.optimizer.structure(), tuple(groups))
+        return Prepared(function(self.optimizer), tuple(groups))
 
     # Numbers.
 
@@ -133,23 +137,14 @@ class Prepared:
 
     def number_rows(self, steps: range) -> Rows:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
-        if len(steps) == 1 and len(self._rules) == 1:  # as a stream asks, batch by batch
-            return [tuple(self._rules[0].numbers(steps[0]).values())]
-        if len(steps) < FEW_STEPS:
-            return [
-                tuple(
-                    n
-                    for rule, names in zip(self._rules, self._number_places, strict=True)
-                    for n in _in_order(rule.numbers(step), names, rule)
-                )
-                for step in steps
-            ]
-        columns = [
-            column
-            for rule, names in zip(self._rules, self._number_places, strict=True)
-            for column in _in_order(number_columns(rule, steps), names, rule)
-        ]
-        return number_rows(columns, len(steps))
+        return number_rows(self._row, steps, all(map(_takes_arrays, self._rules)))
+
+    def _row(self, step: Any) -> list[Number]:
+        """Return the numbers of all rules at a step, or at an array of steps."""
+        row: list[Number] = []
+        for rule, names in zip(self._rules, self._number_places, strict=True):
+            row += _in_order(rule.numbers(step), names, rule)
+        return row
 
     def numbers_from(self, row: Any) -> list[Numbers]:
         """Return the numbers of each rule from a row of :meth:`number_rows`, or from an array of it."""
@@ -163,9 +158,14 @@ class Prepared:
     def init(self, params: Params) -> Params:
         """Return the arrays of the state: zeros, and the parameters as the first average."""
         flat = flatten(params)
-        return named_slots(
-            self.groups, params, lambda group, name, i: first_value(group, i, flat[name])
-        )
+
+        def first_value(group: Group, name: str, number: int) -> Array:
+            p = flat[name]
+            if group.rule.averages and number == len(group.state) - 1:
+                return namespace(p).asarray(p, copy=True)
+            return namespace(p).zeros_like(p)
+
+        return named_slots(self.groups, params, first_value)
 
     def transform_gradients(
         self, grads: dict[str, Array], numbers: list[Numbers]
@@ -246,12 +246,11 @@ def _in_order(
     return [values[name] for name in names]
 
 
-def first_value(group: Group, number: int, p: Array) -> Array:
-    """Return the first value of one of a rule's arrays for a parameter."""
-    xp = namespace(p)
-    if group.rule.averages and number == len(group.state) - 1:
-        return xp.asarray(p, copy=True)
-    return xp.zeros_like(p)
+def _takes_arrays(optimizer: Optimizer) -> bool:
+    """Return whether ``numbers`` takes an array of steps: this library's do, a schedule may not."""
+    own = type(optimizer).__module__.startswith("nnbackend.")
+    here = own and optimizer.numbers_at_once and not optimizer.scheduled
+    return here and all(map(_takes_arrays, optimizer.wrapped))
 
 
 def named_slots(groups: Collection[Group], params: Params, array: Any) -> Params:

@@ -8,8 +8,8 @@ from typing import Any
 
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.adam import AdamBase, update_moments
-from nnbackend.optimizers.base import OPTIMIZERS, Slots, add_weight_decay
-from nnbackend.optimizers.numbers import Number, Numbers, are_many, of_each_step
+from nnbackend.optimizers.base import OPTIMIZERS, Slots, Updated, decayed
+from nnbackend.optimizers.numbers import Number, Numbers
 
 __all__ = ["RAdam"]
 
@@ -43,13 +43,13 @@ class RAdam(AdamBase):
     array([0.8, 1.1])
     """
 
+    numbers_at_once = False
+
     def numbers(self, step: Any) -> dict[str, Number]:
         """Return the factor of ``m`` as kept, and the two numbers that make its divisor.
 
         The divisor is ``share * sqrt(v) + rest``: 1, at first.
         """
-        if are_many(step):
-            return of_each_step(self.numbers, step)
         h = super().numbers(step)
         beta1, beta2 = h["beta1"], h["beta2"]
         factor = h["learning_rate"] * (1.0 - beta1) / (1.0 - beta1**step)
@@ -64,12 +64,8 @@ class RAdam(AdamBase):
         kept = self.kept_betas(h, step)
         return {**h, **kept, "factor": factor, "share": share, "rest": rest}
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            g = add_weight_decay(g, p, h.weight_decay)
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        g = decayed(self, g, p, h)
         m, v = update_moments(slots, g, h)
         d = xp.sqrt(v)
         d *= h.share

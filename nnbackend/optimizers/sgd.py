@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nnbackend.core.checks import check_flag
 from nnbackend.core.types import Array, Namespace
-from nnbackend.optimizers.base import OPTIMIZERS, Bounds, Optimizer, Slots, add_weight_decay
+from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, decayed, non_negative
 from nnbackend.optimizers.numbers import Numbers
 from nnbackend.schedules import Scheduled
 
@@ -44,11 +42,7 @@ class SGD(Optimizer):
     array([0.8, 1.1])
     """
 
-    bounds: ClassVar[Bounds] = {
-        "learning_rate": (0.0, math.inf),
-        "momentum": (0.0, 1.0),
-        "weight_decay": (0.0, math.inf),
-    }
+    bounds = non_negative("learning_rate", "weight_decay", momentum=1.0)
 
     momentum: Scheduled = 0.0
     nesterov: bool = False
@@ -65,12 +59,8 @@ class SGD(Optimizer):
         """One array of velocity, with momentum."""
         return 1 if self.momentum else 0
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the formulas of the class."""
-        if self.weight_decay:
-            g = add_weight_decay(g, p, h.weight_decay)
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
+        g = decayed(self, g, p, h)
         if self.momentum:
             (v,) = slots
             v *= h.momentum

@@ -6,7 +6,7 @@ users write, a compiled step. Wrappers nest: ``EMA(Clipped(Adam(1e-3), norm=1.0)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -14,10 +14,10 @@ from typing import Any, ClassVar
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import nearest
-from nnbackend.optimizers.base import Optimizer, Slots, get
+from nnbackend.optimizers.base import Optimizer, Slots, Updated, get
 from nnbackend.optimizers.lbfgs import LBFGS
 from nnbackend.optimizers.numbers import Number, Numbers
-from nnbackend.optimizers.prepared import Group
+from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.schedules import Scheduled
 
 __all__ = ["WRAPPERS", "Wrapper", "matching"]
@@ -64,56 +64,40 @@ class Wrapper(Optimizer):
 
     @property
     def inner(self) -> Optimizer:
-        """The optimizer that is wrapped."""
         assert isinstance(self.optimizer, Optimizer)
         return self.optimizer
 
     @property
     def wrapped(self) -> Sequence[Optimizer]:
-        """The optimizer that is wrapped."""
         return (self.inner,)
 
     @property
     def slots(self) -> int:  # type: ignore[override]
-        """Those of the optimizer inside."""
         return self.inner.slots
 
     @property
     def elementwise(self) -> bool:  # type: ignore[override]
-        """Whether the rule inside is."""
         return self.inner.elementwise
 
     @property
     def averages(self) -> bool:  # type: ignore[override]
-        """Whether the optimizer inside keeps an average."""
         return self.inner.averages
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of the optimizer inside."""
         return self.inner.rate(step)
 
     def numbers(self, step: Any) -> dict[str, Number]:
-        """Return those of the optimizer inside."""
         return self.inner.numbers(step)
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
-        """Apply the rule inside."""
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         return self.inner.rule(p, g, slots, h, xp)
 
     def transform_gradients(self, grads: dict[str, Array], h: Numbers) -> dict[str, Array]:
-        """Return the gradients as the optimizer inside changes them."""
         return self.inner.transform_gradients(grads, h)
 
-    def partition(
-        self,
-        params: Mapping[str, Array],
-        steps_per_epoch: int | None = None,
-        frozen: Collection[str] = (),
-    ) -> tuple[Group, ...]:
+    def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups of the optimizer inside, each rule wrapped."""
-        groups = self.inner.partition(params, steps_per_epoch, frozen)
+        groups = self.inner.partition(params, known)
         return tuple(replace(group, rule=self._around(group.rule)) for group in groups)
 
     def structure(self) -> Optimizer:
@@ -122,7 +106,6 @@ class Wrapper(Optimizer):
         return own if own is self else own._around(self.inner.structure())  # type: ignore[attr-defined]
 
     def scaled(self, factor: float) -> Optimizer:
-        """Return the wrapper with the learning rate inside times a factor."""
         return replace(self, optimizer=self.inner.scaled(factor))
 
     def map_innermost(self, wrap: Callable[[Optimizer], Optimizer]) -> Optimizer:

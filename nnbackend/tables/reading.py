@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import glob
+import gzip
 import math
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import unknown_name
 from nnbackend.tables.table import Kind, Table, few, warn
 
@@ -22,8 +25,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["files_of", "read_table", "table_of"]
-
+__all__ = ["find_tables", "read_frame", "read_table", "table_of"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
@@ -52,7 +54,7 @@ def read_table(
             neither number nor text; the message names the column and the row, counted from 1.
         ModuleNotFoundError: polars is not installed.
     """
-    frame = _read_frames(files_of(path))
+    frame = read_frame(path)
     kinds = kinds or {}
     names = _without_empty(frame.columns) if columns is None else list(columns)
     for name in (*names, *kinds):
@@ -61,6 +63,11 @@ def read_table(
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
     return table_of(frame, names, kinds)
+
+
+def read_frame(path: str | os.PathLike[str]) -> pl.DataFrame:
+    """Return every row of the files that a path stands for, see :func:`read_table`, as a frame."""
+    return _read_frames(find_tables(path))
 
 
 def table_of(frame: pl.DataFrame, names: Iterable[str], kinds: Mapping[str, Kind | None]) -> Table:
@@ -81,26 +88,9 @@ def _polars() -> Any:
     return polars
 
 
-def files_of(path: str | os.PathLike[str]) -> list[Path]:
-    """Return the files that a path, a folder or a pattern stands for, in the order of their names.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    given = Path(path)
-    if given.is_dir():
-        files = [file for file in given.iterdir() if file.is_file() and _ending(file)]
-    elif given.exists() or not glob.has_magic(str(path)):
-        return [given]
-    else:
-        files = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
-    if not files:
-        raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(_TABLE_READERS)}")
-    return sorted(files)
-
-
-def _ending(path: Path) -> str | None:
-    return next((e for e in _TABLE_READERS if path.name.lower().endswith(e)), None)
+def find_tables(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that a path, a folder or a pattern stands for; see :func:`find_files`."""
+    return find_files(path, _TABLE_READERS)
 
 
 def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
@@ -125,11 +115,7 @@ def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read_frame(path: Path) -> pl.DataFrame:
-    ending, raised = _ending(path), _polars().exceptions
-    if ending is None:
-        raise ValueError(
-            f"cannot tell what {path} holds by its ending; known: {', '.join(_TABLE_READERS)}"
-        )
+    ending, raised = ending_of(path, _TABLE_READERS), _polars().exceptions
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
@@ -157,11 +143,17 @@ def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
         warn(f"{header.count('')} column(s) without a name left out of {path}")
     kept = {name: frame.to_series(i).slice(1) for i, name in enumerate(header) if name}
     rows = _polars().DataFrame(kept)
-    # A blank line reads as a row in which everything is missing.
-    filled = rows.filter(~_polars().all_horizontal(_polars().all().is_null()))
-    if filled.height < rows.height:
-        warn(f"{rows.height - filled.height} empty row(s) skipped in {path}")
-    return filled  # type: ignore[no-any-return]
+    return rows.head(rows.height - _blank_lines_at_end(path, rows))  # type: ignore[no-any-return]
+
+
+def _blank_lines_at_end(path: Path, rows: pl.DataFrame) -> int:
+    """Return how many blank lines follow the table; elsewhere, and in a single column, they are rows."""
+    empty = rows.select(_polars().all_horizontal(_polars().all().is_null())).to_series()
+    if rows.width < 2 or not rows.height or not empty[-1]:
+        return 0
+    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
+        last = deque(file, maxlen=rows.height)
+    return sum(1 for _ in takewhile(lambda line: not line.strip(), reversed(last)))
 
 
 def _read_npz(path: Path) -> pl.DataFrame:

@@ -24,7 +24,7 @@ from nnbackend.inspection.out_of_memory import explain_out_of_memory
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
-from nnbackend.training.loop import Loop, raise_divergence
+from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
 from nnbackend.training.objective import Objective
 from nnbackend.training.trainer import Trainer
 
@@ -81,10 +81,10 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
                     loop.check(checkpoint)
             loop.publish()  # so that the arrays from before are not kept
             started = time.perf_counter()
-            history = loop.run(checkpoint)
+            history = loop.train(checkpoint)
             if profile is not None:
                 profile.finish(time.perf_counter() - started)
-            network._finish_fit(loop.epochs_of_network, objective)
+            network._finish_fit(loop.first_epoch + len(history), objective)
     except Exception as error:
         loop = profile = None  # with the arrays they hold
         problem = explain_out_of_memory(
@@ -126,7 +126,7 @@ def prepare(
         from nnbackend.inspection.profiling import with_profile
 
         trained, profile = with_profile(objective, backend)
-    steps = _steps_per_epoch(samples, rows, o.batch_size)
+    steps = steps_per_epoch(samples, rows, o.batch_size)
     trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
     loop = _loop_for(optimizer)(
         trainer,
@@ -278,16 +278,6 @@ def _loop_for(optimizer: Optimizer) -> type[Loop]:
     from nnbackend.training.full_batch import FullBatchLoop
 
     return FullBatchLoop
-
-
-def _steps_per_epoch(
-    samples: Samples | data.BatchStream, rows: Any, batch_size: int | None
-) -> int | None:
-    """Return the number of steps of an epoch; None if a stream does not have it."""
-    if not isinstance(samples, Samples):
-        return samples.steps
-    count = len(samples if rows is None else rows)
-    return math.ceil(count / min(batch_size or count, count))
 
 
 def _say(message: str) -> None:

@@ -64,24 +64,24 @@ class FullBatchLoop(Loop):
         self._function = FullBatchFunction(trainer.objective, *where, self._samples)
         self._function.check_same_each_time()
 
-    def run(self, found: Checkpoint | None = None) -> History:
+    def train(self, found: Checkpoint | None = None) -> History:
         """Minimize; again, with a new memory, when a callback has set other parameters.
 
-        See :meth:`Loop.run`.
+        See :meth:`Loop.train`.
         """
-        with self._running(found) as run:
-            while run.goes_on:
+        with self._running(found):
+            while self.goes_on:
                 try:
                     reason = self._minimized()
                 except _Moved:
                     continue
-                if run.goes_on:
-                    run.stop(reason)
-        return run.history
+                if self.goes_on:
+                    self.stop(reason)
+        return self.history
 
     def _minimized(self) -> str:
         """Minimize from the current parameters; return the reason of the end in words."""
-        run, function, solver = self._run, self._function, self._trainer.optimizer
+        function, solver = self._function, self._trainer.optimizer
         assert isinstance(solver, LBFGS)
         started: float | None = None
         last: _Point | None = None  # iterate
@@ -90,7 +90,7 @@ class FullBatchLoop(Loop):
         def evaluated(x: Any) -> tuple[float, Any]:
             nonlocal started, last, latest
             if started is None:  # the first evaluation since the last iteration
-                run.epoch_begins()
+                self._begin_epoch()
                 started = time.perf_counter()
             point = function(x)
             if not point.finite():
@@ -106,44 +106,40 @@ class FullBatchLoop(Loop):
             last = latest
             begun, started = started or time.perf_counter(), None
             self._iterated(function.parameters(x), loss, begun)
-            return run.goes_on
+            return self.goes_on
 
-        start, done = function.vector(self._trainer.params), len(run.history)
-        reason = solver.minimize(evaluated, start, run.epochs - done, each)
-        if run.goes_on and len(run.history) == done == 0:
+        start, done = function.vector(self._trainer.params), len(self.history)
+        reason = solver.minimize(evaluated, start, self.epochs - done, each)
+        if self.goes_on and len(self.history) == done == 0:
             each(start, function(start).loss)  # converged before it began: a history all the same
         return reason
 
     def _iterated(self, params: Params, loss: float, started: float) -> None:
         """Take over the parameters of an iteration; write its history and run the callbacks."""
-        run, trainer = self._run, self._trainer
+        trainer = self._trainer
         trainer.params = params
-        trainer.steps, trainer.updates, run.step = trainer.steps + 1, trainer.updates + 1, 1
-        run.notify("batch_end")
-        if run.at_once:
+        trainer.steps, trainer.updates, self.step = trainer.steps + 1, trainer.updates + 1, 1
+        self.notify("batch_end")
+        if self.at_once:
             return
         scores = {"loss": loss}
         if trainer.objective.metrics:
             scores = trainer.evaluate(self._samples) | scores
         if self._validation is not None:
             scores |= self._evaluate_validation()
-        self._good = trainer.snapshot(self._good)
-        columns = scores | {"seconds": time.perf_counter() - started}
-        run.history.extend({name: [value] for name, value in columns.items()})
-        run.epoch = len(run.history)
-        run.notify("epoch_end")
-        if run.changed:
-            self._good = trainer.snapshot(self._good)
+        columns = {name: [value] for name, value in scores.items()}
+        self._finish_epochs(columns, time.perf_counter() - started)
+        if self._sets_params:
             raise _Moved
 
     def _diverged(self) -> NoReturn:
         """Restore the last good parameters and raise the error that says what happened."""
         self._trainer.restore(self._good)
-        epoch = len(self._run.history) + 1
+        epoch = len(self.history) + 1
         raise DivergenceError(
             f"the loss is not a finite number in epoch {epoch}; the network keeps its last finite "
             "weights. Try scaled inputs and targets, or dtype='float64'",
-            self._run.history,
+            self.history,
         )
 
 

@@ -18,37 +18,50 @@ from nnbackend.core.tree import flatten, leaves, overwrite_arrays, tree_map, unf
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.optimizers.base import is_own
 from nnbackend.optimizers.prepared import Group, Prepared, named_slots
-from nnbackend.training.loss_scaling import LossScale, SkipNonFinite
+from nnbackend.training import loss_scaling
+from nnbackend.training.loss_scaling import SkipNonFinite
 
-__all__ = ["Layout", "Leaves", "Vector", "layout_for"]
+__all__ = ["Layout", "VectorLayout", "layout_for"]
 
 
 def layout_for(backend: Backend, optimizer: Prepared) -> Layout:
     """Return the layout that suits a backend, for an optimizer."""
-    return Vector(backend, optimizer) if backend.slices_are_views else _leaves(backend, optimizer)
+    return (VectorLayout if backend.slices_are_views else _layout)(backend, optimizer)
+
+
+class Storage(NamedTuple):
+    """Parameters, the optimizer's arrays and the state of the loss scale, each array by itself."""
+
+    params: Params
+    arrays: Params
+    loss_scale: Params
 
 
 class Layout:
-    """The base of layouts. A storage has ``params`` and ``loss_scale``.
-
-    Args:
-        backend: the backend of the arrays.
-        optimizer: the optimizer that updates them.
-    """
+    """A separate array for each parameter. An update makes new ones."""
 
     in_place = False
     """Whether an update changes the arrays of a storage, instead of making a new one."""
 
     def __init__(self, backend: Backend, optimizer: Prepared) -> None:
         self._backend, self._xp = backend, backend.xp
-        self._loss_scale = LossScale(backend) if backend.scales_loss else None
-        if self._loss_scale is not None:
-            optimizer = optimizer.with_rules(SkipNonFinite)
         self._optimizer = optimizer
+        if backend.scales_loss:
+            self._optimizer = optimizer.with_rules(SkipNonFinite)
+        # An optimizer that users wrote may begin with more than a program can hold.
+        own = all(is_own(group.rule) for group in self._optimizer.groups)
+        self._begin = backend.compile(self._new) if own else self._new
 
     def init(self, params: Params) -> Any:
         """Return the storage: a copy of the parameters, and the optimizer's arrays."""
-        raise NotImplementedError
+        return self._begin(params)
+
+    def _new(self, params: Params) -> Storage:
+        arrays = self._optimizer.init(params)
+        return Storage(self._backend.copy_tree(params), arrays, self._first_scale())
+
+    def _first_scale(self) -> Params:
+        return loss_scaling.init(self._backend) if self._backend.scales_loss else {}
 
     def params(self, storage: Any) -> Params:
         """Return the named parameters."""
@@ -68,47 +81,63 @@ class Layout:
     def update(self, storage: Any, grads: Params, numbers: Any) -> Any:
         """Return the storage after one step of the optimizer. The old one is consumed.
 
-        Args:
-            storage: the storage from ``init`` or the last step.
-            grads: the gradients, nested as the parameters are; those of frozen ones may be missing.
-            numbers: a row of ``Prepared.number_rows``, or an array of it.
+        The gradients are nested as the parameters are; those of frozen ones may be missing. The numbers
+        are a row of ``Prepared.number_rows``, or an array of it.
         """
         h, flat, scale = self._optimizer.numbers_from(numbers), flatten(grads), storage.loss_scale
-        if self._loss_scale is not None:
-            finite, scale = self._loss_scale.after(storage.loss_scale, flat)
+        if scale:
+            finite, scale = loss_scaling.after_step(scale, flat, self._xp)
             for each in h:
                 each.finite = finite
         return self._updated(storage, self._optimizer.transform_gradients(flat, h), h, scale)
 
     def _updated(self, storage: Any, grads: dict[str, Array], h: list[Any], scale: Params) -> Any:
         """Return the storage with the rules applied, and with a new loss scale."""
-        raise NotImplementedError
+        params, arrays = self._optimizer.apply_rules(storage.params, grads, storage.arrays, h)
+        return Storage(params, arrays, scale)
 
     def snapshot(self, storage: Any, old: Any = None) -> Any:
-        """Return a copy of the parameters, in the memory of an old one where that is possible."""
-        raise NotImplementedError
+        """Return a copy of the parameters and of all that goes with an average of them.
+
+        It is in the memory of an ``old`` one where that is possible.
+        """
+        return self._copied(storage.params), self._copied(self._kept(storage))
 
     def restored(self, storage: Any, snapshot: Any) -> Any:
         """Return the storage with the parameters of a snapshot."""
-        raise NotImplementedError
+        params, kept = map(self._copied, snapshot)
+        return Storage(params, kept or storage.arrays, storage.loss_scale)
+
+    def _kept(self, storage: Any) -> Any:
+        """Return the optimizer's arrays that go with an average of parameters, if it keeps one."""
+        return storage.arrays if self._optimizer.averages else {}
 
     def with_params(self, storage: Any, params: Params) -> Any:
         """Return the storage with copies of other parameters."""
-        raise NotImplementedError
+        return storage._replace(params=self._copied(params))
 
     def slots(self, storage: Any) -> Params:
         """Return the optimizer's arrays, and the state of the loss scale, named as in files."""
-        raise NotImplementedError
+        scale = storage.loss_scale
+        return self._named_arrays(storage) | ({"loss_scale": scale} if scale else {})
+
+    def _named_arrays(self, storage: Any) -> Params:
+        return storage.arrays  # type: ignore[no-any-return]
 
     def with_slots(self, storage: Any, slots: Params) -> Any:
         """Return the storage with copies of other arrays of the optimizer."""
-        raise NotImplementedError
+        arrays = self._copied(slots)
+        scale = arrays.pop("loss_scale", {})
+        return Storage(storage.params, arrays, scale)
+
+    def _copied(self, tree: Params) -> Params:
+        return self._backend.copy_tree(tree)
 
     def finite(self, storage: Any) -> bool:
         """Return whether all parameters are finite, and the gradients of late were."""
         scale = self.scale(storage)
-        return (scale is None or LossScale.is_possible(scale)) and all(
-            self._backend.all_finite(array) for array in self._vectors(storage)
+        return (scale is None or loss_scaling.is_possible(scale)) and all(
+            map(self._backend.all_finite, self._vectors(storage))
         )
 
     def _vectors(self, storage: Any) -> list[Array]:
@@ -121,81 +150,14 @@ class Layout:
 
     def map_arrays(self, function: Callable[[Array], Array], storage: Any) -> Any:
         """Return the storage with a function applied to every array and view."""
-        raise NotImplementedError
-
-
-class LeavesStorage(NamedTuple):
-    """Parameters, the optimizer's arrays and the state of the loss scale, each array by itself."""
-
-    params: Params
-    arrays: Params
-    loss_scale: Params
-
-
-class Leaves(Layout):
-    """A separate array for each parameter. An update makes new ones."""
-
-    def __init__(self, backend: Backend, optimizer: Prepared) -> None:
-        super().__init__(backend, optimizer)
-        # An optimizer that users wrote may begin with more than a program can hold.
-        own = all(is_own(group.rule) for group in optimizer.groups)
-        self._begin = backend.compile(self._new) if own else self._new
-
-    def init(self, params: Params) -> LeavesStorage:
-        """Return the storage."""
-        return self._begin(params)
-
-    def _new(self, params: Params) -> LeavesStorage:
-        """Return copies of the parameters, and new arrays."""
-        scale = {} if self._loss_scale is None else self._loss_scale.init()
-        arrays = self._optimizer.init(params)
-        return LeavesStorage(self._backend.copy_tree(params), arrays, scale)
-
-    def _updated(
-        self, storage: LeavesStorage, grads: dict[str, Array], h: list[Any], scale: Params
-    ) -> LeavesStorage:
-        """Apply the rule of each parameter."""
-        params, arrays = self._optimizer.apply_rules(storage.params, grads, storage.arrays, h)
-        return LeavesStorage(params, arrays, scale)
-
-    def snapshot(self, storage: LeavesStorage, old: Any = None) -> LeavesStorage:
-        """Return a copy of the parameters, and of all that goes with an average of them."""
-        arrays = storage.arrays if self._optimizer.averages else {}
-        return self._copied(LeavesStorage(storage.params, arrays, {}))
-
-    def restored(self, storage: LeavesStorage, snapshot: LeavesStorage) -> LeavesStorage:
-        """Return the storage with the parameters of a snapshot."""
-        params, arrays, _ = self._copied(snapshot)
-        return LeavesStorage(params, arrays or storage.arrays, storage.loss_scale)
-
-    def with_params(self, storage: LeavesStorage, params: Params) -> LeavesStorage:
-        """Return the storage with copies of other parameters."""
-        return storage._replace(params=self._backend.copy_tree(params))
-
-    def slots(self, storage: LeavesStorage) -> Params:
-        """Return the optimizer's arrays, and the state of the loss scale."""
-        return storage.arrays | LossScale.named(storage.loss_scale)
-
-    def with_slots(self, storage: LeavesStorage, slots: Params) -> LeavesStorage:
-        """Return the storage with copies of other arrays."""
-        arrays, scale = LossScale.split(self._backend.copy_tree(slots))
-        return LeavesStorage(storage.params, arrays, scale)
-
-    def map_arrays(
-        self, function: Callable[[Array], Array], storage: LeavesStorage
-    ) -> LeavesStorage:
-        """Return the storage with a function applied to every array."""
-        return LeavesStorage(*(tree_map(function, tree) for tree in storage))
-
-    def _copied(self, storage: LeavesStorage) -> LeavesStorage:
-        return LeavesStorage(*map(self._backend.copy_tree, storage))
+        return Storage(*(tree_map(function, tree) for tree in storage))
 
 
 # A layout has no arrays, but a compiled one has a program.
-_leaves = cached_program(Leaves)
+_layout = cached_program(Layout)
 
 
-class Vector(Layout):
+class VectorLayout(Layout):
     """All parameters in one vector, of which the named ones are views. An update changes it in place.
 
     A vector too large for the processor's cache is updated piece by piece, so that the rule's many
@@ -211,14 +173,11 @@ class Vector(Layout):
             backend.fuse_rule(own.rule) if own.elementwise else own.rule for own in rules
         ]
 
-    def init(self, params: Params) -> VectorStorage:
-        """Return the storage."""
-        scale = {} if self._loss_scale is None else self._loss_scale.init()
-        return VectorStorage(params, self._optimizer.groups, self._backend.chunk, scale, self._xp)
+    def _new(self, params: Params) -> Any:
+        groups, chunk = self._optimizer.groups, self._backend.chunk
+        return VectorStorage(params, groups, chunk, self._first_scale(), self._xp)
 
-    def _updated(
-        self, storage: VectorStorage, grads: dict[str, Array], h: list[Any], scale: Params
-    ) -> VectorStorage:
+    def _updated(self, storage: Any, grads: dict[str, Array], h: list[Any], scale: Params) -> Any:
         """Apply the rule of each group to its range."""
         for view, name in storage.gathered:
             view[...] = grads[name]
@@ -237,32 +196,31 @@ class Vector(Layout):
                 storage.loss_scale[name][...] = array
         return storage
 
-    def snapshot(self, storage: VectorStorage, old: Any = None) -> Any:
+    def snapshot(self, storage: Any, old: Any = None) -> Any:
         """Return copies of the vector and, if the optimizer keeps an average, of all its arrays."""
-        kept = self._kept(storage)
+        vectors = self._vectors(storage) + self._kept(storage)
         if old is None:
-            return [self._xp.asarray(vector, copy=True) for vector in kept]
-        for copy, vector in zip(old, kept, strict=True):
+            return [self._xp.asarray(vector, copy=True) for vector in vectors]
+        for copy, vector in zip(old, vectors, strict=True):
             copy[...] = vector
         return old
 
-    def restored(self, storage: VectorStorage, snapshot: Any) -> VectorStorage:
+    def restored(self, storage: Any, snapshot: Any) -> Any:
         """Copy a snapshot into the vectors."""
-        for vector, copy in zip(self._kept(storage), snapshot, strict=True):
+        vectors = self._vectors(storage) + self._kept(storage)
+        for vector, copy in zip(vectors, snapshot, strict=True):
             vector[...] = copy
         return storage
 
-    def _kept(self, storage: VectorStorage) -> list[Array]:
-        slots = [slot for own in storage.slots for slot in own]
-        return [storage.vector, *slots] if self._optimizer.averages else [storage.vector]
+    def _kept(self, storage: Any) -> Any:
+        return [s for own in storage.slots for s in own] if self._optimizer.averages else []
 
-    def with_params(self, storage: VectorStorage, params: Params) -> VectorStorage:
+    def with_params(self, storage: Any, params: Params) -> Any:
         """Copy other parameters into the vector."""
         _fill(storage.params, params)
         return storage
 
-    def slots(self, storage: VectorStorage) -> Params:
-        """Return the optimizer's arrays, views of its vectors, and the state of the loss scale."""
+    def _named_arrays(self, storage: Any) -> Params:
         groups = self._optimizer.groups
         number = {name: i for i, group in enumerate(groups) for name in group.names}
 
@@ -270,20 +228,18 @@ class Vector(Layout):
             i = number[name]
             return storage.view(storage.slots[i][slot], name, storage.starts[i])
 
-        return named_slots(groups, storage.params, array) | LossScale.named(storage.loss_scale)
+        return named_slots(groups, storage.params, array)
 
-    def with_slots(self, storage: VectorStorage, slots: Params) -> VectorStorage:
+    def with_slots(self, storage: Any, slots: Params) -> Any:
         """Copy other arrays into the vectors."""
         _fill(self.slots(storage), slots)
         return storage
 
-    def map_arrays(
-        self, function: Callable[[Array], Array], storage: VectorStorage
-    ) -> VectorStorage:
+    def map_arrays(self, function: Callable[[Array], Array], storage: Any) -> Any:
         """Return the vectors and views with a function applied to each."""
         return storage.mapped(function)
 
-    def _vectors(self, storage: VectorStorage) -> list[Array]:
+    def _vectors(self, storage: Any) -> list[Array]:
         return [storage.vector]
 
 
@@ -337,11 +293,9 @@ class VectorStorage:
         flat = flatten(params)
         shapes = {name: tuple(p.shape) for name, p in flat.items()}
         sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-        ranges: list[tuple[list[str], list[str]]] = []
-        for group in groups:
-            large = [n for n in group.names if chunk is not None and sizes[n] > chunk]
-            ranges.append((large, [n for n in group.names if n not in large]))
-        moving = [name for large, small in ranges for name in (*large, *small)]
+        limit = math.inf if chunk is None else chunk
+        ranges = [sorted(group.names, key=lambda n: sizes[n] <= limit) for group in groups]
+        moving = [name for names in ranges for name in names]
         order = [*moving, *(name for name in flat if name not in moving)]
         self._xp, self._places, start = xp, dict[str, tuple[int, int, tuple[int, ...]]](), 0
         for name in order:
@@ -352,7 +306,7 @@ class VectorStorage:
         self.params, self.loss_scale = unflatten(views, params), loss_scale
         self.starts, self.slots = list[int](), list[list[Array]]()
         self.gathered, self.pieces, start = list[tuple[Array, str]](), list[Piece](), 0
-        for i, (group, (large, small)) in enumerate(zip(groups, ranges, strict=True)):
+        for i, (group, names) in enumerate(zip(groups, ranges, strict=True)):
             stop = start + sum(sizes[name] for name in group.names)
             own = [xp.zeros_like(self.vector[start:stop]) for _ in group.state]
             if group.rule.averages:
@@ -360,20 +314,14 @@ class VectorStorage:
             self.starts.append(start)
             self.slots.append(own)
             if group.rule.elementwise:
-                self._add_large(i, large, chunk)
-                self._add_small(i, small, chunk)
+                self._add_large(i, [name for name in names if sizes[name] > limit], chunk)
+                self._add_small(i, [name for name in names if sizes[name] <= limit], chunk)
             else:
                 self._add_whole(i, group.names)
             start = stop
 
     def view(self, vector: Array, name: str, origin: int = 0) -> Array:
-        """Return the part of a vector that is a parameter's, in its shape.
-
-        Args:
-            vector: like the vector of parameters, or like a range of it.
-            name: the name of the parameter.
-            origin: where the range begins.
-        """
+        """Return a parameter's part of a vector, which is the range from ``origin`` on, in its shape."""
         start, stop, shape = self._places[name]
         return self._xp.reshape(vector[start - origin : stop - origin], shape, copy=False)
 

@@ -23,18 +23,18 @@ from nnbackend.training.trainer import Trainer
 if TYPE_CHECKING:
     from nnbackend.saving.checkpoint import Checkpoint
 
-__all__ = ["FitRun", "Loop", "raise_divergence"]
+__all__ = ["Loop", "raise_divergence", "steps_per_epoch"]
 
 _BRIEF_SECONDS = 0.02
 """While epochs of one step take less time together, more of them are run together."""
 _MAX_EPOCHS_TOGETHER = 8192
 
 
-class Loop:
-    """Trains for a number of epochs.
+class Loop(Run):
+    """Trains for a number of epochs. It is the run that callbacks see.
 
     Args:
-        trainer: holds the parameters.
+        trainer: holds the parameters and the state.
         samples: the training samples, or the feed of a source.
         rows: which of them, by number; None: all. They are gathered a block at a time, so that a
             part of large data is not copied as a whole.
@@ -69,11 +69,11 @@ class Loop:
         evaluate: Callable[[Samples | BatchStream], dict[str, float]] | None = None,
         check_finite: bool = True,
     ) -> None:
-        self._trainer = trainer
+        self._trainer, self._validation, self.publish = trainer, validation, publish
         self._order, self._evaluate, self._checks_finite = order, evaluate, check_finite
         self._stream: BatchStream | None = None
         self._batch_size: int | None = None  # of a stream: as its blocks come
-        steps: int | None
+        steps = steps_per_epoch(samples, rows, batch_size)
         if isinstance(samples, Samples):
             self._count = len(samples if rows is None else rows)
             self._size = min(batch_size or self._count, self._count)
@@ -85,17 +85,16 @@ class Loop:
             if self._shuffle or rows is not None or order is not None:
                 samples = samples.packed(trainer.backend)
             self._samples, self._rows = samples, rows
-            steps = math.ceil(self._count / self._size)
         else:
-            self._stream, steps = samples, samples.steps
-        self._validation = validation
-        self._run = run = FitRun(network, epochs, callbacks, steps, trainer, publish, self._task)
+            self._stream = samples
+        super().__init__(network, epochs, callbacks=callbacks, steps_per_epoch=steps)
         # After how many steps callbacks are to be called; None: as suits the backend.
-        intervals = [n for n in (c.batch_interval for c in run.listening) if n is not None]
+        intervals = [n for n in (c.batch_interval for c in self.listening) if n is not None]
         self._interval = math.gcd(*intervals) if intervals else None
-        self._each_block = self._tell_callbacks if run.listening else None
+        self._each_block = self._tell_callbacks if self.listening else None
+        self._sets_params = False  # whether a callback set parameters at the last event
 
-    def run(self, found: Checkpoint | None = None) -> History:
+    def train(self, found: Checkpoint | None = None) -> History:
         """Train; return the history.
 
         Ctrl-C ends the run with the parameters of the last whole epoch. Brief epochs of one step that
@@ -110,112 +109,76 @@ class Loop:
                 epoch.
         """
         trainer, together, alone = self._trainer, 1, self._one_by_one()
-        with self._running(found) as run:
-            while run.goes_on:
-                run.epoch_begins()
+        with self._running(found):
+            while self.goes_on:
+                self._begin_epoch()
                 started = time.perf_counter()
                 if together > 1:
-                    losses = trainer.repeat(
-                        self._samples, min(together, run.epochs - len(run.history))
-                    )
+                    count = min(together, self.epochs - len(self.history))
+                    losses = trainer.repeat(self._samples, count)
                     if losses is None:  # one of them diverged: find it one by one
                         together, alone = 1, True
                         continue
                     columns = {"loss": losses}
                 else:
                     values = {}
-                    if not run.at_once:
+                    if not self.at_once:
                         with self._blocks() as blocks:
                             values = trainer.epoch(blocks, self._batch_size, self._each_block)
                         if self._stream is not None:
                             values["waiting"] = blocks.waiting
                     self._check_finite(values.get("loss", 0.0))
-                    if run.at_once:  # left before its end
+                    if self.at_once:  # left before its end
                         break
                     if self._validation is not None:
                         values |= self._evaluate_validation()
                     columns = {name: [value] for name, value in values.items()}
                 seconds = time.perf_counter() - started
+                columns["learning_rate"] = trainer.rates(len(columns["loss"]))
                 self._finish_epochs(columns, seconds)
                 if not alone and seconds < _BRIEF_SECONDS:
                     together = min(2 * together, _MAX_EPOCHS_TOGETHER)
-        return run.history
+        return self.history
 
     @contextmanager
-    def _running(self, found: Checkpoint | None) -> Iterator[FitRun]:
+    def _running(self, found: Checkpoint | None) -> Iterator[None]:
         """Begin the run, and end it however the block is left."""
-        run, error = self._run, None
+        error = None
         if found is not None:
-            run.restore_all(found)
+            self._resume_from(found)
         # What Ctrl-C and a loss that is not finite go back to: the parameters after the last epoch.
         self._good = self._trainer.snapshot()
-        run.begin()
+        self.begin()
         try:
-            yield run
+            yield
         except KeyboardInterrupt:
             self._trainer.restore(self._good)
-            done = len(run.history)
-            run.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
+            done = len(self.history)
+            self.reason = f"interrupted in epoch {done + 1}; the {done} before it are kept"
         except BaseException as problem:
             error = problem
-            if self._trainer.backend.is_out_of_memory(
-                problem
-            ):  # perhaps in the middle of an update
+            if self._trainer.backend.is_out_of_memory(problem):  # perhaps within an update
                 self._trainer.restore(self._good)
             raise
         finally:
-            run.publish()  # for good: parameters that a callback sets at the end, stay
-            run.end(error)
-            run.let_go()
+            self.publish()  # for good: parameters that a callback sets at the end, stay
+            self.end(error)
 
-    def check(self, found: Checkpoint) -> None:
-        """Check that a checkpoint is of this run, and whole.
-
-        Raises:
-            ResumeError: it is of another run.
-            ModelFileError: it does not hold together.
-        """
-        check_same_run(found, self._run.task())
-        state, misfit = found.state, "is missing"
-        if state.get("optimizer") is not None:
-            misfit = self._trainer.misfit(state["optimizer"])
-        if misfit:
-            raise ModelFileError(f"{found.path} cannot be resumed from: its optimizer's {misfit}")
-        shapes, own = (
-            {name: tuple(a.shape) for name, a in arrays.items()}
-            for arrays in (found.layer_state, flatten(self._trainer.state))
-        )
-        if shapes != own:
-            raise ModelFileError(
-                f"{found.path} cannot be resumed from: its layers' state is not this network's"
-            )
-        if state["batch"] and state.get("so_far") is None:
-            raise ModelFileError(
-                f"{found.path} cannot be resumed from: its batch is {state['batch']}, and what came "
-                "of the steps is missing"
-            )
-
-    def publish(self) -> None:
-        """Make the parameters in training those of the network."""
-        self._run.publish()
-
-    @property
-    def epochs_of_network(self) -> int:
-        """How many epochs the network has been trained for, those before this run included."""
-        before: int = self._run.first_epoch
-        return before + len(self._run.history)
+    def _begin_epoch(self) -> None:
+        """Announce that an epoch starts, or is resumed."""
+        if self.epoch == len(self.history):
+            self.epoch, self.step = self.epoch + 1, 0
+        self.notify("epoch_start")
 
     def _finish_epochs(self, columns: dict[str, list[float]], seconds: float) -> None:
         """Write epochs into the history and run the callbacks."""
-        run, trainer, count = self._run, self._trainer, len(columns["loss"])
-        self._good = trainer.snapshot(self._good)
-        columns["learning_rate"] = trainer.rates(count)
-        columns["seconds"] = [seconds / count] * count
-        run.history.extend(columns)
-        run.epoch = len(run.history)
-        run.notify("epoch_end")
-        if run.changed:
-            self._good = trainer.snapshot(self._good)
+        count = len(columns["loss"])
+        self._good = self._trainer.snapshot(self._good)
+        self.history.extend(columns | {"seconds": [seconds / count] * count})
+        self.epoch = len(self.history)
+        self.notify("epoch_end")
+        if self._sets_params:
+            self._good = self._trainer.snapshot(self._good)
 
     def _one_by_one(self) -> bool:
         """Return whether epochs have several steps, or someone looks at each."""
@@ -226,46 +189,43 @@ class Loop:
             or self._samples.on_host
             or bool(self._trainer.objective.metrics)
             or self._interval is not None
-            or any(callback.every_epoch for callback in self._run.callbacks)
+            or any(callback.every_epoch for callback in self.callbacks)
         )
 
     def _tell_callbacks(self, steps: int) -> bool:
         """Tell callbacks of a block of steps; return whether to go on."""
-        self._run.step = steps
-        self._run.notify("batch_end")
-        return not self._run.at_once
+        self.step = steps
+        self.notify("batch_end")
+        return not self.at_once
 
     def _check_finite(self, loss: float) -> None:
         """Go back to the last good parameters if these or the loss are not finite, and say so."""
         if not self._checks_finite or (math.isfinite(loss) and self._trainer.finite()):
             return
-        if not self._run.at_once:
-            raise_divergence(self._trainer, self._good, self._run.epoch, self._run.history)
+        if not self.at_once:
+            raise_divergence(self._trainer, self._good, self.epoch, self.history)
         self._trainer.restore(self._good)
 
     @contextmanager
     def _blocks(self) -> Iterator[Any]:
         """Return the blocks of an epoch; if a source fails, go back to the last whole epoch."""
-        run, trainer = self._run, self._trainer
-        epoch = run.first_epoch + run.epoch
+        trainer, epoch = self._trainer, self.first_epoch + self.epoch
         if self._stream is None:
             block_rows = None if self._interval is None else self._interval * self._size
             order = self._epoch_order(epoch)
             with trainer.blocks(self._samples, self._size, order, block_rows) as blocks:
                 yield blocks
             return
-        before = trainer.updates - run.step
+        before = trainer.updates - self.step
         try:
             with self._stream.epoch(epoch, self._interval) as blocks:
                 yield blocks
         except Exception:
-            if (
-                run.failure is None
-            ):  # a callback that fails leaves whole steps, from which a run resumes
+            if self.failure is None:  # a callback that fails leaves whole steps, to resume from
                 trainer.restore(self._good)
             raise
-        if not run.at_once:
-            run.steps_per_epoch = trainer.updates - before
+        if not self.at_once:
+            self.steps_per_epoch = trainer.updates - before
 
     def _epoch_order(self, epoch: int) -> Any:
         """Return the rows of an epoch in their order; None: all in the order of the data."""
@@ -278,7 +238,7 @@ class Loop:
 
     def _evaluate_validation(self) -> dict[str, float]:
         """Return the loss and the metrics on the validation data, as the history calls them."""
-        validation, epoch = self._validation, self._run.first_epoch + self._run.epoch
+        validation, epoch = self._validation, self.first_epoch + self.epoch
         assert validation is not None
         if self._evaluate is not None:
             values = self._evaluate(validation)
@@ -289,18 +249,64 @@ class Loop:
                 values = self._trainer.evaluate(blocks)
         return {f"validation_{name}": value for name, value in values.items()}
 
-    def _task(self) -> dict[str, Any]:
-        """Return the description, beside the network, that a resumed run must have, too."""
+    # What callbacks and checkpoints see; see Run.
+
+    @property
+    def losses(self) -> list[float]:
+        """The losses of the steps since the last ``batch_end``."""
+        return self._trainer.log.latest_losses()
+
+    @property
+    def steps(self) -> int:
+        """How many steps are done since the start of the whole run."""
+        return self._trainer.updates
+
+    def learning_rates(self, count: int) -> list[float]:
+        """Return the learning rates of the last steps."""
+        return self._trainer.rates(count)
+
+    def finite(self) -> bool:
+        """Return whether all parameters are finite."""
+        return self._trainer.finite()
+
+    def parameters(self) -> Any:
+        """Return the parameters to predict with: those in training, or their average."""
+        return self._trainer.result
+
+    def notify(self, event: str) -> None:
+        """Call the callbacks; take up parameters that they set."""
+        self._sets_params = False
+        if event == "stop" or not self.listeners(event):
+            super().notify(event)
+            return
+        self.publish()
+        shown, state = self.network.params, self.network.state
+        try:
+            super().notify(event)
+        finally:
+            self._trainer.rate_factor = self.learning_rate_factor
+            self._sets_params = self.network.params is not shown
+            if self._sets_params:
+                self._trainer.params = self.network.params
+            if self.network.state is not state:
+                self._trainer.state = self.network.state
+
+    # Resuming
+
+    def task(self) -> dict[str, Any]:
+        """Return the description that a resumed run must have, too."""
         objective, s, v = self._trainer.objective, self._stream, self._validation
         return {
+            **super().task(),
             "loss": describe(objective.loss),
             "optimizer": describe(self._trainer.optimizer),
             "accumulate": self._trainer.accumulate,
             "metrics": {name: describe(metric) for name, metric in objective.metrics.items()},
             "validation rows": len(v) if isinstance(v, Samples) else v and v.describe(),
-        } | (self._lying() if s is None else s.describe())
+            **(self._describe_samples() if s is None else s.describe()),
+        }
 
-    def _lying(self) -> dict[str, Any]:
+    def _describe_samples(self) -> dict[str, Any]:
         """Return the description of samples in memory that a resumed run must have, too."""
         s, home = self._samples.learned(), self._samples.placement(self._trainer.backend)
         some = s.take(np.unique(np.linspace(0, len(s) - 1, 16).astype(int)), self._trainer.backend)
@@ -312,89 +318,6 @@ class Loop:
             "data (a checksum)": data_checksum([*arrays_in(some.arrays[:3])], home.to_numpy),
         }
 
-
-class FitRun(Run):
-    """The run of a loop; its parameters and state are the trainer's.
-
-    Args:
-        network: what callbacks are shown.
-        epochs: how many.
-        trainer: holds the parameters.
-        publish: makes the parameters in training visible.
-        given: what must be the same for a run to go on, beside the network.
-
-    Attributes:
-        changed: whether a callback set parameters at the last event.
-    """
-
-    def __init__(
-        self,
-        network: Any,
-        epochs: int,
-        callbacks: Sequence[Callback],
-        steps_per_epoch: int | None,
-        trainer: Trainer,
-        publish: Callable[[], None],
-        given: Callable[[], dict[str, Any]],
-    ) -> None:
-        super().__init__(network, epochs, callbacks=callbacks, steps_per_epoch=steps_per_epoch)
-        self._trainer, self.publish, self._given = trainer, publish, given
-        self.changed = False
-
-    @property
-    def losses(self) -> list[float]:
-        """The losses of the steps since the last ``batch_end``."""
-        return self._trainer.log.latest_losses()
-
-    def finite(self) -> bool:
-        """Return whether all parameters are finite."""
-        return self._trainer.finite()
-
-    def parameters(self) -> Any:
-        """Return the parameters to predict with: those in training, or their average."""
-        return self._trainer.result
-
-    def epoch_begins(self) -> None:
-        """Announce that an epoch starts, or is resumed."""
-        if self.epoch == len(self.history):
-            self.epoch, self.step = self.epoch + 1, 0
-        self.notify("epoch_start")
-
-    @property
-    def steps(self) -> int:
-        """How many steps are done since the start of the whole run."""
-        return self._trainer.updates
-
-    def learning_rates(self, count: int) -> list[float]:
-        """Return the learning rates of the last steps."""
-        return self._trainer.rates(count)
-
-    def notify(self, event: str) -> None:
-        """Call the callbacks; take up parameters that they set."""
-        self.changed = False
-        if event == "stop" or not self.listeners(event):
-            super().notify(event)
-            return
-        self.publish()
-        shown, state = self.network.params, self.network.state
-        try:
-            super().notify(event)
-        finally:
-            self._trainer.rate_factor = self.learning_rate_factor
-            self.changed = self.network.params is not shown
-            if self.changed:
-                self._trainer.params = self.network.params
-            if self.network.state is not state:
-                self._trainer.state = self.network.state
-
-    def task(self) -> dict[str, Any]:
-        """Return the description that a resumed run must have, too."""
-        return super().task() | self._given()
-
-    def let_go(self) -> None:
-        """Part from the loop, which refers to this: else the memory would wait for the collector."""
-        self._given = dict
-
     def state(self) -> dict[str, Any]:
         """Return all that a checkpoint keeps beside the parameters."""
         trainer = self._trainer
@@ -404,7 +327,31 @@ class FitRun(Run):
             "raw": trainer.params if trainer.averages else None,
         }
 
-    def restore_all(self, found: Checkpoint) -> None:
+    def check(self, found: Checkpoint) -> None:
+        """Check that a checkpoint is of this run, and whole.
+
+        Raises:
+            ResumeError: it is of another run.
+            ModelFileError: it does not hold together.
+        """
+        check_same_run(found, self.task())
+        state, trainer, misfit = found.state, self._trainer, ""
+        shapes, own = (
+            {name: tuple(a.shape) for name, a in arrays.items()}
+            for arrays in (found.layer_state, flatten(trainer.state))
+        )
+        if state.get("optimizer") is None:
+            misfit = "its optimizer's state is missing"
+        elif wrong := trainer.misfit(state["optimizer"]):
+            misfit = f"its optimizer's {wrong}"
+        elif shapes != own:
+            misfit = "its layers' state is not this network's"
+        elif state["batch"] and state.get("so_far") is None:
+            misfit = f"its batch is {state['batch']}, and what came of the steps is missing"
+        if misfit:
+            raise ModelFileError(f"{found.path} cannot be resumed from: {misfit}")
+
+    def _resume_from(self, found: Checkpoint) -> None:
         """Go on from a checkpoint, with its parameters and optimizer."""
         trainer, state = self._trainer, found.state
         trainer.restore_optimizer(state["optimizer"])
@@ -420,6 +367,16 @@ class FitRun(Run):
             trainer.resume_epoch(so_far)
         self.publish()
         self.restore(state)
+
+
+def steps_per_epoch(
+    samples: Samples | BatchStream, rows: Any, batch_size: int | None
+) -> int | None:
+    """Return the number of steps of an epoch; None if a stream does not have it."""
+    if not isinstance(samples, Samples):
+        return samples.steps
+    count = len(samples if rows is None else rows)
+    return math.ceil(count / min(batch_size or count, count))
 
 
 def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:

@@ -18,68 +18,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.types import Array, Namespace, Params
-from nnbackend.optimizers.base import Slots
+from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Numbers
 from nnbackend.optimizers.wrapper import Wrapper
 
-__all__ = ["LossScale", "SkipNonFinite"]
+__all__ = ["SkipNonFinite", "after_step", "init", "is_possible"]
 
 INITIAL = 2.0**16
 STEPS_UNTIL_GROWTH = 2000
 """After how many finite steps in a row the scale is doubled."""
 _LARGEST, _SMALLEST = 2.0**127, 2.0**-24
-_STATE_NAME = "loss_scale"
 
 
-class LossScale:
-    """The scale and how it changes. Its state: the scale, and the finite steps since it changed.
+def init(backend: Backend) -> Params:
+    """Return the state to start from: the scale, and the finite steps since it changed."""
+    xp, device = backend.xp, backend.device
+    return {
+        "scale": xp.full((), INITIAL, dtype=backend.dtype, device=device),
+        "steps": xp.zeros((), dtype=xp.int32, device=device),
+    }
 
-    Args:
-        backend: where the arrays of the state are.
-    """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend, self._xp = backend, backend.xp
+def after_step(state: Params, grads: Mapping[str, Array], xp: Namespace) -> tuple[Array, Params]:
+    """Return whether all gradients of a step are finite, and the state after it."""
+    finite = reduce(xp.logical_and, [xp.all(xp.isfinite(g)) for g in grads.values()])
+    scale, steps = state["scale"], state["steps"] + 1
+    grows = steps >= STEPS_UNTIL_GROWTH
+    larger = xp.where(grows, xp.minimum(scale * 2.0, _LARGEST), scale)
+    zero = xp.zeros_like(steps)
+    return finite, {
+        "scale": xp.where(finite, larger, scale * 0.5),
+        "steps": xp.where(xp.logical_and(finite, xp.logical_not(grows)), steps, zero),
+    }
 
-    def init(self) -> Params:
-        """Return the state to start from."""
-        xp, device = self._xp, self._backend.device
-        return {
-            "scale": xp.full((), INITIAL, dtype=self._backend.dtype, device=device),
-            "steps": xp.zeros((), dtype=xp.int32, device=device),
-        }
 
-    def after(self, state: Params, grads: Mapping[str, Array]) -> tuple[Array, Params]:
-        """Return whether all gradients of a step are finite, and the state after it."""
-        xp = self._xp
-        finite = _finite(grads, xp)
-        scale, steps = state["scale"], state["steps"] + 1
-        grows = steps >= STEPS_UNTIL_GROWTH
-        larger = xp.where(grows, xp.minimum(scale * 2.0, _LARGEST), scale)
-        zero = xp.zeros_like(steps)
-        return finite, {
-            "scale": xp.where(finite, larger, scale * 0.5),
-            "steps": xp.where(xp.logical_and(finite, xp.logical_not(grows)), steps, zero),
-        }
-
-    @staticmethod
-    def is_possible(scale: Array) -> bool:
-        """Return whether the scale is one that gradients can be finite with."""
-        return float(scale) > _SMALLEST
-
-    @staticmethod
-    def named(state: Params) -> Params:
-        """Return the state by its name among the optimizer's arrays in a checkpoint."""
-        return {_STATE_NAME: state} if state else {}
-
-    @staticmethod
-    def split(slots: Params) -> tuple[Params, Params]:
-        """Return the optimizer's own arrays, and the state."""
-        own = {name: tree for name, tree in slots.items() if name != _STATE_NAME}
-        return own, slots.get(_STATE_NAME, {})
+def is_possible(scale: Array) -> bool:
+    """Return whether the scale is one that gradients can be finite with."""
+    return float(scale) > _SMALLEST
 
 
 @dataclass(frozen=True)
@@ -90,20 +69,9 @@ class SkipNonFinite(Wrapper):
     on the host (schedules, bias corrections) counts it.
     """
 
-    def rule(
-        self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace
-    ) -> tuple[Array, Slots]:
+    def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Apply the rule inside to copies, and keep the results or the former arrays."""
         copies = tuple(xp.asarray(slot, copy=True) for slot in slots)
         new, new_slots = self.inner.rule(xp.asarray(p, copy=True), g, copies, h, xp)
         kept = [xp.where(h.finite, a, b) for a, b in zip(new_slots, slots, strict=True)]
         return xp.where(h.finite, new, p), tuple(kept)
-
-
-def _finite(grads: Mapping[str, Array], xp: Namespace) -> Array:
-    """Return whether all numbers are finite, as an array of no axes."""
-    first, *others = [xp.all(xp.isfinite(g)) for g in grads.values()]
-    finite = first
-    for one in others:
-        finite = xp.logical_and(finite, one)
-    return finite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 from nnbackend.backends.base import Backend
 from nnbackend.core.outside import OutsideValues
 from nnbackend.core.registry import is_built_in
-from nnbackend.core.tree import arrays_in
-from nnbackend.core.types import STATELESS, Batch, Params, State, StepResult
+from nnbackend.core.tree import arrays_in, flatten, leaves, unflatten
+from nnbackend.core.types import STATELESS, Batch, Carry, Params, State, StepResult
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
@@ -23,15 +23,15 @@ from nnbackend.training.accumulation import Microbatches
 from nnbackend.training.communicator import Communicator
 from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
+from nnbackend.training.layout import layout_for
 from nnbackend.training.objective import Objective
 from nnbackend.training.padding import pad_rows
-from nnbackend.training.step import run_data, scan_steps
-from nnbackend.training.training_state import TrainingState
+from nnbackend.training.step import overwrite, run_data, scan_steps
 
 __all__ = ["Trainer"]
 
 
-class Trainer(TrainingState):
+class Trainer:
     """Trains a network's parameters and state, a block of steps at a time.
 
     Args:
@@ -51,6 +51,9 @@ class Trainer(TrainingState):
         ValueError: there is a communicator, and the objective has metrics.
 
     Attributes:
+        carry: parameters, the optimizer's arrays and the layers' state, from one step to the next.
+        layout: how parameters and the optimizer's arrays are kept in it.
+        updates: how many steps the optimizer has done, which its formulas count.
         rate_factor: a factor on the learning rate.
         log: what the steps of the epoch left behind so far.
     """
@@ -81,8 +84,11 @@ class Trainer(TrainingState):
             )
         rule = optimizer.prepared(params, steps_per_epoch)  # first: it checks the names
         self._layers = without_frozen_prefix(objective.layers, optimizer, params)
-        super().__init__(rule, backend, params, state, run_data(backend, seed, objective))
-        self.log = EpochLog(self.backend)
+        self.rule, self.backend, self.updates = rule, backend, 0
+        self.layout = layout_for(backend, rule.for_program(backend))
+        data = run_data(backend, seed, objective)
+        self.carry = Carry(self.layout.init(params), self._copy_state(state), data)
+        self.log = EpochLog(backend)
         self._resumes = False  # whether the log is that of a resumed epoch
         self._gather = self._gatherers()
         self._communicator = communicator
@@ -238,6 +244,85 @@ class Trainer(TrainingState):
         if isinstance(samples, Samples):
             return evaluate(*what, samples)
         return evaluate_parts(*what, samples)
+
+    # What is in training: it is read and changed between steps.
+
+    @property
+    def params(self) -> Params:
+        """The current named parameters."""
+        return self.layout.params(self.carry.storage)
+
+    @params.setter
+    def params(self, params: Params) -> None:
+        self._store(self.layout.with_params(self.carry.storage, params))
+
+    @property
+    def state(self) -> State:
+        """The current state of the layers."""
+        return self.carry.state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        if self.layout.in_place:
+            overwrite(self.carry.state, state, self.backend.xp)
+        else:
+            self.carry = self.carry._replace(state=self._copy_state(state))
+
+    @property
+    def averages(self) -> bool:
+        """Whether the optimizer keeps an average of the parameters."""
+        return self.rule.averages
+
+    @property
+    def result(self) -> Params:
+        """The named parameters to evaluate with and to keep: their average, if one is kept."""
+        return self.layout.result(self.carry.storage)
+
+    def optimizer_state(self) -> dict[str, Any]:
+        """Return the optimizer's arrays and count of steps, as ``Optimizer.init`` gives them."""
+        return {"step": self.updates, "slots": self.layout.slots(self.carry.storage)}
+
+    def misfit(self, state: Mapping[str, Any]) -> str:
+        """Return entries of an ``optimizer_state`` that do not fit this optimizer in words, or ""."""
+        trees = self.layout.slots(self.carry.storage), state["slots"]
+        own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
+        wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
+        return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
+
+    def restore_optimizer(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``optimizer_state`` gave, here or in another process."""
+        like = self.layout.slots(self.carry.storage)
+        given = flatten(state["slots"])
+        on_device = {
+            name: self.backend.asarray(given[name], dtype=array.dtype)
+            for name, array in flatten(like).items()
+        }
+        self._store(self.layout.with_slots(self.carry.storage, unflatten(on_device, like)))
+        self.updates = state["step"]
+
+    def snapshot(self, old: Any = None) -> Any:
+        """Return a copy of parameters and state for ``restore``, perhaps in the place of an old one."""
+        storage = self.layout.snapshot(self.carry.storage, None if old is None else old[0])
+        return storage, self._copy_state(self.carry.state)
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to the parameters and the state of a snapshot."""
+        storage, self.state = snapshot
+        self._store(self.layout.restored(self.carry.storage, storage))
+
+    def finite(self) -> bool:
+        """Return whether all parameters and the layers' state are finite."""
+        return self.layout.finite(self.carry.storage) and all(
+            self.backend.all_finite(array) for array in leaves(self.carry.state)
+        )
+
+    def _copy_state(self, state: State) -> State:
+        return self.backend.copy_tree(state) if state else {}
+
+    def _store(self, storage: Any) -> None:
+        """Take other parameters and arrays of the optimizer into the carry."""
+        if storage is not self.carry.storage:  # else a recording of the steps is still good
+            self.carry = self.carry._replace(storage=storage)
 
 
 def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:

@@ -111,7 +111,7 @@ def test_what_a_dataset_cannot_do_is_said(given_arguments, error, words, tmp_pat
 
 
 def test_files_that_are_not_there_or_not_tables_are_named(tmp_path, arrow):
-    with pytest.raises(FileNotFoundError, match=r"no file of a known format in .*\*\.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"no table in .*\*\.parquet"):
         data.Dataset(tmp_path / "*.parquet", target="y")
     (tmp_path / "t.xlsx").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"what .*t\.xlsx holds"):

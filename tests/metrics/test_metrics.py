@@ -196,6 +196,20 @@ def test_two_classes_are_a_yes_or_no(backend64):
         assert two == pytest.approx(one, rel=1e-12), cls
 
 
+def test_sums_of_float32_are_taken_in_float64():
+    """Each weight counts, whatever was added up before: their sum is not exact in float32."""
+    rows = 1 << 20
+    scores = np.random.default_rng(0).normal(size=rows).astype(np.float32)
+    yes = (scores + np.random.default_rng(1).normal(size=rows) > 1).astype(np.float32)
+    alike = np.full(rows, 0.1, np.float32)
+    kinds = metrics.ROCAUC, metrics.AveragePrecision, metrics.F1
+    ranked = [kind(outputs="margins") for kind in kinds]
+    for metric in (*ranked, metrics.RootMeanSquaredError(), metrics.R2()):
+        assert metric(scores, yes, alike) == pytest.approx(metric(scores, yes), rel=1e-9)
+    off = np.full(rows, 1e4, np.float32)
+    assert metrics.MeanAbsoluteError()(off, off + np.float32(0.0009765625)) == 0.0009765625
+
+
 def test_counts_are_exact_in_float32():
     """More rows than float32 can count."""
     rows = (1 << 24) + 3
@@ -205,18 +219,22 @@ def test_counts_are_exact_in_float32():
     assert metrics.Accuracy()(prediction, target) == (rows - 1) / rows
 
 
+def matrix(backend, prediction, labels, *weight, **given):
+    """Return a confusion matrix; it is on the host where the device has no float64."""
+    found = metrics.confusion_matrix(prediction, labels, *weight, **given)
+    return found if isinstance(found, np.ndarray) else host(backend, found)
+
+
 def test_a_confusion_matrix_has_the_true_classes_as_rows(backend):
     labels = backend.asarray([0, 1, 1, 2], backend.xp.int32)
     prediction = backend.asarray(np.eye(3)[[0, 2, 1, 2]])
-    found = metrics.confusion_matrix(prediction, labels)
-    assert backend.xp.isdtype(found.dtype, "integral")
-    np.testing.assert_array_equal(host(backend, found), [[1, 0, 0], [0, 1, 1], [0, 0, 1]])
-    weighted = metrics.confusion_matrix(prediction, labels, backend.asarray([0.5, 2, 3, 1]))
-    np.testing.assert_array_equal(host(backend, weighted), [[0.5, 0, 0], [0, 3, 2], [0, 0, 1]])
-    margins = metrics.confusion_matrix(
-        backend.asarray([-0.5, 0.5, 3.0]), backend.asarray([-1, -1, 1]), outputs="margins"
-    )
-    np.testing.assert_array_equal(host(backend, margins), [[1, 1], [0, 1]])
+    found = matrix(backend, prediction, labels)
+    assert found.dtype.kind == "i"
+    np.testing.assert_array_equal(found, [[1, 0, 0], [0, 1, 1], [0, 0, 1]])
+    weighted = matrix(backend, prediction, labels, backend.asarray([0.5, 2, 3, 1]))
+    np.testing.assert_array_equal(weighted, [[0.5, 0, 0], [0, 3, 2], [0, 0, 1]])
+    margins = backend.asarray([-0.5, 0.5, 3.0]), backend.asarray([-1, -1, 1])
+    np.testing.assert_array_equal(matrix(backend, *margins, outputs="margins"), [[1, 1], [0, 1]])
 
 
 def test_further_axes_are_further_rows(backend64):

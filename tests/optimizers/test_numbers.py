@@ -80,7 +80,7 @@ class ByPosition(SGD):
 @pytest.mark.parametrize(
     ("optimizer", "error", "words"),
     [
-        (Misspelled(), AttributeError, "'learning_rat'; numbers.* learning_rate, momentum"),
+        (Misspelled(), AttributeError, "'learning_rat'; numbers.* learning_rate, .*momentum"),
         (ByPosition(), TypeError, "have names: .*h.learning_rate"),
     ],
 )

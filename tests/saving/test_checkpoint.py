@@ -158,7 +158,7 @@ def rewritten(path, change):
         (lambda s: s.update(format=7), "of format 7"),
         (lambda s: s.update(history={"loss": [1.0]}), "its history does not have 2 epochs"),
         (lambda s: s["optimizer"]["slots"].pop("1"), "its optimizer's arrays do not fit: 1.0.bias"),
-        (lambda s: s.update(optimizer=None), "its optimizer's is missing"),
+        (lambda s: s.update(optimizer=None), "its optimizer's state is missing"),
         (lambda s: s.update(batch=2), "its batch is 2, and what came of the steps is missing"),
     ],
 )

@@ -125,10 +125,25 @@ def test_columns_without_a_name_are_left_out_aloud(tmp_path):
         assert list(read_table(path)) == ["a"]
 
 
-def test_blank_lines_are_skipped_aloud(tmp_path):
-    path = write(tmp_path / "t.csv", "a,b\n1,2\n\n3,4\n\n")
-    with pytest.warns(TableWarning, match=r"empty row\(s\) skipped"):
-        assert read_table(path)["a"].tolist() == [1, 3]
+@pytest.mark.parametrize(
+    ("text", "a"),
+    [
+        ("a,b\n1,1\n,\n3,1\n", [1, None, 3]),
+        ("a,b\n,\n,\n3,1\n,\n", [None, None, 3, None]),
+        ("a,b\n1,2\n\n3,4\n\n\n", [1, None, 3]),  # blank lines after the table are no rows
+        ("a,b\r\n1,2\r\n,\r\n\r\n", [1, None]),
+        ("a\n1\n\n3\n\n", [1, None, 3, None]),  # but of a single column they are
+    ],
+)
+def test_an_empty_row_is_a_row(text, a, tmp_path):
+    for name in ("t.csv", "t.csv.gz"):
+        path = write(tmp_path / name, gzip.compress(text.encode()) if "gz" in name else text)
+        frame = pl.DataFrame({"a": a, "b": [1] * len(a)})
+        frame.write_parquet(tmp_path / "t.parquet")
+        read = read_table(path, kinds={"a": "number"})["a"]
+        np.testing.assert_array_equal(read, np.array(a, float))
+        same = read_table(tmp_path / "t.parquet", kinds={"a": "number"})["a"]
+        np.testing.assert_array_equal(read, same)
 
 
 BAD_FILES = {

@@ -11,7 +11,7 @@ import nnbackend as nnb
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.core.tree import flatten, tree_map
 from nnbackend.optimizers import EMA, LBFGS, SGD, Adam, AdamW, Clipped, Constrained, Frozen, Grouped
-from nnbackend.training.layout import Leaves, Vector, layout_for
+from nnbackend.training.layout import Layout, VectorLayout, layout_for
 
 SHAPES = {
     "0": {"weight": (3, 4), "bias": (4,)},
@@ -56,7 +56,7 @@ def test_a_vector_does_what_a_loop_over_parameters_does(optimizer, chunk, monkey
     backend = nnb.get_backend("numpy", dtype="float64")
     prepared = optimizer.prepared(tree(0))
     layout = layout_for(backend, prepared)
-    assert isinstance(layout, Vector)
+    assert isinstance(layout, VectorLayout)
     storage = stepped(layout, prepared)
     params, state = tree(0), optimizer.init(tree(0))
     for step in range(4):
@@ -74,7 +74,7 @@ def test_what_a_program_knows_of_an_optimizer_does_the_same_with_its_numbers(opt
     prepared = optimizer.prepared(tree(0))
     known = prepared.for_program(_Static())
     assert known != prepared
-    found = [stepped(Leaves(backend, rules), prepared) for rules in (known, prepared)]
+    found = [stepped(Layout(backend, rules), prepared) for rules in (known, prepared)]
     assert_equal(flatten(found[0].params), flatten(found[1].params))
     assert_equal(flatten(found[0].arrays), flatten(found[1].arrays))
 

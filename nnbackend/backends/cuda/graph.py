@@ -45,21 +45,20 @@ class Captured:
         self._graph: Any = None
         self._ran = False
 
-    def replay(self, n: int = 1) -> None:
-        """Run the launches ``n`` times.
+    def replay(self) -> None:
+        """Run the launches.
 
-        The first run ever is one of them, and is never captured: it compiles kernels and loads them,
-        which is not possible in a capture.
+        The first run is never captured: it compiles kernels and loads them, which is not possible in a
+        capture.
         """
         stream = self._cupy.cuda.get_current_stream()
-        for _ in range(n):
-            if self._ran and self._graph is None and not self.refused:
-                self._capture()
-            if self._graph is None:
-                self._launch_all(stream)
-                self._ran = True
-            else:
-                self._graph.launch(stream)
+        if self._ran and self._graph is None and not self.refused:
+            self._capture()
+        if self._graph is None:
+            self._launch_all(stream)
+            self._ran = True
+        else:
+            self._graph.launch(stream)
 
     def _capture(self) -> None:
         """Make the graph, or say why there is none."""

@@ -27,8 +27,9 @@ __all__ = [
     "warn_of_two",
 ]
 
-# Of a CuPy for CUDA: its extra here, and the driver that came with that CUDA.
-_CUPY_WHEELS = {"cupy-cuda12x": ("cuda12", 12, "525"), "cupy-cuda13x": ("cuda13", 13, "580")}
+# Of a CUDA that CuPy has a wheel for, the driver that came with it. The extra is called cuda12.
+_DRIVERS = {12: "525", 13: "580"}
+_CUPY_WHEELS = {f"cupy-cuda{major}x": major for major in _DRIVERS}
 # Names under which CuPy is distributed. They all install the same files: one takes those of another.
 _CUPY_DISTRIBUTIONS = (*_CUPY_WHEELS, "cupy", "cupy-cuda11x", "cupy-rocm-7-0", "amd-cupy")
 _LIBRARY_PATTERN = re.compile(r"\blib\w+\.so(?:\.\d+)*|\b\w+\.dll\b")
@@ -60,27 +61,22 @@ def no_banner() -> Iterator[None]:
 
 def warn_of_two() -> None:
     """Warn if CuPy is installed more than once and works all the same."""
-    names = installed()
-    if len(names) > 1:
-        warnings.warn(_two(names), stacklevel=2)
+    if len(installed()) > 1:
+        warnings.warn(_two(), stacklevel=2)
 
 
 def explained(error: BaseException) -> BackendUnavailableError:
     """Return the error for a CuPy that is installed and cannot be imported."""
-    names, text = installed(), str(error)
+    text = str(error)
     missing = _missing(text)
     if missing:
-        reason = (
-            f"CuPy is installed, but the library {missing} is not found; {_with_libraries(names)}"
+        return _unavailable(
+            f"CuPy is installed, but the library {missing} is not found; {_with_libraries()}"
         )
-    else:
-        # CuPy wraps the error in a banner of '=' and general advice.
-        _, _, original = text.partition("Original error:")
-        lines = [line.strip() for line in (original or text).splitlines() if line.strip(" =")]
-        reason = f"CuPy is installed but cannot be imported: {' '.join(lines)}"
-    if len(names) > 1:
-        reason = f"{_two(names)} ({reason})"
-    return BackendUnavailableError(reason)
+    # CuPy wraps the error in a banner of '=' and general advice.
+    _, _, original = text.partition("Original error:")
+    lines = [line.strip() for line in (original or text).splitlines() if line.strip(" =")]
+    return _unavailable(f"CuPy is installed but cannot be imported: {' '.join(lines)}")
 
 
 def check_devices(cupy: Any) -> None:
@@ -94,11 +90,7 @@ def check_devices(cupy: Any) -> None:
             return
     except Exception as error:  # CUDARuntimeError, or a missing library
         failure = str(error)
-    names = installed()
-    reason = _driver(runtime, names) or _no_device(failure)
-    if len(names) > 1:
-        reason = f"{_two(names)} ({reason})"
-    raise BackendUnavailableError(reason)
+    raise _unavailable(_driver(runtime) or _no_device(failure))
 
 
 def check_libraries(cupy: Any) -> None:
@@ -113,36 +105,34 @@ def check_libraries(cupy: Any) -> None:
         raise explained(error) from error
 
 
-def _driver(runtime: Any, names: list[str]) -> str:
+def _unavailable(reason: str) -> BackendUnavailableError:
+    """Return the error for a reason, which may be that there are two installations."""
+    return BackendUnavailableError(f"{_two()} ({reason})" if len(installed()) > 1 else reason)
+
+
+def _driver(runtime: Any) -> str:
     """Return the fault of the driver in words; "" if it has none."""
-    driver, built = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    driver, needed = runtime.driverGetVersion(), runtime.runtimeGetVersion() // 1000
     if driver == 0:
         return (
             "there is no NVIDIA driver here: install it (https://www.nvidia.com/drivers); in a "
             "container, start it with the GPU (docker run --gpus all)"
         )
-    if driver // 1000 >= built // 1000:
+    major, here = driver // 1000, cuda_version(driver)
+    if major >= needed:
         return ""
-    here, needed = cuda_version(driver), built // 1000
-    name = next(
-        (n for n in names if _CUPY_WHEELS.get(n, ("", 0, ""))[1] == needed), "the CuPy here"
-    )
-    for other, (extra, major, _) in _CUPY_WHEELS.items():
-        if major == driver // 1000:
-            return (
-                f"{name} is for CUDA {needed}, and the driver here supports CUDA {here}: "
-                f"pip uninstall -y {name if name in _CUPY_WHEELS else 'cupy'}, then install {other} by "
-                f"pip install 'nnbackend[{extra}]'; or update the driver{_at_least(needed)}"
-            )
+    update = f"update the driver{f' to {_DRIVERS[needed]} or later' if needed in _DRIVERS else ''}"
+    if major not in _DRIVERS:
+        return (
+            f"the NVIDIA driver here is too old: it supports CUDA {here}, and CuPy needs CUDA "
+            f"{needed}.0 or later; {update}"
+        )
+    wheel = next((name for name in installed() if _CUPY_WHEELS.get(name) == needed), None)
     return (
-        f"the NVIDIA driver here is too old: it supports CUDA {here}, and CuPy needs CUDA "
-        f"{needed}.0 or later; update the driver{_at_least(needed)}"
+        f"{wheel or 'the CuPy here'} is for CUDA {needed}, and the driver here supports CUDA {here}: "
+        f"pip uninstall -y {wheel or 'cupy'}, then install cupy-cuda{major}x by "
+        f"pip install 'nnbackend[cuda{major}]'; or {update}"
     )
-
-
-def _at_least(major: int) -> str:
-    """Return the version of a driver for a CUDA, in words."""
-    return next((f" to {d} or later" for _, m, d in _CUPY_WHEELS.values() if m == major), "")
 
 
 def _no_device(failure: str) -> str:
@@ -157,7 +147,8 @@ def hiding() -> str:
     return "" if value is None else f"CUDA_VISIBLE_DEVICES={value} may hide some"
 
 
-def _two(names: list[str]) -> str:
+def _two() -> str:
+    names = installed()
     return (
         f"CuPy is installed more than once, as {' and '.join(names)}, and their files are mixed: "
         f"pip uninstall -y {' '.join(names)}, then install one of them again"
@@ -171,12 +162,12 @@ def _missing(text: str) -> str:
     return " or ".join(dict.fromkeys(_LIBRARY_PATTERN.findall(text)))
 
 
-def _with_libraries(names: list[str]) -> str:
+def _with_libraries() -> str:
     """Return the command that brings CUDA's libraries."""
-    extra = next((_CUPY_WHEELS[name][0] for name in names if name in _CUPY_WHEELS), None)
-    if extra is None:
+    major = next((_CUPY_WHEELS[name] for name in installed() if name in _CUPY_WHEELS), None)
+    if major is None:
         return (
             "pip install 'nnbackend[cuda12]' (or cuda13, for the CUDA version of your driver) "
             "brings CuPy with CUDA's libraries"
         )
-    return f"pip install 'nnbackend[{extra}]' brings it"
+    return f"pip install 'nnbackend[cuda{major}]' brings it"

@@ -88,15 +88,7 @@ def _kernel(cupy: Any, inputs: str, outputs: str, body: str, name: str) -> Any:
 
 
 def random_bits(cupy: Any, key: tuple[int, int], step: int, count: int, first: int) -> Array:
-    """Return ``count`` int32 words of random bits on the current device, from the word ``first`` on.
-
-    Args:
-        cupy: the module.
-        key: two words.
-        step: the number of the step.
-        count: the number of words.
-        first: the number of the first word.
-    """
+    """Return ``count`` int32 words of random bits on the current device, from the word ``first`` on."""
     kernel = _kernel(cupy, _WORDS, "int32 bits", RANDOM_BITS, "nnbackend_random_bits")
     # All arguments are scalars, so the result says how many words there are.
     return kernel(*_words(cupy, first, step, *key), cupy.empty(count, dtype=cupy.int32))
@@ -115,13 +107,8 @@ def random_mask(
 def softmax_loss(cupy: Any, logits: Array, target: Array) -> tuple[Array, Array] | None:
     """Return the cross-entropy of each row, and its gradient, or None where the kernel does not suit.
 
-    It computes in the dtype of the arrays, so half precision is none of its business, and a thread goes
-    through a row, so long rows are not either.
-
-    Args:
-        cupy: the module.
-        logits: the logits, of shape (..., classes).
-        target: rows of probabilities, of the same shape.
+    Logits and targets are of shape (..., classes). It computes in their dtype, so half precision is none
+    of its business, and a thread goes through a row, so long rows are not either.
     """
     classes = logits.shape[-1]
     wide = str(logits.dtype) in ("float32", "float64") and target.dtype == logits.dtype

@@ -6,7 +6,6 @@ Tests put NumPy in its place. Nothing here has run on a card.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -80,11 +79,12 @@ class CuPyLibrary:
 
         return launch
 
-    def own_memory(self) -> AbstractContextManager[Any]:
-        """Return the context in which functions take memory from a separate pool."""
-        context: AbstractContextManager[Any] = self._cupy.cuda.using_allocator(self._pool.malloc)
-        return context
-
-    def graph(self, launch_all: Callable[[Any], None]) -> Any:
+    def graph(self, launches: list[Callable[[], Any]]) -> Any:
         """Return a runner of launches as one graph."""
+
+        def launch_all(stream: Any) -> None:
+            with self._cupy.cuda.using_allocator(self._pool.malloc):
+                for launch in launches:
+                    launch()
+
         return Captured(self._cupy, launch_all)

@@ -56,11 +56,7 @@ Piece: TypeAlias = tuple[Any, Array]
 
 
 class Placement:
-    """Which memory of the device stands for which of the host.
-
-    Args:
-        library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
-    """
+    """Which memory of the device stands for which of the host."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -79,17 +75,21 @@ class Placement:
         raw = np.frombuffer(ctypes.string_at(address_of(array), array.nbytes), np.uint8)
         self.add(address_of(array), max(array.nbytes, 1), self._library.from_host(raw), array)
 
-    def view(self, array: Any) -> Array:
-        """Return the device's array for one of the host."""
+    def find(self, array: Any) -> tuple[Any, int] | None:
+        """Return the device's array for the memory that an array is in, and its place there."""
         start = address_of(array)
         i = bisect_right(self._starts, start) - 1
         if i < 0 or start >= self._starts[i] + self._pieces[i][0]:
+            return None
+        return self._pieces[i][1], start - self._starts[i]
+
+    def view(self, array: Any) -> Array:
+        """Return the device's array for one of the host."""
+        found = self.find(array)
+        if found is None:
             # A constant: of an array that views another one its own numbers are enough.
             return self._library.from_host(np.array(array))
-        base = self._pieces[i][1]
-        return self._library.view(
-            base, start - self._starts[i], array.shape, array.strides, array.dtype
-        )
+        return self._library.view(*found, array.shape, array.strides, array.dtype)
 
 
 def mirrored(library: Any, held: Any, map_held: MapArrays) -> tuple[Any, list[Piece]]:
@@ -129,21 +129,16 @@ class GraphPlayer:
             place.add(address_of(block), block.nbytes, library.empty(block.nbytes), block)
         for array in (*recording.inputs, *(number for _, number in recording.numbers)):
             place.add_copy(array)
-        own = {id(owner_of(raw)) for raw, _ in pieces}
-        own |= {id(owner_of(block)) for block in recording.blocks}
         for call in recording.calls:  # arrays that were made on the way, and are written to
-            owner = owner_of(call.target)
-            if id(owner) not in own:
-                own.add(id(owner))
-                place.add_copy(owner)
+            if place.find(call.target) is None:
+                place.add_copy(owner_of(call.target))
         self._inputs = [place.view(array) for array in recording.inputs]
         self._numbers = [(i, place.view(number)) for i, number in recording.numbers]
         count = 1 + max((i for i, _ in recording.numbers), default=-1)
         self._last_numbers: tuple[Any, ...] = (None,) * count
         self._results = map_arrays(place.view, recording.results)
-        self._launches = [self._launch(call) for call in recording.calls]
         self._recording = recording  # its memory on the host is an address book, and must not go
-        self.graph = library.graph(self._launch_all)
+        self.graph = library.graph([self._launch(call) for call in recording.calls])
 
     def play(self, inputs: list[Array], numbers: tuple[float, ...]) -> Arrays:
         """Return the results for inputs and numbers, as copies."""
@@ -155,11 +150,6 @@ class GraphPlayer:
         self._last_numbers = numbers
         self.graph.replay()
         return map_arrays(lambda array: array.copy(), self._results)
-
-    def _launch_all(self, stream: Any) -> None:
-        with self._library.own_memory():
-            for launch in self._launches:
-                launch()
 
     def _launch(self, call: Call) -> Callable[[], Any]:
         """Return a function that makes a call on the device."""
@@ -228,27 +218,14 @@ class GraphProgram(Program):
     """A function on the device that is recorded on the host and played as a graph.
 
     Args:
-        function: the function on arrays of the device.
-        map_held: walks the held state.
-        dtypes: the dtype of all numbers but the last, and of the last, NumPy's.
-        warmup_calls: the number of calls before the first recording.
+        call: arguments of a Program, of arrays of the device and NumPy's dtypes.
         library: see :class:`~nnbackend.backends.cuda.library.CuPyLibrary`.
         host_function: the same function on NumPy's arrays.
-        parts: see :class:`~nnbackend.backends.replay.program.Program`.
+        options: further ones.
     """
 
-    def __init__(
-        self,
-        function: Function,
-        map_held: MapArrays,
-        dtypes: tuple[Any, ...],
-        warmup_calls: int,
-        *,
-        library: Any,
-        host_function: Function,
-        parts: tuple[Any, ...] = (),
-    ) -> None:
-        super().__init__(function, map_held, dtypes, warmup_calls, parts=parts)
+    def __init__(self, *call: Any, library: Any, host_function: Function, **options: Any) -> None:
+        super().__init__(*call, **options)
         self._library, self._host_function = library, host_function
         self._pieces: list[Piece] = []  # of the last recording
 

@@ -21,11 +21,8 @@ _DEFAULT, _LESS, _TF32 = 1, (3, 6, 7), 7  # less than the dtype: FP16, BF16, TF3
 def cupy_products(core: Any, tf32: bool) -> Iterator[None]:
     """Let CuPy compute products of float32 in float32, or in tf32.
 
-    By itself CuPy computes them in float32, unless the environment has ``CUPY_TF32=1``.
-
-    Args:
-        core: ``cupy._core``.
-        tf32: whether tf32 is wanted.
+    By itself CuPy computes them in float32, unless the environment has ``CUPY_TF32=1``. The switch is
+    in ``cupy._core``.
     """
     before = core.get_compute_type("f")
     wanted = _TF32 if tf32 else _DEFAULT if before in _LESS else before
@@ -41,12 +38,7 @@ def cupy_products(core: Any, tf32: bool) -> Iterator[None]:
 
 @contextmanager
 def torch_products(torch: Any, tf32: bool) -> Iterator[None]:
-    """Let PyTorch compute products of float32 in float32, or in tf32.
-
-    Args:
-        torch: the module.
-        tf32: whether tf32 is wanted.
-    """
+    """Let PyTorch compute products of float32 in float32, or in tf32."""
     wanted = "high" if tf32 else "highest"
     try:
         before = torch.get_float32_matmul_precision()

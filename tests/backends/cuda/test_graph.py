@@ -34,6 +34,11 @@ class Counter:
         self.number += 1.0
 
 
+def replay(captured: Captured, times: int) -> None:
+    for _ in range(times):
+        captured.replay()
+
+
 @pytest.fixture
 def counter() -> Counter:
     return Counter()
@@ -43,7 +48,7 @@ def test_launches_are_run_once_captured_once_and_replayed(counter):
     captured = Captured(counter.cupy, counter)
 
     for n, after in [(1, 1), (0, 1), (1, 2), (5, 7), (1, 8)]:
-        captured.replay(n)
+        replay(captured, n)
         assert counter.number[0] == after
 
     assert counter.asked == 2  # as it is, and for the capture
@@ -64,8 +69,8 @@ def test_all_is_queued_on_the_stream_that_is_current(counter):
     mine = cuda.Stream()
 
     with mine:
-        captured.replay(3)
-    captured.replay(2)
+        replay(captured, 3)
+    replay(captured, 2)
 
     assert counter.number[0] == 5
     assert captured._graph.launches == 4
@@ -100,8 +105,8 @@ def test_a_capture_that_fails_is_ended_and_nothing_is_lost(counter, also, reason
     counter.also = also
     captured, cuda = Captured(counter.cupy, counter), counter.cupy.cuda
 
-    captured.replay(4)
-    captured.replay(1)
+    replay(captured, 4)
+    replay(captured, 1)
 
     assert captured.refused.startswith(reason)
     assert counter.number[0] == 5
@@ -115,7 +120,7 @@ def test_memory_that_is_asked_for_in_a_capture_refuses_it(counter):
     counter.also = lambda stream: counter.cupy.empty(16, np.float32)
     captured = Captured(counter.cupy, counter)
 
-    captured.replay(3)
+    replay(captured, 3)
 
     assert (
         captured.refused
@@ -128,7 +133,7 @@ def test_a_capture_that_cannot_begin_is_refused(counter):
     counter.cupy.cuda.no_captures = True
     captured = Captured(counter.cupy, counter)
 
-    captured.replay(3)
+    replay(captured, 3)
 
     assert captured.refused == "CUDARuntimeError: cudaErrorNotSupported"
     assert counter.number[0] == 3
@@ -147,7 +152,7 @@ def test_an_interruption_ends_the_capture(counter):
     counter.also = lambda stream: None
 
     assert all(stream.recorded is None for stream in counter.cupy.cuda.streams)
-    captured.replay(2)
+    replay(captured, 2)
     assert (counter.number[0], captured.refused) == (3, "")
 
 
@@ -168,7 +173,7 @@ def test_products_can_be_captured(counter, blas):
     a, b, out = (cupy.asarray(np.random.default_rng(i).normal(size=(4, 4))) for i in range(3))
     launch = cublas.product(cupy, a, b, out, cublas.new_workspace(cupy))
     captured = Captured(cupy, lambda stream: launch())
-    captured.replay(2)
+    replay(captured, 2)
     a += 1.0  # the graph reads the memory, not what was there
 
     captured.replay()
@@ -195,7 +200,7 @@ def test_a_graph_on_a_card(card):
     captured = Captured(card, lambda stream: add((1,), (1,), (number, total)))
 
     for n in (1, 1, 10, 3):
-        captured.replay(n)
+        replay(captured, n)
 
     assert captured.refused == ""
     assert (float(number[0]), float(total[0])) == (15.0, 120.0)
@@ -227,10 +232,10 @@ def test_products_in_a_graph_on_a_card(card):
         expected -= 1e-3 * wide.T @ np.maximum(wide @ expected, 0.0)
     captured = Captured(card, launch_all)
 
-    captured.replay(8)
+    replay(captured, 8)
     with card.cuda.Stream(non_blocking=True) as stream:
         stream.wait_event(card.cuda.Stream.null.record())
-        captured.replay(12)
+        replay(captured, 12)
         stream.synchronize()
 
     assert captured.refused == ""
@@ -245,7 +250,7 @@ def test_cupys_own_products_are_refused_and_run(card):
         card.matmul(a, b, out=out)
 
     captured = Captured(card, launch_all)
-    captured.replay(3)
+    replay(captured, 3)
 
     assert captured.refused
     np.testing.assert_allclose(card.asnumpy(out), card.asnumpy(a) @ card.asnumpy(b))

@@ -9,10 +9,10 @@ import pytest
 from conftest import require
 from tools import assert_close, assert_equal, host
 
-from nnbackend.backends import portable
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.backends.numpy import NumPyBackend
+from nnbackend.backends.primitives import window_counts
 
 WINDOWS = [  # shape, size, stride, dilation
     ((2, 7, 3), (3,), (1,), (1,)),
@@ -30,7 +30,7 @@ def numbers(*shape, seed=0):
 
 def by_hand(x, size, stride, dilation):
     """Return the windows one by one."""
-    counts = portable.window_counts(x.shape, size, stride, dilation)
+    counts = window_counts(x.shape, size, stride, dilation)
     y = np.empty((x.shape[0], *counts, *size, x.shape[-1]))
     for at in product(*map(range, counts)):
         cut = tuple(

@@ -1,0 +1,44 @@
+"""Arrays in float64, on any device: for sums over rows, and for answers in users' units."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from array_api_compat import device
+
+from nnbackend.backends.base import Backend, namespace
+from nnbackend.backends.choose import get_backend
+from nnbackend.core.types import Array, Namespace
+from nnbackend.errors import BackendUnavailableError
+
+__all__ = ["in_float64"]
+
+
+def in_float64(*arrays: Array | None) -> tuple[Any, ...]:
+    """Return arrays of one library in float64; whole numbers, booleans and None stay what they are.
+
+    They stay on their device, unless that has no float64: then NumPy's arrays on the host come back.
+    """
+    like = next(array for array in arrays if array is not None)
+    backend = _backend(namespace(like), device(like))
+    wide = backend.dtype_name == "float64"
+    return tuple(a if a is None else _widened(a if wide else backend.to_numpy(a)) for a in arrays)
+
+
+def _widened(array: Array) -> Array:
+    xp = namespace(array)
+    if array.dtype == xp.float64 or not xp.isdtype(array.dtype, "real floating"):
+        return array
+    return xp.astype(array, xp.float64)
+
+
+@cache
+def _backend(xp: Namespace, place: Any) -> Backend:
+    """Return the backend of a library's device, in float64 if it has that."""
+    try:
+        backend = get_backend(xp, place, "float64")
+        backend.asarray([0.0])  # a device may lack what its library has
+    except (BackendUnavailableError, TypeError, ValueError):
+        return get_backend(xp, place, "float32")
+    return backend

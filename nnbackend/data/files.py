@@ -1,0 +1,55 @@
+"""Files of tables: those that a path, a folder or a pattern stands for."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["ending_of", "find_files"]
+
+
+def find_files(
+    given: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], endings: Iterable[str]
+) -> list[Path]:
+    """Return the files that a path, a folder or a pattern (or several) stand for.
+
+    Those of a folder are the ones of a known ending; those of folders and patterns are in the order of
+    their names.
+
+    Raises:
+        FileNotFoundError: a path, a folder or a pattern stands for none.
+    """
+    files: list[Path] = []
+    for each in [given] if isinstance(given, str | os.PathLike) else given:
+        path = os.fspath(each)
+        if os.path.isdir(path):
+            inside = [file for file in Path(path).iterdir() if _ending(file, endings)]
+        elif os.path.exists(path):
+            inside = [Path(path)]
+        elif not glob.has_magic(path):
+            raise FileNotFoundError(f"{path} does not exist")
+        else:
+            inside = [Path(name) for name in glob.glob(path, recursive=True)]
+        inside = sorted(file for file in inside if not file.is_dir())
+        if not inside:
+            raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(endings)}")
+        files += inside
+    if not files:
+        raise FileNotFoundError("no files were given")
+    return files
+
+
+def ending_of(path: Path, endings: Iterable[str]) -> str:
+    """Return the one of the known endings that a file has, or raise a ValueError."""
+    ending = _ending(path, endings)
+    if ending is None:
+        raise ValueError(
+            f"cannot tell what {path} holds by its ending; known: {', '.join(endings)}"
+        )
+    return ending
+
+
+def _ending(path: Path, endings: Iterable[str]) -> str | None:
+    return next((ending for ending in endings if path.name.lower().endswith(ending)), None)
