@@ -12,6 +12,7 @@ from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
 from nnbackend.core.checks import check_flag, check_size
 from nnbackend.saving import checkpoint as checkpoints
+from nnbackend.saving.schema import Check, anything, items, number, optional, record, text
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -49,6 +50,9 @@ class Checkpoint(Callback):
 
     only_watches = True
     last: ClassVar[bool] = True  # the others have handled the event when their state is saved
+    schema: ClassVar[Check] = record(
+        {"directory": text(), "kept": items(anything), "best": optional(number(finite=False))}
+    )
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.core.tree import flatten
+from nnbackend.core.types import Params, State
 from nnbackend.errors import ModelFileError
 from nnbackend.saving import model_file, schema
 
@@ -34,13 +35,14 @@ FORMAT_VERSION = 1
 _DESCRIPTION_KEY = "description"  # the checksum of the network's description in the JSON
 _TENSOR_KEY = "@tensor"  # the key in the JSON of the name of an array among the tensors
 _FILE_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors", re.ASCII)
+_COUNT = schema.whole(high=2**31 - 1)  # random numbers are counted in 32 bits
 _STATE = schema.record(
     {
-        "epoch": schema.whole(),
-        "batch": schema.whole(),
-        "steps": schema.whole(),
-        "first_epoch": schema.whole(),
-        "trained": schema.items(schema.whole(), 2, 2),
+        "epoch": _COUNT,
+        "batch": _COUNT,
+        "steps": _COUNT,
+        "first_epoch": _COUNT,
+        "trained": schema.items(_COUNT, 2, 2),
         "learning_rate_factor": schema.number(0.0),
         "history": schema.entries(schema.items(schema.number(finite=False))),
         "user": schema.entries(),
@@ -51,7 +53,7 @@ _STATE = schema.record(
         ),
     },
     {
-        "task": schema.entries(),
+        "task": schema.entries(schema.plain),
         "optimizer": schema.optional(schema.entries()),
         "raw": schema.optional(schema.tree(schema.array(kinds="f"))),
         "so_far": schema.optional(
@@ -65,6 +67,7 @@ _STATE = schema.record(
         ),
     },
 )
+_OPTIMIZER = schema.record({"step": _COUNT, "slots": schema.tree(schema.array())})
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,48 @@ class Checkpoint:
     params: Mapping[str, Any]
     layer_state: Mapping[str, Any]
     state: Mapping[str, Any]
+
+    def check_network(self, params: Params, layer_state: State) -> None:
+        """Check that the parameters and the layers' state are those of a network.
+
+        Raises:
+            ModelFileError: a name or a shape is another.
+        """
+        own, own_state = _shapes(flatten(params)), _shapes(flatten(layer_state))
+        raw = self.state.get("raw")
+        if _shapes(self.params) != own or (raw is not None and _shapes(flatten(raw)) != own):
+            raise self._refused("its parameters are not this network's")
+        if _shapes(self.layer_state) != own_state:
+            raise self._refused("its layers' state is not this network's")
+
+    def check_callbacks(self, schemas: Mapping[str, schema.Check]) -> None:
+        """Check the states of callbacks by the schemas of those with the same names.
+
+        Raises:
+            ModelFileError: one is not what it has to be.
+        """
+        try:
+            for entry in self.state["callbacks"]:
+                name = entry["name"]
+                schemas.get(name, schema.anything)(entry["state"], f"the state of its {name}")
+        except ModelFileError as error:
+            raise self._refused(str(error)) from error
+
+    def optimizer_state(self) -> Mapping[str, Any]:
+        """Return the state of the optimizer of a fit.
+
+        Raises:
+            ModelFileError: it is none.
+        """
+        state: Mapping[str, Any] = self.state["optimizer"]
+        try:
+            _OPTIMIZER(state, "its optimizer")
+        except ModelFileError as error:
+            raise self._refused(str(error)) from error
+        return state
+
+    def _refused(self, reason: str) -> ModelFileError:
+        return ModelFileError(f"{self.path} cannot be resumed from: {reason}")
 
 
 def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping[str, Any]) -> Path:
@@ -157,13 +202,17 @@ def _read_state(header: Mapping[str, str]) -> dict[str, Any]:
 
 def _check_state(state: dict[str, Any]) -> None:
     """Check the state of a run: what is in it, and whether it holds together."""
-    _STATE(state, "its")
+    _STATE(state, "its state")
     lengths = {len(column) for column in state["history"].values()}
     if lengths != {state["epoch"]}:
         raise ModelFileError(f"its history does not have {state['epoch']} epochs")
     so_far = state.get("so_far")
     if so_far is not None and not len(so_far["losses"]) == len(so_far["masses"]) == state["batch"]:
         raise ModelFileError(f"its batch is {state['batch']}, which is not how many losses it has")
+
+
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items()}
 
 
 def files(directory: str | os.PathLike[str]) -> list[Path]:

@@ -51,8 +51,8 @@ CHECKPOINT = "checkpoint"
 CHECKSUM = "checksum"
 """The entry of a checkpoint with the checksum of its state and all tensors.
 
-A model has that of its description and tensors at the end of the description, for the order of entries is
-random, and the same network gives the same file.
+A model has that of its description and tensors at the end of the description: the order of entries is
+random, but the same network is to give the same file.
 """
 PARAMETERS = "network/"
 """The prefix of the names of parameters in a checkpoint, which holds other tensors too."""
@@ -74,7 +74,7 @@ _DESCRIPTION = schema.record(
         "precision": schema.text(*PRECISIONS),
         "frozen": schema.items(schema.text()),
         "metadata": schema.entries(),
-        "trained": schema.items(schema.whole(), 2, 2),
+        "trained": schema.items(schema.whole(high=2**31 - 1), 2, 2),
     },
 )
 
@@ -320,7 +320,7 @@ def _rebuild(text: str) -> SavedNetwork:
             f"it has format {description.get('format')!r}, this version of nnbackend reads "
             f"{FORMAT_VERSION}; it was written by version {description.get('version')!r}"
         )
-    _DESCRIPTION(description, "its")
+    _DESCRIPTION(description, "its description")
     shape, precision = _read_shape(description), _read_precision(description)
     layers = rebuild(description["network"])
     if not isinstance(layers, Sequential):

@@ -26,6 +26,7 @@ __all__ = [
     "number",
     "optional",
     "parse",
+    "plain",
     "record",
     "text",
     "tree",
@@ -97,7 +98,7 @@ def items(inner: Check, fewest: int = 0, most: float = math.inf) -> Check:
             bounds = f" of {fewest} or more" if most == math.inf else f" of {fewest} to {most:g}"
             refuse(value, name, "a list" + (bounds if fewest or most < math.inf else ""))
         for i, item in enumerate(value):
-            inner(item, f"{name} {i}")
+            inner(item, f"{name}.{i}")
 
     return check
 
@@ -109,7 +110,7 @@ def entries(inner: Check = anything) -> Check:
         if not isinstance(value, dict):
             refuse(value, name, "a table")
         for key, item in value.items():
-            inner(item, f"{name} {key}")
+            inner(item, f"{name}.{key}")
 
     return check
 
@@ -128,7 +129,7 @@ def record(
             wrong = f"lacks {min(missing)}" if missing else f"has an unknown entry {min(foreign)!r}"
             raise ModelFileError(f"{name} {wrong}")
         for key, item in value.items():
-            known.get(key, anything)(item, f"{name} {key}")
+            known.get(key, anything)(item, f"{name}.{key}")
 
     return check
 
@@ -146,13 +147,26 @@ def array(axes: int | None = None, kinds: str = "biuf") -> Check:
 
 
 def tree(inner: Check) -> Check:
-    """Accept tables inside tables, whose leaves ``inner`` accepts."""
+    """Accept what ``inner`` does, and tables of it, nested in any way."""
 
     def check(value: Any, name: str) -> None:
-        (branch if isinstance(value, dict) else inner)(value, name)
+        if isinstance(value, dict):
+            branches(value, name)
+        else:
+            inner(value, name)
 
-    branch = entries(check)
-    return branch
+    branches = entries(check)
+    return check
+
+
+def plain(value: Any, name: str) -> None:
+    """Accept what JSON holds, and no arrays."""
+    if isinstance(value, np.ndarray):
+        refuse(value, name, "plain data")
+    for item in (
+        value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    ):
+        plain(item, name)
 
 
 def check_plain(value: Any, name: str, *, finite: bool = True, depth: int = 0) -> None:
@@ -168,7 +182,7 @@ def check_plain(value: Any, name: str, *, finite: bool = True, depth: int = 0) -
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"{name} has an entry {key!r}, whose name is no text")
-            check_plain(item, f"{name} {key}", finite=finite, depth=depth + 1)
+            check_plain(item, f"{name}.{key}", finite=finite, depth=depth + 1)
     elif isinstance(value, list | tuple):
         for item in value:
             check_plain(item, name, finite=finite, depth=depth + 1)

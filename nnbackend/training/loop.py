@@ -336,16 +336,11 @@ class Loop(Run):
         """
         check_same_run(found, self.task())
         state, trainer, misfit = found.state, self._trainer, ""
-        shapes, own = (
-            {name: tuple(a.shape) for name, a in arrays.items()}
-            for arrays in (found.layer_state, flatten(trainer.state))
-        )
+        found.check_network(trainer.params, trainer.state)
         if state.get("optimizer") is None:
             misfit = "its optimizer's state is missing"
-        elif wrong := trainer.misfit(state["optimizer"]):
+        elif wrong := trainer.misfit(found.optimizer_state()):
             misfit = f"its optimizer's {wrong}"
-        elif shapes != own:
-            misfit = "its layers' state is not this network's"
         elif state["batch"] and state.get("so_far") is None:
             misfit = f"its batch is {state['batch']}, and what came of the steps is missing"
         if misfit:
