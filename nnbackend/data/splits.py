@@ -28,13 +28,14 @@ def split(
         rows: the number of rows.
         fraction: for validation, above 0 and below 1; at least one row stays on either side.
         seed: fixes the split.
-        classes: array-like of the class of each row. Each class then has the same share of both
-            parts, up to one row, and at least one row for training.
+        classes: array-like of the class of each row. Each class then gives the fraction of its rows to
+            validation, up to one row, and has at least one row for training.
         groups: array-like of the group of each row. All rows of a group are then on one side; the
             fraction is met as nearly as whole groups allow.
 
     Raises:
-        ValueError: the fraction is out of range, there is one row only, or one group only.
+        ValueError: the fraction is out of range, there is one row only, one group only, or one row only
+            of every class.
     """
     given, fraction = fraction, check_number("validation_split", fraction)
     if not 0.0 < fraction < 1.0:
@@ -117,19 +118,32 @@ def _codes(name: str, values: Any, rows: int) -> Rows:
 
 
 def stratified(codes: Rows, order: Rows, wanted: int) -> NDArray[np.bool]:
-    """Return the validation rows: of every class its share.
+    """Return the validation rows: of every class its share, rounded by largest remainder.
 
-    Fewer than ``wanted`` do if too many are the only rows of their class. ``order`` has all rows.
+    The first row of each class in ``order``, which has all rows, stays in training; so fewer than
+    ``wanted`` validate where a class has no other.
+
+    Raises:
+        ValueError: no class has another row, and some are wanted.
     """
-    # The first row of each class stays in training. Of the others, ordered by class, rows at equal
-    # distances are taken, so that every class gives its share.
-    _, first = np.unique(codes[order], return_index=True)
-    others = np.delete(order, first)
-    others = others[np.argsort(codes[others], kind="stable")]
-    wanted = min(wanted, len(others))
-    picked = ((np.arange(wanted) + 0.5) * len(others) / max(wanted, 1)).astype(np.intp)
+    counts = np.bincount(codes)
+    quotas, remainders = np.divmod(counts * wanted, len(codes))
+    # Classes of equal remainder come in the order in which they were drawn.
+    drawn = np.unique(codes[order], return_index=True)[1]
+    quotas[np.lexsort((drawn, -remainders))[: wanted - quotas.sum()]] += 1
+    quotas = np.minimum(quotas, counts - 1)
+    if wanted and not quotas.any():
+        raise ValueError(
+            f"each of the {len(counts)} classes has one row only, which is needed for training: no "
+            "row is left to validate"
+        )
+    # Of the rows of a class after the first, those at equal distances are taken.
+    classes = np.repeat(np.arange(len(counts)), quotas)
+    place = np.arange(len(classes)) - (np.cumsum(quotas) - quotas)[classes]
+    picked = ((place + 0.5) * (counts - 1)[classes] / quotas[classes]).astype(np.intp)
+    by_class = order[np.argsort(codes[order], kind="stable")]
     validates = np.zeros(len(order), dtype=bool)
-    validates[others[picked]] = True
+    validates[by_class[(np.cumsum(counts) - counts)[classes] + 1 + picked]] = True
     return validates
 
 

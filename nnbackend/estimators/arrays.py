@@ -33,9 +33,7 @@ class Home:
 
     def backend(self, precision: str) -> Backend:
         """Return the backend that computes there."""
-        if self.xp is None:
-            return get_backend("numpy", precision=precision)
-        return get_backend(self.xp, self.device, precision=precision)
+        return get_backend(self.xp or "numpy", self.device, precision=precision)
 
     def from_backend(self, x: Array, backend: Backend) -> Array:
         """Return an array of a backend as one of this library."""
@@ -68,10 +66,8 @@ def home_of(x: Any) -> Home:
 
 def to_host(x: Any) -> Any:
     """Return an array of any library as a NumPy array, and anything else unchanged."""
-    if isinstance(x, np.ndarray) or not get_config()["array_api_dispatch"]:
-        return x
     home = home_of(x)
-    return x if home.xp is None else home.backend("float32").to_numpy(x)
+    return x if home is HOST else home.backend("float32").to_numpy(x)
 
 
 def on_host(value: Any, backend: Backend | None) -> Any:

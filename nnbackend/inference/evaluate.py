@@ -23,15 +23,7 @@ __all__ = ["evaluate", "evaluate_parts", "joined_rows", "measure"]
 def evaluate(
     objective: Objective, predictor: Predictor, params: Params, state: State, samples: Samples
 ) -> dict[str, float]:
-    """Return the loss and the metrics over all samples.
-
-    Args:
-        objective: the loss and the metrics.
-        predictor: computes the outputs of the objective's layers.
-        params: the parameters.
-        state: the state of the layers.
-        samples: the rows.
-    """
+    """Return the loss and the metrics over all samples; the predictor is of the objective's layers."""
     backend = predictor.backend
     z = samples.outputs(predictor, params, state)
     scorer = _Scorer(objective, backend)

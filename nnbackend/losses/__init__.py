@@ -16,13 +16,16 @@ Any function ``loss(prediction, target, sample_weight=None) -> (value, dy)`` is 
 from nnbackend.losses.base import LOSSES, Loss, absorbed_activation, get, trait
 from nnbackend.losses.cross_entropy import (
     BinaryCrossEntropy,
+    BinaryFocal,
     KLDivergence,
     SoftmaxCrossEntropy,
+    SoftmaxFocal,
     binary_cross_entropy,
+    binary_focal,
     kl_divergence,
     softmax_cross_entropy,
+    softmax_focal,
 )
-from nnbackend.losses.focal import BinaryFocal, SoftmaxFocal, binary_focal, softmax_focal
 from nnbackend.losses.margin import (
     CategoricalHinge,
     Hinge,

@@ -1,4 +1,4 @@
-"""Cross-entropies, from logits."""
+"""Cross-entropies, from logits; focal losses are those that weigh easy rows down."""
 
 from __future__ import annotations
 
@@ -12,17 +12,34 @@ from nnbackend.losses.base import LOSSES, LossFunction
 
 __all__ = [
     "BinaryCrossEntropy",
+    "BinaryFocal",
     "KLDivergence",
     "SoftmaxCrossEntropy",
+    "SoftmaxFocal",
     "binary_cross_entropy",
+    "binary_focal",
     "kl_divergence",
     "softmax_cross_entropy",
+    "softmax_focal",
 ]
+
+
+class _OfSigmoid(LossFunction):
+    absorbs = "sigmoid"
+    refuses = ("softmax",)
+    targets = "fractions"
+
+
+class _OfSoftmax(LossFunction):
+    absorbs = "softmax"
+    refuses = ("sigmoid",)
+    targets = "classes"
+    fewest_outputs = 2
 
 
 @LOSSES.register("binary_cross_entropy")
 @dataclass(frozen=True)
-class BinaryCrossEntropy(LossFunction):
+class BinaryCrossEntropy(_OfSigmoid):
     """Cross-entropy of a sigmoid, from its logits ``z`` and targets ``t`` in [0, 1].
 
     ``mean(softplus(z) - t * z)``, which is ``-t log(s) - (1 - t) log(1 - s)`` with
@@ -41,9 +58,6 @@ class BinaryCrossEntropy(LossFunction):
     """
 
     label_smoothing: float = 0.0
-    absorbs = "sigmoid"
-    refuses = ("softmax",)
-    targets = "fractions"
 
     def __post_init__(self) -> None:
         set_number(self, "label_smoothing", 0.0, 1.0)
@@ -59,7 +73,7 @@ class BinaryCrossEntropy(LossFunction):
 
 @LOSSES.register("softmax_cross_entropy")
 @dataclass(frozen=True)
-class SoftmaxCrossEntropy(LossFunction):
+class SoftmaxCrossEntropy(_OfSoftmax):
     """Cross-entropy of a softmax, from its logits ``z`` of shape (batch, classes).
 
     ``mean(logsumexp(z) - sum(t * z))`` over the samples, which is ``-sum(t * log(softmax(z)))`` for
@@ -79,10 +93,6 @@ class SoftmaxCrossEntropy(LossFunction):
     """
 
     label_smoothing: float = 0.0
-    absorbs = "softmax"
-    refuses = ("sigmoid",)
-    targets = "classes"
-    fewest_outputs = 2
 
     def __post_init__(self) -> None:
         set_number(self, "label_smoothing", 0.0, 1.0)
@@ -96,7 +106,7 @@ class SoftmaxCrossEntropy(LossFunction):
 
 @LOSSES.register("kl_divergence")
 @dataclass(frozen=True)
-class KLDivergence(LossFunction):
+class KLDivergence(_OfSoftmax):
     """The divergence of a softmax from a distribution, from its logits ``z`` of shape (batch, classes).
 
     ``mean(sum(t * (log(t) - log(softmax(z)))))`` over the samples, with ``0 log 0 = 0``; it is the
@@ -112,10 +122,7 @@ class KLDivergence(LossFunction):
     Source: Kullback, Leibler (1951), Annals of Mathematical Statistics 22.
     """
 
-    absorbs = "softmax"
-    refuses = ("sigmoid",)
     targets = "distributions"
-    fewest_outputs = 2
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         log_p = functional.log_softmax(prediction, xp)
@@ -125,9 +132,98 @@ class KLDivergence(LossFunction):
         return xp.vecdot(target, log_t - log_p), dy
 
 
+@LOSSES.register("binary_focal")
+@dataclass(frozen=True)
+class BinaryFocal(_OfSigmoid):
+    """Focal loss of a sigmoid, from its logits ``z`` and targets ``t`` in [0, 1].
+
+    With ``s = sigmoid(z)`` and ``g = gamma`` it is the mean of
+    ``-t a (1 - s)**g log(s) - (1 - t) b s**g log(1 - s)``, and ``dy`` is
+    ``t a (1 - s)**g (g s log(s) - 1 + s) + (1 - t) b s**g (s - g (1 - s) log(1 - s))`` divided by
+    ``n``. A soft target is a mixture of the two.
+
+    Args:
+        gamma: the exponent that weighs down rows predicted well; 0 gives the cross-entropy. Default 2.
+        alpha: ``a = alpha`` and ``b = 1 - alpha`` weigh the targets 1 and 0; None (the default): both
+            count 1. The paper's detector has 0.25.
+
+    Raises:
+        ValueError: ``gamma`` is negative, or ``alpha`` not from 0 to below 1.
+
+    >>> z, t = np.array([[0.0], [2.0]]), np.array([[1.0], [0.0]])
+    >>> value, dy = BinaryFocal(gamma=2.0)(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.9117, [[-0.149], [0.538]])
+
+    Source: Lin, Goyal, Girshick, He, Dollár (2017), ICCV: Focal Loss for Dense Object Detection.
+    """
+
+    gamma: float = 2.0
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        set_number(self, "gamma", 0.0)
+        if self.alpha is not None:
+            set_number(self, "alpha", 0.0, 1.0)
+
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+        a, b = (1.0, 1.0) if self.alpha is None else (self.alpha, 1.0 - self.alpha)
+        g = self.gamma
+        log_positive = -functional.softplus(-prediction, xp)
+        log_negative = -functional.softplus(prediction, xp)
+        positive, negative = xp.exp(log_positive), xp.exp(log_negative)
+        weight_positive = a * target * xp.exp(g * log_negative)
+        weight_negative = b * (1.0 - target) * xp.exp(g * log_positive)
+        per_output = -weight_positive * log_positive - weight_negative * log_negative
+        dy = weight_positive * (g * positive * log_positive - negative)
+        dy += weight_negative * (positive - g * negative * log_negative)
+        return per_output, dy
+
+
+@LOSSES.register("softmax_focal")
+@dataclass(frozen=True)
+class SoftmaxFocal(_OfSoftmax):
+    """Focal loss of a softmax, from its logits ``z`` of shape (batch, classes).
+
+    With ``p = softmax(z)`` and ``g = gamma``: ``mean(-sum(t (1 - p)**g log(p)))`` over the samples;
+    ``dy = (u - p sum(u)) / batch`` with ``u = t (1 - p)**g (g p log(p) / (1 - p) - 1)``. Targets as for
+    :class:`SoftmaxCrossEntropy`.
+
+    Args:
+        gamma: the exponent that weighs down rows predicted well; 0 gives the cross-entropy. Default 2.
+
+    Raises:
+        ValueError: ``gamma`` is negative.
+
+    >>> z, t = np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]]), np.array([0, 1])
+    >>> value, dy = SoftmaxFocal(gamma=2.0)(z, t)
+    >>> round(float(value), 4), np.round(dy, 3).tolist()
+    (0.055, [[-0.095, 0.048, 0.048], [0.007, -0.013, 0.007]])
+
+    Source: Lin, Goyal, Girshick, He, Dollár (2017), ICCV: Focal Loss for Dense Object Detection.
+    """
+
+    gamma: float = 2.0
+
+    def __post_init__(self) -> None:
+        set_number(self, "gamma", 0.0)
+
+    def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+        log_p = functional.log_softmax(prediction, xp)
+        p, rest = xp.exp(log_p), -xp.expm1(log_p)
+        focus = target * rest**self.gamma
+        # log(p) / (1 - p) tends to -1 where p is 1; and where p is 0, p log(p) to 0.
+        sure = rest > 0.0
+        ratio = xp.where(sure, p * log_p / xp.where(sure, rest, 1.0), -1.0)
+        u = focus * (self.gamma * ratio - 1.0)
+        return -xp.vecdot(focus, log_p), u - p * xp.sum(u, axis=-1, keepdims=True)
+
+
 binary_cross_entropy = BinaryCrossEntropy()
 softmax_cross_entropy = SoftmaxCrossEntropy()
 kl_divergence = KLDivergence()
+binary_focal = BinaryFocal()
+softmax_focal = SoftmaxFocal()
 
 
 def _softmax_loss(z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:

@@ -115,11 +115,15 @@ def split_rows(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the numbers of the training rows and of the validation rows, in random order.
 
-    With ``classes``, of each row, the split is stratified: each class has the same share in both parts,
-    up to one row, and at least one row for training.
+    With ``classes``, of each row, the split is stratified: each class gives the fraction of its rows to
+    validation, up to one row, and has at least one row for training.
+
+    Raises:
+        ValueError: a fraction above 0 leaves no row to validate, for all classes have one row only.
     """
     order = permutation(seed, count, "validation")
     classes = np.zeros(count) if classes is None else classes
     codes = np.unique(classes, return_inverse=True)[1]
-    validates = stratified(codes, order, round(count * fraction))[order]
+    wanted = min(max(round(count * fraction), 1), count - 1) if fraction else 0
+    validates = stratified(codes, order, wanted)[order]
     return order[~validates], order[validates]

@@ -35,16 +35,12 @@ class Communicator(Protocol):
         """Return the sum over all processes of each array; all of them call it in the same order."""
 
 
-def rows_of_process(batch: Batch, communicator: Communicator | None) -> tuple[Batch, int]:
+def rows_of_process(batch: Batch, communicator: Communicator) -> tuple[Batch, int]:
     """Return the rows of a batch that are this process's, and the number of the first.
-
-    Without a communicator these are all.
 
     Raises:
         ValueError: the batch has fewer rows than there are processes.
     """
-    if communicator is None:
-        return batch, 0
     rows, rank, size = count_rows(batch.x), communicator.rank, communicator.size
     if rows < size:
         raise ValueError(f"a batch of {rows} rows cannot be divided among {size} processes")
@@ -60,15 +56,9 @@ def all_reduce(
     state: State,
     xp: Namespace,
 ) -> tuple[Any, Array, Params, State]:
-    """Return the count of a whole batch, its loss, gradients and state, from those of its parts.
+    """Return the count of a whole batch, its mean loss, gradients and state, from those of its parts.
 
-    Args:
-        communicator: what adds up over the processes.
-        count: what the rows of this process count: their weights' sum, or how many they are.
-        value: their mean loss.
-        grads: its gradients.
-        state: the state of the layers after them.
-        xp: the array namespace.
+    The count is the sum of the rows' weights, or how many they are.
     """
     buckets = [xp.stack([value * count, xp.zeros_like(value) + count])]
     buckets += _to_buckets([leaf * count for leaf in (*leaves(grads), *leaves(state))], xp)

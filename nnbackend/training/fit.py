@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["FitOptions", "fit", "partial_fit"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class FitOptions:
     """The arguments of :meth:`nnbackend.network.Network.fit` beside the data; see there."""
 
@@ -58,11 +58,10 @@ class FitOptions:
     profile: bool
 
     def __post_init__(self) -> None:
-        set_field = object.__setattr__
-        set_field(self, "epochs", check_size("epochs", self.epochs))
+        self.epochs = check_size("epochs", self.epochs)
         if self.batch_size is not None:
-            set_field(self, "batch_size", check_size("batch_size", self.batch_size))
-        set_field(self, "accumulate", check_size("accumulate", self.accumulate))
+            self.batch_size = check_size("batch_size", self.batch_size)
+        self.accumulate = check_size("accumulate", self.accumulate)
         if self.validation_data is not None and self.validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
 
@@ -118,7 +117,7 @@ def prepare(
     source = data.source_of(x, y, o.sample_weight)
     whole = None if isinstance(optimizer, LBFGS) else o.batch_size
     placement = data.placement((x, y, o.sample_weight), backend, o.data_on, whole)
-    objective = network._objective(o.loss, o.metrics, x if source is None else source, placement)
+    objective = network._objective(o.loss, o.metrics, x if source is None else source)
     adapter = network._data_adapter(objective.loss)
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
     trained, profile = objective, None
@@ -128,7 +127,10 @@ def prepare(
         trained, profile = with_profile(objective, backend)
     steps = steps_per_epoch(samples, rows, o.batch_size)
     trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
-    loop = _loop_for(optimizer)(
+    loop: type[Loop] = Loop
+    if isinstance(optimizer, LBFGS):
+        from nnbackend.training.full_batch import FullBatchLoop as loop
+    run = loop(
         trainer,
         samples,
         rows,
@@ -140,7 +142,7 @@ def prepare(
         network=network,
         epochs=o.epochs,
     )
-    return objective, loop, profile
+    return objective, run, profile
 
 
 def _read_data(
@@ -220,16 +222,7 @@ def partial_fit(
 ) -> float:
     """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`.
 
-    Args:
-        network: the network.
-        x: the inputs.
-        y: the targets.
-        trainer: that of the last call, or None.
-        loss: the loss.
-        optimizer: the optimizer.
-        batch_size: rows of a step; None: all.
-        sample_weight: how much each row counts.
-        accumulate: the number of microbatches in which a batch is computed.
+    ``trainer`` is that of the last call, or None.
     """
     if batch_size is not None:
         batch_size = check_size("batch_size", batch_size)
@@ -269,15 +262,6 @@ def partial_fit(
 def without_frozen(network: Network, optimizer: Optimizer) -> Optimizer:
     """Return the optimizer, which leaves a network's frozen parameters alone."""
     return Frozen(optimizer, network.frozen) if network.frozen else optimizer
-
-
-def _loop_for(optimizer: Optimizer) -> type[Loop]:
-    """Return the loop that trains with an optimizer."""
-    if not isinstance(optimizer, LBFGS):
-        return Loop
-    from nnbackend.training.full_batch import FullBatchLoop
-
-    return FullBatchLoop
 
 
 def _say(message: str) -> None:

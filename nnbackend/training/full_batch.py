@@ -172,13 +172,8 @@ def _wall(x: Any, last: _Point) -> tuple[float, Any]:
 class FullBatchFunction:
     """The loss of all rows and its gradient as a function of all parameters in one vector on the host.
 
-    Args:
-        objective: the loss.
-        backend: what computes it, in its dtype.
-        params: the parameters; they say how others are nested.
-        seed: the random seed of the layers.
-        samples: the rows.
-        names: the dotted names of the parameters in the order of the vector; None: as they are nested.
+    Parameters are in the order of ``names``, dotted; None: as in ``params``, which also say how they are
+    nested.
     """
 
     def __init__(

@@ -32,9 +32,30 @@ def test_a_stratified_split_gives_each_class_its_share(classes, fraction, seed):
     assert set(classes[kept]) == set(classes)
     counts, held = np.bincount(classes), np.bincount(classes[held_out], minlength=classes.max() + 1)
     present = counts > 0
-    # One row of each class stays in training; of the others each class gives its share.
-    share = len(held_out) / max((counts[present] - 1).sum(), 1)
-    assert (np.abs(held[present] - (counts[present] - 1) * share) <= 1).all()
+    # One row of each class stays in training.
+    share = counts * min(max(round(fraction * len(classes)), 1), len(classes) - 1) / len(classes)
+    assert ((np.abs(held - share) < 1) | (held == counts - 1))[present].all()
+
+
+def test_a_large_class_beside_small_ones_gives_its_share_alone():
+    classes = np.repeat(np.arange(101), [500, *[5] * 100])
+    _, held_out = data.split(1000, 0.2, classes=classes)
+    assert np.bincount(classes[held_out]).tolist() == [100, *[1] * 100]
+    singles = np.repeat(np.arange(401), [600, *[1] * 400])  # which all train
+    _, held_out = data.split(1000, 0.2, classes=singles)
+    assert np.bincount(singles[held_out]).tolist() == [120]
+    pairs = np.repeat(np.arange(100), 2)  # 40 of them give a row, another 40 by another seed
+    first, other = (pairs[data.split(200, 0.2, seed, classes=pairs)[1]] for seed in (0, 1))
+    assert len(set(first)) == len(set(other)) == 40
+    assert set(first) != set(other)
+
+
+def test_classes_of_one_row_each_leave_none_to_validate():
+    with pytest.raises(ValueError, match="each of the 64 classes has one row only"):
+        data.split(64, 0.2, classes=np.arange(64))
+    with pytest.raises(ValueError, match="no row is left to validate"):
+        network().fit(X[:3], [0, 1, 2], loss="softmax_cross_entropy", validation_split=0.5,
+                      stratify=True)  # fmt: skip
 
 
 @given(groups=many_classes, fraction=st.floats(0.05, 0.9), seed=seeds)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.replay.calls import Call, address_of
+from nnbackend.backends.replay.calls import Call, same_place
 from nnbackend.backends.replay.recording import Recording
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, StepResult
@@ -103,13 +103,13 @@ def find_places(recording: Recording, in_place: set[int]) -> tuple[list[Place], 
             if i not in in_place:
                 continue
             original: Any = recording.inputs[i]
-            straight = _is_as(operand.array, original)
+            straight = same_place(operand.array, original)
             found = [
                 j
                 for j, arg in enumerate(call.args)
-                if isinstance(arg, type(original)) and _is_as(arg, operand.array)
+                if isinstance(arg, type(original)) and same_place(arg, operand.array)
             ]
-            if not found or not (straight or _is_as(operand.array, original.T)):
+            if not found or not (straight or same_place(operand.array, original.T)):
                 misfits.add(i)
             places += [(call, number, place, i, not straight) for place in found]
     return places, misfits
@@ -130,7 +130,3 @@ def _taker(results: Arrays) -> Callable[[], Arrays]:
 
 def _take_one(result: Array) -> Callable[[], Any]:
     return result.copy if result.ndim else result.item  # type: ignore[no-any-return]
-
-
-def _is_as(a: Array, b: Array) -> bool:
-    return (address_of(a), a.shape, a.strides) == (address_of(b), b.shape, b.strides)

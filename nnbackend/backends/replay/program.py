@@ -1,17 +1,9 @@
-"""A function over arrays that is played from a recording of what it does.
+"""A function over arrays that is called at first, then recorded, tried, and played from then on.
 
-The one machine for training steps and for forward passes, on NumPy and on CuPy:
-
-1. The first calls are made as they are: for few, less is gained than a recording takes.
-2. A call is recorded.
-3. A function with parts that users wrote is tried on other data, and what that changes is set back. It
-   is recorded again: a constant that depends on the data, or on chance, is another one then. And the
-   recording is played beside the function: what depends on the data in a way that was not recorded
-   differs here at the latest. (The tests do this for all that the library has.)
-4. From then on the recording is played.
-
-Where one of these fails, the function is called as it is from then on, and :attr:`Program.refused` says
-why.
+A function with parts that users wrote is tried on other data, and what that changes is set back. It is
+recorded again: a constant that depends on the data, or on chance, is another one then. And the recording
+is played beside the function: what depends on the data in a way that was not recorded differs here at
+the latest. (The tests do this for all that the library has.)
 """
 
 from __future__ import annotations
@@ -85,7 +77,7 @@ class Program:
     ) -> None:
         self.function, self.map_held, self.dtypes = function, map_held, dtypes
         self._warmup_calls, self._copied_bytes = warmup_calls, copied_bytes
-        self._same = _same_object if same is None else same
+        self._same = same or (lambda held: lambda other: other is held)
         self._parts, self._calls = parts, 0
         self._copied: set[int] = set()  # inputs that are not read where they are, however large
         self.refused: str | None = None
@@ -163,9 +155,8 @@ class Program:
         after = _copies(memory)
         _copy_all(before, memory)
         expected = self.call(held, inputs, numbers)
-        pairs = [*zip(memory, after, strict=True)]
-        pairs += zip(arrays_in(expected), arrays_in(played), strict=True)
-        if not all(self.agree(a, b) for a, b in pairs):
+        ours, theirs = [*memory, *arrays_in(expected)], [*after, *arrays_in(played)]
+        if not all(self.agree(a, b) for a, b in zip(ours, theirs, strict=True)):
             raise NotPlayableError("its recording does something else on other data")
 
     def _change(
@@ -263,24 +254,13 @@ class Programs:
         kind, arrays = _kind_of(inputs)
         program = self._made.get(kind)
         if program is None:
-            program = self._new(kind)
+            program = self._make()
+            if self._drops and len(self._made) == MAX_CACHED_PROGRAMS:
+                self._made.clear()
+            if len(self._made) < MAX_CACHED_PROGRAMS:
+                self._made[kind] = program
         self.last = program
         return program, arrays
-
-    def _new(self, kind: Any) -> Program:
-        """Return a new program, and keep it if there is room."""
-        program = self._make()
-        if len(self._made) == MAX_CACHED_PROGRAMS:
-            if not self._drops:
-                return program
-            self._made.clear()
-        self._made[kind] = program
-        return program
-
-
-def _same_object(held: Any) -> Callable[[Any], bool]:
-    """Return a function that says whether something is this very object."""
-    return lambda other: other is held
 
 
 def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:

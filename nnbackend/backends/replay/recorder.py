@@ -1,15 +1,9 @@
 """Record the NumPy calls that a function makes, to make them again without the function.
 
-A training step of a small network is some forty NumPy calls on tiny arrays, and most of its time goes
-into what is between them: Python's calls, closures, new memory for each result. But for given shapes
-the calls are always the same. So the function is run with arrays that write down each call on them,
-and from then on the list is played: the same functions, on the same memory, and nothing in between.
-
 What is recorded is what NumPy computes: every universal function, copies, and other functions by name.
 Views (slices, transposes, reshapes) are no calls: memory stays where it is, so a view stays valid. A
 function that asks for the value of an array (``if``, ``float``), or calls an unknown one, is
-refused: :attr:`Recorder.refused` says why, and the caller continues without a recording. The results
-so far are right.
+refused: :attr:`Recorder.refused` says why. The results are right all the same.
 """
 
 from __future__ import annotations
@@ -43,7 +37,6 @@ __all__ = ["MAX_CALLS", "Recorder"]
 MAX_CALLS = 4000
 """Calls of a recording: a loop over many times is unrolled, and its memory with it."""
 
-_ALIGNMENT_BYTES = 64  # a line of the cache
 _reduce: Any = np.ufunc.reduce
 
 # Functions, other than universal ones, that only read what they are given, and whose result has a shape
@@ -141,8 +134,9 @@ class Recorder:
         elif method == "reduce" and kwargs.keys() <= {"axis", "dtype", "keepdims"}:
             axis, dtype = kwargs.get("axis", 0), kwargs.get("dtype")
             keepdims = bool(kwargs.get("keepdims", False))
-            result = _reduce(ufunc, args[0], axis, dtype, None, keepdims)
-            target = self._target(result, target)
+            if target is None:
+                result = np.asarray(_reduce(ufunc, args[0], axis, dtype, None, keepdims))
+                target = self._new(result.shape, result.dtype)
             args = [args[0], axis, dtype, plain(target), keepdims]
             self._write(ufunc.reduce, args, 3, reads, target)
         elif method == "at" and len(inputs) == 3 and isinstance(inputs[0], RecordedArray):
@@ -230,11 +224,10 @@ class Recorder:
         if not isinstance(result, np.ndarray | np.generic):
             self.refuse("it calls a function that does not return one array")
             return result
-        target = self._target(result, target)
-        array = plain(target)
-        self._append(
-            Call(call_and_copy, [array, function, kwargs, *args], 0, reads, target._buffer_id)
-        )
+        if target is None:
+            target = self._new(result.shape, result.dtype)
+        array, buffer_id = plain(target), target._buffer_id
+        self._append(Call(call_and_copy, [array, function, kwargs, *args], 0, reads, buffer_id))
         array[...] = result
         return target
 
@@ -268,12 +261,6 @@ class Recorder:
     def _offset(self, array: Array, buffer_id: Any) -> int:
         """Return the offset of an array in its memory."""
         return address_of(array) - self._starts[buffer_id]
-
-    def _target(self, result: Any, target: RecordedArray | None) -> RecordedArray:
-        if target is not None:
-            return target
-        result = np.asarray(result)
-        return self._new(result.shape, result.dtype)
 
     def _writable(self, out: Array) -> RecordedArray:
         """Return an array that is changed in place, recorded.
@@ -321,14 +308,13 @@ class Recorder:
         """Return memory for a result: a piece that is no longer referred to, or a new one."""
         dtype = np.dtype(dtype)
         count = math.prod(shape)
-        size = -(-count * dtype.itemsize // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
-        size = max(size, _ALIGNMENT_BYTES)
+        size = max(count * dtype.itemsize, 1)
         fitting = [raw for raw in self._free if size <= raw.nbytes <= 2 * size]
         if fitting:
             raw = min(fitting, key=lambda raw: raw.nbytes)
             del self._free[next(i for i, free in enumerate(self._free) if free is raw)]
         else:
-            raw = _aligned(size)
+            raw = np.empty(size, dtype=np.uint8)
         owner = owner_of(raw)
         if id(owner) not in self._known:
             self._known[id(owner)] = owner, None
@@ -371,10 +357,3 @@ def _shape(ufunc: np.ufunc, args: list[Any]) -> tuple[int, ...]:
     if ufunc is np.matmul and all(x.ndim == 2 for x in args):
         return args[0].shape[0], args[1].shape[1]
     return np.shape(ufunc(*args))
-
-
-def _aligned(size: int) -> np.ndarray[Any, Any]:
-    """Return memory that begins at a line of the cache."""
-    raw = np.empty(size + _ALIGNMENT_BYTES, dtype=np.uint8)
-    start = -address_of(raw) % _ALIGNMENT_BYTES
-    return raw[start : start + size]

@@ -77,9 +77,6 @@ def step_function(step: Step) -> Function:
 class ReplayedForward(Forward):
     """A forward pass outside training, played from a recording where it is small and repeated.
 
-    Of one row, Python's part around NumPy takes longer than NumPy's. So a pass for few rows, that is
-    made again, is recorded; what surrounds it is done on its own copy of the rows: their dtype is
-    converted as they are copied, and whether they are finite is one product of a vector with itself.
     The parameters are read where they are, in every pass: what a user or training changes in them
     counts.
 
@@ -120,20 +117,17 @@ class ReplayedForward(Forward):
         if type(x) is not np.ndarray or not self._lock.acquire(False):
             return None
         try:
-            program = self._programs.last
-            player: Any = None if program is None else program.player
-            if (
-                player is None
-                or x.dtype.kind not in "biuf"
-                or not program.is_held((params, STATELESS))  # type: ignore[union-attr]
-            ):
+            program: Any = self._programs.last
+            if program is None or program.player is None or x.dtype.kind not in "biuf":
+                return None
+            if not program.is_held((params, STATELESS)):
                 return None
             if self._silent is None:
                 # NumPy's error handling belongs to a context: to enter one that has it takes a tenth of
                 # the time of np.errstate.
                 self._silent = contextvars.Context()
                 self._silent.run(np.seterr, all="ignore")
-            return self._silent.run(player.play_finite, x)
+            return self._silent.run(program.player.play_finite, x)
         finally:
             self._lock.release()
 

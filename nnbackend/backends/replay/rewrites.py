@@ -3,110 +3,61 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from nnbackend.backends.replay.calls import (
-    Call,
-    Operand,
-    assign,
-    nested_arrays,
-    owner_of,
-    same_place,
-)
+from nnbackend.backends.replay.calls import Call, assign, owner_of, same_place
+from nnbackend.core.types import Array
 
 __all__ = ["without_copies"]
 
 
 def without_copies(calls: list[Call], kept: set[int | None]) -> list[Call]:
-    """Return the calls, which are changed, without copies of what could be made in its place.
+    """Return the calls, which are changed, without copies of what one call makes and no other uses.
 
     Args:
         calls: the calls in their order.
         kept: the ids of buffers that will be looked at when all calls have been made.
     """
-    users: dict[Any, set[int]] = defaultdict(set)  # the numbers of the calls that touch a buffer
+    users: dict[Any, list[int]] = defaultdict(list)  # the numbers of the calls that touch a buffer
     for i, call in enumerate(calls):
-        for buffer_id in (call.buffer_id, *(r.buffer_id for r in call.reads)):
-            users[buffer_id].add(i)
-    owners = [_owners(call) for call in calls]
+        for buffer_id in {call.buffer_id, *(r.buffer_id for r in call.reads)}:
+            users[buffer_id].append(i)
+    owners = [{id(owner_of(array)) for array in (call.target, *_read(call))} for call in calls]
     dropped = set()
-    for i in range(len(calls) - 1, -1, -1):
-        copy = calls[i]
+    for i, copy in enumerate(calls):
         if copy.function is not assign or len(copy.reads) != 1 or copy.reads[0].is_constant:
             continue
-        source = copy.reads[0]
-        numbers = sorted(users[source.buffer_id])
-        if source.buffer_id in kept or numbers[-1] != i or not _can_move(calls, numbers):
+        source = copy.reads[0].buffer_id
+        if source in kept or len(users[source]) != 2 or users[source][1] != i:
             continue
-        owner = id(owner_of(copy.target))
-        between = [j for j in range(numbers[0], i) if owner in owners[j] and j not in dropped]
-        # Nobody may touch the new place before the copy is made; the first call writes there.
-        if any(
-            np.may_share_memory(array, copy.target)
-            for j in between
-            for array in _touched(calls[j], reads_only=j == numbers[0])
-        ):
+        first, owner = users[source][0], id(owner_of(copy.target))
+        between = [calls[j] for j in range(first + 1, i) if owner in owners[j] and j not in dropped]
+        if not _can_make(calls[first], copy, between):
             continue
-        for j in numbers[:-1]:
-            _redirect(calls[j], copy)
-            owners[j] = _owners(calls[j])
-        users[copy.buffer_id] |= {*numbers}
-        users[copy.buffer_id].discard(i)
+        maker = calls[first]
+        maker.args[maker.out], maker.buffer_id, maker.form = copy.target, copy.buffer_id, None
+        owners[first].add(owner)
+        users[copy.buffer_id] = sorted({first, *users[copy.buffer_id]} - {i})
         dropped.add(i)
     return [call for i, call in enumerate(calls) if i not in dropped]
 
 
-def _can_move(calls: list[Call], numbers: list[int]) -> bool:
-    """Return whether the last of the calls copies what the first one makes, and all use it whole."""
-    first, copy = calls[numbers[0]], calls[numbers[-1]]
-    source = copy.reads[0]
-    if source.array.shape != copy.target.shape:
-        return False
-    if (
-        source.array.dtype != copy.target.dtype
-    ):  # one call that converts is slower than two that do not
-        return False
-    if first.buffer_id != source.buffer_id or first.function is assign:
-        return False
-    if any(r.buffer_id == source.buffer_id for r in first.reads):
-        return False
-    for user in (calls[i] for i in numbers):
-        own = [r.array for r in user.reads if r.buffer_id == source.buffer_id]
-        own += [user.target] if user.buffer_id == source.buffer_id else []
-        inside = nested_arrays([arg for arg in user.args if not isinstance(arg, np.ndarray)])
-        if not all(same_place(array, source.array) for array in own):
-            return False
-        if any(same_place(array, source.array) for array in inside):
-            return False
-    return True
-
-
-def _owners(call: Call) -> set[int]:
-    return {id(owner_of(array)) for array in _touched(call)}
-
-
-def _touched(call: Call, reads_only: bool = False) -> Iterator[Any]:
-    """Yield the arrays that a call reads and, by default, writes."""
-    if not reads_only:
-        yield call.target
-    for r in call.reads:
-        yield r.array
-
-
-def _redirect(call: Call, copy: Call) -> None:
-    """Let a call use the place that something is copied to instead of that it is copied from."""
+def _can_make(maker: Call, copy: Call, between: list[Call]) -> bool:
+    """Return whether a call can write to where its result is copied: nobody touches that before."""
     source, target = copy.reads[0], copy.target
-    call.args = [
-        target if isinstance(arg, np.ndarray) and same_place(arg, source.array) else arg
-        for arg in call.args
-    ]
-    call.reads = [
-        Operand(target, copy.buffer_id) if r.buffer_id == source.buffer_id else r
-        for r in call.reads
-    ]
-    if call.buffer_id == source.buffer_id:
-        call.buffer_id = copy.buffer_id
-    call.form = None
+    if maker.function is assign or maker.buffer_id != source.buffer_id:
+        return False
+    if any(r.buffer_id == source.buffer_id for r in maker.reads):  # it changes what is there
+        return False
+    if target.shape != source.array.shape or not same_place(maker.target, source.array):
+        return False
+    if target.dtype != source.array.dtype:  # one call that converts is slower than two that do not
+        return False
+    touched = [*_read(maker), *(a for call in between for a in (call.target, *_read(call)))]
+    return not any(np.may_share_memory(array, target) for array in touched)
+
+
+def _read(call: Call) -> list[Array]:
+    return [r.array for r in call.reads]
