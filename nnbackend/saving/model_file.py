@@ -28,7 +28,7 @@ import safetensors.numpy
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
-from nnbackend.core.registry import describe, rebuild
+from nnbackend.core.registry import MAX_ITEMS, describe, rebuild
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Params, Shape, State
@@ -59,8 +59,6 @@ PARAMETERS = "network/"
 STATE = "state/"
 """The prefix of the names of the layers' state, in models and checkpoints: ``state/0.mean``."""
 
-MAX_LAYERS = 100_000
-"""Layers that a file may describe."""
 _DTYPES = ("F16", "F32", "F64")  # of the network's tensors
 _MORE_DTYPES = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")  # of a run's
 _DESCRIPTION = schema.record(
@@ -232,7 +230,10 @@ class TensorFile:
         covered, given = _split_checksum(self.header)
         checksum = zlib.crc32(covered.encode())
         for name in sorted(self.shapes if given is not None else wanted):
-            tensor = self._content.get_tensor(name)
+            try:
+                tensor = self._content.get_tensor(name)
+            except (ValueError, TypeError, MemoryError) as error:  # of 100 axes, for instance
+                raise ModelFileError(f"its tensor {name} cannot be read: {error}") from error
             if name in wanted:
                 tensors[name] = tensor
             checksum = _add_tensor(checksum, name, tensor)
@@ -291,7 +292,7 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
     if broken:
         some = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
         warnings.warn(
-            f"{file} holds parameters that are NaN or infinite, so its predictions will be: {some}",
+            f"{file}: NaN or infinity is in {some}, and will be in what the network predicts",
             UserWarning,
             stacklevel=3,
         )
@@ -312,8 +313,8 @@ def _check_shapes(
 
 def _rebuild(text: str) -> SavedNetwork:
     """Return the network that a header describes, with zeros, which take no memory, for its tensors."""
-    if text.count('"layer"') > MAX_LAYERS:
-        raise ModelFileError(f"it describes more than {MAX_LAYERS:,} layers")
+    if text.count('"layer"') > MAX_ITEMS:  # before it takes time and memory
+        raise ModelFileError(f"it describes more than {MAX_ITEMS:,} layers")
     description = schema.parse(text, "its description")
     if description.get("format") != FORMAT_VERSION:
         raise ModelFileError(
@@ -330,7 +331,7 @@ def _rebuild(text: str) -> SavedNetwork:
         state = init_state(layers, shape)
     except Exception as error:  # a user's layer may refuse a shape in any way
         raise ModelFileError(f"its layers do not fit together: {error}") from error
-    frozen, known = description.get("frozen", []), flatten(params)
+    frozen, known = [*dict.fromkeys(description.get("frozen", []))], flatten(params)
     unknown = [name for name in frozen if name not in known]
     if unknown:
         raise ModelFileError(f"it freezes {unknown[0]!r}, which is no parameter of the network")
