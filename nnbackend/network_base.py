@@ -74,8 +74,7 @@ class NetworkBase:
         self._raw: Params | None = None
         self._state: State = {}
         self._frozen: tuple[str, ...] = ()
-        self._steps = 0
-        self._epochs = 0
+        self.trained = (0, 0)
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
         self._plain_objective: tuple[Layer, Objective] | None = None  # the last one without metrics
@@ -110,15 +109,6 @@ class NetworkBase:
             self._state = tree_map(self.backend.asarray, init_state(self.layers, shape))
             self._params = tree_map(self.backend.asarray, params)
         return self
-
-    @property
-    def trained(self) -> tuple[int, int]:
-        """The steps and epochs of training so far: they number dropout masks and orders of rows."""
-        return self._steps, self._epochs
-
-    @trained.setter
-    def trained(self, steps_and_epochs: tuple[int, int]) -> None:
-        self._steps, self._epochs = steps_and_epochs
 
     @property
     def params(self) -> Params:
@@ -233,7 +223,9 @@ class NetworkBase:
             return state | self._parameters_through(self.backend.to_numpy)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({"_state": {}} | state)  # pickles of older versions have none
+        # Pickles of older versions have no state, and count steps and epochs by themselves.
+        trained = state.pop("_steps", 0), state.pop("_epochs", 0)
+        self.__dict__.update({"_state": {}, "trained": trained} | state)
         with self.backend.scope():
             self.__dict__.update(self._parameters_through(self.backend.asarray))
 
@@ -271,7 +263,8 @@ class NetworkBase:
         with backend.scope():
             x = self._rows(x)
             if training and step is None:
-                step, self._steps = self._steps, self._steps + 1
+                step, epochs = self.trained
+                self.trained = step + 1, epochs
             key = random.forward_key(self.seed)
             ctx = Context(backend, training, key, step or 0, self._state)
             y, layers_backward = with_precision(self.layers, backend).forward(self.params, x, ctx)

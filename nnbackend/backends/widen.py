@@ -12,7 +12,7 @@ from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
 
-__all__ = ["in_float64"]
+__all__ = ["float64_sum", "in_float64"]
 
 
 def in_float64(*arrays: Array | None) -> tuple[Any, ...]:
@@ -26,6 +26,12 @@ def in_float64(*arrays: Array | None) -> tuple[Any, ...]:
         if backend.dtype_name != "float64":
             arrays = tuple(None if a is None else backend.to_numpy(a) for a in arrays)
     return tuple(None if a is None else _widened(a) for a in arrays)
+
+
+def float64_sum(array: Array) -> float:
+    """Return the sum of all numbers, added up in float64."""
+    (wide,) = in_float64(array)
+    return float(namespace(wide).sum(wide))
 
 
 def _widened(array: Array) -> Array:

@@ -11,6 +11,7 @@ from nnbackend.cli.common import (
     LoadedPrecision,
     ModelFile,
     Reported,
+    choose_backend,
     print_json,
     print_metrics,
     reporting,
@@ -35,7 +36,10 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Compare the predictions for a table with its target column."""
-    with reporting(debug, quiet=as_json) as notes:
+    with reporting(debug, quiet=as_json) as (notes, _):
+        choose_backend(
+            backend, device, precision=precision
+        )  # a wrong call, before the file is read
         trained = load(model, backend=backend, device=device, precision=precision)
         encoder = trained.encoder
         frame = select_columns(read_frame(data), encoder.kinds)

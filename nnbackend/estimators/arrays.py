@@ -21,12 +21,7 @@ __all__ = ["HOST", "Home", "SparseSamples", "home_of", "on_host", "to_host"]
 
 @dataclass(frozen=True)
 class Home:
-    """The library and the device of the ``X`` that was fitted: results are arrays there.
-
-    Attributes:
-        xp: the namespace; None: NumPy.
-        device: a device of that namespace; None: its default.
-    """
+    """The library (None: NumPy) and the device of ``X`` in ``fit``: results are arrays there."""
 
     xp: Any = None
     device: Any = None

@@ -25,6 +25,7 @@ from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data import host_data
 from nnbackend.data.samples import Samples, row_major
 from nnbackend.data.targets import takes_classes, targets
+from nnbackend.data.validate import weights
 from nnbackend.estimators import files
 from nnbackend.estimators.arguments import NOT_NEGATIVE, TRAINING_CONSTRAINTS, name_arguments
 from nnbackend.estimators.arrays import HOST, SparseSamples, home_of, on_host, to_host
@@ -217,8 +218,7 @@ class NeuralEstimator(PredictingEstimator):
         if target.ndim == 1 and not takes_classes(loss):
             target = np.eye(self.n_outputs_)[target]
         y = targets(target, at, loss, (self.n_outputs_,), X)
-        if weight is not None:
-            weight = at.asarray(weight)
+        weight = weights(weight, at, len(target))
         if sparse:
             return SparseSamples(X.tocsr(), y, weight)
         x = at.asarray(X)

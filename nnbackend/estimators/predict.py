@@ -93,11 +93,11 @@ class PredictingEstimator(BaseEstimator):
             type(X) is np.ndarray
             and X.ndim == 2
             and X.dtype.char in "df"
-            and X.shape[1] == vars(self).get("n_features_in_")
+            and X.shape[1] == self.__dict__.get("n_features_in_")
             and X.shape[0] > 0
-            and vars(self).get("_home", HOST) is HOST
-            and "feature_names_in_" not in vars(self)
-            and "_layers" in vars(self)
+            and self.__dict__.get("_home", HOST) is HOST
+            and "feature_names_in_" not in self.__dict__
+            and "_layers" in self.__dict__
         )
 
     def _check_home(self, X: Any, method: str) -> None:
@@ -117,7 +117,7 @@ class PredictingEstimator(BaseEstimator):
 
     def _result_home(self) -> Home:
         """Return the library and device of results."""
-        return vars(self).get("_home", HOST)  # type: ignore[no-any-return]
+        return self.__dict__.get("_home", HOST)  # type: ignore[no-any-return]
 
     def _prediction(self) -> tuple[Backend, Predictor, tuple[Params, State]]:
         """Return backend, predictor, parameters and state, kept while the attributes are the same."""

@@ -13,7 +13,7 @@ from nnbackend.core.registry import Registry
 from nnbackend.core.types import Arrays, Backward, Context, Layer, Params, Shape
 from nnbackend.errors import given
 
-__all__ = ["LAYERS", "Parameterless", "as_pair", "check_layer", "register_layer"]
+__all__ = ["LAYERS", "Parameterless", "check_layer", "not_a_pair", "register_layer"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -97,14 +97,10 @@ def check_layer(layer: Any) -> Layer:
     return layer  # type: ignore[no-any-return]
 
 
-def as_pair(found: Any, layer: Layer, name: str, wanted: str) -> tuple[Any, Any]:
-    """Return the two things that a layer's function returned, or say that it returned something else."""
-    try:
-        first, second = found
-    except (TypeError, ValueError):
-        got = f"{wanted}; got {type(found).__name__}"
-        raise TypeError(f"layer {name} ({type(layer).__name__}): {got}") from None
-    return first, second
+def not_a_pair(found: Any, layer: Layer, name: str, wanted: str) -> TypeError:
+    """Return the error for a layer whose function returned something else than two things."""
+    got = f"{wanted}; got {type(found).__name__}"
+    return TypeError(f"layer {name} ({type(layer).__name__}): {got}")
 
 
 def _meant(value: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Batch, Context, Layer, Params, State
 from nnbackend.losses import Loss
+from nnbackend.losses.base import unchecked
 
 __all__ = ["Microbatches", "accumulate_gradients", "gradients", "loss_and_gradient", "state_after"]
 
@@ -108,8 +109,8 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
     Raises:
         TypeError, ValueError: a loss that a user wrote returned something else.
     """
-    weight = batch.weight
-    found = loss(output, batch.y) if weight is None else loss(output, batch.y, weight)
+    weight, function = batch.weight, unchecked(loss)
+    found = function(output, batch.y) if weight is None else function(output, batch.y, weight)
     try:
         value, dy = found
     except (TypeError, ValueError):

@@ -83,7 +83,9 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
             history = loop.train(checkpoint)
             if profile is not None:
                 profile.finish(time.perf_counter() - started)
-            network._finish_fit(loop.first_epoch + len(history), objective)
+            network.trained = network.trained[0], loop.first_epoch + len(history)
+            network._last = objective
+            network._release()  # the trainer's arrays, several times the size of the parameters
     except Exception as error:
         loop = profile = None  # with the arrays they hold
         problem = explain_out_of_memory(
@@ -212,18 +214,13 @@ def partial_fit(
     network: Network,
     x: Any,
     y: Any,
-    trainer: Trainer | None,
-    *,
     loss: str | Loss,
     optimizer: str | Optimizer,
     batch_size: int | None,
     sample_weight: Any,
     accumulate: int,
 ) -> float:
-    """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`.
-
-    ``trainer`` is that of the last call, or None.
-    """
+    """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`."""
     if batch_size is not None:
         batch_size = check_size("batch_size", batch_size)
     accumulate = check_size("accumulate", accumulate)
@@ -232,7 +229,7 @@ def partial_fit(
         with network._unbuilt_if_refused():
             objective = network._objective(loss, (), x)
             samples = network._data_adapter(objective.loss).samples(x, y, sample_weight)
-        wanted = objective, without_frozen(network, chosen)
+        trainer, wanted = network._trainer, (objective, without_frozen(network, chosen))
         if trainer is None or (trainer.objective, trainer.optimizer) != wanted:
             trainer = make_trainer(network, objective, chosen)
         else:

@@ -242,11 +242,8 @@ class Loop(Run):
         assert validation is not None
         if self._evaluate is not None:
             values = self._evaluate(validation)
-        elif isinstance(validation, Samples):
-            values = self._trainer.evaluate(validation)
         else:
-            with validation.epoch(epoch) as blocks:
-                values = self._trainer.evaluate(blocks)
+            values = self._trainer.evaluate(validation, epoch)
         return {f"validation_{name}": value for name, value in values.items()}
 
     # What callbacks and checkpoints see; see Run.

@@ -14,8 +14,9 @@ from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in, count_rows, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import STATELESS, Array, Batch, Carry, Params, State, StepResult
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
+from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DataError
-from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
+from nnbackend.inference.evaluate import evaluate, measure
 from nnbackend.inference.predictor import Predictor
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
@@ -92,14 +93,8 @@ class Trainer:
         self._gather = self._gatherers()
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
-        code = (
-            objective.layers,
-            objective.loss,
-            objective.penalties,
-            objective.constraints,
-            optimizer,
-        )
-        self._outside = OutsideValues(code)
+        terms = objective.penalties, objective.constraints
+        self._outside = OutsideValues((objective.layers, objective.loss, terms, optimizer))
         self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:
@@ -228,15 +223,16 @@ class Trainer:
         """
         return self.rule if self.rate_factor == 1.0 else self.rule.scaled(self.rate_factor)
 
-    def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
-        """Return the loss and the metrics on other samples, whole or in blocks."""
+    def evaluate(self, samples: Samples | BatchStream, epoch: int = 1) -> dict[str, float]:
+        """Return the loss and the metrics on other samples, or on the stream of an epoch."""
         # A compiled pass is kept for the next epoch: not every one is shared.
         if self._predictor is None or not self.backend.static_shapes:
             self._predictor = Predictor(self.objective.layers, self.backend)
         what = self.objective, self._predictor, self.result, self.state
         if isinstance(samples, Samples):
-            return evaluate(*what, samples)
-        return evaluate_parts(*what, samples)
+            return evaluate(*what, [samples])
+        with samples.epoch(epoch) as blocks:
+            return evaluate(*what, (part for part, _ in blocks))
 
     # What is in training: it is read and changed between steps.
 
