@@ -203,6 +203,8 @@ def _read_state(header: Mapping[str, str]) -> dict[str, Any]:
 def _check_state(state: dict[str, Any]) -> None:
     """Check the state of a run: what is in it, and whether it holds together."""
     _STATE(state, "its state")
+    if state["epoch"] and not {"epoch", "loss"} <= state["history"].keys():
+        raise ModelFileError("its history lacks the loss")
     lengths = {len(column) for column in state["history"].values()}
     if lengths != {state["epoch"]}:
         raise ModelFileError(f"its history does not have {state['epoch']} epochs")

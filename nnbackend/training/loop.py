@@ -340,7 +340,9 @@ class Loop(Run):
             misfit = f"its optimizer's {wrong}"
         elif state["batch"] and state.get("so_far") is None:
             misfit = f"its batch is {state['batch']}, and what came of the steps is missing"
-        elif state["batch"] and (state["so_far"]["outputs"] is None) is bool(trainer.objective.metrics):
+        elif state["batch"] and (state["so_far"]["outputs"] is None) is bool(
+            trainer.objective.metrics
+        ):
             misfit = "the outputs of its unfinished epoch are not those of this run's metrics"
         if misfit:
             raise ModelFileError(f"{found.path} cannot be resumed from: {misfit}")
