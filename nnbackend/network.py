@@ -17,7 +17,7 @@ import numpy as np
 from nnbackend import data, losses
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
-from nnbackend.core.checks import check_size
+from nnbackend.core.checks import check_flag, check_size
 from nnbackend.core.history import History
 from nnbackend.core.shapes import is_shape
 from nnbackend.core.tree import count_rows, map_arrays, tree_map
@@ -103,7 +103,7 @@ class Network(NetworkBase):
             if y is not None:
                 return y
         self._refuse_frame(x)
-        batch_size = check_size("batch_size", batch_size)
+        batch_size, on_host = check_size("batch_size", batch_size), check_flag("on_host", on_host)
         return self._predict(x, batch_size=batch_size, on_host=on_host)
 
     @guarded("predict")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from nnbackend.core.checks import check_number
+from nnbackend.core.checks import check_choice, check_number, check_text
 from nnbackend.errors import UnknownNameError, unknown_name
 
 if TYPE_CHECKING:
@@ -33,13 +33,11 @@ class Monitor:
     """
 
     def __init__(self, name: str, min_delta: float = 0.0, mode: str | None = None) -> None:
-        self.name = name
+        self.name = check_text("monitor", name)
         self.min_delta = check_number("min_delta", min_delta, 0.0)
         if mode is None:
             mode = _mode_of(name)
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
-        self.mode = mode
+        self.mode = check_choice("mode", mode, ("min", "max"))
         self.best: float | None = None
 
     def value(self, run: Run) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.function import as_callback
 from nnbackend.callbacks.progress import choose_progress
+from nnbackend.core.checks import check_items
 from nnbackend.core.history import History
 from nnbackend.core.tree import leaves
 from nnbackend.core.version import __version__
@@ -376,7 +377,10 @@ def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list
     """
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
-    resolved = [as_callback(spec) for spec in callbacks or ()]
+    given = () if callbacks is None else callbacks
+    resolved = [
+        as_callback(spec) for spec in check_items("callbacks", given, "a list of callbacks")
+    ]
     progress = choose_progress(verbose)
     resolved += [] if progress is None else [progress]
     return sorted(resolved, key=lambda callback: callback.last)

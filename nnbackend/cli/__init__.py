@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from nnbackend.core import early_signals
@@ -12,6 +13,11 @@ __all__ = ["main"]
 def main() -> None:
     """Run the command line; without its libraries, say how to install them and exit with 1."""
     early_signals.watch()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # where a locale lacks characters, they are escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         from nnbackend.cli.app import app
     except ModuleNotFoundError as error:

@@ -286,7 +286,9 @@ def print_facts(facts: dict[str, Any]) -> None:
     _out.print(grid)
 
 
-def print_metrics(rows: dict[str, dict[str, float] | None], remarks: dict[str, str]) -> None:
+def print_metrics(
+    rows: dict[str, dict[str, float] | None], remarks: dict[str, str], task: str
+) -> None:
     """Print a table with a row for each set of values and a column for each metric."""
     filled = {name: values for name, values in rows.items() if values}
     lines = [
@@ -294,7 +296,10 @@ def print_metrics(rows: dict[str, dict[str, float] | None], remarks: dict[str, s
          remarks.get(name, ""))
         for name, values in filled.items()
     ]  # fmt: skip
-    table = plain_table(("", *next(iter(filled.values()), ()), ""), lines)
+    # A target of numbers is scaled for the network, and so is its loss.
+    headers = {"loss": "scaled loss"} if task == "regression" else {}
+    names = [headers.get(name, name) for name in next(iter(filled.values()), ())]
+    table = plain_table(("", *names, ""), lines)
     table.columns[-1].justify = "left"
     _out.print(table)
 

@@ -29,6 +29,7 @@ from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.rows import Rows, read_rows
 from nnbackend.cli.settings import Settings
 from nnbackend.core.history import History
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError
 from nnbackend.tables.model import TableModel, has_one_output
 from nnbackend.tables.table import few
 
@@ -53,6 +54,9 @@ def train(**options: Any) -> None:
             facts = _train(call, settings, backend)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*_advice(call)) from None
+        except DivergenceError as error:
+            message = str(error).replace(WEIGHTS_KEPT, "no model was written")
+            raise ValueError(". ".join([message, *_advice(call)])) from error
         if call.as_json:
             print_json(facts | {"notes": notes})
         elif not call.quiet:
@@ -194,7 +198,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
     """Print what came of a training, for people."""
     say()
     metrics = {name: facts[name] for name in ("train", "validation", "baseline")}
-    print_metrics(metrics, {"baseline": f"({facts['baseline_answer']})"})
+    compared = "rows that validate" if facts["validation"] else "rows that trained"
+    answer = f"({facts['baseline_answer']}, on the {compared})"
+    print_metrics(metrics, {"baseline": answer}, facts["task"])
     say()
     if facts["stopped"] and not facts["stopped"].startswith("interrupted"):  # that was said at once
         say(f"Stopped early: {facts['stopped']}")
@@ -203,8 +209,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
     say(f"Model written to {facts['model']}")
     say(f"Predict with it: nnbackend predict {shlex.quote(facts['model'])} DATA")
     if "report" in facts:
-        parts = "rows that validate" if facts["validation"] else "rows that trained"
-        print_report(facts["report"], parts)
+        print_report(facts["report"], compared)
 
 
 def _advice(call: Call) -> list[str]:

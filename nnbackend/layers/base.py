@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from nnbackend.activations import ACTIVATIONS
+from nnbackend.core.checks import check_flag
 from nnbackend.core.random import Generator
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Arrays, Backward, Context, Layer, Params, Shape
@@ -71,8 +72,13 @@ def register_layer(cls: Class | None = None, /, *, pure: bool = True) -> Any:
     Raises:
         TypeError: the class is not a frozen dataclass with the methods ``init`` and ``forward``.
     """
+    check_flag("pure", pure)
     if cls is None:
         return partial(register_layer, pure=pure)
+    if not isinstance(cls, type):
+        raise TypeError(
+            f"cls must be a layer's class, got {given(cls)}; write @register_layer above the class"
+        )
     if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise TypeError(f"{cls.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
     for method in ("init", "forward"):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
+from nnbackend.core.checks import check_items, named
 from nnbackend.core.layer_tree import init_state, is_stateful
 from nnbackend.core.random import Generator, ShapeGenerator
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
@@ -33,8 +34,11 @@ class Sequential:
     layers: Sequence[Layer]
 
     def __post_init__(self) -> None:
-        layers = tuple(check_layer(layer) for layer in self.layers)
-        object.__setattr__(self, "layers", layers)
+        layers = check_items("layers", self.layers, "a sequence of layers")
+        for i, layer in enumerate(layers):
+            with named(f"layers[{i}]"):
+                check_layer(layer)
+        object.__setattr__(self, "layers", tuple(layers))
 
     @cached_property
     def _named(self) -> list[tuple[str, Layer]]:

@@ -64,6 +64,12 @@ def outputs_of(loss: Loss, activation: str | None) -> str | None:
     return said
 
 
+def check_outputs(outputs: Any) -> None:
+    """Raise an UnknownNameError if this is no meaning of outputs."""
+    if not isinstance(outputs, str) or outputs not in OUTPUTS:
+        raise unknown_name("meaning of outputs", outputs, OUTPUTS)
+
+
 @dataclass(frozen=True)
 class ClassOutputs:
     """Outputs and targets as rows, in float64.
@@ -183,8 +189,7 @@ def _resolve_meaning(
 ) -> tuple[str, float | None]:
     """Return the meaning and the threshold of ``width`` outputs."""
     outputs = outputs or ("sigmoid" if width == 1 else "softmax")
-    if outputs not in OUTPUTS:
-        raise unknown_name("meaning of outputs", outputs, OUTPUTS)
+    check_outputs(outputs)
     threshold = OUTPUTS[outputs] if threshold is None else threshold
     if threshold is None and width == 1:
         raise ValueError(
@@ -238,8 +243,8 @@ class ClassMetric:
     outputs: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.outputs is not None and self.outputs not in OUTPUTS:
-            raise unknown_name("meaning of outputs", self.outputs, OUTPUTS)
+        if self.outputs is not None:
+            check_outputs(self.outputs)
         if getattr(self, "threshold", None) is not None:
             set_number(self, "threshold")
 

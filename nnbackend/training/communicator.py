@@ -1,9 +1,8 @@
 """Training one network in several processes: each computes a part of every batch's gradient.
 
-The loss of a batch is a mean over its rows, weighted if they have weights. With the weights of the
-rows of process ``r`` adding up to ``W_r``, and all to ``W``, loss and gradient of the whole batch are
-the sums over the processes of theirs times ``W_r / W``. So each step adds up ``W_r`` times loss,
-gradients and state over the processes, and divides by ``W``: the same as in one process, to rounding.
+With the weights of the rows of process ``r`` adding up to ``W_r``, and all to ``W``, loss and gradient
+of a batch are the sums over the processes of theirs times ``W_r / W``. So each step adds up ``W_r``
+times loss, gradients and state, and divides by ``W``: the same as in one process, to rounding.
 """
 
 from __future__ import annotations

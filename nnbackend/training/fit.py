@@ -14,7 +14,7 @@ from nnbackend import data, optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
-from nnbackend.core.checks import check_size
+from nnbackend.core.checks import check_flag, check_fraction, check_path, check_size
 from nnbackend.core.history import History
 from nnbackend.core.tree import flatten
 from nnbackend.data.adapter import DataAdapter
@@ -62,6 +62,13 @@ class FitOptions:
         if self.batch_size is not None:
             self.batch_size = check_size("batch_size", self.batch_size)
         self.accumulate = check_size("accumulate", self.accumulate)
+        self.shuffle = check_flag("shuffle", self.shuffle)
+        self.stratify = check_flag("stratify", self.stratify)
+        self.profile = check_flag("profile", self.profile)
+        if self.resume is not None:
+            self.resume = check_path("resume", self.resume)
+        if self.validation_split is not None:
+            self.validation_split = check_fraction("validation_split", self.validation_split)
         if self.validation_data is not None and self.validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
 

@@ -16,7 +16,7 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, tree_map, unflatten
 from nnbackend.core.types import Array, Batch, Context, Layer, Params
 from nnbackend.data.samples import Samples
-from nnbackend.errors import DivergenceError
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError
 from nnbackend.losses import Loss
 from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
 from nnbackend.regularizers import Terms, penalized
@@ -137,8 +137,8 @@ class FullBatchLoop(Loop):
         self._trainer.restore(self._good)
         epoch = len(self.history) + 1
         raise DivergenceError(
-            f"the loss is not a finite number in epoch {epoch}; the network keeps its last finite "
-            "weights. Try scaled inputs and targets, or dtype='float64'",
+            f"the loss is not a finite number in epoch {epoch}; {WEIGHTS_KEPT}. Try scaled inputs and "
+            "targets, or dtype='float64'",
             self.history,
         )
 

@@ -16,7 +16,7 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in, flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
-from nnbackend.errors import DivergenceError, ModelFileError
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, ModelFileError
 from nnbackend.saving.run_identity import check_same_run, data_checksum, describe
 from nnbackend.training.trainer import Trainer
 
@@ -34,16 +34,10 @@ class Loop(Run):
     """Trains for a number of epochs. It is the run that callbacks see.
 
     Args:
-        trainer: holds the parameters and the state.
-        samples: the training samples, or the feed of a source.
-        rows: which of them, by number; None: all. They are gathered a block at a time, so that a
+        rows: which of the samples, by number; None: all. They are gathered a block at a time, so that a
             part of large data is not copied as a whole.
         batch_size: rows of a step; None: all.
-        shuffle: whether each epoch has a new order.
-        validation: the samples to evaluate after each epoch, or the feed of a source.
-        callbacks: see :mod:`nnbackend.callbacks`.
         publish: makes the parameters in training visible; called before callbacks are.
-        network: what callbacks are shown.
         epochs: how many, counted from the start of the whole run.
         order: the rows of each epoch in their order, from the epoch's number; None: ``shuffle`` says.
             It is called once for each epoch, in turn.
@@ -382,8 +376,7 @@ def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) 
     if trainer.backend.precision == "float16":
         other = "precision='bfloat16' or 'float32' (float16 ends at 65504)"
     raise DivergenceError(
-        f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
-        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or "
-        f"{other}",
+        f"the loss is no longer a finite number in epoch {epoch}; {WEIGHTS_KEPT}. Try a smaller "
+        f"learning rate (it was {rate:g}), scaled inputs and targets, or {other}",
         history,
     )

@@ -35,15 +35,11 @@ class Trainer:
     """Trains a network's parameters and state, a block of steps at a time.
 
     Args:
-        objective: the loss to minimize, with metrics.
-        optimizer: the optimizer.
-        backend: where the steps compute.
-        params: the parameters to start from; they are copied.
+        params: the parameters to start from; they are copied, and so is the state of the layers.
         seed: the random seed of the layers.
         steps: how many steps the network has been trained for before.
         accumulate: the number of microbatches in which the gradient of a batch is computed.
         steps_per_epoch: for an optimizer that counts epochs; None: unknown.
-        state: the state of the layers to start from; it is copied.
         communicator: adds up over the processes that train the network together, each with all samples
             in the same order; None: there is one.
 

@@ -33,7 +33,7 @@ def test_penguins_with_nothing_but_a_target():
         "classification of 'species': Adelie, Chinstrap, Gentoo",
         "344: 275 train, 69 validate",
         "Dense(64, relu), Dense(3, identity); 963 parameters",
-        "(always Adelie)",
+        "(always Adelie, on the rows that validate)",
         "Model written to model.safetensors",
         "nnbackend predict model.safetensors DATA",
     ):
@@ -102,6 +102,14 @@ def test_regression_is_in_the_units_of_the_data():
     mass = answers(done("predict", "model.safetensors", PENGUINS).stdout)["body_mass_g"]
     assert len(mass) == 344
     assert all(2000 < float(value) < 7000 for value in mass)
+
+
+def test_the_figures_say_of_what_they_are():
+    result = done("train", EXAM, "--target", "score", "--epochs", "2")
+    assert "scaled loss" in result.stdout
+    assert "on the rows that trained)" in result.stdout
+    assert "scaled loss" in done("evaluate", "model.safetensors", EXAM).stdout
+    assert "scaled loss" not in done("train", PENGUINS, "--target", "sex", "--epochs", "2").stdout
 
 
 def test_the_exam_scores():
@@ -280,6 +288,8 @@ def test_a_diverging_training_leaves_no_model():
     message = fails(1, "train", PENGUINS, "--target", "species", *options)
     assert "no longer a finite number in epoch 1" in message
     assert "smaller learning rate" in message
+    assert "no model was written" in message
+    assert "weights" not in message
 
 
 @pytest.mark.parametrize("command", ["train", "predict"])
