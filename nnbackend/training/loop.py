@@ -334,12 +334,17 @@ class Loop(Run):
             misfit = f"its optimizer's {wrong}"
         elif state["batch"] and state.get("so_far") is None:
             misfit = f"its batch is {state['batch']}, and what came of the steps is missing"
-        elif state["batch"] and (state["so_far"]["outputs"] is None) is bool(
-            trainer.objective.metrics
-        ):
-            misfit = "the outputs of its unfinished epoch are not those of this run's metrics"
+        elif state["batch"] and not self._fits(state["so_far"]["outputs"]):
+            misfit = "the outputs of its unfinished epoch are not those that the metrics need"
         if misfit:
             raise ModelFileError(f"{found.path} cannot be resumed from: {misfit}")
+
+    def _fits(self, outputs: Any) -> bool:
+        """Return whether outputs of an unfinished epoch are there if metrics need them."""
+        if outputs is None or not self._trainer.objective.metrics:
+            return outputs is None and not self._trainer.objective.metrics
+        of_one = isinstance(outputs, np.ndarray)
+        return not of_one or outputs.shape[1:] == self.network.output_shape
 
     def _resume_from(self, found: Checkpoint) -> None:
         """Go on from a checkpoint, with its parameters and optimizer."""
