@@ -36,7 +36,7 @@ class Checkpoint(Callback):
         best_only: whether to write one only when ``monitor`` is better than ever before, default False.
         every_steps: the number of steps between checkpoints within an epoch; None: only after epochs.
         monitor: the metric that ``best_only`` looks at, default ``"validation_loss"``.
-        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
         on_error: the action when a file cannot be written (a full disk): ``"raise"``, the default, ends
             the run with the error, ``"warn"`` warns once and trains on. Files written before are kept.
 
@@ -74,7 +74,9 @@ class Checkpoint(Callback):
         self.directory = check_path("directory", directory)
         self.every = check_size("every", every)
         self.keep = None if keep is None else check_size("keep", keep)
-        watched = Monitor(monitor, 0.0, mode or (None if best_only else "min"))  # checks both
+        watched = Monitor(
+            monitor, 0.0, "min" if mode is None and not best_only else mode
+        )  # checks both
         self.monitor = watched if best_only else None
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
         self.on_error = check_choice("on_error", on_error, ("raise", "warn"))
@@ -100,6 +102,8 @@ class Checkpoint(Callback):
 
     def start(self, run: Run) -> None:
         """Take the folder and write the first checkpoint of a run."""
+        if self.monitor is not None:
+            self.monitor.start(run)
         if not run.resumed:
             self._reset()
         taken = self._take_folder()

@@ -119,6 +119,11 @@ class Run:
         self.at_once = self.at_once or at_once
 
     @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The metrics by name; your own loop's are not known."""
+        return {}
+
+    @property
     def losses(self) -> list[float]:
         """The losses of the steps since the last ``batch_end``; they are read from the device here."""
         return [float(loss) for loss in self._losses]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+from nnbackend.core.checks import check_flag, check_text
 from nnbackend.errors import ModelFileError, given, unknown_name
 
 __all__ = [
@@ -54,6 +55,8 @@ class Registry:
         Raises:
             ValueError: another class has that name already.
         """
+        check_text("name", name)
+        check_flag("pure", pure)
 
         def decorate(cls: Class) -> Class:
             known = self._classes.get(name)

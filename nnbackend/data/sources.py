@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import mmap
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from collections.abc import Generator as Generated
@@ -17,12 +18,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from nnbackend.core.checks import check_size
+from nnbackend.backends.host import host_numbers
+from nnbackend.core.checks import check_size, named
 from nnbackend.core.random import Generator
 from nnbackend.core.shapes import Shapes, row_shapes
 from nnbackend.core.tree import arrays_in, map_arrays, slice_rows
 from nnbackend.data.input_spec import arrange, check_same_rows, is_tree, name_arrays
-from nnbackend.errors import DataError
+from nnbackend.errors import DataError, given
 
 __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
 
@@ -144,8 +146,8 @@ class Batches(Source):
     ) -> None:
         if not callable(batches) and not isinstance(batches, Iterable):
             raise TypeError(
-                "expected an iterable of batches (x, y), or a callable that returns one, "
-                f"got {batches!r}"
+                "batches: expected an iterable of batches (x, y), or a callable that returns one, "
+                f"got {given(batches)}"
             )
         self._batches = batches
         self._steps = None if steps is None else check_size("steps", steps)
@@ -224,10 +226,18 @@ class MemoryMap(Source):
         shuffle_buffer: int = SHUFFLE_BUFFER,
         prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
-        self._arrays = map_arrays(
-            lambda a: a if isinstance(a, np.ndarray) else np.asarray(a),
-            (arrange(x), arrange(y, name="y"), sample_weight),
+        if is_tree(sample_weight):
+            raise TypeError(f"sample_weight must be one array, got {given(sample_weight)}")
+        trees = arrange(x), arrange(y, name="y"), sample_weight
+        names = (
+            name_arrays(trees[0], "X"),
+            name_arrays(trees[1], "y"),
+            None if sample_weight is None else "sample_weight",
         )
+        for tree, name in zip(trees[:2], "Xy", strict=True):
+            if next(arrays_in(tree), None) is None:
+                raise TypeError(f"{name} must be an array, or several; got {given(tree)}")
+        self._arrays = map_arrays(_mapped_or_made, trees, names)
         x, y, weight = self._arrays
         first = next(arrays_in(x))
         # Numbers without rows, that are not as many as the targets: a file mapped without its shape.
@@ -237,11 +247,6 @@ class MemoryMap(Source):
                 "X must have one row for each sample, as shape (rows, features); "
                 f"got shape {first.shape}"
             )
-        names = (
-            name_arrays(x, "X"),
-            name_arrays(y, "y"),
-            None if weight is None else "sample_weight",
-        )
         check_same_rows(self._arrays, names)
         self.rows = len(first)
         self._shape = row_shapes(x)
@@ -264,6 +269,12 @@ class MemoryMap(Source):
     def feature_shape(self) -> Shapes:
         """Return the shape of a row's features, or a tree of shapes."""
         return self._shape
+
+
+def _mapped_or_made(x: Any, name: str) -> Any:
+    """Return an array as it is, or one of lists."""
+    with named(name):
+        return x if isinstance(x, np.ndarray) else host_numbers(x)
 
 
 def _check_length(array: Any) -> None:
@@ -308,6 +319,11 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
         ValueError: there is a target or a weight beside a source, which has its own.
         TypeError: there is no target, and ``x`` is no source either.
     """
+    if isinstance(x, str | bytes | os.PathLike | type):
+        raise TypeError(
+            f"X must be arrays or batches, got {given(x)}; nnbackend.data.Dataset reads the files of a "
+            "table"
+        )
     if y is None or callable(x) or isinstance(x, Source | Iterator):
         if y is not None or weight is not None:
             extra = "y" if y is not None else "sample_weight"
@@ -319,6 +335,8 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
             or isinstance(x, dict)
             or not (callable(x) or isinstance(x, Iterable))
         ):
+            if not (hasattr(x, "shape") or isinstance(x, dict | int | float)):
+                raise TypeError(f"X must be arrays or batches (x, y), got {given(x)}")
             raise TypeError("there is no y: give arrays x and y, or batches (x, y)")
         return Batches(x)
     if any(isinstance(array, np.memmap) for array in arrays_in(x if is_tree(x) else (x,))):

@@ -55,7 +55,9 @@ _LEARNED = {  # the attributes that are kept, and what they have to be
     "best_validation_score_": optional(_ANY_NUMBER),
     "_no_improvement_count": whole(),
     "_seed": whole(high=2**31 - 1),
+    "_steps": whole(high=2**31 - 1),
     "_dtype": text(*DTYPES),
+    "_answers_dtype": text("float32", "float64"),
 }
 _REQUIRED = ("n_features_in_", "n_outputs_", "n_iter_", "t_", "out_activation_", "_seed", "_dtype")
 _CLASSES = record(

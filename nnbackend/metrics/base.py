@@ -14,7 +14,10 @@ from nnbackend.core.types import Array, Shape
 __all__ = ["METRICS", "Metric", "get", "mean", "ratio", "resolve"]
 
 Metric: TypeAlias = Callable[..., Any]
-"""``metric(prediction, target, sample_weight=None) -> number``; any such function works."""
+"""``metric(prediction, target, sample_weight=None) -> number``; any such function works.
+
+An attribute ``larger_is_better``, True or False, tells callbacks that watch it which values are better.
+"""
 
 METRICS = Registry("metric")
 get: Callable[[str | Metric], Metric] = METRICS.get

