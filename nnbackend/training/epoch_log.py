@@ -90,8 +90,8 @@ class EpochLog:
         losses, step_weights = self._read()
         outputs = None
         if self._outputs:  # joined once
-            outputs, targets, weights = self.rows()
-            self._outputs, self._targets = [outputs], [(targets, weights)]
+            outputs = joined_rows(self._outputs, self._backend)
+            self._outputs = [outputs]
         return {"losses": losses, "masses": step_weights, "outputs": outputs}
 
     def restore(self, state: dict[str, Any]) -> None:
