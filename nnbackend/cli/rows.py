@@ -13,7 +13,13 @@ from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
 from nnbackend.tables.encoding import Scale, TableEncoder
 from nnbackend.tables.reading import read_table
-from nnbackend.tables.selection import check_target, choose_features, known_target, split_rows
+from nnbackend.tables.selection import (
+    check_target,
+    choose_features,
+    infer_classes,
+    known_target,
+    split_rows,
+)
 from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
 
 __all__ = ["Rows", "read_rows"]
@@ -56,10 +62,11 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     With the setting ``stream`` no more than a sample is read now, and the rest during training.
     """
     columns = None if settings.features is None else [*settings.features, target]
-    kinds = {target: settings.target_kind}
+    kinds = settings.kinds(target)
+    chosen: dict[str, Any] = {"exclude": settings.exclude or (), "dialect": settings.dialect()}
     if not settings.stream:
-        return _encode_rows(read_table(data, columns, kinds), target, settings)
-    source = TableStream(data, columns, settings.seed)
+        return _encode_rows(read_table(data, columns, kinds, **chosen), target, settings)
+    source = TableStream(data, columns, settings.seed, **chosen)
     table = source.sample(kinds)
     rows = _encode_rows(table, target, settings)
     source.encode(rows.encoder, rows.x, rows.y, row_count(table))
@@ -69,8 +76,10 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
 def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
     """Split the rows, and encode them as the training rows teach."""
     table = known_target(table, target)
+    if settings.infers_task:
+        table = infer_classes(table, target)
     check_target(table, target)
-    features = choose_features(table, target, settings.features)
+    features = choose_features(table, target, settings.features, settings.text or ())
     training, others = _split(table, target, settings)
     scale = cast(Scale, settings.scale)  # checked there
     encoder = TableEncoder.learn(take_rows(table, training), target, features, scale)

@@ -15,7 +15,16 @@ from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Namespace
 from nnbackend.losses.preconditions import TARGET_KINDS, call_unchecked, check_arguments
 
-__all__ = ["LOSSES", "Loss", "LossFunction", "absorbed_activation", "get", "trait", "unchecked"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "LossFunction",
+    "absorbed_activation",
+    "get",
+    "trait",
+    "unchecked",
+    "weighs_rows",
+]
 
 Loss: TypeAlias = Callable[..., tuple[Array, Array]]
 """``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function works."""
@@ -115,6 +124,16 @@ def unchecked(loss: Loss) -> Loss:
     if isinstance(loss, LossFunction) and type(loss).__call__ is LossFunction.__call__:
         return loss.compute
     return partial(call_unchecked, loss)
+
+
+def weighs_rows(loss: Loss) -> bool:
+    """Return whether a loss surely is a weighted mean, in which rows of weight 0 do not count."""
+    kind: Any = type(loss)
+    if not isinstance(loss, LossFunction):
+        return bool(kind.__module__.startswith("nnbackend."))
+    return kind.__call__ is LossFunction.__call__ and (
+        kind.compute is LossFunction.compute or kind.__module__.startswith("nnbackend.")
+    )
 
 
 def absorbed_activation(loss: Loss) -> str | None:
