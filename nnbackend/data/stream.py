@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,23 +81,32 @@ class BatchStream:
             "shuffle_buffer": None if self._seed is None else source.shuffle_buffer,
         }
 
-    def epoch(self, number: int, block_steps: int | None = None) -> ReadAhead[tuple[Samples, int]]:
+    def epoch(
+        self, number: int, block_steps: int | None = None, before: int = 0
+    ) -> ReadAhead[tuple[Samples, int]]:
         """Return the blocks of an epoch, and the rows of a step in each; for a ``with`` statement.
 
         Args:
             number: the number of the epoch, from 1.
             block_steps: steps of a block; None: as many as fit a fixed amount of memory.
+            before: the number of epochs that the network was trained before, which counts for the order.
         """
         stage = self._backend.uploader()  # here: it notes on which stream the steps are computed
-        return ReadAhead(lambda: self._blocks(number, block_steps, stage), self._source.prefetch)
+        order = None
+        if self._seed is not None:
+            order = Generator.of(self._seed, "order", before + number)
+        blocks = partial(self._blocks, number, order, block_steps, stage)
+        return ReadAhead(blocks, self._source.prefetch)
 
     def _blocks(
-        self, epoch: int, block_steps: int | None, stage: Callable[..., Any]
+        self,
+        epoch: int,
+        order: Generator | None,
+        block_steps: int | None,
+        stage: Callable[..., Any],
     ) -> Iterator[tuple[Samples, int]]:
         """Yield blocks; all of it runs in the reading thread."""
-        source, order, weightless = self._source, None, True
-        if self._seed is not None:
-            order = Generator.of(self._seed, "order", epoch)
+        source, weightless = self._source, True
         with self._backend.scope(), closing(source.chunks(epoch, order)) as chunks:
             rows: Iterator[Samples] = map(self._checked, chunks)
             if not source.whole_batches:

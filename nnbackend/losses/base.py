@@ -12,10 +12,20 @@ from typing import Any, ClassVar, TypeAlias
 from nnbackend.backends.base import namespace
 from nnbackend.core import functional
 from nnbackend.core.registry import Registry
-from nnbackend.core.types import Array, Namespace
+from nnbackend.core.tree import map_arrays
+from nnbackend.core.types import Array, Arrays, Namespace
 from nnbackend.losses.preconditions import TARGET_KINDS, call_unchecked, check_arguments
 
-__all__ = ["LOSSES", "Loss", "LossFunction", "absorbed_activation", "get", "trait", "unchecked"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "LossFunction",
+    "absorbed_activation",
+    "check_nesting",
+    "get",
+    "trait",
+    "unchecked",
+]
 
 Loss: TypeAlias = Callable[..., tuple[Array, Array]]
 """``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function works."""
@@ -115,6 +125,17 @@ def unchecked(loss: Loss) -> Loss:
     if isinstance(loss, LossFunction) and type(loss).__call__ is LossFunction.__call__:
         return loss.compute
     return partial(call_unchecked, loss)
+
+
+def check_nesting(loss: Loss, outputs: Arrays, targets: Arrays, error: Exception) -> None:
+    """Raise a ValueError if a loss failed with ``error`` and targets are nested unlike the outputs."""
+    here, there = (map_arrays(lambda _: "array", tree) for tree in (outputs, targets))
+    if here != there:
+        name = LOSSES.name_of(loss) or getattr(loss, "__name__", repr(loss))
+        raise ValueError(
+            f"y is nested as {there} and the network's outputs as {here}; the loss {name} fails for "
+            f"them: {type(error).__name__}: {error}"
+        ) from error
 
 
 def absorbed_activation(loss: Loss) -> str | None:

@@ -14,8 +14,9 @@ from typing import Any
 
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Batch, Context, Layer, Params, State
+from nnbackend.errors import given
 from nnbackend.losses import Loss
-from nnbackend.losses.base import unchecked
+from nnbackend.losses.base import check_nesting, unchecked
 
 __all__ = ["Microbatches", "accumulate_gradients", "gradients", "loss_and_gradient", "state_after"]
 
@@ -110,7 +111,11 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
         TypeError, ValueError: a loss that a user wrote returned something else.
     """
     weight, function = batch.weight, unchecked(loss)
-    found = function(output, batch.y) if weight is None else function(output, batch.y, weight)
+    try:
+        found = function(output, batch.y) if weight is None else function(output, batch.y, weight)
+    except Exception as error:
+        check_nesting(loss, output, batch.y, error)
+        raise
     try:
         value, dy = found
     except (TypeError, ValueError):
@@ -118,6 +123,8 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
             "a loss returns its value and the gradient at the prediction, (value, dy); "
             f"{_name(loss)} returned {type(found).__name__}"
         ) from None
+    if getattr(value, "shape", ()) != ():
+        raise TypeError(f"the value of a loss is a number; {_name(loss)} returned {given(value)}")
     if isinstance(output, (tuple, dict)):
         map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
     else:
