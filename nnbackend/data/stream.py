@@ -89,24 +89,20 @@ class BatchStream:
         Args:
             number: the number of the epoch, from 1.
             block_steps: steps of a block; None: as many as fit a fixed amount of memory.
-            before: the number of epochs that the network was trained before, which counts for the order.
+            before: the number of epochs that the network was trained before, which go on counting.
         """
         stage = self._backend.uploader()  # here: it notes on which stream the steps are computed
-        order = None
-        if self._seed is not None:
-            order = Generator.of(self._seed, "order", before + number)
-        blocks = partial(self._blocks, number, order, block_steps, stage)
+        self._source.epochs_before = before
+        blocks = partial(self._blocks, before + number, block_steps, stage)
         return ReadAhead(blocks, self._source.prefetch)
 
     def _blocks(
-        self,
-        epoch: int,
-        order: Generator | None,
-        block_steps: int | None,
-        stage: Callable[..., Any],
+        self, epoch: int, block_steps: int | None, stage: Callable[..., Any]
     ) -> Iterator[tuple[Samples, int]]:
         """Yield blocks; all of it runs in the reading thread."""
-        source, weightless = self._source, True
+        source, order, weightless = self._source, None, True
+        if self._seed is not None:
+            order = Generator.of(self._seed, "order", epoch)
         with self._backend.scope(), closing(source.chunks(epoch, order)) as chunks:
             rows: Iterator[Samples] = map(self._checked, chunks)
             if not source.whole_batches:
@@ -126,7 +122,8 @@ class BatchStream:
                 yield samples, size
                 del samples
         if weightless:
-            raise DataError(f"no row of epoch {epoch} has a weight above zero")
+            shown = epoch - source.epochs_before
+            raise DataError(f"no row of epoch {shown} has a weight above zero")
 
     def _checked(self, chunk: Chunk) -> Samples:
         """Return the rows of a chunk, in memory that is not the user's.

@@ -25,6 +25,7 @@ __all__ = [
     "get",
     "trait",
     "unchecked",
+    "weighs_rows",
 ]
 
 Loss: TypeAlias = Callable[..., tuple[Array, Array]]
@@ -136,6 +137,16 @@ def check_nesting(loss: Loss, outputs: Arrays, targets: Arrays, error: Exception
             f"y is nested as {there} and the network's outputs as {here}; the loss {name} fails for "
             f"them: {type(error).__name__}: {error}"
         ) from error
+
+
+def weighs_rows(loss: Loss) -> bool:
+    """Return whether a loss surely is a weighted mean, in which rows of weight 0 do not count."""
+    kind: Any = type(loss)
+    if not isinstance(loss, LossFunction):
+        return bool(kind.__module__.startswith("nnbackend."))
+    return kind.__call__ is LossFunction.__call__ and (
+        kind.compute is LossFunction.compute or kind.__module__.startswith("nnbackend.")
+    )
 
 
 def absorbed_activation(loss: Loss) -> str | None:
