@@ -7,6 +7,7 @@ unseen, and is stored with the model, so that prediction repeats exactly what tr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
@@ -22,6 +23,7 @@ from nnbackend.tables.table import Kind, Table, few, is_number, missing, row_cou
 __all__ = ["SCALES", "Categories", "Classes", "Number", "Scale", "TableEncoder"]
 
 Scale = Literal["standard", "max", "none"]
+_NUMBER = re.compile(r"(?i)true|false|[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?(e[+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,28 @@ def _sort_texts(texts: Iterable[str]) -> list[str]:
 
 
 def _find_codes(column: NDArray[Any], known: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return the place of each text among the known ones, and -1 where it is not one of them."""
+    """Return the place of each text among the known ones, and -1 where it is not one of them.
+
+    Where a text is none of them, it stands for the one that means the same boolean or number.
+    """
     places = {text: place for place, text in enumerate(known)}
-    return np.array([places.get(text, -1) for text in column], dtype=np.int64)
+    meant: dict[float, int] = {}
+    for text, place in places.items():
+        number = _meaning(text)
+        if number is not None:
+            meant[number] = -1 if number in meant else place  # of two it stands for neither
+    for text in set(column) - places.keys():
+        number = _meaning(text)
+        places[text] = -1 if number is None else meant.get(number, -1)
+    return np.array([places[text] for text in column], dtype=np.int64)
+
+
+def _meaning(text: str | None) -> float | None:
+    """Return the number that a text means, 0 and 1 for booleans; codes like 007 are none."""
+    if text is None or not _NUMBER.fullmatch(text):
+        return None
+    word = text.lower()
+    return float(word == "true") if word in ("true", "false") else float(text)
 
 
 def _show(text: str | None) -> str:
