@@ -118,7 +118,7 @@ class NeuralEstimator(PredictingEstimator):
             sample_weight = _check_sample_weight(to_host(sample_weight), target)
             if not np.any(sample_weight):
                 raise ValueError("Sample weights must contain at least one non-zero number.")
-        weight = self._weights(target, sample_weight, incremental)
+        class_weight = self._class_weights(target, incremental)
         self._random_state = check_random_state(self.random_state)
         self._home = home
         given = str(X.dtype).rpartition(".")[2]
@@ -137,7 +137,7 @@ class NeuralEstimator(PredictingEstimator):
                 self._start(int(X.shape[1]), given)
             params = tree_map(backend.asarray, self._kept_params())
             objective = self._objective(loss, params)
-            samples = self._samples(X, target, weight, loss, backend)
+            samples = self._samples(X, target, sample_weight, loss, backend, class_weight)
             if self.solver == "lbfgs":
                 fit_by_lbfgs(self, objective, backend, params, samples)
             else:
@@ -205,11 +205,19 @@ class NeuralEstimator(PredictingEstimator):
             penalty = PerRowL2(float(self.alpha), weights)
         return replace(objective, row_penalty=penalty, mean_by_rows=True)
 
-    def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return the weight of each sample, times that of its class; None: all count 1."""
-        return sample_weight
+    def _class_weights(self, target: Any, incremental: bool) -> Any:
+        """Return the weight of each sample by its class; None: all count 1."""
+        return None
 
-    def _samples(self, X: Any, target: Any, weight: Any, loss: Loss, backend: Backend) -> Samples:
+    def _samples(
+        self,
+        X: Any,
+        target: Any,
+        weight: Any,
+        loss: Loss,
+        backend: Backend,
+        class_weight: Any = None,
+    ) -> Samples:
         """Return the data, placed as ``data_on`` says; a sparse X stays sparse until rows are taken."""
         sparse = scipy.sparse.issparse(X)
         at = backend
@@ -221,11 +229,14 @@ class NeuralEstimator(PredictingEstimator):
             target = np.eye(self.n_outputs_)[target]
         y = targets(target, at, loss, (self.n_outputs_,), X)
         weight = weights(weight, at, len(target))
+        if class_weight is not None:
+            class_weight = at.asarray(class_weight)
         if sparse:
-            return SparseSamples(X.tocsr(), y, weight)
+            return SparseSamples(X.tocsr(), y, weight, class_weight)
         x = at.asarray(X)
+        x = self._shaped(row_major(x, at) if self.shuffle else x)
         kind = Samples if at is backend else host_data.HostSamples
-        return kind(self._shaped(row_major(x, at) if self.shuffle else x), y, weight)
+        return kind(x, y, weight, class_weight)
 
     def _validation_samples(self, loss: Loss, backend: Backend) -> Samples:
         """Return ``validation_data`` on the backend.
