@@ -137,9 +137,10 @@ class TableStream(Source):
             piece, skip = self._pieces[number], self._sampled.get(number, 0)
             for first, batch in self._batches(piece, self._names):
                 left = max(skip - (first - piece.first), 0)
-                chunk = self._encode(batch.slice(left), piece.where, first + left)
-                if chunk is not None:
-                    yield chunk
+                if left < batch.num_rows:
+                    chunk = self._encode(batch.slice(left), piece.where, first + left)
+                    if chunk is not None:
+                        yield chunk
 
     def _encode(self, batch: Any, where: str, first: int) -> Chunk | None:
         """Return encoded rows, without those that have no target."""

@@ -109,7 +109,8 @@ def table_of(
     """
     frame = frame.select(list(names))
     dialect = find_decimal(frame, dialect or Dialect())
-    plain = _plain_numbers(frame, kinds) if dialect == Dialect(decimal=".") else {}
+    usual = (dialect.decimal, dialect.thousands, dialect.missing) == (".", None, ())
+    plain = _plain_numbers(frame, kinds) if usual else {}
     columns = {
         column.name: _Column(plain.get(column.name, column), kinds.get(column.name), dialect)
         for column in frame.get_columns()
