@@ -163,4 +163,5 @@ def _frame(batch: Any) -> pl.DataFrame:
 
     frame = polars.from_arrow(batch)
     assert isinstance(frame, polars.DataFrame)
-    return frame
+    # Each batch has categories of its own.
+    return frame.with_columns(polars.col(polars.Categorical).cast(polars.String))

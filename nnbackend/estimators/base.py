@@ -62,6 +62,7 @@ class NeuralEstimator(PredictingEstimator):
         "alpha": [NOT_NEGATIVE],
     }
 
+    n_outputs_: int
     _steps = 0  # of training so far: random layers draw other numbers in each
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -113,7 +114,9 @@ class NeuralEstimator(PredictingEstimator):
         hidden = self._hidden_layers()
         first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
         home = home_of(X)
+        known = None if first else self.n_outputs_
         X, target = self._validate_input(X, to_host(y), incremental, first)
+        self._check_outputs(known, "y")
         if sample_weight is not None:
             sample_weight = _check_sample_weight(to_host(sample_weight), target)
             if not np.any(sample_weight):
@@ -247,12 +250,24 @@ class NeuralEstimator(PredictingEstimator):
         if len(self.validation_data) not in (2, 3):
             raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)")
         X, y, *weight = self.validation_data
+        known = self.n_outputs_
         X, target = self._validate_input(X, to_host(y), True, False, some=True)
+        self._check_outputs(known, "the y of validation_data")
         given = _check_sample_weight(to_host(weight[0]), target) if weight else None
         samples = self._samples(X, target, given, loss, backend)
         if isinstance(samples, SparseSamples):
             samples = samples.take(np.arange(len(target)), backend)
         return samples
+
+    def _check_outputs(self, known: int | None, name: str) -> None:
+        """Refuse targets with another number of outputs than the network has, and keep that number."""
+        given = self.n_outputs_
+        if known not in (None, given):
+            self.n_outputs_ = known
+            raise ValueError(
+                f"{name} has {given} output{'s' * (given > 1)}, and this {type(self).__name__} was "
+                f"fitted with {known}; for others make a new one, or fit without warm_start"
+            )
 
     def _publish(self, params: Params, state: State, backend: Backend) -> None:
         """Store the parameters and the state of the layers, arrays of a backend, after training."""

@@ -37,7 +37,7 @@ __all__ = [
 
 Check: TypeAlias = Callable[[Any, str], None]
 
-MAX_DEPTH = 128
+MAX_DEPTH = 150
 """Lists and tables inside each other: more than any description has, fewer than exhaust the stack."""
 
 

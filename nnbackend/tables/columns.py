@@ -336,7 +336,8 @@ def _parse(texts: pl.Series, dialect: Dialect) -> tuple[pl.Series, bool]:
 
 
 def _objects(texts: pl.Series) -> NDArray[Any]:
-    return np.array(texts.to_list(), dtype=object)
+    known: dict[str | None, str | None] = {}  # equal texts are one object
+    return np.array([known.setdefault(text, text) for text in texts], dtype=object)
 
 
 def _numbers(series: pl.Series, dialect: Dialect | None = None) -> NDArray[Any]:

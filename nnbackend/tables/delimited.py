@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from nnbackend.tables.columns import polars_module
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.limits import check_memory, memory_limit
+from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory, memory_limit
 from nnbackend.tables.table import warn
 
 if TYPE_CHECKING:
@@ -85,11 +85,13 @@ def find_dialect(path: Path, dialect: Dialect) -> Dialect:
 def _read(path: Path, dialect: Dialect) -> tuple[bytes, Dialect]:
     """Return the content of a file in UTF-8, unpacked, and its dialect."""
     limit, parts, size = memory_limit(), [], 0
-    with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
+    packed = path.name.lower().endswith(".gz")
+    check_memory(0 if packed else MEMORY_PER_BYTE * path.stat().st_size, limit)
+    with (gzip.open if packed else open)(path, "rb") as file:
         while part := file.read(_PART_BYTES):
             parts.append(part)
             size += len(part)
-            check_memory(size, limit)
+            check_memory(MEMORY_PER_BYTE * size, limit)
     content = b"".join(parts)
     del parts
     encoding = dialect.encoding or _find_encoding(content)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from nnbackend.backends.device import in_words
 
-__all__ = ["check_memory", "memory_limit"]
+__all__ = ["MEMORY_PER_BYTE", "check_memory", "memory_limit"]
+
+MEMORY_PER_BYTE = 4  # of a text: as it is, as fields, and as numbers or texts
 
 _SHARE = 0.5  # of the memory that is free
 _UNKNOWN_BYTES = 1 << 33  # where a system does not say what is free

@@ -16,7 +16,7 @@ from nnbackend.errors import unknown_name
 from nnbackend.tables.columns import StrayTextError, polars_module, readable_columns, table_of
 from nnbackend.tables.delimited import line_numbers, read_delimited
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.limits import check_memory
+from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory
 from nnbackend.tables.table import Table, WantedKind, few
 
 if TYPE_CHECKING:
@@ -137,13 +137,27 @@ def _read_lazily(scan: str) -> Callable[[Path, Dialect], pl.DataFrame]:
         lazy = getattr(polars, scan)(path)
         rows, columns = lazy.select(polars.len()).collect().item(), len(lazy.collect_schema())
         check_memory(8 * rows * columns)
-        return lazy.collect()  # type: ignore[no-any-return]
+        frame = lazy.collect()
+        check_memory(MEMORY_PER_BYTE * sum(map(_text_bytes, frame.get_columns())))
+        return frame  # type: ignore[no-any-return]
 
     return read
 
 
+def _text_bytes(column: pl.Series) -> int:
+    """Return the bytes of the texts in a column, in which equal texts may be stored once."""
+    polars = polars_module()
+    if column.dtype == polars.String:
+        return int(column.str.len_bytes().cast(polars.UInt64).sum())
+    if column.dtype not in (polars.Categorical, polars.Enum):
+        return 0
+    counts = column.alias("text").value_counts()
+    sizes = counts["text"].cast(polars.String).str.len_bytes().cast(polars.UInt64)
+    return int((sizes * counts["count"].cast(polars.UInt64)).sum() or 0)
+
+
 def _read_json_lines(path: Path, dialect: Dialect) -> pl.DataFrame:
-    check_memory(path.stat().st_size)
+    check_memory(MEMORY_PER_BYTE * path.stat().st_size)
     return polars_module().read_ndjson(path, infer_schema_length=None)  # type: ignore[no-any-return]
 
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import scipy.sparse
-from estimators.pairs import TARGETS, VERSION, X, assert_same, pair
+from estimators.pairs import SCORE, TARGETS, VERSION, X, assert_same, pair
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import (
     make_multilabel_classification,
@@ -98,6 +98,19 @@ def test_weights_of_parts_that_are_all_zero_are_refused(estimator):
     scored = estimator(validation_data=(X, y, np.zeros(150)))
     with pytest.raises(ValueError, match="must"):
         scored.fit(X, y)
+
+
+@pytest.mark.parametrize("cls", [ours.MLPRegressor, ours.NetworkRegressor])
+def test_targets_with_another_number_of_outputs_are_refused(cls):
+    several = SCORE[:, :3]
+    part = cls(max_iter=2).partial_fit(X, several)
+    warm = cls(max_iter=2, warm_start=True).fit(X, several)
+    for fewer in (several[:, :2], several[:, 0]):
+        scored = cls(max_iter=2, validation_data=(X, fewer))
+        for call, y in ((part.partial_fit, fewer), (warm.fit, fewer), (scored.fit, several)):
+            with pytest.raises(ValueError, match=r"has \d outputs?, and this .* was fitted with 3"):
+                call(X, y)
+    assert part.predict(X).shape == warm.predict(X).shape == several.shape
 
 
 def test_class_weights_are_checked():

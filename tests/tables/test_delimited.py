@@ -149,6 +149,16 @@ def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
             read_table(tmp_path / f"t.{ending}")
 
 
+@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical])
+def test_a_text_that_is_stored_once_counts_as_often_as_it_is_there(tmp_path, monkeypatch, dtype):
+    frame = pl.DataFrame({"a": pl.Series(["x" * 1000] * 500, dtype=dtype), "b": range(500)})
+    frame.write_parquet(tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 10_000
+    monkeypatch.setattr(limits, "memory_limit", lambda: 100_000)
+    with pytest.raises(ValueError, match="it takes 2 MB or more in memory"):
+        read_table(tmp_path / "t.parquet")
+
+
 def test_the_limit_is_a_share_of_the_memory_that_is_free():
     assert 1 << 20 < limits.memory_limit() < 1 << 44
     limits.check_memory(100)
