@@ -15,11 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.core.constant import is_constant
+
 __all__ = [
     "Kind",
     "Table",
     "TableWarning",
+    "WantedKind",
     "few",
+    "has_one_value",
     "in_digits",
     "is_number",
     "missing",
@@ -30,6 +34,8 @@ __all__ = [
 
 Table = dict[str, NDArray[Any]]
 Kind = Literal["number", "text"]
+WantedKind = Literal["number", "text", "target"]
+"""What a column is read as: booleans are numbers, but texts in a target, whatever else that holds."""
 
 
 class TableWarning(UserWarning):
@@ -56,6 +62,19 @@ def missing(column: NDArray[Any]) -> NDArray[np.bool]:
     absent: NDArray[np.bool]
     absent = np.isnan(column) if is_number(column) else column == None  # noqa: E711 (elementwise)
     return absent
+
+
+def has_one_value(column: NDArray[Any]) -> bool:
+    """Return whether all values that are there are the same, numbers up to their rounding."""
+    known = column[~missing(column)]
+    if not is_number(column):
+        return len(set(known)) == 1
+    if not len(known):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(np.mean(known))
+    low, high = float(known.min()), float(known.max())
+    return math.isfinite(mean) and bool(is_constant(low, high, mean, len(known)))
 
 
 def take_rows(table: Table, rows: NDArray[Any]) -> Table:
