@@ -78,7 +78,9 @@ def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
     if settings.infers_task:
         table = infer_classes(table, target)
     check_target(table, target)
-    features = choose_features(table, target, settings.features, settings.text or ())
+    features = choose_features(
+        table, target, settings.features, settings.text or (), settings.max_categories
+    )
     training, others = _split(table, target, settings)
     scale = cast(Scale, settings.scale)  # checked there
     encoder = TableEncoder.learn(take_rows(table, training), target, features, scale)
