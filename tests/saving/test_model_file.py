@@ -517,6 +517,16 @@ def test_weights_that_are_no_numbers_are_told(value, tmp_path):
         nnb.load(write(tmp_path / "net", tensors))
 
 
+def test_state_that_is_nan_is_told_and_infinite_state_is_not(tmp_path):
+    case = STATEFUL_LAYERS[0]
+    net = nnb.Network([case.thing], input_shape=case.shape)
+    net.state = {"0": {name: np.full_like(a, np.inf) for name, a in net.state["0"].items()}}
+    nnb.load(net.save(tmp_path / "net"))
+    net.state = {"0": {name: np.full_like(a, np.nan) for name, a in net.state["0"].items()}}
+    with pytest.warns(UserWarning, match=r"net: NaN or infinity is in state/0\."):
+        nnb.load(net.save(tmp_path / "net"))
+
+
 def sparse(path, shape, layers):
     """Write a model file of huge weights that are not there: a hole in the file."""
     size = 4 * int(np.prod(shape, dtype=object))
