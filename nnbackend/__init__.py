@@ -49,7 +49,7 @@ from nnbackend.optimizers import (
 )
 
 if TYPE_CHECKING:
-    from nnbackend import testing
+    from nnbackend import tables, testing
     from nnbackend.core import registry
     from nnbackend.inspection.observe import observe
     from nnbackend.saving import checkpoint as checkpoints
@@ -100,6 +100,7 @@ __all__ = [
     "registry",
     "regularizers",
     "schedules",
+    "tables",
     "testing",
 ]
 
@@ -109,6 +110,7 @@ __getattr__, __dir__ = lazily(
         "checkpoints": "saving.checkpoint",
         "observe": "inspection.observe",
         "registry": "core.registry",
+        "tables": "tables",
         "testing": "testing",
     },
 )

@@ -25,6 +25,7 @@ from nnbackend.core.types import Array
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.row_reader import RowReader
+from nnbackend.data.validate import check_row_shapes
 from nnbackend.inference import evaluate as evaluation
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
 from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
@@ -100,6 +101,7 @@ class Network(NetworkBase):
             y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
             if y is not None:
                 return y
+        self._refuse_frame(x)
         size = check_size("batch_size", batch_size)
         reader = None
         try:
@@ -125,6 +127,14 @@ class Network(NetworkBase):
             if problem is None:
                 raise
             raise problem from error
+
+    def _refuse_frame(self, x: Any) -> None:
+        """Refuse the table itself where the network takes its scaled and encoded columns."""
+        if "table" in self.metadata and hasattr(x, "columns"):
+            raise ValueError(
+                "this network takes the encoded columns of a table; nnb.tables.load(path) predicts "
+                "from the table itself"
+            )
 
     def fit(
         self,
@@ -277,6 +287,7 @@ class Network(NetworkBase):
             ValueError: there was no ``fit`` and no loss is given, or data do not fit.
             OutOfMemoryError: the device has too little memory.
         """
+        self._refuse_frame(x)
         if loss is None:
             if self._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
@@ -289,7 +300,7 @@ class Network(NetworkBase):
             placement = self.backend
             if source is None:
                 placement = data.placement((x, y, sample_weight), self.backend, "auto")
-            objective = self._objective(loss, metrics, x if source is None else source, placement)
+            objective = self._objective(loss, metrics, x if source is None else source)
             if self._evaluator is None or self._evaluator.layers is not objective.layers:
                 self._evaluator = Predictor(objective.layers, self.backend)
             what = objective, self._evaluator, self.params, self._state
@@ -355,15 +366,12 @@ class Network(NetworkBase):
         loss: str | Loss,
         watched: Iterable[str | Metric] | Mapping[str, Metric],
         x: Any,
-        placement: Backend | None = None,
     ) -> Objective:
         """Return the objective; the network is built from ``x`` first, for the output's shape."""
         chosen = losses.get(loss)
         if self._params is None:
-            if isinstance(x, data.Source):
-                self.build(x.feature_shape())
-            else:
-                self._rows(x, placement=placement)
+            of_source = isinstance(x, data.Source)
+            self.build(x.feature_shape() if of_source else check_row_shapes(x, self._inputs))
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
         if not watched and self._plain_objective is not None:

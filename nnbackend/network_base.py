@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
@@ -78,7 +79,7 @@ class NetworkBase:
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
         self._plain_objective: tuple[Layer, Objective] | None = None  # the last one without metrics
-        self._input_spec: tuple[Layer, Shapes | None, InputSpec] | None = None
+        self._input_spec: tuple[Layer, InputSpec] | None = None
         self._body: tuple[Sequential, Layer, Any] | None = None  # without the last activation
         self._predictor: Predictor | None = None
         self._repeats = False  # whether small arrays are predicted by the shortest way
@@ -404,9 +405,9 @@ class NetworkBase:
                 self._state = {}
             raise
 
-    def _rows(self, x: Any, name: str = "X", placement: Backend | None = None) -> Array:
-        """Return data on the backend, or on ``placement``; build an unbuilt network for them."""
-        x = data.inputs(x, placement or self.backend, self._inputs, name)
+    def _rows(self, x: Any) -> Array:
+        """Return data on the backend; build an unbuilt network for them."""
+        x = data.inputs(x, self.backend, self._inputs)
         if self._params is None:
             self.build(row_shapes(x))
         return x
@@ -414,11 +415,12 @@ class NetworkBase:
     @property
     def _inputs(self) -> InputSpec:
         """The inputs that the network takes."""
-        known = self._input_spec
-        if known is None or known[0] is not self.layers or known[1] != self.input_shape:
-            spec = InputSpec.of(self.layers, self.input_shape, self.backend)
-            known = self._input_spec = self.layers, self.input_shape, spec
-        return known[2]
+        known, shape = self._input_spec, self.input_shape
+        if known is None or known[0] is not self.layers:
+            known = self._input_spec = self.layers, InputSpec.of(self.layers, shape, self.backend)
+        elif known[1].shape != shape:
+            known = self._input_spec = self.layers, dataclasses.replace(known[1], shape=shape)
+        return known[1]
 
 
 def _names_differ(unknown: list[str], missing: list[str]) -> str:

@@ -188,12 +188,12 @@ def _fail(message: str, code: int) -> None:
 
 
 @contextmanager
-def wrong_call() -> Iterator[None]:
-    """Turn errors about arguments, such as a rate out of range, into wrong calls."""
+def wrong_call(option: str | None = None) -> Iterator[None]:
+    """Turn errors about arguments, such as a rate out of range, into wrong calls; name the option."""
     try:
         yield
     except (ValueError, TypeError) as error:
-        raise WrongCall(str(error)) from error
+        raise WrongCall(f"{option}: {error}" if option else str(error)) from error
 
 
 def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:

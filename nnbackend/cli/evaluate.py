@@ -16,8 +16,9 @@ from nnbackend.cli.common import (
     reporting,
 )
 from nnbackend.cli.report import build_report, print_report
-from nnbackend.tables.model import TableModel
-from nnbackend.tables.reading import read_table
+from nnbackend.tables.frames import select_columns
+from nnbackend.tables.model import load
+from nnbackend.tables.reading import read_frame, table_of
 from nnbackend.tables.selection import known_target
 
 __all__ = ["evaluate"]
@@ -35,9 +36,11 @@ def evaluate(
 ) -> None:
     """Compare the predictions for a table with its target column."""
     with reporting(debug, quiet=as_json) as notes:
-        trained = TableModel.load(model, backend, device, precision)
+        trained = load(model, backend=backend, device=device, precision=precision)
         encoder = trained.encoder
-        table = known_target(read_table(data, encoder.kinds, encoder.kinds), encoder.target.name)
+        frame = select_columns(read_frame(data), encoder.kinds)
+        table = table_of(frame, encoder.kinds, encoder.kinds)
+        table = known_target(table, encoder.target.name)
         x, y = encoder.encode_features(table), encoder.encode_target(table)
         metrics = trained.evaluate(x, y)
         full = build_report(trained, x, y) if in_full else None

@@ -7,6 +7,7 @@ from typing import Any
 import nnbackend as nnb
 from nnbackend.cli.common import Debug, Json, ModelFile, print_facts, print_json, reporting, say
 from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
+from nnbackend.tables.table import in_digits
 
 __all__ = ["inspect"]
 
@@ -43,10 +44,8 @@ def _describe(column: Number | Categories | Classes) -> str:
     """Describe in words how a column is encoded."""
     match column:
         case Number():
-            return (
-                f"number: (value - {column.shift:.6g}) / {column.scale:.6g}, "
-                f"{column.fill:.6g} where missing"
-            )
+            shift, fill = (in_digits(x, column.scale) for x in (column.shift, column.fill))
+            return f"number: (value - {shift}) / {column.scale:.6g}, {fill} where missing"
         case Categories():
             return f"category: {_join(column.categories)}"
         case Classes():

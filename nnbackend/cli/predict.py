@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from numpy.typing import NDArray
 
 from nnbackend.cli.common import (
     BackendName,
@@ -20,17 +17,36 @@ from nnbackend.cli.common import (
     WrongCall,
     check_output,
     reporting,
+    wrong_call,
 )
 from nnbackend.saving.atomic import write_atomically
-from nnbackend.tables.model import TableModel
-from nnbackend.tables.reading import read_table
+from nnbackend.tables.frames import select_columns
+from nnbackend.tables.model import TableModel, load
+from nnbackend.tables.reading import polars_module, read_frame
+from nnbackend.tables.writing import writer_for
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["predict"]
 
 OutputFile = Annotated[
     Path | None,
     typer.Option(
-        "--output", "-o", help="Where to write the CSV table.", show_default="standard output"
+        "--output",
+        "-o",
+        help="Where to write the answers; the name says the format: .csv or .tsv (also .gz), .parquet, "
+        ".jsonl, .feather or .arrow; without an ending: CSV.",
+        show_default="standard output, as CSV",
+    ),
+]
+Identifiers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--id",
+        metavar="COLUMN",
+        help="A column of the table that is written beside the answers as it is; may be repeated.",
+        show_default="none",
     ),
 ]
 Probabilities = Annotated[
@@ -42,42 +58,42 @@ def predict(
     model: ModelFile,
     data: DataFile,
     output: OutputFile = None,
+    identifiers: Identifiers = None,
     probabilities: Probabilities = False,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     precision: LoadedPrecision = None,
     debug: Debug = False,
 ) -> None:
-    """Predict the target for each row of a table, as a CSV table."""
+    """Predict the target for each row of a table: one answer for each row, in the table's order."""
     with reporting(debug):
         if output is not None:
             check_output(output, model, data)
-        trained = TableModel.load(model, backend, device, precision)
-        if probabilities and not trained.classes:
-            raise WrongCall("--probabilities needs classes, and this model predicts numbers")
-        if probabilities and not trained.has_probabilities:
-            raise WrongCall(f"a model trained with the loss {trained.loss} gives no probabilities")
-        kinds = trained.encoder.feature_kinds
-        outputs = trained.outputs(trained.encoder.encode_features(read_table(data, kinds, kinds)))
-        text = _as_csv(_columns(trained, outputs, probabilities))
+        with wrong_call("--output"):
+            write = writer_for(output or Path("answers.csv"))
+        trained = load(model, backend=backend, device=device, precision=precision)
+        if probabilities:
+            with wrong_call("--probabilities"):
+                trained.check_probabilities()
+        content = write(_answers(trained, read_frame(data), identifiers or [], probabilities))
         if output is None:
-            typer.echo(text, nl=False)
+            typer.echo(content, nl=False)  # bytes: UTF-8 whatever the terminal's encoding
         else:
-            write_atomically(output, text.encode())
+            write_atomically(output, content)
 
 
-def _columns(model: TableModel, outputs: NDArray[Any], probabilities: bool) -> dict[str, Any]:
-    columns = {model.encoder.target.name: model.answers(outputs)}
+def _answers(
+    model: TableModel, frame: pl.DataFrame, identifiers: list[str], probabilities: bool
+) -> pl.DataFrame:
+    """Return the answers for all rows, beside the columns that identify them."""
+    polars = polars_module()
+    kept = select_columns(frame, dict.fromkeys(identifiers)).get_columns()
+    outputs = model.outputs(model.encode(frame))
+    found = [polars.Series(model.encoder.target.name, model.answers(outputs).tolist())]
     if probabilities:
-        shares = model.probabilities(outputs).T
-        columns |= {f"probability_{c}": p for c, p in zip(model.classes, shares, strict=True)}
-    return columns
-
-
-def _as_csv(columns: dict[str, Any]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    # str() of a NumPy number has exactly the digits that its dtype carries.
-    writer.writerows([str(value) for value in row] for row in zip(*columns.values(), strict=True))
-    return text.getvalue()
+        shares = zip(model.classes, model.probabilities(outputs).T, strict=True)
+        found += [polars.Series(f"probability_{name}", p) for name, p in shares]
+    twice = {column.name for column in kept} & {column.name for column in found}
+    if twice:
+        raise WrongCall(f"--id {min(twice)}: a column of the answers has that name")
+    return polars.DataFrame([*kept, *found])  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnbackend import metrics
 from nnbackend.cli.common import plain_table, print_table, say
-from nnbackend.tables.model import TableModel
+from nnbackend.tables.model import TableModel, output_activation_of
 
 __all__ = ["build_report", "print_report"]
 
@@ -38,7 +38,8 @@ def build_report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> dict[st
     for name in _AVERAGED_METRICS:
         wanted |= {f"{name}_{a}": metrics.METRICS[name](a) for a in ("macro", "weighted")}
     # A hinge loss ranks and gives no probabilities.
-    scores = _SCORE_METRICS if model.has_probabilities else _SCORE_METRICS[1:]
+    has_probabilities = output_activation_of(model.loss) is not None
+    scores = _SCORE_METRICS if has_probabilities else _SCORE_METRICS[1:]
     wanted |= {name: metrics.get(name) for name in scores}
     if model.output_width > 5:
         wanted["top_5_accuracy"] = metrics.TopKAccuracy(5)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 from array_api_compat import device
 
-from nnbackend.core.types import Array, Namespace, Shape
+from nnbackend.core.types import Array, Namespace
 
 __all__ = [
-    "as_rows",
     "erf",
     "exp",
     "is_half",
@@ -22,7 +20,6 @@ __all__ = [
     "softmax",
     "softplus",
     "total",
-    "with_axes",
 ]
 
 
@@ -48,16 +45,6 @@ def is_half(dtype: Any) -> bool:
 def _is_half(kind: Any, dtype: Any) -> bool:
     """Return the answer of :func:`is_half`, cached; ``kind`` keeps dtypes of two libraries apart."""
     return str(dtype).rpartition(".")[2] in ("float16", "bfloat16")
-
-
-def as_rows(x: Array, xp: Namespace) -> Array:
-    """Return ``x`` as a matrix, (batch, ..., features) -> (batch * ..., features); a matrix stays."""
-    return x if len(x.shape) == 2 else xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-
-
-def with_axes(rows: Array, axes: Shape, xp: Namespace) -> Array:
-    """Undo :func:`as_rows`: give the rows of a matrix the axes ``axes`` again."""
-    return rows if len(axes) == 1 else xp.reshape(rows, (*axes, rows.shape[-1]))
 
 
 def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:

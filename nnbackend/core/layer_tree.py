@@ -118,6 +118,8 @@ def _attributes(layer: Layer) -> list[str]:
     """Return the names of the fields and other public attributes; without fields, of all attributes."""
     names, others = field_names(type(layer)), list(getattr(layer, "__dict__", ()))
     if dataclasses.is_dataclass(layer):
+        if others == [*names]:  # the fields alone, as most often
+            return others
         return [*names, *(name for name in others if name[0] != "_" and name not in names)]
     slots = (getattr(kind, "__slots__", ()) for kind in type(layer).__mro__)
     others += [name for s in slots for name in ((s,) if isinstance(s, str) else s)]

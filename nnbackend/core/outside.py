@@ -61,14 +61,17 @@ def _user_code(value: Any, depth: int) -> Iterator[Any]:
         return
     if kind is tuple or kind is list:
         for item in value:
-            yield from _user_code(item, depth)
+            if type(item) not in _PLAIN:
+                yield from _user_code(item, depth)
         return
     own, fields = _field_names(kind)
     if isinstance(value, FunctionType):
         own = _is_own(value.__module__)
     if own:
         for name in fields:
-            yield from _user_code(getattr(value, name), depth - 1)
+            field = getattr(value, name)
+            if type(field) not in _PLAIN:  # most are: a network is looked at in each fit
+                yield from _user_code(field, depth - 1)
     elif isinstance(value, Mapping):
         yield from _user_code(tuple(value.values()), depth)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class InputSpec:
         limit = getattr(first, "index_limit", None)
         stop = 1 << (63 if _has_int64(backend) else 31)
         return cls(shape, takes, limit() if callable(limit) else limit, stop)
+
+    @cached_property
+    def is_one(self) -> bool:
+        """Whether the only input is an array of numbers."""
+        return self.takes == "numbers" and (self.shape is None or is_shape(self.shape))
 
     @property
     def indices(self) -> bool:

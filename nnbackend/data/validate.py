@@ -43,9 +43,6 @@ def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: in
         ValueError: there are no rows, or not as many in each array; they have another shape or nesting,
             numbers that are not finite, or indices that are fractions or out of range.
     """
-    if x is None:
-        raise TypeError(f"{name} is None: there are no data")
-    arranged = arrange(x, spec.shape, name)
 
     def bring(x: Any, spec: InputSpec, name: str) -> Array:
         if spec.indices:
@@ -55,6 +52,11 @@ def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: in
         check_finite(array, backend, name, first)
         return array
 
+    if spec.is_one and not isinstance(
+        x, (tuple, dict, type(None))
+    ):  # a short way for most networks
+        return bring(x, spec, name)
+    arranged = _arrange_given(x, spec, name)
     names = name_arrays(arranged, name)
     arrays = map_arrays(bring, arranged, spec.of_each(arranged, name), names)
     check_same_rows(arrays, name)
@@ -67,15 +69,26 @@ def check_row_shapes(x: Arrays, spec: InputSpec, name: str = "X") -> Shapes:
     Raises:
         ValueError: they do not hold rows of the shapes that the network takes, or not as many each.
     """
-    arranged = arrange(x, spec.shape, name)
+    arranged = _arrange_given(x, spec, name)
+
+    def row_shape(x: Any, spec: InputSpec, name: str) -> Shape:
+        array = x if hasattr(x, "shape") else bring_named(host_numbers, x, name)
+        return _row_shape(tuple(array.shape), spec, name)
+
     shapes = map_arrays(
-        lambda array, *own: _row_shape(tuple(np.shape(array)), *own),
+        row_shape,
         arranged,
         spec.of_each(arranged, name),
         name_arrays(arranged, name),
     )
     check_same_rows(arranged, name)
     return shapes
+
+
+def _arrange_given(x: Any, spec: InputSpec, name: str) -> Arrays:
+    if x is None:
+        raise TypeError(f"{name} is None: there are no data")
+    return arrange(x, spec.shape, name)
 
 
 def _row_shape(shape: Shape, spec: InputSpec, name: str) -> Shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nnbackend import activations, constraints, initializers, regularizers
@@ -10,7 +11,7 @@ from nnbackend.constraints import Constraint
 from nnbackend.core import functional
 from nnbackend.core.checks import check_flag, convert_fields, set_size
 from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Params, Shape
+from nnbackend.core.types import Array, Backward, Context, Namespace, Params, Shape
 from nnbackend.initializers import Initializer
 from nnbackend.layers.base import register_layer
 from nnbackend.regularizers import Regularizer
@@ -83,22 +84,29 @@ class Dense:
         """Return ``f(x @ weight + bias)``."""
         # One product of two matrices, whatever the axes: it is faster than one for each row, and
         # some libraries cannot do the latter in every dtype.
-        xp, weight, axes = ctx.xp, params["weight"], x.shape[:-1]
-        rows_x = functional.as_rows(x, xp)
+        xp, weight, shape = ctx.xp, params["weight"], x.shape
+        is_matrix = len(shape) == 2
+        rows_x = x if is_matrix else _as_rows(x, xp)
         z = rows_x @ weight
         if self.bias:
             z += params["bias"]
-        z = ctx.note("z", functional.with_axes(z, axes, xp))
+        z = ctx.note("z", z if is_matrix else xp.reshape(z, (*shape[:-1], self.out_features)))
         y, activation_backward = self.activation(z, ctx)  # type: ignore[operator,misc]
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             dz = ctx.note("dz", activation_backward(dy))
-            rows_dz = functional.as_rows(dz, xp)
+            rows_dz = dz if is_matrix else _as_rows(dz, xp)
             grads = {"weight": rows_x.T @ rows_dz}
             if self.bias:
                 grads["bias"] = functional.total(rows_dz, xp, 0, ctx.backend.dtype)
             if not input_grad:
                 return None, grads
-            return functional.with_axes(rows_dz @ weight.T, axes, xp), grads
+            dx = rows_dz @ weight.T
+            return (dx if is_matrix else xp.reshape(dx, shape)), grads
 
         return y, backward
+
+
+def _as_rows(x: Array, xp: Namespace) -> Array:
+    """Return ``x`` as a matrix, (batch, ..., features) -> (batch * ..., features)."""
+    return xp.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))

@@ -6,7 +6,6 @@ each :class:`Group` has the names of its parameters and one rule, wrappers inclu
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -125,11 +124,9 @@ class Prepared:
         return (*rules, self.optimizer) if self._has_own else rules
 
     @cached_property
-    def _number_places(self) -> list[dict[str, int]]:
-        """Where in a row the numbers of each are, by name."""
-        places = itertools.count()
-        names = [tuple(rule.numbers(1)) for rule in self._rules]
-        return [dict(zip(own, places, strict=False)) for own in names]
+    def _number_names(self) -> list[tuple[str, ...]]:
+        """The names of the numbers of each, as they follow one another in a row."""
+        return [tuple(rule.numbers(1)) for rule in self._rules]
 
     def numbers(self, step: int) -> list[Numbers]:
         """Return the numbers of each rule at a step, which counts from 1."""
@@ -142,16 +139,14 @@ class Prepared:
     def _row(self, step: Any) -> list[Number]:
         """Return the numbers of all rules at a step, or at an array of steps."""
         row: list[Number] = []
-        for rule, names in zip(self._rules, self._number_places, strict=True):
+        for rule, names in zip(self._rules, self._number_names, strict=True):
             row += _in_order(rule.numbers(step), names, rule)
         return row
 
     def numbers_from(self, row: Any) -> list[Numbers]:
         """Return the numbers of each rule from a row of :meth:`number_rows`, or from an array of it."""
-        return [
-            Numbers(**{name: row[i] for name, i in places.items()})
-            for places in self._number_places
-        ]
+        values = iter(row)
+        return [Numbers(**dict(zip(names, values, strict=False))) for names in self._number_names]
 
     # Arrays.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ from numpy.typing import NDArray
 
 import nnbackend as nnb
 from nnbackend import losses, metrics
+from nnbackend.backends.base import Backend
 from nnbackend.core.functional import sigmoid, softmax
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.losses import Loss
 from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.frames import as_polars, frame_like, series_like
+from nnbackend.tables.reading import table_of
+from nnbackend.tables.table import in_digits
 
-__all__ = ["LOSSES", "TableModel", "build_loss", "has_one_output", "output_activation_of"]
+__all__ = ["LOSSES", "TableModel", "build_loss", "has_one_output", "load", "output_activation_of"]
 
 # The losses of each task, the default first.
 LOSSES = {
@@ -64,7 +69,7 @@ def output_activation_of(loss: str) -> str | None:
 
 @dataclass(frozen=True)
 class TableModel:
-    """A network that predicts in the units of a table's target column.
+    """A network that predicts a column of a table from others, in the column's own units.
 
     Attributes:
         network: the network.
@@ -80,34 +85,50 @@ class TableModel:
     output_activation: str | None = None
     label_smoothing: float = 0.0
 
-    @classmethod
-    def load(
-        cls, path: Path, backend: str, device: str | None, precision: str | None = None
-    ) -> TableModel:
-        """Read a model that ``nnbackend train`` wrote.
+    def predict(self, frame: Any) -> Any:
+        """Return the predicted target of each row of a table.
+
+        Args:
+            frame: a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns, with the
+                columns that the model was trained on, as they were then: texts, numbers, gaps. Others
+                are ignored.
+
+        Returns:
+            the numbers (float64), in the units of the target, or the names of classes, shape (rows,): a
+            Series of the frame's library, for pandas with its index, else a NumPy array.
 
         Raises:
-            ModelFileError: the file is no model, or its network was not trained on a table.
+            TypeError: it is no table.
+            UnknownNameError: the table lacks columns; all of them are named.
+            ValueError: a column of numbers holds texts.
         """
-        network = nnb.load(path, backend=backend, device=device, precision=precision)
-        saved = network.metadata
-        if "table" not in saved:
-            raise ModelFileError(
-                f"{path} does not describe a table: it was not written by 'nnbackend train'"
-            )
-        encoder = TableEncoder.from_dict(saved["table"])
-        loss, ending = str(saved.get("loss")), saved.get("output_activation")
-        model = cls(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))
-        if model.loss not in LOSSES[model.task]:
-            raise ModelFileError(f"{path} names a loss that does not belong to {model.task}")
-        try:
-            build_loss(model.loss, model.label_smoothing)
-        except ValueError as error:
-            raise ModelFileError(f"{path} describes a loss that cannot be: {error}") from error
-        expected = (encoder.width,), (model.output_width,)
-        if (network.input_shape, network.output_shape) != expected:
-            raise ModelFileError(f"{path} holds a network and a table that do not belong together")
-        return model
+        answers = self.answers(self.outputs(self.encode(frame)))
+        return series_like(frame, self.encoder.target.name, answers)
+
+    def predict_proba(self, frame: Any) -> Any:
+        """Return the probability of each class for each row of a table.
+
+        Args:
+            frame: as for :meth:`predict`.
+
+        Returns:
+            float64 in a column for each class, named like it: a DataFrame of the frame's library, else a
+            dictionary of NumPy arrays.
+
+        Raises:
+            ValueError: the target holds numbers, the loss (a hinge loss) gives no probabilities, or see
+                :meth:`predict`.
+        """
+        self.check_probabilities()
+        p = self.probabilities(self.outputs(self.encode(frame)))
+        return frame_like(frame, dict(zip(self.classes, p.T, strict=True)))
+
+    def check_probabilities(self) -> None:
+        """Refuse to give probabilities where there are none."""
+        if not self.classes:
+            raise ValueError("only classes have probabilities, and this model predicts numbers")
+        if output_activation_of(self.loss) is None:
+            raise ValueError(f"a model trained with the loss {self.loss} gives no probabilities")
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata that the model's file holds besides the network."""
@@ -130,11 +151,6 @@ class TableModel:
         return metrics.outputs_of(self.loss_function, self.output_activation)
 
     @property
-    def has_probabilities(self) -> bool:
-        """Whether the outputs can be turned into probabilities of classes."""
-        return bool(self.classes) and output_activation_of(self.loss) is not None
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """The classes; none for a regression."""
         return self.encoder.classes
@@ -149,16 +165,31 @@ class TableModel:
         """The number of outputs that the network needs."""
         return 1 if has_one_output(self.loss) else len(self.classes)
 
-    def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the outputs of the network for encoded features."""
-        return self.network.to_numpy(self.network.predict(x))
+    def encode(self, frame: Any) -> NDArray[Any]:
+        """Return the network's input for the rows of a table."""
+        kinds = self.encoder.feature_kinds
+        return self.encoder.encode_features(table_of(as_polars(frame, kinds), kinds, kinds))
 
-    def probabilities(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Return the probability of each class, shape (rows, classes)."""
-        p = outputs
+    def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the outputs of the network for encoded features.
+
+        Those for numbers are float64, whatever the network computes in: the table's numbers have digits
+        that float32 does not have.
+        """
+        if not len(x):
+            return np.empty((0, self.output_width))
+        outputs = self.network.to_numpy(self.network.predict(x))
+        return outputs if self.classes else outputs.astype(np.float64)
+
+    def probabilities(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probability of each class, shape (rows, classes); each row sums to 1."""
+        p = outputs.astype(np.float64)
         if self.output_activation != output_activation_of(self.loss):
-            p = (sigmoid if self.output_width == 1 else softmax)(outputs, np)
-        return np.concatenate([1 - p, p], axis=1) if self.output_width == 1 else p
+            p = (sigmoid if self.output_width == 1 else softmax)(p, np)
+        if self.output_width == 1:
+            return np.concatenate([1 - p, p], axis=1)
+        shares: NDArray[np.float64] = p / p.sum(axis=1, keepdims=True)
+        return shares
 
     def answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the predicted values of the target column."""
@@ -187,8 +218,10 @@ class TableModel:
         loss, _ = self.loss_function(outputs, target)
         logits = replace(self, output_activation=None)
         answer = logits.answers(outputs[:1])[0]
-        words = f"always {answer if self.classes else f'the mean, {answer:.5g}'}"
-        return {"loss": float(loss), **logits._quality(outputs, y)}, words
+        if not self.classes:
+            spread = float(self.encoder.target.decode(training).std())
+            answer = f"the mean, {in_digits(answer, spread)}"
+        return {"loss": float(loss), **logits._quality(outputs, y)}, f"always {answer}"
 
     def _constant(self, training: NDArray[Any]) -> NDArray[Any]:
         """Return the constant outputs that fit the training targets best."""
@@ -198,7 +231,8 @@ class TableModel:
         shares = np.bincount(training, minlength=len(self.classes)) / len(training)
         # A hinge loss wants the most frequent class to lead by 1.
         leading = np.eye(len(shares))[shares.argmax()]
-        scores: NDArray[Any] = np.log(shares) if self.has_probabilities else leading
+        suits = output_activation_of(self.loss) is not None
+        scores: NDArray[Any] = np.log(shares) if suits else leading
         return scores if self.output_width > 1 else scores[1:] - scores[:1]
 
     def _quality(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
@@ -206,3 +240,45 @@ class TableModel:
         if self.classes:
             return {"accuracy": float(np.mean(answers == truth))}
         return {name: float(metrics.get(name)(answers, truth)) for name in ("rmse", "r2")}
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    backend: str | Backend | ModuleType = "numpy",
+    device: Any = None,
+    precision: str | None = None,
+) -> TableModel:
+    """Read a model that ``nnbackend train`` wrote, to predict from tables in Python.
+
+    ``nnb.load`` reads the network alone, whose inputs and outputs are scaled numbers.
+
+    Args:
+        path: the file, or a checkpoint of a run.
+        backend: as for ``nnb.load``.
+        device: as for ``nnb.load``.
+        precision: as for ``nnb.load``.
+
+    Raises:
+        ModelFileError: the file is no model, or its network was not trained on a table.
+        FileNotFoundError, BackendUnavailableError: see ``nnb.load``.
+    """
+    network = nnb.load(path, backend=backend, device=device, precision=precision)
+    saved = network.metadata
+    if "table" not in saved:
+        raise ModelFileError(
+            f"{path} does not describe a table: it was not written by 'nnbackend train'"
+        )
+    encoder = TableEncoder.from_dict(saved["table"])
+    loss, ending = str(saved.get("loss")), saved.get("output_activation")
+    model = TableModel(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))
+    if loss not in LOSSES[encoder.task]:
+        raise ModelFileError(f"{path} names a loss that does not belong to {encoder.task}")
+    try:
+        build_loss(loss, model.label_smoothing)
+    except ValueError as error:
+        raise ModelFileError(f"{path} describes a loss that cannot be: {error}") from error
+    expected = (encoder.width,), (model.output_width,)
+    if (network.input_shape, network.output_shape) != expected:
+        raise ModelFileError(f"{path} holds a network and a table that do not belong together")
+    return model

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["find_tables", "read_frame", "read_table", "table_of"]
+__all__ = ["find_tables", "polars_module", "read_frame", "read_table", "table_of"]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
@@ -79,7 +79,8 @@ def _without_empty(columns: Iterable[str]) -> list[str]:
     return [name for name in columns if name]
 
 
-def _polars() -> Any:
+def polars_module() -> Any:
+    """Return polars, or say how to get it."""
     try:
         import polars
     except ModuleNotFoundError as error:
@@ -106,7 +107,7 @@ def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
         frames.append(frame.select(columns))
     if not others:
         return frames[0]
-    polars = _polars()
+    polars = polars_module()
     try:
         return polars.concat(frames, how="vertical_relaxed")  # type: ignore[no-any-return]
     except polars.exceptions.PolarsError as error:
@@ -115,7 +116,7 @@ def _read_frames(paths: Sequence[Path]) -> pl.DataFrame:
 
 
 def _read_frame(path: Path) -> pl.DataFrame:
-    ending, raised = ending_of(path, _TABLE_READERS), _polars().exceptions
+    ending, raised = ending_of(path, _TABLE_READERS), polars_module().exceptions
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
@@ -134,7 +135,9 @@ _READ_ERRORS: tuple[type[Exception], ...] = (
 
 def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
     """Read lines of separated texts; numbers are recognized later, column by column."""
-    frame = _polars().read_csv(path, separator=separator, has_header=False, infer_schema=False)
+    frame = polars_module().read_csv(
+        path, separator=separator, has_header=False, infer_schema=False
+    )
     header = [(name or "").strip() for name in frame.row(0)]
     repeated = sorted({name for name in _without_empty(header) if header.count(name) > 1})
     if repeated:
@@ -142,13 +145,13 @@ def _read_delimited(path: Path, separator: str) -> pl.DataFrame:
     if "" in header:
         warn(f"{header.count('')} column(s) without a name left out of {path}")
     kept = {name: frame.to_series(i).slice(1) for i, name in enumerate(header) if name}
-    rows = _polars().DataFrame(kept)
+    rows = polars_module().DataFrame(kept)
     return rows.head(rows.height - _blank_lines_at_end(path, rows))  # type: ignore[no-any-return]
 
 
 def _blank_lines_at_end(path: Path, rows: pl.DataFrame) -> int:
     """Return how many blank lines follow the table; elsewhere, and in a single column, they are rows."""
-    empty = rows.select(_polars().all_horizontal(_polars().all().is_null())).to_series()
+    empty = rows.select(polars_module().all_horizontal(polars_module().all().is_null())).to_series()
     if rows.width < 2 or not rows.height or not empty[-1]:
         return 0
     with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
@@ -168,7 +171,7 @@ def _read_npz(path: Path) -> pl.DataFrame:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"its arrays differ in length: {lengths}")
-    return _polars().DataFrame(columns)  # type: ignore[no-any-return]
+    return polars_module().DataFrame(columns)  # type: ignore[no-any-return]
 
 
 def _array_columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -185,16 +188,16 @@ _TABLE_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     ".csv.gz": partial(_read_delimited, separator=","),
     ".tsv": partial(_read_delimited, separator="\t"),
     ".tsv.gz": partial(_read_delimited, separator="\t"),
-    ".parquet": lambda path: _polars().read_parquet(path),
-    ".jsonl": lambda path: _polars().read_ndjson(path, infer_schema_length=None),
-    ".ndjson": lambda path: _polars().read_ndjson(path, infer_schema_length=None),
+    ".parquet": lambda path: polars_module().read_parquet(path),
+    ".jsonl": lambda path: polars_module().read_ndjson(path, infer_schema_length=None),
+    ".ndjson": lambda path: polars_module().read_ndjson(path, infer_schema_length=None),
     ".npz": _read_npz,
 }
 
 
 def _column(series: pl.Series, kind: Kind | None) -> NDArray[Any]:
     """Return a column as float64 with NaN, or as texts with None, whichever ``kind`` it is."""
-    polars = _polars()
+    polars = polars_module()
     is_text = series.dtype in (polars.String, polars.Categorical, polars.Enum, polars.Boolean)
     if not (is_text or series.dtype.is_numeric() or series.dtype == polars.Null):
         raise ValueError(
@@ -210,7 +213,7 @@ def _column(series: pl.Series, kind: Kind | None) -> NDArray[Any]:
 
 def _texts(series: pl.Series) -> pl.Series:
     """Return a column as texts, null where a value is missing."""
-    polars = _polars()
+    polars = polars_module()
     if series.dtype.is_float() and (series.is_nan() | (series == series.round())).all():
         # A class or category 1.0 is the class 1 of a file that stores whole numbers.
         series = series.fill_nan(None).cast(polars.Int64, strict=False)
@@ -221,7 +224,7 @@ def _texts(series: pl.Series) -> pl.Series:
 def _numbers_or_texts(series: pl.Series, kind: Kind | None) -> NDArray[Any]:
     """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
     texts = _texts(series)
-    numbers = texts.cast(_polars().Float64, strict=False)
+    numbers = texts.cast(polars_module().Float64, strict=False)
     wrong = texts.is_not_null() & numbers.is_null()
     if not wrong.any():
         return _numbers(numbers)
@@ -239,7 +242,7 @@ def _as_objects(texts: pl.Series) -> NDArray[Any]:
 
 
 def _numbers(series: pl.Series) -> NDArray[Any]:
-    numbers = series.cast(_polars().Float64).fill_null(math.nan).to_numpy()
+    numbers = series.cast(polars_module().Float64).fill_null(math.nan).to_numpy()
     infinite = np.isinf(numbers)
     if infinite.any():
         row = int(infinite.argmax())

@@ -7,6 +7,7 @@ unasked (rows dropped, columns left out, values filled in) is reported by a :cla
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -19,6 +20,7 @@ __all__ = [
     "Table",
     "TableWarning",
     "few",
+    "in_digits",
     "is_number",
     "missing",
     "row_count",
@@ -65,3 +67,10 @@ def few(texts: Sequence[str], most: int = 5) -> str:
     """Return texts for a message, at most so many."""
     more = len(texts) - most
     return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def in_digits(value: float, spread: float) -> str:
+    """Return a number for a message, with the digits in which numbers that spread so much differ."""
+    ratio = abs(value) / spread if spread > 0 else 1.0
+    digits = 5 + max(0, math.ceil(math.log10(ratio)) - 1) if 0 < ratio < math.inf else 5
+    return f"{value:.{min(digits, 17)}g}"

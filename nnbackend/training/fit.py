@@ -118,7 +118,7 @@ def prepare(
     source = data.source_of(x, y, o.sample_weight)
     whole = None if isinstance(optimizer, LBFGS) else o.batch_size
     placement = data.placement((x, y, o.sample_weight), backend, o.data_on, whole)
-    objective = network._objective(o.loss, o.metrics, x if source is None else source, placement)
+    objective = network._objective(o.loss, o.metrics, x if source is None else source)
     adapter = network._data_adapter(objective.loss)
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
     trained, profile = objective, None

@@ -9,6 +9,7 @@ arithmetic. A layout has no arrays: it handles a ``storage``, a part of a traini
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -190,7 +191,8 @@ class VectorLayout(Layout):
             rule = self._rules[piece.group]
             new_p, new_slots = rule(piece.p, g, piece.slots, h[piece.group], self._xp)
             # Rules work in place; what one does not, is copied into the vectors.
-            overwrite_arrays((piece.p, *piece.slots), (new_p, *new_slots), self._xp)
+            if not (new_p is piece.p and all(map(operator.is_, new_slots, piece.slots))):
+                overwrite_arrays((piece.p, *piece.slots), (new_p, *new_slots), self._xp)
         for name, array in scale.items():
             if array is not storage.loss_scale[name]:
                 storage.loss_scale[name][...] = array

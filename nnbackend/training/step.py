@@ -71,13 +71,15 @@ def make_step(
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
         ctx = Context(backend, training=True) if context is None else context
-        batch, first_row = rows_of_process(batch, communicator)
+        first_row = 0
+        if communicator is not None:
+            batch, first_row = rows_of_process(batch, communicator)
         ctx.start_pass(number, state, batch.weight, first_row, data.key)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)
             value, dy = loss_and_gradient(loss, output, batch)
             _, grads = backward(dy, input_grad=False)
-            new_state = state_after(ctx)
+            new_state = state_after(ctx) if state else state
         else:
             value, output, grads, new_state = accumulate_gradients(
                 microbatches, with_output, net, loss, params, batch, ctx
@@ -86,14 +88,14 @@ def make_step(
             check_gradient_shapes(names, params, grads)
             checked = True
         total = None if batch.weight is None else xp.sum(batch.weight)
-        rows = count_rows(batch.x) if total is None else total
         if communicator is not None:
-            parts = value, grads, new_state
-            total, value, grads, new_state = all_reduce(communicator, rows, *parts, xp)
-            rows = total
+            rows, parts = count_rows(batch.x), (value, grads, new_state)
+            count = rows if total is None else total
+            total, value, grads, new_state = all_reduce(communicator, count, *parts, xp)
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
         if row_penalty is not None:
+            rows = count_rows(batch.x) if total is None else total
             value, grads = row_penalty.add_to(value, grads, params, rows, data.strength)
         storage = layout.update(storage, grads, scalars)
         if not layout.in_place:

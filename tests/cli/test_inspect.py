@@ -17,7 +17,7 @@ def test_inspect_shows_network_columns_and_training():
         "island          ",
         "category: Biscoe, Dream, Torgersen",
         "category: female, male, (missing)",
-        "44.5 where missing",
+        "44.4 where missing",
         "classes: Adelie, Chinstrap, Gentoo",
         "optimizer adamw",
     ):

@@ -5,8 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-from cli.commands import EXAM, PENGUINS, done, fails, table
+from cli.commands import EXAM, PENGUINS, answers, done, fails, table
+
+from nnbackend.tables.reading import read_frame
+
+pl = pytest.importorskip("polars")
 
 
 def test_predictions_go_to_a_file():
@@ -29,7 +34,7 @@ def test_unseen_categories_are_reported_and_predicted_all_the_same():
 def test_probabilities_of_numbers():
     done("train", EXAM, "--target", "score", "--quiet", "--epochs", "1")
     message = fails(2, "predict", "model.safetensors", EXAM, "--probabilities")
-    assert "--probabilities needs classes" in message
+    assert "--probabilities: only classes have probabilities" in message
 
 
 @pytest.mark.parametrize("victim", ["model.safetensors", "data.csv"])
@@ -44,7 +49,7 @@ def test_missing_columns_at_prediction_are_named():
     done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "1")
     data = table("island,bill_length,bill_depth_mm\nDream,40,18\n")
     message = fails(2, "predict", "model.safetensors", data)
-    assert "unknown column 'bill_length_mm'; did you mean 'bill_length'" in message
+    assert "the table lacks 5 column(s): 'bill_length_mm' (it has 'bill_length'), 'fl" in message
 
 
 def test_text_instead_of_a_number_at_prediction():
@@ -52,3 +57,51 @@ def test_text_instead_of_a_number_at_prediction():
     data = table("hours_studied,hours_slept\n4,eight\n")
     message = fails(1, "predict", "model.safetensors", data)
     assert "column 'hours_slept' holds numbers, but row 1 holds 'eight'" in message
+
+
+@pytest.fixture
+def line():
+    """A model of y = 2 x."""
+    data = table("x,z,y\n" + "".join(f"{i},{i % 5},{2 * i}\n" for i in range(20)))
+    done("train", data, "--target", "y", "--features", "x,z", "--quiet", "--epochs", "2")
+    return "model.safetensors"
+
+
+@pytest.mark.parametrize("rows", [[("1", "1"), (None, None), ("3", "1")], [(None, None)], []])
+def test_one_answer_for_each_row_of_every_format(line, rows):
+    frame = pl.DataFrame(rows, schema={"x": pl.String, "z": pl.String}, orient="row")
+    frame.write_csv("t.csv")
+    numbers = frame.cast(pl.Float64)
+    numbers.write_parquet("t.parquet")
+    numbers.write_ndjson("t.jsonl")
+    np.savez("t.npz", **{name: numbers[name].fill_null(np.nan).to_numpy() for name in "xz"})
+    said = [done("predict", line, name).stdout for name in ("t.csv", "t.parquet", "t.npz")]
+    assert said[0].count("\n") == len(rows) + 1
+    assert len(set(said)) == 1
+    if rows:  # JSON lines without a line say nothing of columns
+        assert done("predict", line, "t.jsonl").stdout == said[0]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv.gz", ".parquet", ".jsonl"])
+def test_the_output_has_the_format_of_its_name_and_the_columns_asked_for(line, ending):
+    data = table("id,x,z\n007,1,1\n,2,1\nß,3,1\n", "in.csv")
+    done("predict", line, data, "--output", f"out{ending}", "--id", "id", "--id", "z")
+    frame = read_frame(f"out{ending}")
+    assert frame.columns == ["id", "z", "y"]
+    assert frame["id"].to_list() == ["007", None, "ß"]
+    plain = answers(done("predict", line, data).stdout)["y"]
+    assert [float(y) for y in frame["y"]] == [float(y) for y in plain]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "p.xlsx"], "cannot write 'p.xlsx' in the format of its ending"),
+        (["--output", "p.safetensors"], "cannot write 'p.safetensors'"),
+        (["--id", "idd"], "the table lacks 1 column(s): 'idd' (it has 'id')"),
+        (["--id", "y"], "--id y: a column of the answers has that name"),
+    ],
+)
+def test_wrong_outputs_and_identifiers(line, options, message):
+    data = table("id,x,z,y\na,1,1,2\nb,2,1,4\n", "in.csv")
+    assert message in fails(2, "predict", line, data, *options)

@@ -162,7 +162,7 @@ def test_an_estimator_predicts_the_same(name, data):
 
 def test_a_model_of_the_command_line_predicts_the_same():
     pytest.importorskip("polars")
-    from nnbackend.tables.model import TableModel
+    from nnbackend import tables
     from nnbackend.tables.reading import read_table
     from nnbackend.tables.table import TableWarning
 
@@ -170,7 +170,7 @@ def test_a_model_of_the_command_line_predicts_the_same():
     net = nnb.load(path)
     x, expected = EXPECTED["table/x"], EXPECTED["command_line/predictions"]
     np.testing.assert_allclose(net.predict(x), expected, **PREDICTION)
-    model = TableModel.load(path, "numpy", None, None)
+    model = tables.load(path)
     table = read_table(
         DATA / "penguins.csv", model.encoder.feature_kinds, model.encoder.feature_kinds
     )

@@ -1,0 +1,112 @@
+"""Frames of pandas, polars and others: taken as columns of polars, and answered in kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend.errors import UnknownNameError, nearest
+from nnbackend.tables.reading import polars_module
+from nnbackend.tables.table import few
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["as_polars", "frame_like", "select_columns", "series_like"]
+
+
+def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
+    """Return columns of a frame of pandas, polars or Arrow, or of a dictionary, as a frame of polars.
+
+    Raises:
+        TypeError: it is no frame.
+        UnknownNameError: see :func:`select_columns`.
+        ValueError: columns differ in length, or hold what no column of a table can.
+    """
+    polars = polars_module()
+    if isinstance(frame, polars.LazyFrame):
+        frame = frame.collect()
+    if isinstance(frame, polars.DataFrame):
+        return select_columns(frame, names)
+    if is_pandas(frame):
+        check_columns(frame.columns, names := list(names))
+        return polars.DataFrame([_from_pandas(name, frame) for name in names])  # type: ignore[no-any-return]
+    if not isinstance(frame, Mapping) and not hasattr(frame, "__arrow_c_stream__"):
+        raise TypeError(
+            "a table is a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns; "
+            f"got {type(frame).__name__}"
+        )
+    try:
+        return select_columns(polars.DataFrame(frame, strict=False), names)
+    except polars.exceptions.PolarsError as error:
+        raise ValueError(f"the columns make no table: {error}") from error
+
+
+def select_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return some columns of a frame.
+
+    Raises:
+        UnknownNameError: the frame lacks columns; all of them are named.
+    """
+    names = list(names)
+    check_columns(frame.columns, names)
+    return frame.select(names)
+
+
+def check_columns(there: Iterable[Any], names: list[str]) -> None:
+    """Refuse a table that lacks some of the columns."""
+    there = list(map(str, there))
+    lacking = [name for name in names if name not in there]
+    if not lacking:
+        return
+    others = [name for name in there if name not in names]
+    hints = {name: nearest(name, others, 1) for name in lacking}
+    found = [f"{n!r} (it has {hints[n][0]!r})" if hints[n] else repr(n) for n in lacking]
+    raise UnknownNameError(f"the table lacks {len(lacking)} column(s): {few(found, 10)}")
+
+
+def is_pandas(frame: Any) -> bool:
+    """Return whether it is a DataFrame of pandas, without importing that."""
+    return any(
+        (kind.__module__.partition(".")[0], kind.__name__) == ("pandas", "DataFrame")
+        for kind in type(frame).__mro__
+    )
+
+
+def _from_pandas(name: str, frame: Any) -> pl.Series:
+    """Return a column of pandas; what counts as missing there is missing."""
+    polars, column = polars_module(), frame[name]
+    if column.ndim > 1:
+        raise ValueError(f"more than one column is named {name!r}")
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return polars.Series(name, column.to_numpy())  # type: ignore[no-any-return]
+    known = column.notna().tolist()
+    values = [v if there else None for v, there in zip(column.tolist(), known, strict=True)]
+    return polars.Series(name, values, strict=False)  # type: ignore[no-any-return]
+
+
+def series_like(frame: Any, name: str, values: NDArray[Any]) -> Any:
+    """Return values as a Series of the frame's library, with its index; else as they are."""
+    if is_pandas(frame):
+        import pandas
+
+        return pandas.Series(values, frame.index, name=name)
+    polars = polars_module()
+    if isinstance(frame, polars.DataFrame | polars.LazyFrame):
+        return polars.Series(name, values.tolist() if values.dtype == object else values)
+    return values
+
+
+def frame_like(frame: Any, columns: dict[str, NDArray[Any]]) -> Any:
+    """Return columns as a frame of the same library, with the same index; else as they are."""
+    if is_pandas(frame):
+        import pandas
+
+        return pandas.DataFrame(columns, frame.index)
+    polars = polars_module()
+    if isinstance(frame, polars.DataFrame | polars.LazyFrame):
+        return polars.DataFrame(columns)
+    return columns
