@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import hashlib
+import signal
 import tempfile
 import traceback
 import warnings
@@ -50,7 +51,7 @@ def raised_on_purpose(place: TracebackType | None) -> bool:
 def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[bool, Any]:
     """Call a function; return whether it returned, and what. Fail the test if an error is not ours."""
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
+        with warnings.catch_warnings(), np.errstate(all="ignore"), time_limit(repr(function)):
             warnings.simplefilter("ignore")
             return True, function(*args, **kwargs)
     except (Exception, *_panics()) as error:
@@ -96,13 +97,37 @@ def _contents(outside: Path, inside: Path) -> dict[str, str]:
     }
 
 
+class TooLongError(BaseException):
+    """Something took so long that it may have no end."""
+
+
+@contextlib.contextmanager
+def time_limit(what: str, seconds: float = 20.0) -> Iterator[None]:
+    """Fail the test if what is done takes longer than it ever should."""
+
+    def stop(*_: Any) -> None:
+        raise TooLongError(f"{what} took more than {seconds} s")
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def run_command(*arguments: str) -> int:
     """Run a command; fail the test unless it ends in a code of ours, with a message if it failed."""
     from typer.testing import CliRunner
 
     from nnbackend.cli.app import app
 
-    result = CliRunner().invoke(app, list(arguments))
+    with time_limit(f"nnbackend {' '.join(map(repr, arguments))}"):
+        result = CliRunner().invoke(app, list(arguments))
     shown = f"nnbackend {' '.join(map(repr, arguments))}\n{result.output[-2000:]}"
     assert result.exception is None or isinstance(result.exception, SystemExit), (
         f"{shown}\n{''.join(traceback.format_exception(result.exception)[-6:])}"
@@ -110,5 +135,5 @@ def run_command(*arguments: str) -> int:
     assert result.exit_code in (0, 1, 2), shown
     assert "Traceback" not in result.output, shown
     assert "--debug shows where" not in result.output, shown  # an error that nobody thought of
-    assert result.exit_code == 0 or result.stderr.strip(), shown
+    assert result.exit_code == 0 or result.output.strip(), shown
     return int(result.exit_code)
