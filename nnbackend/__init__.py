@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+# First of all: what follows takes a while, in which Ctrl-C may come.
+from nnbackend.core import early_signals as _early_signals  # noqa: F401
+
+# isort: split
 from nnbackend import (
     activations,
     callbacks,

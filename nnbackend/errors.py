@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from nnbackend.core.history import History
 
 __all__ = [
+    "WEIGHTS_KEPT",
     "BackendUnavailableError",
     "DataError",
     "DivergenceError",
@@ -19,9 +21,13 @@ __all__ = [
     "ResumeError",
     "UnknownNameError",
     "given",
+    "listed",
     "nearest",
     "unknown_name",
 ]
+
+_MOST_NAMES = 20  # in a message: more would hide what it says
+_MOST_DIGITS = 20
 
 
 class BackendUnavailableError(RuntimeError):
@@ -37,6 +43,10 @@ class DataError(ValueError):
 
     The network keeps the weights of the last whole epoch.
     """
+
+
+WEIGHTS_KEPT = "the network keeps its last finite weights"
+"""What a :class:`DivergenceError` says of a network that is still there."""
 
 
 class DivergenceError(FloatingPointError):
@@ -83,10 +93,30 @@ class UnknownNameError(ValueError):
 
 
 def given(value: object) -> str:
-    """Return a description of a wrong argument for a message; a class was usually meant to be called."""
+    """Return a short description of a wrong argument for a message.
+
+    A class was usually meant to be called.
+    """
     if isinstance(value, type):
         return f"the class {value.__name__}; write {value.__name__}(...)"
-    return repr(value)
+    if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
+        return f"a whole number of about {int(math.log10(abs(value))) + 1} digits"
+    from reprlib import Repr  # only errors need it
+
+    short = Repr()
+    short.maxstring = short.maxother = short.maxlong = 80
+    return short.repr(value)
+
+
+def listed(names: Iterable[object]) -> str:
+    """Return names for a message: the first of them, and how many more there are.
+
+    >>> listed(range(1000))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 980 more'
+    """
+    texts = [str(name) for name in names]
+    more = len(texts) - _MOST_NAMES
+    return ", ".join(texts) if more <= 1 else f"{', '.join(texts[:_MOST_NAMES])} and {more} more"
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -97,11 +127,72 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return [by_folded[m] for m in get_close_matches(name.casefold(), by_folded, count, 0.5)]
 
 
+# What others call what this library has, without case, separators and the ending "loss".
+_USUAL_NAMES = {
+    "acc": ["accuracy"],
+    "amsgrad": ["adam"],
+    "auc": ["roc_auc"],
+    "auroc": ["roc_auc"],
+    "bce": ["binary_cross_entropy"],
+    "bcewithlogits": ["binary_cross_entropy"],
+    "categoricalcrossentropy": ["softmax_cross_entropy"],
+    "crossentropy": ["softmax_cross_entropy", "binary_cross_entropy", "log_loss"],
+    "absoluteerror": ["mae"],
+    "exp": ["exponential"],
+    "expit": ["sigmoid"],
+    "focal": ["softmax_focal", "binary_focal"],
+    "gaussian": ["normal"],
+    "glorot": ["glorot_uniform", "glorot_normal"],
+    "gradientdescent": ["sgd"],
+    "he": ["he_uniform", "he_normal"],
+    "kaiming": ["he_uniform", "he_normal"],
+    "kaimingnormal": ["he_normal"],
+    "kaiminguniform": ["he_uniform"],
+    "kldiv": ["kl_divergence"],
+    "kullbackleiblerdivergence": ["kl_divergence"],
+    "l1": ["mae"],
+    "l2": ["mse"],
+    "lecun": ["lecun_uniform", "lecun_normal"],
+    "linear": ["identity"],
+    "log": ["softmax_cross_entropy", "binary_cross_entropy", "log_loss"],
+    "logistic": ["sigmoid", "binary_cross_entropy"],
+    "meanabsoluteerror": ["mae"],
+    "meanabsolutepercentageerror": ["mape"],
+    "meansquarederror": ["mse"],
+    "momentum": ["sgd"],
+    "multimargin": ["categorical_hinge"],
+    "negativeloglikelihood": ["softmax_cross_entropy", "log_loss"],
+    "nesterov": ["sgd"],
+    "nll": ["softmax_cross_entropy", "log_loss"],
+    "none": ["identity"],
+    "pinball": ["quantile"],
+    "prauc": ["average_precision"],
+    "prelu": ["leaky_relu"],
+    "rootmeansquarederror": ["rmse", "mse"],
+    "rsquared": ["r2"],
+    "sensitivity": ["recall"],
+    "smoothl1": ["huber"],
+    "sparsecategoricalcrossentropy": ["softmax_cross_entropy"],
+    "squarederror": ["mse"],
+    "stochasticgradientdescent": ["sgd"],
+    "swish": ["silu"],
+    "xent": ["softmax_cross_entropy", "binary_cross_entropy"],
+    "xavier": ["glorot_uniform", "glorot_normal"],
+    "xaviernormal": ["glorot_normal"],
+    "xavieruniform": ["glorot_uniform"],
+}
+
+
+def _usual(name: str, known: Iterable[str]) -> list[str]:
+    """Return the known names of what is usually called so."""
+    plain = "".join(c for c in name.casefold() if c.isalnum())
+    meant = _USUAL_NAMES.get(plain) or _USUAL_NAMES.get(plain.removesuffix("loss")) or []
+    return [candidate for candidate in meant if candidate in known]
+
+
 def unknown_name(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """Return the error for an unknown ``name``, of a kind (``"layer"``), with the nearest known ones."""
     known = sorted(known)
-    close = nearest(name, known) if isinstance(name, str) else []
-    hint = (
-        f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(known)}"
-    )
-    return UnknownNameError(f"unknown {kind} {name!r}; {hint}")
+    close = (_usual(name, known) or nearest(name, known)) if isinstance(name, str) else []
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {listed(known)}"
+    return UnknownNameError(f"unknown {kind} {given(name)}; {hint}")

@@ -17,18 +17,18 @@ import numpy as np
 from nnbackend import data, losses
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
-from nnbackend.core.checks import check_size
+from nnbackend.core.checks import check_flag, check_size
 from nnbackend.core.history import History
 from nnbackend.core.shapes import is_shape
-from nnbackend.core.tree import count_rows, flatten, map_arrays, tree_map, unflatten
+from nnbackend.core.tree import count_rows, map_arrays, tree_map
 from nnbackend.core.types import Array
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.row_reader import RowReader
 from nnbackend.data.validate import check_row_shapes
-from nnbackend.inference import evaluate as evaluation
+from nnbackend.inference.evaluate import evaluate
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
-from nnbackend.inspection.out_of_memory import explain_out_of_memory, guarded
+from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
@@ -72,6 +72,7 @@ class Network(NetworkBase):
         input_shape: the shape of a row of inputs; None before the network is built.
         output_shape: the shape of a row of outputs; None before the network is built.
         metadata: plain data of yours that are saved with the network.
+        trained: the steps and epochs of training so far, which number dropout masks and orders of rows.
 
     Raises:
         BackendUnavailableError: the backend cannot be used here.
@@ -102,31 +103,26 @@ class Network(NetworkBase):
             if y is not None:
                 return y
         self._refuse_frame(x)
-        size = check_size("batch_size", batch_size)
-        reader = None
-        try:
-            with self.backend.scope():
-                reader = RowReader(x, self._inputs, self.backend, size, on_host)
-                if self._params is None:
-                    self.build(reader.shapes)
-                own = self.params, self._state
-                if not (reader.reads_ahead or on_host):
-                    return predictor.predict(*own, reader.x, size, reader.bring)
-                batch = batch_rows(self.params, reader.x, self.backend, size)
-                outputs = predictor.outputs(*own, reader.batches(batch))
-                if not on_host:
-                    return predictor.join(outputs, count_rows(reader.x))
-                parts = [map_arrays(self.backend.to_numpy, y) for y in outputs]
-                return map_arrays(lambda *same: np.concatenate(same), *parts)
-        except Exception as error:
-            rows = x.shape[0] if getattr(x, "shape", ()) else None
-            x = reader = None  # released, with all that is in the calls below
-            problem = explain_out_of_memory(
-                error, self.backend, "predict", rows=rows, batch_size=size, release=self._release
-            )
-            if problem is None:
-                raise
-            raise problem from error
+        batch_size, on_host = check_size("batch_size", batch_size), check_flag("on_host", on_host)
+        return self._predict(x, batch_size=batch_size, on_host=on_host)
+
+    @guarded("predict")
+    def _predict(self, x: Any, *, batch_size: int, on_host: bool) -> Array:
+        backend, predictor = self.backend, self._predictor
+        assert predictor is not None
+        with backend.scope():
+            reader = RowReader(x, self._inputs, backend, batch_size, on_host)
+            if self._params is None:
+                self.build(reader.shapes)
+            own = self.params, self._state
+            if not (reader.reads_ahead or on_host):
+                return predictor.predict(*own, reader.x, batch_size, reader.bring)
+            batch = batch_rows(self.params, reader.x, backend, batch_size)
+            outputs = predictor.outputs(*own, reader.batches(batch))
+            if not on_host:
+                return predictor.join(outputs, count_rows(reader.x))
+            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
+            return map_arrays(lambda *same: np.concatenate(same), *parts)
 
     def _refuse_frame(self, x: Any) -> None:
         """Refuse the table itself where the network takes its scaled and encoded columns."""
@@ -257,9 +253,8 @@ class Network(NetworkBase):
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
         return fitting.partial_fit(
-            self, x, y, self._trainer, loss=loss, optimizer=optimizer, batch_size=batch_size,
-            sample_weight=sample_weight, accumulate=accumulate,
-        )  # fmt: skip
+            self, x, y, loss, optimizer, batch_size, sample_weight, accumulate
+        )
 
     @guarded("evaluate")
     def evaluate(
@@ -306,10 +301,10 @@ class Network(NetworkBase):
             what = objective, self._evaluator, self.params, self._state
             adapter = self._data_adapter(objective.loss)
             if source is not None:
-                with adapter.stream(source).epoch(1) as parts:
-                    return evaluation.evaluate_parts(*what, parts)
+                with adapter.stream(source).epoch(1) as blocks:
+                    return evaluate(*what, (part for part, _ in blocks))
             samples = adapter.samples(x, y, sample_weight, placement=placement)
-            return evaluation.evaluate(*what, samples)
+            return evaluate(*what, [samples])
 
     def to(
         self,
@@ -339,7 +334,7 @@ class Network(NetworkBase):
         if same:
             target = target.with_precision_if_supported(self.backend.precision)
         other = Network(self.layers, backend=target, seed=self.seed)
-        other._steps, other._epochs = self._steps, self._epochs
+        other.trained = self.trained
         other._frozen = self._frozen
         if self._params is None:
             other.metadata = copy.deepcopy(self.metadata)
@@ -388,18 +383,17 @@ class Network(NetworkBase):
 
     def _take_from(self, trainer: Trainer) -> None:
         """Take parameters, state and progress from a trainer."""
-        like = self.params
-        self._params = unflatten(flatten(trainer.result), like)
-        if self._state:
-            self._state = unflatten(flatten(trainer.state), self._state)
-        self._raw = unflatten(flatten(trainer.params), like) if trainer.averages else None
-        self._steps = trainer.steps
+        like, state = self.params, self._state
+        # In the order of the network's: a compiler returns arrays by name.
+        self._params = tree_map(_second, like, trainer.result)
+        self._state = tree_map(_second, state, trainer.state) if state else state
+        self._raw = tree_map(_second, like, trainer.params) if trainer.averages else None
+        self.trained = trainer.steps, self.trained[1]
         self._trainer, self._last = trainer, trainer.objective
 
-    def _finish_fit(self, epochs: int, objective: Objective) -> None:
-        """End a fit: the trainer's arrays, several times the size of the parameters, are not kept."""
-        self._epochs, self._last = epochs, objective
-        self._release()
+
+def _second(_: Array, new: Array) -> Array:
+    return new
 
 
 def load(

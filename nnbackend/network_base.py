@@ -16,12 +16,13 @@ from nnbackend import data, optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core import random
+from nnbackend.core.checks import check_flag, check_size
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes, row_shapes
 from nnbackend.core.tree import flatten, map_arrays, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data.input_spec import InputSpec, check_takes_several
-from nnbackend.errors import nearest
+from nnbackend.errors import given, nearest
 from nnbackend.inference.predictor import Predictor
 from nnbackend.inspection import summary
 from nnbackend.inspection.out_of_memory import guarded
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NetworkBase"]
 
+# Made again when they are needed: no copy takes them.
 _TRANSIENT_ATTRIBUTES = (
     "_trainer",
     "_body",
@@ -41,7 +43,7 @@ _TRANSIENT_ATTRIBUTES = (
     "_plain_objective",
     "_predictor",
     "_evaluator",
-)  # made again when they are needed: no copy takes them
+)
 
 
 class NetworkBase:
@@ -74,8 +76,7 @@ class NetworkBase:
         self._raw: Params | None = None
         self._state: State = {}
         self._frozen: tuple[str, ...] = ()
-        self._steps = 0
-        self._epochs = 0
+        self.trained = (0, 0)
         self._trainer: Trainer | None = None
         self._last: Objective | None = None
         self._plain_objective: tuple[Layer, Objective] | None = None  # the last one without metrics
@@ -110,15 +111,6 @@ class NetworkBase:
             self._state = tree_map(self.backend.asarray, init_state(self.layers, shape))
             self._params = tree_map(self.backend.asarray, params)
         return self
-
-    @property
-    def trained(self) -> tuple[int, int]:
-        """The steps and epochs of training so far: they number dropout masks and orders of rows."""
-        return self._steps, self._epochs
-
-    @trained.setter
-    def trained(self, steps_and_epochs: tuple[int, int]) -> None:
-        self._steps, self._epochs = steps_and_epochs
 
     @property
     def params(self) -> Params:
@@ -233,7 +225,9 @@ class NetworkBase:
             return state | self._parameters_through(self.backend.to_numpy)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({"_state": {}} | state)  # pickles of older versions have none
+        # Pickles of older versions have no state, and count steps and epochs by themselves.
+        trained = state.pop("_steps", 0), state.pop("_epochs", 0)
+        self.__dict__.update({"_state": {}, "trained": trained} | state)
         with self.backend.scope():
             self.__dict__.update(self._parameters_through(self.backend.asarray))
 
@@ -267,11 +261,13 @@ class NetworkBase:
             the output, and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
             the output's shape and ``grads`` nested as ``params``.
         """
-        backend = self.backend
+        backend, training = self.backend, check_flag("training", training)
+        step = None if step is None else check_size("step", step, least=0)
         with backend.scope():
             x = self._rows(x)
             if training and step is None:
-                step, self._steps = self._steps, self._steps + 1
+                step, epochs = self.trained
+                self.trained = step + 1, epochs
             key = random.forward_key(self.seed)
             ctx = Context(backend, training, key, step or 0, self._state)
             y, layers_backward = with_precision(self.layers, backend).forward(self.params, x, ctx)
@@ -331,6 +327,8 @@ class NetworkBase:
         Raises:
             ValueError: names are missing or unknown, or a shape is wrong; nothing has changed then.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state must be a dictionary of arrays by name, got {given(state)}")
         own = flatten(self._variables())
         unknown, missing = sorted(state.keys() - own.keys()), sorted(own.keys() - state.keys())
         if unknown or missing:
@@ -356,11 +354,7 @@ class NetworkBase:
     ) -> Self:
         """Set shape, parameters (copied), metadata and state of a network without them; return it.
 
-        Args:
-            input_shape: the shape of one row, or a tree of shapes.
-            params: the parameters, nested.
-            metadata: plain data.
-            state: the state of the layers, nested; None: the initial one.
+        ``input_shape`` is the shape of one row, or a tree of shapes; ``state`` None: the initial one.
         """
         _, output_shape = self.layers.init(input_shape, random.ShapeGenerator((0, 0)))
         self.input_shape, self.output_shape = input_shape, map_shapes(tuple, output_shape)

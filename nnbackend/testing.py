@@ -14,6 +14,7 @@ import numpy as np
 from nnbackend import losses, regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import available_backends, get_backend
+from nnbackend.core.checks import check_network, check_number, named
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import arrays_in, flatten, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Context, Layer, Namespace, Params
@@ -51,7 +52,9 @@ def check_gradients(
         GradientError: it exceeds ``tolerance``; the message names layer and parameter.
         BackendUnavailableError: the network's backend has no float64.
     """
-    net = network if isinstance(network, Network) else Network([network], dtype="float64")
+    with named("network"):
+        net = network if isinstance(network, Network) else Network([network], dtype="float64")
+    tolerance = check_number("tolerance", tolerance, 0.0)
     net = net.to(dtype="float64")
     net.predict(x)  # builds it, and checks x
     with net.backend.scope():
@@ -97,6 +100,7 @@ def check_loss(
         BackendUnavailableError: the backend has no float64.
     """
     function, chosen = losses.get(loss), get_backend(backend, dtype="float64")
+    tolerance = check_number("tolerance", tolerance, 0.0)
     with chosen.scope():
         at = chosen.asarray(prediction)
         whole = np.issubdtype(np.asarray(target).dtype, np.integer)
@@ -313,12 +317,15 @@ def compare_backends(
     """
     if len(backends) > 2:
         raise ValueError(f"give at most two backends, got {len(backends)}")
+    check_network(network)
     specs: list[Any] = list(backends) if backends else [_other_backend(network.backend)]
     if len(specs) == 1:
         specs.insert(0, network.backend)
     network.predict(x)  # builds it, and checks x
     nets = [network.to(spec, dtype=network.backend.dtype_name) for spec in specs]
-    if tolerance is None:
+    if tolerance is not None:
+        tolerance = check_number("tolerance", tolerance, 0.0)
+    else:
         tolerance = 1e-10 if nets[0].backend.dtype_name == "float64" else 1e-4
     first, second = (_results_by_layer(net, x, seed) for net in nets)
     rows = []

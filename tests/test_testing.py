@@ -248,7 +248,7 @@ def test_comparing_needs_one_or_two_backends():
 
 def test_comparing_leaves_the_network_as_it_was():
     net = nnb.Network([nnb.Dense(2), nnb.Dropout(0.5)], input_shape=3)
-    before, steps = tree_map(np.copy, net.params), net._steps
+    before, steps = tree_map(np.copy, net.params), net.trained
     compare_backends(net, X, "numpy")
-    assert net._steps == steps
+    assert net.trained == steps
     assert all((net.params["0"][name] == value).all() for name, value in before["0"].items())

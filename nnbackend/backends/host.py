@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["finite_on_host", "host_numbers", "is_on_device", "to_host"]
+__all__ = ["finite_on_host", "host_numbers", "is_on_device", "to_host", "view_on_host"]
 
 _DLPACK_CPU = 1  # the number of the CPU in DLPack
 
@@ -42,6 +42,18 @@ def finite_on_host(x: np.ndarray[Any, Any]) -> bool:
     """Return whether no number of a NumPy array is NaN or infinite."""
     # A finite sum of squares proves it in one fast pass; an infinite one may be an overflow.
     return math.isfinite(np.vdot(x, x)) or bool(np.isfinite(x).all())
+
+
+def view_on_host(x: Any) -> np.ndarray[Any, Any] | None:
+    """Return an array as NumPy's, without a copy; None if it is elsewhere, traced or recorded."""
+    if type(x) is np.ndarray:
+        return x
+    if isinstance(x, np.ndarray):
+        return None
+    try:
+        return None if is_on_device(x) else np.from_dlpack(x)
+    except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+        return None
 
 
 def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

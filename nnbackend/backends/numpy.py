@@ -74,7 +74,7 @@ class NumPyBackend(Backend):
 
     def _device(self, device: Any) -> Any:
         if device not in (None, "cpu"):
-            raise BackendUnavailableError(f"NumPy computes on the CPU only, not on {device!r}")
+            raise BackendUnavailableError(f"NumPy computes on the CPU only; got device={device!r}")
         return "cpu"
 
     def unsupported_reason(self, precision: Precision) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
+import numpy as np
 from array_api_compat import device
 
 from nnbackend.backends.base import Backend, namespace
@@ -12,7 +12,7 @@ from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
 
-__all__ = ["in_float64"]
+__all__ = ["float64_sum", "in_float64"]
 
 
 def in_float64(*arrays: Array | None) -> tuple[Any, ...]:
@@ -21,9 +21,17 @@ def in_float64(*arrays: Array | None) -> tuple[Any, ...]:
     They stay on their device, unless that has no float64: then NumPy's arrays on the host come back.
     """
     like = next(array for array in arrays if array is not None)
-    backend = _backend(namespace(like), device(like))
-    wide = backend.dtype_name == "float64"
-    return tuple(a if a is None else _widened(a if wide else backend.to_numpy(a)) for a in arrays)
+    if not isinstance(like, np.ndarray):
+        backend = _backend(namespace(like), device(like))
+        if backend.dtype_name != "float64":
+            arrays = tuple(None if a is None else backend.to_numpy(a) for a in arrays)
+    return tuple(None if a is None else _widened(a) for a in arrays)
+
+
+def float64_sum(array: Array) -> float:
+    """Return the sum of all numbers, added up in float64."""
+    (wide,) = in_float64(array)
+    return float(namespace(wide).sum(wide))
 
 
 def _widened(array: Array) -> Array:
@@ -33,12 +41,12 @@ def _widened(array: Array) -> Array:
     return xp.astype(array, xp.float64)
 
 
-@cache
 def _backend(xp: Namespace, place: Any) -> Backend:
     """Return the backend of a library's device, in float64 if it has that."""
+    backend = get_backend(xp, place, "float32")
     try:
-        backend = get_backend(xp, place, "float64")
-        backend.asarray([0.0])  # a device may lack what its library has
+        wide = backend.replace(dtype="float64")
+        wide.asarray([0.0])  # a device may lack what its library has
     except (BackendUnavailableError, TypeError, ValueError):
-        return get_backend(xp, place, "float32")
-    return backend
+        return backend
+    return wide

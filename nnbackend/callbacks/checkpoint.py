@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
-from nnbackend.core.checks import check_flag, check_size
+from nnbackend.core.checks import check_choice, check_flag, check_path, check_size
 from nnbackend.saving import checkpoint as checkpoints
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Checkpoint(Callback):
         best_only: whether to write one only when ``monitor`` is better than ever before, default False.
         every_steps: the number of steps between checkpoints within an epoch; None: only after epochs.
         monitor: the metric that ``best_only`` looks at, default ``"validation_loss"``.
-        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
         on_error: the action when a file cannot be written (a full disk): ``"raise"``, the default, ends
             the run with the error, ``"warn"`` warns once and trains on. Files written before are kept.
 
@@ -65,14 +65,13 @@ class Checkpoint(Callback):
         check_flag("best_only", best_only)
         if best_only and every_steps is not None:
             raise ValueError("best_only looks at whole epochs: leave every_steps out")
-        if on_error not in ("raise", "warn"):
-            raise ValueError(f"on_error must be 'raise' or 'warn', got {on_error!r}")
-        self.directory = Path(directory)
+        self.directory = check_path("directory", directory)
         self.every = check_size("every", every)
         self.keep = None if keep is None else check_size("keep", keep)
-        self.monitor = Monitor(monitor, 0.0, mode) if best_only else None
+        watched = Monitor(monitor, 0.0, mode or (None if best_only else "min"))  # checks both
+        self.monitor = watched if best_only else None
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
-        self.on_error = on_error
+        self.on_error = check_choice("on_error", on_error, ("raise", "warn"))
         self._reset()
 
     def _reset(self) -> None:
@@ -94,6 +93,8 @@ class Checkpoint(Callback):
 
     def start(self, run: Run) -> None:
         """Make the folder and write the first checkpoint of a run."""
+        if self.monitor is not None:
+            self.monitor.start(run)
         if not run.resumed:
             self._reset()
         try:

@@ -24,7 +24,7 @@ class EarlyStopping(Callback):
         min_delta: the least improvement on the best value that counts, default 0.
         restore_best: whether the network gets the parameters of the best epoch at the end of the run,
             default True; however the run ends, unless a callback fails.
-        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
 
     Attributes:
         best: the best value so far, or None.
@@ -64,6 +64,7 @@ class EarlyStopping(Callback):
 
     def start(self, run: Run) -> None:
         """Start over, or end a resumed run whose patience was already exhausted."""
+        self.monitor.start(run)
         if not run.resumed:
             self._reset()
         self._check(run)

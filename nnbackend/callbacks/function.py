@@ -55,6 +55,22 @@ class Lambda(Callback):
         return "batch_end" in vars(self)
 
 
+_OTHER_NAMES = {  # of methods in Keras and in Lightning, with those that they are here
+    "on_train_begin": "start",
+    "on_train_start": "start",
+    "on_fit_start": "start",
+    "on_epoch_begin": "epoch_start",
+    "on_epoch_start": "epoch_start",
+    "on_train_epoch_start": "epoch_start",
+    "on_batch_end": "batch_end",
+    "on_train_batch_end": "batch_end",
+    "on_epoch_end": "epoch_end",
+    "on_train_epoch_end": "epoch_end",
+    "on_train_end": "stop",
+    "on_fit_end": "stop",
+}
+
+
 def as_callback(spec: Any) -> Callback:
     """Return a callback unchanged; for a function, a callback that calls it after each epoch.
 
@@ -62,9 +78,17 @@ def as_callback(spec: Any) -> Callback:
         TypeError: it is neither.
     """
     if isinstance(spec, Callback):
+        for name, own in _OTHER_NAMES.items():
+            if hasattr(spec, name) and getattr(type(spec), own) is getattr(Callback, own):
+                raise TypeError(
+                    f"callbacks: {type(spec).__name__} has a method {name}, which nothing calls; "
+                    f"here it is {own}(run)"
+                )
         return spec
     if not callable(spec) or isinstance(spec, type):
-        raise TypeError(f"a callback is a Callback or a function of the run, got {given(spec)}")
+        raise TypeError(
+            f"callbacks: a callback is a Callback or a function of the run, got {given(spec)}"
+        )
     callback = Lambda(epoch_end=spec)
     callback._name = getattr(spec, "__qualname__", type(spec).__name__)
     return callback

@@ -8,10 +8,10 @@ import json
 import math
 import os
 from abc import abstractmethod
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from nnbackend.callbacks.base import Callback
+from nnbackend.core.checks import check_path
 from nnbackend.saving.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class _FileLog(Callback):
     every_epoch = False  # epochs that are run together are written together
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = check_path("path", path)
         self._file: TextIO | None = None
         self._names: list[str] = []
         self._epochs = 0

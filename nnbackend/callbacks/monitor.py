@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
-from nnbackend.core.checks import check_number
+from nnbackend.core.checks import check_choice, check_number, check_text
 from nnbackend.errors import UnknownNameError, unknown_name
 
 if TYPE_CHECKING:
@@ -13,8 +14,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Monitor"]
 
-SMALLER_IS_BETTER = ("loss", "error", "mse", "mae", "rmse", "mape")
-LARGER_IS_BETTER = ("accuracy", "precision", "recall", "f1", "auc", "r2", "score")
+_WORDS = {
+    "min": {"loss", "error", "mse", "mae", "rmse", "mape"},
+    "max": {"accuracy", "precision", "recall", "f1", "auc", "r2", "score"},
+}
+_QUALIFIERS = {
+    "macro",
+    "micro",
+    "weighted",
+    "binary",
+    "rate",
+    "score",
+}  # they may follow such a word
+_REVERSING = {
+    "neg",
+    "negative",
+    "negated",
+    "minus",
+    "inverse",
+    "inv",
+    "inverted",
+    "not",
+    "non",
+    "d2",
+    "skill",
+}
 
 
 class Monitor:
@@ -23,24 +47,33 @@ class Monitor:
     Args:
         name: the name in the history, ``"validation_loss"``.
         min_delta: the least improvement on the best value that counts, default 0.
-        mode: ``"min"`` or ``"max"``: which values are better; None: as the name says.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
 
     Attributes:
         best: the best value so far, or None.
+        mode: which values are better; None until the run starts, if it was not given.
 
     Raises:
-        ValueError: an argument is out of range, or the name does not say which values are better.
+        ValueError: an argument is out of range.
     """
 
     def __init__(self, name: str, min_delta: float = 0.0, mode: str | None = None) -> None:
-        self.name = name
+        self.name = check_text("monitor", name)
         self.min_delta = check_number("min_delta", min_delta, 0.0)
-        if mode is None:
-            mode = _mode_of(name)
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
-        self.mode = mode
+        self.mode = None if mode is None else check_choice("mode", mode, ("min", "max"))
+        self._given_mode = self.mode
         self.best: float | None = None
+
+    def start(self, run: Run) -> None:
+        """Find out which values are better, from ``larger_is_better`` of the metric or from its name.
+
+        Raises:
+            ValueError: neither says it.
+        """
+        if self._given_mode is None:
+            metric = run.metrics.get(self.name.removeprefix("validation_"))
+            larger = getattr(metric, "larger_is_better", None)
+            self.mode = _mode_of(self.name) if larger is None else "max" if larger else "min"
 
     def value(self, run: Run) -> float:
         """Return the value of the last epoch.
@@ -60,6 +93,8 @@ class Monitor:
         """Return whether a value is better than the best; if so, it becomes the best."""
         if math.isnan(value):
             return False
+        if self.mode is None:  # no run has started
+            self.mode = _mode_of(self.name)
         sign = 1.0 if self.mode == "min" else -1.0
         if self.best is not None and not sign * value < sign * self.best - self.min_delta:
             return False
@@ -68,7 +103,20 @@ class Monitor:
 
 
 def _mode_of(name: str) -> str:
-    for mode, words in (("min", SMALLER_IS_BETTER), ("max", LARGER_IS_BETTER)):
-        if any(word in name for word in words):
+    """Return which values are better, where a name leaves no doubt.
+
+    It ends in a word that says so (``"roc_auc"``, ``"f1_macro"``), and no other word in it says the
+    opposite or may reverse it (``"neg_log_loss"``, ``"d2_log_loss_score"``).
+    """
+    name_in_history, name = name, name.removeprefix("validation_").lower()
+    words = re.findall(r"[^\W_]+", name) if name[:1].isalpha() else []  # "1-accuracy"
+    said = set(words)
+    while len(words) > 1 and (words[-1] in _QUALIFIERS or words[-1].isdigit()):
+        words.pop()
+    for mode, other in (("min", "max"), ("max", "min")):
+        if set(words[-1:]) & _WORDS[mode] and not said & (_WORDS[other] | _REVERSING):
             return mode
-    raise ValueError(f"is a small or a large {name!r} better? Say mode='min' or mode='max'")
+    raise ValueError(
+        f"is a small or a large {name_in_history!r} better? Say mode='min' or mode='max', or give the "
+        "metric an attribute larger_is_better"
+    )

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
+from nnbackend.errors import given
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -27,6 +28,8 @@ def choose_progress(verbose: int | bool | None) -> Callback | None:
 
     A ``verbose`` of None means: on long work at a terminal or in a notebook.
     """
+    if not isinstance(verbose, int | None) or (verbose or 0) < 0:
+        raise TypeError(f"verbose must be 0, 1 or None, got {given(verbose)}")
     terminal = sys.stderr is not None and sys.stderr.isatty()
     if not verbose and (verbose is not None or not (terminal or in_notebook())):
         return None

@@ -29,7 +29,7 @@ class ReduceOnPlateau(Callback):
         min_delta: the least improvement on the best value that counts, default 0.
         cooldown: for how many epochs after a reduction none is counted, default 0.
         minimum: the learning rate does not fall below this, default 0.
-        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric's name says.
+        mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
 
     Raises:
         ValueError: an argument is out of range.
@@ -62,6 +62,7 @@ class ReduceOnPlateau(Callback):
         self._cooling = 0  # epochs until they are counted again
 
     def start(self, run: Run) -> None:
+        self.monitor.start(run)
         if not run.resumed:
             self._reset()
 

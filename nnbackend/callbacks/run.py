@@ -12,6 +12,7 @@ from typing import Any
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.function import as_callback
 from nnbackend.callbacks.progress import choose_progress
+from nnbackend.core.checks import check_items
 from nnbackend.core.history import History
 from nnbackend.core.tree import leaves
 from nnbackend.core.version import __version__
@@ -115,6 +116,11 @@ class Run:
         """
         self.reason = reason
         self.at_once = self.at_once or at_once
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The metrics by name; your own loop's are not known."""
+        return {}
 
     @property
     def losses(self) -> list[float]:
@@ -365,7 +371,10 @@ def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list
     """
     if isinstance(callbacks, Callback) or callable(callbacks):
         callbacks = [callbacks]
-    resolved = [as_callback(spec) for spec in callbacks or ()]
+    given = () if callbacks is None else callbacks
+    resolved = [
+        as_callback(spec) for spec in check_items("callbacks", given, "a list of callbacks")
+    ]
     progress = choose_progress(verbose)
     resolved += [] if progress is None else [progress]
     return sorted(resolved, key=lambda callback: callback.last)

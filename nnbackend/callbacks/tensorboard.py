@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
-from nnbackend.core.checks import check_size
+from nnbackend.core.checks import check_path, check_size
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -39,7 +39,7 @@ class TensorBoard(Callback):
         self, directory: str | os.PathLike[str], *, every_steps: int | None = None
     ) -> None:
         _writer_class()  # fail now, not after the data were read
-        self.directory = Path(directory)
+        self.directory = check_path("directory", directory)
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
         self._epochs = 0
         self._writer: Any = None

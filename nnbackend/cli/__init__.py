@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import sys
+
+from nnbackend.core import early_signals
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the command line; without its libraries, say how to install them and exit with 1."""
+    early_signals.watch()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # where a locale lacks characters, they are escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
         from nnbackend.cli.app import app
     except ModuleNotFoundError as error:
@@ -16,4 +25,7 @@ def main() -> None:
         if library not in ("typer", "rich"):
             raise
         sys.exit(f"nnbackend: {library} is not installed; run: pip install 'nnbackend[cli]'")
-    app(prog_name="nnbackend")
+    try:
+        app(prog_name="nnbackend")
+    except SystemExit as ending:
+        early_signals.leave(ending.code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from nnbackend.cli.options import data_option, result_option, run_option, where_
 __all__ = ["Call"]
 
 LOG_CALLBACKS = {".jsonl": callbacks.JSONLines, ".csv": callbacks.CSVLog}
+MAX_THREADS = 1 << 16
 SECONDS_IN = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -33,6 +35,17 @@ def read_seconds(text: str) -> float:
     if match is None:
         raise ValueError(f"--max-time takes a time like 90, 90s, 15m, 1.5h or 2d; got {text!r}")
     return float(match[1]) * SECONDS_IN[match[2]]
+
+
+def path_for(option: str) -> Callable[[str], Path]:
+    """Return the function that reads a path; an empty text would be the current folder."""
+
+    def read(text: str) -> Path:
+        if not text.strip() or "\0" in text:
+            raise ValueError(f"{option} takes a path, got {text!r}")
+        return Path(text)
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -60,12 +73,14 @@ class Call:
         "A folder for checkpoints: one after each epoch, the newest three are kept.",
         metavar="DIR",
         show_default="none are written",
+        read=path_for("--checkpoint"),
     )
     resume: Path | None = run_option(
         None,
         "A checkpoint, or a folder of them, to resume from exactly; repeat the other options.",
         metavar="PATH",
         show_default="a new run",
+        read=path_for("--resume"),
     )
     patience: int | None = run_option(
         None,
@@ -98,8 +113,14 @@ class Call:
 
     def __post_init__(self) -> None:
         check_output(self.output, self.data)
-        if self.checkpoint is not None and self.checkpoint.is_file():
-            raise ValueError(f"--checkpoint takes a folder, and {self.checkpoint} is a file")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise ValueError(f"--threads is at most {MAX_THREADS}, got {self.threads}")
+        if (
+            self.checkpoint is not None
+            and self.checkpoint.exists()
+            and not self.checkpoint.is_dir()
+        ):
+            raise ValueError(f"--checkpoint takes a folder, and {self.checkpoint} is none")
         if self.resume is not None and not self.resume.exists() and self.resume != self.checkpoint:
             raise ValueError(f"--resume {self.resume}: there is no such checkpoint or folder")
         if self.log is not None:

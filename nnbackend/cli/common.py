@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nnbackend.backends.base import Backend
+from nnbackend.backends.choose import get_backend
+from nnbackend.cli.signals import Interruption, interruptible
 from nnbackend.errors import (
     BackendUnavailableError,
     DivergenceError,
@@ -41,6 +43,7 @@ __all__ = [
     "Reported",
     "WrongCall",
     "check_output",
+    "choose_backend",
     "peak_memory",
     "plain_table",
     "print_facts",
@@ -128,10 +131,10 @@ class WrongCall(Exception):
 
 
 # Failures of the work itself, whose messages are written for users.
-_USER_ERRORS = (
+_OWN_ERRORS = (
+    WrongCall,
     ValueError,
     OSError,
-    ImportError,
     BackendUnavailableError,
     DivergenceError,
     OutOfMemoryError,
@@ -139,13 +142,15 @@ _USER_ERRORS = (
 
 
 @contextmanager
-def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
-    """Turn errors into one message and an exit code, and warnings into notes, which are yielded.
+def reporting(debug: bool, quiet: bool = False) -> Iterator[tuple[list[str], Interruption]]:
+    """Turn errors into one message and an exit code, warnings into notes, and watch for signals.
 
-    With ``debug`` the traceback is shown as well; with ``quiet`` the notes are not printed.
+    The notes, and whether there was a signal, are yielded. With ``debug`` the traceback is shown as
+    well; with ``quiet`` the notes are not printed.
     """
     notes: list[str] = []
     seen: set[str] = set()
+    interruption = Interruption()
 
     def note(message: Warning | str, *_: Any) -> None:
         # A stream is read in many parts, and each part has the same note about its rows.
@@ -157,25 +162,29 @@ def reporting(debug: bool, quiet: bool = False) -> Iterator[list[str]]:
         if not quiet:
             _err.print(f"note: {printable(message)}", soft_wrap=True)
 
-    with warnings.catch_warnings():
-        # Those of other categories speak to programmers.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = note  # type: ignore[assignment]
-        try:
-            yield notes
-        except KeyboardInterrupt:
-            _fail("interrupted", 1)
-        except Exception as error:
-            if isinstance(error, typer.Exit | BrokenPipeError):
-                raise
-            if debug:
-                traceback.print_exc()
-            _fail(_message(error), 2 if isinstance(error, WrongCall | UnknownNameError) else 1)
+    try:
+        with interruptible(interruption), warnings.catch_warnings():
+            # Those of other categories speak to programmers.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", UserWarning)
+            warnings.showwarning = note  # type: ignore[assignment]
+            yield notes, interruption
+    except (typer.Exit, SystemExit, BrokenPipeError):
+        raise
+    except BaseException as error:
+        if debug:
+            traceback.print_exc()
+        # What is interrupted in C may fail with another error.
+        if isinstance(error, KeyboardInterrupt) or (
+            interruption.number is not None and not isinstance(error, _OWN_ERRORS)
+        ):
+            advice = f"; {error}" if isinstance(error, KeyboardInterrupt) and error.args else ""
+            _fail(f"interrupted{advice}", interruption.exit_code)
+        _fail(_message(error), 2 if isinstance(error, WrongCall | UnknownNameError) else 1)
 
 
-def _message(error: Exception) -> str:
-    if isinstance(error, (WrongCall, *_USER_ERRORS)) and str(error):
+def _message(error: BaseException) -> str:
+    if isinstance(error, (*_OWN_ERRORS, ImportError)) and str(error):
         return str(error)
     if isinstance(error, MemoryError):
         return f"there is not enough memory for this: {error}"
@@ -202,16 +211,36 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     Raises:
         WrongCall: it cannot, or it is; the message names the option.
     """
-    if output.exists() and any(output.samefile(f) for path in inputs for f in find_tables(path)):
-        raise WrongCall(f"{option} {output} would overwrite what is read")
-    if output.exists() and not output.is_file():
-        raise WrongCall(f"{option} {output} is not a regular file")
     try:
+        if output.exists():
+            if any(output.samefile(file) for path in inputs for file in find_tables(path)):
+                raise WrongCall(f"{option} {output} would overwrite what is read")
+            if not output.is_file():
+                raise WrongCall(f"{option} {output} is not a regular file")
         with tempfile.TemporaryFile(dir=output.parent):
             pass
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WrongCall(f"{option} {output} cannot be written: {reason}") from error
+
+
+def choose_backend(
+    name: str, device: str | None, dtype: str | None = None, precision: str | None = None
+) -> Backend:
+    """Return the backend of a call.
+
+    Raises:
+        WrongCall: there is no such backend, or it has no such device or precision.
+        BackendUnavailableError: it cannot be used on this machine.
+    """
+    with wrong_call():
+        try:
+            return get_backend(name, device, dtype, precision)
+        except BackendUnavailableError as error:
+            if device is None:
+                raise
+            get_backend(name)  # if that can be used, it is the device that cannot
+            raise WrongCall(f"--device {device}: {error}") from error
 
 
 def peak_memory(backend: Backend) -> int | None:
@@ -242,9 +271,9 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
 
 
-def say(message: str = "") -> None:
+def say(message: str = "", error: bool = False) -> None:
     """Print one line for people, of any length."""
-    _out.print(printable(message), soft_wrap=True)
+    (_err if error else _out).print(printable(message), soft_wrap=True)
 
 
 def print_facts(facts: dict[str, Any]) -> None:
@@ -257,7 +286,9 @@ def print_facts(facts: dict[str, Any]) -> None:
     _out.print(grid)
 
 
-def print_metrics(rows: dict[str, dict[str, float] | None], remarks: dict[str, str]) -> None:
+def print_metrics(
+    rows: dict[str, dict[str, float] | None], remarks: dict[str, str], task: str
+) -> None:
     """Print a table with a row for each set of values and a column for each metric."""
     filled = {name: values for name, values in rows.items() if values}
     lines = [
@@ -265,7 +296,10 @@ def print_metrics(rows: dict[str, dict[str, float] | None], remarks: dict[str, s
          remarks.get(name, ""))
         for name, values in filled.items()
     ]  # fmt: skip
-    table = plain_table(("", *next(iter(filled.values()), ()), ""), lines)
+    # A target of numbers is scaled for the network, and so is its loss.
+    headers = {"loss": "scaled loss"} if task == "regression" else {}
+    names = [headers.get(name, name) for name in next(iter(filled.values()), ())]
+    table = plain_table(("", *names, ""), lines)
     table.columns[-1].justify = "left"
     _out.print(table)
 

@@ -11,6 +11,7 @@ from nnbackend.cli.common import (
     LoadedPrecision,
     ModelFile,
     Reported,
+    choose_backend,
     print_json,
     print_metrics,
     reporting,
@@ -35,7 +36,10 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Compare the predictions for a table with its target column."""
-    with reporting(debug, quiet=as_json) as notes:
+    with reporting(debug, quiet=as_json) as (notes, _):
+        choose_backend(
+            backend, device, precision=precision
+        )  # a wrong call, before the file is read
         trained = load(model, backend=backend, device=device, precision=precision)
         encoder = trained.encoder
         frame = select_columns(read_frame(data), encoder.kinds)
@@ -48,6 +52,6 @@ def evaluate(
             extra = {} if full is None else {"report": full}
             print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})
             return
-        print_metrics({f"{len(y)} rows": metrics}, {})
+        print_metrics({f"{len(y)} rows": metrics}, {}, trained.task)
         if full is not None:
             print_report(full, "rows")

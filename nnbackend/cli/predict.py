@@ -16,6 +16,7 @@ from nnbackend.cli.common import (
     ModelFile,
     WrongCall,
     check_output,
+    choose_backend,
     reporting,
     wrong_call,
 )
@@ -71,6 +72,9 @@ def predict(
             check_output(output, model, data)
         with wrong_call("--output"):
             write = writer_for(output or Path("answers.csv"))
+        choose_backend(
+            backend, device, precision=precision
+        )  # a wrong call, before the file is read
         trained = load(model, backend=backend, device=device, precision=precision)
         if probabilities:
             with wrong_call("--probabilities"):

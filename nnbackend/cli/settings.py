@@ -14,6 +14,7 @@ from nnbackend.callbacks import Callback, ReduceOnPlateau
 from nnbackend.cli.options import data_option, network_option, training_option
 from nnbackend.cli.schedule import PLATEAU, SCHEDULES, rates_over_run
 from nnbackend.core.checks import check_number
+from nnbackend.core.random import seed_key
 from nnbackend.core.types import Layer
 from nnbackend.errors import unknown_name
 from nnbackend.initializers import INITIALIZERS
@@ -23,6 +24,8 @@ from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_ac
 from nnbackend.tables.table import Kind
 
 __all__ = ["Settings"]
+
+MAX_WIDTH = 1 << 24
 
 
 def read_names(text: str) -> list[str]:
@@ -35,11 +38,13 @@ def read_names(text: str) -> list[str]:
 
 def read_widths(text: str) -> list[int]:
     """Return the widths that ``64,64`` stands for."""
-    if text.strip().lower() in ("", "none"):
+    if text.strip().lower() == "none":
         return []
     widths = [int(width) if width.strip().isdecimal() else 0 for width in text.split(",")]
-    if min(widths) < 1:
-        raise ValueError(f"--hidden takes widths like 64,64, or none; got {text!r}")
+    if not all(1 <= width <= MAX_WIDTH for width in widths):
+        raise ValueError(
+            f"--hidden takes widths like 64,64 of at most {MAX_WIDTH}, or none; got {text!r}"
+        )
     return widths
 
 
@@ -152,6 +157,7 @@ class Settings:
             if value is not None and value not in known:
                 raise unknown_name(name, value, known)
         build_loss(self.loss or LOSSES["classification"][0], self.label_smoothing)
+        seed_key(self.seed)
         if self.warmup is not None:
             check_number("warmup", self.warmup, 0.0, 1.0)
         for name in ("validation", "dropout"):

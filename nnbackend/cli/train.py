@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import typer
 
 import nnbackend as nnb
 from nnbackend.backends.base import Backend
-from nnbackend.backends.choose import get_backend
 from nnbackend.backends.device import in_words
 from nnbackend.callbacks import Callback
 from nnbackend.cli.call import Call
 from nnbackend.cli.common import (
+    choose_backend,
     peak_memory,
     print_facts,
     print_json,
@@ -30,6 +29,7 @@ from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.rows import Rows, read_rows
 from nnbackend.cli.settings import Settings
 from nnbackend.core.history import History
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError
 from nnbackend.tables.model import TableModel, has_one_output
 from nnbackend.tables.table import few
 
@@ -42,20 +42,31 @@ def train(**options: Any) -> None:
 
     For instance: nnbackend train examples/data/penguins.csv --target species
     """
-    with reporting(options["debug"], options["quiet"] or options["as_json"]) as notes:
+    quiet = options["quiet"] or options["as_json"]
+    with reporting(options["debug"], quiet) as (notes, interruption):
         # Errors in the call come first, before any reading and training.
         with wrong_call():
             call = build_from_options(Call, options)
             settings = build_from_options(Settings, options)
             settings.check_target(call.target)
-            backend = get_backend(call.backend, call.device, call.dtype, call.precision)
-        facts = _train(call, settings, backend)
+        backend = choose_backend(call.backend, call.device, call.dtype, call.precision)
+        try:
+            facts = _train(call, settings, backend)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(*_advice(call)) from None
+        except DivergenceError as error:
+            message = str(error).replace(WEIGHTS_KEPT, "no model was written")
+            raise ValueError(". ".join([message, *_advice(call)])) from error
         if call.as_json:
             print_json(facts | {"notes": notes})
         elif not call.quiet:
-            _print_facts(facts, call.checkpoint)
-        if _interrupted(facts["stopped"]):
-            raise typer.Exit(1)
+            _print_facts(facts)
+        interrupted = interruption.number is not None
+        if interrupted or (facts["stopped"] and call.prints):
+            for advice in _advice(call):
+                say(advice, error=not call.prints)
+        if interrupted:
+            raise typer.Exit(interruption.exit_code)
 
 
 def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
@@ -70,7 +81,7 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
         print_facts(_plan(model, rows, settings))
     history = _fit(model, rows, settings, call, callbacks)
     if not len(history):
-        if _interrupted(history.stopped):
+        if (history.stopped or "").startswith("interrupted"):
             raise KeyboardInterrupt
         raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
     metrics, baseline_answer = _evaluate(model, rows)
@@ -151,11 +162,6 @@ def _evaluate(model: TableModel, rows: Rows) -> tuple[dict[str, Any], str]:
     return {"train": train, "validation": validation, "baseline": baseline}, answer
 
 
-def _interrupted(stopped: str | None) -> bool:
-    """Return whether Ctrl-C ended the training."""
-    return (stopped or "").startswith("interrupted")
-
-
 def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
     """Announce the training: network, data and backend."""
     network, encoder = model.network, model.encoder
@@ -188,20 +194,26 @@ def _describe_rate(settings: Settings) -> str:
     return text
 
 
-def _print_facts(facts: dict[str, Any], checkpoint: Path | None) -> None:
+def _print_facts(facts: dict[str, Any]) -> None:
     """Print what came of a training, for people."""
     say()
     metrics = {name: facts[name] for name in ("train", "validation", "baseline")}
-    print_metrics(metrics, {"baseline": f"({facts['baseline_answer']})"})
+    compared = "rows that validate" if facts["validation"] else "rows that trained"
+    answer = f"({facts['baseline_answer']}, on the {compared})"
+    print_metrics(metrics, {"baseline": answer}, facts["task"])
     say()
-    if facts["stopped"]:
+    if facts["stopped"] and not facts["stopped"].startswith("interrupted"):  # that was said at once
         say(f"Stopped early: {facts['stopped']}")
     peak = "" if facts["peak_memory"] is None else f", peak memory {in_words(facts['peak_memory'])}"
     say(f"{facts['epochs']} epochs in {facts['seconds']:.1f} s on {facts['device']}{peak}")
     say(f"Model written to {facts['model']}")
     say(f"Predict with it: nnbackend predict {shlex.quote(facts['model'])} DATA")
     if "report" in facts:
-        parts = "rows that validate" if facts["validation"] else "rows that trained"
-        print_report(facts["report"], parts)
-    if facts["stopped"] and checkpoint is not None:
-        say(f"Go on with the same command and --resume {shlex.quote(str(checkpoint))}")
+        print_report(facts["report"], compared)
+
+
+def _advice(call: Call) -> list[str]:
+    """Return how to go on from the checkpoints of a run that stopped, if there are any."""
+    if call.checkpoint is None or not nnb.checkpoints.files(call.checkpoint):
+        return []
+    return [f"Go on with the same command and --resume {shlex.quote(str(call.checkpoint))}"]

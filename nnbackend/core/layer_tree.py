@@ -36,13 +36,11 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     >>> [name for name, _ in children(Sequential([Dense(3), Dense(1)]))]
     ['0', '1']
     """
+    if _is_leaf(type(layer), *map(type, getattr(layer, "__dict__", {}).values())):
+        return
     seen = set()
     for attribute in _attributes(layer):
-        value = getattr(layer, attribute)
-        kind: Any = type(value)
-        if _has_no_layers(kind):
-            continue
-        for name, child in _layers_in(value, attribute):
+        for name, child in _layers_in(getattr(layer, attribute), attribute):
             if name in seen:
                 raise ValueError(f"two layers inside {type(layer).__name__} are called {name!r}")
             seen.add(name)
@@ -127,8 +125,13 @@ def _attributes(layer: Layer) -> list[str]:
 
 
 @lru_cache(maxsize=256)
+def _is_leaf(kind: Any, *held: Any) -> bool:
+    """Return whether no field can hold a layer, by their classes; a network is walked often."""
+    return dataclasses.is_dataclass(kind) and all(map(_has_no_layers, held))
+
+
 def _has_no_layers(kind: Any) -> bool:
-    """Return whether objects of a class are no layers and hold none; a network is walked often."""
+    """Return whether objects of a class are no layers and hold none."""
     if kind.__module__.partition(".")[0] != "nnbackend":
         return kind in (str, int, float, bool, type(None))
     return not (hasattr(kind, "forward") or issubclass(kind, (tuple, list, Mapping)))

@@ -36,7 +36,8 @@ class OutsideValues:
     """
 
     def __init__(self, description: Any) -> None:
-        self._sources = list(_user_code(description, _MAX_DEPTH))
+        self._sources: list[Any] = []
+        _add_user_code(description, _MAX_DEPTH, self._sources)
         self._values = self._read()
 
     def changed(self) -> bool:
@@ -54,28 +55,24 @@ class OutsideValues:
         return [_snapshot(source, _MAX_DEPTH) for source in self._sources]
 
 
-def _user_code(value: Any, depth: int) -> Iterator[Any]:
-    """Yield the functions and objects in a description that users wrote."""
+def _add_user_code(value: Any, depth: int, found: list[Any]) -> None:
+    """Add the functions and objects in a description that users wrote."""
     kind: Any = type(value)
-    if depth == 0 or kind in _PLAIN or isinstance(value, type):
-        return
-    if kind is tuple or kind is list:
-        for item in value:
-            if type(item) not in _PLAIN:
-                yield from _user_code(item, depth)
+    if depth == 0 or isinstance(value, type):
         return
     own, fields = _field_names(kind)
-    if isinstance(value, FunctionType):
-        own = _is_own(value.__module__)
-    if own:
-        for name in fields:
-            field = getattr(value, name)
-            if type(field) not in _PLAIN:  # most are: a network is looked at in each fit
-                yield from _user_code(field, depth - 1)
+    if kind is tuple or kind is list:
+        parts = value
+    elif _is_own(value.__module__) if isinstance(value, FunctionType) else own:
+        parts, depth = [getattr(value, name) for name in fields], depth - 1
     elif isinstance(value, Mapping):
-        yield from _user_code(tuple(value.values()), depth)
+        parts = value.values()
     else:
-        yield value
+        found.append(value)
+        return
+    for part in parts:
+        if type(part) not in _PLAIN:  # most are
+            _add_user_code(part, depth, found)
 
 
 @lru_cache(maxsize=1024)

@@ -54,9 +54,9 @@ def check_shapes(name: str, value: Any) -> Shapes:
     """
     if isinstance(value, Mapping):
         return {str(key): check_shapes(f"{name}[{key!r}]", each) for key, each in value.items()}
-    if not isinstance(value, Iterable) or isinstance(value, str):
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | type):
         return (check_size(name, value),)
     items = list(value)
-    if any(isinstance(item, Iterable) and not isinstance(item, str) for item in items):
+    if any(isinstance(item, Iterable) and not isinstance(item, str | bytes) for item in items):
         return tuple(check_shapes(f"{name}[{i}]", item) for i, item in enumerate(items))
     return tuple(check_size(name, item) for item in items)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from nnbackend.core.checks import check_flag, check_network
 from nnbackend.core.history import History
 from nnbackend.core.tree import map_arrays
 from nnbackend.data.input_spec import InputSpec, arrange, check_same_rows, name_arrays
@@ -83,6 +84,8 @@ def cross_validate(
     Raises:
         ValueError: there are too few rows, rows of a class or groups; or see ``Network.fit``.
     """
+    check_network(network)
+    check_flag("stratified", stratified)
     backend = network.backend
     with backend.scope():
         spec = InputSpec.of(network.layers, network.input_shape, backend)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.core import random
-from nnbackend.core.checks import check_number, check_size
+from nnbackend.core.checks import check_fraction, check_size
 
 __all__ = ["folds", "split", "stratified"]
 
@@ -37,9 +37,7 @@ def split(
         ValueError: the fraction is out of range, there is one row only, one group only, or one row only
             of every class.
     """
-    given, fraction = fraction, check_number("validation_split", fraction)
-    if not 0.0 < fraction < 1.0:
-        raise ValueError(f"validation_split must be above 0 and below 1, got {given!r}")
+    rows, fraction = check_size("rows", rows), check_fraction("fraction", fraction)
     if rows < 2:
         raise ValueError("a validation split needs at least 2 rows, got 1")
     if classes is not None and groups is not None:
@@ -76,7 +74,7 @@ def folds(
     Raises:
         ValueError: there are fewer rows, rows of a class, or groups than folds.
     """
-    count = check_size("folds", count)
+    rows, count = check_size("rows", rows), check_size("folds", count)
     if count < 2:
         raise ValueError("folds must be at least 2, got 1")
     if classes is not None and groups is not None:

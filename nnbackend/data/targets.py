@@ -13,47 +13,13 @@ from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.input_spec import InputSpec, arrange, is_tree, name_arrays
-from nnbackend.data.validate import check_finite, check_range, hand_over, inputs, look_at, weights
+from nnbackend.data.validate import check_finite, hand_over, inputs, look_at, weights
 from nnbackend.losses import LOSSES, Loss, trait
+from nnbackend.losses.preconditions import TARGET_KINDS, TargetKind, check_targets
 
 __all__ = ["RowCheck", "takes_classes", "targets"]
 
 _FEW_CLASSES = 64  # of more, and of more than features, rows of 0 and a 1 would be too long
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What targets are, in the word that a loss says it with.
-
-    Attributes:
-        classes: whether they are class numbers, or rows of probabilities.
-        sums_to_one: whether such rows have to sum to 1.
-        one_hot: whether such rows have to be zeros and a one.
-        signs: whether they are -1 and 1.
-        low: the smallest number allowed.
-        high: the largest number allowed.
-        complaint: the message for other targets, after their name.
-    """
-
-    classes: bool = False
-    sums_to_one: bool = False
-    one_hot: bool = False
-    signs: bool = False
-    low: float = -math.inf
-    high: float = math.inf
-    complaint: str = ""
-
-
-_NUMBER_KIND = _Kind()
-_TARGET_KINDS = {
-    "numbers": _NUMBER_KIND,
-    "counts": _Kind(low=0.0, complaint="must not be negative for this loss, which is for counts"),
-    "fractions": _Kind(low=0.0, high=1.0, complaint="must be between 0 and 1 for this loss"),
-    "signs": _Kind(signs=True),
-    "classes": _Kind(classes=True),
-    "distributions": _Kind(classes=True, sums_to_one=True),
-    "one_hot": _Kind(classes=True, sums_to_one=True, one_hot=True),
-}
 
 
 def targets(
@@ -95,23 +61,20 @@ def targets(
     try:
         given, near = look_at(y, backend, name)
     except TypeError as error:
-        if kind in (_NUMBER_KIND, _TARGET_KINDS["counts"]):
+        if kind in (TARGET_KINDS["numbers"], TARGET_KINDS["counts"]):
             raise
         hint = "number the classes from 0, for instance with np.unique(y, return_inverse=True)"
         raise TypeError(f"{error}; {hint}") from error
     array = given
     _check_length(array, rows, name)
     check_finite(array, near, name, first)
-    if kind.classes:
-        array = _class_targets(array, near, (rows, *output_shape), name, kind)
+    array, numbered = _arranged(array, near, (rows, *output_shape), name, kind)
+    outputs = output_shape[-1] if output_shape else 1
+    check_targets(kind, array, outputs, numbered, near.xp, name)
+    if numbered:
+        array = near.xp.astype(array, near.xp.int32)
         if few and len(array.shape) == 1:
-            return backend.one_hot(array, output_shape[-1])
-    elif tuple(array.shape) != (rows, *output_shape):
-        array = _reshaped(array, (rows, *output_shape), name, near)
-    if kind.complaint:
-        check_range(array, kind.low, kind.high, near, f"{name} {kind.complaint}")
-    if kind.signs:
-        array = _signs(array, near, name)
+            return backend.one_hot(array, outputs)
     return hand_over(array, given, y, near, backend)
 
 
@@ -155,10 +118,10 @@ def takes_classes(loss: Loss) -> bool:
     return _kind_of(loss).classes
 
 
-def _kind_of(loss: Loss) -> _Kind:
+def _kind_of(loss: Loss) -> TargetKind:
     """Return the kind of targets that a loss takes; numbers by default."""
     word = trait(loss, "targets")
-    return _TARGET_KINDS.get(word, _NUMBER_KIND) if isinstance(word, str) else _NUMBER_KIND
+    return TARGET_KINDS.get(word if isinstance(word, str) else "", TARGET_KINDS["numbers"])
 
 
 def _check_takes_several(y: Any, loss: Loss, output_shape: Shapes, name: str) -> None:
@@ -204,34 +167,21 @@ def _class_numbers(y: Any, backend: Backend, shape: Shape) -> Any:
     return y.astype(np.int32, copy=False) if in_range else None
 
 
-def _class_targets(array: Array, backend: Backend, shape: Shape, name: str, kind: _Kind) -> Array:
-    """Return class numbers as integers of shape (rows,), or rows of probabilities as they are."""
-    xp = backend.xp
-    classes = shape[-1]
-    if tuple(array.shape) == shape and classes > 1:
-        check_range(array, 0.0, math.inf, backend, f"{name} must hold probabilities, or be one-hot")
-        if kind.sums_to_one and float(xp.max(xp.abs(xp.sum(array, axis=-1) - 1.0))) > 1e-3:
-            raise ValueError(f"{name} must have rows that sum to 1 for this loss")
-        if kind.one_hot and not bool(xp.all((array == 0.0) | (array == 1.0))):
-            raise ValueError(f"{name} must be class numbers or one-hot for this loss")
-        return array
-    labels = _reshaped(array, shape[:-1], name, backend, f" (class numbers) or {shape} (one-hot)")
-    if not bool(xp.all(labels == xp.floor(labels))):
-        raise ValueError(f"{name} must hold whole class numbers from 0 to {classes - 1}")
-    message = f"{name} has labels outside 0 ... {classes - 1}, the network's {classes} classes"
-    check_range(labels, 0.0, classes - 1.0, backend, message)
-    return xp.astype(labels, xp.int32)
+def _arranged(
+    array: Array, backend: Backend, shape: Shape, name: str, kind: TargetKind
+) -> tuple[Array, bool]:
+    """Return targets in the shape of the outputs, or class numbers without the last axis; and which.
 
-
-def _signs(array: Array, backend: Backend, name: str) -> Array:
-    """Return -1 and 1 for 0 and 1, or as they are."""
-    xp = backend.xp
-    positive = array == 1.0
-    if not bool(xp.all(positive | (array == -1.0))):
-        if not bool(xp.all(positive | (array == 0.0))):
-            raise ValueError(f"{name} must hold -1 and 1, or 0 and 1, for this loss")
+    Where a loss takes -1 and 1, 0 and 1 become these.
+    """
+    xp, same = backend.xp, tuple(array.shape) == shape
+    if kind.classes and not (same and shape[-1] > 1):
+        also = f" (class numbers) or {shape} (one-hot)"
+        return _reshaped(array, shape[:-1], name, backend, also), True
+    array = array if same else _reshaped(array, shape, name, backend)
+    if kind.signs and bool(xp.all((array == 1.0) | (array == 0.0))):
         array = 2.0 * array - 1.0
-    return array
+    return array, False
 
 
 def _reshaped(array: Array, shape: Shape, name: str, backend: Backend, also: str = "") -> Array:

@@ -15,12 +15,12 @@ from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.host_data import host_backend, is_on_device
 from nnbackend.data.input_spec import InputSpec, arrange, check_same_rows, name_arrays
+from nnbackend.losses.preconditions import check_weights
 
 __all__ = [
     "bring_named",
     "check_finite",
     "check_positive_weight",
-    "check_range",
     "check_row_shapes",
     "hand_over",
     "inputs",
@@ -159,7 +159,7 @@ def weights(
             f"got shape {tuple(array.shape)}"
         )
     check_finite(array, near, "sample_weight", first)
-    check_range(array, 0.0, math.inf, near, "sample_weight must not be negative")
+    check_weights(array, near.xp)
     if whole:
         check_positive_weight(array, near)
     return hand_over(array, array, w, near, backend)
@@ -167,8 +167,11 @@ def weights(
 
 def check_positive_weight(weight: Array | None, backend: Backend, where: str = "") -> None:
     """Raise a ValueError if no row has a weight; ``where`` ends the message."""
-    if weight is not None and float(backend.xp.sum(weight)) == 0.0:
+    if weight is None:
+        return
+    if float(backend.xp.max(weight)) == 0.0:
         raise ValueError(f"sample_weight must not be zero for all rows{where}")
+    check_weights(weight, backend.xp, where)
 
 
 def check_finite(array: Array, backend: Backend, name: str, first: int = 0) -> None:
@@ -236,11 +239,3 @@ def hand_over(array: Array, given: Array, x: Any, near: Backend, backend: Backen
     if array is given and backend.owns(x):  # it is not copied there and back
         return backend.asarray(x)
     return backend.asarray(array, dtype=getattr(backend.xp, array.dtype.name))
-
-
-def check_range(array: Array, low: float, high: float, backend: Backend, message: str) -> None:
-    """Raise a ValueError if a number is below ``low`` or above ``high``."""
-    xp = backend.xp
-    least, most = float(xp.min(array)), float(xp.max(array))
-    if least < low or most > high:
-        raise ValueError(f"{message}; got {least if least < low else most:g}")

@@ -21,21 +21,14 @@ __all__ = ["HOST", "Home", "SparseSamples", "home_of", "on_host", "to_host"]
 
 @dataclass(frozen=True)
 class Home:
-    """The library and the device of the ``X`` that was fitted: results are arrays there.
-
-    Attributes:
-        xp: the namespace; None: NumPy.
-        device: a device of that namespace; None: its default.
-    """
+    """The library (None: NumPy) and the device of ``X`` in ``fit``: results are arrays there."""
 
     xp: Any = None
     device: Any = None
 
     def backend(self, precision: str) -> Backend:
         """Return the backend that computes there."""
-        if self.xp is None:
-            return get_backend("numpy", precision=precision)
-        return get_backend(self.xp, self.device, precision=precision)
+        return get_backend(self.xp or "numpy", self.device, precision=precision)
 
     def from_backend(self, x: Array, backend: Backend) -> Array:
         """Return an array of a backend as one of this library."""
@@ -68,10 +61,8 @@ def home_of(x: Any) -> Home:
 
 def to_host(x: Any) -> Any:
     """Return an array of any library as a NumPy array, and anything else unchanged."""
-    if isinstance(x, np.ndarray) or not get_config()["array_api_dispatch"]:
-        return x
     home = home_of(x)
-    return x if home.xp is None else home.backend("float32").to_numpy(x)
+    return x if home is HOST else home.backend("float32").to_numpy(x)
 
 
 def on_host(value: Any, backend: Backend | None) -> Any:

@@ -5,30 +5,30 @@ from __future__ import annotations
 import os
 from collections import ChainMap
 from dataclasses import replace
-from numbers import Real
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse
-from sklearn.base import _fit_context
-from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.base import _fit_context, is_classifier
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from nnbackend import metrics
-from nnbackend.activations import ACTIVATIONS
+from nnbackend.activations import ACTIVATIONS, Exponential, Identity, Sigmoid, Softmax
 from nnbackend.backends.base import Backend
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.tree import paths, tree_map
-from nnbackend.core.types import Layer, Params, State
+from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data import host_data
 from nnbackend.data.samples import Samples, row_major
-from nnbackend.data.targets import targets
+from nnbackend.data.targets import takes_classes, targets
+from nnbackend.data.validate import weights
 from nnbackend.estimators import files
-from nnbackend.estimators.arguments import TRAINING_CONSTRAINTS, name_arguments
-from nnbackend.estimators.arrays import HOST, Home, SparseSamples, home_of, on_host, to_host
+from nnbackend.estimators.arguments import NOT_NEGATIVE, TRAINING_CONSTRAINTS, name_arguments
+from nnbackend.estimators.arrays import HOST, SparseSamples, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
 from nnbackend.estimators.lbfgs import fit_by_lbfgs
 from nnbackend.estimators.predict import PredictingEstimator
@@ -42,6 +42,12 @@ from nnbackend.training.objective import Objective, objective_for
 __all__ = ["NeuralEstimator"]
 
 _NOT_PICKLED = ("_home", "_trainer", "_trained_network")
+_OUTPUTS = {
+    "identity": Identity(),
+    "exp": Exponential(),
+    "logistic": Sigmoid(),
+    "softmax": Softmax(),
+}
 
 
 class NeuralEstimator(PredictingEstimator):
@@ -53,20 +59,8 @@ class NeuralEstimator(PredictingEstimator):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **TRAINING_CONSTRAINTS,
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [NOT_NEGATIVE],
     }
-
-    # Made by fit
-    _home: Home
-    _seed: int
-    _optimizer: Any
-    _optimizer_state: Any
-    _trainer: Any
-    _trained_network: Network
-    n_outputs_: int
-    loss_: float
-    best_loss_: Any
-    _array_attributes: ClassVar[tuple[str, ...]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -83,10 +77,6 @@ class NeuralEstimator(PredictingEstimator):
 
     def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:
         """Return initial parameters on the host, drawn from ``self._random_state``."""
-        raise NotImplementedError
-
-    def _is_built(self) -> bool:
-        """Return whether there are parameters to continue from."""
         raise NotImplementedError
 
     def _keep_params(self, params: Params) -> None:
@@ -119,7 +109,7 @@ class NeuralEstimator(PredictingEstimator):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
         hidden = self._hidden_layers()
-        first = not self._is_built() or (not self.warm_start and not incremental)
+        first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
         home = home_of(X)
         X, target = self._validate_input(X, to_host(y), incremental, first)
         if sample_weight is not None:
@@ -139,7 +129,7 @@ class NeuralEstimator(PredictingEstimator):
         self._dtype = backend.dtype_name
         loss = self._choose_loss(target)
         self._layers = Sequential([*hidden, Dense(self.n_outputs_)])
-        self._session = []  # cached by predictions
+        self._session: list[Any] = []  # cached by predictions
         with backend.scope():
             if first:
                 self._start(int(X.shape[1]), given)
@@ -161,9 +151,7 @@ class NeuralEstimator(PredictingEstimator):
         """Draw the initial parameters in the dtype of X, and drop what earlier fits left."""
         dtype = dtype if self.precision is None else PRECISIONS[self.precision].dtype
         params = self._initial_params(self._layers, self._input_shape(features), dtype)
-        self.n_iter_ = 0
-        self.t_ = 0
-        self._seed = 0
+        self.n_iter_ = self.t_ = self._seed = 0
         if self._has_random_layers():  # without dropout nothing is drawn
             self._seed = int(self._random_state.randint(np.iinfo(np.int32).max))
         self._keep_params(tree_map(self._home.from_host, params))
@@ -185,28 +173,35 @@ class NeuralEstimator(PredictingEstimator):
         """Return the layers with an activation at their end."""
         return Sequential([*self._layers.layers[:-1], Dense(self.n_outputs_, activation)])
 
+    def _output_activation(self) -> Any:
+        return _OUTPUTS[self.out_activation_]
+
+    def _activated(self, z: Array, backend: Backend) -> Array:
+        """Return the network's output for the numbers before its activation."""
+        with backend.scope():
+            return self._output_activation()(z, Context(backend))[0]
+
+    def _checked_data(self, X: Any, y: Any, reset: bool, **given: Any) -> tuple[Any, Any]:
+        """Return X and y as scikit-learn checks them; X may keep the dtypes of its library."""
+        xp = home_of(X).xp or np
+        dtypes = [xp.float64, xp.float32] if hasattr(xp, "float64") else [xp.float32]
+        given |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": dtypes}
+        X, y = validate_data(self, X, y, reset=reset, **given)
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
     def _objective(self, loss: Loss, params: Params) -> Objective:
         """Return the objective: scikit-learn's penalty is divided by rows, and rows are counted."""
         shape, output = (self.n_outputs_,), self._output_activation()
-        meaning = outputs_of(loss, ACTIVATIONS.name_of(output)) or self._meaning()
-        objective = objective_for(
-            self._ending_in(output),
-            self._layers,
-            output,
-            params,
-            shape,
-            loss,
-            metrics.resolve(self.metrics, meaning, shape),
-        )
+        name = ACTIVATIONS.name_of(output)
+        meaning = outputs_of(loss, name) or (name if is_classifier(self) else None)
+        watched = metrics.resolve(self.metrics, meaning, shape)
+        network = self._ending_in(output), self._layers, output, params, shape
+        objective = objective_for(*network, loss, watched)
         penalty = None
         if self.alpha:
             weights = tuple(path for path in paths(params) if path[-1] == "weight")
             penalty = PerRowL2(float(self.alpha), weights)
         return replace(objective, row_penalty=penalty, mean_by_rows=True)
-
-    def _meaning(self) -> str | None:
-        """Return the meaning of outputs for metrics, where the loss does not say."""
-        return None
 
     def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
         """Return the weight of each sample, times that of its class; None: all count 1."""
@@ -220,10 +215,10 @@ class NeuralEstimator(PredictingEstimator):
             size = AUTO_BATCH_ROWS if self.batch_size == "auto" else self.batch_size
             size = None if self.solver == "lbfgs" else size
             at = host_data.placement((X, target, weight), backend, self.data_on, size)
-        target = self._network_target(target, loss)
+        if target.ndim == 1 and not takes_classes(loss):
+            target = np.eye(self.n_outputs_)[target]
         y = targets(target, at, loss, (self.n_outputs_,), X)
-        if weight is not None:
-            weight = at.asarray(weight)
+        weight = weights(weight, at, len(target))
         if sparse:
             return SparseSamples(X.tocsr(), y, weight)
         x = at.asarray(X)
@@ -248,8 +243,9 @@ class NeuralEstimator(PredictingEstimator):
 
     def _publish(self, params: Params, state: State, backend: Backend) -> None:
         """Store the parameters and the state of the layers, arrays of a backend, after training."""
-        self._keep_params(tree_map(lambda leaf: self._home.from_backend(leaf, backend), params))
-        self._layer_state = tree_map(lambda leaf: self._home.from_backend(leaf, backend), state)
+        bring = partial(self._home.from_backend, backend=backend)
+        self._keep_params(tree_map(bring, params))
+        self._layer_state = tree_map(bring, state)
 
     def _check_solver(self) -> bool:
         """Refuse ``partial_fit`` with lbfgs, in scikit-learn's words."""
@@ -304,12 +300,10 @@ class NeuralEstimator(PredictingEstimator):
             backend = home.backend("float32")
             for name in {*self._array_attributes, "_layer_state"} & state.keys():
                 state[name] = on_host(state[name], backend)
-        if "_session" in state:
-            state["_session"] = []
-        return state
+        return state | {"_session": []}
 
     def __sklearn_is_fitted__(self) -> bool:
-        return self._is_built()
+        return hasattr(self, self._array_attributes[0])
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

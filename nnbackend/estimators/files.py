@@ -47,19 +47,15 @@ def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
     name = type(estimator).__name__
     if _SAVED_CLASSES.get(name) is not type(estimator):
         raise TypeError(f"only the estimators of this library can be saved so, not {name}")
-    parameters = {
-        key: _plain(value, key)
-        for key, value in estimator.get_params(deep=False).items()
-        if key not in _NOT_KEPT
-    }
+    settings = estimator.get_params(deep=False)
     if not isinstance(estimator.random_state, int | None):
-        parameters["random_state"] = None
-    learned = {
-        key: _plain(vars(estimator)[key], key)
-        for key in _LEARNED_ATTRIBUTES
-        if key in vars(estimator)
+        settings["random_state"] = None
+    learned = {key: vars(estimator)[key] for key in _LEARNED_ATTRIBUTES if key in vars(estimator)}
+    description: dict[str, Any] = {
+        "class": name,
+        "parameters": {k: _plain(v, k) for k, v in settings.items() if k not in _NOT_KEPT},
+        "learned": {k: _plain(v, k) for k, v in learned.items()},
     }
-    description: dict[str, Any] = {"class": name, "parameters": parameters, "learned": learned}
     if "feature_names_in_" in vars(estimator):
         description["feature_names"] = [str(text) for text in estimator.feature_names_in_]
     if hasattr(estimator, "_label_binarizer"):
@@ -100,9 +96,7 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
         learned = {key: _rebuilt(value) for key, value in description["learned"].items()}
         if learned.keys() - set(_LEARNED_ATTRIBUTES):
             raise ValueError("it says that something was learned which is not known")
-        for key, value in learned.items():
-            setattr(estimator, key, value)
-        estimator._session = []
+        vars(estimator).update(learned, _session=[])
         if "feature_names" in description:
             estimator.feature_names_in_ = np.array(
                 [str(text) for text in description["feature_names"]], dtype=object

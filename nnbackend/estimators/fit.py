@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
+from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
@@ -30,7 +31,7 @@ from nnbackend.training.trainer import Trainer
 if TYPE_CHECKING:
     from nnbackend.estimators.base import NeuralEstimator
 
-__all__ = ["AUTO_BATCH_ROWS", "EpochOrder", "fit_in_batches"]
+__all__ = ["AUTO_BATCH_ROWS", "fit_in_batches", "reshuffled"]
 
 AUTO_BATCH_ROWS = 200
 _CALLER_LEVEL = 6  # of a warning: the line that called fit
@@ -53,40 +54,15 @@ def fit_in_batches(
     Raises:
         ValueError: a setting does not go with the rows, or with ``partial_fit``.
     """
-    settings: Any = estimator
     trainer = _trainer_for(estimator, objective, backend, params, incremental)
-    if settings.early_stopping and incremental:
+    if estimator.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
     rows, validation = _split(estimator, objective.loss, samples, target, backend)
-    if rows is None and scipy.sparse.issparse(samples.x):
+    if rows is None and (estimator.shuffle or scipy.sparse.issparse(samples.x)):
         rows = np.arange(len(samples))
-    size = _batch_rows(settings.batch_size, len(samples if rows is None else rows))
-    epochs = 1 if incremental else settings.max_iter
-    loop = _loop(estimator, trainer, samples, rows, size, validation, epochs)
+    count = len(samples if rows is None else rows)
     network = estimator._trained_network
     earlier = vars(estimator).get("history_") if incremental else None
-    try:
-        history = loop.train()
-    finally:
-        estimator._publish(network.params, network.state, backend)
-        if earlier is not None and earlier is not settings.history_:
-            settings.history_ = _joined(earlier, settings.history_)
-    _warn(history, settings.max_iter, incremental)
-
-
-def _loop(
-    estimator: NeuralEstimator,
-    trainer: Trainer,
-    samples: Samples,
-    rows: Any,
-    batch_size: int,
-    validation: Samples | None,
-    epochs: int,
-) -> Loop:
-    """Return the library's loop, with scikit-learn's order of rows and its end of training."""
-    settings: Any = estimator
-    network = estimator._trained_network
-    count = len(samples if rows is None else rows)
 
     def publish() -> None:
         network.params = trainer.result
@@ -94,21 +70,28 @@ def _loop(
             network.state = trainer.state
 
     stopping = Stopping(estimator, estimator._optimizer.learning_rate, count)
-    return Loop(
+    loop = Loop(
         trainer,
         samples,
         rows,
-        batch_size=batch_size,
+        batch_size=_batch_rows(estimator.batch_size, count),
         shuffle=False,
         validation=validation,
-        callbacks=[stopping, *(settings.callbacks or ())],
+        callbacks=[stopping, *(estimator.callbacks or ())],
         publish=publish,
         network=network,
-        epochs=epochs,
-        order=EpochOrder(rows, count, settings._random_state) if settings.shuffle else None,
+        epochs=1 if incremental else estimator.max_iter,
+        order=reshuffled(rows, estimator._random_state) if estimator.shuffle else None,
         evaluate=lambda held_out: {"score": _score(estimator, trainer, held_out)},
         check_finite=False,  # scikit-learn looks at the end only
     )
+    try:
+        history = loop.train()
+    finally:
+        estimator._publish(network.params, network.state, backend)
+        if earlier is not None and earlier is not estimator.history_:
+            estimator.history_ = _joined(earlier, estimator.history_)
+    _warn(history, estimator.max_iter, incremental)
 
 
 def _warn(history: History, max_iter: int, incremental: bool) -> None:
@@ -124,25 +107,17 @@ def _warn(history: History, max_iter: int, incremental: bool) -> None:
         )
 
 
-class EpochOrder:
-    """The rows of each epoch: those of the last one, shuffled as ``sklearn.utils.shuffle`` does.
+def reshuffled(rows: Any, random_state: np.random.RandomState) -> Callable[[int], Any]:
+    """Return a function that shuffles the rows of the last epoch, as ``sklearn.utils.shuffle`` does."""
 
-    Args:
-        rows: the rows to take; None: all.
-        count: their number.
-        random_state: the source of random numbers.
-    """
+    def order(epoch: int) -> Any:
+        nonlocal rows
+        places = np.arange(len(rows))
+        random_state.shuffle(places)
+        rows = rows[places]
+        return rows
 
-    def __init__(self, rows: Any, count: int, random_state: np.random.RandomState) -> None:
-        self._rows = np.arange(count) if rows is None else rows
-        self._random_state = random_state
-
-    def __call__(self, epoch: int) -> np.ndarray[Any, Any]:
-        """Return the rows of the next epoch."""
-        order = np.arange(len(self._rows))
-        self._random_state.shuffle(order)
-        self._rows = self._rows[order]
-        return self._rows
+    return order
 
 
 def _trainer_for(
@@ -205,19 +180,20 @@ def _batch_rows(batch_size: int | str, count: int) -> int:
 
 
 def _split(
-    estimator: NeuralEstimator, loss: Loss, samples: Samples, target: Any, backend: Backend
+    settings: Any, loss: Loss, samples: Samples, target: Any, backend: Backend
 ) -> tuple[Any, Samples | None]:
     """Return the rows to learn from (None: all) and what to score after each epoch, if anything."""
-    settings: Any = estimator
     if settings.validation_data is not None:
-        return None, estimator._validation_samples(loss, backend)
+        return None, settings._validation_samples(loss, backend)
     if not settings.early_stopping:
         return None, None
+    # scikit-learn splits two classes in proportion, and nothing else.
+    binary = is_classifier(settings) and target.ndim == 2 and target.shape[1] == 1
     kept, held_out = train_test_split(
         np.arange(len(target)),
         random_state=settings._random_state,
         test_size=settings.validation_fraction,
-        stratify=settings._stratify(target),
+        stratify=target.astype(bool) if binary else None,
     )
     if len(held_out) < 2:
         raise ValueError(

@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
@@ -18,13 +17,10 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import validate_data
 
 from nnbackend import losses
-from nnbackend.activations import Exponential, Identity, Sigmoid, Softmax
 from nnbackend.backends.base import Backend
-from nnbackend.core.types import Array, Context
-from nnbackend.data.targets import takes_classes
+from nnbackend.core.types import Array, Context, Namespace
 from nnbackend.estimators.arrays import home_of
 from nnbackend.estimators.losses import BinaryLogLoss, HalfPoisson, HalfSquaredError, LogLoss
 from nnbackend.losses import Loss
@@ -32,35 +28,8 @@ from nnbackend.training.objective import Objective
 
 __all__ = ["ClassifierHead", "RegressorHead"]
 
-_OUTPUTS = {
-    "identity": Identity(),
-    "exp": Exponential(),
-    "logistic": Sigmoid(),
-    "softmax": Softmax(),
-}
 
-
-class _Head:
-    """What both kinds share."""
-
-    def _output_activation(self: Any) -> Any:
-        return _OUTPUTS[self.out_activation_]
-
-    def _activated(self: Any, z: Array, backend: Backend) -> Array:
-        """Return the network's output for the numbers before its activation."""
-        with backend.scope():
-            return self._output_activation()(z, Context(backend))[0]
-
-    def _checked_data(self, X: Any, y: Any, reset: bool, **given: Any) -> tuple[Any, Any]:
-        """Return X and y as scikit-learn checks them; X may keep the dtypes of its library."""
-        xp = home_of(X).xp or np
-        dtypes = [xp.float64, xp.float32] if hasattr(xp, "float64") else [xp.float32]
-        given |= {"accept_sparse": ["csr", "csc"], "multi_output": True, "dtype": dtypes}
-        X, y = validate_data(self, X, y, reset=reset, **given)
-        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-
-
-class ClassifierHead(ClassifierMixin, _Head):
+class ClassifierHead(ClassifierMixin):
     """Labels of two classes (one logistic output), of more (softmax), or several at a time."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -69,7 +38,7 @@ class ClassifierHead(ClassifierMixin, _Head):
     }
 
     def _validate_input(
-        self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
+        self, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
     ) -> Any:
         """Return X and the targets: columns of 0 and 1, or class numbers of more than two classes.
 
@@ -94,7 +63,7 @@ class ClassifierHead(ClassifierMixin, _Head):
         self.n_outputs_ = 1
         return X, codes[:, None]
 
-    def _check_classes(self: Any, found: Any, every: bool) -> None:
+    def _check_classes(self, found: Any, every: bool) -> None:
         """Refuse classes that were not there in the first fit."""
         known = self._label_binarizer.classes_
         if every:
@@ -109,17 +78,14 @@ class ClassifierHead(ClassifierMixin, _Head):
                 f"`self.classes_` has {known}. 'y' has {found}."
             )
 
-    def _loss_trait(self: Any, name: str) -> Any:
+    def _loss_trait(self, name: str) -> Any:
         """Return a trait of the loss that the user chose; None for scikit-learn's own."""
         return None if self.loss == "log_loss" else losses.trait(losses.get(self.loss), name)
 
-    def _multilabel(self: Any) -> bool:
+    def _multilabel(self) -> bool:
         return bool(self._label_binarizer.y_type_.startswith("multilabel"))
 
-    def _meaning(self: Any) -> str | None:
-        return {"softmax": "softmax", "logistic": "sigmoid"}.get(self.out_activation_)
-
-    def _scores(self: Any) -> bool:
+    def _scores(self) -> bool:
         """Return whether the loss takes scores of which no probabilities can be made: a hinge loss."""
         return self._loss_trait("outputs") is not None
 
@@ -130,7 +96,7 @@ class ClassifierHead(ClassifierMixin, _Head):
             )
         return True
 
-    def _choose_loss(self: Any, target: Any) -> Loss:
+    def _choose_loss(self, target: Any) -> Loss:
         """Return the loss, and name the output activation."""
         several = target.ndim == 1
         self.out_activation_ = "softmax" if several else "logistic"
@@ -153,17 +119,7 @@ class ClassifierHead(ClassifierMixin, _Head):
             )
         return loss
 
-    def _network_target(self: Any, target: Any, loss: Loss) -> Any:
-        """Return targets as a loss takes them that is not made for class numbers: as one-hot rows."""
-        if target.ndim == 1 and not takes_classes(loss):
-            return np.eye(self.n_outputs_)[target]
-        return target
-
-    def _stratify(self, target: Any) -> Any:
-        """Return the classes of the rows, if there are two of them; scikit-learn splits no others so."""
-        return target.astype(bool) if target.ndim == 2 and target.shape[1] == 1 else None
-
-    def _weights(self: Any, target: Any, sample_weight: Any, incremental: bool) -> Any:
+    def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
         """Return the weights of samples times those of their classes."""
         if self.class_weight is None:
             return sample_weight
@@ -172,35 +128,37 @@ class ClassifierHead(ClassifierMixin, _Head):
                 "class_weight='balanced' counts the classes of all data, which partial_fit does not "
                 "see; give the weight of each class"
             )
-        weight = compute_sample_weight(self.class_weight, self._labels(target))
+        if not self._multilabel():
+            target = self._label_binarizer.classes_[np.ravel(target)]
+        weight = compute_sample_weight(self.class_weight, target)
         return weight if sample_weight is None else weight * sample_weight
-
-    def _labels(self: Any, target: Any) -> Any:
-        """Return targets as the user's labels."""
-        if self._multilabel():
-            return target
-        return self._label_binarizer.classes_[np.ravel(target)]
 
     def _score_outputs(
         self, z: Array, y: Array, weight: Array | None, objective: Objective, backend: Backend
     ) -> float:
         """Return the accuracy, of several labels at a time only where all are right."""
-        xp = backend.xp
-        if len(y.shape) == 1 or (self.n_outputs_ > 1 and not self._multilabel()):
-            truth = y if len(y.shape) == 1 else xp.argmax(y, axis=1)
-            predicted = xp.argmax(z, axis=1)
-            right = predicted == xp.astype(truth, predicted.dtype)
-        else:
-            logits = losses.absorbed_activation(objective.loss) or self._scores()
-            threshold = 0.0 if logits else 0.5
-            right = xp.all((z > threshold) == (y > 0.5), axis=1)
-        host = backend.to_numpy(right)
+        logits = losses.absorbed_activation(objective.loss) or self._scores()
+        predicted = self._places(z, backend.xp, 0.0 if logits else 0.5)
+        right = predicted == (y if len(y.shape) == 1 else self._places(y, backend.xp))
+        if len(right.shape) == 2:
+            right = backend.xp.all(right, axis=1)
         kept = None if weight is None else backend.to_numpy(weight)
-        return float(accuracy_score(np.ones_like(host), host, sample_weight=kept))
+        return float(np.average(backend.to_numpy(right), weights=kept))
+
+    def _places(self, z: Array, xp: Namespace, threshold: float = 0.0) -> Array:
+        """Return the place of each row's class; of several labels at a time 1 or 0 for each."""
+        if self._multilabel():
+            return xp.astype(z > threshold, xp.int64)
+        if self.n_outputs_ > 1:
+            return xp.argmax(z, axis=1)
+        # A single class is the only answer, whatever the output.
+        return xp.astype(
+            (z[:, 0] > threshold) & (len(self._label_binarizer.classes_) > 1), xp.int64
+        )
 
     # Outputs
 
-    def predict(self: Any, X: Any) -> Any:
+    def predict(self, X: Any) -> Any:
         """Return the predicted classes.
 
         Args:
@@ -211,26 +169,19 @@ class ClassifierHead(ClassifierMixin, _Head):
         """
         z, backend = self._output(X, "predict")
         with backend.scope():
-            return self._decoded(z, backend)
-
-    def _decoded(self: Any, z: Array, backend: Backend) -> Any:
-        xp, binarizer, home = backend.xp, self._label_binarizer, self._result_home()
+            places = self._places(z, backend.xp)
+        classes, home = self._label_binarizer.classes_, self._result_home()
         if self._multilabel():
-            labels = home.from_backend(xp.astype(z > 0.0, xp.int64), backend)
-            return scipy.sparse.csr_matrix(labels) if binarizer.sparse_input_ else labels
-        classes = binarizer.classes_
-        if self.n_outputs_ > 1:
-            places = xp.argmax(z, axis=1)
-        elif len(classes) == 1:
-            places = xp.zeros(z.shape[0], dtype=xp.int64, device=backend.device)
-        else:
-            places = xp.astype(z[:, 0] > 0.0, xp.int64)
+            labels = home.from_backend(places, backend)
+            return (
+                scipy.sparse.csr_matrix(labels) if self._label_binarizer.sparse_input_ else labels
+            )
         if home.xp is None or classes.dtype.kind not in "biuf":
             return classes[backend.to_numpy(places)]
         return home.xp.take(self.classes_, home.from_backend(places, backend))
 
     @available_if(lambda estimator: estimator._check_probabilities())
-    def predict_proba(self: Any, X: Any) -> Any:
+    def predict_proba(self, X: Any) -> Any:
         """Return the probability of each class, in the order of ``classes_``.
 
         Args:
@@ -241,7 +192,7 @@ class ClassifierHead(ClassifierMixin, _Head):
         """
         return self._result_home().from_backend(*self._probabilities(X, "predict_proba"))
 
-    def _probabilities(self: Any, X: Any, method: str) -> tuple[Array, Backend]:
+    def _probabilities(self, X: Any, method: str) -> tuple[Array, Backend]:
         z, backend = self._output(X, method)
         p = self._activated(z, backend)
         if self.n_outputs_ == 1:
@@ -249,7 +200,7 @@ class ClassifierHead(ClassifierMixin, _Head):
         return p, backend
 
     @available_if(lambda estimator: estimator._check_probabilities())
-    def predict_log_proba(self: Any, X: Any) -> Any:
+    def predict_log_proba(self, X: Any) -> Any:
         """Return the logarithms of :meth:`predict_proba`; minus infinity for 0.
 
         Args:
@@ -261,9 +212,7 @@ class ClassifierHead(ClassifierMixin, _Head):
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(
-        self: Any, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
-    ) -> Any:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
         """Go once through the data.
 
         Args:
@@ -286,7 +235,7 @@ class ClassifierHead(ClassifierMixin, _Head):
         return tags
 
 
-class RegressorHead(RegressorMixin, _Head):
+class RegressorHead(RegressorMixin):
     """Numbers, one or several for each sample."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -294,7 +243,7 @@ class RegressorHead(RegressorMixin, _Head):
     }
 
     def _validate_input(
-        self: Any, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
+        self, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
     ) -> Any:
         """Return X and the targets as columns."""
         X, y = self._checked_data(X, y, reset, y_numeric=True)
@@ -302,7 +251,7 @@ class RegressorHead(RegressorMixin, _Head):
         self.n_outputs_ = y.shape[1]
         return X, y
 
-    def _choose_loss(self: Any, target: Any) -> Loss:
+    def _choose_loss(self, target: Any) -> Loss:
         """Return the loss, and name the output activation."""
         own = {"squared_error": HalfSquaredError(), "poisson": HalfPoisson()}
         named = isinstance(self.loss, str) and self.loss in own
@@ -312,25 +261,17 @@ class RegressorHead(RegressorMixin, _Head):
         self.out_activation_ = names.get(absorbed, absorbed)
         return loss
 
-    def _network_target(self, target: Any, loss: Loss) -> Any:
-        return target
-
-    def _stratify(self, target: Any) -> Any:
-        return None
-
     def _score_outputs(
         self, z: Array, y: Array, weight: Array | None, objective: Objective, backend: Backend
     ) -> float:
         """Return the coefficient of determination."""
-        absorbed = losses.absorbed_activation(objective.loss)
-        output = z if absorbed is None else self._activated(z, backend)
-        predicted = backend.to_numpy(output)
+        predicted = backend.to_numpy(objective.output(z, Context(backend))[0])
         if not np.isfinite(predicted).all():
             return float("nan")
         kept = None if weight is None else backend.to_numpy(weight)
         return float(r2_score(backend.to_numpy(y), predicted, sample_weight=kept))
 
-    def predict(self: Any, X: Any) -> Any:
+    def predict(self, X: Any) -> Any:
         """Return the predicted numbers.
 
         Args:
@@ -345,7 +286,7 @@ class RegressorHead(RegressorMixin, _Head):
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Go once through the data.
 
         Args:

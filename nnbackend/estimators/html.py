@@ -16,7 +16,7 @@ __all__ = ["block"]
 
 def block(estimator: Any) -> Any:
     """Return a block for each layer, one below the other; the output layer once it is known."""
-    if estimator._is_built() and hasattr(estimator, "_layers"):
+    if estimator.__sklearn_is_fitted__() and hasattr(estimator, "_layers"):
         network = estimator.network_
         layers = [line(layer) for layer in network.layers.layers]
         details = [

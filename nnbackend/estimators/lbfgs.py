@@ -39,7 +39,6 @@ def fit_by_lbfgs(
     Raises:
         ValueError: the loss is not the same each time, or layers have state.
     """
-    settings: Any = estimator
     if estimator._layer_state:
         raise ValueError(
             "solver='lbfgs' compares losses of the same network, and layers with state (running "
@@ -56,13 +55,13 @@ def fit_by_lbfgs(
         point = function(x)
         return point.loss, point.gradient
 
-    options = {"maxfun": settings.max_fun, "maxiter": settings.max_iter, "gtol": settings.tol}
+    options = {"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol}
     if _SCIPY_PRINTS:  # later versions have no such option
-        options["iprint"] = 1 if settings.verbose else -1
+        options["iprint"] = 1 if estimator.verbose else -1
     start = function.vector(params)
     found = minimize(loss_and_gradient, start, method="L-BFGS-B", jac=True, options=options)
-    settings.n_iter_ = _check_optimize_result("lbfgs", found, settings.max_iter)
-    settings.loss_ = float(found.fun)
+    estimator.n_iter_ = _check_optimize_result("lbfgs", found, estimator.max_iter)
+    estimator.loss_ = float(found.fun)
     # SciPy's numbers are float64, also where loss and gradient are not.
     if estimator._home is HOST:
         estimator._dtype = str(found.x.dtype)

@@ -36,7 +36,7 @@ class _MeanLoss(ABC):
             value = xp.sum(terms) * scale
         else:
             total = xp.sum(sample_weight)
-            scale = sample_weight[:, None] / xp.where(total == 0.0, xp.ones_like(total), total)
+            scale = sample_weight[:, None] / xp.where(total == 0.0, 1.0, total)
             value = xp.sum(terms * scale)
         dz *= scale
         return value, dz
@@ -48,8 +48,6 @@ class HalfSquaredError(_MeanLoss):
 
     ``dz`` is not divided by the number of outputs, as scikit-learn does not divide it either.
     """
-
-    absorbs: ClassVar[None] = None
 
     def _terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = z - target
@@ -74,7 +72,7 @@ class HalfPoisson(_MeanLoss):
 
     def _terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         dz = xp.exp(z)
-        logarithm = xp.log(xp.where(target == 0.0, xp.ones_like(target), target))
+        logarithm = xp.log(xp.where(target == 0.0, 1.0, target))
         terms = target * (logarithm - z) - target + dz
         dz -= target
         return terms, dz

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, Unpack
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from nnbackend import activations
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.core.types import Array, Layer, Params
-from nnbackend.estimators.arguments import TrainingArguments, keep_arguments
+from nnbackend.estimators.arguments import COUNT, FRACTION, TrainingArguments, keep_arguments
 from nnbackend.estimators.base import NeuralEstimator
 from nnbackend.estimators.files import saves
 from nnbackend.estimators.heads import ClassifierHead, RegressorHead
@@ -30,14 +30,10 @@ class MultilayerPerceptron(NeuralEstimator):
 
     _array_attributes = ("coefs_", "intercepts_", "classes_")
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions(_ACTIVATION_NAMES), callable, "array-like"],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "dropout": [FRACTION, "array-like"],
     }
-
-    hidden_layer_sizes: Any
-    activation: Any
-    dropout: Any
 
     def _hidden_layers(self) -> list[Layer]:
         sizes = self.hidden_layer_sizes
@@ -74,9 +70,6 @@ class MultilayerPerceptron(NeuralEstimator):
             fan_in = fan_out
         self.n_layers_ = count + 1
         return params
-
-    def _is_built(self) -> bool:
-        return hasattr(self, "coefs_")
 
     def _keep_params(self, params: Params) -> None:
         layers = [layer for layer in params.values() if layer]

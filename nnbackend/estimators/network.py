@@ -33,9 +33,6 @@ class NetworkEstimator(NeuralEstimator):
         "input_shape": [tuple, list, None],
     }
 
-    layers: Any
-    input_shape: Any
-
     def _hidden_layers(self) -> list[Layer]:
         layers = self.layers if isinstance(self.layers, Sequential) else Sequential(self.layers)
         return list(layers.layers)
@@ -61,9 +58,6 @@ class NetworkEstimator(NeuralEstimator):
             return x
         shape = (x.shape[0], *self._input_shape(int(x.shape[1])))
         return namespace(x).reshape(x, shape)
-
-    def _is_built(self) -> bool:
-        return hasattr(self, "params_")
 
     def _keep_params(self, params: Params) -> None:
         self.params_ = params

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,6 @@ from nnbackend.core.types import STATELESS, Array, Params, State
 from nnbackend.errors import BackendUnavailableError
 from nnbackend.estimators.arrays import HOST, Home, dense, home_of
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor
-from nnbackend.layers import Sequential
 
 __all__ = ["PredictingEstimator"]
 
@@ -33,12 +31,6 @@ _MIN_CHECKED_ROWS = 256  # a product of fewer rows takes longer
 class PredictingEstimator(BaseEstimator):
     """What an estimator predicts with: the fitted layers, on the backend that its settings say."""
 
-    backend: Any
-    device: Any
-    precision: Any
-    _layers: Sequential
-    _dtype: str
-    _session: list[Any]
     _layer_state: State = STATELESS
 
     def _kept_params(self) -> Params:
@@ -111,64 +103,51 @@ class PredictingEstimator(BaseEstimator):
     def _check_home(self, X: Any, method: str) -> None:
         """Refuse an X of another library than that of ``fit``, in scikit-learn's words."""
         mine, other = self._result_home(), home_of(X)
-        if (mine.xp, str(mine.device)) == (other.xp, str(other.device)):
-            return
-        name = f"{type(self).__name__}.{method}()"
-        if mine.xp is other.xp:
-            reason = (
-                f"Devices used during fit ({mine.device}) and {method} ({other.device}) differ."
+        what, here, there = "Devices", str(mine.device), str(other.device)
+        if mine.xp is not other.xp:
+            what = "Array namespaces"
+            here, there = (getattr(home.xp, "__name__", "numpy") for home in (mine, other))
+        if here != there:
+            raise ValueError(
+                f"Inputs passed to {type(self).__name__}.{method}() must use the same namespace and "
+                f"the same device as those passed to fit(). {what} used during fit ({here}) and "
+                f"{method} ({there}) differ. You can convert the estimator by pickling it, which "
+                "makes all its arrays NumPy's, or fit it again."
             )
-        else:
-            names = [getattr(home.xp, "__name__", "numpy") for home in (mine, other)]
-            reason = (
-                f"Array namespaces used during fit ({names[0]}) and {method} ({names[1]}) differ."
-            )
-        raise ValueError(
-            f"Inputs passed to {name} must use the same namespace and the same device as those "
-            f"passed to fit(). {reason} You can convert the estimator by pickling it, which makes "
-            "all its arrays NumPy's, or fit it again."
-        )
 
     def _result_home(self) -> Home:
         """Return the library and device of results."""
-        home: Home = self.__dict__.get("_home", HOST)
-        return home
+        return self.__dict__.get("_home", HOST)  # type: ignore[no-any-return]
 
     def _prediction(self) -> tuple[Backend, Predictor, tuple[Params, State]]:
         """Return backend, predictor, parameters and state, kept while the attributes are the same."""
         sources = self._kept_arrays()
         if self._session and self._session[0] is self._layers:
-            _, backend, predictor, held, known = self._session
+            _, known, kept = self._session
             if len(known) == len(sources) and all(map(operator.is_, known, sources)):
-                return backend, predictor, held
+                return kept  # type: ignore[no-any-return]
         backend = self._fitted_backend()
-        state = tree_map(backend.asarray, self._layer_state)
-        predictor = Predictor(self._layers, backend)
         # NumPy's parameters are not copied by that: changes made to them count.
-        held = tree_map(backend.asarray, self._kept_params()), state
+        held = tree_map(backend.asarray, self._kept_params())
+        state = tree_map(backend.asarray, self._layer_state)
+        kept = backend, Predictor(self._layers, backend), (held, state)
         # Changed in place: a prediction sets no attribute.
-        self._session[:] = [self._layers, backend, predictor, held, sources]
-        return backend, predictor, held
+        self._session[:] = [self._layers, sources, kept]
+        return kept
 
     def _backend_for(self, home: Home, dtype: str) -> Backend:
-        """Return the backend to compute with."""
+        """Return the backend to compute with: in float32 where a library or device has no float64."""
+        follows_x = self.backend is None and self.device is None
+        place = self.backend or home.xp or "numpy", home.device if follows_x else self.device
         precision = self.precision
         if precision is None and isinstance(self.backend, Backend):
             precision = self.backend.precision
-        spec: Any = self.backend
-        if spec is None and self.device is None:
-            make: Callable[[str], Backend] = home.backend
-        else:
-            spec = home.xp if spec is None and home.xp is not None else spec or "numpy"
-            make = lambda name: get_backend(spec, self.device, precision=name)  # noqa: E731
-        if precision is not None:
-            return make(precision)
         try:
-            return make(dtype)
+            return get_backend(*place, precision=precision or dtype)
         except BackendUnavailableError:
-            if dtype == "float32":
+            if precision is not None or dtype == "float32":
                 raise
-        return make("float32")  # a library or a device without float64
+        return get_backend(*place, precision="float32")
 
     def _fitted_backend(self) -> Backend:
         """Return the backend of the fitted network; NumPy, and a warning, where it cannot be used."""

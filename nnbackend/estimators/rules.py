@@ -18,16 +18,7 @@ RATE_DIVISOR = 5.0
 
 
 class Rate:
-    """A learning rate that changes between epochs: the schedules of scikit-learn's SGD.
-
-    Args:
-        initial: the rate of the first epoch.
-        kind: the kind of change: ``"constant"`` (the default), ``"invscaling"`` or ``"adaptive"``.
-        power: the exponent of inverse scaling; default 0.5.
-
-    Attributes:
-        now: the rate of this epoch.
-    """
+    """A learning rate, ``now``, that changes between epochs: the schedules of scikit-learn's SGD."""
 
     def __init__(self, initial: float, kind: str = "constant", power: float = 0.5) -> None:
         self.initial = self.now = float(initial)

@@ -21,12 +21,6 @@ class Stopping(Callback):
     The attributes of the estimator (``loss_curve_``, ``best_loss_``, ``validation_scores_`` ...) are
     where the rules count, so that a warm start continues with them. With early stopping the network has
     the parameters of the best epoch at the end.
-
-    Args:
-        estimator: whose attributes are written and whose ``tol``, ``n_iter_no_change``,
-            ``early_stopping``, ``max_time`` and ``verbose`` count.
-        rate: the learning rate, which may change between epochs.
-        rows: the number of rows of an epoch.
     """
 
     every_batch = False
@@ -35,7 +29,7 @@ class Stopping(Callback):
     def __init__(self, estimator: NeuralEstimator, rate: Any, rows: int) -> None:
         self._estimator: Any = estimator
         self._rate = rate if isinstance(rate, Rate) else Rate(0.0)
-        self._rows = rows
+        self._rows = rows  # of an epoch
         self._started = time.perf_counter()
         self._best: tuple[Params, State] | None = None
         self._converged: str | None = None
@@ -55,9 +49,10 @@ class Stopping(Callback):
         if estimator.verbose:
             print(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
         if "validation_score" in run.history:
-            self._take_score(run)
-        if not estimator.early_stopping:
-            self._take_loss(loss)
+            self._keep_score(run.history["validation_score"][-1])
+        stalled = self._score_stalled(run) if estimator.early_stopping else self._loss_stalled()
+        # NaN is no epoch without improvement, as in scikit-learn.
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if stalled else 0
         self._rate.end_epoch(estimator.t_)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._end_or_shrink_rate(run)
@@ -71,33 +66,31 @@ class Stopping(Callback):
         if self._best is not None:
             run.network.params, run.network.state = self._best
 
-    def _take_score(self, run: Run) -> None:
-        """Keep the validation score; with early stopping count it, and keep the best parameters."""
-        estimator, score = self._estimator, run.history["validation_score"][-1]
+    def _keep_score(self, score: float) -> None:
+        estimator = self._estimator
         if estimator.validation_scores_ is None:  # no earlier fit had validation data
             estimator.validation_scores_ = []
         estimator.validation_scores_.append(score)
         if estimator.verbose:
             print(f"Validation score: {score:f}")
-        if not estimator.early_stopping:
-            return
-        self._count(score < estimator.best_validation_score_ + estimator.tol)
-        if score > estimator.best_validation_score_:
+
+    def _score_stalled(self, run: Run) -> bool:
+        """Return whether the score no longer rises; keep the parameters of the best one."""
+        estimator, score = self._estimator, run.history["validation_score"][-1]
+        before = estimator.best_validation_score_
+        if score > before:
             estimator.best_validation_score_ = score
             copy = run.network.backend.copy_tree
             self._best = copy(run.parameters()), copy(run.network.state)
+        return bool(score < before + estimator.tol)
 
-    def _take_loss(self, loss: float) -> None:
-        """Count whether the training loss still falls."""
+    def _loss_stalled(self) -> bool:
+        """Return whether the training loss no longer falls."""
         estimator = self._estimator
-        self._count(loss > estimator.best_loss_ - estimator.tol)
-        if loss < estimator.best_loss_:
-            estimator.best_loss_ = loss
-
-    def _count(self, no_improvement: bool) -> None:
-        """Count an epoch without improvement; NaN is not one, as in scikit-learn."""
-        count = self._estimator._no_improvement_count
-        self._estimator._no_improvement_count = count + 1 if no_improvement else 0
+        before = estimator.best_loss_
+        if estimator.loss_ < before:
+            estimator.best_loss_ = estimator.loss_
+        return bool(estimator.loss_ > before - estimator.tol)
 
     def _end_or_shrink_rate(self, run: Run) -> None:
         """Ask for the end of the run, or divide an adaptive learning rate."""

@@ -2,71 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from nnbackend import regularizers
+from nnbackend import activations, regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import host_backend
+from nnbackend.backends.widen import float64_sum
 from nnbackend.core.registry import is_built_in
-from nnbackend.core.tree import map_arrays, tree_map
+from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
 from nnbackend.inference.predictor import Predictor
+from nnbackend.losses import LOSSES
+from nnbackend.losses.base import unchecked
+from nnbackend.metrics.outputs import ClassMetric
 
 if TYPE_CHECKING:
     from nnbackend.data.samples import Samples
     from nnbackend.training.objective import Objective
 
-__all__ = ["evaluate", "evaluate_parts", "joined_rows", "measure"]
+__all__ = ["evaluate", "joined_rows", "measure"]
+
+_LOSS_ROWS = 1 << 14
 
 
 def evaluate(
-    objective: Objective, predictor: Predictor, params: Params, state: State, samples: Samples
-) -> dict[str, float]:
-    """Return the loss and the metrics over all samples.
-
-    Args:
-        objective: the loss and the metrics.
-        predictor: computes the outputs of the objective's layers.
-        params: the parameters.
-        state: the state of the layers.
-        samples: the rows.
-    """
-    backend = predictor.backend
-    z = samples.outputs(predictor, params, state)
-    scorer = _Scorer(objective, backend)
-    rows = [scorer.convert(array) for array in (z, *samples.targets(backend))]
-    loss = scorer.loss(*rows) + scorer.penalty(params)
-    return {"loss": float(loss)} | scorer.metrics(*rows)
-
-
-def evaluate_parts(
     objective: Objective,
     predictor: Predictor,
     params: Params,
     state: State,
-    parts: Iterable[tuple[Samples, int]],
+    parts: Iterable[Samples],
 ) -> dict[str, float]:
-    """Return the loss and the metrics over samples that come in blocks.
+    """Return the loss and the metrics over samples that come in parts.
 
-    One block is in memory at a time; for metrics the outputs and the targets of all are kept.
+    One part is in memory at a time; for metrics the outputs and the targets of all are kept.
     """
     scorer = _Scorer(objective, predictor.backend)
-    losses, weights, kept = [], [], []
-    for part, _ in parts:
-        z = predictor.predict(params, state, part.x)
-        rows = [scorer.convert(array) for array in (z, part.y, part.weight)]
-        losses.append(scorer.loss(*rows))
-        weights.append(len(part) if part.weight is None else float(scorer.xp.sum(rows[2])))
+    found: list[tuple[Array, float]] = []
+    kept: list[list[Any]] = []
+    for part in parts:
+        z = part.outputs(predictor, params, state)
+        rows = [scorer.convert(array) for array in (z, *part.targets(predictor.backend))]
+        found += map(scorer.loss, scorer.blocks(rows))
         if objective.metrics:
             kept.append(rows)
         del part
-    weighted = zip(scorer.backend.fetch(losses), weights, strict=True)
-    loss = sum(loss * weight for loss, weight in weighted) / sum(weights) + scorer.penalty(params)
-    if not kept:
-        return {"loss": float(loss)}
-    rows = [joined_rows(arrays, scorer.backend) for arrays in zip(*kept, strict=True)]
-    return {"loss": float(loss)} | scorer.metrics(*rows)
+    values = {"loss": float(scorer.mean(found) + scorer.penalty(params))}
+    if kept:
+        rows = [joined_rows(arrays, scorer.backend) for arrays in zip(*kept, strict=True)]
+        values |= scorer.metrics(*rows)
+    return values
 
 
 def measure(
@@ -101,10 +86,29 @@ class _Scorer:
         """Return arrays of the network's backend as arrays of this one."""
         return arrays if self.backend is self._home else map_arrays(self._home.to_numpy, arrays)
 
-    def loss(self, z: Array, y: Array, weight: Array | None) -> Array:
-        """Return the mean loss, without the penalty."""
+    def blocks(self, rows: list[Any]) -> Iterator[list[Any]]:
+        """Yield outputs, targets and weights of so few rows that their float32 sums are good.
+
+        A user's loss gets all rows together, for it need not be a mean.
+        """
+        count = count_rows(rows[0])
+        size = count if LOSSES.name_of(self._objective.loss) is None else _LOSS_ROWS
+        return (slice_rows(tuple(rows), i, min(i + size, count)) for i in range(0, count, size))
+
+    def loss(self, rows: Sequence[Any]) -> tuple[Array, float]:
+        """Return the mean loss of some rows, without the penalty, and the sum of their weights."""
+        z, y, weight = rows
+        total = count_rows(z) if weight is None else float64_sum(weight)
         with self.backend.scope():
-            return self._objective.loss(z, y, *_given(weight))[0]
+            return unchecked(self._objective.loss)(z, y, *_given(weight))[0], total
+
+    def mean(self, found: Iterable[tuple[Array, float]]) -> float:
+        """Return the mean of losses by their weights, where they have any."""
+        losses, weights = zip(*found, strict=True)
+        if len(losses) == 1:
+            return float(losses[0])
+        weighted = zip(self.backend.fetch(losses), weights, strict=True)
+        return float(sum(loss * weight for loss, weight in weighted if weight) / sum(weights))
 
     def penalty(self, params: Params) -> Array | float:
         """Return the sum of all penalties."""
@@ -115,8 +119,15 @@ class _Scorer:
         """Return the metrics by name."""
         with self.backend.scope():
             prediction, _ = self._objective.output(z, Context(self.backend))
-            found = self._objective.metrics.items()
-            return {name: float(f(prediction, y, *_given(weight))) for name, f in found}
+            last: Any = self._objective.output
+            values = {}
+            for name, metric in self._objective.metrics.items():
+                exact = None
+                if isinstance(metric, ClassMetric):
+                    exact = metric.before(activations.name_of(last))
+                value = exact(z, y, weight) if exact else metric(prediction, y, *_given(weight))
+                values[name] = float(value)
+            return values
 
 
 def _is_built_in(objective: Objective) -> bool:

@@ -34,16 +34,7 @@ def _forward_pass(backend: Backend, layers: Layer) -> Forward:
 
 
 class Predictor:
-    """Computes the outputs of layers outside training, a batch of rows at a time.
-
-    Args:
-        layers: the layers.
-        backend: the backend that computes.
-
-    Attributes:
-        layers: the layers.
-        backend: the backend that computes.
-    """
+    """Computes the outputs of layers outside training, a batch of rows at a time."""
 
     def __init__(self, layers: Layer, backend: Backend) -> None:
         self.layers, self.backend = layers, backend
@@ -64,11 +55,8 @@ class Predictor:
     def repeat(self, params: Params, state: State, x: Any) -> Array | None:
         """Return the outputs for a small array like the last one, by the shortest way, or None.
 
-        Args:
-            params: the parameters.
-            state: the state of the layers.
-            x: anything. None comes back unless it is real, finite numbers in the shape of the last
-                rows, and the pass for these parameters was recorded, or compiled.
+        ``x`` is anything: None comes back unless it is real, finite numbers in the shape of the last
+        rows, and the pass for these parameters was recorded, or compiled.
         """
         if state or self._outside.differ():
             return None
@@ -87,15 +75,10 @@ class Predictor:
         batch_size: int = BATCH_ROWS,
         bring: Callable[[Any, int], Arrays] | None = None,
     ) -> Arrays:
-        """Return the outputs for all rows.
+        """Return the outputs for all rows, at most ``batch_size`` computed at a time.
 
-        Args:
-            params: the parameters.
-            state: the state of the layers.
-            x: the rows.
-            batch_size: rows computed at a time, or fewer where that is faster; bounds the memory.
-            bring: a function from rows of ``x``, and the number of their first, to rows on the backend;
-                None: they are there.
+        ``bring`` is a function from rows of ``x``, and the number of their first, to rows on the
+        backend; None: they are there.
         """
         rows = count_rows(x)
         size = batch_rows(params, x, self.backend, batch_size)

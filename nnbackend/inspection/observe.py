@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nnbackend.core.checks import check_network, check_size
 from nnbackend.core.layer_tree import map_layers
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import map_arrays
@@ -94,6 +95,8 @@ def observe(
     Raises:
         ValueError: data do not fit, there is a loss and no targets, or no loss and no last fit.
     """
+    check_network(network)
+    check_size("step", step, least=0)
     if y is None and loss is not None:
         raise ValueError("a loss compares outputs with targets: give y")
     backend = network.backend

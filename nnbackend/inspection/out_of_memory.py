@@ -140,7 +140,7 @@ def _release_frames(error: BaseException | None) -> None:
 
 def _requested(error: Exception) -> str:
     """Return the size of the request, as far as the library's message says."""
-    found = re.search(r"alloc\w*:?\s+(?:you tried to allocate\s+)?([\d.,]+)\s*(bytes|[KMGT]i?B)?",
+    found = re.search(r"alloc\w*:?\s+(?:you tried to allocate\s+)?([\d.,]+)\s*(bytes|[KMGTPE]i?B)?",
                       str(error), re.IGNORECASE)  # fmt: skip
     if found is None:
         return ""

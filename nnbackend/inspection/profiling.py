@@ -20,6 +20,7 @@ from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Array, Layer, Shape
 from nnbackend.inspection.observe import Observed, Passage
 from nnbackend.layers import Dense
+from nnbackend.losses.base import unchecked
 
 if TYPE_CHECKING:
     from nnbackend.training.objective import Objective
@@ -150,7 +151,7 @@ def with_profile(objective: Objective, backend: Backend) -> tuple[Objective, Pro
 
     def loss(*arguments: Any) -> tuple[Array, Array]:
         started = time.perf_counter()
-        result = objective.loss(*arguments)
+        result = unchecked(objective.loss)(*arguments)
         backend.synchronize()
         profile.loss += time.perf_counter() - started
         return result

@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from nnbackend.activations import ACTIVATIONS
+from nnbackend.core.checks import check_flag
 from nnbackend.core.random import Generator
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Arrays, Backward, Context, Layer, Params, Shape
 from nnbackend.errors import given
 
-__all__ = ["LAYERS", "Parameterless", "as_pair", "check_layer", "register_layer"]
+__all__ = ["LAYERS", "Parameterless", "check_layer", "not_a_pair", "register_layer"]
 
 Class = TypeVar("Class", bound=type)
 
@@ -71,8 +72,13 @@ def register_layer(cls: Class | None = None, /, *, pure: bool = True) -> Any:
     Raises:
         TypeError: the class is not a frozen dataclass with the methods ``init`` and ``forward``.
     """
+    check_flag("pure", pure)
     if cls is None:
         return partial(register_layer, pure=pure)
+    if not isinstance(cls, type):
+        raise TypeError(
+            f"cls must be a layer's class, got {given(cls)}; write @register_layer above the class"
+        )
     if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise TypeError(f"{cls.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
     for method in ("init", "forward"):
@@ -97,14 +103,10 @@ def check_layer(layer: Any) -> Layer:
     return layer  # type: ignore[no-any-return]
 
 
-def as_pair(found: Any, layer: Layer, name: str, wanted: str) -> tuple[Any, Any]:
-    """Return the two things that a layer's function returned, or say that it returned something else."""
-    try:
-        first, second = found
-    except (TypeError, ValueError):
-        got = f"{wanted}; got {type(found).__name__}"
-        raise TypeError(f"layer {name} ({type(layer).__name__}): {got}") from None
-    return first, second
+def not_a_pair(found: Any, layer: Layer, name: str, wanted: str) -> TypeError:
+    """Return the error for a layer whose function returned something else than two things."""
+    got = f"{wanted}; got {type(found).__name__}"
+    return TypeError(f"layer {name} ({type(layer).__name__}): {got}")
 
 
 def _meant(value: Any) -> str:

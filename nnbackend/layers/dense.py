@@ -9,7 +9,7 @@ from nnbackend import activations, constraints, initializers, regularizers
 from nnbackend.activations import ActivationFunction
 from nnbackend.constraints import Constraint
 from nnbackend.core import functional
-from nnbackend.core.checks import check_flag, convert_fields, set_size
+from nnbackend.core.checks import convert_fields, set_flag, set_size
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Array, Backward, Context, Namespace, Params, Shape
 from nnbackend.initializers import Initializer
@@ -58,7 +58,7 @@ class Dense:
 
     def __post_init__(self) -> None:
         set_size(self, "out_features")
-        check_flag("bias", self.bias)
+        set_flag(self, "bias")
         convert_fields(
             self,
             activation=activations.get,

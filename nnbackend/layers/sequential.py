@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
+from nnbackend.core.checks import check_items, named
 from nnbackend.core.layer_tree import init_state, is_stateful
 from nnbackend.core.random import Generator, ShapeGenerator
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
-from nnbackend.layers.base import as_pair, check_layer, register_layer
+from nnbackend.layers.base import check_layer, not_a_pair, register_layer
 
 __all__ = ["Sequential", "runs_in_order"]
 
@@ -33,8 +34,11 @@ class Sequential:
     layers: Sequence[Layer]
 
     def __post_init__(self) -> None:
-        layers = tuple(check_layer(layer) for layer in self.layers)
-        object.__setattr__(self, "layers", layers)
+        layers = check_items("layers", self.layers, "a sequence of layers")
+        for i, layer in enumerate(layers):
+            with named(f"layers[{i}]"):
+                check_layer(layer)
+        object.__setattr__(self, "layers", tuple(layers))
 
     @cached_property
     def _named(self) -> list[tuple[str, Layer]]:
@@ -50,8 +54,11 @@ class Sequential:
                 found = layer.init(shape, rng.child(str(i)))
             except ValueError as error:
                 raise ValueError(f"layer {i} ({type(layer).__name__}): {error}") from error
-            wanted = "init returns (params, output_shape)"
-            params[str(i)], shape = as_pair(found, layer, str(i), wanted)
+            try:
+                params[str(i)], shape = found
+            except (TypeError, ValueError):
+                wanted = "init returns (params, output_shape)"
+                raise not_a_pair(found, layer, str(i), wanted) from None
         return params, shape
 
     def init_state(self, input_shape: Shape) -> State:
@@ -71,7 +78,10 @@ class Sequential:
         backwards: list[tuple[str, Backward]] = []
         for name, layer in named:
             passed = layer.forward(params[name], x, ctx.child(name))
-            x, layer_backward = as_pair(passed, layer, name, "forward returns (y, backward)")
+            try:  # no call: a pass of a small network takes only microseconds
+                x, layer_backward = passed
+            except (TypeError, ValueError):
+                raise not_a_pair(passed, layer, name, "forward returns (y, backward)") from None
             backwards.append((name, layer_backward))
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
@@ -81,8 +91,11 @@ class Sequential:
             for i in range(len(backwards) - 1, end - 1, -1):
                 name, layer_backward = backwards[i]
                 passed = layer_backward(dy, input_grad=input_grad or i > end)
-                wanted = "its backward pass returns (dx, grads)"
-                dy, grads[name] = as_pair(passed, named[i][1], name, wanted)
+                try:
+                    dy, grads[name] = passed
+                except (TypeError, ValueError):
+                    wanted = "its backward pass returns (dx, grads)"
+                    raise not_a_pair(passed, named[i][1], name, wanted) from None
             return (dy if input_grad else None), grads
 
         return x, backward

@@ -12,16 +12,15 @@ from nnbackend.backends.base import namespace
 from nnbackend.core import functional
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Namespace
+from nnbackend.losses.preconditions import TARGET_KINDS, check_arguments
 
-__all__ = ["LOSSES", "Loss", "LossFunction", "absorbed_activation", "get", "trait"]
+__all__ = ["LOSSES", "Loss", "LossFunction", "absorbed_activation", "get", "trait", "unchecked"]
 
 Loss: TypeAlias = Callable[..., tuple[Array, Array]]
 """``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function works."""
 
 LOSSES = Registry("loss")
 get: Callable[[str | Loss], Loss] = LOSSES.get
-
-_CLASS_TARGETS = ("classes", "distributions", "one_hot")
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class LossFunction(ABC):
 
     targets: ClassVar[str] = "numbers"
     """The kind of targets: ``"numbers"``, ``"counts"`` (0 or more), ``"fractions"`` (0 to 1),
-    ``"classes"`` (class numbers, or rows of probabilities), ``"distributions"`` (the same, and rows
-    sum to 1), ``"one_hot"`` (the same, and a row is zeros and a one) or ``"signs"`` (-1 and 1)."""
+    ``"classes"`` or ``"distributions"`` (class numbers, or rows of probabilities that sum to 1),
+    ``"one_hot"`` (the same, and a row is zeros and a one) or ``"signs"`` (-1 and 1)."""
 
     outputs: ClassVar[str | None] = None
     """The meaning of outputs to a metric, where the activation does not tell."""
@@ -67,14 +66,33 @@ class LossFunction(ABC):
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
     ) -> tuple[Array, Array]:
-        xp = namespace(prediction)
-        if self.targets in _CLASS_TARGETS and target.ndim == prediction.ndim - 1:
-            target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
-        if prediction.shape != target.shape:  # which broadcasting would hide
+        """Return the mean and its gradient with respect to the prediction.
+
+        Raises:
+            ValueError: shapes differ, or values are not what the loss takes. Those of an array on a
+                device, or in a function that is traced, are not looked at.
+        """
+        kind = TARGET_KINDS[self.targets]
+        numbered = kind.classes and target.ndim == prediction.ndim - 1
+        expected = tuple(prediction.shape[:-1] if numbered else prediction.shape)
+        if tuple(target.shape) != expected:  # which broadcasting would hide
             raise ValueError(
                 "prediction and target must have the same shape, got "
                 f"{tuple(prediction.shape)} and {tuple(target.shape)}"
             )
+        if math.prod(prediction.shape) == 0:
+            raise ValueError(f"there is no mean of no rows, got shape {tuple(prediction.shape)}")
+        outputs = prediction.shape[-1] if prediction.ndim > 0 else 1
+        check_arguments(kind, target, outputs, numbered, sample_weight)
+        return self.compute(prediction, target, sample_weight)
+
+    def compute(
+        self, prediction: Array, target: Array, sample_weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Return the same for arguments that were checked before."""
+        xp = namespace(prediction)
+        if target.ndim < prediction.ndim:
+            target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
         terms, dy = self.terms(prediction, target, xp)
         value, scale = _mean(terms, sample_weight, xp)
         if self.factor != 1.0:
@@ -86,6 +104,13 @@ class LossFunction(ABC):
 def trait(loss: Loss, name: str) -> Any:
     """Return an attribute of :class:`LossFunction` of a loss; of a plain function its default."""
     return getattr(loss, name, getattr(LossFunction, name))
+
+
+def unchecked(loss: Loss) -> Loss:
+    """Return a loss for data that were checked: a function of the user's is called as it is."""
+    if isinstance(loss, LossFunction) and type(loss).__call__ is LossFunction.__call__:
+        return loss.compute
+    return loss
 
 
 def absorbed_activation(loss: Loss) -> str | None:

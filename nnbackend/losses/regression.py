@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnbackend.core.checks import check_flag, set_number, set_positive
+from nnbackend.core.checks import set_flag, set_number, set_positive
 from nnbackend.core.types import Array, Namespace
 from nnbackend.losses.base import LOSSES, LossFunction
 
@@ -181,7 +181,7 @@ class Poisson(LossFunction):
     targets = "counts"
 
     def __post_init__(self) -> None:
-        check_flag("log_input", self.log_input)
+        set_flag(self, "log_input")
         set_number(self, "epsilon", 0.0)
 
     @property

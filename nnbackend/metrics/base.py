@@ -7,13 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from nnbackend.backends.base import namespace
+from nnbackend.core.checks import check_items, check_text, named
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Shape
 
 __all__ = ["METRICS", "Metric", "get", "mean", "ratio", "resolve"]
 
 Metric: TypeAlias = Callable[..., Any]
-"""``metric(prediction, target, sample_weight=None) -> number``; any such function works."""
+"""``metric(prediction, target, sample_weight=None) -> number``; any such function works.
+
+An attribute ``larger_is_better``, True or False, tells callbacks that watch it which values are better.
+"""
 
 METRICS = Registry("metric")
 get: Callable[[str | Metric], Metric] = METRICS.get
@@ -38,14 +42,19 @@ def resolve(
             for such outputs.
     """
     specs = [specs] if isinstance(specs, str) else () if specs is None else specs
-    pairs = specs.items() if isinstance(specs, Mapping) else ((_name(s), s) for s in specs)
+    if isinstance(specs, Mapping):
+        pairs = [(check_text("a name in metrics", name), spec) for name, spec in specs.items()]
+    else:
+        wanted = "names and functions of metrics, or {name: function}"
+        pairs = [(_name(spec), spec) for spec in check_items("metrics", specs, wanted)]
     metrics: dict[str, Metric] = {}
     for name, spec in pairs:
         if name in metrics or name in ("loss", "epoch", "seconds", "learning_rate"):
             raise ValueError(
                 f"the metric name {name!r} is taken; give the metrics as {{name: metric}}"
             )
-        metric = get(spec)
+        with named("metrics"):
+            metric = get(spec)
         for_outputs = getattr(metric, "for_outputs", None)
         metrics[name] = metric if for_outputs is None else for_outputs(outputs, shape)
     return metrics

@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from nnbackend.backends.base import namespace
 from nnbackend.backends.widen import in_float64
@@ -62,6 +62,12 @@ def outputs_of(loss: Loss, activation: str | None) -> str | None:
         return absorbed if activation == absorbed else f"{absorbed}_logits"
     said: str | None = trait(loss, "outputs")
     return said
+
+
+def check_outputs(outputs: Any) -> None:
+    """Raise an UnknownNameError if this is no meaning of outputs."""
+    if not isinstance(outputs, str) or outputs not in OUTPUTS:
+        raise unknown_name("meaning of outputs", outputs, OUTPUTS)
 
 
 @dataclass(frozen=True)
@@ -119,9 +125,7 @@ class ClassOutputs:
     def indicators(self, every_class: bool = True) -> tuple[Array, Array]:
         """Return the predictions and the truth, each as booleans of shape (rows, classes).
 
-        Args:
-            every_class: whether a binary answer has a column for each of its two classes; False: one
-                column, for the positive class.
+        A binary answer has a column for each of its classes, or for the positive one alone.
         """
         if not self.exclusive and not (every_class and self.width == 1):
             return self.scores > self.threshold, self.target > 0.5
@@ -151,15 +155,7 @@ def read_rows(
     outputs: str | None = None,
     threshold: float | None = None,
 ) -> ClassOutputs:
-    """Return predictions and targets as rows.
-
-    Args:
-        prediction: outputs of shape (rows, ..., outputs), or (rows,) for a single output.
-        target: targets of the same shape, or class numbers of shape (rows, ...).
-        sample_weight: how much each row counts, of shape (rows,); None: all count 1.
-        outputs: the meaning of an output; None: ``"sigmoid"`` for one output, ``"softmax"`` for several.
-        threshold: an output above it is positive, and each output is a separate binary answer; None:
-            the threshold that ``outputs`` implies.
+    """Return predictions and targets as rows; arguments are those of the metrics.
 
     Raises:
         ValueError: shapes that differ, which broadcasting would hide; labels that are no class; or
@@ -193,8 +189,7 @@ def _resolve_meaning(
 ) -> tuple[str, float | None]:
     """Return the meaning and the threshold of ``width`` outputs."""
     outputs = outputs or ("sigmoid" if width == 1 else "softmax")
-    if outputs not in OUTPUTS:
-        raise unknown_name("meaning of outputs", outputs, OUTPUTS)
+    check_outputs(outputs)
     threshold = OUTPUTS[outputs] if threshold is None else threshold
     if threshold is None and width == 1:
         raise ValueError(
@@ -242,11 +237,15 @@ class ClassMetric:
             ``evaluate`` set it; a call by hand takes the meaning that the number of outputs implies.
     """
 
+    larger_is_better: ClassVar[bool] = True
+    exact_on_logits: ClassVar[bool] = False
+    """Whether it is more exact on the numbers before a sigmoid or softmax."""
+
     outputs: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.outputs is not None and self.outputs not in OUTPUTS:
-            raise unknown_name("meaning of outputs", self.outputs, OUTPUTS)
+        if self.outputs is not None:
+            check_outputs(self.outputs)
         if getattr(self, "threshold", None) is not None:
             set_number(self, "threshold")
 
@@ -265,6 +264,12 @@ class ClassMetric:
             metric = dataclasses.replace(self, outputs=outputs)
         metric.check(shape[-1] if shape else 1)
         return metric
+
+    def before(self: Self, activation: str | None) -> Self | None:
+        """Return the metric for numbers before an output activation, if it is more exact on them."""
+        if not self.exact_on_logits or self.outputs != activation:
+            return None
+        return dataclasses.replace(self, outputs=f"{activation}_logits")
 
     def check(self, width: int) -> None:
         """Raise a ValueError if the metric makes no sense for that many outputs."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nnbackend.backends.base import namespace
 from nnbackend.backends.widen import in_float64
 from nnbackend.core import functional
+from nnbackend.core.constant import is_constant, rounding_error
 from nnbackend.core.types import Array, Namespace
 from nnbackend.metrics.base import METRICS, mean
 
@@ -22,6 +24,8 @@ __all__ = [
 
 class _MeanError(ABC):
     """A mean over rows and outputs."""
+
+    larger_is_better: ClassVar[bool] = False
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
@@ -84,8 +88,10 @@ class R2:
     """The share of the target's variance that is explained, averaged over outputs.
 
     ``1 - sum((prediction - target)**2) / sum((target - mean(target))**2)`` for each output. Where the
-    target does not vary it is 1 for a perfect prediction and 0 otherwise.
+    target does not vary, but for rounding, it is 1 for a perfect prediction and 0 otherwise.
     """
+
+    larger_is_better: ClassVar[bool] = True
 
     def __call__(
         self, prediction: Array, target: Array, sample_weight: Array | None = None
@@ -95,11 +101,15 @@ class R2:
         if weight is None:
             weight = xp.ones_like(target)
         center = xp.sum(target * weight, axis=0) / xp.sum(weight, axis=0)
-        residual = xp.sum(weight * (prediction - target) ** 2, axis=0)
+        # Rows without weight do not count: they are taken for predicted means.
+        target, prediction = (xp.where(weight > 0.0, a, center) for a in (target, prediction))
+        off = xp.abs(prediction - target)
+        residual = xp.sum(weight * off**2, axis=0)
         total = xp.sum(weight * (target - center) ** 2, axis=0)
-        varies = total > 0.0
-        constant = xp.astype(residual == 0.0, target.dtype)
-        return xp.mean(xp.where(varies, 1.0 - residual / xp.where(varies, total, 1.0), constant))
+        rows, low, high = target.shape[0], xp.min(target, axis=0), xp.max(target, axis=0)
+        constant = is_constant(low, high, center, rows) | (total == 0.0)
+        right = xp.astype(xp.max(off, axis=0) <= rounding_error(center, rows), target.dtype)
+        return xp.mean(xp.where(constant, right, 1.0 - residual / xp.where(constant, 1.0, total)))
 
 
 def _numbers(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from nnbackend.core import functional
 from nnbackend.core.types import Array, Namespace
@@ -20,6 +21,8 @@ class ROCAUC(ClassMetric):
     """The area under the ROC curve.
 
     It is the probability that a positive row has a higher score than a negative one, ties counting half.
+    Where a network's loss contains the sigmoid or softmax, rows are ranked by the logarithm of the odds,
+    which differ where probabilities are rounded to 1.
 
     For several classes it is the mean of the areas of each class against the rest; for several
     independent outputs, the mean over them. NaN where a class has no positive or no negative row.
@@ -29,6 +32,8 @@ class ROCAUC(ClassMetric):
 
     Source: Hanley, McNeil (1982), Radiology 143; for several classes Provost, Domingos (2000).
     """
+
+    exact_on_logits: ClassVar[bool] = True
 
     def value(self, answers: ClassOutputs) -> Array:
         """Return the area, or the mean of the areas."""
@@ -40,13 +45,15 @@ class ROCAUC(ClassMetric):
 class AveragePrecision(ClassMetric):
     """The precision at each threshold, averaged over the gains in recall: ``sum((R_n - R_n-1) P_n)``.
 
-    Thresholds are the distinct scores, from the highest down. For several classes it is the mean of each
-    class against the rest; for several independent outputs, the mean over them. 0 where a class
-    has no positive row.
+    Thresholds are the distinct scores, from the highest down, ranked as for
+    :class:`ROCAUC`. For several classes it is the mean of each class against the rest; for several
+    independent outputs, the mean over them. 0 where a class has no positive row.
 
     Args:
         outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
     """
+
+    exact_on_logits: ClassVar[bool] = True
 
     def value(self, answers: ClassOutputs) -> Array:
         """Return the average precision, or the mean over classes."""
@@ -59,8 +66,9 @@ class LogLoss(ClassMetric):
     """The cross-entropy of the probabilities: ``-mean(log(p of the true class))``.
 
     From probabilities, these are kept between ``eps`` and ``1 - eps`` of their dtype, as in
-    scikit-learn; from logits the logarithm is exact. For independent outputs it is the mean over
-    them. It is without label smoothing and class weights, whatever the loss has.
+    scikit-learn; from logits, which ``fit`` and ``evaluate`` have, the logarithm is exact. For
+    independent outputs it is the mean over them. It is without label smoothing and
+    class weights, whatever the loss has.
 
     Args:
         outputs: the meaning of an output, see :mod:`nnbackend.metrics.outputs`.
@@ -68,6 +76,9 @@ class LogLoss(ClassMetric):
     Raises:
         ValueError: the outputs are no probabilities and no logits.
     """
+
+    larger_is_better: ClassVar[bool] = False
+    exact_on_logits: ClassVar[bool] = True
 
     def check(self, width: int) -> None:
         """Refuse margins and scores."""
@@ -111,15 +122,39 @@ def _mean_over_classes(metric: Callable[..., Array], answers: ClassOutputs) -> A
 
 
 def _comparable(answers: ClassOutputs) -> Array:
-    """Return a column of scores for each class that can be compared between rows."""
-    scores = answers.scores
-    if answers.exclusive and answers.is_binary:
-        if answers.outputs == "softmax":
-            return scores[:, 1:]
-        return scores[:, 1:] - scores[:, :1]
+    """Return scores of each class (of two: the second) that can be compared between rows."""
+    scores, xp = answers.scores, answers.xp
     if answers.outputs == "softmax_logits":
-        return functional.softmax(scores, answers.xp)
-    return scores
+        scores = _log_odds(scores, xp)
+    elif answers.outputs == "softmax" and _worst_sum(answers) <= answers.epsilon**0.5:
+        scores = _told_apart(scores, answers.epsilon**0.5, xp)
+    elif answers.exclusive and answers.is_binary and answers.outputs == "scores":
+        return scores[:, 1:] - scores[:, :1]
+    return scores[:, 1:] if answers.exclusive and answers.is_binary else scores
+
+
+def _log_odds(z: Array, xp: Namespace) -> Array:
+    """Return ``log(p / (1 - p))`` for ``p = softmax(z)``, which tells rows apart where p is 1."""
+    first = functional.one_hot(xp.argmax(z, axis=-1), z.shape[-1], xp.bool, xp)
+    without = xp.where(first, -xp.inf, z)
+    second = xp.max(without, axis=-1, keepdims=True)
+    behind = xp.log(xp.sum(xp.exp(without - second), axis=-1, keepdims=True)) + second
+    largest = xp.max(z, axis=-1, keepdims=True)
+    e = xp.exp(z - largest)
+    rest = xp.sum(xp.where(first, 0.0, e), axis=-1, keepdims=True)
+    others = xp.where(first, 1.0, 1.0 + (rest - e))
+    return xp.where(first, z - behind, z - largest - xp.log(others))
+
+
+def _told_apart(p: Array, few: float, xp: Namespace) -> Array:
+    """Return probabilities, in their order, where those within ``few`` of 1 are ordered by the others.
+
+    Rounded to the same 1, they differ in what they leave for the other classes.
+    """
+    first = functional.one_hot(xp.argmax(p, axis=-1), p.shape[-1], xp.bool, xp)
+    rest = xp.sum(xp.where(first, 0.0, p), axis=-1, keepdims=True)
+    smallest = float(xp.finfo(p.dtype).smallest_normal)
+    return xp.where(first & (1.0 - p < few), -xp.log(xp.maximum(rest, smallest)), p)
 
 
 def _area(score: Array, positive: Array, weight: Array, xp: Namespace) -> Array:
@@ -157,10 +192,17 @@ def _check_probabilities(answers: ClassOutputs) -> None:
             f"log_loss needs probabilities, and outputs go from {least:g} to {most:g}; for logits say "
             "LogLoss(outputs='softmax_logits') or 'sigmoid_logits'"
         )
-    if answers.exclusive:
-        worst = float(xp.max(xp.abs(xp.sum(scores, axis=-1) - 1.0)))
-        if worst > answers.epsilon**0.5:
-            raise ValueError(
-                f"log_loss needs rows of probabilities that sum to 1 (one is off by {worst:g}); for "
-                "independent outputs say LogLoss(outputs='sigmoid')"
-            )
+    worst = _worst_sum(answers) if answers.exclusive else 0.0
+    if worst > answers.epsilon**0.5:
+        raise ValueError(
+            f"log_loss needs rows of probabilities that sum to 1 (one is off by {worst:g}); for "
+            "independent outputs say LogLoss(outputs='sigmoid')"
+        )
+
+
+def _worst_sum(answers: ClassOutputs) -> float:
+    """Return how far rows are from probabilities, which sum to 1; infinity for negative numbers."""
+    xp, scores = answers.xp, answers.scores
+    if bool(xp.any(scores < 0.0)):
+        return math.inf
+    return float(xp.max(xp.abs(xp.sum(scores, axis=-1) - 1.0)))

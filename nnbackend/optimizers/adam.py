@@ -8,7 +8,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import Any, ClassVar
 
-from nnbackend.core.checks import check_flag, set_number
+from nnbackend.core.checks import set_flag, set_number
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import (
     OPTIMIZERS,
@@ -111,7 +111,7 @@ class Adam(_AdamBase):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_flag("amsgrad", self.amsgrad)
+        set_flag(self, "amsgrad")
         if self.amsgrad and callable(self.beta2):
             raise ValueError("amsgrad compares running means, for which beta2 must be a number")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnbackend.core.checks import check_flag, check_number, check_size, set_number
+from nnbackend.core.checks import check_number, check_size, set_flag, set_number
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Number, Numbers, at_each_step
@@ -102,7 +102,7 @@ class EMA(_Averaged):
     def __post_init__(self) -> None:
         super().__post_init__()
         set_number(self, "decay", 0.0, 1.0)
-        check_flag("bias_correction", self.bias_correction)
+        set_flag(self, "bias_correction")
 
     def weight(self, step: int) -> float:
         """Return ``1 - decay``, and more in the beginning."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from nnbackend.core.checks import check_number
+from nnbackend.core.checks import check_items, check_number
 from nnbackend.core.types import Array
 from nnbackend.errors import unknown_name
 from nnbackend.optimizers.base import Optimizer
@@ -60,7 +60,8 @@ class Grouped(Wrapper):
                 f"Grouped changes hyperparameters of the optimizer itself; put "
                 f"{type(self.inner).__name__} around it"
             )
-        pairs = self.groups.items() if isinstance(self.groups, Mapping) else self.groups
+        given = self.groups.items() if isinstance(self.groups, Mapping) else self.groups
+        pairs = check_items("groups", given, "{pattern: {hyperparameter: value}}")
         object.__setattr__(self, "groups", tuple(map(_group, pairs)))
         if self.decay not in ("all", "weights"):
             raise ValueError(f"decay must be 'all' or 'weights', got {self.decay!r}")
@@ -151,7 +152,9 @@ class Frozen(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = (self.patterns,) if isinstance(self.patterns, str) else tuple(self.patterns)
+        given = self.patterns
+        wanted = "patterns of names such as '0.*'"
+        given = (given,) if isinstance(given, str) else check_items("patterns", given, wanted)
         if not given:
             raise ValueError(
                 "Frozen needs the patterns of names to freeze: Frozen(optimizer, '0.*')"
@@ -159,7 +162,7 @@ class Frozen(Wrapper):
         for pattern in given:
             if not isinstance(pattern, str):
                 raise TypeError(f"a pattern is a text such as '0.*', got {pattern!r}")
-        object.__setattr__(self, "patterns", given)
+        object.__setattr__(self, "patterns", tuple(given))
 
     def frozen(self, names: Iterable[str]) -> set[str]:
         """Return the names that are frozen."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnbackend.core.checks import check_flag, set_number, set_size
+from nnbackend.core.checks import set_flag, set_number, set_size
 from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.optimizers.adam import Adam
 from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, non_negative, norm
@@ -74,7 +74,7 @@ class Muon(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_flag("nesterov", self.nesterov)
+        set_flag(self, "nesterov")
         set_size(self, "iterations")
         set_number(self, "epsilon", 0.0)
         if self.adjust not in _RATE_ADJUSTMENTS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnbackend.core.checks import check_flag
+from nnbackend.core.checks import set_flag
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, decayed, non_negative
 from nnbackend.optimizers.numbers import Numbers
@@ -50,7 +50,7 @@ class SGD(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_flag("nesterov", self.nesterov)
+        set_flag(self, "nesterov")
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0, for instance momentum=0.9")
 

@@ -7,6 +7,8 @@ import errno
 import os
 from pathlib import Path
 
+from nnbackend.core.checks import check_path
+
 __all__ = ["write_atomically"]
 
 
@@ -25,7 +27,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> Path:
     """
     import tempfile  # it imports much, for which every import of nnbackend would wait
 
-    target = Path(path).resolve()
+    target = check_path("path", path).resolve()
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, f"cannot write {path}: it exists and is not a regular file")
     temporary: str | None = None

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from nnbackend.core.checks import check_path
 from nnbackend.core.tree import flatten
 from nnbackend.errors import ModelFileError
 from nnbackend.saving import model_file
@@ -83,7 +84,7 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         FileNotFoundError: there is no such file.
         ModelFileError: it is no checkpoint, or damaged.
     """
-    file = Path(path)
+    file = check_path("path", path)
     if not file.exists():
         raise FileNotFoundError(f"there is no checkpoint {file}")
     try:
@@ -114,7 +115,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 def files(directory: str | os.PathLike[str]) -> list[Path]:
     """Return the checkpoints in a folder in the order in which they were written."""
-    numbered = ((_FILE_NAME.fullmatch(p.name), p) for p in _list_files(Path(directory)))
+    found = _list_files(check_path("directory", directory))
+    numbered = ((_FILE_NAME.fullmatch(p.name), p) for p in found)
     return [path for _, path in sorted((int(m[1]), p) for m, p in numbered if m is not None)]
 
 
@@ -151,7 +153,7 @@ def newest(directory: str | os.PathLike[str]) -> Path | None:
 
     A damaged one is skipped with a warning.
     """
-    found = _load_newest(Path(directory))
+    found = _load_newest(check_path("directory", directory))
     return None if found is None else found.path
 
 
@@ -164,7 +166,7 @@ def find(path: str | os.PathLike[str]) -> Checkpoint | None:
     Raises:
         FileNotFoundError, ModelFileError: as ``load``; also if all in a folder are damaged.
     """
-    path = Path(path)
+    path = check_path("path", path)
     if path.is_dir() or (not path.exists() and path.suffix != ".safetensors"):
         return _load_newest(path)
     return load(path)

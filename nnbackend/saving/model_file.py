@@ -19,6 +19,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from nnbackend.core.checks import check_path
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
@@ -118,7 +119,7 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
         FileNotFoundError: there is no such file.
         ModelFileError: it is not a network's file, is damaged, or its description cannot be built.
     """
-    file = Path(path)
+    file = check_path("path", path)
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}")
     if file.is_dir():

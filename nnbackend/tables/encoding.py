@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.core.constant import is_constant
 from nnbackend.errors import ModelFileError, unknown_name
 from nnbackend.tables.table import Kind, Table, few, is_number, missing, row_count, warn
 
@@ -44,29 +45,44 @@ class Number:
     @classmethod
     def learn(cls, name: str, column: NDArray[Any], scale: Scale) -> Number:
         """Return the encoding of a column, learned from its training rows."""
+        column, absent = column.astype(np.float64), missing(column)  # no sums in float32
         with np.errstate(over="ignore", invalid="ignore"):
-            fill = float(np.nanmedian(column)) if not missing(column).all() else 0.0
-            shift, size = SCALES[scale](np.where(missing(column), fill, column))
+            fill = 0.0 if absent.all() else float(np.median(column[~absent]))
+            shift, size = SCALES[scale](np.where(absent, fill, column))
         if not (math.isfinite(fill) and math.isfinite(shift) and math.isfinite(size)):
             raise ValueError(f"the numbers of column {name!r} are too large to scale")
-        # A column may be constant in the training rows though it is not in the whole table.
         return cls(name, fill, float(shift), float(size) or 1.0)
 
     def encode(self, column: NDArray[Any]) -> NDArray[np.float64]:
         """Return the scaled numbers, shape (rows, 1)."""
         if not is_number(column):
             raise ValueError(f"column {self.name!r} held numbers in training and holds texts here")
-        filled = np.where(missing(column), self.fill, column)
+        filled = np.where(missing(column), self.fill, column.astype(np.float64))
         return ((filled - self.shift) / self.scale)[:, None]
 
     def decode(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return scaled numbers of shape (rows, 1) in the units of the column, shape (rows,)."""
-        decoded: NDArray[Any] = values[:, 0] * self.scale + self.shift
+        """Return scaled numbers of shape (rows, 1) in the column's units, float64, shape (rows,)."""
+        decoded: NDArray[Any] = values[:, 0].astype(np.float64) * self.scale + self.shift
         return decoded
 
 
+def _mean_and_deviation(column: NDArray[Any]) -> tuple[float, float]:
+    """Return the mean and the standard deviation; 0 for the latter of a column that does not vary.
+
+    It may be constant in the training rows and not in the whole table: rounding is no scale for that.
+    """
+    mean, low, high = float(np.mean(column)), float(np.min(column)), float(np.max(column))
+    if is_constant(low, high, mean, len(column)):
+        return low, 0.0
+    deviation = float(np.std(column))
+    if deviation > 0.0 and math.isfinite(deviation):
+        return mean, deviation
+    furthest = max(high - mean, mean - low)  # the squares are too small, or too large
+    return mean, furthest * float(np.std((column - mean) / furthest))
+
+
 SCALES: dict[Scale, Callable[[NDArray[Any]], tuple[float, float]]] = {
-    "standard": lambda column: (np.mean(column), np.std(column)),
+    "standard": _mean_and_deviation,
     "max": lambda column: (0.0, np.max(np.abs(column))),
     "none": lambda column: (0.0, 1.0),
 }

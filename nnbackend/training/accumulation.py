@@ -8,33 +8,24 @@ microbatches of theirs times ``W_m / W``. So the loss's gradient at the output i
 
 from __future__ import annotations
 
-import math
+import operator
 from dataclasses import dataclass
 from typing import Any
 
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Batch, Context, Layer, Params, State
 from nnbackend.losses import Loss
+from nnbackend.losses.base import unchecked
 
 __all__ = ["Microbatches", "accumulate_gradients", "gradients", "loss_and_gradient", "state_after"]
 
 
 @dataclass(frozen=True)
 class Microbatches:
-    """How a batch is divided.
-
-    Attributes:
-        count: the most microbatches that a batch has.
-        rows: the rows of each. The last may have fewer, and the last batch of an epoch fewer of them.
-    """
+    """The most microbatches that a batch has, and the rows of each; the last may have fewer."""
 
     count: int
     rows: int
-
-    @classmethod
-    def of(cls, count: int, batch_size: int) -> Microbatches:
-        """Return the division of batches of a size."""
-        return cls(count, math.ceil(batch_size / count))
 
 
 def gradients(
@@ -118,8 +109,8 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
     Raises:
         TypeError, ValueError: a loss that a user wrote returned something else.
     """
-    weight = batch.weight
-    found = loss(output, batch.y) if weight is None else loss(output, batch.y, weight)
+    weight, function = batch.weight, unchecked(loss)
+    found = function(output, batch.y) if weight is None else function(output, batch.y, weight)
     try:
         value, dy = found
     except (TypeError, ValueError):
@@ -149,9 +140,4 @@ def _name(loss: Loss) -> str:
 
 def _add_up(sums: tuple[Array, Params], more: tuple[Array, Params]) -> tuple[Array, Params]:
     """Return loss and gradients with those of one more microbatch; the sums are consumed."""
-    return sums[0] + more[0], tree_map(_add, sums[1], more[1])
-
-
-def _add(total: Array, more: Array) -> Array:
-    total += more
-    return total
+    return sums[0] + more[0], tree_map(operator.iadd, sums[1], more[1])

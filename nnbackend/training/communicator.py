@@ -1,9 +1,8 @@
 """Training one network in several processes: each computes a part of every batch's gradient.
 
-The loss of a batch is a mean over its rows, weighted if they have weights. With the weights of the
-rows of process ``r`` adding up to ``W_r``, and all to ``W``, loss and gradient of the whole batch are
-the sums over the processes of theirs times ``W_r / W``. So each step adds up ``W_r`` times loss,
-gradients and state over the processes, and divides by ``W``: the same as in one process, to rounding.
+With the weights of the rows of process ``r`` adding up to ``W_r``, and all to ``W``, loss and gradient
+of a batch are the sums over the processes of theirs times ``W_r / W``. So each step adds up ``W_r``
+times loss, gradients and state, and divides by ``W``: the same as in one process, to rounding.
 """
 
 from __future__ import annotations
@@ -56,15 +55,9 @@ def all_reduce(
     state: State,
     xp: Namespace,
 ) -> tuple[Any, Array, Params, State]:
-    """Return the count of a whole batch, its loss, gradients and state, from those of its parts.
+    """Return the count of a whole batch, its mean loss, gradients and state, from those of its parts.
 
-    Args:
-        communicator: what adds up over the processes.
-        count: what the rows of this process count: their weights' sum, or how many they are.
-        value: their mean loss.
-        grads: its gradients.
-        state: the state of the layers after them.
-        xp: the array namespace.
+    The count is the sum of the rows' weights, or how many they are.
     """
     buckets = [xp.stack([value * count, xp.zeros_like(value) + count])]
     buckets += _to_buckets([leaf * count for leaf in (*leaves(grads), *leaves(state))], xp)

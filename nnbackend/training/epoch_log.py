@@ -22,13 +22,7 @@ _MAX_UNREAD_BLOCKS = 256
 class EpochLog:
     """The losses of an epoch's steps, and the outputs of their rows if metrics are computed from them.
 
-    Losses stay on the device until they are read, so that steps need not wait.
-
-    Args:
-        backend: where the steps are computed.
-
-    Attributes:
-        steps: how many steps are in it.
+    Losses stay on the device until they are read, so that steps need not wait. ``steps`` are in it.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -41,13 +35,7 @@ class EpochLog:
         self._targets: list[tuple[Arrays, Any]] = []  # with the weights of their rows
 
     def append(self, block: Samples, batch_size: int, results: StepResult) -> None:
-        """Add the steps of a block of rows.
-
-        Args:
-            block: the rows.
-            batch_size: rows of a step; the last one may have fewer.
-            results: what ``Backend.scan`` returned: the losses and weights of the steps, their outputs.
-        """
+        """Add what ``Backend.scan`` returned for the steps of a block of rows."""
         rows = len(block)
         steps = math.ceil(rows / batch_size)
         weights = results.weight

@@ -14,7 +14,7 @@ from nnbackend import data, optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
-from nnbackend.core.checks import check_size
+from nnbackend.core.checks import check_flag, check_fraction, check_path, check_size
 from nnbackend.core.history import History
 from nnbackend.core.tree import flatten
 from nnbackend.data.adapter import DataAdapter
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["FitOptions", "fit", "partial_fit"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class FitOptions:
     """The arguments of :meth:`nnbackend.network.Network.fit` beside the data; see there."""
 
@@ -58,11 +58,17 @@ class FitOptions:
     profile: bool
 
     def __post_init__(self) -> None:
-        set_field = object.__setattr__
-        set_field(self, "epochs", check_size("epochs", self.epochs))
+        self.epochs = check_size("epochs", self.epochs)
         if self.batch_size is not None:
-            set_field(self, "batch_size", check_size("batch_size", self.batch_size))
-        set_field(self, "accumulate", check_size("accumulate", self.accumulate))
+            self.batch_size = check_size("batch_size", self.batch_size)
+        self.accumulate = check_size("accumulate", self.accumulate)
+        self.shuffle = check_flag("shuffle", self.shuffle)
+        self.stratify = check_flag("stratify", self.stratify)
+        self.profile = check_flag("profile", self.profile)
+        if self.resume is not None:
+            self.resume = check_path("resume", self.resume)
+        if self.validation_split is not None:
+            self.validation_split = check_fraction("validation_split", self.validation_split)
         if self.validation_data is not None and self.validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
 
@@ -84,7 +90,9 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
             history = loop.train(checkpoint)
             if profile is not None:
                 profile.finish(time.perf_counter() - started)
-            network._finish_fit(loop.first_epoch + len(history), objective)
+            network.trained = network.trained[0], loop.first_epoch + len(history)
+            network._last = objective
+            network._release()  # the trainer's arrays, several times the size of the parameters
     except Exception as error:
         loop = profile = None  # with the arrays they hold
         problem = explain_out_of_memory(
@@ -128,7 +136,10 @@ def prepare(
         trained, profile = with_profile(objective, backend)
     steps = steps_per_epoch(samples, rows, o.batch_size)
     trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
-    loop = _loop_for(optimizer)(
+    loop: type[Loop] = Loop
+    if isinstance(optimizer, LBFGS):
+        from nnbackend.training.full_batch import FullBatchLoop as loop
+    run = loop(
         trainer,
         samples,
         rows,
@@ -140,7 +151,7 @@ def prepare(
         network=network,
         epochs=o.epochs,
     )
-    return objective, loop, profile
+    return objective, run, profile
 
 
 def _read_data(
@@ -210,27 +221,13 @@ def partial_fit(
     network: Network,
     x: Any,
     y: Any,
-    trainer: Trainer | None,
-    *,
     loss: str | Loss,
     optimizer: str | Optimizer,
     batch_size: int | None,
     sample_weight: Any,
     accumulate: int,
 ) -> float:
-    """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`.
-
-    Args:
-        network: the network.
-        x: the inputs.
-        y: the targets.
-        trainer: that of the last call, or None.
-        loss: the loss.
-        optimizer: the optimizer.
-        batch_size: rows of a step; None: all.
-        sample_weight: how much each row counts.
-        accumulate: the number of microbatches in which a batch is computed.
-    """
+    """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`."""
     if batch_size is not None:
         batch_size = check_size("batch_size", batch_size)
     accumulate = check_size("accumulate", accumulate)
@@ -239,7 +236,7 @@ def partial_fit(
         with network._unbuilt_if_refused():
             objective = network._objective(loss, (), x)
             samples = network._data_adapter(objective.loss).samples(x, y, sample_weight)
-        wanted = objective, without_frozen(network, chosen)
+        trainer, wanted = network._trainer, (objective, without_frozen(network, chosen))
         if trainer is None or (trainer.objective, trainer.optimizer) != wanted:
             trainer = make_trainer(network, objective, chosen)
         else:
@@ -269,15 +266,6 @@ def partial_fit(
 def without_frozen(network: Network, optimizer: Optimizer) -> Optimizer:
     """Return the optimizer, which leaves a network's frozen parameters alone."""
     return Frozen(optimizer, network.frozen) if network.frozen else optimizer
-
-
-def _loop_for(optimizer: Optimizer) -> type[Loop]:
-    """Return the loop that trains with an optimizer."""
-    if not isinstance(optimizer, LBFGS):
-        return Loop
-    from nnbackend.training.full_batch import FullBatchLoop
-
-    return FullBatchLoop
 
 
 def _say(message: str) -> None:

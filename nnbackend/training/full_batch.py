@@ -16,7 +16,7 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, tree_map, unflatten
 from nnbackend.core.types import Array, Batch, Context, Layer, Params
 from nnbackend.data.samples import Samples
-from nnbackend.errors import DivergenceError
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError
 from nnbackend.losses import Loss
 from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
 from nnbackend.regularizers import Terms, penalized
@@ -137,8 +137,8 @@ class FullBatchLoop(Loop):
         self._trainer.restore(self._good)
         epoch = len(self.history) + 1
         raise DivergenceError(
-            f"the loss is not a finite number in epoch {epoch}; the network keeps its last finite "
-            "weights. Try scaled inputs and targets, or dtype='float64'",
+            f"the loss is not a finite number in epoch {epoch}; {WEIGHTS_KEPT}. Try scaled inputs and "
+            "targets, or dtype='float64'",
             self.history,
         )
 
@@ -172,13 +172,8 @@ def _wall(x: Any, last: _Point) -> tuple[float, Any]:
 class FullBatchFunction:
     """The loss of all rows and its gradient as a function of all parameters in one vector on the host.
 
-    Args:
-        objective: the loss.
-        backend: what computes it, in its dtype.
-        params: the parameters; they say how others are nested.
-        seed: the random seed of the layers.
-        samples: the rows.
-        names: the dotted names of the parameters in the order of the vector; None: as they are nested.
+    Parameters are in the order of ``names``, dotted; None: as in ``params``, which also say how they are
+    nested.
     """
 
     def __init__(

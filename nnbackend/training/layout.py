@@ -246,24 +246,16 @@ class VectorLayout(Layout):
 
 
 class Piece(NamedTuple):
-    """What a rule is applied to at once.
-
-    Attributes:
-        group: the number of the group.
-        p: part of the vector of parameters, or a view of one of them.
-        slots: the same of the optimizer's arrays.
-        gradient: the gradient, where those of several parameters are gathered; None: take it from where
-            the backward pass left it.
-        name: whose gradient to take.
-        part: the part of it, flat; None: all of it in its shape.
-    """
+    """What a rule is applied to at once: part of the vector of parameters, or a view of one of them."""
 
     group: int
     p: Array
     slots: tuple[Array, ...]
-    gradient: Array | None
-    name: str = ""
-    part: slice | None = None
+    gradient: (
+        Array | None
+    )  # of several parameters; None: take it from where the backward pass left it
+    name: str = ""  # whose gradient to take
+    part: slice | None = None  # the part of it, flat; None: all of it in its shape
 
 
 class VectorStorage:

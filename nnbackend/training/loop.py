@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in, flatten, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
-from nnbackend.errors import DivergenceError, ModelFileError
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, ModelFileError
 from nnbackend.saving.run_identity import check_same_run, data_checksum, describe
 from nnbackend.training.trainer import Trainer
 
@@ -34,16 +34,10 @@ class Loop(Run):
     """Trains for a number of epochs. It is the run that callbacks see.
 
     Args:
-        trainer: holds the parameters and the state.
-        samples: the training samples, or the feed of a source.
-        rows: which of them, by number; None: all. They are gathered a block at a time, so that a
+        rows: which of the samples, by number; None: all. They are gathered a block at a time, so that a
             part of large data is not copied as a whole.
         batch_size: rows of a step; None: all.
-        shuffle: whether each epoch has a new order.
-        validation: the samples to evaluate after each epoch, or the feed of a source.
-        callbacks: see :mod:`nnbackend.callbacks`.
         publish: makes the parameters in training visible; called before callbacks are.
-        network: what callbacks are shown.
         epochs: how many, counted from the start of the whole run.
         order: the rows of each epoch in their order, from the epoch's number; None: ``shuffle`` says.
             It is called once for each epoch, in turn.
@@ -93,6 +87,11 @@ class Loop(Run):
         self._interval = math.gcd(*intervals) if intervals else None
         self._each_block = self._tell_callbacks if self.listening else None
         self._sets_params = False  # whether a callback set parameters at the last event
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The metrics of the objective by name."""
+        return self._trainer.objective.metrics
 
     def train(self, found: Checkpoint | None = None) -> History:
         """Train; return the history.
@@ -242,11 +241,8 @@ class Loop(Run):
         assert validation is not None
         if self._evaluate is not None:
             values = self._evaluate(validation)
-        elif isinstance(validation, Samples):
-            values = self._trainer.evaluate(validation)
         else:
-            with validation.epoch(epoch) as blocks:
-                values = self._trainer.evaluate(blocks)
+            values = self._trainer.evaluate(validation, epoch)
         return {f"validation_{name}": value for name, value in values.items()}
 
     # What callbacks and checkpoints see; see Run.
@@ -386,8 +382,7 @@ def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) 
     if trainer.backend.precision == "float16":
         other = "precision='bfloat16' or 'float32' (float16 ends at 65504)"
     raise DivergenceError(
-        f"the loss is no longer a finite number in epoch {epoch}; the network keeps its last finite "
-        f"weights. Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or "
-        f"{other}",
+        f"the loss is no longer a finite number in epoch {epoch}; {WEIGHTS_KEPT}. Try a smaller "
+        f"learning rate (it was {rate:g}), scaled inputs and targets, or {other}",
         history,
     )

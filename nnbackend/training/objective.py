@@ -55,14 +55,8 @@ def objective_for(
 ) -> Objective:
     """Return the objective of a network; a loss that contains the output activation gets it taken off.
 
-    Args:
-        layers: the layers of the network.
-        body: the same without the output activation.
-        last: the output activation.
-        params: the parameters, for the names of their weights.
-        output_shape: the shape of a row of outputs.
-        loss: what to minimize.
-        watched: metrics, as names, functions or functions by name.
+    ``body`` are the layers without their output activation ``last``; ``watched`` are metrics, as names,
+    functions or functions by name.
 
     Raises:
         ValueError: the loss does not go with the output activation or the number of outputs, or a layer

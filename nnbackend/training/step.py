@@ -111,11 +111,6 @@ def make_step(
 def check_gradient_shapes(names: Sequence[str], params: Params, grads: Params) -> None:
     """Check that there is a gradient in the parameter's shape for each parameter that is updated.
 
-    Args:
-        names: the dotted names of these parameters.
-        params: all parameters, nested by layer.
-        grads: the gradients that the layers' backward passes returned.
-
     Raises:
         ValueError: a gradient is missing, or has another shape, which broadcasting would hide.
     """
@@ -142,15 +137,7 @@ def scan_steps(
     """Return the function that runs training steps, as ``Backend.scan`` describes it.
 
     Compiled steps are cached: those of other runs with the same objective and optimizer are the same.
-
-    Args:
-        objective: the loss to minimize, with metrics.
-        layers: the layers of training.
-        optimizer: the optimizer, from ``Prepared.for_program``: programs are shared by those that differ
-            in numbers alone.
-        backend: where the steps compute.
-        microbatches: how a batch is divided; None: it is not.
-        communicator: adds up over processes; None: there is one.
+    The optimizer is from ``Prepared.for_program``: those that differ in numbers alone share a program.
     """
     loss, row_penalty = objective.loss, objective.row_penalty
     if row_penalty is not None:  # its strength is data of the run, so that programs are shared

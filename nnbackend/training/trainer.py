@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.outside import OutsideValues
 from nnbackend.core.registry import is_built_in
-from nnbackend.core.tree import arrays_in, flatten, leaves, unflatten
-from nnbackend.core.types import STATELESS, Batch, Carry, Params, State, StepResult
+from nnbackend.core.tree import arrays_in, count_rows, flatten, leaves, map_arrays, unflatten
+from nnbackend.core.types import STATELESS, Array, Batch, Carry, Params, State, StepResult
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
+from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DataError
-from nnbackend.inference.evaluate import evaluate, evaluate_parts, measure
+from nnbackend.inference.evaluate import evaluate, measure
 from nnbackend.inference.predictor import Predictor
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
@@ -25,25 +26,20 @@ from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
 from nnbackend.training.objective import Objective
-from nnbackend.training.padding import pad_rows
 from nnbackend.training.step import overwrite, run_data, scan_steps
 
-__all__ = ["Trainer"]
+__all__ = ["Trainer", "pad_rows"]
 
 
 class Trainer:
     """Trains a network's parameters and state, a block of steps at a time.
 
     Args:
-        objective: the loss to minimize, with metrics.
-        optimizer: the optimizer.
-        backend: where the steps compute.
-        params: the parameters to start from; they are copied.
+        params: the parameters to start from; they are copied, and so is the state of the layers.
         seed: the random seed of the layers.
         steps: how many steps the network has been trained for before.
         accumulate: the number of microbatches in which the gradient of a batch is computed.
         steps_per_epoch: for an optimizer that counts epochs; None: unknown.
-        state: the state of the layers to start from; it is copied.
         communicator: adds up over the processes that train the network together, each with all samples
             in the same order; None: there is one.
 
@@ -93,14 +89,8 @@ class Trainer:
         self._gather = self._gatherers()
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
-        code = (
-            objective.layers,
-            objective.loss,
-            objective.penalties,
-            objective.constraints,
-            optimizer,
-        )
-        self._outside = OutsideValues(code)
+        terms = objective.penalties, objective.constraints
+        self._outside = OutsideValues((objective.layers, objective.loss, terms, optimizer))
         self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:
@@ -119,11 +109,8 @@ class Trainer:
     ) -> AbstractContextManager[Iterable[tuple[Samples, int]]]:
         """Return samples in blocks of whole batches for :meth:`epoch`, in a ``with`` statement.
 
-        Args:
-            samples: the samples.
-            batch_size: rows of a step.
-            order: the rows to take, in their order; None: all in the order of the data.
-            block_rows: rows of a block; None: as many as fit a fixed amount of memory.
+        ``order`` has the rows to take, in their order (None: all in the order of the data). A block has
+        ``block_rows`` (None: as many as fit a fixed amount of memory).
         """
         block_rows = block_rows or _block_rows(samples, batch_size, self.backend.block_bytes)
         return samples.blocks(batch_size, order, block_rows, self.backend, self._gather)
@@ -194,7 +181,9 @@ class Trainer:
 
     def _steps(self, batch_size: int) -> Callable[..., Any]:
         """Return the function that runs steps on batches of a size."""
-        parts = None if self.accumulate == 1 else Microbatches.of(self.accumulate, batch_size)
+        parts = None
+        if self.accumulate > 1:
+            parts = Microbatches(self.accumulate, math.ceil(batch_size / self.accumulate))
         if self._program is None or self._program[0] != parts or self._outside.changed():
             rule = self.rule.for_program(self.backend)
             what = self.objective, self._layers, rule, self.backend
@@ -202,12 +191,9 @@ class Trainer:
         return self._program[1]
 
     def _inputs(self, block: Samples, size: int, steps: int | None = None) -> tuple[Any, ...]:
-        """Return the numbers of the next steps, given beside the carry, and count the steps.
+        """Return what the next steps are given beside the carry, and count them.
 
-        Args:
-            block: the rows.
-            size: rows of a step.
-            steps: how many steps; None: as many as the rows make.
+        A step takes ``size`` rows; there are as many ``steps`` as the rows make, if no number is given.
         """
         steps = math.ceil(len(block) / size) if steps is None else steps
         weighted = block.learned()
@@ -224,8 +210,6 @@ class Trainer:
     def rates(self, count: int) -> list[float]:
         """Return the learning rates of the last ``count`` steps."""
         rule = self._scaled_rule()
-        if not callable(rule.learning_rate):
-            return [rule.learning_rate] * count
         return [rule.rate(u + 1) for u in range(self.updates - count, self.updates)]
 
     def _scaled_rule(self) -> Prepared:
@@ -235,15 +219,16 @@ class Trainer:
         """
         return self.rule if self.rate_factor == 1.0 else self.rule.scaled(self.rate_factor)
 
-    def evaluate(self, samples: Samples | Iterable[tuple[Samples, int]]) -> dict[str, float]:
-        """Return the loss and the metrics on other samples, whole or in blocks."""
+    def evaluate(self, samples: Samples | BatchStream, epoch: int = 1) -> dict[str, float]:
+        """Return the loss and the metrics on other samples, or on the stream of an epoch."""
         # A compiled pass is kept for the next epoch: not every one is shared.
         if self._predictor is None or not self.backend.static_shapes:
             self._predictor = Predictor(self.objective.layers, self.backend)
         what = self.objective, self._predictor, self.result, self.state
         if isinstance(samples, Samples):
-            return evaluate(*what, samples)
-        return evaluate_parts(*what, samples)
+            return evaluate(*what, [samples])
+        with samples.epoch(epoch) as blocks:
+            return evaluate(*what, (part for part, _ in blocks))
 
     # What is in training: it is read and changed between steps.
 
@@ -329,3 +314,27 @@ def _block_rows(samples: Samples, batch_size: int, block_bytes: int) -> int:
     """Return the number of rows to gather at a time: whole batches, about the backend's block size."""
     row_bytes: int = 8 * sum(math.prod(array.shape[1:]) for array in arrays_in(samples.x))
     return batch_size * max(1, block_bytes // (row_bytes * batch_size))
+
+
+def pad_rows(batch: Batch, rows: int, backend: Backend) -> Batch:
+    """Return a batch made up to ``rows`` with copies of its first row that have weight 0."""
+    missing = rows - count_rows(batch.x)
+    return batch if missing == 0 else _padding(backend, missing)(batch)
+
+
+@lru_cache(maxsize=64)
+def _padding(backend: Backend, missing: int) -> Callable[[Batch], Batch]:
+    """Return the program that adds so many rows."""
+    xp, kind = backend.xp, {"dtype": backend.dtype, "device": backend.device}
+
+    def pad(array: Array) -> Array:
+        return xp.concat([array, xp.broadcast_to(array[:1, ...], (missing, *array.shape[1:]))])
+
+    def pad_batch(batch: Batch) -> Batch:
+        x, y, weight = batch
+        weight = xp.ones(count_rows(x), **kind) if weight is None else weight
+        return Batch(
+            map_arrays(pad, x), map_arrays(pad, y), xp.concat([weight, xp.zeros(missing, **kind)])
+        )
+
+    return backend.compile(pad_batch)

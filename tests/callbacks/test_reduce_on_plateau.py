@@ -146,7 +146,6 @@ def test_a_minimum_needs_to_know_the_rate():
         ({"cooldown": -1}, "cooldown"),
         ({"minimum": float("nan")}, "minimum"),
         ({"mode": "up"}, "mode"),
-        ({"monitor": "width"}, "mode="),
     ],
 )
 def test_an_argument_out_of_range_is_named(arguments, word):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
-from cli.commands import DATA, PENGUINS, done, fails, program
+from cli.commands import DATA, PENGUINS, done, fails, program, table
 
 import nnbackend as nnb
 
@@ -61,3 +62,17 @@ def test_without_the_extra_the_way_to_install_it_is_named(missing):
     assert result.stderr == (
         f"nnbackend: {missing} is not installed; run: pip install 'nnbackend[cli]'\n"
     )
+
+
+@pytest.mark.usefixtures("importable")
+def test_a_locale_without_the_characters_of_a_name():
+    table("gr\u00f6\u00dfe,\u4e2d\n" + "".join(f"{i},{2 * i}\n" for i in range(20)))
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    train = ["train", "table.csv", "--epochs", "2", "--target", "\u4e2d"]
+    for command in (train, ["inspect", "model.safetensors"]):
+        result = program(*command, env=env)
+        assert result.returncode == 0, result.stderr
+        assert "gr\\xf6\\xdfe" in result.stdout
+    # Data are UTF-8 whatever the locale is.
+    result = program("predict", "model.safetensors", "table.csv", env=env, encoding="utf-8")
+    assert result.stdout.startswith("\u4e2d\n")

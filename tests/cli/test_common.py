@@ -32,14 +32,6 @@ def test_an_error_nobody_thought_of_is_one_message_too(monkeypatch):
     assert message == "error: ZeroDivisionError: division by zero (--debug shows where)\n"
 
 
-def test_an_interruption_outside_training_is_one_message(monkeypatch):
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("nnbackend.cli.rows.read_table", interrupt)
-    assert fails(1, "train", EXAM, "--target", "score") == "error: interrupted\n"
-
-
 def test_threads_are_those_of_blas():
     threadpoolctl = pytest.importorskip("threadpoolctl")
     from nnbackend.cli.common import thread_limit

@@ -33,7 +33,7 @@ def test_penguins_with_nothing_but_a_target():
         "classification of 'species': Adelie, Chinstrap, Gentoo",
         "344: 275 train, 69 validate",
         "Dense(64, relu), Dense(3, identity); 963 parameters",
-        "(always Adelie)",
+        "(always Adelie, on the rows that validate)",
         "Model written to model.safetensors",
         "nnbackend predict model.safetensors DATA",
     ):
@@ -104,6 +104,14 @@ def test_regression_is_in_the_units_of_the_data():
     assert all(2000 < float(value) < 7000 for value in mass)
 
 
+def test_the_figures_say_of_what_they_are():
+    result = done("train", EXAM, "--target", "score", "--epochs", "2")
+    assert "scaled loss" in result.stdout
+    assert "on the rows that trained)" in result.stdout
+    assert "scaled loss" in done("evaluate", "model.safetensors", EXAM).stdout
+    assert "scaled loss" not in done("train", PENGUINS, "--target", "sex", "--epochs", "2").stdout
+
+
 def test_the_exam_scores():
     result = train_json(EXAM, "--target", "score", *EXAM_OPTIONS)
     loss = result["history"]["loss"]
@@ -172,7 +180,7 @@ def test_a_card_trains_predicts_and_evaluates(monkeypatch):
     assert failed.exit_code == 1
     assert "error: Make-Believe 9000 (cuda:1) has too little memory for" in failed.stderr
     failed = run("train", *task, "--backend", "cupy", "--device", "7")
-    assert failed.exit_code == 1
+    assert failed.exit_code == 2
     assert "there is no CUDA device 7: this machine has 2" in failed.stderr
     nnb.backends.choose._status.cache_clear()
 
@@ -200,7 +208,10 @@ def test_quiet_is_quiet():
         (["--precision", "half"], "precision must be one of 'float64', 'float32', 'tf32'"),
         (["--precision", "bfloat16"], "'bfloat16' is not possible on numpy: it has no bfloat16"),
         (["--precision", "float16", "--dtype", "float64"], "contradict each other"),
-        (["--hidden", "64,x"], "--hidden takes widths like 64,64, or none; got '64,x'"),
+        (
+            ["--hidden", "64,x"],
+            "--hidden takes widths like 64,64 of at most 16777216, or none; got '64,x'",
+        ),
         (["--hidden", "0"], "--hidden takes widths"),
         (["--hidden", "-5"], "--hidden takes widths"),
         (["--dropout", "1"], "--dropout must be from 0 to below 1, got 1.0"),
@@ -237,6 +248,12 @@ def test_quiet_is_quiet():
         (["--class-weight", "balanced", "--stream"], "--stream does not see them"),
         (["--output-activation", "tanh"], "the output activation is softmax or none, not tanh"),
         (["--target", "year", "--output-activation", "softmax"], "always 1"),
+        (["--seed", "99999999999999999999"], "seed must be a whole number from 0 to 2**64 - 1"),
+        (["--hidden", ""], "--hidden takes widths"),
+        (["--hidden", "99999999999999999999"], "--hidden takes widths like 64,64 of at most"),
+        (["--threads", "99999999999999999999"], "--threads is at most"),
+        (["--device", "cuda:9"], "--device cuda:9"),
+        (["--output", "a" * 300], "cannot be written: File name too long"),
         (["--output", PENGUINS], "would overwrite what is read"),
         (["--output", "no/such/folder/model"], "No such file or directory"),
         (["--output", "."], "is not a regular file"),
@@ -271,6 +288,8 @@ def test_a_diverging_training_leaves_no_model():
     message = fails(1, "train", PENGUINS, "--target", "species", *options)
     assert "no longer a finite number in epoch 1" in message
     assert "smaller learning rate" in message
+    assert "no model was written" in message
+    assert "weights" not in message
 
 
 @pytest.mark.parametrize("command", ["train", "predict"])
@@ -313,5 +332,8 @@ def test_precision_is_chosen_in_training_and_again_in_prediction():
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
     done("predict", "model.safetensors", PENGUINS, "--precision", "float32")
-    message = fails(1, "predict", "model.safetensors", PENGUINS, "--precision", "tf32")
-    assert "tf32 is a mode of NVIDIA GPUs" in message
+    for command in ("predict", "evaluate"):
+        message = fails(2, command, "model.safetensors", PENGUINS, "--precision", "tf32")
+        assert "tf32 is a mode of NVIDIA GPUs" in message
+        for wrong in (["--precision", "x"], ["--device", "cuda:9"], ["--backend", "x"]):
+            assert wrong[1] in fails(2, command, "model.safetensors", PENGUINS, *wrong)

@@ -208,3 +208,44 @@ def test_what_could_not_be_read_again_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="nested more than 64 deep"):
         nested(40).save(tmp_path / "deeper.safetensors")
     assert not (tmp_path / "deeper.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("registry", "usual", "own"),
+    [
+        (nnb.losses.LOSSES, "mean_squared_error", "mse"),
+        (nnb.losses.LOSSES, "MSELoss", "mse"),
+        (nnb.losses.LOSSES, "L1Loss", "mae"),
+        (nnb.losses.LOSSES, "sparse_categorical_crossentropy", "softmax_cross_entropy"),
+        (nnb.losses.LOSSES, "CrossEntropyLoss", "softmax_cross_entropy' or 'binary_cross_entropy"),
+        (nnb.losses.LOSSES, "BCEWithLogitsLoss", "binary_cross_entropy"),
+        (nnb.losses.LOSSES, "smooth_l1", "huber"),
+        (nnb.losses.LOSSES, "kl_div", "kl_divergence"),
+        (nnb.optimizers.OPTIMIZERS, "momentum", "sgd"),
+        (nnb.optimizers.OPTIMIZERS, "L-BFGS", "lbfgs"),
+        (nnb.optimizers.OPTIMIZERS, "AMSGrad", "adam"),
+        (nnb.activations.ACTIVATIONS, "linear", "identity"),
+        (nnb.activations.ACTIVATIONS, "swish", "silu"),
+        (nnb.activations.ACTIVATIONS, "logistic", "sigmoid"),
+        (nnb.activations.ACTIVATIONS, "LeakyReLU", "leaky_relu"),
+        (nnb.initializers.INITIALIZERS, "xavier_uniform", "glorot_uniform"),
+        (nnb.initializers.INITIALIZERS, "kaiming", "he_uniform' or 'he_normal"),
+        (nnb.metrics.METRICS, "auc", "roc_auc"),
+        (nnb.metrics.METRICS, "mean_squared_error", "mse"),
+        (nnb.metrics.METRICS, "crossentropy", "log_loss"),
+    ],
+)
+def test_the_usual_name_of_something_offers_its_own(registry, usual, own):
+    with pytest.raises(nnb.errors.UnknownNameError, match=f"did you mean '{own}'"):
+        registry.create(usual)
+
+
+def test_every_usual_name_is_of_something():
+    from nnbackend.errors import _USUAL_NAMES
+
+    registries = (
+        nnb.losses.LOSSES, nnb.optimizers.OPTIMIZERS, nnb.activations.ACTIVATIONS,
+        nnb.initializers.INITIALIZERS, nnb.metrics.METRICS,
+    )  # fmt: skip
+    known = {name for registry in registries for name in registry}
+    assert {name for names in _USUAL_NAMES.values() for name in names} <= known

@@ -22,20 +22,20 @@ from nnbackend.backends.device import Memory
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.data import host_data
 from nnbackend.estimators.base import NeuralEstimator
-from nnbackend.estimators.fit import EpochOrder
+from nnbackend.estimators.fit import reshuffled
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 def test_rows_are_shuffled_as_scikit_learn_shuffles_them():
     places, expected = np.arange(50), np.random.RandomState(3)
-    order = EpochOrder(None, 50, np.random.RandomState(3))
+    order = reshuffled(places, np.random.RandomState(3))
     for epoch in (1, 2, 3):
         places = sklearn.utils.shuffle(places, random_state=expected)
         np.testing.assert_array_equal(order(epoch), places)
     some = np.arange(0, 50, 2)
     np.testing.assert_array_equal(
-        EpochOrder(some, 25, np.random.RandomState(3))(1),
+        reshuffled(some, np.random.RandomState(3))(1),
         sklearn.utils.shuffle(some, random_state=3),
     )
 

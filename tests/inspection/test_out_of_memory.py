@@ -74,6 +74,7 @@ def test_the_message_says_what_to_try(doing, given, batch_size, advice):
     [
         ("Out of memory allocating 1,024 bytes (allocated so far: 512 bytes).", "1.02 kB"),
         ("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has ...", "2.50 GiB"),
+        ("Unable to allocate 1.42 PiB for an array with shape (4, 99999999999999)", "1.42 PiB"),
         ("RESOURCE_EXHAUSTED: Out of memory allocating 4294967296 bytes.", "4.29 GB"),
         ("Unable to allocate 64.0 TiB for an array with shape ...", "64.0 TiB"),
         ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 281474976710656 bytes.",

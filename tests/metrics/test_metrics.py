@@ -210,6 +210,45 @@ def test_sums_of_float32_are_taken_in_float64():
     assert metrics.MeanAbsoluteError()(off, off + np.float32(0.0009765625)) == 0.0009765625
 
 
+SATURATED = np.array([(20, 0, 0), (25, 0, 0), (30, 0, 0), (0, 1, 0), (0, 0, 1)], np.float32)
+
+
+@pytest.mark.parametrize("ending", ["softmax", None])
+@pytest.mark.parametrize("scale", [1, 40])
+def test_rows_are_ranked_though_their_probabilities_are_rounded_to_one(ending, scale, backend):
+    net = nnb.Network([nnb.Activation(ending)], input_shape=3, backend=backend)
+    labels = [1, 2, 0, 1, 2]
+    found = net.evaluate(scale * SATURATED, labels, loss="softmax_cross_entropy",
+                         metrics=["roc_auc", "average_precision", "log_loss"])  # fmt: skip
+    assert found["roc_auc"] == pytest.approx(5 / 6)
+    assert found["average_precision"] == pytest.approx(31 / 36)
+    assert found["log_loss"] == pytest.approx(found["loss"], rel=1e-5)
+    two = nnb.Network([nnb.Activation(ending and "sigmoid")], input_shape=1, backend=backend)
+    task = {"loss": "binary_cross_entropy", "metrics": ["roc_auc"]}
+    assert two.evaluate([[20.0], [25], [30], [5]], [0, 1, 1, 0], **task)["roc_auc"] == 1
+
+
+def test_rows_are_ranked_by_what_is_left_of_probabilities_rounded_to_one(backend):
+    labels = backend.asarray([1, 2, 0, 1, 2], backend.xp.int32)
+    e = np.exp(SATURATED - SATURATED.max(axis=1, keepdims=True))
+    p = backend.asarray((e / e.sum(axis=1, keepdims=True)).astype(np.float32))
+    assert float(metrics.ROCAUC(outputs="softmax")(p, labels)) == pytest.approx(5 / 6)
+    first_two = backend.asarray([1, 0, 1, 0, 0], backend.xp.int32)
+    scores = backend.asarray(np.array([(1, 0), (0, 1), (0.7, 0.9), (-1, 3), (1, 1.5)]))
+    area = float(metrics.ROCAUC()(scores, 1 - first_two))  # no probabilities: by the second score
+    assert area == pytest.approx(1)
+
+
+def test_the_loss_of_many_rows_is_added_up_in_float64(backend):
+    rows = 1 << 18
+    x = np.full((rows, 1), 0.1, np.float32)
+    net = nnb.Network([nnb.Activation(None)], input_shape=1, backend=backend)
+    expected = float(np.float32(0.1)) ** 2
+    for weight in (None, x[:, 0]):
+        found = net.evaluate(x, 0 * x, loss="mse", sample_weight=weight)["loss"]
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_counts_are_exact_in_float32():
     """More rows than float32 can count."""
     rows = (1 << 24) + 3
@@ -365,6 +404,39 @@ def test_r2_of_a_constant_target(backend64):
     ones = backend64.asarray(np.ones((5, 1)))
     assert float(metrics.R2()(ones, ones)) == 1
     assert float(metrics.R2()(2 * ones, ones)) == 0
+
+
+@pytest.mark.parametrize("value", [14.62, 0.1, 1.6e9 / 3, -1e-300, 1e300, 0.0])
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_a_target_is_constant_up_to_rounding(value, rows, backend64):
+    """The mean of equal numbers may differ from them, and so may their sum in two orders."""
+    target = np.full((rows, 1), value)
+    off = target + max(abs(value), 1e-3) / 4
+    weight = np.linspace(0.1, 3.7, rows)
+    for w in (None, weight):
+        assert measured(metrics.R2(), backend64, target, target, w) == 1
+        assert measured(metrics.R2(), backend64, off, target, w) == 0
+    target[::2] *= 1 + 2.0**-52
+    assert measured(metrics.R2(), backend64, off, target) == 0
+    two = np.concatenate([np.full((rows, 1), value), np.arange(float(rows))[:, None]], axis=1)
+    if rows > 1:
+        assert (
+            measured(metrics.R2(), backend64, two + np.array([max(abs(value), 1e-3), 0.0]), two)
+            == 0.5
+        )
+
+
+def test_a_target_that_varies_little_is_not_constant(backend64):
+    target = 1.6e9 + np.arange(100.0)[:, None] / 1000
+    assert measured(metrics.R2(), backend64, target + 1e-3, target) > 0.9
+
+
+def test_r2_does_not_see_rows_without_weight(backend64):
+    target, weight = np.array([[2.0], [2.0], [7.0]]), np.array([1.0, 1.0, 0.0])
+    assert (
+        measured(metrics.R2(), backend64, target + np.array([[0], [0], [5]]), target, weight) == 1
+    )
+    assert measured(metrics.R2(), backend64, target + 1, target, weight) == 0
 
 
 def test_r2_of_the_mean_is_zero_and_of_the_truth_one(backend64):

@@ -117,7 +117,7 @@ def test_a_name_stands_for_an_optimizer():
         (lambda: Grouped("sgd", {"*": {"learning_rate_factor": -1}}), ValueError, "rate_factor"),
         (lambda: Grouped("sgd", {"*": 0.1}), TypeError, r"\{pattern: \{hyperparameter: value\}\}"),
         (lambda: Grouped("sgd", {3: {}}), TypeError, "a pattern is a text"),
-        (lambda: Grouped("sgd", "*.bias"), TypeError, "groups are"),
+        (lambda: Grouped("sgd", "*.bias"), TypeError, "groups must be"),
         (lambda: Grouped("sgd", {"*": {}}, decay="biases"), ValueError, "'all' or 'weights'"),
         (lambda: Grouped(Clipped("sgd", norm=1.0), {}), ValueError, "put Clipped around it"),
         (lambda: Frozen("sgd", [3]), TypeError, "pattern"),

@@ -34,6 +34,41 @@ def test_a_column_that_is_constant_or_missing_in_the_training_rows():
     assert Number.learn("a", numbers(np.nan, np.nan), "max") == Number("a", 0, 0, 1)
 
 
+@pytest.mark.parametrize("value", [14.62, 1e9 / 3, -0.1, 1e-300, 1e300 / 7])
+@pytest.mark.parametrize("count", [2, 100, 100_000])
+def test_a_constant_column_is_not_scaled_by_its_rounding(value, count):
+    column = np.full(count, value)
+    assert Number.learn("a", column, "standard") == Number("a", value, value, 1)
+    column[0] = np.nextafter(value, np.inf)  # 0.1 + 0.2 beside 0.3
+    learned = Number.learn("a", column, "standard")
+    assert learned.scale == 1
+    assert abs(learned.encode(numbers(value * 1.001))[0, 0]) <= abs(value) * 0.0011
+
+
+@pytest.mark.parametrize("factor", [1e-320, 1e-200, 1e-30, 1.0, 1e30, 1e200])
+@pytest.mark.parametrize("shift", [0.0, 1e5])
+def test_a_column_that_varies_is_scaled_whatever_its_size(factor, shift):
+    column = numbers(1, 2, 3, 10) * factor + shift * factor
+    encoded = Number.learn("a", column, "standard").encode(column)[:, 0]
+    assert encoded.std() == pytest.approx(1, rel=1e-4)
+    assert abs(encoded.mean()) < 1e-4
+
+
+def test_columns_of_float32_are_summed_in_float64():
+    column = np.full(100_000, 16_777_216.0, dtype=np.float32)
+    column[::2] += 2.0
+    learned = Number.learn("a", column, "standard")
+    assert (learned.shift, learned.scale) == (16_777_217.0, 1.0)
+    assert set(learned.encode(column)[:, 0]) == {-1.0, 1.0}
+
+
+def test_answers_are_float64_in_the_columns_units():
+    learned = Number("y", 0.0, 1.6e9, 10.0)
+    decoded = learned.decode(np.float32([[0.0], [0.1], [0.2]]))
+    assert decoded.dtype == np.float64
+    np.testing.assert_allclose(decoded - 1.6e9, [0, 1, 2], atol=1e-6)
+
+
 def test_numbers_that_overflow_are_refused_by_name():
     with pytest.raises(ValueError, match="column 'a' are too large"):
         Number.learn("a", numbers(1e308, -1e308, 1e308, 1e308), "standard")

@@ -10,7 +10,7 @@ from nnbackend.core.types import Batch, StepResult
 from nnbackend.data.samples import Samples
 from nnbackend.training import epoch_log
 from nnbackend.training.epoch_log import EpochLog
-from nnbackend.training.padding import pad_rows
+from nnbackend.training.trainer import pad_rows
 
 LOSSES = [1.0, 2.0, 4.0]
 

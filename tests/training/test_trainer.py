@@ -302,7 +302,7 @@ def test_setting_parameters_or_another_optimizer_starts_afresh(backend64):
         net.partial_fit(X, Y, **task)
         change(net)
         twin.load_state_dict(net.state_dict())
-        twin._steps = net._steps
+        twin.trained = net.trained
         net.partial_fit(X, Y, **task)
         twin.partial_fit(X, Y, **task)
         assert_close(weights(net), weights(twin), 1e-12)
@@ -340,7 +340,7 @@ def test_a_diverged_optimizer_is_not_gone_on_with(backend):
     with pytest.raises(DivergenceError):
         net.partial_fit(X, 1e30 * Y, **task)
     assert_equal(weights(net), before)
-    twin._steps = net._steps  # equal dropout masks
+    twin.trained = net.trained  # equal dropout masks
     net.partial_fit(X, Y, **task)
     twin.partial_fit(X, Y, **task)
     assert_equal(weights(net), weights(twin))

@@ -1,0 +1,153 @@
+"""What losses take for targets and weights: the one place where their values are checked.
+
+Data that ``fit``, ``evaluate``, streams and estimators are given are checked once, before any step. A
+loss that is called as a function checks its own arguments, where they are numbers in the host's memory:
+to look at those on a device would mean to wait for it, and in a traced function there are none yet.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from nnbackend.backends.base import namespace
+from nnbackend.backends.host import finite_on_host, view_on_host
+from nnbackend.core.types import Array, Namespace
+
+__all__ = [
+    "TARGET_KINDS",
+    "TargetKind",
+    "check_arguments",
+    "check_targets",
+    "check_weights",
+]
+
+_SUM_TOLERANCE = 1e-3  # of a row of probabilities, which may be rounded to three digits
+
+
+@dataclass(frozen=True)
+class TargetKind:
+    """What targets are, in the word that a loss says it with.
+
+    Attributes:
+        classes: whether they are class numbers, or rows of probabilities, which sum to 1.
+        one_hot: whether such rows have to be zeros and a one.
+        signs: whether they are -1 and 1.
+        low: the smallest number allowed.
+        high: the largest number allowed.
+        complaint: the message for other targets, after their name.
+    """
+
+    classes: bool = False
+    one_hot: bool = False
+    signs: bool = False
+    low: float = -math.inf
+    high: float = math.inf
+    complaint: str = ""
+
+
+TARGET_KINDS = {
+    "numbers": TargetKind(),
+    "counts": TargetKind(
+        low=0.0, complaint="must not be negative for this loss, which is for counts"
+    ),
+    "fractions": TargetKind(low=0.0, high=1.0, complaint="must be between 0 and 1 for this loss"),
+    "signs": TargetKind(signs=True),
+    "classes": TargetKind(classes=True),
+    "distributions": TargetKind(classes=True),
+    "one_hot": TargetKind(classes=True, one_hot=True),
+}
+
+
+def check_targets(
+    kind: TargetKind, target: Array, outputs: int, numbered: bool, xp: Namespace, name: str
+) -> None:
+    """Check the values of finite targets.
+
+    Args:
+        kind: what the loss takes.
+        target: of shape (rows, ..., outputs), or class numbers of shape (rows, ...).
+        outputs: the number of outputs, or of classes.
+        numbered: whether they are class numbers.
+        xp: the array namespace.
+        name: the name of the targets in messages.
+
+    Raises:
+        ValueError: the loss is not for such targets.
+    """
+    if kind.classes and numbered:
+        if not bool(xp.all(target == xp.floor(target))):
+            raise ValueError(f"{name} must hold whole class numbers from 0 to {outputs - 1}")
+        classes = f"0 ... {outputs - 1}, the network's {outputs} classes"
+        _check_range(target, 0.0, outputs - 1.0, xp, f"{name} has labels outside {classes}")
+    elif kind.classes:
+        _check_range(target, 0.0, math.inf, xp, f"{name} must hold probabilities, or be one-hot")
+        _check_sums(target, xp, name)
+        if kind.one_hot and not bool(xp.all((target == 0.0) | (target == 1.0))):
+            raise ValueError(f"{name} must be class numbers or one-hot for this loss")
+    elif kind.signs:
+        if not bool(xp.all((target == 1.0) | (target == -1.0))):
+            raise ValueError(f"{name} must hold -1 and 1, or 0 and 1 in fit, for this loss")
+    elif kind.complaint:
+        _check_range(target, kind.low, kind.high, xp, f"{name} {kind.complaint}")
+
+
+def _check_sums(target: Array, xp: Namespace, name: str) -> None:
+    """Refuse rows that do not sum to 1: the losses of classes are made for probabilities."""
+    sums = xp.sum(target, axis=-1)
+    off = xp.abs(sums - 1.0)
+    if float(xp.max(off)) > _SUM_TOLERANCE:
+        flat = xp.reshape(sums, (-1,))
+        total = float(flat[int(xp.argmax(xp.reshape(off, (-1,))))])
+        raise ValueError(
+            f"{name} must have rows that sum to 1 for this loss, which is for probabilities of classes "
+            f"of which one is true; the rows sum to {total:g}, for instance. Where several may be "
+            "true at a time take binary_cross_entropy; to weigh rows give sample_weight"
+        )
+
+
+def _check_range(array: Array, low: float, high: float, xp: Namespace, message: str) -> None:
+    """Raise a ValueError if a number is below ``low`` or above ``high``."""
+    least, most = float(xp.min(array)), float(xp.max(array))
+    if least < low or most > high:
+        raise ValueError(f"{message}; got {least if least < low else most:g}")
+
+
+def check_weights(weight: Array, xp: Namespace, where: str = "") -> None:
+    """Check that weights are 0 or more, and that their sum is finite; messages say ``where``.
+
+    Raises:
+        ValueError: there is a NaN, an infinite or a negative one, or they are too large.
+    """
+    _check_range(weight, 0.0, math.inf, xp, "sample_weight must not be negative")
+    largest = xp.finfo(weight.dtype).max if xp.isdtype(weight.dtype, "real floating") else math.inf
+    most = float(xp.max(weight))
+    if not most * math.prod(weight.shape) < largest:
+        raise ValueError(
+            f"sample_weight has {most:g}{where}, and a sum that {weight.dtype} may not hold: divide all "
+            "of them by the largest"
+        )
+
+
+def check_arguments(
+    kind: TargetKind, target: Array, outputs: int, numbered: bool, weight: Array | None
+) -> None:
+    """Check what a loss that is called as a function is given, as far as it can be looked at.
+
+    Rows of weight 0 may hold anything: they do not count.
+
+    Raises:
+        ValueError: a target or a weight is not finite, or not what the loss takes.
+    """
+    host: Any = view_on_host(target)
+    weights: Any = None if weight is None else view_on_host(weight)
+    if weights is not None:
+        check_weights(weights, namespace(weights))
+        if host is not None and not weights.all():
+            host = host[weights > 0.0]
+    if host is None or host.size == 0:
+        return
+    if host.dtype.kind == "f" and not finite_on_host(host):
+        raise ValueError("the target has numbers that are not finite")
+    check_targets(kind, host, outputs, numbered, namespace(host), "the target")
