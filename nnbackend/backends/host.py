@@ -63,7 +63,7 @@ def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             raise TypeError(f"expected numbers, got the text {value!r} at {position}")
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:  # an int may be larger than any float
         raise TypeError(f"expected numbers, got {_no_number(array)}") from error
 
 
@@ -72,6 +72,8 @@ def _no_number(array: np.ndarray[Any, Any]) -> str:
     for position, value in np.ndenumerate(array):
         try:
             np.asarray(value, dtype=object).astype(np.float64)
+        except OverflowError:
+            return "a number too large" + (f" at {position}" if position else "")
         except (TypeError, ValueError):
             return f"{value!r:.80}" + (f" at {position}" if position else "")
     return "an array of objects"

@@ -68,7 +68,9 @@ class Checkpoint(Callback):
         self.directory = check_path("directory", directory)
         self.every = check_size("every", every)
         self.keep = None if keep is None else check_size("keep", keep)
-        watched = Monitor(monitor, 0.0, mode or (None if best_only else "min"))  # checks both
+        watched = Monitor(
+            monitor, 0.0, "min" if mode is None and not best_only else mode
+        )  # checks both
         self.monitor = watched if best_only else None
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
         self.on_error = check_choice("on_error", on_error, ("raise", "warn"))

@@ -65,7 +65,11 @@ class Call:
     dtype: Dtype = None
     precision: PrecisionName = None
     threads: int | None = where_option(
-        None, "How many threads BLAS may use.", min=1, show_default="what the library chooses"
+        None,
+        "How many threads BLAS may use.",
+        min=1,
+        max=1024,
+        show_default="what the library chooses",
     )
 
     checkpoint: Path | None = run_option(

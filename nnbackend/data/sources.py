@@ -97,8 +97,7 @@ class Source(ABC):
     def _set_reading(self, shuffle_buffer: int, prefetch: int) -> None:
         """Set how rows are read, checked."""
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        without = prefetch == 0 and not isinstance(prefetch, bool)
-        self.prefetch = 0 if without else check_size("prefetch", prefetch)
+        self.prefetch = check_size("prefetch", prefetch, 0)
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
         """Return a source whose rows pass through a function first.
@@ -224,11 +223,11 @@ class MemoryMap(Source):
         shuffle_buffer: int = SHUFFLE_BUFFER,
         prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
-        self._arrays = map_arrays(
-            lambda a: a if isinstance(a, np.ndarray) else np.asarray(a),
-            (arrange(x), arrange(y, name="y"), sample_weight),
+        x, y, weight = self._arrays = (
+            _as_arrays(arrange(x), "X"),
+            _as_arrays(arrange(y, name="y"), "y"),
+            None if sample_weight is None else _as_array(sample_weight, "sample_weight"),
         )
-        x, y, weight = self._arrays
         first = next(arrays_in(x))
         # Numbers without rows, that are not as many as the targets: a file mapped without its shape.
         flat = first.ndim == 1 and any(a.shape[:1] != first.shape for a in arrays_in((y, weight)))
@@ -264,6 +263,20 @@ class MemoryMap(Source):
     def feature_shape(self) -> Shapes:
         """Return the shape of a row's features, or a tree of shapes."""
         return self._shape
+
+
+def _as_arrays(given: Any, name: str) -> Any:
+    """Return NumPy arrays, nested as they are given; mapped ones stay mapped."""
+    if not any(True for _ in arrays_in(given)):
+        raise ValueError(f"{name} must hold arrays with a row for each sample, got {given!r}")
+    return map_arrays(lambda array: _as_array(array, name), given)
+
+
+def _as_array(given: Any, name: str) -> np.ndarray[Any, Any]:
+    try:
+        return given if isinstance(given, np.ndarray) else np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{name} has rows of different lengths: {error}") from error
 
 
 def _check_length(array: Any) -> None:

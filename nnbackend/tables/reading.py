@@ -161,11 +161,11 @@ def _blank_lines_at_end(path: Path, rows: pl.DataFrame) -> int:
 
 def _read_npz(path: Path) -> pl.DataFrame:
     """Read named arrays; an array of several columns becomes ``name_0``, ``name_1`` and so on."""
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise ValueError("it holds one array without a name")
-    with loaded as arrays:
-        columns: dict[str, NDArray[Any]] = {}
+    columns: dict[str, NDArray[Any]] = {}
+    with path.open("rb") as file:  # NumPy would leave a damaged one open
+        arrays = np.load(file, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
         for name in arrays:
             columns |= _array_columns(name, np.asarray(arrays[name]))
     lengths = {name: len(column) for name, column in columns.items()}

@@ -48,7 +48,7 @@ def raised_on_purpose(place: TracebackType | None) -> bool:
     return place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
-def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[bool, Any]:
+def attempt(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[bool, Any]:
     """Call a function; return whether it returned, and what. Fail the test if an error is not ours."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"), time_limit(repr(function)):
