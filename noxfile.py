@@ -153,6 +153,13 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Read files that are changed at random; an argument after -- is their number."""
+    install_package(session, "cli", "sklearn")
+    session.run("python", "tests/saving/mutations.py", *(session.posargs or ["20000"]))
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Measure against the peers that can be installed. Arguments after -- go to the benchmark."""
     extras = ["cli", "torch", "jax"]

@@ -161,7 +161,11 @@ class PerRowL2:
             rows: the number of rows, or the sum of their weights.
             strength: replaces the penalty's own strength, as data of a compiled step; default None.
         """
-        share = (self.strength if strength is None else strength) / rows
+        share = self.strength if strength is None else strength
+        if not isinstance(rows, int | float):  # the sum of weights, which may all be 0
+            xp = namespace(rows)
+            share, rows = xp.where(rows > 0.0, share, 0.0), xp.where(rows > 0.0, rows, 1.0)
+        share = share / rows
         for path in self.weights:
             w, tree = at(params, path), grads
             for name in path[:-1]:

@@ -14,10 +14,12 @@ import numpy as np
 from nnbackend import losses, regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import available_backends, get_backend
+from nnbackend.backends.host import host_numbers
 from nnbackend.core.checks import check_network, check_number, named
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import arrays_in, flatten, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Context, Layer, Namespace, Params
+from nnbackend.data import validate
 from nnbackend.errors import GradientError
 from nnbackend.inspection.observe import run_observed
 from nnbackend.losses import Loss
@@ -102,11 +104,15 @@ def check_loss(
     function, chosen = losses.get(loss), get_backend(backend, dtype="float64")
     tolerance = check_number("tolerance", tolerance, 0.0)
     with chosen.scope():
-        at = chosen.asarray(prediction)
-        whole = np.issubdtype(np.asarray(target).dtype, np.integer)
-        labels = whole and np.ndim(target) == len(at.shape) - 1
-        target = chosen.asarray(target, chosen.xp.int32 if labels else None)
-        extra = () if sample_weight is None else (chosen.asarray(sample_weight),)
+        at = validate.to_backend(prediction, chosen, "prediction")
+        with named("target"):
+            target = host_numbers(target)
+        labels = target.dtype.kind in "iu" and target.ndim == len(at.shape) - 1
+        with named("target"):
+            target = chosen.asarray(target, chosen.xp.int32 if labels else None)
+        rows = at.shape[0] if at.shape else 0
+        weight = validate.weights(sample_weight, chosen, rows)
+        extra = () if weight is None else (weight,)
         _, dy = function(at, target, *extra)
 
         def value(moved: Array) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nnbackend.errors import given
+
 __all__ = ["finite_on_host", "host_numbers", "is_on_device", "to_host", "view_on_host"]
 
 _DLPACK_CPU = 1  # the number of the CPU in DLPack
@@ -63,7 +65,7 @@ def _from_objects(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             raise TypeError(f"expected numbers, got the text {value!r} at {position}")
     try:
         return array.astype(np.float64)
-    except (TypeError, ValueError, OverflowError) as error:  # an int may be larger than any float
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"expected numbers, got {_no_number(array)}") from error
 
 
@@ -73,10 +75,14 @@ def _no_number(array: np.ndarray[Any, Any]) -> str:
         try:
             np.asarray(value, dtype=object).astype(np.float64)
         except OverflowError:
-            return "a number too large" + (f" at {position}" if position else "")
+            return f"{given(value)}{_place(position)}, which float64 does not hold"
         except (TypeError, ValueError):
-            return f"{value!r:.80}" + (f" at {position}" if position else "")
+            return f"{given(value)}{_place(position)}"
     return "an array of objects"
+
+
+def _place(position: tuple[int, ...]) -> str:
+    return f" at {position}" if position else ""
 
 
 def to_host(x: Any) -> np.ndarray[Any, Any]:

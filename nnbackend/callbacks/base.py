@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nnbackend.saving.schema import Check, entries
+
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
 
@@ -19,6 +21,8 @@ class Callback:
             be many steps between two calls, as many as suit the backend.
         every_epoch: whether ``epoch_end`` is called after every epoch, default True. Otherwise short
             epochs of a single step may run many at a time, which is faster.
+        schema: what the state in a checkpoint has to be, see :mod:`nnbackend.saving.schema`; default any
+            table.
         last: whether it is called after all callbacks that are not, wherever it stands in the list;
             default False.
         only_watches: whether the training is the same without it, so that a resumed run may leave it
@@ -28,6 +32,7 @@ class Callback:
     every_batch: bool = True
     every_epoch: bool = True
     last: ClassVar[bool] = False
+    schema: ClassVar[Check] = entries()
     only_watches: ClassVar[bool] = False
 
     def start(self, run: Run) -> None:

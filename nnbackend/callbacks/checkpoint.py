@@ -12,6 +12,8 @@ from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
 from nnbackend.core.checks import check_choice, check_flag, check_path, check_size
 from nnbackend.saving import checkpoint as checkpoints
+from nnbackend.saving.lock import FolderLock
+from nnbackend.saving.schema import Check, anything, items, number, optional, record, text
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -27,8 +29,8 @@ class Checkpoint(Callback):
     too. Each file is written whole or not at all; ``nnbackend.load`` reads the network from it.
 
     Args:
-        directory: the folder; it is made if needed. One run at a time writes to it; the files of earlier
-            runs stay.
+        directory: the folder; it is made if needed. One run at a time writes to it, and a second one is
+            refused; the files of earlier runs stay.
         every: the number of epochs between two checkpoints, default 1.
         keep: the number of files of this run to keep, default 3; None: all.
         best_only: whether to write one only when ``monitor`` is better than ever before, default False.
@@ -44,11 +46,15 @@ class Checkpoint(Callback):
 
     Raises:
         ValueError: an argument is out of range.
-        OSError: a file cannot be written, with ``on_error="raise"``.
+        OSError: a file cannot be written, or another run writes to the folder, with
+            ``on_error="raise"``.
     """
 
     only_watches = True
     last: ClassVar[bool] = True  # the others have handled the event when their state is saved
+    schema: ClassVar[Check] = record(
+        {"directory": text(), "kept": items(anything), "best": optional(number(finite=False))}
+    )
 
     def __init__(
         self,
@@ -74,6 +80,7 @@ class Checkpoint(Callback):
         self.monitor = watched if best_only else None
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
         self.on_error = check_choice("on_error", on_error, ("raise", "warn"))
+        self._lock: FolderLock | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -85,8 +92,8 @@ class Checkpoint(Callback):
 
     @property
     def latest(self) -> Path | None:
-        """The newest checkpoint."""
-        return self.directory / self._kept[-1] if self._kept else None
+        """The newest checkpoint that is there: somebody may have removed some, or the folder."""
+        return next((p for p in map(self.directory.joinpath, self._kept[::-1]) if p.exists()), None)
 
     @property
     def batch_interval(self) -> int | None:
@@ -94,22 +101,30 @@ class Checkpoint(Callback):
         return self.every_steps
 
     def start(self, run: Run) -> None:
-        """Make the folder and write the first checkpoint of a run."""
+        """Take the folder and write the first checkpoint of a run."""
         if self.monitor is not None:
             self.monitor.start(run)
         if not run.resumed:
             self._reset()
+        taken = self._take_folder()
+        if self._kept:
+            self._position = run.position
+        elif taken and self.monitor is None:
+            self._save(run)
+
+    def _take_folder(self) -> bool:
+        """Make the folder and lock it, unless that is done; return whether it is done."""
+        if self._lock is not None:
+            return True
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(self.directory)
             for path in checkpoints.find_leftovers(self.directory):
                 path.unlink(missing_ok=True)
         except OSError as error:
             problem = f"{self.directory} cannot be a folder of checkpoints: {error.strerror}"
             self._handle(type(error)(error.errno, problem))
-        if self._kept:
-            self._position = run.position
-        elif self.monitor is None:
-            self._save(run)
+        return self._lock is not None
 
     def batch_end(self, run: Run) -> None:
         """Write a checkpoint within an epoch."""
@@ -127,18 +142,21 @@ class Checkpoint(Callback):
             self._save(run)
 
     def stop(self, run: Run) -> None:
-        """Write the state in which another callback failed."""
-        if run.failure is None:
-            return
-        if self.monitor is None and not self._gave_up:
-            self._save(run)
-        if self.latest is not None:
+        """Write the state in which another callback failed, and let other runs have the folder."""
+        try:
+            if run.failure is not None and self.monitor is None and not self._gave_up:
+                self._save(run)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+        if run.failure is not None and self.latest is not None:
             run.failure.add_note(f"the run can be resumed from {self.latest}")
 
     def _save(self, run: Run) -> None:
         """Write a checkpoint unless there is nothing new, and remove the oldest one."""
         position = run.position
-        if position == self._position or not run.finite():
+        if position == self._position or not run.finite() or not self._take_folder():
             return
         path = checkpoints.next_path(self.directory, *position)
         before = self._kept
@@ -164,7 +182,8 @@ class Checkpoint(Callback):
             raise error
         if not self._warned:
             self._warned = True
-            others = "none was written before" if not self._kept else f"the newest is {self.latest}"
+            latest = self.latest
+            others = "there is none from before" if latest is None else f"the newest is {latest}"
             warnings.warn(
                 f"no checkpoint could be written, and the training continues without: {error} "
                 f"({others})",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
 from nnbackend.core.checks import check_flag, check_size
+from nnbackend.errors import ModelFileError
+from nnbackend.saving.schema import Check, array, entries, number, optional, record, whole
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -36,6 +38,15 @@ class EarlyStopping(Callback):
 
     Source: Prechelt (1998), Early stopping - but when?, criterion UP.
     """
+
+    schema: ClassVar[Check] = record(
+        {
+            "best": optional(number(finite=False)),
+            "best_epoch": whole(),
+            "waited": whole(),
+            "weights": optional(entries(array(kinds="f"))),
+        }
+    )
 
     def __init__(
         self,
@@ -67,6 +78,12 @@ class EarlyStopping(Callback):
         self.monitor.start(run)
         if not run.resumed:
             self._reset()
+        if self._weights is not None:
+            own, kept = run.network.state_dict(), self._weights
+            if {n: a.shape for n, a in kept.items()} != {n: tuple(a.shape) for n, a in own.items()}:
+                raise ModelFileError(
+                    "the checkpoint's weights of the best epoch are not the network's"
+                )
         self._check(run)
 
     def epoch_end(self, run: Run) -> None:

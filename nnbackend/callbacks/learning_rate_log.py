@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.core.checks import check_size
+from nnbackend.saving.schema import Check, items, number, record, whole
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -30,6 +31,9 @@ class LearningRateLog(Callback):
     only_watches = True
     every_batch = False
     every_epoch = False
+    schema: ClassVar[Check] = record(
+        {"steps": items(whole()), "rates": items(number(finite=False))}
+    )
 
     def __init__(self, every: int = 1) -> None:
         self.every = check_size("every", every)

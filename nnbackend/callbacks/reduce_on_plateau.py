@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
 from nnbackend.core.checks import check_number, check_size
+from nnbackend.saving.schema import Check, number, optional, record, whole
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -37,6 +38,10 @@ class ReduceOnPlateau(Callback):
 
     Source: PyTorch's ReduceLROnPlateau, with an absolute threshold.
     """
+
+    schema: ClassVar[Check] = record(
+        {"best": optional(number(finite=False)), "worse": whole(), "cooling": whole()}
+    )
 
     def __init__(
         self,

@@ -18,6 +18,7 @@ from nnbackend.core.tree import leaves
 from nnbackend.core.version import __version__
 from nnbackend.saving import checkpoint as checkpoints
 from nnbackend.saving.run_identity import check_same_run, describe
+from nnbackend.saving.schema import Check, entries
 
 __all__ = ["Run", "resolve"]
 
@@ -294,6 +295,7 @@ class Run:
         if found is None:
             return
         check_same_run(found, self.task())
+        found.check_network(self.network.params, self.network.state)
         state = {f"state.{name}": array for name, array in found.layer_state.items()}
         self.network.load_state_dict({**found.params, **state})
         self.restore(found.state)
@@ -351,7 +353,9 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
         ModelFileError: the file is damaged, or is not a checkpoint.
     """
     found = checkpoints.find(path)
-    if found is None:
+    if found is not None:
+        found.check_callbacks({callback.name: _schema_of(callback) for callback in callbacks})
+    else:
         folders = [getattr(callback, "directory", None) for callback in callbacks]
         if os.path.abspath(path) not in [os.path.abspath(f) for f in folders if f is not None]:
             raise FileNotFoundError(f"there is no checkpoint in {path}")
@@ -361,6 +365,13 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
             stacklevel=3,
         )
     return found
+
+
+def _schema_of(callback: Callback) -> Check:
+    """Return what a callback's state has to be, as the class says that has the method ``state``."""
+    owner = next(kind for kind in type(callback).__mro__ if {"schema", "state"} & vars(kind).keys())
+    schema: Check = vars(owner).get("schema", entries())
+    return schema
 
 
 def resolve(callbacks: Iterable[Any] | None, verbose: int | bool | None) -> list[Callback]:

@@ -18,14 +18,14 @@ from nnbackend.cli.common import (
     Json,
     PrecisionName,
     Reported,
+    Threads,
     check_output,
 )
-from nnbackend.cli.options import data_option, result_option, run_option, where_option
+from nnbackend.cli.options import data_option, result_option, run_option
 
 __all__ = ["Call"]
 
 LOG_CALLBACKS = {".jsonl": callbacks.JSONLines, ".csv": callbacks.CSVLog}
-MAX_THREADS = 1 << 16
 SECONDS_IN = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -64,13 +64,7 @@ class Call:
     device: DeviceName = None
     dtype: Dtype = None
     precision: PrecisionName = None
-    threads: int | None = where_option(
-        None,
-        "How many threads BLAS may use.",
-        min=1,
-        max=1024,
-        show_default="what the library chooses",
-    )
+    threads: Threads = None
 
     checkpoint: Path | None = run_option(
         None,
@@ -117,8 +111,6 @@ class Call:
 
     def __post_init__(self) -> None:
         check_output(self.output, self.data)
-        if self.threads is not None and self.threads > MAX_THREADS:
-            raise ValueError(f"--threads is at most {MAX_THREADS}, got {self.threads}")
         if (
             self.checkpoint is not None
             and self.checkpoint.exists()

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +41,7 @@ __all__ = [
     "ModelFile",
     "PrecisionName",
     "Reported",
+    "Threads",
     "WrongCall",
     "check_output",
     "choose_backend",
@@ -53,7 +54,6 @@ __all__ = [
     "printable",
     "reporting",
     "say",
-    "thread_limit",
     "wrong_call",
 ]
 
@@ -111,6 +111,15 @@ _precision_option = partial(
 PrecisionName = Annotated[str | None, _precision_option(show_default="that of --dtype")]
 LoadedPrecision = Annotated[
     str | None, _precision_option(show_default="the model's, where the backend has it")
+]
+Threads = Annotated[
+    int | None,
+    _where_option(
+        min=1,
+        max=1 << 16,
+        help="How many threads BLAS may use.",
+        show_default="1 for small products, for others what the library chooses",
+    ),
 ]
 Json = Annotated[bool, _result_option("--json", help="Print one JSON object and nothing else.")]
 Reported = Annotated[
@@ -254,16 +263,6 @@ def peak_memory(backend: Backend) -> int | None:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def thread_limit(threads: int | None) -> AbstractContextManager[Any]:
-    """Return a context in which BLAS uses that many threads; None: as many as it likes."""
-    if threads is None:
-        return nullcontext()
-    from threadpoolctl import threadpool_limits
-
-    limit: AbstractContextManager[Any] = threadpool_limits(limits=threads)
-    return limit
 
 
 def printable(value: object) -> str:

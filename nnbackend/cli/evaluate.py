@@ -11,12 +11,14 @@ from nnbackend.cli.common import (
     LoadedPrecision,
     ModelFile,
     Reported,
+    Threads,
     choose_backend,
     print_json,
     print_metrics,
     reporting,
 )
 from nnbackend.cli.report import build_report, print_report
+from nnbackend.cli.threads import thread_limit
 from nnbackend.tables.frames import select_columns
 from nnbackend.tables.model import load
 from nnbackend.tables.reading import read_frame, table_of
@@ -31,6 +33,7 @@ def evaluate(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     precision: LoadedPrecision = None,
+    threads: Threads = None,
     in_full: Reported = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -46,8 +49,9 @@ def evaluate(
         table = table_of(frame, encoder.kinds, encoder.kinds)
         table = known_target(table, encoder.target.name)
         x, y = encoder.encode_features(table), encoder.encode_target(table)
-        metrics = trained.evaluate(x, y)
-        full = build_report(trained, x, y) if in_full else None
+        with thread_limit(threads, trained.network):
+            metrics = trained.evaluate(x, y)
+            full = build_report(trained, x, y) if in_full else None
         if as_json:
             extra = {} if full is None else {"report": full}
             print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})

@@ -14,12 +14,14 @@ from nnbackend.cli.common import (
     DeviceName,
     LoadedPrecision,
     ModelFile,
+    Threads,
     WrongCall,
     check_output,
     choose_backend,
     reporting,
     wrong_call,
 )
+from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.frames import select_columns
 from nnbackend.tables.model import TableModel, load
@@ -64,6 +66,7 @@ def predict(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     precision: LoadedPrecision = None,
+    threads: Threads = None,
     debug: Debug = False,
 ) -> None:
     """Predict the target for each row of a table: one answer for each row, in the table's order."""
@@ -79,7 +82,10 @@ def predict(
         if probabilities:
             with wrong_call("--probabilities"):
                 trained.check_probabilities()
-        content = write(_answers(trained, read_frame(data), identifiers or [], probabilities))
+        frame = read_frame(data)
+        with thread_limit(threads, trained.network):
+            answers = _answers(trained, frame, identifiers or [], probabilities)
+        content = write(answers)
         if output is None:
             typer.echo(content, nl=False)  # bytes: UTF-8 whatever the terminal's encoding
         else:

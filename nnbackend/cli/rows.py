@@ -13,7 +13,13 @@ from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
 from nnbackend.tables.encoding import Scale, TableEncoder
 from nnbackend.tables.reading import read_table
-from nnbackend.tables.selection import check_target, choose_features, known_target, split_rows
+from nnbackend.tables.selection import (
+    check_target,
+    choose_features,
+    infer_classes,
+    known_target,
+    split_rows,
+)
 from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
 
 __all__ = ["Rows", "read_rows"]
@@ -69,6 +75,8 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
 def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
     """Split the rows, and encode them as the training rows teach."""
     table = known_target(table, target)
+    if settings.infers_task:
+        table = infer_classes(table, target)
     check_target(table, target)
     features = choose_features(table, target, settings.features)
     training, others = _split(table, target, settings)

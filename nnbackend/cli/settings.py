@@ -70,7 +70,9 @@ class Settings:
         show_default="all others",
         read=read_names,
     )
-    task: str = data_option("auto", "regression, classification or auto: numbers mean regression.")
+    task: str = data_option(
+        "auto", "regression, classification or auto: numbers mean regression, 0 and 1 two classes."
+    )
     scale: str = data_option("standard", "Of numbers: standard, max or none.")
     validation: float = data_option(0.2, "Share of the rows that validates.")
     stream: bool = data_option(
@@ -174,6 +176,11 @@ class Settings:
         """Refuse a target that is one of the features."""
         if self.features is not None and target in self.features:
             raise ValueError(f"column {target!r} is the target and cannot be a feature as well")
+
+    @property
+    def infers_task(self) -> bool:
+        """Whether the target alone says what the task is."""
+        return self.task == "auto" and self.loss is None
 
     @property
     def target_kind(self) -> Kind | None:

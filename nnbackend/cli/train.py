@@ -21,13 +21,13 @@ from nnbackend.cli.common import (
     print_metrics,
     reporting,
     say,
-    thread_limit,
     wrong_call,
 )
 from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.rows import Rows, read_rows
 from nnbackend.cli.settings import Settings
+from nnbackend.cli.threads import thread_limit
 from nnbackend.core.history import History
 from nnbackend.errors import WEIGHTS_KEPT, DivergenceError
 from nnbackend.tables.model import TableModel, has_one_output
@@ -79,12 +79,13 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
     model.network.metadata |= model.metadata()  # a checkpoint can predict, too
     if call.prints:
         print_facts(_plan(model, rows, settings))
-    history = _fit(model, rows, settings, call, callbacks)
-    if not len(history):
-        if (history.stopped or "").startswith("interrupted"):
-            raise KeyboardInterrupt
-        raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
-    metrics, baseline_answer = _evaluate(model, rows)
+    with thread_limit(call.threads, model.network, settings.batch_size or 1):
+        history = _fit(model, rows, settings, call, callbacks)
+        if not len(history):
+            if (history.stopped or "").startswith("interrupted"):
+                raise KeyboardInterrupt
+            raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
+        metrics, baseline_answer = _evaluate(model, rows)
     facts = {"settings": asdict(settings), "epochs": len(history), **metrics}
     model.network.metadata |= {"training": {"precision": backend.precision, **facts}}
     model.network.save(call.output)
@@ -131,22 +132,21 @@ def _fit(
 ) -> History:
     """Train the network of a model; see ``Network.fit``."""
     data = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
-    with thread_limit(call.threads):
-        return model.network.fit(
-            *data,
-            loss=model.loss_function,
-            class_weight=settings.class_weight,
-            optimizer=settings.build_optimizer(rows.training_count),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            accumulate=settings.accumulate,
-            validation_data=rows.validation,
-            metrics=["accuracy"] if model.classes else [],
-            callbacks=settings.build_callbacks(rows.validation is not None) + callbacks,
-            resume=call.resume,
-            verbose=None if call.prints else 0,
-            profile=call.profile,
-        )
+    return model.network.fit(
+        *data,
+        loss=model.loss_function,
+        class_weight=settings.class_weight,
+        optimizer=settings.build_optimizer(rows.training_count),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        accumulate=settings.accumulate,
+        validation_data=rows.validation,
+        metrics=["accuracy"] if model.classes else [],
+        callbacks=settings.build_callbacks(rows.validation is not None) + callbacks,
+        resume=call.resume,
+        verbose=None if call.prints else 0,
+        profile=call.profile,
+    )
 
 
 def _evaluate(model: TableModel, rows: Rows) -> tuple[dict[str, Any], str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+from nnbackend.core.checks import check_flag, check_text
 from nnbackend.errors import ModelFileError, given, unknown_name
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
 Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
 MAX_NESTING_DEPTH = 64  # deeper than any network; a hostile file must not exhaust the stack
+MAX_ITEMS = 100_000  # of a list, longer than any network; nor the time
 _PLAIN = (str, int, float, type(None), tuple, list)
 
 
@@ -53,6 +55,8 @@ class Registry:
         Raises:
             ValueError: another class has that name already.
         """
+        check_text("name", name)
+        check_flag("pure", pure)
 
         def decorate(cls: Class) -> Class:
             known = self._classes.get(name)
@@ -131,6 +135,10 @@ def describe(value: Any, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, tuple | list):
+        if len(value) > MAX_ITEMS:
+            raise ValueError(
+                f"the description has more than {MAX_ITEMS:,} items, and would not be read again"
+            )
         return [describe(item, depth + 1) for item in value]
     registered = registered_name(value)
     if registered is not None:
@@ -154,6 +162,8 @@ def rebuild(data: Any, depth: int = 0) -> Any:
     if depth > MAX_NESTING_DEPTH:
         raise ModelFileError(f"the description is nested more than {MAX_NESTING_DEPTH} deep")
     if isinstance(data, list):
+        if len(data) > MAX_ITEMS:
+            raise ModelFileError(f"a list in the description has more than {MAX_ITEMS:,} items")
         return tuple(rebuild(item, depth + 1) for item in data)
     if not isinstance(data, dict):
         return data

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
+from nnbackend.core.checks import named
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.data import host_data, validate
 from nnbackend.data.class_weight import ClassWeight, weigh_rows_by_class
@@ -74,6 +75,10 @@ class DataAdapter:
 
     def validation(self, given: Any, epochs: int, data_on: str) -> Samples | BatchStream:
         """Return the validation data, which are evaluated after each epoch."""
+        with named("validation_data"):
+            return self._validation(given, epochs, data_on)
+
+    def _validation(self, given: Any, epochs: int, data_on: str) -> Samples | BatchStream:
         # A list of tuples is a list of batches; a list or tuple of two or three else is (x, y, weight).
         batches = isinstance(given, list) and all(isinstance(part, tuple) for part in given)
         if batches or not isinstance(given, tuple | list):

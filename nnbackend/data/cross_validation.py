@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from nnbackend.core.checks import check_flag, check_network
 from nnbackend.core.history import History
 from nnbackend.core.tree import map_arrays
-from nnbackend.data.input_spec import InputSpec, arrange, check_same_rows, name_arrays
+from nnbackend.data.input_spec import InputSpec, arrange, check_same_rows, is_tree, name_arrays
 from nnbackend.data.samples import Samples
 from nnbackend.data.splits import folds as parts_of
 from nnbackend.data.validate import inputs, to_backend, to_host
+from nnbackend.errors import given
 
 if TYPE_CHECKING:
     from nnbackend.network import Network
@@ -89,9 +90,13 @@ def cross_validate(
     backend = network.backend
     with backend.scope():
         spec = InputSpec.of(network.layers, network.input_shape, backend)
-        given = arrange(y, name="y"), sample_weight
-        names = name_arrays(given[0], "y"), None if sample_weight is None else "sample_weight"
-        brought = map_arrays(lambda a, name: to_backend(a, backend, name), given, names)
+        if y is None:
+            raise TypeError("y is None: cross-validation needs targets, and takes no streams")
+        if is_tree(sample_weight):
+            raise TypeError(f"sample_weight must be one array, got {given(sample_weight)}")
+        rows = arrange(y, name="y"), sample_weight
+        names = name_arrays(rows[0], "y"), None if sample_weight is None else "sample_weight"
+        brought = map_arrays(lambda a, name: to_backend(a, backend, name), rows, names)
         samples = Samples(inputs(x, backend, spec), *brought)
         check_same_rows(samples.arrays[:3], (name_arrays(samples.x, "X"), *names))
         parts = parts_of(

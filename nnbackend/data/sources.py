@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import mmap
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sized
 from collections.abc import Generator as Generated
@@ -17,12 +18,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from nnbackend.core.checks import check_size
+from nnbackend.backends.host import host_numbers
+from nnbackend.core.checks import check_size, named
 from nnbackend.core.random import Generator
 from nnbackend.core.shapes import Shapes, row_shapes
 from nnbackend.core.tree import arrays_in, map_arrays, slice_rows
 from nnbackend.data.input_spec import arrange, check_same_rows, is_tree, name_arrays
-from nnbackend.errors import DataError
+from nnbackend.errors import DataError, given
 
 __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
 
@@ -97,7 +99,8 @@ class Source(ABC):
     def _set_reading(self, shuffle_buffer: int, prefetch: int) -> None:
         """Set how rows are read, checked."""
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        self.prefetch = check_size("prefetch", prefetch, 0)
+        without = prefetch == 0 and not isinstance(prefetch, bool)
+        self.prefetch = 0 if without else check_size("prefetch", prefetch)
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
         """Return a source whose rows pass through a function first.
@@ -143,8 +146,8 @@ class Batches(Source):
     ) -> None:
         if not callable(batches) and not isinstance(batches, Iterable):
             raise TypeError(
-                "expected an iterable of batches (x, y), or a callable that returns one, "
-                f"got {batches!r}"
+                "batches: expected an iterable of batches (x, y), or a callable that returns one, "
+                f"got {given(batches)}"
             )
         self._batches = batches
         self._steps = None if steps is None else check_size("steps", steps)
@@ -223,11 +226,19 @@ class MemoryMap(Source):
         shuffle_buffer: int = SHUFFLE_BUFFER,
         prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
-        x, y, weight = self._arrays = (
-            _as_arrays(arrange(x), "X"),
-            _as_arrays(arrange(y, name="y"), "y"),
-            None if sample_weight is None else _as_array(sample_weight, "sample_weight"),
+        if is_tree(sample_weight):
+            raise TypeError(f"sample_weight must be one array, got {given(sample_weight)}")
+        trees = arrange(x), arrange(y, name="y"), sample_weight
+        names = (
+            name_arrays(trees[0], "X"),
+            name_arrays(trees[1], "y"),
+            None if sample_weight is None else "sample_weight",
         )
+        for tree, name in zip(trees[:2], "Xy", strict=True):
+            if next(arrays_in(tree), None) is None:
+                raise TypeError(f"{name} must be an array, or several; got {given(tree)}")
+        self._arrays = map_arrays(_mapped_or_made, trees, names)
+        x, y, weight = self._arrays
         first = next(arrays_in(x))
         # Numbers without rows, that are not as many as the targets: a file mapped without its shape.
         flat = first.ndim == 1 and any(a.shape[:1] != first.shape for a in arrays_in((y, weight)))
@@ -236,11 +247,6 @@ class MemoryMap(Source):
                 "X must have one row for each sample, as shape (rows, features); "
                 f"got shape {first.shape}"
             )
-        names = (
-            name_arrays(x, "X"),
-            name_arrays(y, "y"),
-            None if weight is None else "sample_weight",
-        )
         check_same_rows(self._arrays, names)
         self.rows = len(first)
         self._shape = row_shapes(x)
@@ -265,18 +271,10 @@ class MemoryMap(Source):
         return self._shape
 
 
-def _as_arrays(given: Any, name: str) -> Any:
-    """Return NumPy arrays, nested as they are given; mapped ones stay mapped."""
-    if not any(True for _ in arrays_in(given)):
-        raise ValueError(f"{name} must hold arrays with a row for each sample, got {given!r}")
-    return map_arrays(lambda array: _as_array(array, name), given)
-
-
-def _as_array(given: Any, name: str) -> np.ndarray[Any, Any]:
-    try:
-        return given if isinstance(given, np.ndarray) else np.asarray(given)
-    except ValueError as error:
-        raise ValueError(f"{name} has rows of different lengths: {error}") from error
+def _mapped_or_made(x: Any, name: str) -> Any:
+    """Return an array as it is, or one of lists."""
+    with named(name):
+        return x if isinstance(x, np.ndarray) else host_numbers(x)
 
 
 def _check_length(array: Any) -> None:
@@ -321,6 +319,11 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
         ValueError: there is a target or a weight beside a source, which has its own.
         TypeError: there is no target, and ``x`` is no source either.
     """
+    if isinstance(x, str | bytes | os.PathLike | type):
+        raise TypeError(
+            f"X must be arrays or batches, got {given(x)}; nnbackend.data.Dataset reads the files of a "
+            "table"
+        )
     if y is None or callable(x) or isinstance(x, Source | Iterator):
         if y is not None or weight is not None:
             extra = "y" if y is not None else "sample_weight"
@@ -332,6 +335,8 @@ def source_of(x: Any, y: Any, weight: Any) -> Source | None:
             or isinstance(x, dict)
             or not (callable(x) or isinstance(x, Iterable))
         ):
+            if not (hasattr(x, "shape") or isinstance(x, dict | int | float)):
+                raise TypeError(f"X must be arrays or batches (x, y), got {given(x)}")
             raise TypeError("there is no y: give arrays x and y, or batches (x, y)")
         return Batches(x)
     if any(isinstance(array, np.memmap) for array in arrays_in(x if is_tree(x) else (x,))):

@@ -62,6 +62,8 @@ class NeuralEstimator(PredictingEstimator):
         "alpha": [NOT_NEGATIVE],
     }
 
+    _steps = 0  # of training so far: random layers draw other numbers in each
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         parents = [vars(parent).get("_parameter_constraints", {}) for parent in cls.__mro__]
@@ -151,7 +153,7 @@ class NeuralEstimator(PredictingEstimator):
         """Draw the initial parameters in the dtype of X, and drop what earlier fits left."""
         dtype = dtype if self.precision is None else PRECISIONS[self.precision].dtype
         params = self._initial_params(self._layers, self._input_shape(features), dtype)
-        self.n_iter_ = self.t_ = self._seed = 0
+        self.n_iter_ = self.t_ = self._seed = self._steps = 0
         if self._has_random_layers():  # without dropout nothing is drawn
             self._seed = int(self._random_state.randint(np.iinfo(np.int32).max))
         self._keep_params(tree_map(self._home.from_host, params))
@@ -262,7 +264,9 @@ class NeuralEstimator(PredictingEstimator):
     def network_(self) -> Network:
         """The fitted network as a :class:`~nnbackend.network.Network` with copies of all arrays."""
         check_is_fitted(self)
-        return self._network_of(self._kept_params())
+        network = self._network_of(self._kept_params())
+        network.trained = self._steps, len(getattr(self, "loss_curve_", ()))
+        return network
 
     def _network_of(self, params: Params) -> Network:
         """Return a network with copies of parameters, ending in the output activation."""

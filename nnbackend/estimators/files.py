@@ -12,11 +12,23 @@ from sklearn.base import is_classifier
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
+from nnbackend.core.precision import DTYPES
 from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.tree import tree_map
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import Dense, Sequential
 from nnbackend.network import load as load_network
+from nnbackend.saving.schema import (
+    anything,
+    entries,
+    flag,
+    items,
+    number,
+    optional,
+    record,
+    text,
+    whole,
+)
 
 if TYPE_CHECKING:
     from nnbackend.estimators.base import NeuralEstimator
@@ -26,13 +38,41 @@ __all__ = ["load", "save", "saves"]
 E = TypeVar("E", bound="type[NeuralEstimator]")
 
 _SAVED_CLASSES: dict[str, Any] = {}  # by name
+_MAX_BYTES = 2**30  # of the classes; a file may name a dtype of texts of any length
 _NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
-_LEARNED_ATTRIBUTES = (
-    "n_features_in_", "n_outputs_", "n_layers_", "n_iter_", "t_", "out_activation_", "loss_",
-    "loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_",
-    "_no_improvement_count", "_seed", "_dtype",
-)  # fmt: skip
-_TARGET_KINDS = ("binary", "multiclass", "multilabel-indicator")
+_ANY_NUMBER = number(finite=False)
+_LEARNED = {  # the attributes that are kept, and what they have to be
+    "n_features_in_": whole(1),
+    "n_outputs_": whole(1),
+    "n_layers_": whole(2),
+    "n_iter_": whole(),
+    "t_": whole(),
+    "out_activation_": text(),
+    "loss_": _ANY_NUMBER,
+    "loss_curve_": items(_ANY_NUMBER),
+    "best_loss_": optional(_ANY_NUMBER),
+    "validation_scores_": optional(items(_ANY_NUMBER)),
+    "best_validation_score_": optional(_ANY_NUMBER),
+    "_no_improvement_count": whole(),
+    "_seed": whole(high=2**31 - 1),
+    "_steps": whole(high=2**31 - 1),
+    "_dtype": text(*DTYPES),
+    "_answers_dtype": text("float32", "float64"),
+}
+_REQUIRED = ("n_features_in_", "n_outputs_", "n_iter_", "t_", "out_activation_", "_seed", "_dtype")
+_CLASSES = record(
+    {
+        "kind": text("binary", "multiclass", "multilabel-indicator"),
+        "sparse": flag,
+        "dtype": text(),
+        "values": items(anything, 1),
+    }
+)
+_DESCRIPTION = record(
+    {"class": text(), "parameters": entries(), "learned": entries()},
+    {"feature_names": items(text()), "classes": _CLASSES},
+)
+_check_learned = record({name: _LEARNED[name] for name in _REQUIRED}, _LEARNED, closed=True)
 
 
 def saves(cls: E) -> E:
@@ -50,7 +90,7 @@ def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
     settings = estimator.get_params(deep=False)
     if not isinstance(estimator.random_state, int | None):
         settings["random_state"] = None
-    learned = {key: vars(estimator)[key] for key in _LEARNED_ATTRIBUTES if key in vars(estimator)}
+    learned = {key: vars(estimator)[key] for key in _LEARNED if key in vars(estimator)}
     description: dict[str, Any] = {
         "class": name,
         "parameters": {k: _plain(v, k) for k, v in settings.items() if k not in _NOT_KEPT},
@@ -88,33 +128,42 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
     if "estimator" not in network.metadata:
         raise ModelFileError(f"{path} holds a network and no estimator; nnbackend.load reads it")
     try:
-        description = network.metadata["estimator"]
-        cls = _SAVED_CLASSES[description["class"]]
-        parameters = {key: _rebuilt(value) for key, value in description["parameters"].items()}
-        estimator = cls(**parameters, backend=backend, device=device)
-        estimator._validate_params()
-        learned = {key: _rebuilt(value) for key, value in description["learned"].items()}
-        if learned.keys() - set(_LEARNED_ATTRIBUTES):
-            raise ValueError("it says that something was learned which is not known")
-        vars(estimator).update(learned, _session=[])
-        if "feature_names" in description:
-            estimator.feature_names_in_ = np.array(
-                [str(text) for text in description["feature_names"]], dtype=object
-            )
-        if is_classifier(estimator):
-            estimator._label_binarizer = _binarizer(description["classes"])
-            estimator.classes_ = estimator._label_binarizer.classes_
-            known = len(estimator.classes_)
-            fitting = (1, known) if estimator._label_binarizer.y_type_ == "binary" else (known,)
-            if estimator.n_outputs_ not in fitting or known > max(2, estimator.n_outputs_):
-                raise ModelFileError("its classes are not as many as its outputs")
-        _take_network(estimator, network)
+        return _rebuild_estimator(network, backend, device)
     except ModelFileError as error:
         raise ModelFileError(f"{path} cannot be loaded: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # parameters may be refused in any way
         raise ModelFileError(
             f"{path} holds no estimator of this version: {type(error).__name__}: {error}"
         ) from error
+
+
+def _rebuild_estimator(network: Any, backend: Any, device: Any) -> Any:
+    """Return the estimator that the metadata of its network describe, all of them checked."""
+    description = network.metadata["estimator"]
+    _DESCRIPTION(description, "its estimator")
+    text(*_SAVED_CLASSES)(description["class"], "its estimator.class")
+    parameters = {key: _rebuilt(value) for key, value in description["parameters"].items()}
+    if parameters.keys() & set(_NOT_KEPT):
+        raise ModelFileError(f"its parameters are not those of {description['class']}")
+    learned = {key: _rebuilt(value) for key, value in description["learned"].items()}
+    _check_learned(learned, "its estimator.learned")
+    cls = _SAVED_CLASSES[description["class"]]
+    estimator = cls(**parameters, backend=backend, device=device)
+    estimator._validate_params()
+    vars(estimator).update(learned, _session=[])
+    names = description.get("feature_names")
+    if names is not None:
+        if len(names) != estimator.n_features_in_:
+            raise ModelFileError("its names of features are not as many as its features")
+        estimator.feature_names_in_ = np.array(names, dtype=object)
+    if is_classifier(estimator):
+        estimator._label_binarizer = _binarizer(description["classes"])
+        estimator.classes_ = estimator._label_binarizer.classes_
+        known = len(estimator.classes_)
+        fitting = (1, known) if estimator._label_binarizer.y_type_ == "binary" else (known,)
+        if estimator.n_outputs_ not in fitting or known > max(2, estimator.n_outputs_):
+            raise ModelFileError("its classes are not as many as its outputs")
+    _take_network(estimator, network)
     return estimator
 
 
@@ -126,7 +175,8 @@ def _take_network(estimator: Any, network: Any) -> None:
     if list(layers[:-1]) != estimator._hidden_layers():
         raise ModelFileError("its network is not the one that its parameters describe")
     features, outputs = estimator.n_features_in_, estimator.n_outputs_
-    if (math.prod(network.input_shape), network.output_shape) != (features, (outputs,)):
+    shapes = network.input_shape, network.output_shape
+    if shapes != (tuple(estimator._input_shape(features)), (outputs,)):
         raise ModelFileError("its network does not have the inputs and outputs of the estimator")
     if network.backend.dtype_name != estimator._dtype:
         raise ModelFileError("its network has another dtype than the estimator")
@@ -138,15 +188,15 @@ def _take_network(estimator: Any, network: Any) -> None:
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:
     """Return scikit-learn's binarizer as it was when the estimator was fitted."""
-    if description["kind"] not in _TARGET_KINDS:
-        raise ModelFileError(f"its classes are of an unknown kind {description['kind']!r}")
-    dtype = np.dtype(description["dtype"])
-    if dtype.kind not in "biufUO":
+    dtype, values = np.dtype(description["dtype"]), [_rebuilt(v) for v in description["values"]]
+    if dtype.kind not in "biufUO" or dtype.itemsize * len(values) > _MAX_BYTES:
         raise ModelFileError(f"its classes have the dtype {dtype}")
     binarizer = LabelBinarizer()
     binarizer.y_type_ = description["kind"]
-    binarizer.sparse_input_ = description["sparse"] is True
-    binarizer.classes_ = np.array([_rebuilt(v) for v in description["values"]], dtype=dtype)
+    binarizer.sparse_input_ = description["sparse"]
+    binarizer.classes_ = np.array(values, dtype=dtype)
+    if binarizer.classes_.ndim != 1:
+        raise ModelFileError("its classes are no list")
     return binarizer
 
 

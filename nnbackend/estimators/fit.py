@@ -89,6 +89,7 @@ def fit_in_batches(
         history = loop.train()
     finally:
         estimator._publish(network.params, network.state, backend)
+        estimator._steps = trainer.steps
         if earlier is not None and earlier is not estimator.history_:
             estimator.history_ = _joined(earlier, estimator.history_)
     _warn(history, estimator.max_iter, incremental)
@@ -140,7 +141,7 @@ def _trainer_for(
     else:
         estimator._optimizer = _optimizer_of(estimator)
         estimator._optimizer_state = None
-    start = params, estimator._seed
+    start = params, estimator._seed, estimator._steps
     trainer = Trainer(objective, estimator._optimizer, backend, *start, state=layer_state)
     if state is not None:
         trainer.restore_optimizer(state)

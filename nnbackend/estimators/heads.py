@@ -241,12 +241,14 @@ class RegressorHead(RegressorMixin):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "loss": [StrOptions({"squared_error", "poisson", *losses.LOSSES}), callable]
     }
+    _answers_dtype = "float64"
 
     def _validate_input(
         self, X: Any, y: Any, incremental: bool, reset: bool, some: bool = False
     ) -> Any:
         """Return X and the targets as columns."""
         X, y = self._checked_data(X, y, reset, y_numeric=True)
+        self._answers_dtype = "float32" if y.dtype in (np.float32, np.float16) else "float64"
         y = y[:, None] if y.ndim == 1 else y
         self.n_outputs_ = y.shape[1]
         return X, y
@@ -274,6 +276,9 @@ class RegressorHead(RegressorMixin):
     def predict(self, X: Any) -> Any:
         """Return the predicted numbers.
 
+        In NumPy they are float64 unless the targets of ``fit`` were float32: the units of the targets
+        may need it, whatever the network computes in.
+
         Args:
             X: array-like, frame or sparse matrix of shape (samples, features).
 
@@ -282,7 +287,8 @@ class RegressorHead(RegressorMixin):
         """
         z, backend = self._output(X, "predict")
         y = z if self.out_activation_ == "identity" else self._activated(z, backend)
-        return self._result_home().from_backend(y[:, 0] if y.shape[1] == 1 else y, backend)
+        y = self._result_home().from_backend(y[:, 0] if y.shape[1] == 1 else y, backend)
+        return y.astype(self._answers_dtype, copy=False) if isinstance(y, np.ndarray) else y
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

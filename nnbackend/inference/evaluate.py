@@ -12,6 +12,7 @@ from nnbackend.backends.widen import float64_sum
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
+from nnbackend.errors import DataError
 from nnbackend.inference.predictor import Predictor
 from nnbackend.losses import LOSSES
 from nnbackend.losses.base import unchecked
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from nnbackend.data.samples import Samples
     from nnbackend.training.objective import Objective
 
-__all__ = ["evaluate", "joined_rows", "measure"]
+__all__ = ["NO_WEIGHT", "evaluate", "joined_rows", "measure"]
 
+NO_WEIGHT = "no row has a weight above zero: there is no mean loss"
 _LOSS_ROWS = 1 << 14
 
 
@@ -105,6 +107,8 @@ class _Scorer:
     def mean(self, found: Iterable[tuple[Array, float]]) -> float:
         """Return the mean of losses by their weights, where they have any."""
         losses, weights = zip(*found, strict=True)
+        if sum(weights) == 0:
+            raise DataError(NO_WEIGHT)
         if len(losses) == 1:
             return float(losses[0])
         weighted = zip(self.backend.fetch(losses), weights, strict=True)

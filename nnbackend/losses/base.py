@@ -6,15 +6,25 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends.base import namespace
 from nnbackend.core import functional
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Namespace
-from nnbackend.losses.preconditions import TARGET_KINDS, check_arguments
+from nnbackend.losses.preconditions import TARGET_KINDS, call_unchecked, check_arguments
 
-__all__ = ["LOSSES", "Loss", "LossFunction", "absorbed_activation", "get", "trait", "unchecked"]
+__all__ = [
+    "LOSSES",
+    "Loss",
+    "LossFunction",
+    "absorbed_activation",
+    "get",
+    "trait",
+    "unchecked",
+    "weighs_rows",
+]
 
 Loss: TypeAlias = Callable[..., tuple[Array, Array]]
 """``loss(prediction, target, sample_weight=None) -> (value, dy)``; any such function works."""
@@ -107,10 +117,23 @@ def trait(loss: Loss, name: str) -> Any:
 
 
 def unchecked(loss: Loss) -> Loss:
-    """Return a loss for data that were checked: a function of the user's is called as it is."""
+    """Return a loss for data that were checked; within a user's function the library's check no more.
+
+    A step is also tried on numbers that are no data, to see whether its recording does the same.
+    """
     if isinstance(loss, LossFunction) and type(loss).__call__ is LossFunction.__call__:
         return loss.compute
-    return loss
+    return partial(call_unchecked, loss)
+
+
+def weighs_rows(loss: Loss) -> bool:
+    """Return whether a loss surely is a weighted mean, in which rows of weight 0 do not count."""
+    kind: Any = type(loss)
+    if not isinstance(loss, LossFunction):
+        return bool(kind.__module__.startswith("nnbackend."))
+    return kind.__call__ is LossFunction.__call__ and (
+        kind.compute is LossFunction.compute or kind.__module__.startswith("nnbackend.")
+    )
 
 
 def absorbed_activation(loss: Loss) -> str | None:

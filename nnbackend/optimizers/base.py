@@ -191,8 +191,11 @@ class Optimizer(ABC):
             grads: the gradients of the loss with respect to them, nested as they are.
             state: the state from ``init`` or the last ``update``.
         """
-        step, ready = state["step"] + 1, self._prepared_again(params)
-        params, slots = ready.apply(params, grads, state["slots"], ready.numbers(step))
+        step, flat = state["step"] + 1, flatten(params)
+        ready = self._prepared_again(flat)
+        h = ready.numbers(step)
+        gradients = ready.transform_gradients(flatten(grads), h)
+        params, slots = ready.apply_rules(params, gradients, state["slots"], h, flat)
         return params, {"step": step, "slots": slots}
 
     def averaged(self, params: Params, state: Params) -> Params:
@@ -211,13 +214,13 @@ class Optimizer(ABC):
         """
         return Prepared(self, self.partition(flatten(params), Known(steps_per_epoch)))
 
-    def _prepared_again(self, params: Params) -> Prepared:
+    def _prepared_again(self, flat: dict[str, Array]) -> Prepared:
         """Return the optimizer prepared, as in the last call if that was for the same parameters."""
         global _latest
-        shapes = [(name, p.shape) for name, p in flatten(params).items()]
+        shapes = [(name, p.shape) for name, p in flat.items()]
         latest = _latest  # read once: other threads may set it
         if latest is None or latest[0].optimizer is not self or latest[1] != shapes:
-            latest = _latest = self.prepared(params), shapes
+            latest = _latest = self.prepared(flat), shapes
         return latest[0]
 
     def structure(self) -> Optimizer:

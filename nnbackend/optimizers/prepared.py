@@ -134,6 +134,8 @@ class Prepared:
 
     def number_rows(self, steps: range) -> Rows:
         """Return the numbers of successive steps, for :meth:`numbers_from` to read."""
+        if len(steps) == 1:  # as a stream asks, batch by batch
+            return [tuple(self._row(steps[0]))]
         return number_rows(self._row, steps, all(map(_takes_arrays, self._rules)))
 
     def _row(self, step: Any) -> list[Number]:
@@ -179,16 +181,13 @@ class Prepared:
                 found = found | group.own.transform_gradients(part, h)
         return found
 
-    def apply(
-        self, params: Params, grads: Params, slots: Params, numbers: list[Numbers]
-    ) -> tuple[Params, Params]:
-        """Return the parameters and the state after a step."""
-        return self.apply_rules(
-            params, self.transform_gradients(flatten(grads), numbers), slots, numbers
-        )
-
     def apply_rules(
-        self, params: Params, grads: Mapping[str, Array], slots: Params, numbers: list[Numbers]
+        self,
+        params: Params,
+        grads: Mapping[str, Array],
+        slots: Params,
+        numbers: list[Numbers],
+        flat: dict[str, Array] | None = None,
     ) -> tuple[Params, Params]:
         """Return the parameters and the state after a step, one parameter after the other.
 
@@ -197,8 +196,9 @@ class Prepared:
             grads: the gradients as the rules are given them, by dotted name.
             slots: the arrays of the state.
             numbers: the numbers of each rule, from ``numbers`` or ``numbers_from``.
+            flat: the parameters by dotted name, if that was done; they are replaced in it.
         """
-        flat, flat_slots = flatten(params), flatten(slots)
+        flat, flat_slots = flatten(params) if flat is None else flat, flatten(slots)
         in_place = True
         for group, h in zip(self.groups, numbers, strict=False):
             for name in group.names:

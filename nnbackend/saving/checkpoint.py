@@ -3,8 +3,8 @@
 A checkpoint is a safetensors file. It holds the network as a model file does, so that
 :func:`nnbackend.load` reads it too, with the parameters under ``network/...`` and the layers' state
 under ``state/...``; and the state of the run: plain data as JSON in an entry of the header, and its
-arrays (of the optimizer, of callbacks, of the epoch so far) as further tensors. A checksum over both
-reveals a damaged file.
+arrays (of the optimizer, of callbacks, of the epoch so far) as further tensors. The state is checked as
+a whole, see ``_STATE``, before any of it is used.
 
 The order of an epoch is a function of seed and epoch number, a dropout mask one of seed, layer and step
 number. So the numbers of the epoch and the step are the whole random state.
@@ -26,16 +26,49 @@ import numpy as np
 
 from nnbackend.core.checks import check_path
 from nnbackend.core.tree import flatten
+from nnbackend.core.types import Params, State
 from nnbackend.errors import ModelFileError
-from nnbackend.saving import model_file
+from nnbackend.saving import model_file, schema
 
 __all__ = ["Checkpoint", "files", "find", "load", "newest", "save"]
 
 FORMAT_VERSION = 1
-_CHECKSUM_KEY = "checksum"  # the entry of the header
+_DESCRIPTION_KEY = "description"  # the checksum of the network's description in the JSON
 _TENSOR_KEY = "@tensor"  # the key in the JSON of the name of an array among the tensors
 _FILE_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors", re.ASCII)
-_REQUIRED_TYPES = {"epoch": int, "batch": int, "trained": list, "history": dict, "callbacks": list}
+_COUNT = schema.whole(high=2**31 - 1)  # random numbers are counted in 32 bits
+_STATE = schema.record(
+    {
+        "epoch": _COUNT,
+        "batch": _COUNT,
+        "steps": _COUNT,
+        "first_epoch": _COUNT,
+        "trained": schema.items(_COUNT, 2, 2),
+        "learning_rate_factor": schema.number(0.0),
+        "history": schema.entries(schema.items(schema.number(finite=False))),
+        "user": schema.entries(),
+        "callbacks": schema.items(
+            schema.record(
+                {"name": schema.text(), "state": schema.entries(), "only_watches": schema.flag}
+            )
+        ),
+    },
+    {
+        "task": schema.entries(schema.plain),
+        "optimizer": schema.optional(schema.entries()),
+        "raw": schema.optional(schema.tree(schema.array(kinds="f"))),
+        "so_far": schema.optional(
+            schema.record(
+                {
+                    "losses": schema.array(axes=1),
+                    "masses": schema.array(axes=1),
+                    "outputs": schema.anything,
+                }
+            )
+        ),
+    },
+)
+_OPTIMIZER = schema.record({"step": _COUNT, "slots": schema.tree(schema.array())})
 
 
 @dataclass(frozen=True)
@@ -54,6 +87,48 @@ class Checkpoint:
     layer_state: Mapping[str, Any]
     state: Mapping[str, Any]
 
+    def check_network(self, params: Params, layer_state: State) -> None:
+        """Check that the parameters and the layers' state are those of a network.
+
+        Raises:
+            ModelFileError: a name or a shape is another.
+        """
+        own, own_state = _shapes(flatten(params)), _shapes(flatten(layer_state))
+        raw = self.state.get("raw")
+        if _shapes(self.params) != own or (raw is not None and _shapes(flatten(raw)) != own):
+            raise self._refused("its parameters are not this network's")
+        if _shapes(self.layer_state) != own_state:
+            raise self._refused("its layers' state is not this network's")
+
+    def check_callbacks(self, schemas: Mapping[str, schema.Check]) -> None:
+        """Check the states of callbacks by the schemas of those with the same names.
+
+        Raises:
+            ModelFileError: one is not what it has to be.
+        """
+        try:
+            for entry in self.state["callbacks"]:
+                name = entry["name"]
+                schemas.get(name, schema.anything)(entry["state"], f"the state of its {name}")
+        except ModelFileError as error:
+            raise self._refused(str(error)) from error
+
+    def optimizer_state(self) -> Mapping[str, Any]:
+        """Return the state of the optimizer of a fit.
+
+        Raises:
+            ModelFileError: it is none.
+        """
+        state: Mapping[str, Any] = self.state["optimizer"]
+        try:
+            _OPTIMIZER(state, "its optimizer")
+        except ModelFileError as error:
+            raise self._refused(str(error)) from error
+        return state
+
+    def _refused(self, reason: str) -> ModelFileError:
+        return ModelFileError(f"{self.path} cannot be resumed from: {reason}")
+
 
 def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping[str, Any]) -> Path:
     """Write a checkpoint, whole or not at all: a network with other parameters, and the state of a run.
@@ -67,13 +142,11 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
     to_numpy = network.backend.to_numpy
     tensors = {model_file.PARAMETERS + n: to_numpy(p) for n, p in flatten(params).items()}
     tensors |= {model_file.STATE + n: to_numpy(a) for n, a in flatten(network.state).items()}
-    plain = _without_arrays({"format": FORMAT_VERSION, **state}, tensors, to_numpy)
-    text = json.dumps(plain)
-    header = {
-        model_file.HEADER: model_file.describe_network(network),
-        model_file.CHECKPOINT: text,
-        _CHECKSUM_KEY: _checksum(text, tensors),
-    }
+    description = model_file.describe_network(network)
+    own = {"format": FORMAT_VERSION, _DESCRIPTION_KEY: _checksum(description)}
+    plain = _without_arrays({**own, **state}, tensors, to_numpy)
+    schema.check_plain(plain, "the state", finite=False)
+    header = {model_file.HEADER: description, model_file.CHECKPOINT: json.dumps(plain)}
     return model_file.write(path, tensors, header)
 
 
@@ -88,29 +161,61 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
     if not file.exists():
         raise FileNotFoundError(f"there is no checkpoint {file}")
     try:
-        header, tensors = model_file.read(file)
-        if model_file.CHECKPOINT not in header:
-            raise ModelFileError("it holds a network and no training run; nnbackend.load reads it")
-        text = header[model_file.CHECKPOINT]
-        if header.get(_CHECKSUM_KEY) != _checksum(text, tensors):
-            raise ModelFileError("it is damaged: its checksum is not that of its content")
-        plain = model_file.parse_entry(header, model_file.CHECKPOINT)
-        if plain.get("format") != FORMAT_VERSION:
-            raise ModelFileError(
-                f"it is a checkpoint of format {plain.get('format')!r}, this version of nnbackend "
-                f"reads {FORMAT_VERSION}"
-            )
-        for name, kind in _REQUIRED_TYPES.items():
-            if not isinstance(plain.get(name), kind):
-                raise ModelFileError(f"its {name} is missing or no {kind.__name__}")
-        lengths = {len(c) if isinstance(c, list) else -1 for c in plain["history"].values()}
-        if lengths != {plain["epoch"]}:
-            raise ModelFileError(f"its history does not have {plain['epoch']} epochs")
-        state = _with_arrays(plain, tensors)
+        with model_file.opened(file) as content:
+            if model_file.CHECKPOINT not in content.header:
+                raise ModelFileError(
+                    "it holds a network and no training run; nnbackend.load reads it"
+                )
+            content.network()  # its shapes are compared before anything is read
+            plain = _read_state(content.header)
+            network = model_file.network_names(content.header, content.shapes)
+            names = set(network.values())
+            _with_arrays(plain, names.add)
+            if names != content.shapes.keys():
+                raise ModelFileError("its tensors are not those that its state names")
+            tensors = content.read(content.shapes)
+        state = _with_arrays(plain, tensors.__getitem__)
+        _check_state(state)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
-    params = model_file.select_prefix(tensors, model_file.PARAMETERS)
-    return Checkpoint(file, params, model_file.select_prefix(tensors, model_file.STATE), state)
+    params = _select_prefix(tensors, model_file.PARAMETERS)
+    return Checkpoint(file, params, _select_prefix(tensors, model_file.STATE), state)
+
+
+def _select_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the tensors whose names begin with ``prefix``, without it."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _read_state(header: Mapping[str, str]) -> dict[str, Any]:
+    """Return the state of the run in a header, with references in the place of arrays."""
+    plain = schema.parse(header[model_file.CHECKPOINT], "its state", finite=False)
+    if plain.get("format") != FORMAT_VERSION:
+        raise ModelFileError(
+            f"it is a checkpoint of format {plain.get('format')!r}, this version of nnbackend "
+            f"reads {FORMAT_VERSION}"
+        )
+    checksum = _checksum(header[model_file.HEADER])
+    if plain.get(_DESCRIPTION_KEY, checksum) != checksum:  # older files have none
+        raise ModelFileError("it is damaged: its description is another than when it was written")
+    return plain
+
+
+def _check_state(state: dict[str, Any]) -> None:
+    """Check the state of a run: what is in it, and whether it holds together."""
+    _STATE(state, "its state")
+    if state["epoch"] and not {"epoch", "loss"} <= state["history"].keys():
+        raise ModelFileError("its history lacks the loss")
+    lengths = {len(column) for column in state["history"].values()}
+    if lengths != {state["epoch"]}:
+        raise ModelFileError(f"its history does not have {state['epoch']} epochs")
+    so_far = state.get("so_far")
+    if so_far is not None and not len(so_far["losses"]) == len(so_far["masses"]) == state["batch"]:
+        raise ModelFileError(f"its batch is {state['batch']}, which is not how many losses it has")
+
+
+def _shapes(arrays: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(array.shape) for name, array in arrays.items()}
 
 
 def files(directory: str | os.PathLike[str]) -> list[Path]:
@@ -194,24 +299,35 @@ def _load_newest(directory: Path) -> Checkpoint | None:
 
 
 def _without_arrays(
-    value: Any, tensors: dict[str, Any], to_numpy: Callable[[Any], Any], name: str = ""
+    value: Any,
+    tensors: dict[str, Any],
+    to_numpy: Callable[[Any], Any],
+    name: str = "",
+    depth: int = 0,
 ) -> Any:
     """Return plain data with a reference in place of each array, which goes to ``tensors``."""
+    if depth > schema.MAX_DEPTH:
+        raise ValueError(f"the state {name[:80]!r} is nested more than {schema.MAX_DEPTH} deep")
     if isinstance(value, np.generic):
-        return value.item()
+        value = value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
-        wrong = [key for key in value if not isinstance(key, str)]
+        wrong = [key for key in value if not isinstance(key, str) or key == _TENSOR_KEY]
         if wrong:
-            raise TypeError(f"the state {name!r} has a name that is no text: {wrong[0]!r}")
-        return {
-            key: _without_arrays(item, tensors, to_numpy, f"{name}/{key}" if name else key)
-            for key, item in value.items()
-        }
+            reserved = wrong[0] == _TENSOR_KEY
+            reason = "that is reserved" if reserved else "that is no text"
+            raise TypeError(f"the state {name!r} has a name {reason}: {wrong[0]!r}")
+        named = ((key, f"{name}/{key}" if name else key, item) for key, item in value.items())
+        return {k: _without_arrays(v, tensors, to_numpy, full, depth + 1) for k, full, v in named}
     if isinstance(value, list | tuple):
-        return [_without_arrays(v, tensors, to_numpy, f"{name}/{i}") for i, v in enumerate(value)]
+        return [
+            _without_arrays(v, tensors, to_numpy, f"{name}/{i}", depth + 1)
+            for i, v in enumerate(value)
+        ]
     if hasattr(value, "shape") and hasattr(value, "dtype"):
+        while name in tensors:  # names with slashes may meet
+            name += "+"
         tensors[name] = value if isinstance(value, np.ndarray) else to_numpy(value)
         return {_TENSOR_KEY: name}
     raise TypeError(
@@ -219,23 +335,17 @@ def _without_arrays(
     )
 
 
-def _with_arrays(value: Any, tensors: Mapping[str, Any]) -> Any:
-    """Return plain data with the arrays that :func:`_without_arrays` took out."""
+def _with_arrays(value: Any, take: Callable[[str], Any]) -> Any:
+    """Return plain data with ``take(name)`` in the place of each reference to an array."""
     if isinstance(value, list):
-        return [_with_arrays(item, tensors) for item in value]
+        return [_with_arrays(item, take) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {_TENSOR_KEY}:
-        if value[_TENSOR_KEY] not in tensors:
-            raise ModelFileError(f"the tensor {value[_TENSOR_KEY]!r} is missing")
-        return tensors[value[_TENSOR_KEY]]
-    return {key: _with_arrays(item, tensors) for key, item in value.items()}
+    if value.keys() == {_TENSOR_KEY} and isinstance(value[_TENSOR_KEY], str):
+        return take(value[_TENSOR_KEY])
+    return {key: _with_arrays(item, take) for key, item in value.items()}
 
 
-def _checksum(text: str, tensors: Mapping[str, Any]) -> str:
-    """Return the CRC-32 of a text and of arrays with their names, in hexadecimal."""
-    checksum = zlib.crc32(text.encode())
-    for name in sorted(tensors):
-        checksum = zlib.crc32(name.encode(), checksum)
-        checksum = zlib.crc32(np.asarray(tensors[name], order="C").reshape(-1).data, checksum)
-    return f"{checksum:08x}"
+def _checksum(text: str) -> str:
+    """Return the CRC-32 of a text in hexadecimal."""
+    return f"{zlib.crc32(text.encode()):08x}"

@@ -2,7 +2,8 @@
 
 Nothing in a file is executed. A file is checked against what it claims before any memory is taken for
 it: the description is rebuilt from registered classes only, and the shapes it implies must be those of
-the tensors in the file.
+the tensors in the file. A checksum over description and tensors reveals a damaged file; files written
+before there was one load, too.
 """
 
 from __future__ import annotations
@@ -10,8 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+import reprlib
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +29,14 @@ from nnbackend.core.checks import check_path
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
-from nnbackend.core.registry import describe, rebuild
+from nnbackend.core.registry import MAX_ITEMS, describe, rebuild
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes
 from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Params, State
+from nnbackend.core.types import Params, Shape, State
 from nnbackend.core.version import __version__
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import Sequential
+from nnbackend.saving import schema
 from nnbackend.saving.atomic import write_atomically
 
 if TYPE_CHECKING:
@@ -42,10 +49,33 @@ HEADER = "nnbackend"
 """The entry of a file's header that describes the network."""
 CHECKPOINT = "checkpoint"
 """The entry that only a checkpoint has, see :mod:`nnbackend.saving.checkpoint`."""
+CHECKSUM = "checksum"
+"""The entry of a checkpoint with the checksum of its state and all tensors.
+
+A model has that of its description and tensors at the end of the description: the order of entries is
+random, but the same network is to give the same file.
+"""
 PARAMETERS = "network/"
 """The prefix of the names of parameters in a checkpoint, which holds other tensors too."""
 STATE = "state/"
 """The prefix of the names of the layers' state, in models and checkpoints: ``state/0.mean``."""
+
+_DTYPES = ("F16", "F32", "F64")  # of the network's tensors
+_MORE_DTYPES = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")  # of a run's
+_DESCRIPTION = schema.record(
+    {
+        "dtype": schema.text(*DTYPES),
+        "seed": schema.whole(0, 2**64 - 1),
+        "network": schema.entries(),
+        "input_shape": schema.anything,
+    },
+    {
+        "precision": schema.text(*PRECISIONS),
+        "frozen": schema.items(schema.text()),
+        "metadata": schema.entries(),
+        "trained": schema.items(schema.whole(high=2**31 - 1), 2, 2),
+    },
+)
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> Path:
@@ -53,7 +83,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
 
     Raises:
         TypeError: a layer is not registered, or ``network.metadata`` is not plain data.
-        ValueError: the network has no parameters yet, or the metadata holds NaN.
+        ValueError: the network has no parameters yet, the metadata holds NaN, or it would not load.
         OSError: the file cannot be written.
     """
     tensors = {n: network.to_numpy(p) for n, p in flatten(network.params).items()}
@@ -62,7 +92,15 @@ def save(network: Network, path: str | os.PathLike[str]) -> Path:
 
 
 def describe_network(network: Network) -> str:
-    """Return the description of a network as JSON, for the header of a file."""
+    """Return the description of a network as JSON, for the header of a file that can be read again."""
+    metadata: Any = network.metadata
+    if not isinstance(metadata, dict):
+        kind = type(metadata).__name__
+        raise TypeError(f"the network's metadata must be a dictionary of plain data, not {kind}")
+    try:
+        schema.check_plain(metadata, "metadata", depth=1)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"the network's metadata must be plain data: {error}") from error
     description = {
         "format": FORMAT_VERSION,
         "version": __version__,
@@ -72,19 +110,61 @@ def describe_network(network: Network) -> str:
         "input_shape": network.input_shape,
         "network": describe(network.layers),
         "frozen": list(network.frozen),
-        "metadata": network.metadata,
+        "metadata": metadata,
     }
     try:
         return json.dumps(description, allow_nan=False)
-    except (TypeError, ValueError) as error:  # all else is described above
-        raise type(error)(f"the network's metadata must be plain data: {error}") from error
+    except ValueError as error:  # a whole number of thousands of digits
+        raise ValueError(f"the network's metadata must be plain data: {error}") from error
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict[str, str]) -> Path:
-    """Write NumPy arrays and the texts of a header to a file, whole or not at all."""
-    # safetensors writes the memory unchanged, so it must be in C order.
-    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    """Write NumPy arrays and the texts of a header to a file, whole or not at all, with a checksum.
+
+    Raises:
+        ValueError: the file would not be read again.
+        OSError: it cannot be written.
+    """
+    contiguous = {name: _as_written(name, tensor) for name, tensor in tensors.items()}
+    try:
+        shapes = {name: tensor.shape for name, tensor in contiguous.items()}
+        _check_shapes(_implied_shapes(header[HEADER]), header, shapes)
+    except ModelFileError as error:
+        raise ValueError(f"the network cannot be saved, for it would not load: {error}") from error
+    covered, _ = _split_checksum(header)
+    checksum = zlib.crc32(covered.encode())
+    for name in sorted(contiguous):
+        checksum = _add_tensor(checksum, name, contiguous[name])
+    if CHECKPOINT in header:
+        header = header | {CHECKSUM: f"{checksum:08x}"}
+    else:
+        header = header | {HEADER: f'{covered[:-1]}, "checksum": "{checksum:08x}"}}'}
     return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
+
+
+def _as_written(name: str, tensor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return an array as its bytes go into a file: in C order, and in the byte order of this machine."""
+    if tensor.dtype.kind not in "biuf" or tensor.dtype.itemsize > 8:
+        raise TypeError(f"{name} is an array of {tensor.dtype}, which cannot be written to a file")
+    return np.asarray(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
+
+
+@lru_cache(maxsize=1)  # all checkpoints of a run have the same description
+def _implied_shapes(description: str) -> dict[str, Shape]:
+    return _rebuild(description).shapes()
+
+
+def _split_checksum(header: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return the text that the checksum covers, and the checksum; None of models that have none yet."""
+    if CHECKPOINT in header:  # it always had one
+        return header[CHECKPOINT], header.get(CHECKSUM, "")
+    found = re.fullmatch(r'(.*), "checksum": "([0-9a-f]{8})"\}', header[HEADER], re.DOTALL)
+    return (header[HEADER], None) if found is None else (found[1] + "}", found[2])
+
+
+def _add_tensor(checksum: int, name: str, tensor: np.ndarray[Any, Any]) -> int:
+    """Return the CRC-32 of all before and of a tensor with its name."""
+    return zlib.crc32(tensor.reshape(-1).data, zlib.crc32(name.encode(), checksum))
 
 
 @dataclass(frozen=True)
@@ -111,9 +191,85 @@ class SavedNetwork:
     frozen: list[str]
     metadata: dict[str, Any]
 
+    def shapes(self) -> dict[str, Shape]:
+        """Return the shape of each tensor by its name in a model file."""
+        arrays = flatten(self.params) | {STATE + n: a for n, a in flatten(self.state).items()}
+        return {name: tuple(array.shape) for name, array in arrays.items()}
+
+
+class TensorFile:
+    """A file that :func:`write` wrote, open for reading; tensors are read when they are asked for.
+
+    Attributes:
+        header: the texts of its header by name.
+        shapes: the shape of each tensor.
+    """
+
+    def __init__(self, content: Any) -> None:
+        self._content = content
+        self.header: dict[str, str] = content.metadata() or {}
+        if HEADER not in self.header:
+            raise ModelFileError("it is a safetensors file, but not one of nnbackend's")
+        slices = {name: content.get_slice(name) for name in content.keys()}  # noqa: SIM118
+        self.shapes: dict[str, Shape] = {n: tuple(s.get_shape()) for n, s in slices.items()}
+        self._dtypes: dict[str, str] = {n: s.get_dtype() for n, s in slices.items()}
+
+    def network(self) -> SavedNetwork:
+        """Return the network that the header describes, with zeros in the place of its tensors."""
+        saved = _rebuild(self.header[HEADER])
+        _check_shapes(saved.shapes(), self.header, self.shapes)
+        names = network_names(self.header, self.shapes).values()
+        if not {self._dtypes[name] for name in names} <= set(_DTYPES):
+            raise ModelFileError("its tensors are not floating-point numbers")
+        return saved
+
+    def read(self, wanted: Iterable[str]) -> dict[str, Any]:
+        """Return tensors by name. All are looked at if there is a checksum, which old models lack."""
+        if not set(self._dtypes.values()) <= {*_DTYPES, *_MORE_DTYPES}:
+            raise ModelFileError("it holds tensors of an unknown kind")
+        wanted, tensors = set(wanted), {}
+        covered, given = _split_checksum(self.header)
+        checksum = zlib.crc32(covered.encode())
+        for name in sorted(self.shapes if given is not None else wanted):
+            try:
+                tensor = self._content.get_tensor(name)
+            except (ValueError, TypeError, MemoryError) as error:  # of 100 axes, for instance
+                raise ModelFileError(f"its tensor {name} cannot be read: {error}") from error
+            if name in wanted:
+                tensors[name] = tensor
+            checksum = _add_tensor(checksum, name, tensor)
+        if given not in (None, f"{checksum:08x}"):
+            raise ModelFileError("it is damaged: its checksum is not that of its content")
+        return tensors
+
+
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[TensorFile]:
+    """Open a file that :func:`write` wrote.
+
+    Raises:
+        ModelFileError: it is another kind of file, or damaged.
+    """
+    if not file.is_file():  # a pipe would be waited for
+        raise ModelFileError("it is not a regular file")
+    try:
+        with safetensors.safe_open(file, framework="np") as content:
+            yield TensorFile(content)
+    except safetensors.SafetensorError as error:
+        raise ModelFileError(f"it is not a safetensors file, or is damaged ({error})") from error
+
+
+def network_names(header: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Return the names of the network's tensors in a file by those that they have in a model file."""
+    if CHECKPOINT not in header:
+        return {name: name for name in names}
+    return {n.removeprefix(PARAMETERS): n for n in names if n.startswith((PARAMETERS, STATE))}
+
 
 def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read the network in a model file or a checkpoint, checked against what it claims to be.
+
+    Parameters that are not finite are read, with a warning.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -125,137 +281,84 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder, not a model file")
     try:
-        description, tensors = _read_description(file)
-        layers, input_shape, params, state = _rebuild_layers(description, tensors)
-        metadata = description.get("metadata", {})
-        if not isinstance(metadata, dict):
-            raise ModelFileError("its metadata is not a table")
-        seed, precision = _read_seed(description), _read_precision(description)
-        frozen = _read_frozen(description, params)
+        with opened(file) as content:
+            saved = content.network()
+            names = network_names(content.header, content.shapes)
+            read = content.read(names.values())
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
-    return SavedNetwork(layers, input_shape, params, state, seed, precision, frozen, metadata)
+    tensors = {name: read[own] for name, own in names.items()}
+    params, state = unflatten(tensors, saved.params), unflatten(tensors, saved.state, STATE)
+    broken = [name for name, p in flatten(params).items() if not np.isfinite(p).all()]
+    if broken:
+        some = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
+        warnings.warn(
+            f"{file}: NaN or infinity is in {some}, and will be in what the network predicts",
+            UserWarning,
+            stacklevel=3,
+        )
+    return replace(saved, params=params, state=state)
 
 
-def _read_description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the description and the tensors of the network in a model file or a checkpoint."""
-    header, tensors = read(file)
-    description = parse_entry(header, HEADER)
+def _check_shapes(
+    expected: dict[str, Shape], header: Mapping[str, str], shapes: Mapping[str, Shape]
+) -> None:
+    """Check that the tensors of a file are those of the network that it describes."""
+    found = {name: shapes[own] for name, own in network_names(header, shapes).items()}
+    if expected != found:
+        wrong = [n for n in expected.keys() | found.keys() if expected.get(n) != found.get(n)]
+        raise ModelFileError(
+            f"its tensors are not those of the network it describes: {', '.join(sorted(wrong)[:5])}"
+        )
+
+
+def _rebuild(text: str) -> SavedNetwork:
+    """Return the network that a header describes, with zeros, which take no memory, for its tensors."""
+    if text.count('"layer"') > MAX_ITEMS:  # before it takes time and memory
+        raise ModelFileError(f"it describes more than {MAX_ITEMS:,} layers")
+    description = schema.parse(text, "its description")
     if description.get("format") != FORMAT_VERSION:
         raise ModelFileError(
             f"it has format {description.get('format')!r}, this version of nnbackend reads "
             f"{FORMAT_VERSION}; it was written by version {description.get('version')!r}"
         )
-    if CHECKPOINT in header:
-        state = {name: tensor for name, tensor in tensors.items() if name.startswith(STATE)}
-        tensors = select_prefix(tensors, PARAMETERS) | state
-    return description, tensors
-
-
-def read(file: Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return the header and the tensors of a file that :func:`write` wrote.
-
-    Raises:
-        ModelFileError: it is another kind of file, or damaged.
-    """
-    try:
-        with safetensors.safe_open(file, framework="np") as content:
-            header = content.metadata() or {}
-            if HEADER not in header:
-                raise ModelFileError("it is a safetensors file, but not one of nnbackend's")
-            return header, {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ModelFileError(f"it is not a safetensors file, or is damaged ({error})") from error
-    except (TypeError, AttributeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"it holds data of an unknown kind ({error})") from error
-
-
-def parse_entry(header: Mapping[str, str], name: str) -> dict[str, Any]:
-    """Return the table that an entry of a header holds as JSON."""
-    try:
-        # A model's description is strict JSON; the history of a training run may be infinite.
-        constant = _refuse_constant if name == HEADER else float
-        description = json.loads(header[name], parse_constant=constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"its description is not valid JSON ({error})") from error
-    if not isinstance(description, dict):
-        raise ModelFileError("its description is not a table")
-    return description
-
-
-def select_prefix(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the tensors whose names begin with ``prefix``, without it."""
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def _refuse_constant(name: str) -> None:
-    """Refuse NaN and Infinity, which are not JSON and which ``save`` does not write."""
-    raise ValueError(f"it holds {name}")
-
-
-def _rebuild_layers(
-    description: dict[str, Any], tensors: dict[str, Any]
-) -> tuple[Sequential, Shapes, Params, State]:
-    """Return layers, input shape, parameters and state, all checked against each other."""
-    layers = rebuild(description.get("network"))
+    _DESCRIPTION(description, "its description")
+    shape, precision = _read_shape(description), _read_precision(description)
+    layers = rebuild(description["network"])
     if not isinstance(layers, Sequential):
         raise ModelFileError("it describes no network")
-    shape = _read_shape(description)
     try:
-        expected, _ = layers.init(shape, ShapeGenerator((0, 0)))
+        params, _ = layers.init(shape, ShapeGenerator((0, 0)))
         state = init_state(layers, shape)
-    except (ValueError, TypeError, MemoryError, OverflowError) as error:
+    except Exception as error:  # a user's layer may refuse a shape in any way
         raise ModelFileError(f"its layers do not fit together: {error}") from error
-    arrays = flatten(expected) | {STATE + name: array for name, array in flatten(state).items()}
-    shapes = {name: tuple(value.shape) for name, value in arrays.items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    if shapes != found:
-        wrong = sorted(n for n in shapes.keys() | found.keys() if shapes.get(n) != found.get(n))
-        raise ModelFileError(
-            f"its tensors are not those of the network it describes: {', '.join(wrong[:5])}"
-        )
-    if any(tensor.dtype.kind != "f" for tensor in tensors.values()):
-        raise ModelFileError("its tensors are not floating-point numbers")
-    params = unflatten(tensors, expected)
-    return layers, shape, params, unflatten(tensors, state, STATE)
+    frozen, known = [*dict.fromkeys(description.get("frozen", []))], flatten(params)
+    unknown = [name for name in frozen if name not in known]
+    if unknown:
+        raise ModelFileError(f"it freezes {unknown[0]!r}, which is no parameter of the network")
+    metadata, seed = description.get("metadata", {}), description["seed"]
+    return SavedNetwork(layers, shape, params, state, seed, precision, frozen, metadata)
 
 
 def _read_shape(description: dict[str, Any]) -> Shapes:
     """Return the shape of a row of inputs, or the tree of shapes of several inputs."""
-    shape = description.get("input_shape")
+    shape = description["input_shape"]
     if isinstance(shape, list | dict):
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError):
             shapes = check_shapes("input_shape", shape)
             sizes: list[int] = []
             map_shapes(sizes.extend, shapes)
             if all(size < 2**31 for size in sizes):
                 return shapes
-    raise ModelFileError(f"its input shape {shape!r} is not a list of sizes")
+    raise ModelFileError(f"its input shape {reprlib.repr(shape)} is not a list of sizes")
 
 
 def _read_precision(description: dict[str, Any]) -> Precision:
     """Return the precision that a file names; older files name the dtype alone."""
-    dtype = description.get("dtype")
-    if dtype not in DTYPES:
-        raise ModelFileError(f"its dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    name = description.get("precision", dtype)
-    if not isinstance(name, str) or name not in PRECISIONS or PRECISIONS[name].dtype != dtype:
-        raise ModelFileError(f"its precision {name!r} is not one of parameters in {dtype}")
-    return PRECISIONS[name]
-
-
-def _read_seed(description: dict[str, Any]) -> int:
-    seed = description.get("seed")
-    if type(seed) is not int or not 0 <= seed < 2**64:
-        raise ModelFileError(f"its seed {seed!r} is not a seed")
-    return seed
-
-
-def _read_frozen(description: dict[str, Any], params: Params) -> list[str]:
-    """Return the names of the frozen parameters; older files have none."""
-    names, known = description.get("frozen", []), flatten(params)
-    if not isinstance(names, list) or not all(isinstance(n, str) and n in known for n in names):
-        raise ModelFileError(f"the frozen parameters {names!r} are not parameters of the network")
-    return names
+    dtype = description["dtype"]
+    precision = PRECISIONS[description.get("precision", dtype)]
+    if precision.dtype != dtype:
+        raise ModelFileError(
+            f"its precision {precision.name!r} is not one of parameters in {dtype}"
+        )
+    return precision

@@ -99,12 +99,12 @@ def _shorten(value: Any) -> str:
     """Return plain data as a short text, with descriptions written as in Python."""
     if isinstance(value, list):
         text = f"[{', '.join(map(_shorten, value))}]"
-    elif isinstance(value, dict) and "fields" in value:
+    elif isinstance(value, dict) and isinstance(value.get("fields"), dict):
         kind = next(iter(value))
         given = ", ".join(f"{name}={_shorten(v)}" for name, v in value["fields"].items())
         text = f"{value[kind]}({given})" if given else f"{value[kind]}"
     elif isinstance(value, dict) and value.keys() == {"object"}:
-        text = value["object"]
+        text = str(value["object"])
     else:
         text = json.dumps(value)
     return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."

@@ -337,7 +337,7 @@ def _positive(value: object) -> float:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, str) and value:
+    if isinstance(value, str) and value and value == value.encode(errors="ignore").decode():
         return value
     raise _damaged("a name is not a text")
 

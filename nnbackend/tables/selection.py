@@ -15,10 +15,11 @@ from nnbackend.data.splits import stratified
 from nnbackend.errors import unknown_name
 from nnbackend.tables.table import Table, few, is_number, missing, take_rows, warn
 
-__all__ = ["check_target", "choose_features", "known_target", "split_rows"]
+__all__ = ["check_target", "choose_features", "infer_classes", "known_target", "split_rows"]
 
 # A column of more different texts than this holds names or identifiers, not categories.
 MAX_CATEGORIES = 100
+_FEW_CLASSES = 20  # of so many whole numbers it is said that they may be classes
 
 
 def known_target(table: Table, target: str) -> Table:
@@ -108,6 +109,37 @@ def _find_flaw(column: NDArray[Any], max_categories: float = math.inf) -> str | 
     if not is_number(column) and len(values) > max_categories:
         return f"more than {max_categories} different texts"
     return None
+
+
+def infer_classes(table: Table, target: str) -> Table:
+    """Return the table with a target of 0 and 1 as texts, which stand for classes; say so.
+
+    Of other whole numbers that may be classes, as stars are, it is said that they are taken for numbers.
+    """
+    column = table[target]
+    if not is_number(column):
+        return table
+    values = np.unique(column)
+    if values.tolist() == [0.0, 1.0]:
+        warn(
+            f"the target {target!r} holds 0 and 1, which are taken for two classes; --task regression "
+            "takes them for numbers"
+        )
+        return table | {target: np.array([str(int(value)) for value in column], dtype=object)}
+    if _may_be_classes(values, len(column)):
+        shown = few([f"{value:.0f}" for value in values], 10)
+        warn(
+            f"the target {target!r} holds the whole numbers {shown}, which are taken for numbers; "
+            "--task classification takes them for classes"
+        )
+    return table
+
+
+def _may_be_classes(values: NDArray[Any], rows: int) -> bool:
+    """Return whether different numbers are whole and repeat, and are few or counted from 0."""
+    whole, repeat = bool((values == np.floor(values)).all()), 2 * len(values) <= rows
+    counted = bool(values[0] == 0 and values[-1] == len(values) - 1)
+    return whole and repeat and (counted or len(values) <= _FEW_CLASSES)
 
 
 def split_rows(

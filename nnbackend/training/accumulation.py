@@ -12,10 +12,11 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+from nnbackend.backends.base import namespace
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Batch, Context, Layer, Params, State
 from nnbackend.losses import Loss
-from nnbackend.losses.base import unchecked
+from nnbackend.losses.base import unchecked, weighs_rows
 
 __all__ = ["Microbatches", "accumulate_gradients", "gradients", "loss_and_gradient", "state_after"]
 
@@ -109,7 +110,12 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
     Raises:
         TypeError, ValueError: a loss that a user wrote returned something else.
     """
-    weight, function = batch.weight, unchecked(loss)
+    weight, function, counts = batch.weight, unchecked(loss), None
+    if weight is not None and not weighs_rows(loss):
+        # Of rows that all have weight 0 a user's mean would be 0 / 0.
+        xp = namespace(weight)
+        counts = xp.sum(weight) > 0.0
+        weight = xp.where(counts, weight, xp.ones_like(weight))
     found = function(output, batch.y) if weight is None else function(output, batch.y, weight)
     try:
         value, dy = found
@@ -122,6 +128,8 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
         map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
     else:
         _check_shape(output, dy, loss)
+    if counts is not None:
+        value, dy = map_arrays(lambda a: xp.where(counts, a, xp.zeros_like(a)), (value, dy))
     return value, dy
 
 

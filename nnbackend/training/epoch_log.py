@@ -11,7 +11,8 @@ from nnbackend.backends.base import Backend
 from nnbackend.core.tree import slice_rows
 from nnbackend.core.types import Arrays, StepResult
 from nnbackend.data.samples import Samples
-from nnbackend.inference.evaluate import joined_rows
+from nnbackend.errors import DataError
+from nnbackend.inference.evaluate import NO_WEIGHT, joined_rows
 
 __all__ = ["EpochLog"]
 
@@ -61,10 +62,17 @@ class EpochLog:
         return bool(self._outputs)
 
     def mean(self) -> float:
-        """Return the mean loss, each step counting by the weights of its rows."""
+        """Return the mean loss, each step counting by the weights of its rows.
+
+        Raises:
+            DataError: none has a weight, which of rows on a device shows here first.
+        """
         losses, weights = self._read()
+        total = weights.sum()
+        if total == 0.0:
+            raise DataError(NO_WEIGHT)
         # The mean of one loss is that loss, which the formula may miss by a rounding.
-        return float(losses @ weights / weights.sum() if len(losses) > 1 else losses[0])
+        return float(losses @ weights / total if len(losses) > 1 else losses[0])
 
     def latest_losses(self) -> list[float]:
         """Return the losses of the last block of steps, waiting for them."""
@@ -82,8 +90,8 @@ class EpochLog:
         losses, step_weights = self._read()
         outputs = None
         if self._outputs:  # joined once
-            outputs, targets, weights = self.rows()
-            self._outputs, self._targets = [outputs], [(targets, weights)]
+            outputs = joined_rows(self._outputs, self._backend)
+            self._outputs = [outputs]
         return {"losses": losses, "masses": step_weights, "outputs": outputs}
 
     def restore(self, state: dict[str, Any]) -> None:

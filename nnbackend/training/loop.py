@@ -332,20 +332,24 @@ class Loop(Run):
         """
         check_same_run(found, self.task())
         state, trainer, misfit = found.state, self._trainer, ""
-        shapes, own = (
-            {name: tuple(a.shape) for name, a in arrays.items()}
-            for arrays in (found.layer_state, flatten(trainer.state))
-        )
+        found.check_network(trainer.params, trainer.state)
         if state.get("optimizer") is None:
             misfit = "its optimizer's state is missing"
-        elif wrong := trainer.misfit(state["optimizer"]):
+        elif wrong := trainer.misfit(found.optimizer_state()):
             misfit = f"its optimizer's {wrong}"
-        elif shapes != own:
-            misfit = "its layers' state is not this network's"
         elif state["batch"] and state.get("so_far") is None:
             misfit = f"its batch is {state['batch']}, and what came of the steps is missing"
+        elif state["batch"] and not self._fits(state["so_far"]["outputs"]):
+            misfit = "the outputs of its unfinished epoch are not those that the metrics need"
         if misfit:
             raise ModelFileError(f"{found.path} cannot be resumed from: {misfit}")
+
+    def _fits(self, outputs: Any) -> bool:
+        """Return whether outputs of an unfinished epoch are there if metrics need them."""
+        if outputs is None or not self._trainer.objective.metrics:
+            return outputs is None and not self._trainer.objective.metrics
+        of_one = isinstance(outputs, np.ndarray)
+        return not of_one or outputs.shape[1:] == self.network.output_shape
 
     def _resume_from(self, found: Checkpoint) -> None:
         """Go on from a checkpoint, with its parameters and optimizer."""

@@ -18,6 +18,7 @@ from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DataError
 from nnbackend.inference.evaluate import evaluate, measure
 from nnbackend.inference.predictor import Predictor
+from nnbackend.losses.base import weighs_rows
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Microbatches
@@ -87,6 +88,7 @@ class Trainer:
         self.log = EpochLog(backend)
         self._resumes = False  # whether the log is that of a resumed epoch
         self._gather = self._gatherers()
+        self._pads = weighs_rows(objective.loss)
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         terms = objective.penalties, objective.constraints
@@ -135,19 +137,20 @@ class Trainer:
             block = part
             if skip:
                 # Blocks start at the same rows whether or not the epoch was left in between.
-                rows = min(skip * size, len(part))
-                skip -= math.ceil(rows / size)
+                done = min(skip * size, len(part))
+                skip -= math.ceil(done / size)
                 if log.has_outputs:  # only metrics look at the rows again
-                    log.append_targets(part.slice(0, rows))
-                if rows == len(part):
+                    log.append_targets(part.slice(0, done))
+                if done == len(part):
                     continue
-                block = part.slice(rows, len(part))
-            run = self._steps(batch_size or size)
-            self.carry, *results = run(self.carry, *self._inputs(block, size))
-            log.append(block, size, StepResult(*results))
+                block = part.slice(done, len(part))
+            for rows, rows_of_step in self._batches(block, size):
+                run = self._steps(batch_size or size)
+                self.carry, *results = run(self.carry, *self._inputs(rows, rows_of_step))
+                log.append(rows, rows_of_step, StepResult(*results))
             if each_block is not None and not each_block(log.steps):
                 break
-            del part, block  # they are not kept while the next ones are waited for
+            del part, block, rows  # they are not kept while the next ones are waited for
         if skip:
             done = log.steps - skip
             raise DataError(f"the epoch has {done} batches, and {log.steps} were done before")
@@ -157,6 +160,17 @@ class Trainer:
             values |= measure(self.objective, outputs, targets, weights, self.backend)
         self.log = EpochLog(self.backend)
         return values
+
+    def _batches(self, block: Samples, size: int) -> list[tuple[Samples, int]]:
+        """Return a block with the rows of a step; a last, smaller batch by itself if it is not padded.
+
+        A user's loss may not look at weights, and would take the rows of padding for rows.
+        """
+        whole = len(block) // size * size
+        if whole == len(block) or not self.backend.static_shapes or self._pads:
+            return [(block, size)]
+        rest = block.slice(whole, len(block))
+        return [*([(block.slice(0, whole), size)] if whole else []), (rest, len(rest))]
 
     def resume_epoch(self, state: dict[str, Any]) -> None:
         """Let the next epoch begin after the steps of a log's state."""

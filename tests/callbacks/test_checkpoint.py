@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -173,6 +174,81 @@ def test_a_write_that_the_system_cuts_short_leaves_no_part_of_a_file(on_error, t
     assert "File too large" in done.stderr
     assert [name[7:17] for name in names(tmp_path)] == [f"epoch-{n:04}" for n in range(3)]
     assert all(checkpoints.load(path) for path in checkpoints.files(tmp_path))
+
+
+def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(tmp_path):
+    half = tmp_path / ".000001-epoch-0001.safetensors.abcdefgh"  # the first is writing it
+
+    def second(run):
+        half.write_text("half")
+        steps = []
+        with pytest.raises(
+            OSError, match=rf"process {os.getpid()} on .* writes there; wait"
+        ) as caught:
+            network().fit(X, Y, callbacks=[Checkpoint(tmp_path), Lambda(batch_end=steps.append)])
+        assert str(tmp_path) in str(caught.value)
+        assert not steps
+        with pytest.warns(UserWarning, match=f"process {os.getpid()} on .* writes there"):
+            network().fit(X, Y, epochs=3, callbacks=[Checkpoint(tmp_path, on_error="warn")])
+        assert half.read_text() == "half"
+        half.unlink()
+
+    network().fit(X, Y, epochs=2, callbacks=[Checkpoint(tmp_path), second])
+    assert [name[7:17] for name in names(tmp_path)] == [f"epoch-{n:04}" for n in range(3)]
+    network().fit(X, Y, epochs=3, callbacks=[Checkpoint(tmp_path)], resume=tmp_path)
+
+
+LOCKS = """
+import os, signal, sys
+from pathlib import Path
+from nnbackend.saving.lock import FolderLock
+
+lock = FolderLock(Path(sys.argv[1]))
+print(os.getpid(), flush=True)
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_process_that_lives_keeps_the_folder_and_one_that_is_dead_does_not(tmp_path):
+    given = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True,
+             "env": os.environ | {"PYTHONPATH": str(Path(nnb.__file__).parent.parent)}}  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", LOCKS, tmp_path, "alive"], **given) as process:
+        number = int(process.stdout.readline())
+        with pytest.raises(OSError, match=f"process {number} on "):
+            network().fit(X, Y, callbacks=[Checkpoint(tmp_path)])
+        process.communicate("")
+    assert not names(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", LOCKS, tmp_path, "killed"], **given) as process:
+        process.communicate()
+    assert names(tmp_path) == [".lock"]
+    network().fit(X, Y, callbacks=[Checkpoint(tmp_path)])
+    assert [name[7:17] for name in names(tmp_path)] == ["epoch-0000", "epoch-0001"]
+
+
+def test_the_lock_of_a_folder_follows_no_link(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="folder cannot be a folder of checkpoints"):
+        network().fit(X, Y, callbacks=[Checkpoint(tmp_path / "folder")])
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_folder_removed_while_training_is_not_offered_for_resuming(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "folder")
+
+    def remove(run):
+        if run.epoch == 2:
+            shutil.rmtree(checkpoint.directory)
+            raise Odd("enough")
+
+    with pytest.raises(Odd) as caught:
+        network().fit(X, Y, epochs=3, callbacks=[checkpoint, Lambda(epoch_start=remove)])
+    assert not any("resumed from" in note for note in caught.value.__notes__)
+    assert checkpoint.latest is None
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path):

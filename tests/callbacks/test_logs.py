@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 
 import pytest
 from callbacks.runs import X, Y, network
+from tools import assert_equal
 
 import nnbackend as nnb
 from nnbackend.callbacks import CSVLog, JSONLines, Lambda, LearningRateLog, Run
@@ -82,3 +84,38 @@ def test_a_log_that_cannot_be_written_is_found_before_training(kind, tmp_path):
     new = kind(tmp_path / "new" / "folder" / "log")
     network().fit(X, Y, callbacks=[new])
     assert new.path.read_text()
+
+
+@pytest.mark.parametrize("free_again", [True, False])
+@pytest.mark.parametrize("kind", [JSONLines, CSVLog])
+def test_a_full_disk_under_a_log_names_it_and_does_not_cost_the_model(kind, free_again, tmp_path):
+    resource = pytest.importorskip("resource", reason="Windows has no limit for the size of files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = kind(tmp_path / "log")
+
+    def fill(run):
+        size = log.path.stat().st_size + 10
+        if run.epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        if run.epoch == 4 and free_again:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    net, whole = network(), network()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            history = net.fit(X, Y, epochs=5, batch_size=5, callbacks=[fill, log])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    whole.fit(X, Y, epochs=5, batch_size=5)
+    assert len(history) == 5
+    assert_equal(net.state_dict(), whole.state_dict())
+    (warning,) = caught  # once
+    assert f"the log {log.path} cannot be written, and the training goes on" in str(warning.message)
+    lines = log.path.read_text().splitlines()
+    if kind is CSVLog:
+        assert all(len(row) == len(history.keys()) for row in csv.reader(lines))
+    else:
+        assert all(json.loads(line).keys() == history.keys() for line in lines)
+    assert len(lines) == (5 if free_again else 1) + (kind is CSVLog)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]

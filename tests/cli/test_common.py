@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from cli.commands import EXAM, done, fails, run, table
 
 import nnbackend as nnb
@@ -30,21 +29,3 @@ def test_an_error_nobody_thought_of_is_one_message_too(monkeypatch):
     monkeypatch.setattr(nnb.Network, "fit", fail)
     message = fails(1, "train", EXAM, "--target", "score", "--quiet")
     assert message == "error: ZeroDivisionError: division by zero (--debug shows where)\n"
-
-
-def test_threads_are_those_of_blas():
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-    from nnbackend.cli.common import thread_limit
-
-    def pools():
-        found = threadpoolctl.threadpool_info()
-        return [pool["num_threads"] for pool in found if pool["user_api"] == "blas"]
-
-    with threadpoolctl.threadpool_limits(2):
-        before = pools()
-        if not before:
-            pytest.skip("threadpoolctl knows no BLAS here")
-        with thread_limit(1):
-            assert set(pools()) == {1}
-        with thread_limit(None):
-            assert pools() == before

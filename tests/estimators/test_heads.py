@@ -9,13 +9,16 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import scipy.sparse
 from estimators.pairs import TARGETS, VERSION, X, assert_same, pair
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import (
     make_multilabel_classification,
 )
+from sklearn.preprocessing import StandardScaler
 
 import nnbackend as nnb
 from nnbackend import estimators as ours
 
+SCORE32 = TARGETS["one"].astype(np.float32)
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
@@ -79,3 +82,20 @@ def test_counts_that_are_negative_are_refused_as_network_fit_does():
         ours.MLPRegressor(loss="binary_cross_entropy", max_iter=1).fit(X, y)
     with pytest.raises(ValueError, match="needs 2 outputs or more"):
         ours.MLPRegressor(loss="softmax_cross_entropy", max_iter=1).fit(X, np.abs(y))
+
+
+@pytest.mark.parametrize("x_dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cls", [ours.MLPRegressor, ours.NetworkRegressor])
+@pytest.mark.parametrize("kind", ["one", "several", "whole"])
+def test_predictions_have_the_digits_of_the_targets_units(kind, cls, x_dtype, tmp_path):
+    x = X.astype(x_dtype)
+    y = 1.6e9 + 10 * (X[:, :2] if kind == "several" else X[:, 0])
+    y = y.round().astype(np.int64) if kind == "whole" else y
+    net = cls(solver="lbfgs", max_iter=60, precision="float32", random_state=0)
+    model = TransformedTargetRegressor(net, transformer=StandardScaler()).fit(x, y)
+    assert model.score(x, y) > 0.9
+    copy = ours.load(model.regressor_.save(tmp_path / "model.safetensors"))
+    for rows in (x, x[:1]):
+        assert model.regressor_.predict(rows).dtype == copy.predict(rows).dtype == np.float64
+    single = net.fit(x, SCORE32)
+    assert single.predict(x).dtype == np.float32

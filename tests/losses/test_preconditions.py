@@ -124,12 +124,41 @@ def test_a_loss_that_users_changed_is_called_as_they_wrote_it():
             return 2.0 * value, 2.0 * dy
 
     loss = Doubled()
-    assert unchecked(loss) is loss
     assert isinstance(loss, LossFunction)
     net = nnb.Network([nnb.Dense(1)], input_shape=2, dtype="float64")
     x, y = rows((4, 2)), rows((4, 1), 1)
     twice = net.evaluate(x, y, loss=loss)["loss"]
     assert twice == pytest.approx(2.0 * net.evaluate(x, y, loss="mse")["loss"])
+
+
+def test_a_users_loss_made_of_the_librarys_is_checked_outside_of_fit_only():
+    """A recording is tried on numbers that are no data: a step must not refuse them."""
+
+    def own(prediction, target, weight=None):
+        return losses.softmax_cross_entropy(prediction, target, weight)
+
+    own.targets = "classes"
+    x, y = rows((64, 2)), np.arange(64) % 3
+    found = []
+    for loss in (own, "softmax_cross_entropy"):
+        net = nnb.Network([nnb.Dense(3)], input_shape=2, seed=1)
+        found.append(net.fit(x, y, loss=loss, epochs=12, batch_size=8, verbose=0)["loss"])
+    assert found[0] == found[1]
+    with pytest.raises(ValueError, match="rows that sum to 1"):
+        own(Z3, np.ones((2, 3)))
+
+
+def test_a_users_loss_made_of_the_librarys_is_played(monkeypatch):
+    calls, compute = [], LossFunction.compute
+    monkeypatch.setattr(LossFunction, "compute", lambda *a: calls.append(1) or compute(*a))
+
+    def own(prediction, target, weight=None):
+        return losses.binary_cross_entropy(prediction, target)
+
+    own.targets = "fractions"
+    net = nnb.Network([nnb.Dense(1)], input_shape=2, seed=1)
+    net.fit(rows((64, 2)), np.arange(64) % 2, loss=own, epochs=20, batch_size=8, verbose=0)
+    assert len(calls) < 100 < 20 * 8
 
 
 def test_weights_whose_sum_is_infinite_are_refused():

@@ -60,7 +60,8 @@ def test_any_plain_data_and_arrays_make_a_state(backend, tmp_path):
     net = network(backend)
     array = backend.asarray([[1.5, 2.5]])
     state = {
-        "epoch": 0, "batch": 0, "trained": [0, 0], "history": {"epoch": []}, "callbacks": [],
+        "epoch": 0, "batch": 0, "steps": 0, "first_epoch": 0, "trained": [0, 0], "user": {},
+        "learning_rate_factor": 1.0, "history": {"epoch": []}, "callbacks": [],
         "mine": {"n": None, "x": np.inf, "i": np.int64(3), "l": [1, "a", {"deep": array}], "e": {}},
         "none": np.zeros((0, 2)), "whole": np.arange(3), "single": np.array(0.1),
     }  # fmt: skip
@@ -152,13 +153,47 @@ def rewritten(path, change):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda s: s.pop("epoch"), "its epoch is missing or no int"),
-        (lambda s: s.update(history=[]), "its history is missing or no dict"),
+        (lambda s: s.pop("epoch"), "its state lacks epoch"),
+        (lambda s: s.update(history=[]), r"its state.history is \[\], not a table"),
         (lambda s: s.update(format=7), "of format 7"),
         (lambda s: s.update(history={"loss": [1.0]}), "its history does not have 2 epochs"),
         (lambda s: s["optimizer"]["slots"].pop("1"), "its optimizer's arrays do not fit: 1.0.bias"),
         (lambda s: s.update(optimizer=None), "its optimizer's state is missing"),
         (lambda s: s.update(batch=2), "its batch is 2, and what came of the steps is missing"),
+        (lambda s: s.update(trained=[1]), r"its state.trained is \[1\], not a list of 2 to 2"),
+        (
+            lambda s: s.update(trained=[2**40, 0]),
+            r"its state.trained.0 is 1099.*from 0 to 2147483647",
+        ),
+        (
+            lambda s: s.update(learning_rate_factor=np.inf),
+            "learning_rate_factor is inf, not a number",
+        ),
+        (
+            lambda s: s.update(history={"epoch": [1, 2], "loss": [1, "x"]}),
+            "history.loss.1 is 'x', not",
+        ),
+        (lambda s: s.update(steps=True), "its state.steps is True, not a whole number"),
+        (lambda s: s.update(callbacks=[{}]), "its state.callbacks.0 lacks name"),
+        (lambda s: s.update(task=3), "its state.task is 3, not a table"),
+        (lambda s: s.update(task={"seed": np.ones(2)}), r"its state.task.seed is array.*not plain"),
+        (lambda s: s.update(user=[1]), r"its state.user is \[1\], not a table"),
+        (lambda s: s.update(so_far={"losses": [1.0]}), "its state.so_far lacks masses"),
+        (
+            lambda s: s.update(raw={"0": {"weight": np.ones(3)}}),
+            "its parameters are not this network's",
+        ),
+        (lambda s: s.update(optimizer=[1]), r"its state.optimizer is \[1\], not"),
+        (lambda s: s.update(optimizer={"step": 1}), "its optimizer lacks slots"),
+        (
+            lambda s: s["optimizer"].update(slots=3),
+            "its optimizer.slots is 3, not an array of numbers",
+        ),
+        (
+            lambda s: s["callbacks"][0]["state"].pop("kept"),
+            "the state of its Checkpoint lacks kept",
+        ),
+        (lambda s: s["callbacks"][0]["state"].update(kept=3), "Checkpoint.kept is 3, not a list"),
     ],
 )
 def test_a_state_that_does_not_hold_together_is_refused(change, words, saved, tmp_path):
@@ -167,7 +202,7 @@ def test_a_state_that_does_not_hold_together_is_refused(change, words, saved, tm
     net = network()
     before = weights(net)
     with pytest.raises(ModelFileError, match=words):
-        net.fit(X, Y, epochs=3, batch_size=5, resume=last)
+        net.fit(X, Y, epochs=3, batch_size=5, callbacks=[Checkpoint(tmp_path)], resume=last)
     assert_equal(weights(net), before)
 
 

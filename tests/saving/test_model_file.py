@@ -446,3 +446,159 @@ def test_edited_descriptions_give_a_network_or_a_model_file_error(edits, saved, 
     for place, character in edits:
         content[start + place % length] = ord(character)
     loads_or_is_refused(bytes(content), tmp_path)
+
+
+# ------------------------------------------------------------------- limits, checksums, what is refused
+
+
+def described(path):
+    """Return the description in a model file and its tensors."""
+    with safetensors.safe_open(path, framework="np") as content:
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+        return json.loads(content.metadata()["nnbackend"]), tensors
+
+
+def test_a_changed_weight_or_description_is_noticed(tmp_path):
+    path = network().save(tmp_path / "net")
+    whole = path.read_bytes()
+    for changed in (whole[:-1] + bytes([whole[-1] ^ 1]), whole.replace(b"0.25", b"0.75")):
+        assert changed != whole
+        path.write_bytes(changed)
+        with pytest.raises(ModelFileError, match="it is damaged: its checksum"):
+            nnb.load(path)
+
+
+def test_a_file_without_a_checksum_loads(tmp_path):
+    path = network().save(tmp_path / "net")
+    description, tensors = described(path)
+    del description["checksum"]
+    assert_equal(weights(nnb.load(write(path, tensors, **description))), weights(network()))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_told(value, tmp_path):
+    tensors = {name: np.full_like(v, value) for name, v in weights(network()).items()}
+    with pytest.warns(UserWarning, match=r"net: NaN or infinity is in 0\.weight, 0\.bias,"):
+        nnb.load(write(tmp_path / "net", tensors))
+
+
+def sparse(path, shape, layers):
+    """Write a model file of huge weights that are not there: a hole in the file."""
+    size = 4 * int(np.prod(shape, dtype=object))
+    description = {
+        "format": 1,
+        "dtype": "float32",
+        "seed": 0,
+        "input_shape": [3],
+        "network": layers,
+    }
+    header = json.dumps({
+        "__metadata__": {"nnbackend": json.dumps(description)},
+        "0.weight": {"dtype": "F32", "shape": list(shape), "data_offsets": [0, size]},
+    }).encode()  # fmt: skip
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + size)
+    return path
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no holes there")
+@pytest.mark.parametrize("layers", [stack(dense()), stack(dense(bias=False)), stack()])
+def test_shapes_are_compared_before_a_tensor_is_read(layers, tmp_path):
+    path = sparse(tmp_path / "net", (2**31, 1), layers)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="its tensors are not those"):
+            nnb.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("one", ['{"layer":"Flatten"}', r'{"l\u0061yer":"Flatten"}'])
+def test_a_million_layers_are_refused_by_a_limit(one, tmp_path):
+    layers = f'{{"layer":"Sequential","fields":{{"layers":[{",".join([one] * 1_000_000)}]}}}}'
+    text = f'{{"format":1,"dtype":"float32","seed":0,"input_shape":[3],"network":{layers}}}'
+    path = tmp_path / "net"
+    safetensors.numpy.save_file({}, path, metadata={"nnbackend": text})
+    with pytest.raises(ModelFileError, match=r"more than 100,000 (layers|items)"):
+        nnb.load(path)
+
+
+def test_frozen_names_are_taken_as_they_are(tmp_path):
+    net = network().freeze("*.bias")
+    assert nnb.load(net.save(tmp_path / "net")).frozen == ("0.bias", "2.bias")
+    with pytest.raises(ModelFileError, match=r"it freezes '\*', which is no parameter"):
+        nnb.load(write(tmp_path / "net", frozen=["*"]))
+
+
+def deep(value: Any, depth: int) -> Any:
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("metadata", "error", "words"),
+    [
+        ([1], TypeError, "must be a dictionary of plain data, not list"),
+        (None, TypeError, "must be a dictionary"),
+        ({1: 2}, TypeError, "metadata has an entry 1, whose name is no text"),
+        ({"a": {None: 2}}, TypeError, "metadata.a has an entry None"),
+        ({"a": [{True: 2}]}, TypeError, "metadata.a has an entry True"),
+        ({"a": deep(1, 900)}, ValueError, "nested more than 128 deep"),
+        ({"a": deep(1, 127)}, ValueError, "nested more than 128 deep"),
+        ({"a": 10**5000}, ValueError, "must be plain data"),
+        ({"a": b"x"}, TypeError, "metadata.a holds b'x', which JSON has not"),
+    ],
+)
+def test_save_refuses_what_load_would(metadata, error, words, tmp_path):
+    net = network()
+    net.metadata = metadata
+    with pytest.raises(error, match=words):
+        net.save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_save_writes_all_that_load_reads(tmp_path):
+    net = network()
+    net.metadata = {
+        "deep": deep("x", 126),
+        "": [1e308, -0.0, 2**63],
+        "\ud800": "\0",
+        "tuple": (1, 2),
+    }
+    found = nnb.load(net.save(tmp_path / "net")).metadata
+    assert found == net.metadata | {"tuple": [1, 2]}
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class Whimsical:
+    """A layer that takes another size than it gave when it is made again."""
+
+    sizes: Any
+
+    def init(self, input_shape, rng):
+        if isinstance(self.sizes, tuple):
+            raise ValueError("sizes are a list")
+        return {}, input_shape
+
+    def forward(self, params, x, ctx):
+        return x, lambda dy, input_grad=True: (dy, {})
+
+
+def test_a_network_that_could_not_be_made_again_is_not_saved(tmp_path):
+    net = nnb.Network([Whimsical([1])], input_shape=3)
+    with pytest.raises(
+        ValueError, match=r"cannot be saved, for it would not load: .*sizes are a list"
+    ):
+        net.save(tmp_path / "net")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(ModelFileError, match="not a regular file"):
+            nnb.load(tmp_path / "pipe")

@@ -333,6 +333,20 @@ def test_a_loop_of_ones_own_goes_on_exactly(where, backend, tmp_path):
     assert without_seconds(history) == without_seconds(expected)
 
 
+def test_a_run_left_within_an_epoch_goes_on_in_another_folder_with_metrics(backend, tmp_path):
+    whole, net, again = (network(backend) for _ in range(3))
+    given = {"epochs": 3, "batch_size": 5, "metrics": ["mae"], "verbose": 0}
+    expected = whole.fit(X, Y, **given)
+    stop = Lambda(batch_end=lambda run: run.steps == 8 and run.stop("enough", at_once=True))
+    net.fit(X, Y, callbacks=[stop, Checkpoint(tmp_path / "one")], **given)
+    history = again.fit(
+        X, Y, callbacks=[Checkpoint(tmp_path / "two")], resume=tmp_path / "one", **given
+    )
+    assert_close(weights(again), weights(whole), 1e-5)
+    for name in ("loss", "mae"):
+        np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
+
+
 def test_a_loop_of_ones_own_can_be_asked_to_stop():
     stop = Lambda(batch_end=lambda run: run.step == 3 and run.stop("enough", at_once=True))
     history = bare_loop(network(), 4, [stop])

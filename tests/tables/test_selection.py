@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from tables.columns import numbers, texts
 
-from nnbackend.tables.selection import check_target, choose_features, known_target, split_rows
+from nnbackend.tables.selection import (
+    check_target,
+    choose_features,
+    infer_classes,
+    known_target,
+    split_rows,
+)
 from nnbackend.tables.table import TableWarning
 
 
@@ -104,3 +110,50 @@ def test_a_split_depends_on_the_seed_only():
     first, again, other = (split_rows(50, 0.2, seed)[1].tolist() for seed in (0, 0, 1))
     assert first == again != other
     assert len(split_rows(50, 0.0, 0)[1]) == 0
+
+
+def notes(function, *arguments):
+    """Return what a function returns, and what it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = function(*arguments)
+    return found, [str(warning.message) for warning in caught]
+
+
+def test_a_target_of_0_and_1_is_one_of_two_classes():
+    table, said = notes(infer_classes, {"y": numbers(0, 1, 1.0, -0.0)}, "y")
+    assert table["y"].tolist() == ["0", "1", "1", "0"]
+    assert said == ["the target 'y' holds 0 and 1, which are taken for two classes; "
+                    "--task regression takes them for numbers"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        (numbers(*[1, 2, 3, 4, 5] * 3), "1, 2, 3, 4, 5"),
+        (numbers(-1, 1, 1, -1), "-1, 1"),
+        (numbers(0, 1, 2, 2, 1, 0), "0, 1, 2"),
+        (numbers(*range(50), *range(50)), "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 40 more"),
+    ],
+)
+def test_whole_numbers_that_may_be_classes_are_numbers_and_that_is_said(target, shown):
+    table, (said,) = notes(infer_classes, {"y": target}, "y")
+    assert table["y"] is target
+    assert said.startswith(f"the target 'y' holds the whole numbers {shown}, which are taken for n")
+    assert said.endswith("--task classification takes them for classes")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        numbers(0.0, 1.0, 0.5),
+        numbers(*range(30)),
+        numbers(*range(5, 50), *range(5, 50)),
+        numbers(1, 2, 3),
+        texts("0", "1"),
+    ],
+)
+def test_nothing_is_said_of_other_targets(target):
+    table, said = notes(infer_classes, {"y": target}, "y")
+    assert table["y"] is target
+    assert said == []

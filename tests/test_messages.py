@@ -1,0 +1,197 @@
+"""Wrong arguments: the error is one of ours, and names the argument."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnbackend as nnb
+from nnbackend import (
+    activations,
+    callbacks,
+    constraints,
+    data,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    regularizers,
+    schedules,
+    testing,
+)
+
+
+class Thing:
+    """An object that is nothing we know."""
+
+    def __repr__(self) -> str:
+        return "<a thing>"
+
+
+NOTHINGS = [None, [], {}, Thing(), nnb.Dense, "", b"x", ("a",)]
+HUGE = 10**400
+WRONG = {  # by what an argument is: values that are something else
+    "size": [*NOTHINGS, 0, -1, 1.5, True, "3", HUGE, float("nan")],
+    "count": [*NOTHINGS, -1, 1.5, True, "3", HUGE],
+    "number": [*NOTHINGS, True, "3", HUGE, float("nan"), float("inf")],
+    "flag": [*NOTHINGS, 0, 1, "yes", 1e300, HUGE],
+    "name": [3, -1, [], {}, Thing(), nnb.Dense, "", "nonsense", True, HUGE, b"relu"],
+    "path": [None, 3, -1, 1.5, [], {}, Thing(), nnb.Dense, "", "a\0b", b"x", True, HUGE],
+    "text": [None, 3, [], {}, Thing(), nnb.Dense, "", b"x", True, HUGE],
+    "choice": [3, [], {}, Thing(), nnb.Dense, "", "nonsense", True, HUGE],
+    "items": [3, -1, 1.5, Thing(), nnb.Dense, "nonsense", True, HUGE, b"x", [3], [nnb.Dense]],
+    "rows": [3, "x", {}, Thing(), nnb.Dense, HUGE, [HUGE], ["a"], [[1.0], [1.0, 2.0]]],
+    "network": [None, 3, "x", [], {}, Thing(), nnb.Network, HUGE],
+    "mapping": [None, 3, "x", [1], Thing(), nnb.Dense, HUGE],
+    "several": [None, 3, Thing(), nnb.Dense, HUGE],
+}
+KINDS = {  # names of arguments by what they are
+    "size": """every keep every_steps patience k iterations history line_search epochs batch_size
+        accumulate out_features rows count folds shuffle_buffer""",
+    "count": "step seed prefetch cooldown",
+    "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
+        stratified profile on_host training pure""",
+    "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
+        tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
+        quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
+        slope fraction validation_split threshold""",
+    "name": """activation initializer bias_initializer regularizer constraint function optimizer loss
+        backend""",
+    "path": "path directory resume",
+    "text": "monitor",
+    "choice": "mode on_error unit adjust shape outputs approximate average dtype precision data_on",
+    "items": "layers callbacks metrics",
+    "rows": "x y sample_weight prediction target validation_data",
+    "network": "network",
+    "mapping": "state",
+    "several": "patterns groups",
+}
+OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
+    "activation", "initializer", "regularizer", "constraint", "keep", "every_steps", "mode", "average",
+    "alpha", "threshold", "outputs", "batch_size", "resume", "validation_split", "sample_weight", "y",
+    "validation_data", "metrics", "callbacks", "loss", "dtype", "precision", "step", "norm", "value",
+    "multiplier", "final", "initial", "groups", "seed",
+}  # fmt: skip
+X = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(12, 2)
+Y = X[:, :1].copy()
+BASE: dict[str, Any] = {  # right values of arguments without a default
+    "optimizer": "adam", "out_features": 3, "rate": 0.5, "std": 0.1, "function": "relu", "initial": 0.1,
+    "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
+    "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
+    "layers": [nnb.Dense(1)], "network": nnb.Network([nnb.Dense(1)], input_shape=2), "rows": 10,
+    "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
+}  # fmt: skip
+
+
+def method(name: str) -> Any:
+    def call(**arguments: Any) -> Any:
+        return getattr(nnb.Network([nnb.Dense(1)], input_shape=2), name)(**arguments)
+
+    call.__signature__ = inspect.signature(getattr(nnb.Network, name))
+    return call
+
+
+def load(
+    path: Any = "net.safetensors", backend: Any = "numpy", dtype: Any = None, precision: Any = None
+) -> Any:
+    nnb.Network([nnb.Dense(1)], input_shape=2).save("net.safetensors")
+    return nnb.load(path, backend=backend, dtype=dtype, precision=precision)
+
+
+def constructors() -> dict[str, Any]:
+    modules = (
+        layers, optimizers, losses, metrics, schedules, callbacks, regularizers, constraints,
+        initializers, activations,
+    )  # fmt: skip
+    found = {name: getattr(module, name) for module in modules for name in module.__all__}
+    apart = {"Registry", "Run", "Callback", "Schedule", "Parameterless", "PerRowL2", "Optimizer",
+             "ActivationFunction", "Wrapper", "Constrained", "Clipped", "Grouped"}  # fmt: skip
+    return {n: cls for n, cls in found.items() if inspect.isclass(cls) and n not in apart}
+
+
+ENTRIES = constructors() | {
+    "Clipped": lambda norm: optimizers.Clipped("adam", norm=norm),
+    "Grouped": lambda groups: optimizers.Grouped("adam", groups),
+    "Network": nnb.Network,
+    "load": load,
+    "observe": nnb.observe,
+    "register_layer": lambda pure: nnb.register_layer(pure=pure),
+    "check_gradients": testing.check_gradients,
+    "check_loss": testing.check_loss,
+    "compare_backends": lambda network, x, tolerance=None: testing.compare_backends(
+        network, x, "array-api-strict", tolerance=tolerance
+    ),
+    "data.split": data.split,
+    "data.folds": data.folds,
+    "data.cross_validate": data.cross_validate,
+    "data.Batches": data.Batches,
+    "data.MemoryMap": data.MemoryMap,
+    "checkpoints.load": nnb.checkpoints.load,
+    "checkpoints.find": nnb.checkpoints.find,
+    "checkpoints.newest": nnb.checkpoints.newest,
+    "checkpoints.files": nnb.checkpoints.files,
+    **{
+        f"Network.{name}": method(name)
+        for name in [
+            "fit",
+            "partial_fit",
+            "evaluate",
+            "predict",
+            "forward",
+            "save",
+            "to",
+            "load_state_dict",
+        ]
+    },
+}
+ALIASES = {"count": "folds", "x": "X", "patterns": "pattern", "prediction": "prediction"}
+
+
+def arguments_of(entry: Any) -> dict[str, Any]:
+    """Return right values of all arguments of an entry point."""
+    found = {}
+    for name, parameter in inspect.signature(entry).parameters.items():
+        if name == "self" or parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        empty = parameter.default is parameter.empty
+        found[name] = BASE.get(name) if empty or name in ("y", "loss") else parameter.default
+    return found
+
+
+def cases() -> list[Any]:
+    kinds = {name: kind for kind, names in KINDS.items() for name in names.split()}
+    found = []
+    for entry, function in ENTRIES.items():
+        for argument, right in arguments_of(function).items():
+            if argument in kinds:
+                optional = argument in OPTIONAL or right is None
+                wrong = [v for v in WRONG[kinds[argument]] if not (optional and v is None)]
+                found.append(pytest.param(function, argument, wrong, id=f"{entry}-{argument}"))
+    return found
+
+
+def fault_of(function: Any, argument: str, wrong: Any) -> str | None:
+    """Return what is wrong with the error for an argument, or None."""
+    try:
+        function(**{**arguments_of(function), argument: wrong})
+    except Exception as error:
+        own = type(error).__module__.startswith("nnbackend")
+        name, message = ALIASES.get(argument, argument), str(error)
+        right = own or isinstance(error, (TypeError, ValueError))
+        if right and re.search(rf"\b{name}s?\b", message) and len(message) < 600:
+            return None
+        return repr(error)
+    return "it was taken"
+
+
+@pytest.mark.parametrize(("function", "argument", "wrong"), cases())
+def test_a_wrong_argument_is_named(function, argument, wrong, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = ["a huge number" if value == HUGE else repr(value)[:40] for value in wrong]
+    faults = {v: fault_of(function, argument, w) for v, w in zip(values, wrong, strict=True)}
+    assert not {value: fault for value, fault in faults.items() if fault is not None}
