@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from hypothesis import settings
 
 import nnbackend as nnb
 from nnbackend import errors
@@ -22,6 +23,11 @@ from nnbackend import errors
 OWN = tuple(getattr(errors, name) for name in errors.__all__ if name.endswith("Error"))
 PLAIN = (TypeError, ValueError, OSError, ModuleNotFoundError)
 PACKAGE = str(Path(nnb.__file__).parent)
+
+
+def part_of_examples(divisor: int) -> settings:
+    """Return settings for a test of which an example takes long: fewer of them than the profile has."""
+    return settings(max_examples=max(settings.default.max_examples // divisor, 1))
 
 
 def is_ours(error: BaseException) -> bool:

@@ -105,7 +105,7 @@ FOUND = {
     "split": ["rows=nan", "rows={}", "classes=ragged"],
     "folds": ["rows=2**63", "groups=ragged"],
     "Batches": ["prefetch=structured"],
-    "MemoryMap": ["x=None", "x=ragged", "y={}", "sample_weight=(x, y)"],
+    "MemoryMap": ["x=None", "x=ragged", "y={}", "sample_weight=(x, y)", "sample_weight={}"],
     "register_layer": ["cls='x'", "cls=layer"],
     "state_dict": ["state=None", "state=()"],
     "checkpoints.load": ["path=''"],

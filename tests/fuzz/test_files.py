@@ -13,7 +13,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from cases import rows
-from fuzz.judge import attempt, folder, run_command
+from fuzz.judge import attempt, folder, part_of_examples, run_command
 from hypothesis import given, note
 
 import nnbackend as nnb
@@ -172,12 +172,14 @@ def use(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["model", "checkpoint"])
+@part_of_examples(4)
 @given(edits=EDITS)
 def test_headers(kind, edits):
     use(edited(seeds()[kind], edits))
 
 
 @pytest.mark.parametrize("kind", ["model", "checkpoint"])
+@part_of_examples(4)
 @given(damage=DAMAGE, end=st.floats(0, 1))
 def test_bytes(kind, damage, end):
     content = damaged(seeds()[kind], damage)
@@ -185,6 +187,7 @@ def test_bytes(kind, damage, end):
     use(content[: int(end * len(content))])
 
 
+@part_of_examples(4)
 @given(content=st.binary(max_size=60))
 def test_other_files(content):
     use(content)

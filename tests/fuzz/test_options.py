@@ -7,7 +7,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from fuzz.judge import folder, run_command
+from fuzz.judge import folder, part_of_examples, run_command
 from hypothesis import given
 
 typer_main = pytest.importorskip("typer.main")
@@ -91,11 +91,13 @@ def try_out(command: str, given: list[str], model: bytes) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@part_of_examples(4)
 @given(data=st.data())
 def test_options(command, data, model):
     try_out(command, data.draw(calls(command)), model)
 
 
+@part_of_examples(4)
 @given(words=st.lists(st.sampled_from([*COMMANDS, *NUMBERS, *TEXTS, "--target", "-o"]), max_size=5))
 def test_any_words(words):
     with folder():
