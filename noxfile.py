@@ -40,6 +40,13 @@ REFERENCES = {
     "strict": ["scikit-learn"],
     "jax": ["optax"],
 }
+# The tests of `quick`: what most programs use, and what most changes touch.
+QUICK_TESTS = [
+    *("core", "layers", "losses", "metrics", "tables", "cli/test_app.py", "cli/test_predict.py"),
+    *("test_activations.py", "test_exam_scores.py", "test_initializers.py", "test_network.py"),
+]
+# A process for each core, each with one thread: threads of tiny products wait for each other.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 CPU_TORCH = "torch==2.13.0"  # the newest that the tests have run with; a plain "torch" brings CUDA
 
 
@@ -69,10 +76,18 @@ def tests(session: nox.Session, backend: str) -> None:
         extras.append(cuda)
     install_package(session, *extras)
     session.install(*group("test"), *REFERENCES.get(backend, []))
-    # A process for each core, each with one thread: threads of tiny products wait for each other.
     workers = ["-n", "0" if backend == "cupy" else "auto"]
-    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    session.run("pytest", "--backend", backend, *workers, *session.posargs, env=threads)
+    session.run("pytest", "--backend", backend, *workers, *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """Run lint and a part of the tests on NumPy: about a minute."""
+    install_package(session, "cli", "data")
+    session.install(*group("test"), *group("lint"))
+    check_style(session)
+    tests = [f"tests/{name}" for name in QUICK_TESTS]
+    session.run("pytest", "--backend", "numpy", "-q", "-n", "auto", *tests, env=ONE_THREAD)
 
 
 def cuda_extra(session: nox.Session) -> str | None:
@@ -94,6 +109,11 @@ def cuda_extra(session: nox.Session) -> str | None:
 def lint(session: nox.Session) -> None:
     """Check style and formatting (ruff), and which package imports which (import-linter)."""
     session.install(*group("lint"))
+    check_style(session)
+
+
+def check_style(session: nox.Session) -> None:
+    """Run the tools of the group ``lint``."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     # It reads the source and imports no module of it, so that nothing else needs to be installed.

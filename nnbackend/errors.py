@@ -101,6 +101,9 @@ def given(value: object) -> str:
         return f"the class {value.__name__}; write {value.__name__}(...)"
     if isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
         return f"a whole number of about {int(math.log10(abs(value))) + 1} digits"
+    shape = getattr(value, "shape", ())
+    if shape and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(shape)} and dtype {value.dtype}"
     from reprlib import Repr  # only errors need it
 
     short = Repr()

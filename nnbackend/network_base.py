@@ -16,13 +16,13 @@ from nnbackend import data, optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core import random
-from nnbackend.core.checks import check_flag, check_size
+from nnbackend.core.checks import check_arrays, check_flag, check_size
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes, row_shapes
 from nnbackend.core.tree import flatten, map_arrays, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data.input_spec import InputSpec, check_takes_several
-from nnbackend.errors import given, nearest
+from nnbackend.errors import given, listed, nearest
 from nnbackend.inference.predictor import Predictor
 from nnbackend.inspection import summary
 from nnbackend.inspection.out_of_memory import guarded
@@ -108,13 +108,20 @@ class NetworkBase:
         params, output_shape = self.layers.init(shape, random.Generator.of(self.seed))
         self.input_shape, self.output_shape = shape, map_shapes(tuple, output_shape)
         with self.backend.scope():
-            self._state = tree_map(self.backend.asarray, init_state(self.layers, shape))
-            self._params = tree_map(self.backend.asarray, params)
+            state = self._brought(init_state(self.layers, shape), "the state ")
+            self._params, self._state = self._brought(params, "the parameter "), state
         return self
+
+    def _brought(self, tree: Params, kind: str) -> Params:
+        """Return nested arrays on the backend; what is no array is named."""
+        arrays = flatten(tree).items()
+        return unflatten(
+            {name: data.to_backend(a, self.backend, f"{kind}{name}") for name, a in arrays}, tree
+        )
 
     @property
     def params(self) -> Params:
-        """The parameters by layer and name. Assigning replaces them, with no copy and no check.
+        """The parameters by layer and name. Assigning replaces them, with no copy.
 
         They are the network's own arrays: training changes them in place or, on a library without
         mutable arrays, may consume them. ``state_dict`` returns copies.
@@ -130,6 +137,8 @@ class NetworkBase:
     @params.setter
     def params(self, params: Params) -> None:
         self._check_open()
+        if self._params is not None:
+            _check_alike("params", params, self._params)
         self._params, self._raw = params, None
         self._trainer = None
 
@@ -145,11 +154,7 @@ class NetworkBase:
     @state.setter
     def state(self, state: State) -> None:
         self._check_open()
-        shapes, own = (
-            {n: tuple(a.shape) for n, a in flatten(s).items()} for s in (state, self._state)
-        )
-        if shapes != own:
-            raise ValueError(f"the state of these layers has the arrays {own}, got {shapes}")
+        _check_alike("state", state, self._state)
         self._state = state
 
     @property
@@ -417,11 +422,22 @@ class NetworkBase:
         return known[1]
 
 
+def _check_alike(name: str, tree: Any, own: Params) -> None:
+    """Refuse arrays of other names or shapes than those of a network; ``name`` is an attribute's."""
+    check_arrays(name, tree)
+    given, wanted = (
+        {n: tuple(getattr(a, "shape", ())) for n, a in flatten(t).items()} for t in (tree, own)
+    )
+    if given != wanted:
+        shapes = (listed(f"{n} {s}" for n, s in each.items()) or "none" for each in (wanted, given))
+        raise ValueError("{} must have the arrays {}; got {}".format(name, *shapes))
+
+
 def _names_differ(unknown: list[str], missing: list[str]) -> str:
     parts = []
     if missing:
-        parts.append(f"missing: {', '.join(missing)}")
-    for name in unknown:
+        parts.append(f"missing: {listed(missing)}")
+    for name in unknown[:10]:
         close = nearest(name, missing)
         parts.append(f"unknown: {name}" + (f" (did you mean {close[0]}?)" if close else ""))
     return "the names do not match this network's parameters; " + "; ".join(parts)

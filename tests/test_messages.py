@@ -195,3 +195,107 @@ def test_a_wrong_argument_is_named(function, argument, wrong, tmp_path, monkeypa
     values = ["a huge number" if value == HUGE else repr(value)[:40] for value in wrong]
     faults = {v: fault_of(function, argument, w) for v, w in zip(values, wrong, strict=True)}
     assert not {value: fault for value, fault in faults.items() if fault is not None}
+
+
+def fitted(layers: Any = None, y: Any = Y, **arguments: Any) -> Any:
+    net = nnb.Network([nnb.Dense(1), *(layers or [])], input_shape=2)
+    return net.fit(X, y, verbose=0, **arguments)
+
+
+class Own:
+    """A layer that returns its input, with parameters and state as they are given."""
+
+    def __init__(self, params: Any = None, state: Any = None) -> None:
+        self.made = {} if params is None else params
+        if state is not None:
+            self.init_state = lambda input_shape: state
+
+    def init(self, input_shape, rng):
+        return self.made, input_shape
+
+    def forward(self, params, x, ctx):
+        return x, lambda dy, input_grad=True: (dy, {})
+
+
+class Indices(Own):
+    takes = "indices"
+
+
+class Two(Own):
+    """A layer with two outputs."""
+
+    def init(self, input_shape, rng):
+        return {}, {"a": input_shape, "b": input_shape}
+
+    def forward(self, params, x, ctx):
+        return {"a": x, "b": x}, lambda dy, input_grad=True: (dy["a"] + dy["b"], {})
+
+
+def of_two(outputs, targets):
+    return ((outputs["a"] - targets["b"]) ** 2).mean(), {
+        n: outputs[n] - targets[n] for n in outputs
+    }
+
+
+class Keras(callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        raise AssertionError("it is never called")
+
+
+def second_fit_whose_stream_fails() -> None:
+    net = nnb.Network([nnb.Dense(1)], input_shape=2)
+    net.fit(X, Y, epochs=5, verbose=0)
+    net.fit(lambda epoch: [(X[:, epoch - 6 :], Y)], epochs=3, verbose=0)
+
+
+def gives_back(value: Any) -> Any:
+    return lambda prediction, target: value
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: fitted([Two()], {"a": Y}, loss=of_two), ValueError, r"^y is nested as .*'b'"),
+        (lambda: fitted([Two()], (Y, Y), loss=of_two), ValueError, r"^y is nested as "),
+        (lambda: fitted([Two()], {"a": Y, "b": Y}, loss=of_two, metrics=["mae"]), ValueError,
+         "metrics: mae compares one array"),
+        (lambda: fitted([Own(state=[1.0])]), TypeError, r"Own.init_state returns must be a dict.*\[1"),
+        (lambda: fitted([Own(state={"a": None})]), TypeError, r"init_state returns\['a'\] must be an"),
+        (lambda: fitted([Own(params=[1.0])]), TypeError, r"layer 1 \(Own\): params of init must be a"),
+        (lambda: fitted([Own(params={"a": "x"})]), TypeError, r"layer 1 \(Own\): params of init\['a'\]"),
+        (lambda: fitted([Indices()]), ValueError, r"layer 1 \(Indices\) takes indices.*put it first"),
+        (lambda: fitted([nnb.Sequential([Indices()])]), ValueError, "takes indices"),
+        (lambda: fitted(callbacks=[Keras()]), TypeError, r"on_epoch_end.*epoch_end\(run\)"),
+        (lambda: fitted(callbacks=[callbacks.EarlyStopping]), TypeError, r"write EarlyStopping\("),
+        (lambda: fitted(callbacks=[lambda: 0]), TypeError, r"callbacks: .*<lambda>\(run\)"),
+        (lambda: fitted(metrics=[metrics.TopKAccuracy]), TypeError, r"metrics: .*TopKAccuracy\("),
+        (lambda: fitted(metrics={"m": gives_back(Y)}), TypeError, r"metrics: m must .*\(12, 1\)"),
+        (lambda: fitted(metrics={"m": gives_back(None)}), TypeError, "metrics: m must .*None"),
+        (lambda: fitted(metrics={"m": lambda a: 0.0}), TypeError, r"metrics: m is called as"),
+        (lambda: fitted(metrics={3: "mae"}), TypeError, "a name in metrics"),
+        (lambda: fitted(loss=lambda a: 0.0), TypeError, r"loss is called as <lambda>\(prediction, "),
+        (lambda: fitted(loss=gives_back((Y, Y))), TypeError, r"a loss is a number.*\(12, 1\)"),
+        (second_fit_whose_stream_fails, ValueError, "batch 1 of epoch 2: X"),
+        (lambda: nnb.register_layer("Dense"), TypeError, "cls must be a layer's class, got 'Dense'"),
+        (lambda: losses.LOSSES.register(Own), TypeError, r"name must be a text.*write Own\(\.\.\.\)"),
+        (lambda: nnb.Network([]).fit(X, X), ValueError, "no parameters"),
+        (lambda: setattr(BASE["network"], "params", {}), ValueError, "params must have the arrays 0.w"),
+        (lambda: setattr(BASE["network"], "params", [1]), TypeError, r"params must be a dict.*\[1\]"),
+        (lambda: setattr(BASE["network"], "state", 3), TypeError, "state must be a dictionary"),
+        (lambda: BASE["network"].fit("data.csv"), TypeError, "X must be arrays.*'data.csv'.*Dataset"),
+        (lambda: BASE["network"].predict(np.array([[HUGE, 1]])), TypeError, "X: .*401 digits"),
+        (lambda: BASE["network"].load_state_dict({f"x{i}": 0 for i in range(10**4)}), ValueError, "unk"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_inside_an_argument_is_told(call, error, words):
+    with pytest.raises(error, match=words) as caught:
+        call()
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("weight", [1e300, HUGE, -1.0, "3", None])
+def test_the_class_of_a_wrong_weight_is_named(weight):
+    net = nnb.Network([nnb.Dense(2)], input_shape=2)
+    labels = np.arange(12) % 2
+    with pytest.raises(ValueError, match=r"class_weight\[1\]"):
+        net.fit(X, labels, loss="softmax_cross_entropy", class_weight={1: weight}, verbose=0)

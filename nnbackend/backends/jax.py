@@ -12,7 +12,7 @@ import numpy
 
 from nnbackend.backends.base import Backend
 from nnbackend.backends.device import Device, Memory, import_library, not_a_device
-from nnbackend.backends.primitives import Pullback, Sizes, check_count
+from nnbackend.backends.primitives import Pullback, Sizes, check_count, check_scatter
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import arrays_in, map_arrays
@@ -207,6 +207,7 @@ class JAXBackend(Backend):
 
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
         """Return the sums of values with the same index, by XLA; one out of range makes a row NaN."""
+        check_scatter(rows, index, values)
         in_range = (index >= 0) & (index < rows)
         values = self.xp.where(in_range[:, None], values, self.xp.nan)
         y = self.xp.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from nnbackend.backends.base import Backend, Forward, register_namespace
-from nnbackend.backends.primitives import Sizes
+from nnbackend.backends.primitives import Sizes, check_scatter
 from nnbackend.backends.replay.program import Program
 from nnbackend.backends.replay.recorded_array import RecordedArray
 from nnbackend.backends.replay.recording import MapArrays
@@ -153,12 +153,19 @@ class NumPyBackend(Backend):
 
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
         """Return the sums of values with the same index, by ``add.at`` on a flat array."""
+        check_scatter(rows, index, values)
         width = values.shape[1]
         y = self._zeros((rows * width,), values)
         # What is negative would count from the end; beyond the end NumPy raises an IndexError.
         first = np.where(index < 0, rows, index) * np.asarray(width, dtype=np.intp)
         places = first[:, None] + np.arange(width)
-        _add.at(y, np.reshape(places, (-1,)), np.reshape(values, (-1,)))
+        try:
+            _add.at(y, np.reshape(places, (-1,)), np.reshape(values, (-1,)))
+        except IndexError:
+            wrong = index[(index < 0) | (index >= rows)][0]
+            raise IndexError(
+                f"scatter_add: index must hold numbers from 0 to {rows - 1}, got {wrong}"
+            ) from None
         return np.reshape(y, (rows, width))
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:

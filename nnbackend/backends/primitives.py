@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.core import functional, random
+from nnbackend.core.checks import check_size
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Namespace, Shape
 
@@ -175,6 +176,7 @@ class Primitives:
             IndexError: an index is out of range. Where it cannot be checked in time (in a compiled
                 step, on a device), a row becomes NaN instead.
         """
+        check_scatter(rows, index, values)
         # Values are sorted by index, then summed in pairs: each sum takes its own values only, as a
         # difference of cumulative sums would not.
         xp, device, count = self.xp, self.device, index.shape[0]
@@ -291,6 +293,16 @@ def _slices(
         start = place * dilation[axis - 1]
         cut = slice(start, start + (count - 1) * step + 1, step)
         yield (*(slice(None),) * axis, cut, ...)
+
+
+def check_scatter(rows: int, index: Array, values: Array) -> None:
+    """Raise a ValueError for arrays that ``scatter_add`` cannot add up."""
+    check_size("scatter_add: rows", rows)
+    if len(index.shape) != 1 or len(values.shape) != 2 or index.shape[0] != values.shape[0]:
+        raise ValueError(
+            "scatter_add: index must have the shape (count,) and values (count, width); got "
+            f"{tuple(index.shape)} and {tuple(values.shape)}"
+        )
 
 
 def check_count(count: int) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.backends.cuda.tf32 import torch_products
 from nnbackend.backends.device import Device, Memory, import_library
-from nnbackend.backends.primitives import Pullback, Sizes
+from nnbackend.backends.primitives import Pullback, Sizes, check_scatter
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import BackendUnavailableError
@@ -93,6 +93,7 @@ class TorchBackend(Backend):
         return x.as_strided(shape, (first, *outer, *inner, last), x.storage_offset())
 
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
+        check_scatter(rows, index, values)
         y = self._torch.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)
         return y.index_add_(0, index, values)
 

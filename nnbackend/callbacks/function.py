@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nnbackend.callbacks.base import Callback
+from nnbackend.core.checks import check_takes
 from nnbackend.errors import given
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def as_callback(spec: Any) -> Callback:
         raise TypeError(
             f"callbacks: a callback is a Callback or a function of the run, got {given(spec)}"
         )
+    check_takes("callbacks: a function", spec, "run")
     callback = Lambda(epoch_end=spec)
     callback._name = getattr(spec, "__qualname__", type(spec).__name__)
     return callback

@@ -75,8 +75,8 @@ DataFile = Annotated[
     typer.Argument(
         metavar="DATA",
         callback=_check_tables,
-        help="A table: .csv or .tsv (also .gz), .parquet, .jsonl or .npz; or a folder or a quoted "
-        "pattern, 'folder/*.parquet', of tables with the same columns.",
+        help="A table: .csv or .tsv (also .gz), .parquet, .feather, .jsonl or .npz; or a folder or a "
+        "quoted pattern, 'folder/*.parquet', of tables with the same columns.",
         show_default=False,
     ),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nnbackend.cli.common import (
     BackendName,
     DataFile,
@@ -16,17 +18,22 @@ from nnbackend.cli.common import (
     print_json,
     print_metrics,
     reporting,
+    wrong_call,
 )
+from nnbackend.cli.dialect import DialectOptions
+from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.threads import thread_limit
+from nnbackend.tables.columns import table_of
 from nnbackend.tables.frames import select_columns
 from nnbackend.tables.model import load
-from nnbackend.tables.reading import read_frame, table_of
+from nnbackend.tables.reading import naming_lines, read_frame
 from nnbackend.tables.selection import known_target
 
 __all__ = ["evaluate"]
 
 
+@takes_options(DialectOptions)
 def evaluate(
     model: ModelFile,
     data: DataFile,
@@ -37,6 +44,7 @@ def evaluate(
     in_full: Reported = False,
     as_json: Json = False,
     debug: Debug = False,
+    **options: Any,
 ) -> None:
     """Compare the predictions for a table with its target column."""
     with reporting(debug, quiet=as_json) as (notes, _):
@@ -45,8 +53,11 @@ def evaluate(
         )  # a wrong call, before the file is read
         trained = load(model, backend=backend, device=device, precision=precision)
         encoder = trained.encoder
-        frame = select_columns(read_frame(data), encoder.kinds)
-        table = table_of(frame, encoder.kinds, encoder.kinds)
+        with wrong_call():
+            dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)
+        frame = select_columns(read_frame(data, dialect), encoder.kinds)
+        with naming_lines(data, dialect):
+            table = table_of(frame, encoder.kinds, encoder.kinds, dialect)
         table = known_target(table, encoder.target.name)
         x, y = encoder.encode_features(table), encoder.encode_target(table)
         with thread_limit(threads, trained.network):

@@ -34,12 +34,16 @@ def _field(
     default: Any,
     help: str,
     *names: str,
-    read: Callable[[str], Any] | None = None,
+    read: Callable[[Any], Any] | None = None,
+    typed: type = str,
     **declared: Any,
 ) -> Any:
-    """Return a dataclass's field that is an option; ``read`` makes its value of what is typed."""
+    """Return a dataclass's field that is an option; ``read`` makes its value of what is typed.
+
+    What is typed is a text, or with the type ``list[str]`` one each time the option is given.
+    """
     option = typer.Option(*names, help=help, rich_help_panel=panel, **declared)
-    return field(default=default, metadata={"option": option, "read": read})
+    return field(default=default, metadata={"option": option, "read": read, "typed": typed})
 
 
 (data_option, network_option, training_option, run_option, where_option, result_option) = (
@@ -50,11 +54,14 @@ def _field(
 def takes_options(*classes: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that gives a command an option for each field of dataclasses.
 
-    The command is called with the options by name; see :func:`build_from_options`.
+    The command is called with the options by name, beside those that it has in its own signature; see
+    :func:`build_from_options`.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        parameters = [p for cls in classes for p in _parameters(cls)]
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        parameters = [p.replace(kind=p.KEYWORD_ONLY) for p in own if p.kind is not p.VAR_KEYWORD]
+        parameters += [p for cls in classes for p in _parameters(cls)]
         parameters.sort(key=_panel_number)
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return command
@@ -82,7 +89,8 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
         kind, default = hints[declared.name], declared.default
         option, read = declared.metadata.get("option"), declared.metadata.get("read")
         if option is not None:  # else the type is annotated with one that several commands have
-            kind = Annotated[str | None if read else kind, option]
+            typed = declared.metadata["typed"] | None if read else kind
+            kind = Annotated[typed, option]
         if read is not None and isinstance(default, Sequence):
             default = ",".join(map(str, default))
         parameters.append(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from numpy.typing import NDArray
 
 from nnbackend.cli.common import (
     BackendName,
@@ -21,11 +22,14 @@ from nnbackend.cli.common import (
     reporting,
     wrong_call,
 )
+from nnbackend.cli.dialect import DialectOptions
+from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
+from nnbackend.tables.columns import polars_module
 from nnbackend.tables.frames import select_columns
 from nnbackend.tables.model import TableModel, load
-from nnbackend.tables.reading import polars_module, read_frame
+from nnbackend.tables.reading import naming_lines, read_frame
 from nnbackend.tables.writing import writer_for
 
 if TYPE_CHECKING:
@@ -57,6 +61,7 @@ Probabilities = Annotated[
 ]
 
 
+@takes_options(DialectOptions)
 def predict(
     model: ModelFile,
     data: DataFile,
@@ -68,6 +73,7 @@ def predict(
     precision: LoadedPrecision = None,
     threads: Threads = None,
     debug: Debug = False,
+    **options: Any,
 ) -> None:
     """Predict the target for each row of a table: one answer for each row, in the table's order."""
     with reporting(debug):
@@ -82,9 +88,13 @@ def predict(
         if probabilities:
             with wrong_call("--probabilities"):
                 trained.check_probabilities()
-        frame = read_frame(data)
+        with wrong_call():
+            dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)
+        frame = read_frame(data, dialect)
+        with naming_lines(data, dialect):
+            x = trained.encode(frame, dialect)
         with thread_limit(threads, trained.network):
-            answers = _answers(trained, frame, identifiers or [], probabilities)
+            answers = _answers(trained, frame, x, identifiers or [], probabilities)
         content = write(answers)
         if output is None:
             typer.echo(content, nl=False)  # bytes: UTF-8 whatever the terminal's encoding
@@ -93,12 +103,16 @@ def predict(
 
 
 def _answers(
-    model: TableModel, frame: pl.DataFrame, identifiers: list[str], probabilities: bool
+    model: TableModel,
+    frame: pl.DataFrame,
+    x: NDArray[Any],
+    identifiers: list[str],
+    probabilities: bool,
 ) -> pl.DataFrame:
     """Return the answers for all rows, beside the columns that identify them."""
     polars = polars_module()
     kept = select_columns(frame, dict.fromkeys(identifiers)).get_columns()
-    outputs = model.outputs(model.encode(frame))
+    outputs = model.outputs(x)
     found = [polars.Series(model.encoder.target.name, model.answers(outputs).tolist())]
     if probabilities:
         shares = zip(model.classes, model.probabilities(outputs).T, strict=True)

@@ -62,10 +62,11 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     With the setting ``stream`` no more than a sample is read now, and the rest during training.
     """
     columns = None if settings.features is None else [*settings.features, target]
-    kinds = {target: settings.target_kind}
+    kinds = settings.kinds(target)
+    chosen: dict[str, Any] = {"exclude": settings.exclude or (), "dialect": settings.dialect()}
     if not settings.stream:
-        return _encode_rows(read_table(data, columns, kinds), target, settings)
-    source = TableStream(data, columns, settings.seed)
+        return _encode_rows(read_table(data, columns, kinds, **chosen), target, settings)
+    source = TableStream(data, columns, settings.seed, **chosen)
     table = source.sample(kinds)
     rows = _encode_rows(table, target, settings)
     source.encode(rows.encoder, rows.x, rows.y, row_count(table))
@@ -78,7 +79,7 @@ def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
     if settings.infers_task:
         table = infer_classes(table, target)
     check_target(table, target)
-    features = choose_features(table, target, settings.features)
+    features = choose_features(table, target, settings.features, settings.text or ())
     training, others = _split(table, target, settings)
     scale = cast(Scale, settings.scale)  # checked there
     encoder = TableEncoder.learn(take_rows(table, training), target, features, scale)

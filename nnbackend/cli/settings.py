@@ -11,6 +11,7 @@ import nnbackend as nnb
 from nnbackend import optimizers
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.callbacks import Callback, ReduceOnPlateau
+from nnbackend.cli.dialect import DialectOptions, names_option
 from nnbackend.cli.options import data_option, network_option, training_option
 from nnbackend.cli.schedule import PLATEAU, SCHEDULES, rates_over_run
 from nnbackend.core.checks import check_number
@@ -21,19 +22,11 @@ from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
 from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
-from nnbackend.tables.table import Kind
+from nnbackend.tables.table import WantedKind
 
 __all__ = ["Settings"]
 
 MAX_WIDTH = 1 << 24
-
-
-def read_names(text: str) -> list[str]:
-    """Return the column names that ``a,b,c`` stands for."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise ValueError(f"--features takes names of columns like a,b,c; got {text!r}")
-    return names
 
 
 def read_widths(text: str) -> list[int]:
@@ -55,7 +48,7 @@ def optimizers_with(hyperparameter: str) -> str:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(DialectOptions):
     """The choices of a training run; the options of the command explain them.
 
     Raises:
@@ -63,12 +56,14 @@ class Settings:
         ValueError: a number is out of range.
     """
 
-    features: Sequence[str] | None = data_option(
-        None,
-        "The columns to predict from.",
-        metavar="A,B,C",
-        show_default="all others",
-        read=read_names,
+    features: Sequence[str] | None = names_option(
+        "--features", "The columns to predict from.", show_default="all others"
+    )
+    exclude: Sequence[str] | None = names_option("--exclude", "Columns not to read.")
+    text: Sequence[str] | None = names_option(
+        "--text",
+        "Columns that hold texts, whatever they look like: codes, dates, class numbers.",
+        show_default="found out",
     )
     task: str = data_option(
         "auto", "regression, classification or auto: numbers mean regression, 0 and 1 two classes."
@@ -168,26 +163,34 @@ class Settings:
         if self.stream and self.class_weight is not None:
             raise ValueError("--class-weight counts all rows first, and --stream does not see them")
         # The rest is checked by what it is for.
+        self.dialect()
         self.build_optimizer()
         self._check_full_batch()
         self.build_layers(1)
 
     def check_target(self, target: str) -> None:
-        """Refuse a target that is one of the features."""
-        if self.features is not None and target in self.features:
+        """Refuse a target that is one of the features, or that is not read."""
+        if target in (self.features or ()):
             raise ValueError(f"column {target!r} is the target and cannot be a feature as well")
+        for name in (target, *(self.features or ())):
+            if name in (self.exclude or ()):
+                raise ValueError(f"column {name!r} cannot be left out by --exclude: it is needed")
+
+    def kinds(self, target: str) -> dict[str, WantedKind]:
+        """Return the kinds of values that the target, and columns of texts, must have."""
+        texts: dict[str, WantedKind] = dict.fromkeys(self.text or (), "text")
+        if self.task == "regression":
+            texts[target] = "number"
+        elif self.task == "classification" or self.loss in LOSSES["classification"]:
+            texts[target] = "text"
+        else:
+            texts.setdefault(target, "target")
+        return texts
 
     @property
     def infers_task(self) -> bool:
         """Whether the target alone says what the task is."""
         return self.task == "auto" and self.loss is None
-
-    @property
-    def target_kind(self) -> Kind | None:
-        """The kind of values that the target must have; None: that of the column."""
-        if self.task == "auto" and self.loss not in LOSSES["classification"]:
-            return None
-        return "number" if self.task == "regression" else "text"
 
     def build_optimizer(self, rows: int | None = None) -> Optimizer:
         """Return the optimizer, with its own defaults for settings not given.

@@ -6,7 +6,8 @@ validates; all other rows of the files, and the rest of the sample, train.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,24 @@ from numpy.typing import NDArray
 from nnbackend.core.random import Generator
 from nnbackend.data import Chunk, Source
 from nnbackend.data.arrow import (
+    FORMATS,
     Piece,
     batches_of,
     columns_of,
     find_datasets,
     pieces_of,
     pyarrow_module,
+    reading,
 )
+from nnbackend.data.files import ending_of
 from nnbackend.data.sources import Chunks
-from nnbackend.errors import DataError, unknown_name
+from nnbackend.errors import DataError
+from nnbackend.tables.columns import find_decimal, readable_columns, table_of
+from nnbackend.tables.delimited import find_dialect
+from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
-from nnbackend.tables.reading import table_of
-from nnbackend.tables.table import Kind, Table, missing, take_rows
+from nnbackend.tables.reading import check_columns
+from nnbackend.tables.table import Table, WantedKind, missing, take_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -55,15 +62,23 @@ class TableStream(Source):
         columns: list[str] | None = None,
         seed: int = 0,
         sample_rows: int = SAMPLE_ROWS,
+        *,
+        exclude: Iterable[str] = (),
+        dialect: Dialect | None = None,
     ) -> None:
         pyarrow_module()
         paths = find_datasets(files)
-        there = columns_of(paths[0])
-        self._names = [name for name in there if name] if columns is None else columns
-        for name in self._names:
-            if name not in there:
-                raise unknown_name("column", name, there)
-        self._pieces = [p for path in paths for p in pieces_of(path, self._names, paths[0])[0]]
+        self._dialect = dialect or Dialect()
+        if ending_of(paths[0], FORMATS).startswith((".csv", ".tsv")):
+            with reading(paths[0]):
+                self._dialect = find_dialect(paths[0], self._dialect)
+        self._columns = columns_of(paths[0], self._dialect)
+        wanted, left_out = columns or self._columns, set(exclude)
+        check_columns(self._columns, (*wanted, *left_out))
+        self._names = [name for name in wanted if name and name not in left_out]
+        self._asked = columns or ()
+        read = partial(pieces_of, names=self._names, like=paths[0], dialect=self._dialect)
+        self._pieces = [piece for path in paths for piece in read(path)[0]]
         self._sampled: dict[int, int] = {}  # rows at the beginning of a piece
         self._order = Generator.of(seed, "sample").permutation(len(self._pieces))
         self._sample_rows = sample_rows
@@ -74,21 +89,28 @@ class TableStream(Source):
     def _count(self, piece: Piece) -> int:
         if piece.rows is not None:
             return piece.rows
-        return sum(batch.num_rows for _, batch in batches_of(piece, self._names[:1], text=True))
+        return sum(batch.num_rows for _, batch in self._batches(piece, self._names[:1]))
 
-    def sample(self, kinds: Mapping[str, Kind | None]) -> Table:
+    def _batches(self, piece: Piece, names: list[str]) -> Iterator[tuple[int, Any]]:
+        return batches_of(piece, names, self._dialect)
+
+    def sample(self, kinds: Mapping[str, WantedKind | None]) -> Table:
         """Return the first rows of the pieces in random order, until there are enough."""
         import polars
 
+        check_columns(self._names, kinds)
         frames = list(self._sample_frames())
         if not frames:
             raise DataError("the files hold no rows")
-        return table_of(polars.concat(frames, how="vertical_relaxed"), self._names, kinds)
+        frame = polars.concat(frames, how="vertical_relaxed")
+        self._names = readable_columns(frame, [*self._asked, *kinds])
+        self._dialect = find_decimal(frame, self._dialect)
+        return table_of(frame, self._names, kinds, self._dialect)
 
     def _sample_frames(self) -> Iterator[pl.DataFrame]:
         wanted = self._sample_rows
         for number in map(int, self._order):
-            for _, batch in batches_of(self._pieces[number], self._names, text=True):
+            for _, batch in self._batches(self._pieces[number], self._names):
                 part = _frame(batch.slice(0, wanted))
                 yield part
                 wanted -= part.height
@@ -113,7 +135,7 @@ class TableStream(Source):
                     yield Chunk(x[part], y[part], None, "the sample", i)
                 continue
             piece, skip = self._pieces[number], self._sampled.get(number, 0)
-            for first, batch in batches_of(piece, self._names, text=True):
+            for first, batch in self._batches(piece, self._names):
                 left = max(skip - (first - piece.first), 0)
                 chunk = self._encode(batch.slice(left), piece.where, first + left)
                 if chunk is not None:
@@ -124,7 +146,7 @@ class TableStream(Source):
         assert self._encoder is not None
         encoder = self._encoder
         try:
-            table = table_of(_frame(batch), encoder.kinds, encoder.kinds)
+            table = table_of(_frame(batch), encoder.kinds, encoder.kinds, self._dialect)
             known = ~missing(table[encoder.target.name])
             if not known.any():
                 return None
@@ -141,4 +163,5 @@ def _frame(batch: Any) -> pl.DataFrame:
 
     frame = polars.from_arrow(batch)
     assert isinstance(frame, polars.DataFrame)
-    return frame
+    # Each batch has categories of its own.
+    return frame.with_columns(polars.col(polars.Categorical).cast(polars.String))

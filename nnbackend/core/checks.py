@@ -20,6 +20,7 @@ from typing import Any
 from nnbackend.errors import given
 
 __all__ = [
+    "check_arrays",
     "check_choice",
     "check_flag",
     "check_fraction",
@@ -28,6 +29,7 @@ __all__ = [
     "check_number",
     "check_path",
     "check_size",
+    "check_takes",
     "check_text",
     "convert_fields",
     "named",
@@ -168,6 +170,34 @@ def check_network(value: Any) -> None:
     """Raise a TypeError if the argument ``network`` is no Network, which this package does not know."""
     if isinstance(value, type) or not all(hasattr(value, n) for n in ("predict", "fit", "backend")):
         raise TypeError(f"network must be a Network, got {given(value)}")
+
+
+def check_arrays(name: str, value: Any) -> None:
+    """Raise a TypeError if this is not a dictionary of arrays by name, nested in any way."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be a dictionary of arrays by name, got {given(value)}")
+    for key, array in value.items():
+        if not isinstance(key, str):
+            raise TypeError(
+                f"{name} must be a dictionary of arrays by name; a name is {given(key)}"
+            )
+        if isinstance(array, dict):
+            check_arrays(f"{name}[{key!r}]", array)
+        elif array is None or isinstance(array, str | type) or callable(array):
+            raise TypeError(f"{name}[{key!r}] must be an array, got {given(array)}")
+
+
+def check_takes(name: str, function: Callable[..., Any], *arguments: str) -> None:
+    """Raise a TypeError if a function that a user wrote cannot be called with so many arguments."""
+    from inspect import signature  # of functions of users alone
+
+    try:
+        signature(function).bind(*arguments)
+    except TypeError as error:
+        call = f"{getattr(function, '__name__', 'it')}({', '.join(arguments)})"
+        raise TypeError(f"{name} is called as {call}: {error}") from None
+    except ValueError:  # some of C's have no signature
+        return
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from nnbackend.core.checks import check_arrays
 from nnbackend.core.registry import field_names
 from nnbackend.core.types import Layer, Shape, State
 
-__all__ = ["children", "init_state", "is_stateful", "map_layers", "weights_with"]
+__all__ = ["children", "first_layer", "init_state", "is_stateful", "map_layers", "weights_with"]
 
 
 def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
@@ -82,6 +83,16 @@ def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[
     return tuple(found)
 
 
+def first_layer(layer: Layer) -> Layer:
+    """Return the layer that takes the inputs: the first inside, or one that says what it takes."""
+    while not hasattr(layer, "takes"):
+        inside = next((child for _, child in children(layer)), None)
+        if inside is None:
+            break
+        layer = inside
+    return layer
+
+
 def is_stateful(layer: Layer) -> bool:
     """Return whether a layer, or one inside it, has state: arrays that no optimizer trains."""
     inside = [child for _, child in children(layer)]
@@ -100,6 +111,7 @@ def init_state(layer: Layer, input_shape: Shape) -> State:
     """
     if hasattr(layer, "init_state"):
         state: State = layer.init_state(input_shape)
+        check_arrays(f"what {type(layer).__name__}.init_state returns", state)
         return state
     for name, child in children(layer):
         if is_stateful(child):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Generator as Generated
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import DataError
 
 __all__ = [
+    "FORMATS",
     "Piece",
     "batches_of",
     "columns_of",
@@ -22,7 +25,7 @@ __all__ = [
     "reading",
 ]
 
-_FORMATS = {
+FORMATS = {
     **dict.fromkeys((".parquet", ".pq"), "parquet"),
     **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), "csv"),
     **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
@@ -31,7 +34,23 @@ _CHUNK_ROWS = 4096  # rows that are decoded together
 _CSV_BYTES = 1 << 20  # of a CSV file that are parsed together
 _BUFFER_BYTES = 1 << 16  # read ahead in a column of a Parquet file
 
-_Opened: TypeAlias = tuple[Sequence[int | None], Any, Callable[[int | None], Iterator[Any]]]
+_Opened: TypeAlias = tuple[Sequence[int | None] | None, Any, Callable[[int | None], Iterator[Any]]]
+
+
+class TextDialect(Protocol):
+    """How the lines of a text file are taken apart."""
+
+    @property
+    def delimiter(self) -> str | None:
+        """What parts fields; None: as the file's ending says."""
+
+    @property
+    def encoding(self) -> str | None:
+        """The file's encoding; None: UTF-8."""
+
+    @property
+    def comment(self) -> str | None:
+        """What begins a line that is no row; None: there is none."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +89,7 @@ def pyarrow_module() -> Any:
 
 def find_datasets(files: Any) -> list[Path]:
     """Return the files that paths, folders and patterns stand for; see :func:`find_files`."""
-    return find_files(files, _FORMATS)
+    return find_files(files, FORMATS)
 
 
 @contextmanager
@@ -78,57 +97,65 @@ def reading(path: Path) -> Iterator[None]:
     """Add the file's name to errors in reading it."""
     try:
         yield
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path} is not there any more") from error
-    except (OSError, UnicodeDecodeError, pyarrow_module().ArrowException) as error:
-        reason = str(error).partition("\n")[0]
-        raise DataError(f"{path} cannot be read: {reason}") from error
+    except Exception as error:  # whatever a library says of a file that is damaged
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        ending = ending_of(path, FORMATS)
+        raise DataError(f"{path} is not a readable {ending} file: {reason}") from error
 
 
-def columns_of(path: Path) -> list[str]:
+def columns_of(path: Path, dialect: TextDialect | None = None) -> list[str]:
     """Return the names of the columns of a file."""
-    with reading(path), _opened(path) as (_, schema, _):
+    with reading(path), _opened(path, None, dialect) as (_, schema, _):
         return list(_types(schema))
 
 
-def pieces_of(path: Path, names: list[str], like: Path) -> tuple[list[Piece], dict[str, Any]]:
+def pieces_of(
+    path: Path, names: list[str], like: Path, dialect: TextDialect | None = None
+) -> tuple[list[Piece], dict[str, Any]]:
     """Return the pieces of a file, and the types of its columns by name.
 
     Raises:
         DataError: the file cannot be read, or has no column of a name, which ``like`` has.
     """
-    with reading(path), _opened(path) as (counts, schema, _):
+    with reading(path), _opened(path, None, dialect) as (counts, schema, _):
         types = _types(schema)
     missing = [name for name in names if name not in types]
     if missing:
         raise DataError(f"{path} has no column {', '.join(map(repr, missing))}, which {like} has")
+    if counts is None:
+        return [Piece(path)], types
     pieces, first = [], 0
     for i, count in enumerate(counts):
         pieces.append(Piece(path, i, first, count))
         first += count or 0
-    return pieces or [Piece(path)], types
+    return pieces, types
 
 
 def _types(schema: Any) -> dict[str, Any]:
-    repeated = {name for name in schema.names if schema.names.count(name) > 1}
+    names, types = schema.names, schema.types
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        raise DataError(f"more than one column is named {', '.join(map(repr, sorted(repeated)))}")
-    return dict(zip(schema.names, schema.types, strict=True))
+        raise DataError(f"more than one column is named {', '.join(map(repr, repeated))}")
+    return dict(zip(names, types, strict=True))
 
 
 def batches_of(
-    piece: Piece, names: list[str], text: bool = False
+    piece: Piece, names: list[str], dialect: TextDialect | None = None
 ) -> Generated[tuple[int, Any], None, None]:
     """Yield the record batches of a piece, each with the number of its first row.
 
-    Columns of CSV files, which do not say what they hold, are read as texts if ``text`` is true, else as
-    numbers.
+    Columns of CSV files, which do not say what they hold, are read as texts if a dialect is given, else
+    as numbers.
 
     Raises:
         DataError: the file cannot be read, or is not what it was.
     """
     seen = 0
-    with reading(piece.path), _opened(piece.path, names, text) as (_, _, read):
+    with reading(piece.path), _opened(piece.path, names, dialect) as (_, _, read):
         for batch in read(piece.number):
             if batch.num_rows:
                 yield piece.first + seen, batch
@@ -141,9 +168,9 @@ def batches_of(
 
 
 @contextmanager
-def _opened(path: Path, names: list[str] | None = None, text: bool = False) -> Iterator[_Opened]:
-    """Open a file: the rows of each piece (None: not said; no piece: the file is one), and a reader."""
-    pyarrow, kind = pyarrow_module(), _FORMATS[ending_of(path, _FORMATS)]
+def _opened(path: Path, names: list[str] | None, dialect: TextDialect | None) -> Iterator[_Opened]:
+    """Open a file: the rows of each piece (None: not said), None if it is one piece; and a reader."""
+    pyarrow, kind = pyarrow_module(), FORMATS[ending_of(path, FORMATS)]
     if kind == "parquet":
         from pyarrow import parquet
 
@@ -159,22 +186,55 @@ def _opened(path: Path, names: list[str] | None = None, text: bool = False) -> I
         from pyarrow import csv
 
         # A file does not start with whole numbers only to have others later on.
-        types = dict.fromkeys(names or (), pyarrow.string() if text else pyarrow.float64())
+        kind = pyarrow.float64() if dialect is None else pyarrow.string()
+        delimiter = "\t" if ".tsv" in path.name.lower() else ","
+        source = pyarrow.input_stream(str(path), compression="detect")
+        if dialect is not None:
+            delimiter = dialect.delimiter or delimiter
+            if dialect.comment is not None or dialect.encoding not in (None, "utf-8"):
+                source = pyarrow.PythonFile(_Lines(source, dialect), mode="r")
         with csv.open_csv(
-            pyarrow.input_stream(str(path), compression="detect"),
+            source,
             csv.ReadOptions(use_threads=False, block_size=_CSV_BYTES),
-            csv.ParseOptions(delimiter="\t" if ".tsv" in path.name.lower() else ","),
-            csv.ConvertOptions(include_columns=names, column_types=types),
+            csv.ParseOptions(delimiter=delimiter),
+            csv.ConvertOptions(
+                include_columns=names, column_types=dict.fromkeys(names or (), kind)
+            ),
         ) as file:
-            yield [], file.schema, lambda number: file
+            yield None, file.schema, lambda number: file
     else:
         with pyarrow.OSFile(str(path)) as source:
             magic = source.read(6)
             source.seek(0)
             opened = pyarrow.ipc.open_file if magic == b"ARROW1" else pyarrow.ipc.open_stream
             with opened(source) as file:
-                counts = [None] * getattr(file, "num_record_batches", 0)
+                batches = getattr(file, "num_record_batches", None)
+                counts = None if batches is None else [None] * batches
                 yield counts, file.schema, lambda number: _cut(file, number)
+
+
+class _Lines(io.RawIOBase):
+    """The lines of a text file that are no comments, in UTF-8."""
+
+    def __init__(self, source: Any, dialect: TextDialect) -> None:
+        text = io.TextIOWrapper(source, dialect.encoding or "utf-8", newline="")
+        comment = dialect.comment
+        self._lines = (line for line in text if comment is None or not line.startswith(comment))
+        self._left = b""
+
+    def readable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Return so many bytes, fewer at the end of the file."""
+        parts, count = [self._left], len(self._left)
+        while count < size and (line := next(self._lines, "")):
+            parts.append(line.encode())
+            count += len(parts[-1])
+        content = b"".join(parts)
+        self._left = content[size:]
+        return content[:size]
 
 
 def _cut(file: Any, number: int | None) -> Iterator[Any]:

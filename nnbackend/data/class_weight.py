@@ -11,7 +11,7 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.core.checks import check_number
 from nnbackend.core.types import Array
-from nnbackend.errors import unknown_name
+from nnbackend.errors import given, unknown_name
 from nnbackend.losses import LOSSES, Loss, trait
 
 __all__ = ["ClassWeight", "weigh_rows_by_class"]
@@ -53,9 +53,15 @@ def weigh_rows_by_class(
         factors[occurs] = counts.sum() / (occurs.sum() * counts[occurs])
     elif isinstance(spec, Mapping):
         for key, value in spec.items():
-            factors[_place(key, names)] = check_number(f"class_weight[{key!r}]", value, 0.0)
+            factor = check_number(f"class_weight[{key!r}]", value, 0.0)
+            if factor > float(np.finfo(backend.dtype_name).max):
+                raise ValueError(
+                    f"class_weight[{key!r}] is {factor:g}, more than {backend.dtype_name} holds; only "
+                    "the ratios of the weights count: divide all of them"
+                )
+            factors[_place(key, names)] = factor
     else:
-        raise TypeError(f"class_weight is {{class: weight}} or 'balanced', got {spec!r}")
+        raise TypeError(f"class_weight is {{class: weight}} or 'balanced', got {given(spec)}")
     return backend.asarray(factors[labels])
 
 

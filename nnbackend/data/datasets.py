@@ -80,8 +80,9 @@ class Dataset(Source):
         self.features = (
             [name for name in columns if name not in taken] if features is None else list(features)
         )
-        for name in (*taken, *self.features):
-            if name not in columns:
+        unknown = {*taken, *self.features} - {*columns}
+        for name in (*taken, *self.features) if unknown else ():
+            if name in unknown:
                 raise unknown_name("column", name, columns)
         if both := sorted(set(taken) & set(self.features)):
             raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.core.layer_tree import children
+from nnbackend.core.layer_tree import first_layer
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Arrays, Layer
@@ -46,7 +46,7 @@ class InputSpec:
     @classmethod
     def of(cls, layers: Layer, shape: Shapes | None, backend: Backend) -> InputSpec:
         """Return the inputs that a network takes, as its first layer declares them."""
-        first = _first(layers)
+        first = first_layer(layers)
         takes = getattr(first, "takes", "numbers")
         if takes == "numbers":
             return cls(shape)
@@ -104,21 +104,11 @@ class InputSpec:
         return _nested(inputs, specs)
 
 
-def _first(layer: Layer) -> Layer:
-    """Return the layer that takes the inputs: the first inside, or one that says what it takes."""
-    while not hasattr(layer, "takes"):
-        inside = next((child for _, child in children(layer)), None)
-        if inside is None:
-            break
-        layer = inside
-    return layer
-
-
 def check_takes_several(layers: Layer, shape: Shapes) -> None:
     """Refuse several inputs for a network that begins with a layer of the library for one."""
     if is_shape(shape):
         return
-    first = _first(layers)
+    first = first_layer(layers)
     if type(first).__module__.startswith("nnbackend.") and not hasattr(first, "takes"):
         raise ValueError(_one_array_only("X", shape, f", which begins with {type(first).__name__}"))
 

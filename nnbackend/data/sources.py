@@ -66,6 +66,8 @@ class Source(ABC):
         single_use: whether the rows can be read only once.
         shuffle_buffer: the number of rows shuffled together where ``fit`` shuffles.
         prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none, and no thread.
+        epochs_before: the number of epochs that the network was trained before this fit: they go on
+            counting, and messages begin at 1.
     """
 
     rows: int | None = None
@@ -74,6 +76,7 @@ class Source(ABC):
     single_use: bool = False
     shuffle_buffer: int = SHUFFLE_BUFFER
     prefetch: int = PREFETCH_BLOCKS
+    epochs_before: int = 0
 
     @abstractmethod
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
@@ -86,6 +89,7 @@ class Source(ABC):
 
     def peek(self) -> Chunk:
         """Return the first chunk, which is not used up by that."""
+        self.epochs_before = 0
         with closing(self.chunks(1, None)) as chunks:
             for chunk in chunks:
                 return chunk
@@ -160,21 +164,21 @@ class Batches(Source):
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return the batches of an epoch; see :meth:`Source.chunks`."""
-        given = self._opened(epoch)
+        given, shown = self._opened(epoch), epoch - self.epochs_before
         try:
             count = 0
             for count, batch in enumerate(itertools.islice(given, self._steps), 1):
-                yield _as_chunk(batch, f"batch {count} of epoch {epoch}")
+                yield _as_chunk(batch, f"batch {count} of epoch {shown}")
         finally:
             if not self._once and hasattr(given, "close"):
                 given.close()
         if self.batches is not None and count < self.batches:
             raise DataError(
-                f"the batches ended after {count} of {self.batches} in epoch {epoch}"
+                f"the batches ended after {count} of {self.batches} in epoch {shown}"
                 + (_USED_UP if self._once else "")
             )
         if count == 0:
-            raise DataError(f"there were no batches in epoch {epoch}{_USED_UP * self._once}")
+            raise DataError(f"there were no batches in epoch {shown}{_USED_UP * self._once}")
 
     def peek(self) -> Chunk:
         """Return the first batch, which is not used up by that."""
@@ -298,6 +302,7 @@ class _Mapped(Source):
         self.shuffle_buffer, self.prefetch = source.shuffle_buffer, source.prefetch
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
+        self._source.epochs_before = self.epochs_before
         with closing(self._source.chunks(epoch, order)) as chunks:
             for chunk in chunks:
                 yield self._mapped(chunk)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,15 +81,20 @@ class BatchStream:
             "shuffle_buffer": None if self._seed is None else source.shuffle_buffer,
         }
 
-    def epoch(self, number: int, block_steps: int | None = None) -> ReadAhead[tuple[Samples, int]]:
+    def epoch(
+        self, number: int, block_steps: int | None = None, before: int = 0
+    ) -> ReadAhead[tuple[Samples, int]]:
         """Return the blocks of an epoch, and the rows of a step in each; for a ``with`` statement.
 
         Args:
             number: the number of the epoch, from 1.
             block_steps: steps of a block; None: as many as fit a fixed amount of memory.
+            before: the number of epochs that the network was trained before, which go on counting.
         """
         stage = self._backend.uploader()  # here: it notes on which stream the steps are computed
-        return ReadAhead(lambda: self._blocks(number, block_steps, stage), self._source.prefetch)
+        self._source.epochs_before = before
+        blocks = partial(self._blocks, before + number, block_steps, stage)
+        return ReadAhead(blocks, self._source.prefetch)
 
     def _blocks(
         self, epoch: int, block_steps: int | None, stage: Callable[..., Any]
@@ -116,7 +122,8 @@ class BatchStream:
                 yield samples, size
                 del samples
         if weightless:
-            raise DataError(f"no row of epoch {epoch} has a weight above zero")
+            shown = epoch - source.epochs_before
+            raise DataError(f"no row of epoch {shown} has a weight above zero")
 
     def _checked(self, chunk: Chunk) -> Samples:
         """Return the rows of a chunk, in memory that is not the user's.

@@ -90,12 +90,9 @@ class SparseSamples(Samples):
     def take(self, rows: Any, backend: Backend, gather: Sequence[Gather] | None = None) -> Samples:
         """Return the given rows, dense and copied."""
         index = backend.asarray(rows, dtype=backend.xp.int32)
-        weight = None if self.weight is None else backend.xp.take(self.weight, index, axis=0)
-        return Samples(
-            dense(self.x[np.asarray(rows)], backend),
-            backend.xp.take(self.y, index, axis=0),
-            weight,
-        )
+        x = dense(self.x[np.asarray(rows)], backend)
+        others = (None if a is None else backend.xp.take(a, index, axis=0) for a in self.arrays[1:])
+        return Samples(x, *others)
 
 
 def dense(x: Any, backend: Backend) -> Array:

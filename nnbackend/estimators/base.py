@@ -62,6 +62,7 @@ class NeuralEstimator(PredictingEstimator):
         "alpha": [NOT_NEGATIVE],
     }
 
+    n_outputs_: int
     _steps = 0  # of training so far: random layers draw other numbers in each
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -113,12 +114,14 @@ class NeuralEstimator(PredictingEstimator):
         hidden = self._hidden_layers()
         first = not self.__sklearn_is_fitted__() or (not self.warm_start and not incremental)
         home = home_of(X)
+        known = None if first else self.n_outputs_
         X, target = self._validate_input(X, to_host(y), incremental, first)
+        self._check_outputs(known, "y")
         if sample_weight is not None:
             sample_weight = _check_sample_weight(to_host(sample_weight), target)
             if not np.any(sample_weight):
                 raise ValueError("Sample weights must contain at least one non-zero number.")
-        weight = self._weights(target, sample_weight, incremental)
+        class_weight = self._class_weights(target, incremental)
         self._random_state = check_random_state(self.random_state)
         self._home = home
         given = str(X.dtype).rpartition(".")[2]
@@ -137,7 +140,7 @@ class NeuralEstimator(PredictingEstimator):
                 self._start(int(X.shape[1]), given)
             params = tree_map(backend.asarray, self._kept_params())
             objective = self._objective(loss, params)
-            samples = self._samples(X, target, weight, loss, backend)
+            samples = self._samples(X, target, sample_weight, loss, backend, class_weight)
             if self.solver == "lbfgs":
                 fit_by_lbfgs(self, objective, backend, params, samples)
             else:
@@ -205,11 +208,19 @@ class NeuralEstimator(PredictingEstimator):
             penalty = PerRowL2(float(self.alpha), weights)
         return replace(objective, row_penalty=penalty, mean_by_rows=True)
 
-    def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return the weight of each sample, times that of its class; None: all count 1."""
-        return sample_weight
+    def _class_weights(self, target: Any, incremental: bool) -> Any:
+        """Return the weight of each sample by its class; None: all count 1."""
+        return None
 
-    def _samples(self, X: Any, target: Any, weight: Any, loss: Loss, backend: Backend) -> Samples:
+    def _samples(
+        self,
+        X: Any,
+        target: Any,
+        weight: Any,
+        loss: Loss,
+        backend: Backend,
+        class_weight: Any = None,
+    ) -> Samples:
         """Return the data, placed as ``data_on`` says; a sparse X stays sparse until rows are taken."""
         sparse = scipy.sparse.issparse(X)
         at = backend
@@ -221,11 +232,14 @@ class NeuralEstimator(PredictingEstimator):
             target = np.eye(self.n_outputs_)[target]
         y = targets(target, at, loss, (self.n_outputs_,), X)
         weight = weights(weight, at, len(target))
+        if class_weight is not None:
+            class_weight = at.asarray(class_weight)
         if sparse:
-            return SparseSamples(X.tocsr(), y, weight)
+            return SparseSamples(X.tocsr(), y, weight, class_weight)
         x = at.asarray(X)
+        x = self._shaped(row_major(x, at) if self.shuffle else x)
         kind = Samples if at is backend else host_data.HostSamples
-        return kind(self._shaped(row_major(x, at) if self.shuffle else x), y, weight)
+        return kind(x, y, weight, class_weight)
 
     def _validation_samples(self, loss: Loss, backend: Backend) -> Samples:
         """Return ``validation_data`` on the backend.
@@ -236,12 +250,24 @@ class NeuralEstimator(PredictingEstimator):
         if len(self.validation_data) not in (2, 3):
             raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)")
         X, y, *weight = self.validation_data
+        known = self.n_outputs_
         X, target = self._validate_input(X, to_host(y), True, False, some=True)
+        self._check_outputs(known, "the y of validation_data")
         given = _check_sample_weight(to_host(weight[0]), target) if weight else None
         samples = self._samples(X, target, given, loss, backend)
         if isinstance(samples, SparseSamples):
             samples = samples.take(np.arange(len(target)), backend)
         return samples
+
+    def _check_outputs(self, known: int | None, name: str) -> None:
+        """Refuse targets with another number of outputs than the network has, and keep that number."""
+        given = self.n_outputs_
+        if known not in (None, given):
+            self.n_outputs_ = known
+            raise ValueError(
+                f"{name} has {given} output{'s' * (given > 1)}, and this {type(self).__name__} was "
+                f"fitted with {known}; for others make a new one, or fit without warm_start"
+            )
 
     def _publish(self, params: Params, state: State, backend: Backend) -> None:
         """Store the parameters and the state of the layers, arrays of a backend, after training."""

@@ -18,6 +18,7 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import tree_map
 from nnbackend.core.types import Params
 from nnbackend.data.samples import Samples
+from nnbackend.data.validate import check_positive_weight
 from nnbackend.estimators.arrays import on_host
 from nnbackend.estimators.rules import Rate, ScikitLearnAdam, ScikitLearnSGD
 from nnbackend.estimators.stopping import Stopping
@@ -58,6 +59,7 @@ def fit_in_batches(
     if estimator.early_stopping and incremental:
         raise ValueError("partial_fit does not support early_stopping=True")
     rows, validation = _split(estimator, objective.loss, samples, target, backend)
+    _check_weights(samples, rows, validation, backend)
     if rows is None and (estimator.shuffle or scipy.sparse.issparse(samples.x)):
         rows = np.arange(len(samples))
     count = len(samples if rows is None else rows)
@@ -202,6 +204,22 @@ def _split(
             "dataset."
         )
     return kept, samples.take(held_out, backend)
+
+
+def _check_weights(
+    samples: Samples, rows: Any, validation: Samples | None, backend: Backend
+) -> None:
+    """Check that some of the rows that are learned from, and some that are scored, have a weight."""
+    learned = samples.learned().weight
+    if learned is not None:
+        at = samples.placement(backend)
+        if rows is not None:
+            learned = at.xp.take(learned, at.asarray(rows, dtype=at.xp.int32), axis=0)
+        check_positive_weight(learned, at, " that are learned from, times their class_weight")
+    if validation is not None:
+        check_positive_weight(
+            validation.weight, validation.placement(backend), " that are scored after each epoch"
+        )
 
 
 def _score(estimator: Any, trainer: Trainer, validation: Any) -> float:

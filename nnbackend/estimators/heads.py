@@ -28,6 +28,8 @@ from nnbackend.training.objective import Objective
 
 __all__ = ["ClassifierHead", "RegressorHead"]
 
+_EXACT_IN_FLOAT32 = 1 << 24  # whole numbers up to here
+
 
 class ClassifierHead(ClassifierMixin):
     """Labels of two classes (one logistic output), of more (softmax), or several at a time."""
@@ -119,10 +121,10 @@ class ClassifierHead(ClassifierMixin):
             )
         return loss
 
-    def _weights(self, target: Any, sample_weight: Any, incremental: bool) -> Any:
-        """Return the weights of samples times those of their classes."""
+    def _class_weights(self, target: Any, incremental: bool) -> Any:
+        """Return the weight of each sample by its class."""
         if self.class_weight is None:
-            return sample_weight
+            return None
         if incremental and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' counts the classes of all data, which partial_fit does not "
@@ -131,7 +133,11 @@ class ClassifierHead(ClassifierMixin):
         if not self._multilabel():
             target = self._label_binarizer.classes_[np.ravel(target)]
         weight = compute_sample_weight(self.class_weight, target)
-        return weight if sample_weight is None else weight * sample_weight
+        if not np.isfinite(weight).all() or (weight < 0).any():
+            raise ValueError(
+                f"class_weight must be finite and not negative, got {self.class_weight}"
+            )
+        return weight
 
     def _score_outputs(
         self, z: Array, y: Array, weight: Array | None, objective: Objective, backend: Backend
@@ -248,7 +254,8 @@ class RegressorHead(RegressorMixin):
     ) -> Any:
         """Return X and the targets as columns."""
         X, y = self._checked_data(X, y, reset, y_numeric=True)
-        self._answers_dtype = "float32" if y.dtype in (np.float32, np.float16) else "float64"
+        held = y.dtype.kind in "biu" and np.all(np.abs(y) <= _EXACT_IN_FLOAT32)
+        self._answers_dtype = "float32" if held or y.dtype.itemsize <= 4 else "float64"
         y = y[:, None] if y.ndim == 1 else y
         self.n_outputs_ = y.shape[1]
         return X, y
@@ -276,8 +283,8 @@ class RegressorHead(RegressorMixin):
     def predict(self, X: Any) -> Any:
         """Return the predicted numbers.
 
-        In NumPy they are float64 unless the targets of ``fit`` were float32: the units of the targets
-        may need it, whatever the network computes in.
+        In NumPy they are float64 where the targets of ``fit`` were, whatever the network computes in:
+        their units may need it.
 
         Args:
             X: array-like, frame or sparse matrix of shape (samples, features).
@@ -288,7 +295,9 @@ class RegressorHead(RegressorMixin):
         z, backend = self._output(X, "predict")
         y = z if self.out_activation_ == "identity" else self._activated(z, backend)
         y = self._result_home().from_backend(y[:, 0] if y.shape[1] == 1 else y, backend)
-        return y.astype(self._answers_dtype, copy=False) if isinstance(y, np.ndarray) else y
+        if isinstance(y, np.ndarray) and self._answers_dtype == "float64":
+            return y.astype(np.float64, copy=False)
+        return y
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

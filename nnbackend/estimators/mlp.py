@@ -135,8 +135,8 @@ class MLPClassifier(ClassifierHead, MultilayerPerceptron):
         max_fun: the largest number of evaluations of lbfgs; default 15,000.
         loss: ``"log_loss"`` (the default), or a loss of this library by name or as an object.
         dropout: the fraction dropped after each hidden layer, or a list with one for each; default 0.
-        class_weight: ``"balanced"``, or weights by class, which multiply sample weights; None (the
-            default): all classes count 1.
+        class_weight: ``"balanced"``, or weights by class, which multiply sample weights in the loss of
+            training, not in scores and metrics; None (the default): all classes count 1.
         validation_data: ``(X, y)`` or ``(X, y, sample_weight)`` to score after each epoch, with
             ``early_stopping`` in place of held-out rows; None (the default): nothing.
         metrics: names or functions of :mod:`nnbackend.metrics` to compute in the training of each

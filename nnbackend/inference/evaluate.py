@@ -12,10 +12,11 @@ from nnbackend.backends.widen import float64_sum
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
-from nnbackend.errors import DataError
+from nnbackend.errors import DataError, given
 from nnbackend.inference.predictor import Predictor
 from nnbackend.losses import LOSSES
-from nnbackend.losses.base import unchecked
+from nnbackend.losses.base import check_nesting, unchecked
+from nnbackend.metrics.base import check_one_array
 from nnbackend.metrics.outputs import ClassMetric
 
 if TYPE_CHECKING:
@@ -102,7 +103,11 @@ class _Scorer:
         z, y, weight = rows
         total = count_rows(z) if weight is None else float64_sum(weight)
         with self.backend.scope():
-            return unchecked(self._objective.loss)(z, y, *_given(weight))[0], total
+            try:
+                return unchecked(self._objective.loss)(z, y, *_given(weight))[0], total
+            except Exception as error:
+                check_nesting(self._objective.loss, z, y, error)
+                raise
 
     def mean(self, found: Iterable[tuple[Array, float]]) -> float:
         """Return the mean of losses by their weights, where they have any."""
@@ -126,11 +131,17 @@ class _Scorer:
             last: Any = self._objective.output
             values = {}
             for name, metric in self._objective.metrics.items():
+                check_one_array(name, metric, isinstance(y, tuple | dict))
                 exact = None
                 if isinstance(metric, ClassMetric):
                     exact = metric.before(activations.name_of(last))
                 value = exact(z, y, weight) if exact else metric(prediction, y, *_given(weight))
-                values[name] = float(value)
+                try:
+                    values[name] = float(value)
+                except (TypeError, ValueError):
+                    raise TypeError(
+                        f"metrics: {name} must return a number, and returned {given(value)}"
+                    ) from None
             return values
 
 

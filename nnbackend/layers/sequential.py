@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
-from nnbackend.core.checks import check_items, named
-from nnbackend.core.layer_tree import init_state, is_stateful
+from nnbackend.core.checks import check_arrays, check_items, named
+from nnbackend.core.layer_tree import first_layer, init_state, is_stateful
 from nnbackend.core.random import Generator, ShapeGenerator
+from nnbackend.core.registry import is_built_in
+from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
 from nnbackend.layers.base import check_layer, not_a_pair, register_layer
 
@@ -50,6 +52,8 @@ class Sequential:
         params: Params = {}
         shape = input_shape
         for i, layer in enumerate(self.layers):
+            if i > 0:
+                _check_takes(layer, self.layers[i - 1], i)
             try:
                 found = layer.init(shape, rng.child(str(i)))
             except ValueError as error:
@@ -59,6 +63,7 @@ class Sequential:
             except (TypeError, ValueError):
                 wanted = "init returns (params, output_shape)"
                 raise not_a_pair(found, layer, str(i), wanted) from None
+            check_arrays(f"layer {i} ({type(layer).__name__}): params of init", params[str(i)])
         return params, shape
 
     def init_state(self, input_shape: Shape) -> State:
@@ -99,6 +104,16 @@ class Sequential:
             return (dy if input_grad else None), grads
 
         return x, backward
+
+
+def _check_takes(layer: Layer, before: Layer, number: int) -> None:
+    """Refuse a layer that takes indices behind one of the library, which gives numbers."""
+    takes = getattr(first_layer(layer), "takes", "numbers")
+    if "indices" in arrays_in(takes) and is_built_in(before):
+        raise ValueError(
+            f"layer {number} ({type(layer).__name__}) takes indices, and gets the numbers that "
+            f"layer {number - 1} ({type(before).__name__}) computes: put it first"
+        )
 
 
 def runs_in_order(layer: Layer) -> TypeGuard[Sequential]:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, TypeAlias
 from nnbackend.backends.base import namespace
 from nnbackend.core import functional
 from nnbackend.core.registry import Registry
-from nnbackend.core.types import Array, Namespace
+from nnbackend.core.tree import map_arrays
+from nnbackend.core.types import Array, Arrays, Namespace
 from nnbackend.losses.preconditions import TARGET_KINDS, call_unchecked, check_arguments
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Loss",
     "LossFunction",
     "absorbed_activation",
+    "check_nesting",
     "get",
     "trait",
     "unchecked",
@@ -124,6 +126,17 @@ def unchecked(loss: Loss) -> Loss:
     if isinstance(loss, LossFunction) and type(loss).__call__ is LossFunction.__call__:
         return loss.compute
     return partial(call_unchecked, loss)
+
+
+def check_nesting(loss: Loss, outputs: Arrays, targets: Arrays, error: Exception) -> None:
+    """Raise a ValueError if a loss failed with ``error`` and targets are nested unlike the outputs."""
+    here, there = (map_arrays(lambda _: "array", tree) for tree in (outputs, targets))
+    if here != there:
+        name = LOSSES.name_of(loss) or getattr(loss, "__name__", repr(loss))
+        raise ValueError(
+            f"y is nested as {there} and the network's outputs as {here}; the loss {name} fails for "
+            f"them: {type(error).__name__}: {error}"
+        ) from error
 
 
 def weighs_rows(loss: Loss) -> bool:

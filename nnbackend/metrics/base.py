@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
 from nnbackend.backends.base import namespace
-from nnbackend.core.checks import check_items, check_text, named
+from nnbackend.core.checks import check_items, check_takes, check_text, named
 from nnbackend.core.registry import Registry
+from nnbackend.core.shapes import is_shape
 from nnbackend.core.types import Array, Shape
 
 __all__ = ["METRICS", "Metric", "get", "mean", "ratio", "resolve"]
@@ -55,9 +56,21 @@ def resolve(
             )
         with named("metrics"):
             metric = get(spec)
+        check_one_array(name, metric, not is_shape(shape))
+        if METRICS.name_of(metric) is None:
+            check_takes(f"metrics: {name}", metric, "prediction", "target")
         for_outputs = getattr(metric, "for_outputs", None)
         metrics[name] = metric if for_outputs is None else for_outputs(outputs, shape)
     return metrics
+
+
+def check_one_array(name: str, metric: Metric, several: bool) -> None:
+    """Refuse a metric of the library, which compares one array with another, for several."""
+    if several and METRICS.name_of(metric) is not None:
+        raise ValueError(
+            f"metrics: {name} compares one array of outputs with one of targets, and here are several: "
+            "give functions of yours, {name: function(outputs, targets)}"
+        )
 
 
 def _name(spec: Any) -> str:

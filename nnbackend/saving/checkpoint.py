@@ -56,7 +56,7 @@ _STATE = schema.record(
     {
         "task": schema.entries(schema.plain),
         "optimizer": schema.optional(schema.entries()),
-        "raw": schema.optional(schema.tree(schema.array(kinds="f"))),
+        "raw": schema.optional(schema.entries(schema.tree(schema.array(kinds="f")))),
         "so_far": schema.optional(
             schema.record(
                 {
@@ -68,7 +68,7 @@ _STATE = schema.record(
         ),
     },
 )
-_OPTIMIZER = schema.record({"step": _COUNT, "slots": schema.tree(schema.array())})
+_OPTIMIZER = schema.record({"step": _COUNT, "slots": schema.entries(schema.tree(schema.array()))})
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,6 @@ def save(path: str | os.PathLike[str], network: Any, params: Any, state: Mapping
     description = model_file.describe_network(network)
     own = {"format": FORMAT_VERSION, _DESCRIPTION_KEY: _checksum(description)}
     plain = _without_arrays({**own, **state}, tensors, to_numpy)
-    schema.check_plain(plain, "the state", finite=False)
     header = {model_file.HEADER: description, model_file.CHECKPOINT: json.dumps(plain)}
     return model_file.write(path, tensors, header)
 
@@ -204,11 +203,11 @@ def _read_state(header: Mapping[str, str]) -> dict[str, Any]:
 def _check_state(state: dict[str, Any]) -> None:
     """Check the state of a run: what is in it, and whether it holds together."""
     _STATE(state, "its state")
-    if state["epoch"] and not {"epoch", "loss"} <= state["history"].keys():
-        raise ModelFileError("its history lacks the loss")
     lengths = {len(column) for column in state["history"].values()}
     if lengths != {state["epoch"]}:
         raise ModelFileError(f"its history does not have {state['epoch']} epochs")
+    if state["epoch"] and not {"epoch", "loss"} <= state["history"].keys():
+        raise ModelFileError("its history lacks the loss")
     so_far = state.get("so_far")
     if so_far is not None and not len(so_far["losses"]) == len(so_far["masses"]) == state["batch"]:
         raise ModelFileError(f"its batch is {state['batch']}, which is not how many losses it has")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
 
@@ -28,6 +29,7 @@ __all__ = [
     "parse",
     "plain",
     "record",
+    "refuse",
     "text",
     "tree",
     "whole",
@@ -35,7 +37,7 @@ __all__ = [
 
 Check: TypeAlias = Callable[[Any, str], None]
 
-MAX_DEPTH = 128
+MAX_DEPTH = 150
 """Lists and tables inside each other: more than any description has, fewer than exhaust the stack."""
 
 
@@ -65,11 +67,11 @@ def whole(low: int = 0, high: int = 2**63 - 1) -> Check:
 
 
 def number(low: float = -math.inf, *, finite: bool = True) -> Check:
-    """Accept numbers of at least ``low``, or any with ``finite=False``, NaN included."""
+    """Accept numbers from ``low`` to the largest float, or any with ``finite=False``, NaN included."""
 
     def check(value: Any, name: str) -> None:
         kind = isinstance(value, int | float) and not isinstance(value, bool)
-        if not kind or (finite and not low <= value < math.inf):
+        if not kind or (finite and not low <= value <= sys.float_info.max):
             refuse(value, name, "a number" if low == -math.inf else f"a number of {low:g} or more")
 
     return check

@@ -7,8 +7,9 @@ unseen, and is stored with the model, so that prediction repeats exactly what tr
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 
 from nnbackend.core.constant import is_constant
 from nnbackend.errors import ModelFileError, unknown_name
+from nnbackend.saving import schema
 from nnbackend.tables.table import Kind, Table, few, is_number, missing, row_count, warn
 
 __all__ = ["SCALES", "Categories", "Classes", "Number", "Scale", "TableEncoder"]
 
 Scale = Literal["standard", "max", "none"]
+_NUMBER = re.compile(r"(?i)true|false|[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?(e[+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -176,9 +179,28 @@ def _sort_texts(texts: Iterable[str]) -> list[str]:
 
 
 def _find_codes(column: NDArray[Any], known: Sequence[str | None]) -> NDArray[np.int64]:
-    """Return the place of each text among the known ones, and -1 where it is not one of them."""
+    """Return the place of each text among the known ones, and -1 where it is not one of them.
+
+    Where a text is none of them, it stands for the one that means the same boolean or number.
+    """
     places = {text: place for place, text in enumerate(known)}
-    return np.array([places.get(text, -1) for text in column], dtype=np.int64)
+    meant: dict[float, int] = {}
+    for text, place in places.items():
+        number = _meaning(text)
+        if number is not None:
+            meant[number] = -1 if number in meant else place  # of two it stands for neither
+    for text in set(column) - places.keys():
+        number = _meaning(text)
+        places[text] = -1 if number is None else meant.get(number, -1)
+    return np.array([places[text] for text in column], dtype=np.int64)
+
+
+def _meaning(text: str | None) -> float | None:
+    """Return the number that a text means, 0 and 1 for booleans; codes like 007 are none."""
+    if text is None or not _NUMBER.fullmatch(text):
+        return None
+    word = text.lower()
+    return float(word == "true") if word in ("true", "false") else float(text)
 
 
 def _show(text: str | None) -> str:
@@ -287,15 +309,14 @@ class TableEncoder:
         Raises:
             ModelFileError: the description is not one; nothing in it is trusted.
         """
-        data = _check_fields(description, {"features", "target"})
-        if not isinstance(data["features"], list):
-            raise _damaged("its features are not a list")
-        features = tuple(_column_from(item, (Number, Categories)) for item in data["features"])
-        target = _column_from(data["target"], (Number, Classes))
-        names = [column.name for column in (*features, target)]
-        if not features or len(set(names)) < len(names):
-            raise _damaged("its columns do not each have another name")
-        return cls(features, target)
+        try:
+            _check_description(description, "it")
+        except ModelFileError as error:
+            message = f"the model's description of its table is damaged: {error}"
+            raise ModelFileError(message) from error
+        data: Any = description
+        features = tuple(_column_from(item, Categories) for item in data["features"])
+        return cls(features, _column_from(data["target"], Classes))
 
 
 def _get_column(table: Table, name: str) -> NDArray[Any]:
@@ -304,58 +325,58 @@ def _get_column(table: Table, name: str) -> NDArray[Any]:
     return table[name]
 
 
-def _damaged(reason: str) -> ModelFileError:
-    return ModelFileError(f"the model's description of its table is damaged: {reason}")
+def _column_from(description: Mapping[str, Any], texts: type) -> Any:
+    """Return the encoding of a column of numbers, or of texts, that was described."""
+    if "scale" in description:
+        return Number(**description)
+    name, values = description["name"], next(v for k, v in description.items() if k != "name")
+    return texts(name, tuple(values))
 
 
-def _check_fields(description: object, names: set[str]) -> Mapping[str, Any]:
-    if not isinstance(description, dict) or description.keys() != names:
-        raise _damaged(f"it does not hold exactly {', '.join(sorted(names))}")
-    return description
+def _check_description(value: Any, name: str) -> None:
+    """Check the description of an encoder; see :mod:`nnbackend.saving.schema`."""
+    _PARTS(value, name)
+    columns = [column["name"] for column in (*value["features"], value["target"])]
+    if len(set(columns)) < len(columns):
+        schema.refuse(columns, f"{name}.features", "columns that each have another name")
 
 
-def _column_from(description: object, kinds: tuple[type, ...]) -> Any:
-    """Return the one of ``kinds`` whose fields the description has, all of them checked."""
-    for kind in kinds:
-        names = {field.name for field in fields(kind)}
-        if isinstance(description, dict) and description.keys() == names:
-            values = {name: _FIELD_CHECKS[name](value) for name, value in description.items()}
-            return kind(**values)
-    raise _damaged("a column is neither numbers nor texts")
+def _check_name(value: Any, name: str) -> None:
+    """Accept texts that are not empty, and that every file can hold."""
+    if not isinstance(value, str) or not value or value != value.encode(errors="ignore").decode():
+        schema.refuse(value, name, "a text")
 
 
-def _finite(value: object) -> float:
-    if not isinstance(value, float) or not math.isfinite(value):
-        raise _damaged("a statistic is not a finite number")
-    return value
+def _distinct(inner: schema.Check, fewest: int) -> schema.Check:
+    """Accept lists of which no item is there twice."""
+    each = schema.items(inner, fewest)
+
+    def check(value: Any, name: str) -> None:
+        each(value, name)
+        if len(set(value)) < len(value):
+            schema.refuse(value, name, "a list of different values")
+
+    return check
 
 
-def _positive(value: object) -> float:
-    if (number := _finite(value)) > 0:
-        return number
-    raise _damaged("a scale is not positive")
+def _column(**texts: schema.Check) -> schema.Check:
+    """Accept the description of a column of numbers, or of texts with these fields."""
+    number, scale = schema.number(), schema.number(math.ulp(0.0))  # above 0
+    numbers = {"fill": number, "shift": number, "scale": scale}
+    of_numbers, of_texts = (
+        schema.record({"name": _check_name, **more}, closed=True) for more in (numbers, texts)
+    )
+
+    def check(value: Any, name: str) -> None:
+        (of_numbers if isinstance(value, dict) and "scale" in value else of_texts)(value, name)
+
+    return check
 
 
-def _text(value: object) -> str:
-    if isinstance(value, str) and value and value == value.encode(errors="ignore").decode():
-        return value
-    raise _damaged("a name is not a text")
-
-
-def _distinct(values: object, check: Callable[[Any], Any], fewest: int) -> tuple[Any, ...]:
-    if not isinstance(values, list | tuple) or len(values) < fewest:
-        raise _damaged(f"a list of categories is no list of {fewest} or more")
-    checked = tuple(check(value) for value in values)
-    if len(set(checked)) < len(checked):
-        raise _damaged("a category is there twice")
-    return checked
-
-
-_FIELD_CHECKS: dict[str, Callable[[object], Any]] = {
-    "name": _text,
-    "fill": _finite,
-    "shift": _finite,
-    "scale": _positive,
-    "categories": lambda values: _distinct(values, lambda v: None if v is None else _text(v), 1),
-    "classes": lambda values: _distinct(values, _text, 2),
-}
+_PARTS = schema.record(
+    {
+        "features": schema.items(_column(categories=_distinct(schema.optional(_check_name), 1)), 1),
+        "target": _column(classes=_distinct(_check_name, 2)),
+    },
+    closed=True,
+)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import UnknownNameError, nearest
-from nnbackend.tables.reading import polars_module
+from nnbackend.tables.columns import polars_module
 from nnbackend.tables.table import few
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def select_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
 
 def check_columns(there: Iterable[Any], names: list[str]) -> None:
     """Refuse a table that lacks some of the columns."""
-    there = list(map(str, there))
+    there = dict.fromkeys(map(str, there))
     lacking = [name for name in names if name not in there]
     if not lacking:
         return

@@ -16,9 +16,10 @@ from nnbackend.backends.base import Backend
 from nnbackend.core.functional import sigmoid, softmax
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.losses import Loss
+from nnbackend.tables.columns import table_of
+from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
-from nnbackend.tables.reading import table_of
 from nnbackend.tables.table import in_digits
 
 __all__ = ["LOSSES", "TableModel", "build_loss", "has_one_output", "load", "output_activation_of"]
@@ -165,10 +166,16 @@ class TableModel:
         """The number of outputs that the network needs."""
         return 1 if has_one_output(self.loss) else len(self.classes)
 
-    def encode(self, frame: Any) -> NDArray[Any]:
-        """Return the network's input for the rows of a table."""
-        kinds = self.encoder.feature_kinds
-        return self.encoder.encode_features(table_of(as_polars(frame, kinds), kinds, kinds))
+    @property
+    def dialect(self) -> Dialect:
+        """How numbers and missing values were written in the table that it learned from."""
+        return Dialect.of_model(self.network.metadata)
+
+    def encode(self, frame: Any, dialect: Dialect | None = None) -> NDArray[Any]:
+        """Return the network's input for the rows of a table; None: in the dialect of training."""
+        kinds, dialect = self.encoder.feature_kinds, dialect or self.dialect
+        table = table_of(as_polars(frame, kinds), kinds, kinds, dialect)
+        return self.encoder.encode_features(table)
 
     def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs of the network for encoded features.

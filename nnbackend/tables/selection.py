@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ __all__ = ["check_target", "choose_features", "infer_classes", "known_target", "
 
 # A column of more different texts than this holds names or identifiers, not categories.
 MAX_CATEGORIES = 100
+_DAY = r"\d{4}(?P<a>[-/.])\d{1,2}(?P=a)\d{1,2}|\d{1,2}(?P<b>[-/.])\d{1,2}(?P=b)(\d{4}|\d{2})"
+_TIME = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?"
+_DATE = re.compile(f"({_DAY})([T ]{_TIME})?|{_TIME}")
 _FEW_CLASSES = 20  # of so many whole numbers it is said that they may be classes
 
 
@@ -58,29 +62,33 @@ def check_target(table: Table, target: str) -> None:
         )
 
 
-def choose_features(table: Table, target: str, names: Iterable[str] | None = None) -> list[str]:
+def choose_features(
+    table: Table, target: str, names: Iterable[str] | None = None, texts: Collection[str] = ()
+) -> list[str]:
     """Return the columns to learn from: those of ``names``, or all from which something can be learned.
+
+    Dates are no features yet: columns of them are, if they are named among ``texts``.
 
     Raises:
         UnknownNameError: the table has no such column.
         ValueError: a column is the target or holds one value only, or none is left.
     """
     if names is None:
-        chosen = _useful_columns(table, target)
+        chosen = _useful_columns(table, target, texts)
     else:
-        chosen = [_check_feature(table, target, name) for name in dict.fromkeys(names)]
+        chosen = [_check_feature(table, target, name, texts) for name in dict.fromkeys(names)]
     if not chosen:
         raise ValueError(f"there is no column to predict {target!r} from")
     return chosen
 
 
-def _useful_columns(table: Table, target: str) -> list[str]:
+def _useful_columns(table: Table, target: str, texts: Collection[str]) -> list[str]:
     """Return the columns from which something can be learned, and warn of the others."""
     chosen, left_out = [], defaultdict(list)
     for name, column in table.items():
         if name == target:
             continue
-        flaw = _find_flaw(column, MAX_CATEGORIES)
+        flaw = _find_flaw(column, name in texts, MAX_CATEGORIES)
         if flaw is None:
             chosen.append(name)
         else:
@@ -90,18 +98,18 @@ def _useful_columns(table: Table, target: str) -> list[str]:
     return chosen
 
 
-def _check_feature(table: Table, target: str, name: str) -> str:
+def _check_feature(table: Table, target: str, name: str, texts: Collection[str]) -> str:
     if name not in table:
         raise unknown_name("column", name, table)
     if name == target:
         raise ValueError(f"column {name!r} is the target and cannot be a feature as well")
-    flaw = _find_flaw(table[name])
+    flaw = _find_flaw(table[name], name in texts)
     if flaw is not None:
         raise ValueError(f"column {name!r} cannot be a feature: it has {flaw}")
     return name
 
 
-def _find_flaw(column: NDArray[Any], max_categories: float = math.inf) -> str | None:
+def _find_flaw(column: NDArray[Any], texts: bool, max_categories: float = math.inf) -> str | None:
     """Return why nothing can be learned from a column, or None."""
     absent = missing(column)
     values = set(column[~absent])
@@ -109,6 +117,8 @@ def _find_flaw(column: NDArray[Any], max_categories: float = math.inf) -> str | 
         return "no values"
     if len(values) == 1 and (is_number(column) or not absent.any()):
         return "one value only"
+    if not (is_number(column) or texts) and all(map(_DATE.fullmatch, values)):
+        return "dates, which are no features yet"
     if not is_number(column) and len(values) > max_categories:
         return f"more than {max_categories} different texts"
     return None

@@ -19,6 +19,7 @@ __all__ = [
     "Kind",
     "Table",
     "TableWarning",
+    "WantedKind",
     "few",
     "in_digits",
     "is_number",
@@ -30,6 +31,8 @@ __all__ = [
 
 Table = dict[str, NDArray[Any]]
 Kind = Literal["number", "text"]
+WantedKind = Literal["number", "text", "target"]
+"""What a column is read as: booleans are numbers, but texts in a target, whatever else that holds."""
 
 
 class TableWarning(UserWarning):

@@ -15,8 +15,9 @@ from typing import Any
 from nnbackend.backends.base import namespace
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Batch, Context, Layer, Params, State
+from nnbackend.errors import given
 from nnbackend.losses import Loss
-from nnbackend.losses.base import unchecked, weighs_rows
+from nnbackend.losses.base import check_nesting, unchecked, weighs_rows
 
 __all__ = ["Microbatches", "accumulate_gradients", "gradients", "loss_and_gradient", "state_after"]
 
@@ -116,7 +117,11 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
         xp = namespace(weight)
         counts = xp.sum(weight) > 0.0
         weight = xp.where(counts, weight, xp.ones_like(weight))
-    found = function(output, batch.y) if weight is None else function(output, batch.y, weight)
+    try:
+        found = function(output, batch.y) if weight is None else function(output, batch.y, weight)
+    except Exception as error:
+        check_nesting(loss, output, batch.y, error)
+        raise
     try:
         value, dy = found
     except (TypeError, ValueError):
@@ -124,6 +129,8 @@ def loss_and_gradient(loss: Loss, output: Arrays, batch: Batch) -> tuple[Array, 
             "a loss returns its value and the gradient at the prediction, (value, dy); "
             f"{_name(loss)} returned {type(found).__name__}"
         ) from None
+    if getattr(value, "shape", ()) != ():
+        raise TypeError(f"the value of a loss is a number; {_name(loss)} returned {given(value)}")
     if isinstance(output, (tuple, dict)):
         map_arrays(lambda y, d: _check_shape(y, d, loss), output, dy)
     else:

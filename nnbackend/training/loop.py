@@ -208,16 +208,16 @@ class Loop(Run):
     @contextmanager
     def _blocks(self) -> Iterator[Any]:
         """Return the blocks of an epoch; if a source fails, go back to the last whole epoch."""
-        trainer, epoch = self._trainer, self.first_epoch + self.epoch
+        trainer = self._trainer
         if self._stream is None:
             block_rows = None if self._interval is None else self._interval * self._size
-            order = self._epoch_order(epoch)
+            order = self._epoch_order(self.first_epoch + self.epoch)
             with trainer.blocks(self._samples, self._size, order, block_rows) as blocks:
                 yield blocks
             return
         before = trainer.updates - self.step
         try:
-            with self._stream.epoch(epoch, self._interval) as blocks:
+            with self._stream.epoch(self.epoch, self._interval, self.first_epoch) as blocks:
                 yield blocks
         except Exception:
             if self.failure is None:  # a callback that fails leaves whole steps, to resume from
@@ -237,12 +237,12 @@ class Loop(Run):
 
     def _evaluate_validation(self) -> dict[str, float]:
         """Return the loss and the metrics on the validation data, as the history calls them."""
-        validation, epoch = self._validation, self.first_epoch + self.epoch
+        validation = self._validation
         assert validation is not None
         if self._evaluate is not None:
             values = self._evaluate(validation)
         else:
-            values = self._trainer.evaluate(validation, epoch)
+            values = self._trainer.evaluate(validation, self.epoch, self.first_epoch)
         return {f"validation_{name}": value for name, value in values.items()}
 
     # What callbacks and checkpoints see; see Run.

@@ -8,6 +8,7 @@ from typing import Any
 
 from nnbackend import activations, losses, metrics, regularizers
 from nnbackend.activations import Identity
+from nnbackend.core.checks import check_takes
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
@@ -62,6 +63,8 @@ def objective_for(
         ValueError: the loss does not go with the output activation or the number of outputs, or a layer
             has a regularizer or a constraint and no weight.
     """
+    if losses.LOSSES.name_of(loss) is None:
+        check_takes("loss", loss, "prediction", "target")
     absorbed = losses.absorbed_activation(loss)
     ends_in = activations.name_of(last)
     _check_ending(loss, ends_in, output_shape)

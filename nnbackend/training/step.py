@@ -95,7 +95,8 @@ def make_step(
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
         if row_penalty is not None:
-            rows = count_rows(batch.x) if total is None else total
+            # A batch without weight has no penalty, as it has no loss.
+            rows = count_rows(batch.x) if total is None else xp.where(total > 0.0, total, xp.inf)
             value, grads = row_penalty.add_to(value, grads, params, rows, data.strength)
         storage = layout.update(storage, grads, scalars)
         if not layout.in_place:

@@ -233,15 +233,17 @@ class Trainer:
         """
         return self.rule if self.rate_factor == 1.0 else self.rule.scaled(self.rate_factor)
 
-    def evaluate(self, samples: Samples | BatchStream, epoch: int = 1) -> dict[str, float]:
-        """Return the loss and the metrics on other samples, or on the stream of an epoch."""
+    def evaluate(
+        self, samples: Samples | BatchStream, epoch: int = 1, before: int = 0
+    ) -> dict[str, float]:
+        """Return the loss and the metrics on other samples, or on an epoch's stream; see BatchStream."""
         # A compiled pass is kept for the next epoch: not every one is shared.
         if self._predictor is None or not self.backend.static_shapes:
             self._predictor = Predictor(self.objective.layers, self.backend)
         what = self.objective, self._predictor, self.result, self.state
         if isinstance(samples, Samples):
             return evaluate(*what, [samples])
-        with samples.epoch(epoch) as blocks:
+        with samples.epoch(epoch, before=before) as blocks:
             return evaluate(*what, (part for part, _ in blocks))
 
     # What is in training: it is read and changed between steps.

@@ -56,7 +56,7 @@ def test_text_instead_of_a_number_at_prediction():
     done("train", EXAM, "--target", "score", "--quiet", "--epochs", "1")
     data = table("hours_studied,hours_slept\n4,eight\n")
     message = fails(1, "predict", "model.safetensors", data)
-    assert "column 'hours_slept' holds numbers, but row 1 holds 'eight'" in message
+    assert "column 'hours_slept' holds numbers, but row 1 (line 2) holds 'eight'" in message
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ def test_too_few_rows_to_validate_is_said():
         ("a,b\n1,\n2,\n", "no row has a value for the target 'b'"),
         ("a,b\n1,1\n1,2\n", "no column to predict 'b' from"),
         ("b\n1\n2\n", "no column to predict 'b' from"),
-        ("a,b\n1,2\n2,3\nx,4\n", "column 'a' holds numbers, but row 3 holds 'x'"),
-        ("a,b\n1,2\n2,3\n4,x\n", "column 'b' holds numbers, but row 3 holds 'x'"),
+        ("a,b\n1,2\n2,3\nx,4\n", "column 'a' holds numbers, but row 3 (line 4) holds 'x'"),
+        ("a,b\n1,2\n2,3\n4,x\n", "column 'b' holds numbers, but row 3 (line 4) holds 'x'"),
         ("a,b\n1,2\ninf,3\n", "column 'a' is infinite in row 2"),
         ("a,b\n1,2,3\n", "not a readable .csv file"),
         ("a,b,b\n1,2,3\n", "more than one column is named 'b'"),
@@ -50,7 +50,7 @@ def test_files_that_are_not_what_their_ending_says(ending):
 
 def test_text_in_a_target_of_numbers():
     message = fails(1, "train", PENGUINS, "--target", "species", "--task", "regression")
-    assert "column 'species' holds numbers, but row 1 holds 'Adelie'" in message
+    assert "column 'species' holds numbers, but row 1 (line 2) holds 'Adelie'" in message
 
 
 def test_a_table_of_several_files_trains_as_one_file_does(tmp_path):

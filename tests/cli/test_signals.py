@@ -103,7 +103,7 @@ def test_an_interruption_that_cannot_be_raised_comes_again(monkeypatch):
 
     def read(*_, **__):
         Freed()
-        time.sleep(100)
+        time.sleep(20)
 
     monkeypatch.setattr("nnbackend.cli.rows.read_table", read)
     assert fails(130, *LONG) == "error: interrupted\n"

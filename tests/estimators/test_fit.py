@@ -339,3 +339,31 @@ def test_masks_go_on_after(between, tmp_path):
 def test_the_network_of_an_estimator_goes_on_with_other_masks():
     mlp = noisy(max_iter=2, warm_start=True).fit(X, TARGETS["one"])
     assert mlp.network_.trained == (6, 2)
+
+
+@pytest.mark.parametrize("without", ["first", "middle", "last"])
+@pytest.mark.parametrize("settings", [
+    {}, {"solver": "sgd"}, {"shuffle": True, "batch_size": 1}, {"precision": "float16"},
+    {"loss": "mse"}, {"loss": "poisson"}, {"metrics": ["mae"]}, {"alpha": 0.0},
+], ids=str)  # fmt: skip
+def test_a_batch_without_weight_teaches_nothing(without, settings):
+    weight, y = np.ones(150), np.abs(TARGETS["one"])
+    weight[{"first": slice(0, 50), "middle": slice(50, 100), "last": slice(149, None)}[without]] = 0
+    given = {"batch_size": 50, "shuffle": False, "max_iter": 3, "random_state": 0} | settings
+    if without == "last" and given["batch_size"] == 50:
+        given["batch_size"] = 149
+    mlp = ours.MLPRegressor(**given).fit(X, y, sample_weight=weight)
+    assert np.isfinite(mlp.loss_curve_).all()
+    other = np.where(weight > 0, y, 1e3)  # of rows that do not count
+    again = ours.MLPRegressor(**given).fit(X, other, sample_weight=weight)
+    np.testing.assert_array_equal(mlp.coefs_[0], again.coefs_[0])
+
+
+def test_a_batch_without_weight_has_no_gradient():
+    """With plain gradient descent an epoch of it and another one is an epoch of the other."""
+    y, weight = TARGETS["binary"], np.r_[np.ones(75), np.zeros(75)]
+    given = {"solver": "sgd", "momentum": 0.0, "shuffle": False, "batch_size": 75, "max_iter": 1,
+             "random_state": 0, "alpha": 1.0}  # fmt: skip
+    both = ours.MLPClassifier(**given).fit(X, y, sample_weight=weight)
+    half = ours.MLPClassifier(**given).fit(X[:75], y[:75])
+    np.testing.assert_array_equal(both.coefs_[0], half.coefs_[0])

@@ -8,11 +8,13 @@ import pytest
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 import scipy.sparse
-from estimators.pairs import TARGETS, VERSION, X, assert_same, pair
+from estimators.pairs import SCORE, TARGETS, VERSION, X, assert_same, pair
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import (
     make_multilabel_classification,
 )
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 import nnbackend as nnb
@@ -54,6 +56,74 @@ def test_class_weights_are_sample_weights():
     assert balanced.predict(X).sum() > plain.predict(X).sum()
 
 
+@pytest.mark.parametrize("container", [np.asarray, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("data_on", ["device", "host"])
+def test_class_weights_count_in_the_loss_and_not_in_scores(container, data_on):
+    """Neither in those of rows set aside nor in those of data of one's own."""
+    y, x = TARGETS["multiclass"], container(X)
+    given = {"max_iter": 3, "random_state": 0, "metrics": ["accuracy"], "data_on": data_on,
+             "early_stopping": True, "batch_size": 40, "class_weight": {0: 0.0, 1: 100.0}}  # fmt: skip
+    held_out = ours.MLPClassifier(**given).fit(x, y)
+    _, rows = train_test_split(np.arange(150), test_size=0.1, random_state=_after_weights(0))
+    score = accuracy_score(y[rows], held_out.predict(x[rows]))
+    assert held_out.best_validation_score_ == score
+    own = ours.MLPClassifier(**given, validation_data=(x, y)).fit(x, y)
+    assert own.best_validation_score_ == own.score(x, y)
+    plain = ours.MLPClassifier(**given | {"class_weight": None}).fit(x, y)
+    assert plain.loss_curve_ != held_out.loss_curve_
+
+
+def _after_weights(seed):
+    """Return scikit-learn's random state after the weights of a default network were drawn."""
+    state = np.random.RandomState(seed)
+    for size in ((6, 100), 100, (100, 4), 4):
+        state.uniform(size=size)
+    return state
+
+
+def test_a_single_class_is_always_right():
+    only = ["only"] * 150
+    for given in ({"validation_data": (X, only)}, {"early_stopping": True}):
+        one = ours.MLPClassifier(max_iter=3, random_state=0, **given).fit(X, only)
+        assert one.validation_scores_ == [one.score(X, only)] * 3 == [1.0] * 3
+
+
+@pytest.mark.parametrize("estimator", [ours.MLPClassifier, ours.MLPRegressor])
+def test_weights_of_parts_that_are_all_zero_are_refused(estimator):
+    y, weight = TARGETS["binary"], np.zeros(150)
+    weight[0] = 1.0  # a row that is learned from, or scored, and not both
+    stopping = estimator(early_stopping=True, random_state=1)
+    with pytest.raises(ValueError, match=r"zero for all rows that are (learned from|scored)"):
+        stopping.fit(X, y, sample_weight=weight)
+    scored = estimator(validation_data=(X, y, np.zeros(150)))
+    with pytest.raises(ValueError, match="must"):
+        scored.fit(X, y)
+
+
+@pytest.mark.parametrize("cls", [ours.MLPRegressor, ours.MLPClassifier])
+def test_targets_with_another_number_of_outputs_are_refused(cls):
+    several = SCORE[:, :3] if cls is ours.MLPRegressor else TARGETS["multilabel"]
+    first = {} if cls is ours.MLPRegressor else {"classes": range(several.shape[1])}
+    fewer = several[:, :-1]
+    part = cls(max_iter=2).partial_fit(X, several, **first)
+    warm = cls(max_iter=2, warm_start=True).fit(X, several)
+    scored = cls(max_iter=2, validation_data=(X, fewer))
+    for call in (part.partial_fit, warm.fit, scored.fit):
+        with pytest.raises(
+            ValueError, match=r"has \d outputs?, and this MLP|mismatch with the labels"
+        ):
+            call(X, several if call == scored.fit else fewer)
+    assert part.predict(X).shape == warm.predict(X).shape == several.shape
+
+
+def test_class_weights_are_checked():
+    for weights, words in (({0: -1.0}, "class_weight must be finite and not negative"),
+                           ({0: 0.0, 1: 0.0}, "zero for all rows that are learned from"),
+                           ({0: np.inf}, "class_weight must be finite")):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            ours.MLPClassifier(class_weight=weights).fit(X, TARGETS["binary"])
+
+
 def test_more_classes_than_features_stay_numbers():
     x = np.random.default_rng(0).normal(size=(400, 2))
     y = np.arange(400) % 100
@@ -91,7 +161,7 @@ def test_predictions_have_the_digits_of_the_targets_units(kind, cls, x_dtype, tm
     x = X.astype(x_dtype)
     y = 1.6e9 + 10 * (X[:, :2] if kind == "several" else X[:, 0])
     y = y.round().astype(np.int64) if kind == "whole" else y
-    net = cls(solver="lbfgs", max_iter=60, precision="float32", random_state=0)
+    net = cls(learning_rate_init=0.02, max_iter=60, precision="float32", random_state=0)
     model = TransformedTargetRegressor(net, transformer=StandardScaler()).fit(x, y)
     assert model.score(x, y) > 0.9
     copy = ours.load(model.regressor_.save(tmp_path / "model.safetensors"))

@@ -165,7 +165,7 @@ def test_weights_whose_sum_is_infinite_are_refused():
     net = nnb.Network([nnb.Dense(1)], input_shape=2)
     with pytest.raises(ValueError, match="a sum that float32 may not hold"):
         net.fit(rows((4, 2)), rows((4, 1)), sample_weight=[3e38] * 4, verbose=0)
-    with pytest.raises(ValueError, match=r"with class_weight.*float32"):
+    with pytest.raises(ValueError, match=r"class_weight.*float32"):
         net.fit(rows((4, 2)), [0, 1, 0, 1], class_weight={0: 1e300}, verbose=0,
                 loss="binary_cross_entropy")  # fmt: skip
 

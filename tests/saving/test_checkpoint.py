@@ -187,7 +187,7 @@ def rewritten(path, change):
         (lambda s: s.update(optimizer={"step": 1}), "its optimizer lacks slots"),
         (
             lambda s: s["optimizer"].update(slots=3),
-            "its optimizer.slots is 3, not an array of numbers",
+            "its optimizer.slots is 3, not a table",
         ),
         (
             lambda s: s["callbacks"][0]["state"].pop("kept"),

@@ -22,6 +22,7 @@ from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.errors import ModelFileError
+from nnbackend.saving.schema import MAX_DEPTH
 
 X = rows((5, 3))
 
@@ -316,6 +317,18 @@ CHANGES = {
     "no seed": {"seed": ...},
     "metadata list": {"metadata": []},
     "metadata nan": {"metadata": {"x": float("nan")}},
+    "metadata deep": {"metadata": {"x": [[[]]] * 2, "y": json.loads("[" * 900 + "]" * 900)}},
+    "shape deep": {"input_shape": json.loads("[" * 900 + "]" * 900)},
+    "shape table": {"input_shape": {"x": {"y": -1}}},
+    "frozen text": {"frozen": "0.bias"},
+    "frozen number": {"frozen": [0]},
+    "frozen unknown": {"frozen": ["0.bias", "9.bias"]},
+    "trained one": {"trained": [1]},
+    "trained negative": {"trained": [1, -1]},
+    "trained huge": {"trained": [2**40, 1]},
+    "precision list": {"precision": ["float32"]},
+    "precision of another dtype": {"precision": "float64"},
+    "seed infinite": {"seed": float("inf")},
     "metadata inf": {"metadata": {"x": float("-inf")}},
 }  # fmt: skip
 
@@ -451,6 +464,28 @@ def test_edited_descriptions_give_a_network_or_a_model_file_error(edits, saved, 
 # ------------------------------------------------------------------- limits, checksums, what is refused
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity", "1" * 5000])
+@pytest.mark.parametrize("place", ["metadata", "rate", "seed"])
+def test_numbers_that_are_none_are_refused(place, number, tmp_path):
+    places = {"metadata": "[7777]", "rate": "0.25", "seed": '"seed": 0'}
+    path = write(tmp_path / "net", metadata={"x": [7777]})
+    description, tensors = described(path)
+    old, new = places[place], places[place].replace("7777", number).replace("0.25", number)
+    text = json.dumps(description).replace(old, new.replace(": 0", f": {number}"))
+    assert number in text
+    safetensors.numpy.save_file(tensors, path, metadata={"nnbackend": text})
+    with pytest.raises(ModelFileError, match="net cannot be loaded"):
+        nnb.load(path)
+
+
+def test_layers_as_deep_as_may_be_come_back(tmp_path):
+    layer = nnb.Dense(3)
+    for _ in range(60):
+        layer = Scaled(layer, 1.0)
+    net = nnb.Network([layer], input_shape=3)
+    assert nnb.load(net.save(tmp_path / "net")).layers == net.layers
+
+
 def described(path):
     """Return the description in a model file and its tensors."""
     with safetensors.safe_open(path, framework="np") as content:
@@ -546,8 +581,8 @@ def deep(value: Any, depth: int) -> Any:
         ({1: 2}, TypeError, "metadata has an entry 1, whose name is no text"),
         ({"a": {None: 2}}, TypeError, "metadata.a has an entry None"),
         ({"a": [{True: 2}]}, TypeError, "metadata.a has an entry True"),
-        ({"a": deep(1, 900)}, ValueError, "nested more than 128 deep"),
-        ({"a": deep(1, 127)}, ValueError, "nested more than 128 deep"),
+        ({"a": deep(1, 900)}, ValueError, "nested more than 150 deep"),
+        ({"a": deep(1, MAX_DEPTH - 1)}, ValueError, "nested more than 150 deep"),
         ({"a": 10**5000}, ValueError, "must be plain data"),
         ({"a": b"x"}, TypeError, "metadata.a holds b'x', which JSON has not"),
     ],
@@ -563,7 +598,7 @@ def test_save_refuses_what_load_would(metadata, error, words, tmp_path):
 def test_save_writes_all_that_load_reads(tmp_path):
     net = network()
     net.metadata = {
-        "deep": deep("x", 126),
+        "deep": deep("x", MAX_DEPTH - 2),
         "": [1e308, -0.0, 2**63],
         "\ud800": "\0",
         "tuple": (1, 2),

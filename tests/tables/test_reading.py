@@ -89,7 +89,7 @@ def test_arrays_of_several_columns_get_numbered_names(tmp_path):
     table = read_table(path)
     assert list(table) == ["x_0", "x_1", "x_2", "x_3", "y", "z"]
     assert table["x_3"].tolist() == [3, 7]
-    assert table["z"].tolist() == ["true", "false"]
+    assert table["z"].tolist() == [1, 0]
 
 
 def test_half_precision_arrays(tmp_path):
@@ -100,14 +100,14 @@ def test_half_precision_arrays(tmp_path):
 def test_a_wanted_kind_wins_over_what_the_values_look_like(tmp_path):
     path = write(tmp_path / "t.csv", "code,size\n007,1\n008,2\n")
     assert read_table(path, kinds={"code": "text"})["code"].tolist() == ["007", "008"]
-    assert read_table(path)["code"].tolist() == [7, 8]
+    assert read_table(path, kinds={"code": "number"})["code"].tolist() == [7, 8]
 
 
 def test_whole_numbers_as_texts_are_the_same_in_every_format(tmp_path):
     np.savez(tmp_path / "t.npz", label=numbers(0, 1), part=numbers(0.5, 1))
     table = read_table(tmp_path / "t.npz", kinds={"label": "text", "part": "text"})
     assert table["label"].tolist() == ["0", "1"]
-    assert table["part"].tolist() == ["0.5", "1.0"]
+    assert table["part"].tolist() == ["0.5", "1"]
 
 
 def test_columns_are_read_in_the_order_asked_for():
@@ -150,7 +150,6 @@ BAD_FILES = {
     "empty.csv": (b"", "is empty"),
     "header.csv": (b"a,b\n", "holds no rows"),
     "image.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\xff\xfe", "not a readable .csv file"),
-    "latin.csv": ("a,b\n1,é\n".encode("latin-1"), "not a readable .csv file: invalid utf-8"),
     "ragged.csv": (b"a,b\n1,2,3\n", "not a readable .csv file"),
     "quote.csv": (b'a,b\n1,"2\n', "not a readable .csv file"),
     "twice.csv": (b"a,b,a\n1,2,3\n", "more than one column is named 'a'"),
@@ -161,11 +160,10 @@ BAD_FILES = {
     "pickle.npz": (b"\x80\x04\x95\x0b\0\0\0", "not a readable .npz file"),
     "list.jsonl": (b"[1, 2]\n", "not a readable .jsonl file"),
     "cut.jsonl": (b'{"a": 1}\n{"a":', "not a readable .jsonl file"),
-    "nested.jsonl": (b'{"a": [1, 2]}\n', "column 'a' holds List.*--features"),
     "book.xlsx": (b"PK\x03\x04", "cannot tell what .* by its ending; known: .csv,"),
     "noending": (b"a,b\n1,2\n", "cannot tell what .* by its ending"),
     "infinite.csv": (b"a,b\n1,2\n2,inf\n", "column 'b' is infinite in row 2"),
-    "typo.csv": (b"a,b\n1,2\n2,3\nabc,4\n", "'a' holds numbers, but row 3 holds 'abc'"),
+    "typo.csv": (b"a,b\n1,2\n2,3\nabc,4\n", "'a' holds numbers, but row 3 .line 4. holds 'abc'"),
 }
 
 
@@ -195,7 +193,9 @@ def test_bad_arrays_are_refused_by_name(tmp_path, arrays, message):
 def test_one_array_without_a_name_is_refused(tmp_path):
     np.save(tmp_path / "t.npy", np.zeros(3))
     (tmp_path / "t.npy").rename(tmp_path / "t.npz")
-    with pytest.raises(ValueError, match=r"t\.npz is not a readable \.npz file: .*without a name"):
+    with pytest.raises(
+        ValueError, match=r"t\.npz is not a readable \.npz file: .*no arrays with names"
+    ):
         read_table(tmp_path / "t.npz")
 
 
@@ -235,17 +235,18 @@ def test_a_folder_without_tables_and_a_file_that_is_not_there(tmp_path):
         read_table(tmp_path / "nothing.csv")
 
 
-def test_dates_are_refused_by_name(tmp_path):
+def test_dates_are_texts(tmp_path):
     frame = pl.DataFrame({"a": [1, 2], "when": ["2020-01-01", "2020-01-02"]})
     frame.with_columns(pl.col("when").str.to_date()).write_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match="column 'when' holds Date"):
-        read_table(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet")["when"].tolist() == ["2020-01-01", "2020-01-02"]
     assert list(read_table(tmp_path / "t.parquet", columns=["a"])) == ["a"]
 
 
 def test_text_in_a_column_of_numbers_at_prediction(tmp_path):
     path = write(tmp_path / "t.csv", "a\nx\ny\n1\n")
-    with pytest.raises(ValueError, match="column 'a' holds numbers, but row 1 holds 'x'"):
+    with pytest.raises(
+        ValueError, match=r"column 'a' holds numbers, but row 1 \(line 2\) holds 'x'"
+    ):
         read_table(path, kinds={"a": "number"})
 
 

@@ -125,7 +125,7 @@ def test_the_state_of_a_network_is_set_as_a_whole(backend):
     net = network(backend)
     net.state = {"1": {"square": backend.asarray(np.full(5, 2.0))}, "3": net.state["3"]}
     assert host(backend, net.state)["1"]["square"].tolist() == [2.0] * 5
-    with pytest.raises(ValueError, match=r"the state of these layers has the arrays .*1\.square"):
+    with pytest.raises(ValueError, match=r"state must have the arrays .*1\.square"):
         net.state = {"3": net.state["3"]}
 
 

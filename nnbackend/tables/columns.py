@@ -1,0 +1,354 @@
+"""Columns of frames as numbers or texts, in one form whatever the file's format.
+
+A value has one text: ``true`` and ``false`` for booleans, no fraction for whole numbers, ISO 8601 for
+dates, without a time that is midnight. Booleans are the numbers 0 and 1, and in a target texts.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.table import Table, WantedKind, few, warn
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "MISSING_WORDS",
+    "StrayTextError",
+    "find_decimal",
+    "plain_text",
+    "polars_module",
+    "readable_columns",
+    "table_of",
+]
+
+_FEW = 5  # texts that a message shows
+MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
+
+_CODE = r"^0[0-9]+$"
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_BOOLEAN = r"^(?i:true|false)$"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = r"[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)(Z|[+-][0-9]{2}:?[0-9]{2})?"
+_TEXT_FORMS = (_NUMBER, _BOOLEAN, rf"{_DATE}(?:{_TIME})?$")
+_SIGNS = "$€£¥"
+_SPACES = " \u00a0\u202f"
+
+
+class StrayTextError(ValueError):
+    """Some texts in a column of numbers.
+
+    Attributes:
+        column: the name of the column.
+        texts: the texts by row, counted from 0.
+        kind: what the column was to be read as.
+    """
+
+    def __init__(
+        self,
+        column: str,
+        texts: dict[int, str],
+        kind: WantedKind | None,
+        lines: Mapping[int, int] | None = None,
+    ) -> None:
+        self.column, self.texts, self.kind = column, texts, kind
+        shown = [
+            f"row {row + 1}{f' (line {lines[row]})' if lines and row in lines else ''} holds {text!r}"
+            for row, text in islice(texts.items(), _FEW)
+        ]
+        more = f" and {len(texts) - _FEW} more hold texts" if len(texts) > _FEW else ""
+        words = ",".join(dict.fromkeys(islice(texts.values(), _FEW)))
+        advice = {"number": "", "target": f", or take it for classes: --text {column!r}"}.get(
+            kind or "",
+            f", or leave the column out, --exclude {column!r}, or take it for texts, --text",
+        )
+        super().__init__(
+            f"column {column!r} holds numbers, but {', '.join(shown)}{more}; correct it, or if it "
+            f"stands for a missing value give --missing {words!r}{advice}"
+        )
+
+
+def polars_module() -> Any:
+    """Return polars, or say how to get it."""
+    try:
+        import polars
+    except ModuleNotFoundError as error:
+        message = "reading tables needs polars: pip install 'nnbackend[cli]'"
+        raise ModuleNotFoundError(message, name="polars") from error
+    return polars
+
+
+def table_of(
+    frame: pl.DataFrame,
+    names: Iterable[str],
+    kinds: Mapping[str, WantedKind | None],
+    dialect: Dialect | None = None,
+) -> Table:
+    """Return columns of a frame as a table.
+
+    Args:
+        frame: the frame.
+        names: the names of the columns.
+        kinds: what a column holds, numbers, texts, or a target (booleans are texts there). For None, and
+            for any other column, that is found out: numbers where every value is one.
+        dialect: how texts stand for numbers; None: that is found out.
+
+    Raises:
+        ValueError: a column holds neither numbers nor texts, or numbers that are infinite.
+        StrayTextError: a few texts among numbers.
+    """
+    frame = frame.select(list(names))
+    dialect = find_decimal(frame, dialect or Dialect())
+    plain = _plain_numbers(frame, kinds) if dialect == Dialect(decimal=".") else {}
+    columns = {
+        column.name: _Column(plain.get(column.name, column), kinds.get(column.name), dialect)
+        for column in frame.get_columns()
+    }
+    table = {name: column.read() for name, column in columns.items()}
+    for what in ("marks", "codes"):
+        noted = [name for name, column in columns.items() if getattr(column, what)]
+        if noted:
+            warn(_NOTES[what].format(few(noted, 10)))
+    return table
+
+
+def _plain_numbers(
+    frame: pl.DataFrame, kinds: Mapping[str, WantedKind | None]
+) -> dict[str, pl.Series]:
+    """Return the columns of texts that are nothing but numbers, all of them in two steps, as numbers."""
+    polars = polars_module()
+    names = [n for n, t in frame.schema.items() if t == polars.String and kinds.get(n) != "text"]
+    texts = frame.select(names)
+    codes = texts.select(polars.all().str.contains(_CODE).any())
+    numbers = texts.select(polars.all().cast(polars.Float64, strict=False))
+    triples = zip(texts.get_columns(), codes.get_columns(), numbers.get_columns(), strict=True)
+    return {
+        number.name: number
+        for text, code, number in triples
+        if number.null_count() == text.null_count() and not code.item()
+    }
+
+
+_NOTES = {
+    "marks": "numbers with marks in {}: they are read as 1,234.5 is 1234.5, $7 is 7, and 5% is 5",
+    "codes": "numbers with leading zeros are codes, and are read as texts: {}",
+}
+
+
+def readable_columns(frame: pl.DataFrame, asked: Iterable[str] = ()) -> list[str]:
+    """Return the names of the columns that can be read, and those asked for; warn of the others."""
+    asked = set(asked)
+    names: list[str] = []
+    left_out: list[str] = []
+    for name, dtype in frame.schema.items():
+        (names if name in asked or _is_readable(dtype) else left_out).append(name)
+    if left_out:
+        held = f"{left_out[0]!r} holds {frame.schema[left_out[0]]}"
+        warn(f"columns of neither numbers nor texts left out: {few(left_out, 10)} ({held})")
+    return names
+
+
+def _is_readable(dtype: Any) -> bool:
+    polars = polars_module()
+    if dtype.is_temporal():
+        return bool(dtype != polars.Duration)
+    plain = (polars.String, polars.Categorical, polars.Enum, polars.Boolean, polars.Null)
+    return bool(dtype.is_numeric()) or dtype in plain
+
+
+class _Column:
+    """A column of a frame, on its way to a table.
+
+    Attributes:
+        marks: whether numbers had thousands separators, signs of currencies or percents.
+        codes: whether it holds numbers with leading zeros, which are texts.
+    """
+
+    def __init__(self, series: pl.Series, kind: WantedKind | None, dialect: Dialect) -> None:
+        self._series, self._kind, self._dialect = series, kind, dialect
+        self.marks = self.codes = False
+
+    def read(self) -> NDArray[Any]:
+        """Return the column as float64 with NaN, or as texts with None."""
+        series, polars = self._series, polars_module()
+        if not _is_readable(series.dtype):
+            raise ValueError(
+                f"column {series.name!r} holds {series.dtype}, neither numbers nor texts; "
+                "leave it out with --exclude"
+            )
+        boolean = series.dtype == polars.Boolean
+        if self._kind == "text" or (boolean and self._kind == "target"):
+            return _objects(plain_text(_texts(series, self._dialect)))
+        if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
+            return _numbers(series, self._dialect)
+        return self._numbers_or_texts(_texts(series, self._dialect))
+
+    def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
+        """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
+        if self._kind != "number":
+            if texts.count() and texts.str.contains(_BOOLEAN).all():
+                words = texts.str.to_lowercase()
+                return _objects(words) if self._kind == "target" else _numbers(words == "true")
+            if texts.str.contains(_CODE).any():
+                self.codes = not texts.str.contains("[^0-9]").any()
+                return _objects(plain_text(texts))
+        numbers, self.marks = _parse(texts, self._dialect)
+        wrong = texts.is_not_null() & numbers.is_null()
+        if not wrong.any():
+            return _numbers(numbers)
+        if self._kind == "number":
+            words = texts.str.to_lowercase()
+            if texts.filter(wrong).str.contains(_BOOLEAN).all():
+                return _numbers(numbers.zip_with(~wrong, (words == "true").cast(numbers.dtype)))
+        if self._kind == "number" or wrong.sum() <= texts.count() / 2:
+            rows = wrong.arg_true().to_list()
+            raise StrayTextError(
+                texts.name, dict(zip(rows, texts.filter(wrong), strict=True)), self._kind
+            )
+        return _objects(plain_text(texts))
+
+
+def _texts(series: pl.Series, dialect: Dialect) -> pl.Series:
+    """Return a column as texts, null where a value is missing."""
+    texts = series.cast(polars_module().String)
+    if series.dtype.is_numeric():
+        texts = texts.set(series.is_nan(), None) if series.dtype.is_float() else texts
+        return texts
+    texts = texts.str.strip_chars()
+    return texts.set(texts.is_in([*MISSING_WORDS, *dialect.missing]), None)
+
+
+def plain_text(texts: pl.Series) -> pl.Series:
+    """Return texts in the one form that their values have, if all are numbers, booleans, or dates."""
+    polars = polars_module()
+    form = next((form for form in _TEXT_FORMS if texts.str.contains(form).all()), None)
+    if form is None or not texts.count() or texts.str.contains(_CODE).any():
+        return texts
+    if form == _BOOLEAN:
+        return texts.str.to_lowercase()
+    known = texts.drop_nulls().unique()
+    plain = _plain_number if form == _NUMBER else _plain_date
+    return texts.replace_strict(
+        known, [plain(text) for text in known], default=None, return_dtype=polars.String
+    )
+
+
+def _plain_number(text: str) -> str:
+    """Return the text of a number, without the fraction of a whole one.
+
+    >>> [_plain_number(text) for text in ("1.0", "+2", "1e3", "0.50", "-0.0")]
+    ['1', '2', '1000', '0.50', '0']
+    """
+    if "e" in text.lower():
+        text = repr(float(text))
+        if "e" in text:
+            return text
+    whole, _, fraction = text.removeprefix("+").partition(".")
+    if fraction.strip("0"):
+        return text.removeprefix("+")
+    return "0" if whole in ("-0", "") else whole
+
+
+def _plain_date(text: str) -> str:
+    """Return the text of a date, or of a time of a day, without zeros at its end.
+
+    >>> _plain_date("2020-01-02T00:00:00.000"), _plain_date("2020-01-02T03:04:05.50Z")
+    ('2020-01-02', '2020-01-02 03:04:05.5+00:00')
+    """
+    found = re.fullmatch(_TIME, text[10:])
+    if found is None:
+        return text
+    time, zone = found[1], (found[2] or "").replace("Z", "+00:00")
+    if len(zone) == len("+0000"):
+        zone = f"{zone[:3]}:{zone[3:]}"
+    if "." in time:
+        time = time.rstrip("0").rstrip(".")
+    time += ":00" if time.count(":") == 1 else ""
+    return text[:10] + ("" if time == "00:00:00" and not zone else f" {time}{zone}")
+
+
+def find_decimal(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
+    """Return the dialect of the texts in a frame, whose decimal mark is said.
+
+    It is a comma if a column has numbers like 1,5 or 1.234,5, which no thousands explain.
+    """
+    if dialect.decimal is not None:
+        return dialect
+    polars, found = polars_module(), []
+    names = [name for name, dtype in frame.schema.items() if dtype == polars.String]
+    if names and dialect.thousands != ",":
+        commas = frame.select(polars.col(names).str.contains(",", literal=True).any())
+        texts = [_texts(frame[c.name], dialect) for c in commas.get_columns() if c.item()]
+        found = [column.name for column in texts if _has_decimal_commas(column)]
+    if not found:
+        return replace(dialect, decimal=".")
+    warn(f"decimal commas in {few(found, 10)}: 1,5 is read as 1.5 (--decimal . if that is wrong)")
+    return replace(dialect, decimal=",")
+
+
+def _has_decimal_commas(texts: pl.Series) -> bool:
+    """Return whether a column of numbers has some that are one only with a decimal comma."""
+    bare = _bare(texts)
+    commas = bare.filter(bare.str.contains(rf"^[+-]?(?:[0-9]+|{_groups('.')}),[0-9]+$"))
+    sure = ~commas.str.contains(rf"^[+-]?{_groups(',')}$")
+    numbers = bare.str.contains(rf"^[+-]?[0-9][0-9.,'{_SPACES}]*$")
+    return bool(sure.any() and 2 * numbers.sum() > texts.count())
+
+
+def _bare(texts: pl.Series) -> pl.Series:
+    """Return texts of numbers without signs of currencies and percents, before or after them."""
+    bare = texts.str.replace(rf"^([+-]?)[{_SIGNS}][{_SPACES}]*", "${1}")
+    return bare.str.replace(rf"[{_SPACES}]*[%{_SIGNS}]$", "")
+
+
+def _groups(marks: str) -> str:
+    """Return the pattern of a whole number whose thousands are parted."""
+    return rf"[1-9][0-9]{{0,2}}(?:[{re.escape(marks)}'{_SPACES}][0-9]{{3}})+"
+
+
+def _parse(texts: pl.Series, dialect: Dialect) -> tuple[pl.Series, bool]:
+    """Return the numbers that texts stand for, else null, and whether more than digits was read."""
+    float64, decimal, thousands = polars_module().Float64, dialect.decimal or ".", dialect.thousands
+    numbers = texts.cast(float64, strict=False)
+    if decimal == "." and thousands is None and numbers.null_count() == texts.null_count():
+        return numbers, False
+    bare = _bare(texts)
+    if thousands is None:
+        marks = "," if decimal == "." else "."
+        grouped = bare.str.contains(rf"^[+-]?{_groups(marks)}(?:{re.escape(decimal)}[0-9]*)?$")
+        parted = bare.str.replace_all(rf"[{re.escape(marks)}'{_SPACES}]", "")
+        bare = bare.zip_with(~grouped.fill_null(False), parted)
+    else:
+        bare = bare.str.replace_all(thousands, "", literal=True)
+    plain = bare.str.replace(decimal, ".", literal=True)
+    shown = texts.str.replace(decimal, ".", literal=True)
+    return plain.cast(float64, strict=False), bool((plain != shown).any())
+
+
+def _objects(texts: pl.Series) -> NDArray[Any]:
+    known: dict[str | None, str | None] = {}  # equal texts are one object
+    return np.array([known.setdefault(text, text) for text in texts], dtype=object)
+
+
+def _numbers(series: pl.Series, dialect: Dialect | None = None) -> NDArray[Any]:
+    numbers: NDArray[Any] = series.cast(polars_module().Float64).to_numpy()  # null becomes NaN
+    words = (
+        [float(word) for word in dialect.missing if re.fullmatch(_NUMBER, word)] if dialect else []
+    )
+    if words:
+        numbers = np.where(np.isin(numbers, words), math.nan, numbers)
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        row = int(infinite.argmax())
+        raise ValueError(f"column {series.name!r} is infinite in row {row + 1}")
+    return numbers

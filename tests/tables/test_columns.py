@@ -1,0 +1,219 @@
+"""Columns: a value is the same in every format, and texts that are numbers are read as such."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import warnings
+
+import numpy as np
+import pytest
+
+from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.encoding import Categories, Classes
+from nnbackend.tables.reading import read_table
+from nnbackend.tables.table import TableWarning
+
+pl = pytest.importorskip("polars")
+
+FORMATS = [".csv", ".tsv", ".parquet", ".feather", ".jsonl"]
+FLAGS = [True, False, None, True]
+
+
+def write(folder, ending, columns):
+    path, frame = folder / f"t{ending}", pl.DataFrame(columns, strict=False)
+    if ending in (".csv", ".tsv"):
+        frame.write_csv(path, separator="\t" if ending == ".tsv" else ",")
+    else:
+        {
+            ".parquet": frame.write_parquet,
+            ".feather": frame.write_ipc,
+            ".jsonl": frame.write_ndjson,
+        }[ending](path)
+    return path
+
+
+def texts(path, text):
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_booleans_are_numbers_and_in_a_target_texts(tmp_path, ending):
+    path = write(tmp_path, ending, {"flag": FLAGS, "row": [1, 2, 3, 4]})
+    np.testing.assert_array_equal(read_table(path)["flag"], [1, 0, np.nan, 1])
+    for kind in ("target", "text"):
+        found = read_table(path, kinds={"flag": kind})["flag"].tolist()
+        assert found == ["true", "false", None, "true"]
+
+
+@pytest.mark.parametrize("words", ["True False", "true false", "TRUE FALSE", "1 0", "1.0 0.0"])
+def test_words_for_booleans_in_a_csv_file(tmp_path, words):
+    yes, no = words.split()
+    path = texts(tmp_path / "t.csv", f"flag,b\n{yes},1\n{no},2\n NA,3\n")
+    for kinds in ({}, {"flag": "number"}):
+        np.testing.assert_array_equal(read_table(path, kinds=kinds)["flag"], [1, 0, np.nan])
+
+
+@pytest.mark.parametrize(
+    "known", [("false", "true"), ("False", "True"), ("0", "1"), ("0.0", "1.0")]
+)
+@pytest.mark.parametrize("column", [["false", "true"], ["False", "True"], ["0", "1"], ["0.0", "1"]])
+def test_a_model_knows_booleans_in_whatever_words(known, column):
+    column = np.array([*column, None], dtype=object)
+    np.testing.assert_array_equal(Classes("y", known).encode(column[:2]), [0, 1])
+    found = Categories("x", (*known, None)).encode(column)
+    np.testing.assert_array_equal(found, np.eye(3))
+
+
+def test_a_text_that_may_be_two_known_ones_is_neither():
+    column = np.array(["1.00", "01", "1e0", "2"], dtype=object)
+    with pytest.warns(TableWarning, match="has not seen: '01', '1.00', '1e0'"):
+        found = Categories("x", ("1", "1.0", "2")).encode(column)
+    np.testing.assert_array_equal(found, [[0, 0, 0]] * 3 + [[0, 0, 1]])
+    with pytest.raises(ValueError, match="holds '007', which is none of the classes"):
+        Classes("y", ("7", "8")).encode(np.array(["007"], dtype=object))
+
+
+WHOLE = {
+    "int": [1, 2, 10],
+    "float": [1.0, 2.0, 10.0],
+    "float32": pl.Series([1.0, 2.0, 10.0], dtype=pl.Float32),
+    "decimal": [decimal.Decimal("1.00"), decimal.Decimal("2.00"), decimal.Decimal("10.00")],
+    "text": ["1.0", "2", "10.00"],
+    "category": pl.Series(["1", "2.0", "1e1"], dtype=pl.Categorical),
+}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".feather"])
+@pytest.mark.parametrize("how", WHOLE)
+def test_whole_numbers_have_one_text(tmp_path, ending, how):
+    path = write(tmp_path, ending, {"a": WHOLE[how]})
+    assert read_table(path, kinds={"a": "text"})["a"].tolist() == ["1", "2", "10"]
+
+
+def test_numbers_have_one_text(tmp_path):
+    values = [0.5, 1.0, 1e-7, 123456789.0, 2.5e300, -0.0]
+    expected = ["0.5", "1", "1e-07", "123456789", "2.5e+300", "0"]
+    for ending in FORMATS:
+        path = write(tmp_path, ending, {"a": values})
+        assert read_table(path, kinds={"a": "text"})["a"].tolist() == expected, ending
+    path = write(tmp_path, ".parquet", {"a": [12345678901234567, None]})  # no float64
+    assert read_table(path, kinds={"a": "text"})["a"].tolist() == ["12345678901234567", None]
+    path = write(tmp_path, ".csv", {"a": ["1.10", "1.1", "1.9.2"]})  # versions are no numbers
+    assert read_table(path, kinds={"a": "text"})["a"].tolist() == ["1.10", "1.1", "1.9.2"]
+
+
+def test_codes_with_leading_zeros_stay_texts_aloud(tmp_path):
+    path = texts(tmp_path / "t.csv", "code,plain,mixed,b\n01,1,02,5\n1,2,2,6\n10,3,1A,7\n")
+    with pytest.warns(TableWarning, match="leading zeros are codes, and are read as texts: code$"):
+        table = read_table(path)
+    assert table["code"].tolist() == ["01", "1", "10"]
+    assert table["mixed"].tolist() == ["02", "2", "1A"]
+    assert table["plain"].tolist() == [1, 2, 3]
+    for text in ("0\n0.5\n0", "0\n-0.5\n+7", "0e3\n1\n2"):  # numbers
+        assert read_table(texts(tmp_path / "t.csv", f"a\n{text}\n"))["a"].dtype == np.float64
+
+
+DATES = {
+    "days": ([dt.date(2020, 1, 2), None], ["2020-01-02", None]),
+    "midnights": ([dt.datetime(2020, 1, 2), None], ["2020-01-02", None]),
+    "times": ([dt.datetime(2020, 1, 2, 3, 4, 5, 600000)], ["2020-01-02 03:04:05.6"]),
+    "zones": ([dt.datetime(2020, 1, 2, 3, tzinfo=dt.UTC)], ["2020-01-02 03:00:00+00:00"]),
+}
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("how", DATES)
+def test_dates_have_one_text(tmp_path, ending, how):
+    values, expected = DATES[how]
+    path = write(tmp_path, ending, {"when": values, "b": [1.0] * len(values)})
+    assert read_table(path)["when"].tolist() == expected
+    assert read_table(path, kinds={"when": "text"})["when"].tolist() == expected
+
+
+def test_columns_of_lists_are_left_out_aloud_unless_asked_for(tmp_path):
+    path = write(
+        tmp_path, ".parquet", {"a": [1, 2], "l": [[1], [2, 3]], "d": [dt.timedelta(1)] * 2}
+    )
+    with pytest.warns(TableWarning, match=r"left out: l, d \('l' holds List\(Int64\)\)"):
+        assert list(read_table(path)) == ["a"]
+    with pytest.raises(
+        ValueError, match=r"column 'l' holds List\(Int64\), neither numbers nor texts"
+    ):
+        read_table(path, columns=["l"])
+
+
+NUMBERS = {
+    "thousands": ("1,234 12,345,678.5 -7 0", [1234, 12345678.5, -7, 0]),
+    "apostrophes": ("1'234 12'345.5 7 8", [1234, 12345.5, 7, 8]),
+    "spaces": ("1\u00a0234\u00a0567.5 12\u202f345 3.5", [1234567.5, 12345, 3.5]),
+    "money": ("$1,200.50 $7 -$3 5€", [1200.5, 7, -3, 5]),
+    "percent": ("5% 12.5% 0% -1%", [5, 12.5, 0, -1]),
+    "decimal commas": ("1,5 2.345,25 -0,125 7", [1.5, 2345.25, -0.125, 7]),
+    "commas of both": ("1,234 1,5 12,75 3", [1.234, 1.5, 12.75, 3]),
+    "exponents": ("1e3 -2.5E-1 +7 .5", [1000, -0.25, 7, 0.5]),
+}
+
+
+@pytest.mark.parametrize("how", NUMBERS)
+def test_numbers_with_marks_are_numbers(tmp_path, how):
+    text, expected = NUMBERS[how]
+    rows = "\n".join(f'"{value}",x' for value in text.split(" "))
+    path = texts(tmp_path / "t.csv", f"a,b\n{rows}\n")
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        np.testing.assert_allclose(read_table(path)["a"], expected)
+    assert len(notes) == {"exponents": 0, "decimal commas": 2}.get(how, 1)
+
+
+def test_marks_of_numbers_may_be_given(tmp_path):
+    path = texts(tmp_path / "t.csv", "a;b\n1,234;1.500\n2,345;2\n")
+    given = {"delimiter": ";"}
+    with pytest.warns(TableWarning, match="numbers with marks in a"):
+        assert read_table(path, dialect=Dialect(**given))["a"].tolist() == [1234, 2345]
+    with pytest.warns(TableWarning, match="numbers with marks in b"):
+        table = read_table(path, dialect=Dialect(**given, decimal=","))
+    assert table["a"].tolist() == [1.234, 2.345]
+    assert table["b"].tolist() == [1500, 2]
+    path = texts(tmp_path / "t.csv", "a\n1 23 456\n1_000\n")
+    with pytest.raises(ValueError, match="holds numbers, but row 1"):
+        read_table(path, kinds={"a": "number"})
+    path = texts(tmp_path / "t.csv", "a\n1_000\n12_3\n")
+    with pytest.warns(TableWarning, match="numbers with marks in a"):
+        assert read_table(path, dialect=Dialect(thousands="_"))["a"].tolist() == [1000, 123]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"delimiter": "::"}, "delimiter is one character"),
+        ({"delimiter": '"'}, "delimiter is one character"),
+        ({"decimal": ";"}, "decimal is one of"),
+        ({"thousands": "x"}, "thousands is one of"),
+        ({"decimal": ",", "thousands": ","}, "cannot be both"),
+        ({"thousands": "."}, "cannot be both"),
+        ({"encoding": "utf-99"}, "there is no encoding 'utf-99'"),
+        ({"comment": " "}, "a comment begins"),
+    ],
+)
+def test_dialects_that_cannot_be(given, message):
+    with pytest.raises(ValueError, match=message):
+        Dialect(**given)
+
+
+def test_stray_texts_are_named_with_their_lines(tmp_path):
+    path = texts(tmp_path / "t.csv", 'a,b\n1,"x\ny"\n?,x\n2,x\n3,x\nunknown,x\n?,x\n4,x\n')
+    with pytest.raises(
+        ValueError, match=r"row 2 \(line 4\) holds '\?', row 5 \(line 7\) holds 'unk"
+    ) as found:
+        read_table(path)
+    assert "--missing '?,unknown'" in str(found.value)
+    table = read_table(path, dialect=Dialect(missing=("?", "unknown")))
+    np.testing.assert_array_equal(table["a"], [1, np.nan, 2, 3, np.nan, np.nan, 4])
+
+
+def test_a_missing_word_is_missing_among_texts_too(tmp_path):
+    path = write(tmp_path, ".parquet", {"a": ["x", "?", " ? ", "y"]})
+    found = read_table(path, dialect=Dialect(missing=("?",)))["a"]
+    assert found.tolist() == ["x", None, None, "y"]
