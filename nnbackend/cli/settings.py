@@ -22,6 +22,7 @@ from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
 from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
+from nnbackend.tables.selection import MAX_CATEGORIES
 from nnbackend.tables.table import WantedKind
 
 __all__ = ["Settings"]
@@ -67,6 +68,11 @@ class Settings(DialectOptions):
     )
     task: str = data_option(
         "auto", "regression, classification or auto: numbers mean regression, 0 and 1 two classes."
+    )
+    max_categories: int = data_option(
+        MAX_CATEGORIES,
+        "Different texts of a column that are categories; a column of more is left out.",
+        min=1,
     )
     scale: str = data_option("standard", "Of numbers: standard, max or none.")
     validation: float = data_option(0.2, "Share of the rows that validates.")

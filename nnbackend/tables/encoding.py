@@ -15,10 +15,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.core.constant import is_constant
 from nnbackend.errors import ModelFileError, unknown_name
 from nnbackend.saving import schema
-from nnbackend.tables.table import Kind, Table, few, is_number, missing, row_count, warn
+from nnbackend.tables.table import (
+    Kind,
+    Table,
+    few,
+    has_one_value,
+    is_number,
+    missing,
+    row_count,
+    warn,
+)
 
 __all__ = ["SCALES", "Categories", "Classes", "Number", "Scale", "TableEncoder"]
 
@@ -74,13 +82,13 @@ def _mean_and_deviation(column: NDArray[Any]) -> tuple[float, float]:
 
     It may be constant in the training rows and not in the whole table: rounding is no scale for that.
     """
-    mean, low, high = float(np.mean(column)), float(np.min(column)), float(np.max(column))
-    if is_constant(low, high, mean, len(column)):
-        return low, 0.0
+    if has_one_value(column):
+        return float(column[0]), 0.0
+    mean = float(np.mean(column))
     deviation = float(np.std(column))
     if deviation > 0.0 and math.isfinite(deviation):
         return mean, deviation
-    furthest = max(high - mean, mean - low)  # the squares are too small, or too large
+    furthest = float(np.max(np.abs(column - mean)))  # the squares are too small, or too large
     return mean, furthest * float(np.std((column - mean) / furthest))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -14,12 +13,20 @@ from numpy.typing import NDArray
 from nnbackend.core.random import permutation
 from nnbackend.data.splits import stratified
 from nnbackend.errors import unknown_name
-from nnbackend.tables.table import Table, few, is_number, missing, take_rows, warn
+from nnbackend.tables.table import Table, few, has_one_value, is_number, missing, take_rows, warn
 
-__all__ = ["check_target", "choose_features", "infer_classes", "known_target", "split_rows"]
+__all__ = [
+    "MAX_CATEGORIES",
+    "check_target",
+    "choose_features",
+    "infer_classes",
+    "known_target",
+    "split_rows",
+]
 
-# A column of more different texts than this holds names or identifiers, not categories.
 MAX_CATEGORIES = 100
+_MOST_DIFFERENT = 0.9  # a larger share of different texts in a column are no categories
+_NO_CATEGORIES = "texts that hardly repeat (names, identifiers)"
 _DAY = r"\d{4}(?P<a>[-/.])\d{1,2}(?P=a)\d{1,2}|\d{1,2}(?P<b>[-/.])\d{1,2}(?P=b)(\d{4}|\d{2})"
 _TIME = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?"
 _DATE = re.compile(f"({_DAY})([T ]{_TIME})?|{_TIME}")
@@ -53,7 +60,7 @@ def check_target(table: Table, target: str) -> None:
     values = set(column)
     if len(column) < 2:
         raise ValueError(f"training needs at least two rows with a target {target!r}")
-    if len(values) < 2:
+    if has_one_value(column):
         raise ValueError(f"the target {target!r} has one value only, {values.pop()}")
     if not is_number(column) and len(values) > max(10, len(column) / 2):
         raise ValueError(
@@ -63,18 +70,29 @@ def check_target(table: Table, target: str) -> None:
 
 
 def choose_features(
-    table: Table, target: str, names: Iterable[str] | None = None, texts: Collection[str] = ()
+    table: Table,
+    target: str,
+    names: Iterable[str] | None = None,
+    texts: Collection[str] = (),
+    max_categories: int = MAX_CATEGORIES,
 ) -> list[str]:
     """Return the columns to learn from: those of ``names``, or all from which something can be learned.
 
-    Dates are no features yet: columns of them are, if they are named among ``texts``.
+    Args:
+        table: the table.
+        target: the name of the target.
+        names: the names of the columns; None: all of which nothing speaks against. Of the others is
+            said how many there are and why.
+        texts: columns that hold texts, even if they look like dates, which are no features yet, or
+            like identifiers, which hardly repeat.
+        max_categories: a column of more different texts is left out.
 
     Raises:
         UnknownNameError: the table has no such column.
         ValueError: a column is the target or holds one value only, or none is left.
     """
     if names is None:
-        chosen = _useful_columns(table, target, texts)
+        chosen = _useful_columns(table, target, texts, max_categories)
     else:
         chosen = [_check_feature(table, target, name, texts) for name in dict.fromkeys(names)]
     if not chosen:
@@ -82,19 +100,31 @@ def choose_features(
     return chosen
 
 
-def _useful_columns(table: Table, target: str, texts: Collection[str]) -> list[str]:
+def _useful_columns(
+    table: Table, target: str, texts: Collection[str], max_categories: int
+) -> list[str]:
     """Return the columns from which something can be learned, and warn of the others."""
     chosen, left_out = [], defaultdict(list)
     for name, column in table.items():
         if name == target:
             continue
-        flaw = _find_flaw(column, name in texts, MAX_CATEGORIES)
+        flaw, count = _find_flaw(column, name in texts), ""
+        if flaw is None and not is_number(column):
+            known = column[~missing(column)]
+            different = len(set(known))
+            count = f" ({different:,} in {len(known):,} rows)"
+            if different > _MOST_DIFFERENT * len(known) and name not in texts:
+                flaw = _NO_CATEGORIES
+            elif different > max_categories:
+                flaw = f"more than {max_categories} different texts"
         if flaw is None:
             chosen.append(name)
         else:
-            left_out[flaw].append(name)
+            left_out[flaw].append(f"{name}{count}")
     for flaw, names in left_out.items():
-        warn(f"columns with {flaw} left out: {few(names, 10)}")
+        hint = "; --features or --text takes them" if flaw == _NO_CATEGORIES else ""
+        hint = "; --max-categories takes more" if flaw.startswith("more") else hint
+        warn(f"columns with {flaw} left out: {few(names, 10)}{hint}")
     return chosen
 
 
@@ -109,18 +139,15 @@ def _check_feature(table: Table, target: str, name: str, texts: Collection[str])
     return name
 
 
-def _find_flaw(column: NDArray[Any], texts: bool, max_categories: float = math.inf) -> str | None:
+def _find_flaw(column: NDArray[Any], texts: bool) -> str | None:
     """Return why nothing can be learned from a column, or None."""
     absent = missing(column)
-    values = set(column[~absent])
-    if not values:
+    if absent.all():
         return "no values"
-    if len(values) == 1 and (is_number(column) or not absent.any()):
+    if has_one_value(column) and (is_number(column) or not absent.any()):
         return "one value only"
-    if not (is_number(column) or texts) and all(map(_DATE.fullmatch, values)):
+    if not (is_number(column) or texts) and all(map(_DATE.fullmatch, set(column[~absent]))):
         return "dates, which are no features yet"
-    if not is_number(column) and len(values) > max_categories:
-        return f"more than {max_categories} different texts"
     return None
 
 

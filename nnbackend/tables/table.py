@@ -15,12 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.core.constant import is_constant
+
 __all__ = [
     "Kind",
     "Table",
     "TableWarning",
     "WantedKind",
     "few",
+    "has_one_value",
     "in_digits",
     "is_number",
     "missing",
@@ -59,6 +62,19 @@ def missing(column: NDArray[Any]) -> NDArray[np.bool]:
     absent: NDArray[np.bool]
     absent = np.isnan(column) if is_number(column) else column == None  # noqa: E711 (elementwise)
     return absent
+
+
+def has_one_value(column: NDArray[Any]) -> bool:
+    """Return whether all values that are there are the same, numbers up to their rounding."""
+    known = column[~missing(column)]
+    if not is_number(column):
+        return len(set(known)) == 1
+    if not len(known):
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(np.mean(known))
+    low, high = float(known.min()), float(known.max())
+    return math.isfinite(mean) and bool(is_constant(low, high, mean, len(known)))
 
 
 def take_rows(table: Table, rows: NDArray[Any]) -> Table:

@@ -100,19 +100,16 @@ def test_weights_of_parts_that_are_all_zero_are_refused(estimator):
         scored.fit(X, y)
 
 
-@pytest.mark.parametrize("cls", [ours.MLPRegressor, ours.MLPClassifier])
+@pytest.mark.parametrize("cls", [ours.MLPRegressor, ours.NetworkRegressor])
 def test_targets_with_another_number_of_outputs_are_refused(cls):
-    several = SCORE[:, :3] if cls is ours.MLPRegressor else TARGETS["multilabel"]
-    first = {} if cls is ours.MLPRegressor else {"classes": range(several.shape[1])}
-    fewer = several[:, :-1]
-    part = cls(max_iter=2).partial_fit(X, several, **first)
+    several = SCORE[:, :3]
+    part = cls(max_iter=2).partial_fit(X, several)
     warm = cls(max_iter=2, warm_start=True).fit(X, several)
-    scored = cls(max_iter=2, validation_data=(X, fewer))
-    for call in (part.partial_fit, warm.fit, scored.fit):
-        with pytest.raises(
-            ValueError, match=r"has \d outputs?, and this MLP|mismatch with the labels"
-        ):
-            call(X, several if call == scored.fit else fewer)
+    for fewer in (several[:, :2], several[:, 0]):
+        scored = cls(max_iter=2, validation_data=(X, fewer))
+        for call, y in ((part.partial_fit, fewer), (warm.fit, fewer), (scored.fit, several)):
+            with pytest.raises(ValueError, match=r"has \d outputs?, and this .* was fitted with 3"):
+                call(X, y)
     assert part.predict(X).shape == warm.predict(X).shape == several.shape
 
 

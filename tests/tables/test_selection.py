@@ -20,6 +20,14 @@ from nnbackend.tables.selection import (
 from nnbackend.tables.table import TableWarning
 
 
+def notes(function, *arguments):
+    """Return what a function returns, and what it warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = function(*arguments)
+    return found, [str(warning.message) for warning in caught]
+
+
 def test_rows_without_a_target_are_dropped_and_counted():
     table = {"x": numbers(1, 2, 3), "y": texts("a", None, "b")}
     with pytest.warns(TableWarning, match=r"1 row\(s\) without a value for the target 'y'"):
@@ -58,7 +66,8 @@ def test_useless_columns_are_left_out_aloud():
     assert messages == [
         "columns with one value only left out: constant, again",
         "columns with no values left out: nothing",
-        "columns with more than 100 different texts left out: name",
+        "columns with texts that hardly repeat (names, identifiers) left out: name (200 in 200 rows); "
+        "--features or --text takes them",
     ]
     assert choose_features(table, "y", ["name"]) == ["name"]
 
@@ -75,6 +84,38 @@ def test_features_asked_for_are_checked(asked, message):
     table = {"good": numbers(1, 2), "constant": numbers(1, 1), "y": numbers(1, 2)}
     with pytest.raises(ValueError, match=message):
         choose_features(table, "y", asked)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 40])
+def test_identifiers_in_small_tables_are_left_out(rows):
+    names = texts(*(f"name {i}" for i in range(rows)), None, None)
+    table = {"name": names, "good": numbers(*range(rows + 2)), "y": numbers(*range(rows + 2))}
+    chosen, (said,) = notes(choose_features, table, "y")
+    assert chosen == ["good"]
+    assert f"name ({rows} in {rows} rows)" in said
+    assert notes(choose_features, table, "y", None, ["name"]) == (["name", "good"], [])
+    assert choose_features(table, "y", ["name"]) == ["name"]
+
+
+def test_the_limit_of_categories_is_stated_and_can_be_changed():
+    many = texts(*(f"city {i % 150}" for i in range(1200)))
+    table = {"city": many, "good": numbers(*range(1200)), "y": numbers(*range(1200))}
+    chosen, (said,) = notes(choose_features, table, "y")
+    assert chosen == ["good"]
+    assert said == ("columns with more than 100 different texts left out: city (150 in 1,200 rows); "
+                    "--max-categories takes more")  # fmt: skip
+    assert notes(choose_features, table, "y", None, (), 150) == (["city", "good"], [])
+    assert notes(choose_features, table, "y", None, (), 149)[0] == ["good"]
+
+
+def test_a_column_that_varies_by_rounding_has_one_value():
+    column = numbers(*[0.3, 0.1 + 0.2] * 10)
+    table = {"x": column, "good": numbers(*range(20)), "y": numbers(*range(20))}
+    assert notes(choose_features, table, "y")[0] == ["good"]
+    with pytest.raises(ValueError, match="one value only"):
+        check_target({"y": column}, "y")
+    far = numbers(*(1.6e9 + i for i in range(20)))
+    assert notes(choose_features, table | {"x": far}, "y")[0] == ["x", "good"]
 
 
 def test_a_target_alone_is_refused():
@@ -110,14 +151,6 @@ def test_a_split_depends_on_the_seed_only():
     first, again, other = (split_rows(50, 0.2, seed)[1].tolist() for seed in (0, 0, 1))
     assert first == again != other
     assert len(split_rows(50, 0.0, 0)[1]) == 0
-
-
-def notes(function, *arguments):
-    """Return what a function returns, and what it warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        found = function(*arguments)
-    return found, [str(warning.message) for warning in caught]
 
 
 def test_a_target_of_0_and_1_is_one_of_two_classes():
