@@ -513,7 +513,7 @@ def test_a_file_without_a_checksum_loads(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_told(value, tmp_path):
     tensors = {name: np.full_like(v, value) for name, v in weights(network()).items()}
-    with pytest.warns(UserWarning, match=r"net: NaN or infinity is in 0\.weight, 0\.bias,"):
+    with pytest.warns(UserWarning, match=r"net: NaN or infinity is in 0\.bias, 0\.weight,"):
         nnb.load(write(tmp_path / "net", tensors))
 
 
