@@ -266,7 +266,7 @@ def network_names(header: Mapping[str, str], names: Iterable[str]) -> dict[str, 
 def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read the network in a model file or a checkpoint, checked against what it claims to be.
 
-    Parameters that are not finite are read, with a warning.
+    Parameters that are not finite are read, with a warning, and so is state that is NaN.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -286,7 +286,7 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
     tensors = {name: read[own] for name, own in names.items()}
     params, state = unflatten(tensors, saved.params), unflatten(tensors, saved.state, STATE)
-    broken = [name for name, p in flatten(params).items() if not np.isfinite(p).all()]
+    broken = [name for name, tensor in tensors.items() if not _is_sound(name, tensor)]
     if broken:
         some = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
         warnings.warn(
@@ -295,6 +295,11 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
             stacklevel=3,
         )
     return replace(saved, params=params, state=state)
+
+
+def _is_sound(name: str, tensor: np.ndarray[Any, Any]) -> bool:
+    """Return whether parameters are finite; state, such as a smallest value so far, may be infinite."""
+    return bool((~np.isnan(tensor) if name.startswith(STATE) else np.isfinite(tensor)).all())
 
 
 def _check_shapes(
