@@ -67,9 +67,8 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     if not settings.stream:
         return _encode_rows(read_table(data, columns, kinds, **chosen), target, settings)
     source = TableStream(data, columns, settings.seed, **chosen)
-    table = source.sample(kinds)
-    rows = _encode_rows(table, target, settings)
-    source.encode(rows.encoder, rows.x, rows.y, row_count(table))
+    rows = _encode_rows(source.sample(kinds), target, settings)
+    source.encode(rows.encoder, rows.x, rows.y)
     return replace(rows, stream=source)
 
 
