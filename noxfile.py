@@ -174,9 +174,13 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Read files that are changed at random; an argument after -- is their number."""
-    install_package(session, "cli", "sklearn")
-    session.run("python", "tests/saving/mutations.py", *(session.posargs or ["20000"]))
+    """Try files, tables, options and calls that nobody means to write, thousands of each."""
+    install_package(session, "cli", "data", "scipy", "sklearn")
+    session.install(*group("test"))
+    threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    session.run("python", "tests/saving/mutations.py", "20000", env=threads)
+    session.run("pytest", "tests/fuzz", "--backend", "numpy", "-n", "auto",
+                "--hypothesis-profile", "fuzz", *session.posargs, env=threads)  # fmt: skip
 
 
 @nox.session

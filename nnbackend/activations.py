@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeAlias
 
 from nnbackend.core import functional
-from nnbackend.core.checks import set_number
+from nnbackend.core.checks import check_choice, set_number
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Context, Namespace
 
@@ -252,8 +252,7 @@ class GELU(ActivationFunction):
     approximate: str = "none"
 
     def __post_init__(self) -> None:
-        if self.approximate not in ("none", "tanh"):
-            raise ValueError(f"approximate must be 'none' or 'tanh', got {self.approximate!r}")
+        check_choice("approximate", self.approximate, ("none", "tanh"))
 
     def __call__(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         if functional.is_half(x.dtype):  # the cube overflows, and libraries lack erf

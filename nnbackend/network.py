@@ -98,7 +98,7 @@ class Network(NetworkBase):
         if predictor is None or predictor.layers is not self.layers:
             predictor = self._predictor = Predictor(self.layers, self.backend)
             self._repeats = self._inputs.takes == "numbers"  # indices are checked each time
-        if batch_size is BATCH_ROWS and not on_host and self._repeats:  # none is given
+        if batch_size is BATCH_ROWS and on_host is False and self._repeats:  # none is given
             y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
             if y is not None:
                 return y
@@ -369,7 +369,8 @@ class Network(NetworkBase):
             self.build(x.feature_shape() if of_source else check_row_shapes(x, self._inputs))
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
-        if not watched and self._plain_objective is not None:
+        plain = watched is None or (isinstance(watched, list | tuple | dict) and not watched)
+        if plain and self._plain_objective is not None:
             layers, objective = self._plain_objective
             same = type(objective.loss) is type(chosen) and objective.loss == chosen
             if layers is self.layers and same:
@@ -377,7 +378,7 @@ class Network(NetworkBase):
         outputs = self.output_shape or ()
         shape = outputs if is_shape(outputs) else ()
         objective = objective_for(*self._body, self.params, shape, chosen, watched)
-        if not watched:  # partial_fit may be called for each batch
+        if plain:  # partial_fit may be called for each batch
             self._plain_objective = self.layers, objective
         return objective
 
@@ -430,5 +431,6 @@ def load(
         chosen = get_backend(backend, device, dtype, precision)
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
     network.restore(saved.input_shape, saved.params, saved.metadata, saved.state)
+    network.trained = saved.trained
     network._frozen = tuple(saved.frozen)  # names that exist; freeze would take each for a pattern
     return network

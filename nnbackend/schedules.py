@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nnbackend.core.checks import check_number, check_size, set_number, set_size
+from nnbackend.core.checks import check_choice, check_number, check_size, set_number, set_size
 from nnbackend.core.registry import Registry
 
 __all__ = [
@@ -294,8 +294,7 @@ class OneCycle(Schedule):
         for name in ("initial", "final"):
             if getattr(self, name) is not None:
                 set_number(self, name)
-        if self.shape not in SHAPES:
-            raise ValueError(f"shape must be cosine or linear, got {self.shape!r}")
+        check_choice("shape", self.shape, SHAPES)
 
     def __call__(self, step: int) -> float:
         initial = self.peak / 25.0 if self.initial is None else self.initial

@@ -30,6 +30,14 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("suite")
+# For minutes: nox -s fuzz, or pytest tests/fuzz --hypothesis-profile fuzz.
+hypothesis.settings.register_profile(
+    "fuzz",
+    max_examples=2000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
 
 
 class ReadOnlyNumPy(NumPyBackend):
@@ -116,7 +124,7 @@ VARIANTS = [
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
 ONCE = ("backends/cuda", "backends/replay", "backends/test_device.py", "backends/test_memory.py", "cli",
-        "docs", "estimators", "saving/test_written_before.py", "tables")  # fmt: skip
+        "docs", "estimators", "fuzz", "saving/test_written_before.py", "tables")  # fmt: skip
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
 
 

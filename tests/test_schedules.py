@@ -160,7 +160,7 @@ def test_one_cycle_ends_where_it_says():
         (lambda: schedules.Cosine(0.1, steps=0), "steps"),
         (lambda: schedules.Cosine(0.1, steps=3, multiplier=0.5), "multiplier"),
         (lambda: schedules.OneCycle(0.1, steps=3, warmup=1.5), "share"),
-        (lambda: schedules.OneCycle(0.1, steps=3, shape="round"), "cosine or linear"),
+        (lambda: schedules.OneCycle(0.1, steps=3, shape="round"), "'cosine' or 'linear'"),
         (lambda: schedules.InverseSquareRoot(0.1, steps=0), "steps"),
         (lambda: schedules.Warmup("cosine", steps=3), "schedule"),
         (lambda: schedules.Warmup(schedules.Cosine, steps=3), "schedule"),

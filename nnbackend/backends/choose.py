@@ -73,7 +73,7 @@ def get_backend(
         same = device is None and wanted in (None, spec.precision)
         return spec if same else spec.replace(device, dtype, precision)
     resolve(dtype, precision)  # a contradiction is found before a library is imported
-    if spec == "auto":
+    if isinstance(spec, str) and spec == "auto":
         spec = "cupy" if _status("cupy").usable else "numpy"
     if isinstance(spec, str):
         return _create(spec, device, dtype, precision)

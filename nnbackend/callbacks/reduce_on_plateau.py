@@ -57,7 +57,7 @@ class ReduceOnPlateau(Callback):
         self.monitor = Monitor(monitor, min_delta, mode)
         self.factor = check_number("factor", factor, 0.0, 1.0)
         self.patience = check_size("patience", patience)
-        self.cooldown = cooldown if cooldown == 0 else check_size("cooldown", cooldown)
+        self.cooldown = check_size("cooldown", cooldown, 0)
         self.minimum = check_number("minimum", minimum, 0.0)
         self._reset()
 

@@ -76,7 +76,7 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     source = TableStream(data, columns, settings.seed, **chosen)
     table = source.sample(kinds)
     rows = _encode_rows(table, target, settings, source.dialect)
-    source.encode(rows.encoder, rows.x, rows.y, row_count(table))
+    source.encode(rows.encoder, rows.x, rows.y)
     return replace(rows, stream=source)
 
 

@@ -7,6 +7,7 @@ validates; all other rows of the files, and the rest of the sample, train.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.reading import check_columns, naming_lines
-from nnbackend.tables.table import Table, WantedKind, missing, take_rows
+from nnbackend.tables.table import Kind, Table, WantedKind, missing, row_count, take_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,15 +48,15 @@ _CHUNK_ROWS = 4096
 class TableStream(Source):
     """The rows of tables in many files, encoded as they are read.
 
-    ``rows`` is the number of training rows: all, until ``encode`` says which rows of the sample do. The
-    ``dialect`` is known when there is a sample.
+    ``rows`` is the number of training rows, from ``encode`` on. The ``dialect`` is known when there is a
+    sample.
 
     Raises:
         FileNotFoundError, UnknownNameError, DataError: see :class:`nnbackend.data.Dataset`.
         ModuleNotFoundError: pyarrow is not installed.
     """
 
-    rows: int
+    rows: int = 0
 
     def __init__(
         self,
@@ -85,12 +86,6 @@ class TableStream(Source):
         self._sample_rows = sample_rows
         self._encoder: TableEncoder | None = None
         self._kept: tuple[NDArray[Any], NDArray[Any]] | None = None
-        self.rows = sum(self._count(piece) for piece in self._pieces)
-
-    def _count(self, piece: Piece) -> int:
-        if piece.rows is not None:
-            return piece.rows
-        return sum(batch.num_rows for _, batch in self._batches(piece, self._names[:1]))
 
     def _batches(self, piece: Piece, names: list[str]) -> Iterator[tuple[int, Any]]:
         return batches_of(piece, names, self.dialect)
@@ -120,15 +115,18 @@ class TableStream(Source):
                 if not wanted:
                     return
 
-    def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any], sampled: int) -> None:
-        """Set the encoding, and the rows of the sample that train, of the ``sampled`` ones."""
+    def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any]) -> None:
+        """Set the encoding, and the rows of the sample that train; count the others that do."""
         self._encoder, self._kept = encoder, (x, y)
-        self.rows += len(y) - sampled
+        target = {encoder.target.name: encoder.kinds[encoder.target.name]}
+        others = (self._tables(number, target) for number in range(len(self._pieces)))
+        self.rows = len(y) + sum(row_count(table) for tables in others for _, table in tables)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return the training rows, those of the sample included; see :meth:`Source.chunks`."""
         assert self._kept is not None
-        count = len(self._pieces) + 1
+        assert self._encoder is not None
+        encoder, count = self._encoder, len(self._pieces) + 1
         for number in map(int, range(count) if order is None else order.permutation(count)):
             if number == len(self._pieces):
                 x, y = self._kept
@@ -136,29 +134,34 @@ class TableStream(Source):
                     part = slice(i, i + _CHUNK_ROWS)
                     yield Chunk(x[part], y[part], None, "the sample", i)
                 continue
-            piece, skip = self._pieces[number], self._sampled.get(number, 0)
-            for first, batch in self._batches(piece, self._names):
-                left = max(skip - (first - piece.first), 0)
-                if left < batch.num_rows:
-                    chunk = self._encode(batch.slice(left), piece.where, first + left)
-                    if chunk is not None:
-                        yield chunk
+            where = self._pieces[number].where
+            for first, table in self._tables(number, encoder.kinds):
+                with _at(where, first):
+                    x, y = encoder.encode_features(table), encoder.encode_target(table)
+                yield Chunk(x, y, None, where, first)
 
-    def _encode(self, batch: Any, where: str, first: int) -> Chunk | None:
-        """Return encoded rows, without those that have no target."""
+    def _tables(self, number: int, kinds: Mapping[str, Kind]) -> Iterator[tuple[int, Table]]:
+        """Return the rows of a piece that have a target and are not in the sample, part by part."""
         assert self._encoder is not None
-        encoder = self._encoder
-        try:
-            table = table_of(_frame(batch), encoder.kinds, encoder.kinds, self.dialect)
-            known = ~missing(table[encoder.target.name])
-            if not known.any():
-                return None
-            table = take_rows(table, known)
-            return Chunk(
-                encoder.encode_features(table), encoder.encode_target(table), None, where, first
-            )
-        except ValueError as error:
-            raise DataError(f"{where}, rows from {first}: {error}") from error
+        piece, skip = self._pieces[number], self._sampled.get(number, 0)
+        for first, batch in self._batches(piece, list(kinds)):
+            left = max(skip - (first - piece.first), 0)
+            if left >= batch.num_rows:
+                continue
+            with _at(piece.where, first + left):
+                table = table_of(_frame(batch.slice(left)), kinds, kinds, self.dialect)
+            known = ~missing(table[self._encoder.target.name])
+            if known.any():
+                yield first + left, take_rows(table, known)
+
+
+@contextmanager
+def _at(where: str, first: int) -> Iterator[None]:
+    """Add the place of the rows to what is wrong with them."""
+    try:
+        yield
+    except ValueError as error:
+        raise DataError(f"{where}, rows from {first}: {error}") from error
 
 
 def _frame(batch: Any) -> pl.DataFrame:

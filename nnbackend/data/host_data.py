@@ -17,6 +17,7 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import host_backend
 from nnbackend.backends.host import is_on_device
+from nnbackend.core.checks import check_choice
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Params, State
 from nnbackend.data.input_spec import is_tree
@@ -60,9 +61,7 @@ def placement(
     Raises:
         ValueError: ``data_on`` is something else.
     """
-    if data_on not in PLACEMENTS:
-        raise ValueError(f"data_on must be 'auto', 'device' or 'host', got {data_on!r}")
-    if data_on == "auto":
+    if check_choice("data_on", data_on, PLACEMENTS) == "auto":
         stay = not any(map(is_on_device, arrays_in(arrays))) and not fits_in_memory(backend, arrays)
     else:
         stay = data_on == "host"

@@ -103,8 +103,7 @@ class Source(ABC):
     def _set_reading(self, shuffle_buffer: int, prefetch: int) -> None:
         """Set how rows are read, checked."""
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
-        without = prefetch == 0 and not isinstance(prefetch, bool)
-        self.prefetch = 0 if without else check_size("prefetch", prefetch)
+        self.prefetch = check_size("prefetch", prefetch, 0)
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
         """Return a source whose rows pass through a function first.
@@ -230,9 +229,9 @@ class MemoryMap(Source):
         shuffle_buffer: int = SHUFFLE_BUFFER,
         prefetch: int = PREFETCH_BLOCKS,
     ) -> None:
-        if is_tree(sample_weight):
+        if is_tree(sample_weight) or isinstance(sample_weight, dict):
             raise TypeError(f"sample_weight must be one array, got {given(sample_weight)}")
-        trees = arrange(x), arrange(y, name="y"), sample_weight
+        trees = arrange(x), arrange(y, name="y"), arrange(sample_weight)
         names = (
             name_arrays(trees[0], "X"),
             name_arrays(trees[1], "y"),

@@ -102,7 +102,10 @@ def folds(
 
 def _codes(name: str, values: Any, rows: int) -> Rows:
     """Return a number from 0 for each different value; one value for each row is needed."""
-    column = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    try:
+        column = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    except ValueError as error:
+        raise ValueError(f"{name} must be one value for each row: {error}") from error
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
     elif column.ndim == 2 and column.shape[1] > 1:  # one-hot rows

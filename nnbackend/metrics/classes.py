@@ -136,7 +136,8 @@ class _PerClassMetric(ClassMetric):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.average is not None and self.average not in AVERAGES:
+        known = isinstance(self.average, str) and self.average in AVERAGES
+        if self.average is not None and not known:
             raise unknown_name("average", self.average, AVERAGES)
 
     def value(self, answers: ClassOutputs) -> Array:

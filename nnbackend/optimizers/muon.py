@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnbackend.core.checks import set_flag, set_number, set_size
+from nnbackend.core.checks import check_choice, set_flag, set_number, set_size
 from nnbackend.core.types import Array, Namespace, Shape
 from nnbackend.optimizers.adam import Adam
 from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, non_negative, norm
@@ -77,8 +77,7 @@ class Muon(Optimizer):
         set_flag(self, "nesterov")
         set_size(self, "iterations")
         set_number(self, "epsilon", 0.0)
-        if self.adjust not in _RATE_ADJUSTMENTS:
-            raise ValueError(f"adjust must be one of {_RATE_ADJUSTMENTS}, got {self.adjust!r}")
+        check_choice("adjust", self.adjust, _RATE_ADJUSTMENTS)
         if not isinstance(self.others, Optimizer | None):
             raise TypeError(f"others must be an optimizer or None, got {self.others!r}")
         others = Adam(self.learning_rate) if self.others is None else self.others

@@ -37,8 +37,11 @@ def known_target(table: Table, target: str) -> Table:
     """Return the rows whose target is known, and warn of how many others there were.
 
     Raises:
+        UnknownNameError: the table has no such column.
         ValueError: there is no such row.
     """
+    if target not in table:
+        raise unknown_name("column", target, table)
     known = ~missing(table[target])
     if not known.any():
         raise ValueError(f"no row has a value for the target {target!r}")

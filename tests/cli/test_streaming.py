@@ -57,16 +57,13 @@ def train(*arguments):
 @pytest.mark.parametrize("sample_rows", [1, 70, 10_000])
 def test_every_row_trains_or_validates_once(ending, sample_rows):
     stream = TableStream(write(ending), None, 3, sample_rows)
-    assert stream.rows == ROWS
     sample = stream.sample({})
     assert row_count(sample) == min(sample_rows, ROWS)
     trains = np.arange(row_count(sample)) % 3 > 0  # a third of the sample validates
     whole = TableStream(Path("."), None, 0, 10**6).sample({})
     encoder = TableEncoder.learn(whole, "size", ["number"], "none")
     kept = take_rows(sample, trains)
-    stream.encode(
-        encoder, encoder.encode_features(kept), encoder.encode_target(kept), row_count(sample)
-    )
+    stream.encode(encoder, encoder.encode_features(kept), encoder.encode_target(kept))
     for order in (None, Generator.of(1)):
         seen = np.concatenate([chunk.x[:, 0] for chunk in stream.chunks(1, order)])
         expected = set(range(ROWS)) - set(sample["number"][~trains])
@@ -115,6 +112,23 @@ def test_what_the_sample_did_not_see_is_named(monkeypatch):
         result = train(pattern, "--target", "kind", "--stream", "--epochs", "1", "--seed", seed)
         messages.add(result.stderr.strip().splitlines()[-1] if result.exit_code else "fine")
     assert any("part-0.parquet, rows from" in m and "huge" in m for m in messages), messages
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_rows_without_a_target_do_not_count(ending, monkeypatch):
+    """Nor do empty ones: the learning rate falls to its last value in the last step."""
+    monkeypatch.setattr(TableStream.__init__, "__defaults__", (None, 0, 60))
+    frame = table().with_columns(size=pl.when(pl.col("number") % 5 > 0).then(pl.col("size")))
+    frame = pl.concat([frame, frame.head(7).clear(7)])
+    options = ["--target", "size", "--features", "number", "--epochs", "3", "--validation", "0",
+               "--batch-size", "16", "--schedule", "linear", "--json"]  # fmt: skip
+    found = [
+        json.loads(train(write(ending, frame), *options, *more).stdout)
+        for more in ([], ["--stream"])
+    ]
+    for told in found:
+        assert told["rows"] == ROWS - ROWS // 5
+        assert told["history"]["learning_rate"][-1] == pytest.approx(1e-3 / 45)
 
 
 def test_wrong_streams_are_refused():
