@@ -330,7 +330,8 @@ class NetworkBase:
                 ``state.``, for each array of the layers' state.
 
         Raises:
-            ValueError: names are missing or unknown, or a shape is wrong; nothing has changed then.
+            ValueError: names are missing or unknown, a shape is wrong, or a number is not finite;
+                nothing has changed then.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a dictionary of arrays by name, got {given(state)}")
@@ -344,6 +345,10 @@ class NetworkBase:
             if tuple(value.shape) != tuple(own[name].shape):
                 raise ValueError(
                     f"{name} must have shape {tuple(own[name].shape)}, got {tuple(value.shape)}"
+                )
+            if not self.backend.all_finite(value):
+                raise ValueError(
+                    f"{name} holds NaN or infinite numbers, which nothing can start from"
                 )
         self.params = unflatten(values, self.params)
         self.state = unflatten(values, self._state, "state.")

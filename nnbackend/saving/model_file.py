@@ -17,7 +17,6 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +109,7 @@ def describe_network(network: Network) -> str:
         "input_shape": network.input_shape,
         "network": describe(network.layers),
         "frozen": list(network.frozen),
+        "trained": list(network.trained),
         "metadata": metadata,
     }
     try:
@@ -128,7 +128,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict
     contiguous = {name: _as_written(name, tensor) for name, tensor in tensors.items()}
     try:
         shapes = {name: tensor.shape for name, tensor in contiguous.items()}
-        _check_shapes(_implied_shapes(header[HEADER]), header, shapes)
+        _check_shapes(_rebuild(header[HEADER]).shapes(), header, shapes)
     except ModelFileError as error:
         raise ValueError(f"the network cannot be saved, for it would not load: {error}") from error
     covered, _ = _split_checksum(header)
@@ -147,11 +147,6 @@ def _as_written(name: str, tensor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
     if tensor.dtype.kind not in "biuf" or tensor.dtype.itemsize > 8:
         raise TypeError(f"{name} is an array of {tensor.dtype}, which cannot be written to a file")
     return np.asarray(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
-
-
-@lru_cache(maxsize=1)  # all checkpoints of a run have the same description
-def _implied_shapes(description: str) -> dict[str, Shape]:
-    return _rebuild(description).shapes()
 
 
 def _split_checksum(header: Mapping[str, str]) -> tuple[str, str | None]:
@@ -179,6 +174,7 @@ class SavedNetwork:
         seed: the network's seed.
         precision: the precision that it computed in.
         frozen: the dotted names of the frozen parameters.
+        trained: the steps and epochs of training; older files count none.
         metadata: the user's plain data.
     """
 
@@ -189,6 +185,7 @@ class SavedNetwork:
     seed: int
     precision: Precision
     frozen: list[str]
+    trained: tuple[int, int]
     metadata: dict[str, Any]
 
     def shapes(self) -> dict[str, Shape]:
@@ -341,8 +338,18 @@ def _rebuild(text: str) -> SavedNetwork:
     unknown = [name for name in frozen if name not in known]
     if unknown:
         raise ModelFileError(f"it freezes {unknown[0]!r}, which is no parameter of the network")
-    metadata, seed = description.get("metadata", {}), description["seed"]
-    return SavedNetwork(layers, shape, params, state, seed, precision, frozen, metadata)
+    steps, epochs = description.get("trained", (0, 0))
+    return SavedNetwork(
+        layers,
+        shape,
+        params,
+        state,
+        description["seed"],
+        precision,
+        frozen,
+        (steps, epochs),
+        description.get("metadata", {}),
+    )
 
 
 def _read_shape(description: dict[str, Any]) -> Shapes:

@@ -182,9 +182,10 @@ class _Column:
         """Return the column as float64 with NaN, or as texts with None."""
         series, polars = self._series, polars_module()
         if not _is_readable(series.dtype):
+            # A column of which the kind is known is needed.
+            advice = "; leave it out with --exclude" if self._kind is None else ""
             raise ValueError(
-                f"column {series.name!r} holds {series.dtype}, neither numbers nor texts; "
-                "leave it out with --exclude"
+                f"column {series.name!r} holds {series.dtype}, neither numbers nor texts{advice}"
             )
         boolean = series.dtype == polars.Boolean
         if self._kind == "text" or (boolean and self._kind == "target"):

@@ -144,7 +144,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage, saved, t
 def rewritten(path, change):
     """Write a checkpoint again with a changed state and the checksum that goes with it."""
     found = checkpoints.load(path)
-    net = network()
+    net = nnb.load(path)
     state = {name: value for name, value in found.state.items() if name != "format"}
     change(state)
     return checkpoints.save(path, net, net.params, state)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import warnings
 
 import numpy as np
@@ -22,6 +24,8 @@ from nnbackend.callbacks import (
 )
 from nnbackend.errors import ResumeError
 from nnbackend.saving import checkpoint as checkpoints
+from nnbackend.saving import model_file
+from nnbackend.saving.model_file import describe_network
 
 LABELS = (Y[:, 0] > 0).astype(int)
 WEIGHT = np.linspace(0.0, 2.0, 23)
@@ -375,3 +379,47 @@ def test_a_checkpoint_of_fit_goes_on_in_a_loop_of_ones_own(tmp_path):
         assert run.optimizer_state["slots"]["1"]["0"]["weight"].shape == (3, 5)
         assert_equal(weights(run.network), weights(net))
         assert [epoch for epoch in run if run.epoch_end(loss=1.0) is None] == [3]
+
+
+def test_counters_of_training_travel_with_the_network(tmp_path):
+    """They number orders of rows and masks: training that goes on must not draw the first ones again."""
+    task = {"batch_size": 5, "optimizer": nnb.SGD(0.1), "verbose": 0}
+    net = network()
+    net.fit(X, Y, epochs=2, callbacks=[Checkpoint(tmp_path)], **task)
+    assert net.trained == (10, 2)
+    net.save(tmp_path / "model")
+    twins = [
+        nnb.load(tmp_path / "model"),
+        nnb.load(checkpoints.files(tmp_path)[-1]),
+        pickle.loads(pickle.dumps(net)),
+        copy.deepcopy(net),
+        net.to(dtype="float64").to(dtype="float32"),
+    ]
+    net.fit(X, Y, **task)
+    for twin in twins:
+        assert twin.trained == (10, 2)
+        twin.fit(X, Y, **task)
+        assert_equal(weights(twin), weights(net))
+
+
+def test_a_network_in_an_older_file_was_not_trained(tmp_path, monkeypatch):
+    net = network()
+    net.fit(X, Y, verbose=0)
+    text = describe_network(net)
+    monkeypatch.setattr(model_file, "describe_network", lambda _: older(text))
+    net.save(tmp_path / "old")
+    assert nnb.load(tmp_path / "old").trained == (0, 0)
+
+
+def older(text):
+    """Return a description as versions without counters wrote it."""
+    description = json.loads(text)
+    del description["trained"]
+    return json.dumps(description)
+
+
+def test_a_run_that_fails_has_counted_its_epochs():
+    net = network()
+    with pytest.raises(Cut):
+        net.fit(X, Y, epochs=5, batch_size=5, callbacks=[cut(3)], verbose=0)
+    assert net.trained == (15, 3)

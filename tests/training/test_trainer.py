@@ -332,6 +332,17 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_noticed(backend):
     assert_equal(weights(net), before)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_weights_that_were_no_numbers_before_are_not_called_the_last_finite_ones(optimizer):
+    net = nnb.Network([nnb.Dense(2)], input_shape=3)
+    net.params["0"]["weight"][0, 0] = np.nan
+    with pytest.raises(DivergenceError, match="weights that it began with are not finite"):
+        net.fit(X, Y, optimizer=optimizer, batch_size=None)
+    if optimizer == "adam":
+        with pytest.raises(DivergenceError, match="weights that it began with are not finite"):
+            net.partial_fit(X, Y)
+
+
 def test_a_diverged_optimizer_is_not_gone_on_with(backend):
     """Its running means are spoilt, and would spoil what good data teach."""
     net, twin = network(backend), network(backend)
