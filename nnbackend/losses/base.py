@@ -84,6 +84,8 @@ class LossFunction(ABC):
             ValueError: shapes differ, or values are not what the loss takes. Those of an array on a
                 device, or in a function that is traced, are not looked at.
         """
+        if not hasattr(prediction, "shape") or not hasattr(target, "shape"):
+            raise TypeError("a loss takes arrays; make arrays of lists by np.asarray, for instance")
         kind = TARGET_KINDS[self.targets]
         numbered = kind.classes and target.ndim == prediction.ndim - 1
         expected = tuple(prediction.shape[:-1] if numbered else prediction.shape)

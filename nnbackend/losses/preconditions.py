@@ -157,7 +157,7 @@ def check_arguments(
 ) -> None:
     """Check what a loss that is called as a function is given, as far as it can be looked at.
 
-    Rows of weight 0 may hold anything: they do not count.
+    Rows of weight 0 may hold any numbers: they do not count.
 
     Raises:
         ValueError: a target or a weight is not finite, or not what the loss takes.
@@ -168,12 +168,14 @@ def check_arguments(
     weights: Any = None if weight is None else view_on_host(weight)
     if weights is not None:
         check_weights(weights, namespace(weights))
-        if host is not None and not weights.all():
-            host = host[weights > 0.0]
-    if host is None or host.size == 0:
+    if host is None:
         return
     if numbered and host.dtype.kind in "iu" and host.min() >= 0 and host.max() < outputs:
         return  # the common case, in a fourth of the time
     if host.dtype.kind == "f" and not finite_on_host(host):
         raise ValueError("the target has numbers that are not finite")
+    if weights is not None and not weights.all():
+        host = host[weights.reshape(-1) > 0.0]
+        if host.size == 0:
+            return
     check_targets(kind, host, outputs, numbered, namespace(host), "the target")
