@@ -36,6 +36,7 @@ __all__ = [
     "check_columns",
     "dialect_of",
     "find_tables",
+    "is_table_name",
     "naming_lines",
     "open_table",
     "read_frame",
@@ -150,6 +151,11 @@ def read_frame(path: str | os.PathLike[str], dialect: Dialect | None = None) -> 
     except polars.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{first} and the others do not hold the same: {reason}") from error
+
+
+def is_table_name(path: Path) -> bool:
+    """Return whether the ending of a name is that of a table."""
+    return path.name.lower().endswith(tuple(_READERS))
 
 
 def find_tables(path: str | os.PathLike[str]) -> list[Path]:
