@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +13,7 @@ from numpy.typing import NDArray
 
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
+from nnbackend.tables.columns import StrayTextError
 from nnbackend.tables.encoding import Scale, TableEncoder
 from nnbackend.tables.reading import read_table
 from nnbackend.tables.selection import (
@@ -20,10 +23,11 @@ from nnbackend.tables.selection import (
     known_target,
     split_rows,
 )
-from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
+from nnbackend.tables.table import Table, few, is_number, row_count, take_rows, warn
 
 __all__ = ["Rows", "read_rows"]
 
+MOST_MISTAKES = 5  # more texts in a column are no mistakes
 MIN_ROWS_TO_SPLIT = 10  # with fewer none is set aside: so small a validation would say nothing
 
 
@@ -65,11 +69,30 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     kinds = settings.kinds(target)
     chosen: dict[str, Any] = {"exclude": settings.exclude or (), "dialect": settings.dialect()}
     if not settings.stream:
-        return _encode_rows(read_table(data, columns, kinds, **chosen), target, settings)
+        with _texts_for_numbers(target):
+            table = read_table(data, columns, kinds, **chosen)
+        return _encode_rows(table, target, settings)
     source = TableStream(data, columns, settings.seed, **chosen)
-    rows = _encode_rows(source.sample(kinds), target, settings)
+    with _texts_for_numbers(target):
+        table = source.sample(kinds)
+    rows = _encode_rows(table, target, settings)
     source.encode(rows.encoder, rows.x, rows.y)
     return replace(rows, stream=source)
+
+
+@contextmanager
+def _texts_for_numbers(target: str) -> Iterator[None]:
+    """Say what to do about a target of texts that was to be one of numbers."""
+    try:
+        yield
+    except StrayTextError as error:
+        if error.column != target or error.kind != "number":
+            raise
+        advice = "without --task regression they are classes"
+        if len(error.texts) <= MOST_MISTAKES:
+            raise ValueError(f"{error}; {advice}") from error
+        words = few([repr(text) for text in dict.fromkeys(error.texts.values())])
+        raise ValueError(f"the target {target!r} holds texts, {words}; {advice}") from error
 
 
 def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:

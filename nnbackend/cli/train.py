@@ -53,17 +53,17 @@ def train(**options: Any) -> None:
         try:
             facts = _train(call, settings, backend)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(*_advice(call)) from None
+            raise KeyboardInterrupt(*_advice(call, settings)) from None
         except DivergenceError as error:
             message = str(error).replace(WEIGHTS_KEPT, "no model was written")
-            raise ValueError(". ".join([message, *_advice(call)])) from error
+            raise ValueError(". ".join([message, *_advice(call, settings)])) from error
         if call.as_json:
             print_json(facts | {"notes": notes})
         elif not call.quiet:
             _print_facts(facts)
         interrupted = interruption.number is not None
         if interrupted or (facts["stopped"] and call.prints):
-            for advice in _advice(call):
+            for advice in _advice(call, settings):
                 say(advice, error=not call.prints)
         if interrupted:
             raise typer.Exit(interruption.exit_code)
@@ -212,8 +212,10 @@ def _print_facts(facts: dict[str, Any]) -> None:
         print_report(facts["report"], compared)
 
 
-def _advice(call: Call) -> list[str]:
-    """Return how to go on from the checkpoints of a run that stopped, if there are any."""
+def _advice(call: Call, settings: Settings) -> list[str]:
+    """Return how to go on from the checkpoints of a run that stopped, if there are any and it can."""
     if call.checkpoint is None or not nnb.checkpoints.files(call.checkpoint):
+        return []
+    if settings.optimizer == "lbfgs":  # SciPy keeps its memory to itself
         return []
     return [f"Go on with the same command and --resume {shlex.quote(str(call.checkpoint))}"]

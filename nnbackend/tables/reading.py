@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["check_columns", "find_tables", "naming_lines", "read_frame", "read_table"]
+__all__ = [
+    "check_columns",
+    "find_tables",
+    "is_table_name",
+    "naming_lines",
+    "read_frame",
+    "read_table",
+]
 
 
 def read_table(
@@ -110,6 +117,11 @@ def read_frame(path: str | os.PathLike[str], dialect: Dialect | None = None) -> 
     except polars.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{first} and the others do not hold the same: {reason}") from error
+
+
+def is_table_name(path: Path) -> bool:
+    """Return whether the ending of a name is that of a table."""
+    return path.name.lower().endswith(tuple(_READERS))
 
 
 def find_tables(path: str | os.PathLike[str]) -> list[Path]:
