@@ -148,7 +148,7 @@ class ClassifierHead(ClassifierMixin):
         right = predicted == (y if len(y.shape) == 1 else self._places(y, backend.xp))
         if len(right.shape) == 2:
             right = backend.xp.all(right, axis=1)
-        kept = None if weight is None else backend.to_numpy(weight)
+        kept = None if weight is None else backend.to_numpy(weight).astype(np.float64)
         return float(np.average(backend.to_numpy(right), weights=kept))
 
     def _places(self, z: Array, xp: Namespace, threshold: float = 0.0) -> Array:
