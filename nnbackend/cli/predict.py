@@ -29,7 +29,7 @@ from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.columns import polars_module
 from nnbackend.tables.frames import select_columns
 from nnbackend.tables.model import TableModel, load
-from nnbackend.tables.reading import naming_lines, read_frame
+from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
 from nnbackend.tables.writing import writer_for
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def predict(
         with wrong_call():
             dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)
         frame = read_frame(data, dialect)
+        dialect = dialect_of(data, dialect)
         with naming_lines(data, dialect):
             x = trained.encode(frame, dialect)
         with thread_limit(threads, trained.network):

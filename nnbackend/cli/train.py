@@ -76,7 +76,8 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
         settings = settings.resolve(rows.encoder, rows.training_count)
         callbacks = call.build_callbacks(rows.validation is not None)
     model = _build_model(rows, settings, backend)
-    model.network.metadata |= model.metadata()  # a checkpoint can predict, too
+    # A checkpoint can predict, too.
+    model.network.metadata |= model.metadata() | {"dialect": rows.dialect.to_dict()}
     if call.prints:
         print_facts(_plan(model, rows, settings))
     with thread_limit(call.threads, model.network, settings.batch_size or 1):
