@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
-from nnbackend.tables.columns import StrayTextError
+from nnbackend.tables.columns import StrayTextError, table_of
+from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import Scale, TableEncoder
-from nnbackend.tables.reading import read_table
+from nnbackend.tables.reading import naming_lines, open_table
 from nnbackend.tables.selection import (
     check_target,
     choose_features,
@@ -40,6 +41,7 @@ class Rows:
         x: the features of the training rows.
         y: their targets.
         validation: features and targets of the validation rows, or None.
+        dialect: how the numbers of the table were written.
         stream: the source of the training rows, if ``x`` and ``y`` are a sample of them.
     """
 
@@ -47,6 +49,7 @@ class Rows:
     x: NDArray[Any]
     y: NDArray[Any]
     validation: tuple[NDArray[Any], NDArray[Any]] | None
+    dialect: Dialect
     stream: TableStream | None = None
 
     @property
@@ -69,13 +72,14 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     kinds = settings.kinds(target)
     chosen: dict[str, Any] = {"exclude": settings.exclude or (), "dialect": settings.dialect()}
     if not settings.stream:
-        with _texts_for_numbers(target):
-            table = read_table(data, columns, kinds, **chosen)
-        return _encode_rows(table, target, settings)
+        frame, dialect = open_table(data, columns, kinds, **chosen)
+        with _texts_for_numbers(target), naming_lines(data, dialect):
+            table = table_of(frame, frame.columns, kinds, dialect)
+        return _encode_rows(table, target, settings, dialect)
     source = TableStream(data, columns, settings.seed, **chosen)
     with _texts_for_numbers(target):
         table = source.sample(kinds)
-    rows = _encode_rows(table, target, settings)
+    rows = _encode_rows(table, target, settings, source.dialect)
     source.encode(rows.encoder, rows.x, rows.y)
     return replace(rows, stream=source)
 
@@ -95,7 +99,7 @@ def _texts_for_numbers(target: str) -> Iterator[None]:
         raise ValueError(f"the target {target!r} holds texts, {words}; {advice}") from error
 
 
-def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
+def _encode_rows(table: Table, target: str, settings: Settings, dialect: Dialect) -> Rows:
     """Split the rows, and encode them as the training rows teach."""
     table = known_target(table, target)
     if settings.infers_task:
@@ -109,7 +113,7 @@ def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
     encoder = TableEncoder.learn(take_rows(table, training), target, features, scale)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     validation = (x[others], y[others]) if len(others) else None
-    return Rows(encoder, x[training], y[training], validation)
+    return Rows(encoder, x[training], y[training], validation, dialect)
 
 
 def _split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -24,6 +24,7 @@ __all__ = [
     "check_arguments",
     "check_targets",
     "check_weights",
+    "kind_of",
 ]
 
 
@@ -68,6 +69,11 @@ TARGET_KINDS = {
     "distributions": TargetKind(classes=True),
     "one_hot": TargetKind(classes=True, one_hot=True),
 }
+
+
+def kind_of(word: Any) -> TargetKind:
+    """Return the kind of targets that a loss names, numbers if it is none of the library's."""
+    return TARGET_KINDS.get(word if isinstance(word, str) else "", TARGET_KINDS["numbers"])
 
 
 def check_targets(

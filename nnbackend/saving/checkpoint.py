@@ -88,15 +88,17 @@ class Checkpoint:
     state: Mapping[str, Any]
 
     def check_network(self, params: Params, layer_state: State) -> None:
-        """Check that the parameters and the layers' state are those of a network.
+        """Check that the parameters and the layers' state are those of a network, and finite.
 
         Raises:
-            ModelFileError: a name or a shape is another.
+            ModelFileError: a name or a shape is another, or a parameter is not finite.
         """
         own, own_state = _shapes(flatten(params)), _shapes(flatten(layer_state))
         raw = self.state.get("raw")
         if _shapes(self.params) != own or (raw is not None and _shapes(flatten(raw)) != own):
             raise self._refused("its parameters are not this network's")
+        if not all(np.isfinite(array).all() for array in self.params.values()):
+            raise self._refused("its parameters hold NaN or infinity")
         if _shapes(self.layer_state) != own_state:
             raise self._refused("its layers' state is not this network's")
 
@@ -340,7 +342,9 @@ def _with_arrays(value: Any, take: Callable[[str], Any]) -> Any:
         return [_with_arrays(item, take) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {_TENSOR_KEY} and isinstance(value[_TENSOR_KEY], str):
+    if _TENSOR_KEY in value:
+        if len(value) > 1 or not isinstance(value[_TENSOR_KEY], str):
+            raise ModelFileError(f"its state has a damaged entry {_TENSOR_KEY!r}")
         return take(value[_TENSOR_KEY])
     return {key: _with_arrays(item, take) for key, item in value.items()}
 
