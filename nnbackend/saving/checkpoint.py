@@ -68,7 +68,9 @@ _STATE = schema.record(
         ),
     },
 )
-_OPTIMIZER = schema.record({"step": _COUNT, "slots": schema.entries(schema.tree(schema.array()))})
+_OPTIMIZER = schema.record(
+    {"step": _COUNT, "slots": schema.entries(schema.tree(schema.array(nan=False)))}
+)
 
 
 @dataclass(frozen=True)

@@ -190,6 +190,10 @@ def rewritten(path, change):
             "its optimizer.slots is 3, not a table",
         ),
         (
+            lambda s: s["optimizer"]["slots"]["1"]["0"].update(weight=np.full((3, 5), np.nan)),
+            "its optimizer.slots.1.0.weight holds NaN",
+        ),
+        (
             lambda s: s["callbacks"][0]["state"].pop("kept"),
             "the state of its Checkpoint lacks kept",
         ),
