@@ -119,6 +119,8 @@ class OutsideValues:
 def _add_user_code(value: Any, found: list[Any]) -> None:
     """Add the functions and objects in a description that users wrote; a fit begins with it."""
     kind: Any = type(value)
+    if _holds_none(kind, *map(type, getattr(value, "__dict__", {}).values())):
+        return
     own, fields = _field_names(kind)
     if kind is tuple or kind is list:
         parts = value
@@ -133,6 +135,15 @@ def _add_user_code(value: Any, found: list[Any]) -> None:
         kind = type(part)
         if not (kind in _PLAIN or kind is float or isinstance(part, type)):
             _add_user_code(part, found)
+
+
+@lru_cache(maxsize=1024)
+def _holds_none(kind: Any, *held: Any) -> bool:
+    """Return whether an object is the library's and holds nothing of users, by what it is made of."""
+    plain = (*_PLAIN, float)
+    return _field_names(kind)[0] and all(
+        each in plain or _field_names(each) == (True, ()) for each in held
+    )
 
 
 @lru_cache(maxsize=1024)
