@@ -26,6 +26,7 @@ __all__ = [
     "MISSING_WORDS",
     "StrayTextError",
     "find_decimal",
+    "frame_of",
     "plain_text",
     "polars_module",
     "readable_columns",
@@ -87,6 +88,13 @@ def polars_module() -> Any:
         message = "reading tables needs polars: pip install 'nnbackend[cli]'"
         raise ModuleNotFoundError(message, name="polars") from error
     return polars
+
+
+def frame_of(batch: Any) -> pl.DataFrame:
+    """Return a record batch of Arrow as a frame; categories, which differ by batch, are texts."""
+    polars = polars_module()
+    frame: pl.DataFrame = polars.from_arrow(batch)
+    return frame.with_columns(polars.col(polars.Categorical).cast(polars.String))
 
 
 def table_of(

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.arrow import batches_of, pieces_of, pyarrow_module
 from nnbackend.data.files import ending_of, find_files
-from nnbackend.errors import unknown_name
+from nnbackend.errors import DataError, unknown_name
 from nnbackend.tables.columns import (
     StrayTextError,
     find_decimal,
+    frame_of,
     polars_module,
     readable_columns,
     table_of,
@@ -170,24 +172,44 @@ def _read_file(path: Path, dialect: Dialect) -> pl.DataFrame:
         raise ValueError(f"{path} is empty")
     try:
         return _READERS[ending](path, dialect)
+    except DataError as error:
+        raise ValueError(str(error)) from error
     except (Exception, panic) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} is not a readable {ending} file: {reason}") from error
 
 
-def _read_lazily(scan: str) -> Callable[[Path, Dialect], pl.DataFrame]:
-    """Return a reader of a binary format that says first how many rows and columns there are."""
+def _read_parquet(path: Path, dialect: Dialect) -> pl.DataFrame:
+    polars = polars_module()
+    lazy = polars.scan_parquet(path)
+    rows, columns = lazy.select(polars.len()).collect().item(), len(lazy.collect_schema())
+    check_memory(8 * rows * columns)  # before any of them is read
+    return _checked(lazy.collect())
 
-    def read(path: Path, dialect: Dialect) -> pl.DataFrame:
-        polars = polars_module()
-        lazy = getattr(polars, scan)(path)
-        rows, columns = lazy.select(polars.len()).collect().item(), len(lazy.collect_schema())
-        check_memory(8 * rows * columns)
-        frame = lazy.collect()
-        check_memory(MEMORY_PER_BYTE * sum(map(_text_bytes, frame.get_columns())))
-        return frame  # type: ignore[no-any-return]
 
-    return read
+def _read_arrow(path: Path, dialect: Dialect) -> pl.DataFrame:
+    """Read record batches, by pyarrow where that is: it checks what a damaged file says of itself."""
+    polars = polars_module()
+    try:
+        pyarrow_module()
+    except ModuleNotFoundError:
+        return _checked(polars.read_ipc(path))
+    pieces, types = pieces_of(path, [], path)
+    frames, size = [], 0
+    for piece in pieces:
+        for _, batch in batches_of(piece, list(types)):
+            frames.append(frame_of(batch))
+            size += batch.nbytes
+            check_memory(2 * size)
+    if not frames:
+        raise ValueError("it holds no rows")
+    return _checked(polars.concat(frames, how="vertical_relaxed"))
+
+
+def _checked(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose texts fit into memory, each as often as it is there."""
+    check_memory(MEMORY_PER_BYTE * sum(map(_text_bytes, frame.get_columns())))
+    return frame
 
 
 def _text_bytes(column: pl.Series) -> int:
@@ -234,8 +256,8 @@ def _array_columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 _READERS: dict[str, Callable[[Path, Dialect], pl.DataFrame]] = {
     **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), read_delimited),
-    ".parquet": _read_lazily("scan_parquet"),
+    **dict.fromkeys((".parquet", ".pq"), _read_parquet),
     **dict.fromkeys((".jsonl", ".ndjson"), _read_json_lines),
     ".npz": _read_npz,
-    **dict.fromkeys((".feather", ".arrow"), _read_lazily("scan_ipc")),
+    **dict.fromkeys((".feather", ".arrow", ".ipc"), _read_arrow),
 }
