@@ -20,6 +20,7 @@ from nnbackend.tables.columns import (
     StrayTextError,
     find_decimal,
     frame_of,
+    pick_columns,
     polars_module,
     readable_columns,
     table_of,
@@ -97,9 +98,9 @@ def open_table(
     check_columns(frame.columns, (*wanted, *kinds, *left_out))
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
-    frame = frame.select(name for name in wanted if name and name not in left_out)
+    frame = pick_columns(frame, (n for n in wanted if n and n not in left_out))
     if columns is None:
-        frame = frame.select(readable_columns(frame, kinds))
+        frame = pick_columns(frame, readable_columns(frame, kinds))
     return frame, find_decimal(frame, dialect_of(path, dialect))
 
 
@@ -144,7 +145,7 @@ def read_frame(path: str | os.PathLike[str], dialect: Dialect | None = None) -> 
         differ = sorted(set(frames[0].columns) ^ set(frame.columns))
         if differ:
             raise ValueError(f"{other} and {first} do not have the same columns: {few(differ)}")
-        frames.append(frame.select(frames[0].columns))
+        frames.append(pick_columns(frame, frames[0].columns))
     if not others:
         return frames[0]
     polars = polars_module()
@@ -214,12 +215,12 @@ def _checked(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _text_bytes(column: pl.Series) -> int:
     """Return the bytes of the texts in a column, in which equal texts may be stored once."""
-    polars = polars_module()
+    polars, column = polars_module(), column.alias("text")
     if column.dtype == polars.String:
         return int(column.str.len_bytes().cast(polars.UInt64).sum())
     if column.dtype not in (polars.Categorical, polars.Enum):
         return 0
-    counts = column.alias("text").value_counts()
+    counts = column.value_counts()
     sizes = counts["text"].cast(polars.String).str.len_bytes().cast(polars.UInt64)
     return int((sizes * counts["count"].cast(polars.UInt64)).sum() or 0)
 
