@@ -137,8 +137,9 @@ class NetworkBase:
     @params.setter
     def params(self, params: Params) -> None:
         self._check_open()
-        if self._params is not None:
-            _check_alike("params", params, self._params)
+        own = self._params
+        if own is not None and own is not params:  # which an optimizer that works in place returns
+            _check_alike("params", params, own)
         self._params, self._raw = params, None
         self._trainer = None
 
@@ -263,7 +264,8 @@ class NetworkBase:
                 next one.
 
         Returns:
-            the output, and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
+            the output (of layers that hand on their input, such as Flatten, a view and no copy, unlike
+            ``predict``), and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
             the output's shape and ``grads`` nested as ``params``.
         """
         backend, training = self.backend, check_flag("training", training)
@@ -271,7 +273,7 @@ class NetworkBase:
         with backend.scope():
             x = self._rows(x)
             if training and step is None:
-                step, epochs = self.trained
+                step, epochs = self.trained[0] % random.STEP_PERIOD, self.trained[1]
                 self.trained = step + 1, epochs
             key = random.forward_key(self.seed)
             ctx = Context(backend, training, key, step or 0, self._state)

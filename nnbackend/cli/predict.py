@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from numpy.typing import NDArray
 
-from nnbackend.cli.common import (
+from nnbackend.cli.arguments import (
     BackendName,
     DataFile,
     Debug,
@@ -19,11 +19,11 @@ from nnbackend.cli.common import (
     WrongCall,
     check_output,
     choose_backend,
-    reporting,
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.columns import polars_module
@@ -52,7 +52,8 @@ Identifiers = Annotated[
     typer.Option(
         "--id",
         metavar="COLUMN",
-        help="A column of the table that is written beside the answers as it is; may be repeated.",
+        help="Columns of the table that are written beside the answers as they are: a,b,c, or the "
+        "option several times.",
         show_default="none",
     ),
 ]
@@ -112,7 +113,8 @@ def _answers(
 ) -> pl.DataFrame:
     """Return the answers for all rows, beside the columns that identify them."""
     polars = polars_module()
-    kept = select_columns(frame, dict.fromkeys(identifiers)).get_columns()
+    names = (n for text in identifiers for n in ([text] if text in frame else text.split(",")))
+    kept = select_columns(frame, dict.fromkeys(name.strip() for name in names)).get_columns()
     outputs = model.outputs(x)
     found = [polars.Series(model.encoder.target.name, model.answers(outputs).tolist())]
     if probabilities:
