@@ -263,7 +263,8 @@ class NetworkBase:
                 next one.
 
         Returns:
-            the output, and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
+            the output (of layers that hand on their input, such as Flatten, a view and no copy, unlike
+            ``predict``), and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
             the output's shape and ``grads`` nested as ``params``.
         """
         backend, training = self.backend, check_flag("training", training)
@@ -271,7 +272,7 @@ class NetworkBase:
         with backend.scope():
             x = self._rows(x)
             if training and step is None:
-                step, epochs = self.trained
+                step, epochs = self.trained[0] % random.STEP_PERIOD, self.trained[1]
                 self.trained = step + 1, epochs
             key = random.forward_key(self.seed)
             ctx = Context(backend, training, key, step or 0, self._state)

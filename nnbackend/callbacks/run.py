@@ -336,9 +336,11 @@ class Run:
             )
 
     def _on_device(self, value: Any) -> Any:
-        """Return nested dictionaries with their NumPy arrays brought to the network's backend."""
+        """Return nested plain data with their NumPy arrays brought to the network's backend."""
         if isinstance(value, dict):
             return {name: self._on_device(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._on_device(item) for item in value]
         if not hasattr(value, "dtype"):
             return value
         backend = self.network.backend

@@ -80,7 +80,7 @@ class DialectOptions:
         """
         like = like or Dialect()
         missing = like.missing if self.missing is None else tuple(self.missing)
-        marks = self.decimal, self.thousands or like.thousands
+        marks = self.decimal, like.thousands if self.thousands is None else self.thousands
         return Dialect(
             self.delimiter, *marks, self.encoding, missing, self.comment, like.usual_decimal
         )

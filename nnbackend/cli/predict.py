@@ -52,7 +52,8 @@ Identifiers = Annotated[
     typer.Option(
         "--id",
         metavar="COLUMN",
-        help="A column of the table that is written beside the answers as it is; may be repeated.",
+        help="Columns of the table that are written beside the answers as they are: a,b,c, or the "
+        "option several times.",
         show_default="none",
     ),
 ]
@@ -112,7 +113,8 @@ def _answers(
 ) -> pl.DataFrame:
     """Return the answers for all rows, beside the columns that identify them."""
     polars = polars_module()
-    kept = select_columns(frame, dict.fromkeys(identifiers)).get_columns()
+    names = (n for text in identifiers for n in ([text] if text in frame else text.split(",")))
+    kept = select_columns(frame, dict.fromkeys(name.strip() for name in names)).get_columns()
     outputs = model.outputs(x)
     found = [polars.Series(model.encoder.target.name, model.answers(outputs).tolist())]
     if probabilities:

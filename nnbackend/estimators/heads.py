@@ -254,7 +254,8 @@ class RegressorHead(RegressorMixin):
     ) -> Any:
         """Return X and the targets as columns."""
         X, y = self._checked_data(X, y, reset, y_numeric=True)
-        held = y.dtype.kind in "biu" and np.all(np.abs(y) <= _EXACT_IN_FLOAT32)
+        small = (y >= -_EXACT_IN_FLOAT32) & (y <= _EXACT_IN_FLOAT32)
+        held = y.dtype.kind in "biu" and small.all()
         self._answers_dtype = "float32" if held or y.dtype.itemsize <= 4 else "float64"
         y = y[:, None] if y.ndim == 1 else y
         self.n_outputs_ = y.shape[1]

@@ -11,9 +11,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from nnbackend.core import functional
 from nnbackend.core.types import Array, Namespace
 from nnbackend.losses.base import LossFunction
+from nnbackend.losses.cross_entropy import binary_cross_entropy, softmax_loss
 
 __all__ = ["BinaryLogLoss", "HalfPoisson", "HalfSquaredError", "LogLoss"]
 
@@ -72,12 +72,7 @@ class LogLoss(_MeanOfSums):
     targets = "classes"
 
     def terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
-        shifted = z - xp.max(z, axis=-1, keepdims=True)
-        dz = xp.exp(shifted)
-        total = xp.sum(dz, axis=-1, keepdims=True)
-        per_sample = xp.log(total[..., 0]) - xp.vecdot(target, shifted)
-        dz /= total
-        dz -= target
+        per_sample, dz = softmax_loss(z, target, xp)
         return _clipped(per_sample, z.dtype, xp)[..., None], dz
 
 
@@ -89,10 +84,7 @@ class BinaryLogLoss(_MeanOfSums):
     targets = "fractions"
 
     def terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
-        per_output = functional.softplus(z, xp)
-        per_output -= target * z
-        dz = functional.sigmoid(z, xp)
-        dz -= target
+        per_output, dz = binary_cross_entropy.terms(z, target, xp)
         return _clipped(per_output, z.dtype, xp), dz
 
 

@@ -59,8 +59,12 @@ PARAMETERS = "network/"
 STATE = "state/"
 """The prefix of the names of the layers' state, in models and checkpoints: ``state/0.mean``."""
 
-_DTYPES = ("F16", "F32", "F64")  # of the network's tensors
-_MORE_DTYPES = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")  # of a run's
+_DTYPES = {"F16": "f2", "F32": "f4", "F64": "f8"}  # of the network's tensors, in NumPy's words
+_ALL_DTYPES = {
+    **_DTYPES,
+    "BOOL": "?",
+    **{f"{sign}{8 * size}": f"{sign.lower()}{size}" for sign in "IU" for size in (1, 2, 4, 8)},
+}
 _DESCRIPTION = schema.record(
     {
         "dtype": schema.text(*DTYPES),
@@ -216,13 +220,24 @@ class TensorFile:
         saved = _rebuild(self.header[HEADER])
         _check_shapes(saved.shapes(), self.header, self.shapes)
         names = network_names(self.header, self.shapes).values()
-        if not {self._dtypes[name] for name in names} <= set(_DTYPES):
+        if not {self._dtypes[name] for name in names} <= _DTYPES.keys():
             raise ModelFileError("its tensors are not floating-point numbers")
         return saved
 
+    def outline(self, name: str) -> np.ndarray[Any, Any]:
+        """Return zeros of the shape and dtype of a tensor, which take no memory.
+
+        Raises:
+            ModelFileError: NumPy has no such shape or dtype.
+        """
+        try:
+            return np.broadcast_to(np.zeros((), _ALL_DTYPES[self._dtypes[name]]), self.shapes[name])
+        except (KeyError, ValueError) as error:  # 100 axes, or bfloat16
+            raise ModelFileError(f"its tensor {name} cannot be read: {error}") from error
+
     def read(self, wanted: Iterable[str]) -> dict[str, Any]:
         """Return tensors by name. All are looked at if there is a checksum, which old models lack."""
-        if not set(self._dtypes.values()) <= {*_DTYPES, *_MORE_DTYPES}:
+        if not set(self._dtypes.values()) <= _ALL_DTYPES.keys():
             raise ModelFileError("it holds tensors of an unknown kind")
         wanted, tensors = set(wanted), {}
         covered, given = _split_checksum(self.header)
@@ -230,7 +245,7 @@ class TensorFile:
         for name in sorted(self.shapes if given is not None else wanted):
             try:
                 tensor = self._content.get_tensor(name)
-            except (ValueError, TypeError, MemoryError) as error:  # of 100 axes, for instance
+            except (ValueError, MemoryError) as error:
                 raise ModelFileError(f"its tensor {name} cannot be read: {error}") from error
             if name in wanted:
                 tensors[name] = tensor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +49,8 @@ class Dialect:
             raise ValueError(f"{self.thousands!r} cannot be both decimal and thousands")
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                b"a".decode(self.encoding, "ignore")
+            except (LookupError, UnicodeError):
                 raise ValueError(
                     f"there is no encoding {self.encoding!r}; there are for instance utf-8, latin-1, "
                     "cp1252, utf-16"

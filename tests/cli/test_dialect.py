@@ -99,6 +99,9 @@ def test_options_that_cannot_be():
     for options, words in (
         (["--delimiter", "::"], "delimiter is one character"),
         (["--encoding", "utf-99"], "there is no encoding 'utf-99'"),
+        (["--encoding", "base64"], "there is no encoding 'base64'"),
+        (["--encoding", "idna"], "there is no encoding 'idna'"),
+        (["--thousands", ""], "thousands is one of"),
         (["--decimal", ",", "--thousands", ","], "cannot be both"),
         (["--exclude", "b"], "'b' cannot be left out by --exclude: it is needed"),
         (["--exclude", "c"], "unknown column 'c'"),

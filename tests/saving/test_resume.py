@@ -6,11 +6,12 @@ import copy
 import json
 import pickle
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from saving.runs import LAYERS, X, Y, exact, network, weights
-from tools import assert_close, assert_equal
+from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.callbacks import (
@@ -349,6 +350,64 @@ def test_a_run_left_within_an_epoch_goes_on_in_another_folder_with_metrics(backe
     assert_close(weights(again), weights(whole), 1e-5)
     for name in ("loss", "mae"):
         np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
+class Twins:
+    """A layer with two outputs, which are equal."""
+
+    def init(self, input_shape, rng):
+        params, shape = nnb.Dense(2).init(input_shape, rng)
+        return params, (shape, {"second": shape})
+
+    def forward(self, params, x, ctx):
+        y, inner = nnb.Dense(2).forward(params, x, ctx)
+        return (y, {"second": y}), lambda dy, input_grad=True: inner(
+            dy[0] + dy[1]["second"], input_grad=input_grad
+        )
+
+
+def test_a_run_with_several_outputs_and_metrics_goes_on_within_an_epoch(backend, tmp_path):
+    def squares(prediction, target, weight=None):
+        first, d_first = nnb.losses.mse(prediction[0], target[0])
+        second, d_second = nnb.losses.mse(prediction[1]["second"], target[1]["second"])
+        return first + second, (d_first, {"second": d_second})
+
+    def error(prediction, target, weight=None):
+        return nnb.losses.mse(prediction[1]["second"], target[1]["second"])[0]
+
+    given = {
+        "epochs": 3,
+        "batch_size": 5,
+        "loss": squares,
+        "metrics": {"error": error},
+        "verbose": 0,
+    }
+    y = (Y.repeat(2, axis=1), {"second": -Y.repeat(2, axis=1)})
+    whole, net, again = (
+        nnb.Network([Twins()], backend=backend, input_shape=3, seed=1) for _ in range(3)
+    )
+    expected = whole.fit(X, y, **given)
+    stop = Lambda(batch_end=lambda run: run.steps == 8 and run.stop("enough", at_once=True))
+    net.fit(X, y, callbacks=[stop, Checkpoint(tmp_path)], **given)
+    history = again.fit(X, y, resume=tmp_path, **given)
+    np.testing.assert_allclose(history["error"], expected["error"], rtol=1e-5)
+    assert_close(weights(again), weights(whole), 1e-5)
+
+
+def test_a_loop_of_ones_own_gets_all_arrays_of_its_optimizer_on_its_backend(backend, tmp_path):
+    net = network(backend)
+    arrays = backend.asarray([1.5]), backend.asarray([2.5])
+    with Run(net, 1, callbacks=[Checkpoint(tmp_path)]) as run:
+        for _ in run:
+            run.optimizer_state = {"pair": arrays, "count": 3}
+            run.epoch_end(loss=1.0)
+    with Run(net, 2, resume=tmp_path) as run:
+        found = run.optimizer_state
+    assert found["count"] == 3
+    assert [type(array) for array in found["pair"]] == [type(array) for array in arrays]
+    assert [host(backend, array).tolist() for array in found["pair"]] == [[1.5], [2.5]]
 
 
 def test_a_loop_of_ones_own_can_be_asked_to_stop():
