@@ -137,8 +137,9 @@ class NetworkBase:
     @params.setter
     def params(self, params: Params) -> None:
         self._check_open()
-        if self._params is not None:
-            _check_alike("params", params, self._params)
+        own = self._params
+        if own is not None and own is not params:  # which an optimizer that works in place returns
+            _check_alike("params", params, own)
         self._params, self._raw = params, None
         self._trainer = None
 

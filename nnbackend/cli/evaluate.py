@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnbackend.cli.common import (
+from nnbackend.cli.arguments import (
     BackendName,
     DataFile,
     Debug,
@@ -15,14 +15,13 @@ from nnbackend.cli.common import (
     Reported,
     Threads,
     choose_backend,
-    print_json,
-    print_metrics,
-    reporting,
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.printing import print_json, print_metrics
 from nnbackend.cli.report import build_report, print_report
+from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.frames import select_columns

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from numpy.typing import NDArray
 
-from nnbackend.cli.common import (
+from nnbackend.cli.arguments import (
     BackendName,
     DataFile,
     Debug,
@@ -19,11 +19,11 @@ from nnbackend.cli.common import (
     WrongCall,
     check_output,
     choose_backend,
-    reporting,
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.columns import polars_module

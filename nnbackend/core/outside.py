@@ -10,7 +10,7 @@ import dataclasses
 import sys
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
@@ -62,7 +62,8 @@ class OutsideValues:
     """
 
     def __init__(self, description: Any) -> None:
-        self._sources = list(_user_code(description))
+        self._sources: list[Any] = []
+        _add_user_code((description,), self._sources)
         _note_homes(self._sources)
         self.seen = self._read()
         if len(self.seen.kept) > _MOST_VALUES:
@@ -114,25 +115,34 @@ class OutsideValues:
         return Snapshot(tuple(found), kept)
 
 
-def _user_code(value: Any) -> Iterator[Any]:
-    """Yield the functions and objects in a description that users wrote."""
+def _add_user_code(value: Any, found: list[Any]) -> None:
+    """Add the functions and objects in a description that users wrote; a fit begins with it."""
     kind: Any = type(value)
-    if kind in _PLAIN or kind is float or isinstance(value, type):
-        return
-    if kind is tuple or kind is list:
-        for item in value:
-            yield from _user_code(item)
+    if _holds_none(kind, *map(type, getattr(value, "__dict__", {}).values())):
         return
     own, fields = _field_names(kind)
-    if isinstance(value, FunctionType):
-        own = _is_own(value.__module__)
-    if own:
-        for name in fields:
-            yield from _user_code(getattr(value, name))
+    if kind is tuple or kind is list:
+        parts = value
+    elif _is_own(value.__module__) if isinstance(value, FunctionType) else own:
+        parts = [getattr(value, name) for name in fields]
     elif isinstance(value, Mapping):
-        yield from _user_code(tuple(value.values()))
+        parts = value.values()
     else:
-        yield value
+        found.append(value)
+        return
+    for part in parts:
+        kind = type(part)
+        if not (kind in _PLAIN or kind is float or isinstance(part, type)):
+            _add_user_code(part, found)
+
+
+@lru_cache(maxsize=1024)
+def _holds_none(kind: Any, *held: Any) -> bool:
+    """Return whether an object is the library's and holds nothing of users, by what it is made of."""
+    plain = (*_PLAIN, float)
+    return _field_names(kind)[0] and all(
+        each in plain or _field_names(each) == (True, ()) for each in held
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -482,3 +482,12 @@ def test_a_run_that_fails_has_counted_its_epochs():
     with pytest.raises(Cut):
         net.fit(X, Y, epochs=5, batch_size=5, callbacks=[cut(3)], verbose=0)
     assert net.trained == (15, 3)
+
+
+def test_a_pickle_of_an_older_version_keeps_its_counters():
+    state = network().__getstate__()
+    del state["trained"], state["_state"]
+    found = nnb.Network.__new__(nnb.Network)
+    found.__setstate__(state | {"_steps": 7, "_epochs": 2})
+    assert found.trained == (7, 2)
+    assert found.state == {}
