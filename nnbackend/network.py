@@ -431,5 +431,6 @@ def load(
         chosen = get_backend(backend, device, dtype, precision)
     network = Network(saved.layers, backend=chosen, seed=saved.seed)
     network.restore(saved.input_shape, saved.params, saved.metadata, saved.state)
+    network.trained = saved.trained
     network._frozen = tuple(saved.frozen)  # names that exist; freeze would take each for a pattern
     return network

@@ -137,8 +137,9 @@ class NetworkBase:
     @params.setter
     def params(self, params: Params) -> None:
         self._check_open()
-        if self._params is not None:
-            _check_alike("params", params, self._params)
+        own = self._params
+        if own is not None and own is not params:  # which an optimizer that works in place returns
+            _check_alike("params", params, own)
         self._params, self._raw = params, None
         self._trainer = None
 
@@ -263,7 +264,8 @@ class NetworkBase:
                 next one.
 
         Returns:
-            the output, and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
+            the output (of layers that hand on their input, such as Flatten, a view and no copy, unlike
+            ``predict``), and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
             the output's shape and ``grads`` nested as ``params``.
         """
         backend, training = self.backend, check_flag("training", training)
@@ -271,7 +273,7 @@ class NetworkBase:
         with backend.scope():
             x = self._rows(x)
             if training and step is None:
-                step, epochs = self.trained
+                step, epochs = self.trained[0] % random.STEP_PERIOD, self.trained[1]
                 self.trained = step + 1, epochs
             key = random.forward_key(self.seed)
             ctx = Context(backend, training, key, step or 0, self._state)
@@ -330,7 +332,8 @@ class NetworkBase:
                 ``state.``, for each array of the layers' state.
 
         Raises:
-            ValueError: names are missing or unknown, or a shape is wrong; nothing has changed then.
+            ValueError: names are missing or unknown, a shape is wrong, or a number is not finite;
+                nothing has changed then.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a dictionary of arrays by name, got {given(state)}")
@@ -344,6 +347,10 @@ class NetworkBase:
             if tuple(value.shape) != tuple(own[name].shape):
                 raise ValueError(
                     f"{name} must have shape {tuple(own[name].shape)}, got {tuple(value.shape)}"
+                )
+            if not self.backend.all_finite(value):
+                raise ValueError(
+                    f"{name} holds NaN or infinite numbers, which nothing can start from"
                 )
         self.params = unflatten(values, self.params)
         self.state = unflatten(values, self._state, "state.")

@@ -262,6 +262,39 @@ def test_a_state_of_no_numbers_names_the_parameter(backend):
         network(backend).load_state_dict(state)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_a_state_that_nothing_can_start_from_changes_nothing(bad, backend):
+    net = network(backend)
+    before = weights(net)
+    with pytest.raises(ValueError, match=r"2\.bias holds NaN or infinite"):
+        net.load_state_dict(before | {"2.bias": np.asarray([0.0, bad])})
+    assert_equal(weights(net), before)
+
+
+LEFT_ALONE = [
+    [nnb.Flatten()],
+    [nnb.Activation("identity")],
+    [nnb.Dropout(0.5), nnb.GaussianNoise(1.0)],
+    [nnb.Dense(3), nnb.Flatten()],
+    [nnb.Sequential([]), nnb.AlphaDropout(0.1)],
+]
+
+
+@pytest.mark.parametrize("layers", LEFT_ALONE, ids=repr)
+def test_predictions_share_no_memory_with_what_was_given(layers, backend):
+    net = nnb.Network(layers, backend=backend, input_shape=3)
+    dtype = backend.dtype_name
+    given = np.ones((4, 3), dtype=dtype)
+    own = backend.asarray(np.ones((4, 3)))
+    for x in (given, own):
+        for _ in range(4):  # also when it is played from a recording
+            y = net.predict(x)
+            if isinstance(y, np.ndarray) and y.flags.writeable:
+                y[...] = 7.0
+    assert (given == 1.0).all()
+    assert (host(backend, own) == 1.0).all()
+
+
 # ------------------------------------------------------------------------------------- moving
 
 

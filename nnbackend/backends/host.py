@@ -50,8 +50,10 @@ def view_on_host(x: Any) -> np.ndarray[Any, Any] | None:
     """Return an array as NumPy's, without a copy; None if it is elsewhere, traced or recorded."""
     if type(x) is np.ndarray:
         return x
+    if isinstance(x, np.ma.MaskedArray):  # what is hidden is missing
+        return np.ma.filled(x.astype(np.float64), np.nan)
     if isinstance(x, np.ndarray):
-        return None
+        return x.view(np.ndarray) if isinstance(x, np.memmap) else None
     try:
         return None if is_on_device(x) else np.from_dlpack(x)
     except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):

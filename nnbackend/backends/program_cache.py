@@ -8,7 +8,7 @@ A description is a value if it is made of plain data, tuples, frozen dataclasses
 classes and functions of this library, and of users' modules. Classes and functions that are made inside
 a function see its variables, which cannot be compared, and keep them alive, and so may any other object:
 a program with one of those in its description is compiled each time. What else a function or a method
-reads is, as everywhere under a compiler, read when the program is compiled.
+reads (:mod:`nnbackend.core.outside`) is a part of the key: a program holds it as it was.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 from nnbackend.backends.base import Backend
+from nnbackend.core.outside import OutsideValues
 
 __all__ = ["cached_program"]
 
@@ -42,7 +43,7 @@ def cached_program(build: Callable[..., T]) -> Callable[..., T]:
         if not backend.static_shapes:
             return build(backend, *values)
         try:
-            key = (backend, *map(_comparable, values))
+            key = (backend, *map(_comparable, values), OutsideValues(values).seen)
         except _NotAValueError:
             return build(backend, *values)
         found = programs.pop(key, None)

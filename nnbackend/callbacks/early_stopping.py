@@ -44,7 +44,7 @@ class EarlyStopping(Callback):
             "best": optional(number(finite=False)),
             "best_epoch": whole(),
             "waited": whole(),
-            "weights": optional(entries(array(kinds="f"))),
+            "weights": optional(entries(array(kinds="f", finite=True))),
         }
     )
 

@@ -16,6 +16,7 @@ from nnbackend.core.checks import check_items
 from nnbackend.core.history import History
 from nnbackend.core.tree import leaves
 from nnbackend.core.version import __version__
+from nnbackend.errors import ModelFileError
 from nnbackend.saving import checkpoint as checkpoints
 from nnbackend.saving.run_identity import check_same_run, describe
 from nnbackend.saving.schema import Check, entries
@@ -325,7 +326,7 @@ class Run:
             entry = next((e for e in unclaimed if e["name"] == callback.name), None)
             if entry is not None:
                 unclaimed.remove(entry)
-                callback.restore(entry["state"])
+                _restore(callback, entry["state"])
         missing = [e["name"] for e in unclaimed if e["state"] and not e["only_watches"]]
         if missing:
             warnings.warn(
@@ -335,9 +336,11 @@ class Run:
             )
 
     def _on_device(self, value: Any) -> Any:
-        """Return nested dictionaries with their NumPy arrays brought to the network's backend."""
+        """Return nested plain data with their NumPy arrays brought to the network's backend."""
         if isinstance(value, dict):
             return {name: self._on_device(item) for name, item in value.items()}
+        if isinstance(value, list):
+            return [self._on_device(item) for item in value]
         if not hasattr(value, "dtype"):
             return value
         backend = self.network.backend
@@ -365,6 +368,17 @@ def find(path: str | os.PathLike[str], callbacks: Sequence[Callback]) -> Any:
             stacklevel=3,
         )
     return found
+
+
+def _restore(callback: Callback, state: Mapping[str, Any]) -> None:
+    """Restore a callback; one that users wrote may not expect what a file holds."""
+    try:
+        callback.restore(state)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(
+            f"{callback.name} cannot go on from its state in the checkpoint: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _schema_of(callback: Callback) -> Check:

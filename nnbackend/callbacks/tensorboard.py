@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,7 @@ class TensorBoard(Callback):
 
     Raises:
         ImportError: tensorboardX is not installed: ``pip install 'nnbackend[tensorboard]'``.
-        OSError: the files cannot be written.
+        OSError: the files cannot be written at the start; later that is a warning.
     """
 
     every_batch = False
@@ -44,6 +46,7 @@ class TensorBoard(Callback):
         self._epochs = 0
         self._writer: Any = None
         self._step_writer: Any = None
+        self._failed = False  # in this run
 
     @property
     def listens_to_batches(self) -> bool:
@@ -59,6 +62,9 @@ class TensorBoard(Callback):
 
     def batch_end(self, run: Run) -> None:
         """Write the losses of the steps since the last call."""
+        self._attempt(lambda: self._write_steps(run))
+
+    def _write_steps(self, run: Run) -> None:
         losses = run.losses
         for step, loss in enumerate(losses, run.steps - len(losses) + 1):
             if step % (self.every_steps or 1) == 0:
@@ -66,6 +72,9 @@ class TensorBoard(Callback):
 
     def epoch_end(self, run: Run) -> None:
         """Write the loss and the metrics of the epochs since the last call."""
+        self._attempt(lambda: self._write_epochs(run))
+
+    def _write_epochs(self, run: Run) -> None:
         for row in run.history.rows(self._epochs):
             for name, value in row.items():
                 if name != "epoch":
@@ -77,8 +86,22 @@ class TensorBoard(Callback):
         """Close the files."""
         for writer in (self._writer, self._step_writer):
             if writer is not None:
-                writer.close()
+                self._attempt(writer.close)
         self._writer = self._step_writer = None
+        self._failed = False
+
+    def _attempt(self, write: Callable[[], Any]) -> None:
+        """Write, unless it failed before: a full disk is a warning, and must not cost the training."""
+        if self._failed:
+            return
+        try:
+            write()
+        except OSError as error:
+            self._failed = True
+            problem = (
+                f"the log {self.directory} cannot be written, and the training goes on: {error}"
+            )
+            warnings.warn(problem, UserWarning, stacklevel=3)
 
     def _open(self, directory: Path, done: int, resumed: bool) -> Any:
         """Return a writer; what an earlier one wrote after ``done`` is no longer shown."""

@@ -22,6 +22,7 @@ from nnbackend.cli.common import (
     check_output,
 )
 from nnbackend.cli.options import data_option, result_option, run_option
+from nnbackend.tables.reading import is_table_name
 
 __all__ = ["Call"]
 
@@ -111,6 +112,10 @@ class Call:
 
     def __post_init__(self) -> None:
         check_output(self.output, self.data)
+        if is_table_name(self.output):
+            raise ValueError(
+                f"--output {self.output} names a table, and a model is written: say model.safetensors"
+            )
         if (
             self.checkpoint is not None
             and self.checkpoint.exists()

@@ -80,5 +80,7 @@ class DialectOptions:
         """
         like = like or Dialect()
         missing = like.missing if self.missing is None else tuple(self.missing)
-        decimal, thousands = self.decimal or like.decimal, self.thousands or like.thousands
-        return Dialect(self.delimiter, decimal, thousands, self.encoding, missing, self.comment)
+        marks = self.decimal, like.thousands if self.thousands is None else self.thousands
+        return Dialect(
+            self.delimiter, *marks, self.encoding, missing, self.comment, like.usual_decimal
+        )

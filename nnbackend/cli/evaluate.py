@@ -27,7 +27,7 @@ from nnbackend.cli.threads import thread_limit
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.frames import select_columns
 from nnbackend.tables.model import load
-from nnbackend.tables.reading import naming_lines, read_frame
+from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
 from nnbackend.tables.selection import known_target
 
 __all__ = ["evaluate"]
@@ -56,6 +56,7 @@ def evaluate(
         with wrong_call():
             dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)
         frame = select_columns(read_frame(data, dialect), encoder.kinds)
+        dialect = dialect_of(data, dialect)
         with naming_lines(data, dialect):
             table = table_of(frame, encoder.kinds, encoder.kinds, dialect)
         table = known_target(table, encoder.target.name)

@@ -29,7 +29,7 @@ from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.columns import polars_module
 from nnbackend.tables.frames import select_columns
 from nnbackend.tables.model import TableModel, load
-from nnbackend.tables.reading import naming_lines, read_frame
+from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
 from nnbackend.tables.writing import writer_for
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ Identifiers = Annotated[
     typer.Option(
         "--id",
         metavar="COLUMN",
-        help="A column of the table that is written beside the answers as it is; may be repeated.",
+        help="Columns of the table that are written beside the answers as they are: a,b,c, or the "
+        "option several times.",
         show_default="none",
     ),
 ]
@@ -91,6 +92,7 @@ def predict(
         with wrong_call():
             dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)
         frame = read_frame(data, dialect)
+        dialect = dialect_of(data, dialect)
         with naming_lines(data, dialect):
             x = trained.encode(frame, dialect)
         with thread_limit(threads, trained.network):
@@ -111,7 +113,8 @@ def _answers(
 ) -> pl.DataFrame:
     """Return the answers for all rows, beside the columns that identify them."""
     polars = polars_module()
-    kept = select_columns(frame, dict.fromkeys(identifiers)).get_columns()
+    names = (n for text in identifiers for n in ([text] if text in frame else text.split(",")))
+    kept = select_columns(frame, dict.fromkeys(name.strip() for name in names)).get_columns()
     outputs = model.outputs(x)
     found = [polars.Series(model.encoder.target.name, model.answers(outputs).tolist())]
     if probabilities:

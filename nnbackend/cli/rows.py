@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,8 +13,10 @@ from numpy.typing import NDArray
 
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
+from nnbackend.tables.columns import StrayTextError, table_of
+from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import Scale, TableEncoder
-from nnbackend.tables.reading import read_table
+from nnbackend.tables.reading import naming_lines, open_table
 from nnbackend.tables.selection import (
     check_target,
     choose_features,
@@ -20,10 +24,11 @@ from nnbackend.tables.selection import (
     known_target,
     split_rows,
 )
-from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
+from nnbackend.tables.table import Table, few, is_number, row_count, take_rows, warn
 
 __all__ = ["Rows", "read_rows"]
 
+MOST_MISTAKES = 5  # more texts in a column are no mistakes
 MIN_ROWS_TO_SPLIT = 10  # with fewer none is set aside: so small a validation would say nothing
 
 
@@ -36,6 +41,7 @@ class Rows:
         x: the features of the training rows.
         y: their targets.
         validation: features and targets of the validation rows, or None.
+        dialect: how the numbers of the table were written.
         stream: the source of the training rows, if ``x`` and ``y`` are a sample of them.
     """
 
@@ -43,6 +49,7 @@ class Rows:
     x: NDArray[Any]
     y: NDArray[Any]
     validation: tuple[NDArray[Any], NDArray[Any]] | None
+    dialect: Dialect
     stream: TableStream | None = None
 
     @property
@@ -65,14 +72,34 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     kinds = settings.kinds(target)
     chosen: dict[str, Any] = {"exclude": settings.exclude or (), "dialect": settings.dialect()}
     if not settings.stream:
-        return _encode_rows(read_table(data, columns, kinds, **chosen), target, settings)
+        frame, dialect = open_table(data, columns, kinds, **chosen)
+        with _texts_for_numbers(target), naming_lines(data, dialect):
+            table = table_of(frame, frame.columns, kinds, dialect)
+        return _encode_rows(table, target, settings, dialect)
     source = TableStream(data, columns, settings.seed, **chosen)
-    rows = _encode_rows(source.sample(kinds), target, settings)
+    with _texts_for_numbers(target):
+        table = source.sample(kinds)
+    rows = _encode_rows(table, target, settings, source.dialect)
     source.encode(rows.encoder, rows.x, rows.y)
     return replace(rows, stream=source)
 
 
-def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
+@contextmanager
+def _texts_for_numbers(target: str) -> Iterator[None]:
+    """Say what to do about a target of texts that was to be one of numbers."""
+    try:
+        yield
+    except StrayTextError as error:
+        if error.column != target or error.kind != "number":
+            raise
+        advice = "without --task regression they are classes"
+        if len(error.texts) <= MOST_MISTAKES:
+            raise ValueError(f"{error}; {advice}") from error
+        words = few([repr(text) for text in dict.fromkeys(error.texts.values())])
+        raise ValueError(f"the target {target!r} holds texts, {words}; {advice}") from error
+
+
+def _encode_rows(table: Table, target: str, settings: Settings, dialect: Dialect) -> Rows:
     """Split the rows, and encode them as the training rows teach."""
     table = known_target(table, target)
     if settings.infers_task:
@@ -86,7 +113,7 @@ def _encode_rows(table: Table, target: str, settings: Settings) -> Rows:
     encoder = TableEncoder.learn(take_rows(table, training), target, features, scale)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     validation = (x[others], y[others]) if len(others) else None
-    return Rows(encoder, x[training], y[training], validation)
+    return Rows(encoder, x[training], y[training], validation, dialect)
 
 
 def _split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:

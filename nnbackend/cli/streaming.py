@@ -33,7 +33,7 @@ from nnbackend.tables.columns import find_decimal, readable_columns, table_of
 from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
-from nnbackend.tables.reading import check_columns
+from nnbackend.tables.reading import check_columns, naming_lines
 from nnbackend.tables.table import Kind, Table, WantedKind, missing, row_count, take_rows
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ _CHUNK_ROWS = 4096
 class TableStream(Source):
     """The rows of tables in many files, encoded as they are read.
 
-    ``rows`` is the number of training rows, from ``encode`` on.
+    ``rows`` is the number of training rows, from ``encode`` on. The ``dialect`` is known when there is a
+    sample.
 
     Raises:
         FileNotFoundError, UnknownNameError, DataError: see :class:`nnbackend.data.Dataset`.
@@ -68,17 +69,17 @@ class TableStream(Source):
         dialect: Dialect | None = None,
     ) -> None:
         pyarrow_module()
-        paths = find_datasets(files)
-        self._dialect = dialect or Dialect()
+        self._files, paths = files, find_datasets(files)
+        self.dialect = dialect or Dialect()
         if ending_of(paths[0], FORMATS).startswith((".csv", ".tsv")):
             with reading(paths[0]):
-                self._dialect = find_dialect(paths[0], self._dialect)
-        self._columns = columns_of(paths[0], self._dialect)
+                self.dialect = find_dialect(paths[0], self.dialect)
+        self._columns = columns_of(paths[0], self.dialect)
         wanted, left_out = columns or self._columns, set(exclude)
         check_columns(self._columns, (*wanted, *left_out))
         self._names = [name for name in wanted if name and name not in left_out]
         self._asked = columns or ()
-        read = partial(pieces_of, names=self._names, like=paths[0], dialect=self._dialect)
+        read = partial(pieces_of, names=self._names, like=paths[0], dialect=self.dialect)
         self._pieces = [piece for path in paths for piece in read(path)[0]]
         self._sampled: dict[int, int] = {}  # rows at the beginning of a piece
         self._order = Generator.of(seed, "sample").permutation(len(self._pieces))
@@ -87,7 +88,7 @@ class TableStream(Source):
         self._kept: tuple[NDArray[Any], NDArray[Any]] | None = None
 
     def _batches(self, piece: Piece, names: list[str]) -> Iterator[tuple[int, Any]]:
-        return batches_of(piece, names, self._dialect)
+        return batches_of(piece, names, self.dialect)
 
     def sample(self, kinds: Mapping[str, WantedKind | None]) -> Table:
         """Return the first rows of the pieces in random order, until there are enough."""
@@ -99,8 +100,9 @@ class TableStream(Source):
             raise DataError("the files hold no rows")
         frame = polars.concat(frames, how="vertical_relaxed")
         self._names = readable_columns(frame, [*self._asked, *kinds])
-        self._dialect = find_decimal(frame, self._dialect)
-        return table_of(frame, self._names, kinds, self._dialect)
+        self.dialect = find_decimal(frame, self.dialect)
+        with naming_lines(self._files, self.dialect):
+            return table_of(frame, self._names, kinds, self.dialect)
 
     def _sample_frames(self) -> Iterator[pl.DataFrame]:
         wanted = self._sample_rows
@@ -144,8 +146,10 @@ class TableStream(Source):
         piece, skip = self._pieces[number], self._sampled.get(number, 0)
         for first, batch in self._batches(piece, list(kinds)):
             left = max(skip - (first - piece.first), 0)
+            if left >= batch.num_rows:
+                continue
             with _at(piece.where, first + left):
-                table = table_of(_frame(batch.slice(left)), kinds, kinds, self._dialect)
+                table = table_of(_frame(batch.slice(left)), kinds, kinds, self.dialect)
             known = ~missing(table[self._encoder.target.name])
             if known.any():
                 yield first + left, take_rows(table, known)

@@ -53,17 +53,17 @@ def train(**options: Any) -> None:
         try:
             facts = _train(call, settings, backend)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(*_advice(call)) from None
+            raise KeyboardInterrupt(*_advice(call, settings)) from None
         except DivergenceError as error:
             message = str(error).replace(WEIGHTS_KEPT, "no model was written")
-            raise ValueError(". ".join([message, *_advice(call)])) from error
+            raise ValueError(". ".join([message, *_advice(call, settings)])) from error
         if call.as_json:
             print_json(facts | {"notes": notes})
         elif not call.quiet:
             _print_facts(facts)
         interrupted = interruption.number is not None
         if interrupted or (facts["stopped"] and call.prints):
-            for advice in _advice(call):
+            for advice in _advice(call, settings):
                 say(advice, error=not call.prints)
         if interrupted:
             raise typer.Exit(interruption.exit_code)
@@ -76,7 +76,8 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
         settings = settings.resolve(rows.encoder, rows.training_count)
         callbacks = call.build_callbacks(rows.validation is not None)
     model = _build_model(rows, settings, backend)
-    model.network.metadata |= model.metadata()  # a checkpoint can predict, too
+    # A checkpoint can predict, too.
+    model.network.metadata |= model.metadata() | {"dialect": rows.dialect.to_dict()}
     if call.prints:
         print_facts(_plan(model, rows, settings))
     with thread_limit(call.threads, model.network, settings.batch_size or 1):
@@ -212,8 +213,10 @@ def _print_facts(facts: dict[str, Any]) -> None:
         print_report(facts["report"], compared)
 
 
-def _advice(call: Call) -> list[str]:
-    """Return how to go on from the checkpoints of a run that stopped, if there are any."""
+def _advice(call: Call, settings: Settings) -> list[str]:
+    """Return how to go on from the checkpoints of a run that stopped, if there are any and it can."""
     if call.checkpoint is None or not nnb.checkpoints.files(call.checkpoint):
+        return []
+    if settings.optimizer == "lbfgs":  # SciPy keeps its memory to itself
         return []
     return [f"Go on with the same command and --resume {shlex.quote(str(call.checkpoint))}"]

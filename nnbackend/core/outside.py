@@ -7,131 +7,246 @@ before steps run, and where one is another, the step is made again.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import sys
+import warnings
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 __all__ = ["OutsideValues"]
 
-_MAX_DEPTH = 4  # functions that call functions, objects in objects
-_MAX_ARRAY_SIZE = (
-    64  # numbers of an array whose contents are compared; larger ones are read in place
-)
-_MAX_ITEMS = 1000  # of a container whose items are compared; of a larger one only their number is
-_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_MOST_VALUES = 10_000  # that are looked at: in some milliseconds
+_MOST_NUMBERS = 1 << 12  # of an array whose contents are compared; larger ones are read in place
+_PLAIN = (bool, int, str, bytes, type(None))
+_CONTAINERS = (list, tuple, set, frozenset, dict, deque)
+_WRAPPERS = (classmethod, staticmethod)
+# What these read does not change from step to step, or is no number.
+_LIBRARIES = sys.stdlib_module_names | {
+    "numpy", "scipy", "array_api_compat", "array_api_strict", "cupy", "cupyx", "torch", "jax", "jaxlib",
+    "ml_dtypes", "pandas", "polars", "sklearn",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Values as they were when they were looked at; equal ones are the same to the code.
+
+    Attributes:
+        values: what is compared.
+        kept: the objects seen, for the number of an object that is gone may be that of another one.
+    """
+
+    values: tuple[Any, ...]
+    kept: list[Any] = field(compare=False)
 
 
 class OutsideValues:
     """The values that the code in a description reads from outside, and whether they changed.
 
-    Seen are the variables that functions close over, the globals that they name, the attributes of
-    objects that are no frozen dataclasses, the items of lists, tuples, dictionaries and sets, and small
-    arrays. What is deeper inside is not seen; code that reads it says ``pure = False``.
+    Seen are the variables that functions close over, their defaults, the globals that they name, also in
+    functions inside them and as attributes of modules, the attributes of objects and of their classes,
+    the items of containers, and the numbers of arrays, however deep they are. Not seen is what libraries
+    read, and what hides in objects that are written in C; code that reads such says ``pure = False``.
 
     Args:
         description: layers, losses, optimizers, in tuples. The library's own read nothing from outside.
+
+    Attributes:
+        seen: the values when :meth:`changed` was called last.
+
+    Warns:
+        UserWarning: there are more values than are looked at.
     """
 
     def __init__(self, description: Any) -> None:
         self._sources: list[Any] = []
-        _add_user_code(description, _MAX_DEPTH, self._sources)
-        self._values = self._read()
+        _add_user_code((description,), self._sources)
+        self.seen = self._read()
+        if len(self.seen.kept) > _MOST_VALUES:
+            names = ", ".join(getattr(s, "__name__", type(s).__name__) for s in self._sources)
+            warnings.warn(
+                f"{names}: more than {_MOST_VALUES} values can be read from outside the arguments. A "
+                "change in one that is not looked at is not seen by recorded or compiled steps: pass "
+                "what changes as an attribute, or say pure = False",
+                stacklevel=2,
+            )
 
     def changed(self) -> bool:
         """Return whether a value is another than when this was called last."""
-        if not self.differ():
+        if not self._sources:
             return False
-        self._values = self._read()
-        return True
+        before, self.seen = self.seen, self._read()
+        return self.seen != before
 
     def differ(self) -> bool:
         """Return whether a value is another than when :meth:`changed` was called last."""
-        return bool(self._sources) and self._read() != self._values
+        return bool(self._sources) and self._read() != self.seen
 
-    def _read(self) -> list[Any]:
-        return [_snapshot(source, _MAX_DEPTH) for source in self._sources]
+    def _read(self) -> Snapshot:
+        """Return a flat list that stays equal as long as all values do."""
+        found: list[Any] = []
+        kept: list[Any] = []
+        seen: dict[int, int] = {}
+        left = [*reversed(self._sources)]
+        while left:
+            value = left.pop()
+            kind = type(value)
+            if kind in _PLAIN:
+                found.append((kind, value))
+                continue
+            if kind is float:
+                found.append(value.hex())  # NaN is NaN, and -0.0 is not 0.0
+                continue
+            number = seen.setdefault(id(value), len(kept))
+            if number < len(kept):
+                found.append(number)
+                continue
+            kept.append(value)
+            if len(kept) > _MOST_VALUES:
+                break
+            atom, inside = _look(value, kind)
+            found.append(atom)
+            found.append(len(inside))
+            left += reversed(inside)
+        return Snapshot(tuple(found), kept)
 
 
-def _add_user_code(value: Any, depth: int, found: list[Any]) -> None:
-    """Add the functions and objects in a description that users wrote."""
+def _add_user_code(value: Any, found: list[Any]) -> None:
+    """Add the functions and objects in a description that users wrote; a fit begins with it."""
     kind: Any = type(value)
-    if depth == 0 or isinstance(value, type):
+    if _holds_none(kind, *map(type, getattr(value, "__dict__", {}).values())):
         return
     own, fields = _field_names(kind)
     if kind is tuple or kind is list:
         parts = value
     elif _is_own(value.__module__) if isinstance(value, FunctionType) else own:
-        parts, depth = [getattr(value, name) for name in fields], depth - 1
+        parts = [getattr(value, name) for name in fields]
     elif isinstance(value, Mapping):
         parts = value.values()
     else:
         found.append(value)
         return
     for part in parts:
-        if type(part) not in _PLAIN:  # most are
-            _add_user_code(part, depth, found)
+        kind = type(part)
+        if not (kind in _PLAIN or kind is float or isinstance(part, type)):
+            _add_user_code(part, found)
+
+
+@lru_cache(maxsize=1024)
+def _holds_none(kind: Any, *held: Any) -> bool:
+    """Return whether an object is the library's and holds nothing of users, by what it is made of."""
+    plain = (*_PLAIN, float)
+    return _field_names(kind)[0] and all(
+        each in plain or _field_names(each) == (True, ()) for each in held
+    )
 
 
 @lru_cache(maxsize=1024)
 def _field_names(kind: Any) -> tuple[bool, tuple[str, ...]]:
     """Return whether a class is this library's, and the names of its fields."""
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-    return _is_own(kind.__module__), tuple(field.name for field in fields)
+    return _is_own(kind.__module__), tuple(each.name for each in fields)
 
 
 def _is_own(module: str) -> bool:
     return module.partition(".")[0] == __name__.partition(".")[0]
 
 
-def _snapshot(value: Any, depth: int) -> Any:
-    """Return something that is equal as long as a value, and what it reads, stays the same."""
-    if isinstance(value, _PLAIN):
-        return type(value), value if value == value else "nan"
+def _is_library(module: str | None) -> bool:
+    return module is None or module.partition(".")[0] in _LIBRARIES
+
+
+def _look(value: Any, kind: Any) -> tuple[Any, list[Any]]:
+    """Return something that is equal as long as a value is the same one, and the values inside it."""
+    if kind is complex:
+        return repr(value), []
     if isinstance(value, np.generic):
-        return type(value), value.tobytes()
+        return (kind, value.tobytes()), []
     if isinstance(value, np.ndarray):
-        small = value.size <= _MAX_ARRAY_SIZE and value.dtype.kind != "O"
-        return id(value), value.tobytes() if small else None
-    if depth == 0 or isinstance(value, type | ModuleType | BuiltinFunctionType):
-        return id(value)
-    if isinstance(value, list | tuple | set | frozenset | Mapping):
-        if len(value) > _MAX_ITEMS:
-            return id(value), len(value)
-        items = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
-        same = id(value) if type(value) is tuple else None
-        return same, [_snapshot(item, depth - 1) for item in items]
-    if isinstance(value, partial):
-        value = [value.func, *value.args, *value.keywords.values()]
-        return [_snapshot(v, depth - 1) for v in value]
-    if isinstance(value, MethodType):
-        return [_snapshot(value.__self__, depth - 1), _snapshot(value.__func__, depth - 1)]
-    if isinstance(value, FunctionType):
-        return id(value.__code__), [_snapshot(v, depth - 1) for v in _read_by(value)]
-    return id(value), [_snapshot(v, depth - 1) for v in _attributes(value)]
+        if value.size > _MOST_NUMBERS:
+            return (id(value), value.shape), []
+        if value.dtype.kind == "O":
+            return (id(value), value.shape), [*value.flat]
+        return (id(value), value.shape, value.tobytes()), []
+    if kind is FunctionType:
+        known = _is_library(value.__module__) or _is_own(value.__module__)
+        return id(value.__code__), [] if known else _read_by(value)
+    if isinstance(value, _CONTAINERS):
+        items = [*value.keys(), *value.values()] if isinstance(value, dict) else [*value]
+        return None if kind is tuple else id(value), items + _attributes(value, kind)
+    if kind is partial:
+        return None, [value.func, *value.args, *value.keywords.items()]
+    if kind is MethodType:
+        return None, [value.__self__, value.__func__]
+    if kind in _WRAPPERS:
+        return None, [value.__func__]
+    if kind is property:
+        return None, [value.fget]
+    if isinstance(value, type):
+        return id(value), _class_values(value)
+    frozen = getattr(kind, "__dataclass_params__", None)
+    is_value = frozen is not None and frozen.frozen  # then an equal one is as good
+    return None if is_value else id(value), _attributes(value, kind)
 
 
-def _read_by(function: FunctionType) -> Iterator[Any]:
-    """Yield what a function closes over, and the globals that it names."""
+def _read_by(function: FunctionType) -> list[Any]:
+    """Return what a function closes over, its defaults and attributes, and the globals it names."""
+    found = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    found += vars(function).values()
     for cell in function.__closure__ or ():
         try:
-            yield cell.cell_contents
+            found.append(cell.cell_contents)
         except ValueError:  # not set yet
-            yield None
-    for name in function.__code__.co_names:
-        if name in function.__globals__:
-            yield function.__globals__[name]
+            found.append(None)
+    known, names = function.__globals__, _names_in(function.__code__)
+    for name in names:
+        if name in known:
+            value = known[name]
+            found.append(value)
+            if type(value) is ModuleType and not _is_library(value.__name__):
+                found += [vars(value)[n] for n in names if n in vars(value)]
+    return found
 
 
-def _attributes(value: Any) -> Iterator[Any]:
-    """Yield the attributes of an object, and what the methods of its class read."""
-    own = type(value)
-    if _is_own(own.__module__):
-        return
-    yield from vars(value).values() if hasattr(value, "__dict__") else ()
-    for name in ("forward", "__call__", "terms", "rule", "numbers", "transform_gradients"):
-        method = getattr(own, name, None)
-        if isinstance(method, FunctionType):
-            yield method
+@lru_cache(maxsize=4096)
+def _names_in(code: CodeType) -> tuple[str, ...]:
+    """Return the names in the code of a function and of those inside it."""
+    inside = (const for const in code.co_consts if isinstance(const, CodeType))
+    return tuple(dict.fromkeys([*code.co_names, *(n for c in inside for n in _names_in(c))]))
+
+
+def _attributes(value: Any, kind: Any) -> list[Any]:
+    """Return the attributes of an object, in slots too, and its class."""
+    slots, reads_class = _slots_of(kind)
+    found = [getattr(value, name, None) for name in slots]
+    if (reads_class or kind is SimpleNamespace) and hasattr(value, "__dict__"):
+        found += vars(value).values()
+    return [*found, kind] if reads_class else found
+
+
+@lru_cache(maxsize=1024)
+def _slots_of(kind: Any) -> tuple[tuple[str, ...], bool]:
+    """Return the names of a class's slots, or of this library's fields, and whether users wrote it."""
+    own, fields = _field_names(kind)
+    if own or _is_library(kind.__module__):
+        return (fields if own else ()), False
+    names = []
+    for each in kind.__mro__:
+        slots: Iterable[str] = vars(each).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            private = name.startswith("__") and not name.endswith("__")
+            names.append(f"_{each.__name__.lstrip('_')}{name}" if private else name)
+    return tuple(n for n in names if n not in ("__dict__", "__weakref__")), True
+
+
+def _class_values(kind: type) -> list[Any]:
+    """Return the attributes and methods of a class that users wrote, and of its bases."""
+    if _is_library(kind.__module__) or _is_own(kind.__module__):
+        return []
+    own = [v for name, v in vars(kind).items() if name[:2] != "__" or name == "__call__"]
+    return own + [base for base in kind.__bases__ if base is not object]

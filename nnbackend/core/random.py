@@ -45,6 +45,8 @@ Key: TypeAlias = Any
 _ROTATION_BITS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _PARITY_WORD = 0x1BD11BDA
 _WORD_MASK = 0xFFFFFFFF
+STEP_PERIOD = 1 << 30
+"""After so many training steps random numbers repeat: a counter is a word of 32 bits."""
 WORD_BITS = 24
 """Number of random bits in a word of :func:`uniform_bits24`: what float32 holds exactly."""
 

@@ -15,7 +15,7 @@ from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.input_spec import InputSpec, arrange, is_tree, name_arrays
 from nnbackend.data.validate import check_finite, hand_over, inputs, look_at, weights
 from nnbackend.losses import LOSSES, Loss, trait
-from nnbackend.losses.preconditions import TARGET_KINDS, TargetKind, check_targets
+from nnbackend.losses.preconditions import TARGET_KINDS, TargetKind, check_targets, kind_of
 
 __all__ = ["RowCheck", "takes_classes", "targets"]
 
@@ -51,7 +51,7 @@ def targets(
         arranged = arrange(y, None, name)
         names = name_arrays(arranged, name)
         return map_arrays(lambda a, n: _numbers(a, backend, n, rows, first), arranged, names)
-    kind = _kind_of(loss)
+    kind = kind_of(trait(loss, "targets"))
     features = sum(math.prod(array.shape[1:]) for array in arrays_in(x))
     few = output_shape != () and output_shape[-1] <= max(features, _FEW_CLASSES)
     if kind.classes and few and len(output_shape) == 1:
@@ -115,13 +115,7 @@ class RowCheck:
 
 def takes_classes(loss: Loss) -> bool:
     """Return whether targets of a loss may be class numbers."""
-    return _kind_of(loss).classes
-
-
-def _kind_of(loss: Loss) -> TargetKind:
-    """Return the kind of targets that a loss takes; numbers by default."""
-    word = trait(loss, "targets")
-    return TARGET_KINDS.get(word if isinstance(word, str) else "", TARGET_KINDS["numbers"])
+    return kind_of(trait(loss, "targets")).classes
 
 
 def _check_takes_several(y: Any, loss: Loss, output_shape: Shapes, name: str) -> None:

@@ -153,7 +153,7 @@ class ClassifierHead(ClassifierMixin):
         right = predicted == (y if len(y.shape) == 1 else self._places(y, backend.xp))
         if len(right.shape) == 2:
             right = backend.xp.all(right, axis=1)
-        kept = None if weight is None else backend.to_numpy(weight)
+        kept = None if weight is None else backend.to_numpy(weight).astype(np.float64)
         return float(np.average(backend.to_numpy(right), weights=kept))
 
     def _places(self, z: Array, xp: Namespace, threshold: float = 0.0) -> Array:
@@ -259,7 +259,8 @@ class RegressorHead(RegressorMixin):
     ) -> Any:
         """Return X and the targets as columns."""
         X, y = self._checked_data(X, y, reset, y_numeric=True)
-        held = y.dtype.kind in "biu" and np.all(np.abs(y) <= _EXACT_IN_FLOAT32)
+        small = (y >= -_EXACT_IN_FLOAT32) & (y <= _EXACT_IN_FLOAT32)
+        held = y.dtype.kind in "biu" and small.all()
         self._answers_dtype = "float32" if held or y.dtype.itemsize <= 4 else "float64"
         y = y[:, None] if y.ndim == 1 else y
         self.n_outputs_ = y.shape[1]

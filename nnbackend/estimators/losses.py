@@ -8,69 +8,55 @@ bounds the loss and so decides when training stops. All take the numbers before 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from nnbackend.backends.base import namespace
-from nnbackend.core import functional
 from nnbackend.core.types import Array, Namespace
+from nnbackend.losses.base import LossFunction
+from nnbackend.losses.cross_entropy import binary_cross_entropy, softmax_loss
 
 __all__ = ["BinaryLogLoss", "HalfPoisson", "HalfSquaredError", "LogLoss"]
 
 
-class _MeanLoss(ABC):
+class _MeanOfSums(LossFunction):
     """A mean over samples of a sum over outputs."""
 
-    @abstractmethod
-    def _terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
-        """Return the term of each output, and its derivative by ``z``."""
-
-    def __call__(
-        self, z: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        xp = namespace(z)
-        terms, dz = self._terms(z, target, xp)
+    def mean(self, terms: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
         if sample_weight is None:
             scale = 1.0 / terms.shape[0]
-            value = xp.sum(terms) * scale
-        else:
-            total = xp.sum(sample_weight)
-            scale = sample_weight[:, None] / xp.where(total == 0.0, 1.0, total)
-            value = xp.sum(terms * scale)
-        dz *= scale
-        return value, dz
+            return xp.sum(terms) * scale, scale
+        total = xp.sum(sample_weight)
+        scale = sample_weight[:, None] / xp.where(total == 0.0, 1.0, total)
+        return xp.sum(terms * scale), scale
 
 
 @dataclass(frozen=True)
-class HalfSquaredError(_MeanLoss):
+class HalfSquaredError(_MeanOfSums):
     """``mean((z - t)**2) / 2`` over samples and outputs; ``dz = (z - t) / samples``.
 
     ``dz`` is not divided by the number of outputs, as scikit-learn does not divide it either.
     """
 
-    def _terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+    def terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = z - target
         return error * error, error
 
-    def __call__(
-        self, z: Array, target: Array, sample_weight: Array | None = None
-    ) -> tuple[Array, Array]:
-        value, dz = super().__call__(z, target, sample_weight)
-        return value * (0.5 / z.shape[1]), dz
+    def mean(self, terms: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
+        value, scale = super().mean(terms, sample_weight, xp)
+        return value * (0.5 / terms.shape[1]), scale
 
 
 @dataclass(frozen=True)
-class HalfPoisson(_MeanLoss):
+class HalfPoisson(_MeanOfSums):
     """Half the Poisson deviance of ``exp(z)``, summed over outputs: ``dz = (exp(z) - t) / samples``.
 
     ``mean(t * (log(t) - z) - t + exp(z))`` over samples.
     """
 
-    absorbs: ClassVar[str] = "exponential"
-    targets: ClassVar[str] = "counts"
+    absorbs = "exponential"
+    targets = "counts"
 
-    def _terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+    def terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         dz = xp.exp(z)
         logarithm = xp.log(xp.where(target == 0.0, 1.0, target))
         terms = target * (logarithm - z) - target + dz
@@ -79,36 +65,26 @@ class HalfPoisson(_MeanLoss):
 
 
 @dataclass(frozen=True)
-class LogLoss(_MeanLoss):
+class LogLoss(_MeanOfSums):
     """Cross-entropy of ``softmax(z)`` with one-hot rows or class numbers: ``dz = (p - t) / samples``."""
 
-    absorbs: ClassVar[str] = "softmax"
-    targets: ClassVar[str] = "classes"
+    absorbs = "softmax"
+    targets = "classes"
 
-    def _terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
-        if target.ndim == 1:
-            target = functional.one_hot(target, z.shape[-1], z.dtype, xp)
-        shifted = z - xp.max(z, axis=-1, keepdims=True)
-        dz = xp.exp(shifted)
-        total = xp.sum(dz, axis=-1, keepdims=True)
-        per_sample = xp.log(total[..., 0]) - xp.vecdot(target, shifted)
-        dz /= total
-        dz -= target
+    def terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+        per_sample, dz = softmax_loss(z, target, xp)
         return _clipped(per_sample, z.dtype, xp)[..., None], dz
 
 
 @dataclass(frozen=True)
-class BinaryLogLoss(_MeanLoss):
+class BinaryLogLoss(_MeanOfSums):
     """Cross-entropy of ``sigmoid(z)``, summed over outputs: ``dz = (p - t) / samples``."""
 
-    absorbs: ClassVar[str] = "sigmoid"
-    targets: ClassVar[str] = "fractions"
+    absorbs = "sigmoid"
+    targets = "fractions"
 
-    def _terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
-        per_output = functional.softplus(z, xp)
-        per_output -= target * z
-        dz = functional.sigmoid(z, xp)
-        dz -= target
+    def terms(self, z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+        per_output, dz = binary_cross_entropy.terms(z, target, xp)
         return _clipped(per_output, z.dtype, xp), dz
 
 

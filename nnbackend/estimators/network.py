@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Unpack
 import numpy as np
 
 from nnbackend.backends.base import namespace
+from nnbackend.core.layer_tree import first_layer
 from nnbackend.core.random import Generator
 from nnbackend.core.tree import tree_map
 from nnbackend.core.types import Array, Layer, Params
@@ -35,6 +36,12 @@ class NetworkEstimator(NeuralEstimator):
 
     def _hidden_layers(self) -> list[Layer]:
         layers = self.layers if isinstance(self.layers, Sequential) else Sequential(self.layers)
+        first: Any = first_layer(layers)
+        if getattr(first, "takes", "numbers") != "numbers":
+            raise ValueError(
+                f"the first layer ({type(first).__name__}) takes {first.takes}, and estimators have "
+                "rows of numbers; train such layers in a nnbackend.Network"
+            )
         return list(layers.layers)
 
     def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:

@@ -23,7 +23,6 @@ from nnbackend.inference.predictor import BATCH_ROWS, Predictor
 
 __all__ = ["PredictingEstimator"]
 
-_SPARSE_BATCH_ROWS = 4096  # that are made dense at a time
 _CHECKED_BYTES = 1 << 21  # of rows that are checked, and still in the cache for the product
 _MIN_CHECKED_ROWS = 256  # a product of fewer rows takes longer
 
@@ -59,16 +58,9 @@ class PredictingEstimator(BaseEstimator):
         self._check_home(X, method)
         X = self._validated(X)
         backend, predictor, held = self._prediction()
+        X = X.tocsr() if scipy.sparse.issparse(X) else X  # made dense a batch at a time
         with backend.scope():
-            if not scipy.sparse.issparse(X):
-                bring = partial(self._on_backend, backend)
-                return predictor.predict(*held, X, bring=bring), backend
-            X, rows = X.tocsr(), X.shape[0]
-            parts = (
-                self._shaped(dense(X[i : i + _SPARSE_BATCH_ROWS], backend))
-                for i in range(0, rows, _SPARSE_BATCH_ROWS)
-            )
-            return predictor.join(predictor.outputs(*held, parts), rows), backend
+            return predictor.predict(*held, X, bring=partial(self._on_backend, backend)), backend
 
     def _validated(self, X: Any) -> Any:
         """Return X, or raise what scikit-learn raises."""
@@ -76,7 +68,7 @@ class PredictingEstimator(BaseEstimator):
 
     def _on_backend(self, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows on the backend."""
-        return self._shaped(backend.asarray(part))
+        return self._shaped(dense(part, backend))
 
     def _checked(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows of X on the backend, checked just before they are used."""

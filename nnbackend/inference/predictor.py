@@ -13,6 +13,7 @@ from nnbackend.core.outside import OutsideValues
 from nnbackend.core.tree import arrays_in, count_rows, leaves, map_arrays, slice_rows
 from nnbackend.core.types import STATELESS, Array, Arrays, Context, Layer, Params, State
 from nnbackend.layers.mixed_precision import with_precision
+from nnbackend.layers.output import makes_outputs
 
 __all__ = ["BATCH_ROWS", "Predictor", "batch_rows"]
 
@@ -40,6 +41,7 @@ class Predictor:
         self.layers, self.backend = layers, backend
         self._forward = _forward_pass(backend, layers)
         self._outside = OutsideValues(layers)
+        self._hands_on = not makes_outputs(layers)
         self._compiles = backend.static_shapes and backend.in_host_memory
         self._last: tuple[Any, ...] | None = None  # the kind of the rows of the last compiled pass
 
@@ -65,7 +67,7 @@ class Predictor:
         if type(x) is not self._last[0] or _kind_of(x) != self._last:
             return None
         with self.backend.scope():
-            return self._forward(params, x) if self.backend.all_finite(x) else None
+            return self._own(self._forward(params, x)) if self.backend.all_finite(x) else None
 
     def predict(
         self,
@@ -83,11 +85,17 @@ class Predictor:
         rows = count_rows(x)
         size = batch_rows(params, x, self.backend, batch_size)
         if rows <= size:
-            return self(params, state, x if bring is None else bring(x, 0))
+            return self._own(self(params, state, x if bring is None else bring(x, 0)))
         starts = range(0, rows, size)
         parts = ((slice_rows(x, start, min(start + size, rows)), start) for start in starts)
         brought = (part if bring is None else bring(part, start) for part, start in parts)
         return self.join(self.outputs(params, state, brought), rows)
+
+    def _own(self, y: Arrays) -> Arrays:
+        """Return outputs that share no memory with the rows, which layers may have handed on."""
+        if not self._hands_on:
+            return y
+        return map_arrays(lambda array: self.backend.xp.asarray(array, copy=True), y)
 
     def outputs(self, params: Params, state: State, parts: Iterable[Arrays]) -> Iterator[Arrays]:
         """Yield the outputs for rows that come in parts, on the backend."""

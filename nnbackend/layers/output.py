@@ -8,6 +8,7 @@ from typing import Any
 from nnbackend import activations
 from nnbackend.activations import Identity
 from nnbackend.core.layer_tree import children
+from nnbackend.core.registry import is_built_in
 from nnbackend.core.types import Layer
 from nnbackend.layers.activation import Activation
 from nnbackend.layers.alpha_dropout import AlphaDropout
@@ -17,7 +18,7 @@ from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
 from nnbackend.layers.sequential import Sequential, runs_in_order
 
-__all__ = ["output_activation", "split_output_activation"]
+__all__ = ["makes_outputs", "output_activation", "split_output_activation"]
 
 
 def output_activation(layers: Layer) -> tuple[Any, str | None]:
@@ -43,6 +44,19 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
         else:
             return _inside(last), f"inside {name}"
     return Identity(), None
+
+
+def makes_outputs(layers: Layer) -> bool:
+    """Return whether outputs surely are new arrays, neither what the layers were given nor views."""
+    for last in reversed(_in_a_row(layers)):
+        if isinstance(last, Dense):
+            return type(last).forward is Dense.forward
+        own = isinstance(last, Activation) and not _overrides(last) and is_built_in(last)
+        if own and not _does_nothing(last):
+            return True
+        if not own and not isinstance(last, Dropout | AlphaDropout | GaussianNoise | Flatten):
+            return False
+    return False
 
 
 def split_output_activation(layers: Layer) -> tuple[Layer, Any]:

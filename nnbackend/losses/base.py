@@ -14,7 +14,7 @@ from nnbackend.core import functional
 from nnbackend.core.registry import Registry
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, Namespace
-from nnbackend.losses.preconditions import TARGET_KINDS, call_unchecked, check_arguments
+from nnbackend.losses.preconditions import call_unchecked, check_arguments, kind_of
 
 __all__ = [
     "LOSSES",
@@ -84,7 +84,9 @@ class LossFunction(ABC):
             ValueError: shapes differ, or values are not what the loss takes. Those of an array on a
                 device, or in a function that is traced, are not looked at.
         """
-        kind = TARGET_KINDS[self.targets]
+        if not hasattr(prediction, "shape") or not hasattr(target, "shape"):
+            raise TypeError("a loss takes arrays; make arrays of lists by np.asarray, for instance")
+        kind = kind_of(self.targets)
         numbered = kind.classes and target.ndim == prediction.ndim - 1
         expected = tuple(prediction.shape[:-1] if numbered else prediction.shape)
         if tuple(target.shape) != expected:  # which broadcasting would hide
@@ -106,11 +108,33 @@ class LossFunction(ABC):
         if target.ndim < prediction.ndim:
             target = functional.one_hot(target, prediction.shape[-1], prediction.dtype, xp)
         terms, dy = self.terms(prediction, target, xp)
-        value, scale = _mean(terms, sample_weight, xp)
+        value, scale = self.mean(terms, sample_weight, xp)
         if self.factor != 1.0:
             scale = self.factor * scale
         dy *= scale if sample_weight is None or terms.ndim == dy.ndim else scale[..., None]
         return value, dy
+
+    def mean(self, terms: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
+        """Return the weighted mean over rows and outputs, and each number's factor in it.
+
+        Args:
+            terms: the losses, of shape (rows, ...).
+            sample_weight: how much each row counts, of shape (rows,); None: all count 1.
+            xp: the array namespace.
+
+        Returns:
+            the mean, an array of no axes, and the factor of each number, for the gradient: a float, or
+            an array of shape (rows, 1, ...).
+        """
+        shape = terms.shape
+        if sample_weight is None:
+            scale = 1.0 / math.prod(shape)
+            return xp.sum(terms) * scale, scale
+        weight = xp.reshape(sample_weight, (shape[0],) + (1,) * (len(shape) - 1))
+        total = xp.sum(weight)
+        # A batch of zero weights has loss zero and no gradient, not NaN.
+        weight = weight / (xp.where(total > 0.0, total, 1.0) * math.prod(shape[1:]))
+        return xp.sum(terms * weight), weight
 
 
 def trait(loss: Loss, name: str) -> Any:
@@ -142,10 +166,11 @@ def check_nesting(loss: Loss, outputs: Arrays, targets: Arrays, error: Exception
 def weighs_rows(loss: Loss) -> bool:
     """Return whether a loss surely is a weighted mean, in which rows of weight 0 do not count."""
     kind: Any = type(loss)
-    if not isinstance(loss, LossFunction):
-        return bool(kind.__module__.startswith("nnbackend."))
-    return kind.__call__ is LossFunction.__call__ and (
-        kind.compute is LossFunction.compute or kind.__module__.startswith("nnbackend.")
+    if kind.__module__.startswith("nnbackend."):
+        return True
+    return isinstance(loss, LossFunction) and all(
+        getattr(kind, name) is getattr(LossFunction, name)
+        for name in ("__call__", "compute", "mean")
     )
 
 
@@ -153,26 +178,3 @@ def absorbed_activation(loss: Loss) -> str | None:
     """Return the name of the output activation that the loss contains, if any."""
     name: str | None = trait(loss, "absorbs")
     return name
-
-
-def _mean(per_output: Array, sample_weight: Array | None, xp: Namespace) -> tuple[Array, Any]:
-    """Return the weighted mean over rows and outputs, and each number's factor in it.
-
-    Args:
-        per_output: the losses, of shape (rows, ...).
-        sample_weight: how much each row counts, of shape (rows,); None: all count 1.
-        xp: the array namespace.
-
-    Returns:
-        the mean, an array of no axes, and the factor of each number, for the gradient: a float, or an
-        array of shape (rows, 1, ...).
-    """
-    shape = per_output.shape
-    if sample_weight is None:
-        scale = 1.0 / math.prod(shape)
-        return xp.sum(per_output) * scale, scale
-    weight = xp.reshape(sample_weight, (shape[0],) + (1,) * (len(shape) - 1))
-    total = xp.sum(weight)
-    # A batch of zero weights has loss zero and no gradient, not NaN.
-    weight = weight / (xp.where(total > 0.0, total, 1.0) * math.prod(shape[1:]))
-    return xp.sum(per_output * weight), weight

@@ -21,6 +21,7 @@ __all__ = [
     "kl_divergence",
     "softmax_cross_entropy",
     "softmax_focal",
+    "softmax_loss",
 ]
 
 
@@ -101,7 +102,7 @@ class SoftmaxCrossEntropy(_OfSoftmax):
         target = _smoothed(target, self.label_smoothing, target.shape[-1])
         kernel = kernel_for(prediction, "softmax_loss")
         found = None if kernel is None else kernel(prediction, target)
-        return _softmax_loss(prediction, target, xp) if found is None else found
+        return softmax_loss(prediction, target, xp) if found is None else found
 
 
 @LOSSES.register("kl_divergence")
@@ -226,7 +227,7 @@ binary_focal = BinaryFocal()
 softmax_focal = SoftmaxFocal()
 
 
-def _softmax_loss(z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
+def softmax_loss(z: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
     """Return the cross-entropy of each row, and its gradient."""
     # Shifted by the largest logit, so that nothing overflows; one exponential for both uses.
     shifted = z - xp.max(z, axis=-1, keepdims=True)

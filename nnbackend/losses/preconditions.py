@@ -24,6 +24,7 @@ __all__ = [
     "check_arguments",
     "check_targets",
     "check_weights",
+    "kind_of",
 ]
 
 
@@ -68,6 +69,11 @@ TARGET_KINDS = {
     "distributions": TargetKind(classes=True),
     "one_hot": TargetKind(classes=True, one_hot=True),
 }
+
+
+def kind_of(word: Any) -> TargetKind:
+    """Return the kind of targets that a loss names, numbers if it is none of the library's."""
+    return TARGET_KINDS.get(word if isinstance(word, str) else "", TARGET_KINDS["numbers"])
 
 
 def check_targets(
@@ -157,7 +163,7 @@ def check_arguments(
 ) -> None:
     """Check what a loss that is called as a function is given, as far as it can be looked at.
 
-    Rows of weight 0 may hold anything: they do not count.
+    Rows of weight 0 may hold any numbers: they do not count.
 
     Raises:
         ValueError: a target or a weight is not finite, or not what the loss takes.
@@ -168,12 +174,14 @@ def check_arguments(
     weights: Any = None if weight is None else view_on_host(weight)
     if weights is not None:
         check_weights(weights, namespace(weights))
-        if host is not None and not weights.all():
-            host = host[weights > 0.0]
-    if host is None or host.size == 0:
+    if host is None:
         return
     if numbered and host.dtype.kind in "iu" and host.min() >= 0 and host.max() < outputs:
         return  # the common case, in a fourth of the time
     if host.dtype.kind == "f" and not finite_on_host(host):
         raise ValueError("the target has numbers that are not finite")
+    if weights is not None and not weights.all():
+        host = host[weights.reshape(-1) > 0.0]
+        if host.size == 0:
+            return
     check_targets(kind, host, outputs, numbered, namespace(host), "the target")

@@ -13,6 +13,7 @@ number. So the numbers of the epoch and the step are the whole random state.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import warnings
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.core.checks import check_path
-from nnbackend.core.tree import flatten
+from nnbackend.core.tree import arrays_in, flatten
 from nnbackend.core.types import Params, State
 from nnbackend.errors import ModelFileError
 from nnbackend.saving import model_file, schema
@@ -36,6 +37,7 @@ FORMAT_VERSION = 1
 _DESCRIPTION_KEY = "description"  # the checksum of the network's description in the JSON
 _TENSOR_KEY = "@tensor"  # the key in the JSON of the name of an array among the tensors
 _FILE_NAME = re.compile(r"(\d+)-epoch-\d+(-step-\d+)?\.safetensors", re.ASCII)
+_MAX_RATIO = 1000  # of the sizes of an optimizer's array and of a parameter
 _COUNT = schema.whole(high=2**31 - 1)  # random numbers are counted in 32 bits
 _STATE = schema.record(
     {
@@ -68,7 +70,9 @@ _STATE = schema.record(
         ),
     },
 )
-_OPTIMIZER = schema.record({"step": _COUNT, "slots": schema.entries(schema.tree(schema.array()))})
+_OPTIMIZER = schema.record(
+    {"step": _COUNT, "slots": schema.entries(schema.tree(schema.array(nan=False)))}
+)
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,17 @@ class Checkpoint:
     state: Mapping[str, Any]
 
     def check_network(self, params: Params, layer_state: State) -> None:
-        """Check that the parameters and the layers' state are those of a network.
+        """Check that the parameters and the layers' state are those of a network, and finite.
 
         Raises:
-            ModelFileError: a name or a shape is another.
+            ModelFileError: a name or a shape is another, or a parameter is not finite.
         """
         own, own_state = _shapes(flatten(params)), _shapes(flatten(layer_state))
         raw = self.state.get("raw")
         if _shapes(self.params) != own or (raw is not None and _shapes(flatten(raw)) != own):
             raise self._refused("its parameters are not this network's")
+        if not all(np.isfinite(array).all() for array in self.params.values()):
+            raise self._refused("its parameters hold NaN or infinity")
         if _shapes(self.layer_state) != own_state:
             raise self._refused("its layers' state is not this network's")
 
@@ -165,16 +171,17 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
                 raise ModelFileError(
                     "it holds a network and no training run; nnbackend.load reads it"
                 )
-            content.network()  # its shapes are compared before anything is read
+            content.network()
             plain = _read_state(content.header)
-            network = model_file.network_names(content.header, content.shapes)
-            names = set(network.values())
+            names = {*model_file.network_names(content.header, content.shapes).values()}
+            largest = max((math.prod(content.shapes[name]) for name in names), default=0)
             _with_arrays(plain, names.add)
             if names != content.shapes.keys():
                 raise ModelFileError("its tensors are not those that its state names")
+            # All is checked on arrays that take no memory, before a tensor is read.
+            _check_state(_with_arrays(plain, content.outline), largest)
             tensors = content.read(content.shapes)
         state = _with_arrays(plain, tensors.__getitem__)
-        _check_state(state)
     except ModelFileError as error:
         raise ModelFileError(f"{file} cannot be resumed from: {error}") from error
     params = _select_prefix(tensors, model_file.PARAMETERS)
@@ -200,14 +207,21 @@ def _read_state(header: Mapping[str, str]) -> dict[str, Any]:
     return plain
 
 
-def _check_state(state: dict[str, Any]) -> None:
-    """Check the state of a run: what is in it, and whether it holds together."""
+def _check_state(state: dict[str, Any], largest: int) -> None:
+    """Check the state of a run: what is in it, and whether it holds together.
+
+    ``largest`` is the size of the largest parameter: arrays that go with parameters are not much larger.
+    """
     _STATE(state, "its state")
     lengths = {len(column) for column in state["history"].values()}
     if lengths != {state["epoch"]}:
         raise ModelFileError(f"its history does not have {state['epoch']} epochs")
     if state["epoch"] and not {"epoch", "loss"} <= state["history"].keys():
         raise ModelFileError("its history lacks the loss")
+    weights = [entry["state"].get("weights") for entry in state["callbacks"]]
+    for array in arrays_in((state.get("optimizer"), state.get("raw"), *weights)):
+        if getattr(array, "size", 0) > _MAX_RATIO * largest + 10_000:
+            raise ModelFileError("its optimizer's or callbacks' arrays are not of its network")
     so_far = state.get("so_far")
     if so_far is not None and not len(so_far["losses"]) == len(so_far["masses"]) == state["batch"]:
         raise ModelFileError(f"its batch is {state['batch']}, which is not how many losses it has")
@@ -340,7 +354,9 @@ def _with_arrays(value: Any, take: Callable[[str], Any]) -> Any:
         return [_with_arrays(item, take) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.keys() == {_TENSOR_KEY} and isinstance(value[_TENSOR_KEY], str):
+    if _TENSOR_KEY in value:
+        if len(value) > 1 or not isinstance(value[_TENSOR_KEY], str):
+            raise ModelFileError(f"its state has a damaged entry {_TENSOR_KEY!r}")
         return take(value[_TENSOR_KEY])
     return {key: _with_arrays(item, take) for key, item in value.items()}
 

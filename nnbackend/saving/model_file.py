@@ -17,7 +17,6 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +59,12 @@ PARAMETERS = "network/"
 STATE = "state/"
 """The prefix of the names of the layers' state, in models and checkpoints: ``state/0.mean``."""
 
-_DTYPES = ("F16", "F32", "F64")  # of the network's tensors
-_MORE_DTYPES = ("BOOL", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")  # of a run's
+_DTYPES = {"F16": "f2", "F32": "f4", "F64": "f8"}  # of the network's tensors, in NumPy's words
+_ALL_DTYPES = {
+    **_DTYPES,
+    "BOOL": "?",
+    **{f"{sign}{8 * size}": f"{sign.lower()}{size}" for sign in "IU" for size in (1, 2, 4, 8)},
+}
 _DESCRIPTION = schema.record(
     {
         "dtype": schema.text(*DTYPES),
@@ -110,6 +113,7 @@ def describe_network(network: Network) -> str:
         "input_shape": network.input_shape,
         "network": describe(network.layers),
         "frozen": list(network.frozen),
+        "trained": list(network.trained),
         "metadata": metadata,
     }
     try:
@@ -128,7 +132,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict
     contiguous = {name: _as_written(name, tensor) for name, tensor in tensors.items()}
     try:
         shapes = {name: tensor.shape for name, tensor in contiguous.items()}
-        _check_shapes(_implied_shapes(header[HEADER]), header, shapes)
+        _check_shapes(_rebuild(header[HEADER]).shapes(), header, shapes)
     except ModelFileError as error:
         raise ValueError(f"the network cannot be saved, for it would not load: {error}") from error
     covered, _ = _split_checksum(header)
@@ -147,11 +151,6 @@ def _as_written(name: str, tensor: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]
     if tensor.dtype.kind not in "biuf" or tensor.dtype.itemsize > 8:
         raise TypeError(f"{name} is an array of {tensor.dtype}, which cannot be written to a file")
     return np.asarray(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
-
-
-@lru_cache(maxsize=1)  # all checkpoints of a run have the same description
-def _implied_shapes(description: str) -> dict[str, Shape]:
-    return _rebuild(description).shapes()
 
 
 def _split_checksum(header: Mapping[str, str]) -> tuple[str, str | None]:
@@ -179,6 +178,7 @@ class SavedNetwork:
         seed: the network's seed.
         precision: the precision that it computed in.
         frozen: the dotted names of the frozen parameters.
+        trained: the steps and epochs of training; older files count none.
         metadata: the user's plain data.
     """
 
@@ -189,6 +189,7 @@ class SavedNetwork:
     seed: int
     precision: Precision
     frozen: list[str]
+    trained: tuple[int, int]
     metadata: dict[str, Any]
 
     def shapes(self) -> dict[str, Shape]:
@@ -219,13 +220,24 @@ class TensorFile:
         saved = _rebuild(self.header[HEADER])
         _check_shapes(saved.shapes(), self.header, self.shapes)
         names = network_names(self.header, self.shapes).values()
-        if not {self._dtypes[name] for name in names} <= set(_DTYPES):
+        if not {self._dtypes[name] for name in names} <= _DTYPES.keys():
             raise ModelFileError("its tensors are not floating-point numbers")
         return saved
 
+    def outline(self, name: str) -> np.ndarray[Any, Any]:
+        """Return zeros of the shape and dtype of a tensor, which take no memory.
+
+        Raises:
+            ModelFileError: NumPy has no such shape or dtype.
+        """
+        try:
+            return np.broadcast_to(np.zeros((), _ALL_DTYPES[self._dtypes[name]]), self.shapes[name])
+        except (KeyError, ValueError) as error:  # 100 axes, or bfloat16
+            raise ModelFileError(f"its tensor {name} cannot be read: {error}") from error
+
     def read(self, wanted: Iterable[str]) -> dict[str, Any]:
         """Return tensors by name. All are looked at if there is a checksum, which old models lack."""
-        if not set(self._dtypes.values()) <= {*_DTYPES, *_MORE_DTYPES}:
+        if not set(self._dtypes.values()) <= _ALL_DTYPES.keys():
             raise ModelFileError("it holds tensors of an unknown kind")
         wanted, tensors = set(wanted), {}
         covered, given = _split_checksum(self.header)
@@ -233,7 +245,7 @@ class TensorFile:
         for name in sorted(self.shapes if given is not None else wanted):
             try:
                 tensor = self._content.get_tensor(name)
-            except (ValueError, TypeError, MemoryError) as error:  # of 100 axes, for instance
+            except (ValueError, MemoryError) as error:
                 raise ModelFileError(f"its tensor {name} cannot be read: {error}") from error
             if name in wanted:
                 tensors[name] = tensor
@@ -269,7 +281,7 @@ def network_names(header: Mapping[str, str], names: Iterable[str]) -> dict[str, 
 def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
     """Read the network in a model file or a checkpoint, checked against what it claims to be.
 
-    Parameters that are not finite are read, with a warning.
+    Parameters that are not finite are read, with a warning, and so is state that is NaN.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -289,7 +301,7 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
         raise ModelFileError(f"{file} cannot be loaded: {error}") from error
     tensors = {name: read[own] for name, own in names.items()}
     params, state = unflatten(tensors, saved.params), unflatten(tensors, saved.state, STATE)
-    broken = [name for name, p in flatten(params).items() if not np.isfinite(p).all()]
+    broken = [name for name, tensor in tensors.items() if not _is_sound(name, tensor)]
     if broken:
         some = ", ".join(broken[:5]) + (" ..." if len(broken) > 5 else "")
         warnings.warn(
@@ -298,6 +310,11 @@ def read_network(path: str | os.PathLike[str]) -> SavedNetwork:
             stacklevel=3,
         )
     return replace(saved, params=params, state=state)
+
+
+def _is_sound(name: str, tensor: np.ndarray[Any, Any]) -> bool:
+    """Return whether parameters are finite; state, such as a smallest value so far, may be infinite."""
+    return bool((~np.isnan(tensor) if name.startswith(STATE) else np.isfinite(tensor)).all())
 
 
 def _check_shapes(
@@ -336,8 +353,18 @@ def _rebuild(text: str) -> SavedNetwork:
     unknown = [name for name in frozen if name not in known]
     if unknown:
         raise ModelFileError(f"it freezes {unknown[0]!r}, which is no parameter of the network")
-    metadata, seed = description.get("metadata", {}), description["seed"]
-    return SavedNetwork(layers, shape, params, state, seed, precision, frozen, metadata)
+    steps, epochs = description.get("trained", (0, 0))
+    return SavedNetwork(
+        layers,
+        shape,
+        params,
+        state,
+        description["seed"],
+        precision,
+        frozen,
+        (steps, epochs),
+        description.get("metadata", {}),
+    )
 
 
 def _read_shape(description: dict[str, Any]) -> Shapes:

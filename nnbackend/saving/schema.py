@@ -136,14 +136,20 @@ def record(
     return check
 
 
-def array(axes: int | None = None, kinds: str = "biuf") -> Check:
-    """Accept arrays, of so many axes and of these kinds of dtypes."""
+def array(
+    axes: int | None = None, kinds: str = "biuf", *, finite: bool = False, nan: bool = True
+) -> Check:
+    """Accept arrays, of so many axes and of these kinds of dtypes, perhaps without NaN or infinity."""
 
     def check(value: Any, name: str) -> None:
         if not isinstance(value, np.ndarray) or value.dtype.kind not in kinds:
             refuse(value, name, "an array of numbers")
         if axes is not None and value.ndim != axes:
             raise ModelFileError(f"{name} has the shape {value.shape}, not {axes} axes")
+        if finite and not np.isfinite(value).all():
+            raise ModelFileError(f"{name} holds NaN or infinity")
+        if not nan and np.isnan(value).any():
+            raise ModelFileError(f"{name} holds NaN")
 
     return check
 

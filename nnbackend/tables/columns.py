@@ -37,6 +37,7 @@ MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
 _CODE = r"^0[0-9]+$"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,})$"  # no thousands
 _BOOLEAN = r"^(?i:true|false)$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = r"[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)(Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -109,7 +110,8 @@ def table_of(
     """
     frame = frame.select(list(names))
     dialect = find_decimal(frame, dialect or Dialect())
-    plain = _plain_numbers(frame, kinds) if dialect == Dialect(decimal=".") else {}
+    usual = (dialect.decimal, dialect.thousands, dialect.missing) == (".", None, ())
+    plain = _plain_numbers(frame, kinds) if usual else {}
     columns = {
         column.name: _Column(plain.get(column.name, column), kinds.get(column.name), dialect)
         for column in frame.get_columns()
@@ -182,9 +184,10 @@ class _Column:
         """Return the column as float64 with NaN, or as texts with None."""
         series, polars = self._series, polars_module()
         if not _is_readable(series.dtype):
+            # A column of which the kind is known is needed.
+            advice = "; leave it out with --exclude" if self._kind is None else ""
             raise ValueError(
-                f"column {series.name!r} holds {series.dtype}, neither numbers nor texts; "
-                "leave it out with --exclude"
+                f"column {series.name!r} holds {series.dtype}, neither numbers nor texts{advice}"
             )
         boolean = series.dtype == polars.Boolean
         if self._kind == "text" or (boolean and self._kind == "target"):
@@ -280,29 +283,41 @@ def _plain_date(text: str) -> str:
 def find_decimal(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
     """Return the dialect of the texts in a frame, whose decimal mark is said.
 
-    It is a comma if a column has numbers like 1,5 or 1.234,5, which no thousands explain.
+    It is the mark of numbers like 1,5 or 1.5, which no thousands explain. Where there are none, for all
+    are like 1,234, it is the usual one; of fields that are parted by semicolons that is a comma.
     """
     if dialect.decimal is not None:
         return dialect
-    polars, found = polars_module(), []
+    if dialect.thousands in (".", ","):
+        return replace(dialect, decimal="," if dialect.thousands == "." else ".")
+    usual = dialect.usual_decimal or ("," if dialect.delimiter == ";" else ".")
+    polars = polars_module()
     names = [name for name, dtype in frame.schema.items() if dtype == polars.String]
-    if names and dialect.thousands != ",":
-        commas = frame.select(polars.col(names).str.contains(",", literal=True).any())
-        texts = [_texts(frame[c.name], dialect) for c in commas.get_columns() if c.item()]
-        found = [column.name for column in texts if _has_decimal_commas(column)]
+    if not names:
+        return replace(dialect, decimal=usual)
+    marked = frame.select(polars.col(names).str.contains(",", literal=True).any())
+    texts = [
+        _texts(frame[column.name], dialect) for column in marked.get_columns() if column.item()
+    ]
+    found = [column.name for column in texts if _has_commas(column, sure=True)]
+    if not found and usual == ",":
+        plain = frame.select(polars.col(names).str.contains(_POINT).any())
+        if not any(plain.row(0)):
+            found = [column.name for column in texts if _has_commas(column, sure=False)]
     if not found:
         return replace(dialect, decimal=".")
     warn(f"decimal commas in {few(found, 10)}: 1,5 is read as 1.5 (--decimal . if that is wrong)")
     return replace(dialect, decimal=",")
 
 
-def _has_decimal_commas(texts: pl.Series) -> bool:
-    """Return whether a column of numbers has some that are one only with a decimal comma."""
+def _has_commas(texts: pl.Series, sure: bool) -> bool:
+    """Return whether most texts are numbers, some with a comma; ``sure``: that parts no thousands."""
     bare = _bare(texts)
     commas = bare.filter(bare.str.contains(rf"^[+-]?(?:[0-9]+|{_groups('.')}),[0-9]+$"))
-    sure = ~commas.str.contains(rf"^[+-]?{_groups(',')}$")
+    if sure:
+        commas = commas.filter(~commas.str.contains(rf"^[+-]?{_groups(',')}$"))
     numbers = bare.str.contains(rf"^[+-]?[0-9][0-9.,'{_SPACES}]*$")
-    return bool(sure.any() and 2 * numbers.sum() > texts.count())
+    return len(commas) > 0 and bool(2 * numbers.sum() > texts.count())
 
 
 def _bare(texts: pl.Series) -> pl.Series:

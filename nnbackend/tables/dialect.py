@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ from nnbackend.errors import ModelFileError
 
 __all__ = ["Dialect"]
 
-_MARKS = {"decimal": ".,", "thousands": ",.'_ \u00a0\u202f"}
+_MARKS = {"decimal": ".,", "usual_decimal": ".,", "thousands": ",.'_ \u00a0\u202f"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class Dialect:
         encoding: of a file that is not in UTF-8.
         missing: texts that stand for a missing value, beside the usual ones.
         comment: what begins a line that is no row; None: there is none.
+        usual_decimal: the decimal mark where the texts leave it open.
 
     Raises:
         ValueError: one of them is not possible.
@@ -35,6 +35,7 @@ class Dialect:
     encoding: str | None = None
     missing: tuple[str, ...] = ()
     comment: str | None = None
+    usual_decimal: str | None = None
 
     def __post_init__(self) -> None:
         delimiter = "," if self.delimiter is None else self.delimiter
@@ -44,12 +45,12 @@ class Dialect:
             mark = getattr(self, name)
             if mark is not None and (len(mark) != 1 or mark not in marks):
                 raise ValueError(f"{name} is one of {' '.join(map(repr, marks))}; got {mark!r}")
-        if self.thousands is not None and self.thousands == (self.decimal or "."):
+        if self.thousands is not None and self.thousands == self.decimal:
             raise ValueError(f"{self.thousands!r} cannot be both decimal and thousands")
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                b"a".decode(self.encoding, "ignore")
+            except (LookupError, UnicodeError):
                 raise ValueError(
                     f"there is no encoding {self.encoding!r}; there are for instance utf-8, latin-1, "
                     "cp1252, utf-16"
@@ -57,26 +58,28 @@ class Dialect:
         if self.comment is not None and not self.comment.strip():
             raise ValueError(f"a comment begins with a character like #, got {self.comment!r}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is known of the numbers and missing values, for a model's file."""
+        decimal = self.decimal or self.usual_decimal
+        return {"decimal": decimal, "thousands": self.thousands, "missing": list(self.missing)}
+
     @classmethod
-    def of_model(cls, metadata: Any) -> Dialect:
-        """Return how the numbers and missing values of the table were written that a model learned from.
+    def from_dict(cls, description: object) -> Dialect:
+        """Return the dialect that :meth:`to_dict` described, in which a decimal mark is the usual one.
 
         Raises:
-            ModelFileError: the model's metadata say what cannot be.
+            ModelFileError: the description is not one; nothing in it is trusted.
         """
-        training = metadata.get("training")
-        settings = training.get("settings") if isinstance(training, dict) else None
-        if not isinstance(settings, dict):
-            return cls()
-        missing = settings.get("missing") or []
-        given = {name: settings.get(name) for name in _MARKS}
-        if not isinstance(missing, list) or not all(
-            isinstance(text, str) for text in (*missing, *filter(None, given.values()))
-        ):
-            raise ModelFileError("the model's settings of its table are damaged")
         try:
-            return cls(missing=tuple(missing), **given)
-        except ValueError as error:
-            raise ModelFileError(
-                f"the model's settings of its table are damaged: {error}"
-            ) from error
+            given = dict(description)  # type: ignore[call-overload]
+            decimal, thousands, missing = (
+                given.pop(n) for n in ("decimal", "thousands", "missing")
+            )
+            texts = [*missing, *(mark for mark in (decimal, thousands) if mark is not None)]
+            if given or not isinstance(missing, list) or not all(isinstance(t, str) for t in texts):
+                raise ValueError(
+                    "it does not hold exactly texts for decimal, thousands and missing"
+                )
+            return cls(usual_decimal=decimal, thousands=thousands, missing=tuple(missing))
+        except (TypeError, ValueError, KeyError) as error:
+            raise ModelFileError(f"the model's dialect of its table is damaged: {error}") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import UnknownNameError, nearest
+from nnbackend.errors import UnknownNameError, given, nearest
 from nnbackend.tables.columns import polars_module
 from nnbackend.tables.table import few
 
@@ -31,16 +31,18 @@ def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
         frame = frame.collect()
     if isinstance(frame, polars.DataFrame):
         return select_columns(frame, names)
-    if is_pandas(frame):
-        check_columns(frame.columns, names := list(names))
-        return polars.DataFrame([_from_pandas(name, frame) for name in names])  # type: ignore[no-any-return]
-    if not isinstance(frame, Mapping) and not hasattr(frame, "__arrow_c_stream__"):
+    if hasattr(frame, "__arrow_c_stream__") and not is_pandas(frame):
+        return select_columns(polars.DataFrame(frame), names)
+    if not isinstance(frame, Mapping) and not is_pandas(frame):
         raise TypeError(
             "a table is a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns; "
             f"got {type(frame).__name__}"
         )
+    names = list(names)
+    check_columns(frame.keys(), names)
+    columns = [_as_series(name, frame[name]) for name in names]
     try:
-        return select_columns(polars.DataFrame(frame, strict=False), names)
+        return polars.DataFrame(columns)  # type: ignore[no-any-return]
     except polars.exceptions.PolarsError as error:
         raise ValueError(f"the columns make no table: {error}") from error
 
@@ -76,16 +78,31 @@ def is_pandas(frame: Any) -> bool:
     )
 
 
-def _from_pandas(name: str, frame: Any) -> pl.Series:
-    """Return a column of pandas; what counts as missing there is missing."""
-    polars, column = polars_module(), frame[name]
-    if column.ndim > 1:
-        raise ValueError(f"more than one column is named {name!r}")
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
-        return polars.Series(name, column.to_numpy())  # type: ignore[no-any-return]
-    known = column.notna().tolist()
-    values = [v if there else None for v, there in zip(column.tolist(), known, strict=True)]
-    return polars.Series(name, values, strict=False)  # type: ignore[no-any-return]
+def _as_series(name: str, column: Any) -> pl.Series:
+    """Return a column of pandas or of a dictionary; what counts as missing there is missing."""
+    polars, dtype = polars_module(), getattr(column, "dtype", None)
+    if (
+        getattr(column, "ndim", 1) != 1
+        or isinstance(column, str)
+        or not isinstance(column, Iterable)
+    ):
+        raise ValueError(f"column {name!r} is no row of values, or more than one has that name")
+    if isinstance(column, polars.Series):
+        return column.alias(name)  # type: ignore[no-any-return]
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
+        return polars.Series(name, np.asarray(column))  # type: ignore[no-any-return]
+    values = list(column)
+    if hasattr(column, "isna"):
+        absent = column.isna().tolist()
+        values = [None if gone else v for v, gone in zip(values, absent, strict=True)]
+    series = polars.Series(name, values, strict=False)
+    lost = series.null_count() > sum(value is None for value in values)
+    for row, value in enumerate(values if lost else (), 1):
+        if value is not None and series[row - 1] is None:
+            raise ValueError(
+                f"column {name!r} holds {given(value)} in row {row}, which is no number"
+            )
+    return series  # type: ignore[no-any-return]
 
 
 def series_like(frame: Any, name: str, values: NDArray[Any]) -> Any:

@@ -169,7 +169,8 @@ class TableModel:
     @property
     def dialect(self) -> Dialect:
         """How numbers and missing values were written in the table that it learned from."""
-        return Dialect.of_model(self.network.metadata)
+        saved = self.network.metadata.get("dialect")
+        return Dialect() if saved is None else Dialect.from_dict(saved)
 
     def encode(self, frame: Any, dialect: Dialect | None = None) -> NDArray[Any]:
         """Return the network's input for the rows of a table; None: in the dialect of training."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,14 @@ from numpy.typing import NDArray
 
 from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import unknown_name
-from nnbackend.tables.columns import StrayTextError, polars_module, readable_columns, table_of
-from nnbackend.tables.delimited import line_numbers, read_delimited
+from nnbackend.tables.columns import (
+    StrayTextError,
+    find_decimal,
+    polars_module,
+    readable_columns,
+    table_of,
+)
+from nnbackend.tables.delimited import find_dialect, line_numbers, read_delimited
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory
 from nnbackend.tables.table import Table, WantedKind, few
@@ -24,7 +32,16 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-__all__ = ["check_columns", "find_tables", "naming_lines", "read_frame", "read_table"]
+__all__ = [
+    "check_columns",
+    "dialect_of",
+    "find_tables",
+    "is_table_name",
+    "naming_lines",
+    "open_table",
+    "read_frame",
+    "read_table",
+]
 
 
 def read_table(
@@ -58,20 +75,44 @@ def read_table(
             and the row, counted from 1.
         ModuleNotFoundError: polars is not installed.
     """
-    frame, kinds, exclude = read_frame(path, dialect), kinds or {}, set(exclude)
+    kinds = kinds or {}
+    frame, dialect = open_table(path, columns, kinds, exclude=exclude, dialect=dialect)
+    with naming_lines(path, dialect):
+        return table_of(frame, frame.columns, kinds, dialect)
+
+
+def open_table(
+    path: str | os.PathLike[str],
+    columns: Iterable[str] | None,
+    kinds: Mapping[str, WantedKind | None],
+    *,
+    exclude: Iterable[str] = (),
+    dialect: Dialect | None = None,
+) -> tuple[pl.DataFrame, Dialect]:
+    """Return the columns of a table as they are in its file, and its dialect; see :func:`read_table`."""
+    frame, left_out = read_frame(path, dialect), set(exclude)
     wanted = frame.columns if columns is None else list(columns)
-    check_columns(frame.columns, (*wanted, *kinds, *exclude))
+    check_columns(frame.columns, (*wanted, *kinds, *left_out))
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
-    names = [name for name in wanted if name and name not in exclude]
+    frame = frame.select(name for name in wanted if name and name not in left_out)
     if columns is None:
-        names = readable_columns(frame.select(names), kinds)
-    with naming_lines(path, dialect):
-        return table_of(frame, names, kinds, dialect)
+        frame = frame.select(readable_columns(frame, kinds))
+    return frame, find_decimal(frame, dialect_of(path, dialect))
+
+
+def dialect_of(path: str | os.PathLike[str], dialect: Dialect | None) -> Dialect:
+    """Return the dialect of a table with the delimiter of its first file, if that is delimited text."""
+    first, dialect = find_tables(path)[0], dialect or Dialect()
+    if _READERS[ending_of(first, _READERS)] is not read_delimited:
+        return dialect
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is found is said by the reader of each file
+        return replace(dialect, delimiter=find_dialect(first, dialect).delimiter)
 
 
 @contextmanager
-def naming_lines(path: str | os.PathLike[str], dialect: Dialect | None) -> Iterator[None]:
+def naming_lines(path: str | os.PathLike[str], dialect: Dialect) -> Iterator[None]:
     """Add to an error about stray texts in which lines of a delimited file they are."""
     try:
         yield
@@ -79,7 +120,7 @@ def naming_lines(path: str | os.PathLike[str], dialect: Dialect | None) -> Itera
         files = find_tables(path)
         if len(files) > 1 or _READERS[ending_of(files[0], _READERS)] is not read_delimited:
             raise
-        lines = line_numbers(files[0], dialect or Dialect(), set(error.texts))
+        lines = line_numbers(files[0], dialect, set(error.texts))
         raise StrayTextError(error.column, error.texts, error.kind, lines) from None
 
 
@@ -110,6 +151,11 @@ def read_frame(path: str | os.PathLike[str], dialect: Dialect | None = None) -> 
     except polars.exceptions.PolarsError as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{first} and the others do not hold the same: {reason}") from error
+
+
+def is_table_name(path: Path) -> bool:
+    """Return whether the ending of a name is that of a table."""
+    return path.name.lower().endswith(tuple(_READERS))
 
 
 def find_tables(path: str | os.PathLike[str]) -> list[Path]:

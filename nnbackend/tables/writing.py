@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnbackend.tables.columns import polars_module
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -46,15 +48,25 @@ def writer_for(path: Path) -> Callable[[pl.DataFrame], bytes]:
     """Return the function that makes a file's content of a frame; a name without an ending is CSV.
 
     Raises:
-        ValueError: the name's ending says another format; the message names those that are written.
+        ValueError: the name's ending says another format; the message names those that are written. The
+            function raises it, too, for a column that the format cannot hold.
     """
     name = path.name.lower()
     for ending, writer in _TABLE_WRITERS.items():
         if name.endswith(ending):
-            return writer
+            return partial(_write, writer, ending)
     if path.suffix:
         raise ValueError(
             f"cannot write {path.name!r} in the format of its ending; "
             f"known: {', '.join(_TABLE_WRITERS)}"
         )
-    return _TABLE_WRITERS[".csv"]
+    return partial(_write, _TABLE_WRITERS[".csv"], ".csv")
+
+
+def _write(writer: Callable[[pl.DataFrame], bytes], ending: str, frame: pl.DataFrame) -> bytes:
+    raised = polars_module().exceptions
+    try:
+        return writer(frame)
+    except (raised.PolarsError, raised.PanicException) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"these columns cannot be written as {ending}: {reason}") from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.core.tree import slice_rows
+from nnbackend.core.tree import map_arrays, slice_rows
 from nnbackend.core.types import Arrays, StepResult
 from nnbackend.data.samples import Samples
 from nnbackend.errors import DataError
@@ -99,7 +99,8 @@ class EpochLog:
         self._losses, self._weights = [state["losses"]], [state["masses"]]
         self.steps, self._read_blocks = len(state["losses"]), 1
         if state["outputs"] is not None:
-            self._outputs = [self._backend.asarray(state["outputs"])]
+            outputs = _with_tuples(state["outputs"])
+            self._outputs = [map_arrays(self._backend.asarray, outputs)]
 
     def _read(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return losses and weights of all steps, read once each."""
@@ -113,3 +114,10 @@ class EpochLog:
         """Return the numbers of a block's steps on the host."""
         read = isinstance(numbers, np.ndarray) and numbers.dtype == np.float64
         return numbers if read else self._backend.fetch(numbers)
+
+
+def _with_tuples(outputs: Any) -> Arrays:
+    """Return outputs as a network gives them: JSON makes lists of tuples."""
+    if isinstance(outputs, dict):
+        return {name: _with_tuples(item) for name, item in outputs.items()}
+    return tuple(map(_with_tuples, outputs)) if isinstance(outputs, list) else outputs

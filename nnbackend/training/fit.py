@@ -90,7 +90,6 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
             history = loop.train(checkpoint)
             if profile is not None:
                 profile.finish(time.perf_counter() - started)
-            network.trained = network.trained[0], loop.first_epoch + len(history)
             network._last = objective
             network._release()  # the trainer's arrays, several times the size of the parameters
     except Exception as error:

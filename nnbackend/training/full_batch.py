@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,12 +16,12 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import flatten, tree_map, unflatten
 from nnbackend.core.types import Array, Batch, Context, Layer, Params
 from nnbackend.data.samples import Samples
-from nnbackend.errors import WEIGHTS_KEPT, DivergenceError
+from nnbackend.errors import ResumeError
 from nnbackend.losses import Loss
 from nnbackend.optimizers.lbfgs import LBFGS, scipy_minimize
 from nnbackend.regularizers import Terms, penalized
 from nnbackend.training.accumulation import gradients
-from nnbackend.training.loop import Loop
+from nnbackend.training.loop import Loop, raise_divergence
 from nnbackend.training.objective import Objective
 from nnbackend.training.trainer import Trainer
 
@@ -64,6 +64,16 @@ class FullBatchLoop(Loop):
         self._function = FullBatchFunction(trainer.objective, *where, self._samples)
         self._function.check_same_each_time()
 
+    def check(self, found: Checkpoint) -> None:
+        """Check that a checkpoint is of this run, and that the run would go on as if uninterrupted."""
+        super().check(found)
+        if 0 < found.state["epoch"] < self.epochs:
+            raise ResumeError(
+                f"{found.path} is from the middle of an L-BFGS run, which cannot be resumed exactly: "
+                "SciPy keeps the gradients that it remembers to itself. To go on from there with a "
+                "new memory, load the network with nnb.load(checkpoint) and fit it"
+            )
+
     def train(self, found: Checkpoint | None = None) -> History:
         """Minimize; again, with a new memory, when a callback has set other parameters.
 
@@ -95,7 +105,9 @@ class FullBatchLoop(Loop):
             point = function(x)
             if not point.finite():
                 if last is None:
-                    self._diverged()
+                    advice = "Try scaled inputs and targets, or dtype='float64'"
+                    epoch = len(self.history) + 1
+                    raise_divergence(self._trainer, self._good, epoch, self.history, advice)
                 return _wall(x, last)
             latest = point
             last = last or point
@@ -131,16 +143,6 @@ class FullBatchLoop(Loop):
         self._finish_epochs(columns, time.perf_counter() - started)
         if self._sets_params:
             raise _Moved
-
-    def _diverged(self) -> NoReturn:
-        """Restore the last good parameters and raise the error that says what happened."""
-        self._trainer.restore(self._good)
-        epoch = len(self.history) + 1
-        raise DivergenceError(
-            f"the loss is not a finite number in epoch {epoch}; {WEIGHTS_KEPT}. Try scaled inputs and "
-            "targets, or dtype='float64'",
-            self.history,
-        )
 
 
 class _Moved(Exception):

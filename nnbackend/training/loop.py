@@ -6,14 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from nnbackend.callbacks import Callback, Run
 from nnbackend.core import random
 from nnbackend.core.history import History
-from nnbackend.core.tree import arrays_in, flatten, unflatten
+from nnbackend.core.tree import arrays_in, flatten, leaves, unflatten
 from nnbackend.data.samples import Samples
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, ModelFileError
@@ -175,6 +175,7 @@ class Loop(Run):
         self._good = self._trainer.snapshot(self._good)
         self.history.extend(columns | {"seconds": [seconds / count] * count})
         self.epoch = len(self.history)
+        self.network.trained = self.network.trained[0], self.first_epoch + self.epoch
         self.notify("epoch_end")
         if self._sets_params:
             self._good = self._trainer.snapshot(self._good)
@@ -379,14 +380,22 @@ def steps_per_epoch(
     return math.ceil(count / min(batch_size or count, count))
 
 
-def raise_divergence(trainer: Trainer, good: Any, epoch: int, history: History) -> None:
+def raise_divergence(
+    trainer: Trainer, good: Any, epoch: int, history: History, advice: str | None = None
+) -> NoReturn:
     """Restore the last good parameters and raise the error that says what happened."""
     trainer.restore(good)
-    rate, other = trainer.rates(1)[0], "dtype='float64'"
-    if trainer.backend.precision == "float16":
-        other = "precision='bfloat16' or 'float32' (float16 ends at 65504)"
+    if advice is None:
+        other = "dtype='float64'"
+        if trainer.backend.precision == "float16":
+            other = "precision='bfloat16' or 'float32' (float16 ends at 65504)"
+        rate = trainer.rates(1)[0]
+        advice = (
+            f"Try a smaller learning rate (it was {rate:g}), scaled inputs and targets, or {other}"
+        )
+    kept = f"{WEIGHTS_KEPT}. {advice}"
+    if not all(map(trainer.backend.all_finite, [*leaves(trainer.params), *leaves(trainer.state)])):
+        kept = "the weights that it began with are not finite. Load others, or make a new network"
     raise DivergenceError(
-        f"the loss is no longer a finite number in epoch {epoch}; {WEIGHTS_KEPT}. Try a smaller "
-        f"learning rate (it was {rate:g}), scaled inputs and targets, or {other}",
-        history,
+        f"the loss is no longer a finite number in epoch {epoch}; {kept}", history
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from nnbackend.backends.base import Backend
 from nnbackend.core.outside import OutsideValues
+from nnbackend.core.random import STEP_PERIOD
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in, count_rows, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import STATELESS, Array, Batch, Carry, Params, State, StepResult
@@ -217,7 +218,7 @@ class Trainer:
         scalars = self._scaled_rule().number_rows(range(self.updates + 1, self.updates + 1 + steps))
         self.updates += steps
         # Each microbatch draws its own random numbers: a step counts as many as it may have.
-        start = -(-self.steps // self.accumulate)
+        start = -(-(self.steps % STEP_PERIOD) // self.accumulate)
         self.steps = (start + steps) * self.accumulate
         return batch, size, scalars, range(start, start + steps)
 

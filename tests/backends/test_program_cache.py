@@ -13,7 +13,7 @@ from tools import assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.inference import predictor as inference
-from nnbackend.training import full_batch, layout, step
+from nnbackend.training import full_batch, step
 
 jax = pytest.importorskip("jax")
 
@@ -41,7 +41,6 @@ def forget():
     for program in (
         step._compiled_steps,
         inference._forward_pass,
-        layout._leaves,
         full_batch._program,
     ):
         program.forget()
@@ -235,3 +234,24 @@ def test_loss_and_metrics_outside_training_compile_nothing():
     before = len(_compiled)
     net.evaluate(X, labels, loss="softmax_cross_entropy", metrics=["accuracy", "f1", "log_loss"])
     assert len(_compiled) <= before + 2  # the pass, and one-hot rows of labels
+
+
+FACTOR = 1.0
+
+
+def loss_times_a_global(prediction, target, sample_weight=None):
+    difference = prediction - target
+    return (difference * difference).mean() * FACTOR, 2.0 * FACTOR / difference.size * difference
+
+
+def test_a_program_holds_a_global_only_as_long_as_it_stays_the_same(monkeypatch):
+    def losses():
+        task = {"loss": loss_times_a_global, "optimizer": nnb.SGD(0.0), "verbose": 0}
+        return nnb.Network([nnb.Dense(2)], backend="jax").fit(X, Y, **task)["loss"]
+
+    (once,) = losses()
+    before = len(_compiled)
+    assert losses() == [once]
+    assert len(_compiled) == before
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    assert losses() == [pytest.approx(3.0 * once)]

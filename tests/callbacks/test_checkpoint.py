@@ -18,8 +18,9 @@ from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.callbacks import Callback, Checkpoint, JSONLines, Lambda
-from nnbackend.errors import DivergenceError
+from nnbackend.errors import DivergenceError, ModelFileError
 from nnbackend.saving import checkpoint as checkpoints
+from nnbackend.saving.schema import record, whole
 
 
 def names(directory):
@@ -174,6 +175,40 @@ def test_a_write_that_the_system_cuts_short_leaves_no_part_of_a_file(on_error, t
     assert "File too large" in done.stderr
     assert [name[7:17] for name in names(tmp_path)] == [f"epoch-{n:04}" for n in range(3)]
     assert all(checkpoints.load(path) for path in checkpoints.files(tmp_path))
+
+
+class Counting(Callback):
+    """A user's callback with a state."""
+
+    def __init__(self, kept="rises"):
+        self.rises, self.kept = 2, kept
+
+    def state(self):
+        return {self.kept: self.rises}
+
+    def restore(self, state):
+        self.rises = state["rises"] + 1
+
+
+class Checked(Counting):
+    schema = record({"rises": whole()})
+
+    def state(self):
+        return super().state()
+
+
+def test_a_users_callback_may_say_what_its_state_has_to_be(tmp_path):
+    for kind, words in (
+        (Counting, "Counting cannot go on from its state in the checkpoint: KeyError: 'rises'"),
+        (Checked, "cannot be resumed from: the state of its Checked lacks rises"),
+    ):
+        folder, again, net = tmp_path / kind.__name__, kind(), network()
+        net.fit(X, Y, callbacks=[kind(), Checkpoint(folder)])
+        net.fit(X, Y, epochs=2, callbacks=[again], resume=folder)
+        assert again.rises == 3
+        network().fit(X, Y, callbacks=[kind("other"), Checkpoint(folder)])
+        with pytest.raises(ModelFileError, match=words):
+            network().fit(X, Y, epochs=2, callbacks=[again], resume=folder)
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_disturbs_nothing(tmp_path):

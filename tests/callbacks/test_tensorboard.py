@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -49,3 +50,24 @@ def test_tensorboard_without_its_writer_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match=r"pip install 'nnbackend\[tensorboard\]'"):
         TensorBoard(tmp_path)
+
+
+def test_a_full_disk_under_the_events_is_a_warning_and_does_not_cost_the_model(tmp_path):
+    pytest.importorskip("tensorboardX")
+    resource = pytest.importorskip("resource", reason="Windows has no limit for the size of files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(run):
+        if run.epoch == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+
+    net = network()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            history = net.fit(X, Y, epochs=5, callbacks=[fill, TensorBoard(tmp_path)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert len(history) == 5
+    (warning,) = caught  # once
+    assert f"the log {tmp_path} cannot be written, and the training goes on" in str(warning.message)

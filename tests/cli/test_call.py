@@ -108,3 +108,18 @@ def test_an_empty_folder_of_its_own_is_a_new_run():
         in result.stderr
     )
     assert "starts at the beginning" not in done(*options, "--resume", "saved").stderr
+
+
+def test_lbfgs_is_not_advised_to_be_resumed_which_it_cannot_be():
+    call = [
+        "train",
+        PENGUINS,
+        "--target",
+        "species",
+        "--optimizer",
+        "lbfgs",
+        "--checkpoint",
+        "saved",
+    ]
+    assert "Go on" not in done(*call, "--epochs", "300", "--max-time", "0.001s").stdout
+    assert "SciPy keeps" in fails(1, *call, "--epochs", "500", "--resume", "saved")

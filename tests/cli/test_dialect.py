@@ -87,6 +87,11 @@ def test_a_table_in_another_dialect_trains_and_predicts(stream):
     Path("u.csv").write_text("size\n2,5\n?\n")  # missing values are those of the training
     found = done("predict", "model.safetensors", "u.csv", "--delimiter", "tab").stdout.split()
     assert len(found) == 3
+    for ambiguous, plain in (("2,500", "2.5"), ("1,250", "1.25")):  # decimal commas, as in training
+        Path("u.csv").write_text(f'size,a\n"{ambiguous}",1\n')
+        Path("v.csv").write_text(f"size,a\n{plain},1\n")
+        answers = [done("predict", "model.safetensors", f"{n}.csv").stdout for n in "uv"]
+        assert answers[0] == answers[1]
 
 
 def test_options_that_cannot_be():
@@ -94,6 +99,9 @@ def test_options_that_cannot_be():
     for options, words in (
         (["--delimiter", "::"], "delimiter is one character"),
         (["--encoding", "utf-99"], "there is no encoding 'utf-99'"),
+        (["--encoding", "base64"], "there is no encoding 'base64'"),
+        (["--encoding", "idna"], "there is no encoding 'idna'"),
+        (["--thousands", ""], "thousands is one of"),
         (["--decimal", ",", "--thousands", ","], "cannot be both"),
         (["--exclude", "b"], "'b' cannot be left out by --exclude: it is needed"),
         (["--exclude", "c"], "unknown column 'c'"),

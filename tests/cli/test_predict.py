@@ -88,6 +88,7 @@ def test_the_output_has_the_format_of_its_name_and_the_columns_asked_for(line, e
     done("predict", line, data, "--output", f"out{ending}", "--id", "id", "--id", "z")
     frame = read_frame(f"out{ending}")
     assert frame.columns == ["id", "z", "y"]
+    assert done("predict", line, data, "--id", "id, z").stdout.startswith("id,z,y\n007,1,")
     assert frame["id"].to_list() == ["007", None, "ß"]
     plain = answers(done("predict", line, data).stdout)["y"]
     assert [float(y) for y in frame["y"]] == [float(y) for y in plain]

@@ -50,7 +50,12 @@ def test_files_that_are_not_what_their_ending_says(ending):
 
 def test_text_in_a_target_of_numbers():
     message = fails(1, "train", PENGUINS, "--target", "species", "--task", "regression")
-    assert "column 'species' holds numbers, but row 1 (line 2) holds 'Adelie'" in message
+    assert "the target 'species' holds texts, 'Adelie', " in message
+    assert "without --task regression they are classes" in message
+    assert "--missing" not in message
+    few = table("x,y\n" + "".join(f"{i},{2 * i}\n" for i in range(20)) + "3,abc\n")
+    message = fails(1, "train", few, "--target", "y", "--task", "regression")
+    assert "row 21 (line 22) holds 'abc'; correct it" in message
 
 
 def test_a_table_of_several_files_trains_as_one_file_does(tmp_path):

@@ -78,7 +78,7 @@ def test_an_interruption_outside_training_is_one_message(monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    for place in ("rows.read_table", "common.get_backend", "train.build_from_options"):
+    for place in ("rows.open_table", "common.get_backend", "train.build_from_options"):
         with monkeypatch.context() as patch:
             patch.setattr(f"nnbackend.cli.{place}", interrupt)
             assert fails(130, *LONG) == "error: interrupted\n"
@@ -92,7 +92,7 @@ def test_an_interruption_that_comes_out_as_another_error_is_one(monkeypatch):
         except KeyboardInterrupt:
             raise SystemError("initialization failed") from None
 
-    monkeypatch.setattr("nnbackend.cli.rows.read_table", interrupt)
+    monkeypatch.setattr("nnbackend.cli.rows.open_table", interrupt)
     assert fails(143, *LONG) == "error: interrupted\n"
 
 
@@ -105,7 +105,7 @@ def test_an_interruption_that_cannot_be_raised_comes_again(monkeypatch):
         Freed()
         time.sleep(20)
 
-    monkeypatch.setattr("nnbackend.cli.rows.read_table", read)
+    monkeypatch.setattr("nnbackend.cli.rows.open_table", read)
     assert fails(130, *LONG) == "error: interrupted\n"
 
 

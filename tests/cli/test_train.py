@@ -282,6 +282,8 @@ def test_quiet_is_quiet():
         (["--device", "cuda:9"], "--device cuda:9"),
         (["--output", "a" * 300], "cannot be written: File name too long"),
         (["--output", PENGUINS], "would overwrite what is read"),
+        (["--output", "model.parquet"], "names a table, and a model is written"),
+        (["--output", "model.CSV"], "names a table, and a model is written"),
         (["--output", "no/such/folder/model"], "No such file or directory"),
         (["--output", "."], "is not a regular file"),
         (["--output", os.devnull], "is not a regular file"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -106,6 +107,104 @@ def _by_array():
     return loss, halve
 
 
+def _by_slot():
+    class Loss:
+        __slots__ = ("_Loss__scale",)
+
+        def __init__(self):
+            self.__scale = 1.0
+
+        def halve(self):
+            self.__scale *= 0.5
+
+        def __call__(self, prediction, target, sample_weight=None):
+            return _scaled_mse(lambda: self.__scale)(prediction, target)
+
+    loss = Loss()
+    return loss, loss.halve
+
+
+def _by_class():
+    class Settings:
+        scale = 1.0
+
+    def halve():
+        Settings.scale *= 0.5
+
+    return _scaled_mse(lambda: Settings.scale), halve
+
+
+def _by_own_class():
+    class Loss:
+        scale = 1.0
+
+        def _factor(self):
+            return type(self).scale
+
+        def __call__(self, prediction, target, sample_weight=None):
+            return _scaled_mse(self._factor)(prediction, target)
+
+    def halve():
+        Loss.scale *= 0.5
+
+    return Loss(), halve
+
+
+def _by_depth():
+    inside = scale = [1.0]
+    for _ in range(50):
+        inside = {"inside": SimpleNamespace(inside=[inside])}
+
+    def found():
+        at = inside
+        while isinstance(at, dict):
+            at = at["inside"].inside[0]
+        return at[0]
+
+    def halve():
+        scale[0] *= 0.5
+
+    return _scaled_mse(found), halve
+
+
+def _by_default():
+    def loss(prediction, target, sample_weight=None, scale=[1.0]):  # noqa: B006
+        return _scaled_mse(lambda: scale[0])(prediction, target)
+
+    def halve():
+        loss.__defaults__[1][0] *= 0.5
+
+    return loss, halve
+
+
+def _by_function_inside():
+    def loss(prediction, target, sample_weight=None):
+        def factor():
+            return FACTOR
+
+        return _scaled_mse(factor)(prediction, target)
+
+    def halve():
+        globals()["FACTOR"] *= 0.5
+
+    globals()["FACTOR"] = 1.0
+    return loss, halve
+
+
+def _by_module():
+    settings = ModuleType("settings")
+    settings.scale = 1.0
+    globals()["SETTINGS"] = settings
+
+    def loss(prediction, target, sample_weight=None):
+        return _scaled_mse(lambda: SETTINGS.scale)(prediction, target)  # noqa: F821
+
+    def halve():
+        settings.scale *= 0.5
+
+    return loss, halve
+
+
 def _by_called_function():
     scale = [1.0]
 
@@ -116,7 +215,22 @@ def _by_called_function():
 
 
 @pytest.mark.parametrize(
-    "make", [_by_list, _by_nonlocal, _by_global, _by_attribute, _by_array, _by_called_function]
+    "make",
+    [
+        _by_list,
+        _by_nonlocal,
+        _by_global,
+        _by_attribute,
+        _by_array,
+        _by_called_function,
+        _by_slot,
+        _by_class,
+        _by_own_class,
+        _by_depth,
+        _by_default,
+        _by_function_inside,
+        _by_module,
+    ],
 )
 def test_a_loss_that_is_annealed_between_epochs(make):
     loss, halve = make()
@@ -183,4 +297,37 @@ class Sized(list):
 ], ids=lambda value: type(value).__name__)  # fmt: skip
 def test_whatever_code_reads_can_be_looked_at(value):
     values = OutsideValues(lambda: value)
+    assert not values.changed()
+
+
+def test_what_contains_itself_or_is_nested_by_the_thousand_has_an_end():
+    circle = [1.0]
+    circle.append(circle)
+    chain = circle
+    for _ in range(3000):
+        chain = [chain]
+    values = OutsideValues(lambda: chain)
+    assert not values.changed()
+    circle[0] = 2.0
+    assert values.changed()
+
+
+def test_more_values_than_are_looked_at_are_told():
+    many = {i: [i] for i in range(10_000)}
+
+    def loss(prediction, target):
+        return many
+
+    with pytest.warns(UserWarning, match=r"loss: more than 10000 values .*say pure = False"):
+        assert not OutsideValues(loss).changed()
+
+
+def test_a_zero_with_another_sign_is_another_number():
+    held = [0.0]
+    values = OutsideValues(lambda: held)
+    held[0] = -0.0
+    assert values.changed()
+    held[0] = float("nan")
+    assert values.changed()
+    held[0] = -float("nan")
     assert not values.changed()

@@ -113,6 +113,14 @@ def test_targets_with_another_number_of_outputs_are_refused(cls):
     assert part.predict(X).shape == warm.predict(X).shape == several.shape
 
 
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(2**40, "float64"), (-(2**63), "float64"), (100, "float32")]
+)
+def test_whole_numbers_are_predicted_in_a_dtype_that_holds_them(value, dtype):
+    net = ours.MLPRegressor(max_iter=1, precision="float32").fit(X, np.full(150, value))
+    assert net.predict(X).dtype == dtype
+
+
 def test_class_weights_are_checked():
     for weights, words in (({0: -1.0}, "class_weight must be finite and not negative"),
                            ({0: 0.0, 1: 0.0}, "zero for all rows that are learned from"),

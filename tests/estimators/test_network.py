@@ -13,7 +13,7 @@ pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 from cases import BatchScale, RunningMean
 from estimators.pairs import TARGETS, X
 from sklearn.base import clone
-from tools import assert_equal
+from tools import Lookup, assert_equal
 
 import nnbackend as nnb
 from nnbackend import estimators as ours
@@ -94,3 +94,10 @@ def test_early_stopping_gives_back_the_state_of_the_best_epoch():
     assert (
         state_of(model)["2.count"] == states[best]["state.2.count"] != states[-1]["state.2.count"]
     )
+
+
+def test_layers_that_take_indices_are_refused():
+    """Rows of X are numbers, and would be taken for indices unchecked."""
+    layers = [Lookup(5, 2), nnb.Flatten()]
+    with pytest.raises(ValueError, match=r"first layer \(Lookup\) takes indices"):
+        ours.NetworkClassifier(layers, max_iter=1).fit([[0], [1], [2]], [0, 1, 1])

@@ -86,10 +86,24 @@ def test_weights_that_no_mean_is_made_with_are_refused(weight):
         losses.mse(Z1, Z1, np.array(weight))
 
 
-def test_a_row_of_weight_zero_may_hold_anything():
-    value, dy = losses.softmax_cross_entropy(Z3, np.array([0, -1]), np.array([1.0, 0.0]))
+def test_a_row_of_weight_zero_may_hold_any_number():
+    weight = np.array([1.0, 0.0])
+    value, dy = losses.softmax_cross_entropy(Z3, np.array([0, -1]), weight)
     assert value == pytest.approx(np.log(3.0))
     assert not dy[1].any()
+    with pytest.raises(ValueError, match="not finite"):  # 0 * NaN is NaN
+        losses.mse(Z1, np.array([[1.0], [np.nan]]), weight)
+    assert losses.hinge(Z1, 3.0 * Z1, 0.0 * weight)[0] == 0
+
+
+def test_arrays_in_files_and_with_masks_are_looked_at_lists_refused(tmp_path):
+    kept = np.memmap(tmp_path / "y", dtype=np.float64, mode="w+", shape=Z3.shape)
+    with pytest.raises(ValueError, match="rows that sum to 1"):
+        losses.softmax_cross_entropy(Z3, kept)
+    with pytest.raises(ValueError, match="not finite"):
+        losses.mse(Z3, np.ma.masked_array(Z3, mask=np.eye(2, 3)))
+    with pytest.raises(TypeError, match="a loss takes arrays"):
+        losses.mse(Z1, [[1.0], [1.0]])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int64", "bool"])
@@ -187,7 +201,7 @@ def test_estimators_refuse_the_same(loss, target, words, solver):
 def test_estimators_refuse_the_same_weights(weight):
     estimators = pytest.importorskip("nnbackend.estimators")
     x = rows((10, 2)).astype(np.float32)
-    with pytest.raises(ValueError, match="sample_weight"):
+    with pytest.raises(ValueError, match=r"(sample|class)_weight"):
         estimators.MLPClassifier(**weight, max_iter=2).fit(x, [0, 1] * 5)
     with pytest.raises(ValueError, match="sample_weight must not be negative"):
         estimators.MLPRegressor(max_iter=2).fit(

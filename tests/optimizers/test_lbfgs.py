@@ -260,14 +260,14 @@ def test_a_value_out_of_range_is_named(arguments, word):
         nnb.LBFGS(**arguments)
 
 
-def test_a_run_goes_on_from_a_checkpoint(tmp_path):
-    """With a new memory: not the same iterates, but the same end."""
+def test_a_run_is_not_resumed_from_its_middle_for_it_would_go_another_way(tmp_path):
     whole, parts = hidden(), hidden()
     optimizer = nnb.LBFGS(tolerance=1e-8, loss_tolerance=0)
-    keep = nnb.callbacks.Checkpoint(tmp_path)
-    fit(parts, optimizer, epochs=5, callbacks=[keep])
-    parts = hidden()
-    history = fit(parts, optimizer, epochs=8, callbacks=[keep], resume=tmp_path)
-    assert len(history) == 8
-    assert history["loss"][:5] == pytest.approx(fit(whole, optimizer, epochs=5)["loss"], rel=1e-12)
-    assert history["loss"][7] < history["loss"][4]
+    keep = nnb.callbacks.Checkpoint(tmp_path, keep=None)
+    expected = fit(whole, optimizer, epochs=5, callbacks=[keep])
+    first, middle, *_, last = nnb.checkpoints.files(tmp_path)
+    with pytest.raises(nnb.errors.ResumeError, match=r"SciPy keeps .* nnb.load\(checkpoint\)"):
+        fit(parts, optimizer, epochs=5, resume=middle)
+    begun = fit(parts, optimizer, epochs=5, resume=first)  # before the first iteration
+    assert begun["loss"] == expected["loss"]
+    assert fit(hidden(), optimizer, epochs=5, resume=last)["loss"] == expected["loss"]  # done

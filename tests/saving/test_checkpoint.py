@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from saving.mutations import joined, split
 from saving.runs import X, Y, network, weights
 from tools import assert_equal, host
 
 import nnbackend as nnb
-from nnbackend.callbacks import Callback, Checkpoint
+from nnbackend.callbacks import Callback, Checkpoint, Lambda
 from nnbackend.errors import ModelFileError
 from nnbackend.saving import checkpoint as checkpoints
 
@@ -144,7 +146,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(damage, saved, t
 def rewritten(path, change):
     """Write a checkpoint again with a changed state and the checksum that goes with it."""
     found = checkpoints.load(path)
-    net = network()
+    net = nnb.load(path)
     state = {name: value for name, value in found.state.items() if name != "format"}
     change(state)
     return checkpoints.save(path, net, net.params, state)
@@ -190,6 +192,10 @@ def rewritten(path, change):
             "its optimizer.slots is 3, not a table",
         ),
         (
+            lambda s: s["optimizer"]["slots"]["1"]["0"].update(weight=np.full((3, 5), np.nan)),
+            "its optimizer.slots.1.0.weight holds NaN",
+        ),
+        (
             lambda s: s["callbacks"][0]["state"].pop("kept"),
             "the state of its Checkpoint lacks kept",
         ),
@@ -231,6 +237,37 @@ def test_a_checkpoint_names_no_file_to_delete_but_those_of_its_folder(saved, tmp
     assert all(path.read_text() == "precious" for path in (*outside, *inside))
     assert link.is_symlink()
     assert [path.name[7:17] for path in checkpoints.files(folder)] == ["epoch-0000", "epoch-0005"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files have no holes there")
+@pytest.mark.parametrize(
+    "name", ["network/0.weight", "optimizer/slots/0/0/weight", "so_far/losses", "raw/0/weight"]
+)
+def test_shapes_in_a_checkpoint_are_compared_before_a_tensor_is_read(name, tmp_path):
+    stop = Lambda(batch_end=lambda run: run.steps == 3 and run.stop("enough", at_once=True))
+    network().fit(X, Y, batch_size=5, optimizer=nnb.optimizers.EMA(nnb.Adam()), metrics=["mae"],
+                  callbacks=[stop, Checkpoint(tmp_path)])  # fmt: skip
+    path = checkpoints.newest(tmp_path)
+    header, tensors = split(path.read_bytes())
+    huge = header[name]["data_offsets"] = [len(tensors), len(tensors) + 8 * 2**30]
+    header[name].update(dtype="F64", shape=[2**30])
+    order = sorted(header.keys() - {"__metadata__"}, key=lambda n: header[n]["data_offsets"])
+    kept, start = b"", 0
+    for other in order[:-1]:  # without a gap
+        begin, end = header[other]["data_offsets"]
+        header[other]["data_offsets"] = [start, start + end - begin]
+        kept, start = kept + tensors[begin:end], start + end - begin
+    header[name]["data_offsets"] = [start, start + huge[1] - huge[0]]
+    path.write_bytes(joined(header, kept))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size + 8 * 2**30)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFileError, match="cannot be resumed from: its"):
+            checkpoints.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot be forked here")

@@ -513,8 +513,18 @@ def test_a_file_without_a_checksum_loads(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_told(value, tmp_path):
     tensors = {name: np.full_like(v, value) for name, v in weights(network()).items()}
-    with pytest.warns(UserWarning, match=r"net: NaN or infinity is in 0\.weight, 0\.bias,"):
+    with pytest.warns(UserWarning, match=r"net: NaN or infinity is in 0\.bias, 0\.weight,"):
         nnb.load(write(tmp_path / "net", tensors))
+
+
+def test_state_that_is_nan_is_told_and_infinite_state_is_not(tmp_path):
+    case = STATEFUL_LAYERS[0]
+    net = nnb.Network([case.thing], input_shape=case.shape)
+    net.state = {"0": {name: np.full_like(a, np.inf) for name, a in net.state["0"].items()}}
+    nnb.load(net.save(tmp_path / "net"))
+    net.state = {"0": {name: np.full_like(a, np.nan) for name, a in net.state["0"].items()}}
+    with pytest.warns(UserWarning, match=r"net: NaN or infinity is in state/0\."):
+        nnb.load(net.save(tmp_path / "net"))
 
 
 def sparse(path, shape, layers):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from saving.runs import LAYERS, X, Y, exact, network, weights
-from tools import assert_close, assert_equal
+from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
 from nnbackend.callbacks import (
@@ -22,6 +25,8 @@ from nnbackend.callbacks import (
 )
 from nnbackend.errors import ResumeError
 from nnbackend.saving import checkpoint as checkpoints
+from nnbackend.saving import model_file
+from nnbackend.saving.model_file import describe_network
 
 LABELS = (Y[:, 0] > 0).astype(int)
 WEIGHT = np.linspace(0.0, 2.0, 23)
@@ -347,6 +352,64 @@ def test_a_run_left_within_an_epoch_goes_on_in_another_folder_with_metrics(backe
         np.testing.assert_allclose(history[name], expected[name], rtol=1e-5)
 
 
+@nnb.register_layer
+@dataclass(frozen=True)
+class Twins:
+    """A layer with two outputs, which are equal."""
+
+    def init(self, input_shape, rng):
+        params, shape = nnb.Dense(2).init(input_shape, rng)
+        return params, (shape, {"second": shape})
+
+    def forward(self, params, x, ctx):
+        y, inner = nnb.Dense(2).forward(params, x, ctx)
+        return (y, {"second": y}), lambda dy, input_grad=True: inner(
+            dy[0] + dy[1]["second"], input_grad=input_grad
+        )
+
+
+def test_a_run_with_several_outputs_and_metrics_goes_on_within_an_epoch(backend, tmp_path):
+    def squares(prediction, target, weight=None):
+        first, d_first = nnb.losses.mse(prediction[0], target[0])
+        second, d_second = nnb.losses.mse(prediction[1]["second"], target[1]["second"])
+        return first + second, (d_first, {"second": d_second})
+
+    def error(prediction, target, weight=None):
+        return nnb.losses.mse(prediction[1]["second"], target[1]["second"])[0]
+
+    given = {
+        "epochs": 3,
+        "batch_size": 5,
+        "loss": squares,
+        "metrics": {"error": error},
+        "verbose": 0,
+    }
+    y = (Y.repeat(2, axis=1), {"second": -Y.repeat(2, axis=1)})
+    whole, net, again = (
+        nnb.Network([Twins()], backend=backend, input_shape=3, seed=1) for _ in range(3)
+    )
+    expected = whole.fit(X, y, **given)
+    stop = Lambda(batch_end=lambda run: run.steps == 8 and run.stop("enough", at_once=True))
+    net.fit(X, y, callbacks=[stop, Checkpoint(tmp_path)], **given)
+    history = again.fit(X, y, resume=tmp_path, **given)
+    np.testing.assert_allclose(history["error"], expected["error"], rtol=1e-5)
+    assert_close(weights(again), weights(whole), 1e-5)
+
+
+def test_a_loop_of_ones_own_gets_all_arrays_of_its_optimizer_on_its_backend(backend, tmp_path):
+    net = network(backend)
+    arrays = backend.asarray([1.5]), backend.asarray([2.5])
+    with Run(net, 1, callbacks=[Checkpoint(tmp_path)]) as run:
+        for _ in run:
+            run.optimizer_state = {"pair": arrays, "count": 3}
+            run.epoch_end(loss=1.0)
+    with Run(net, 2, resume=tmp_path) as run:
+        found = run.optimizer_state
+    assert found["count"] == 3
+    assert [type(array) for array in found["pair"]] == [type(array) for array in arrays]
+    assert [host(backend, array).tolist() for array in found["pair"]] == [[1.5], [2.5]]
+
+
 def test_a_loop_of_ones_own_can_be_asked_to_stop():
     stop = Lambda(batch_end=lambda run: run.step == 3 and run.stop("enough", at_once=True))
     history = bare_loop(network(), 4, [stop])
@@ -375,3 +438,47 @@ def test_a_checkpoint_of_fit_goes_on_in_a_loop_of_ones_own(tmp_path):
         assert run.optimizer_state["slots"]["1"]["0"]["weight"].shape == (3, 5)
         assert_equal(weights(run.network), weights(net))
         assert [epoch for epoch in run if run.epoch_end(loss=1.0) is None] == [3]
+
+
+def test_counters_of_training_travel_with_the_network(tmp_path):
+    """They number orders of rows and masks: training that goes on must not draw the first ones again."""
+    task = {"batch_size": 5, "optimizer": nnb.SGD(0.1), "verbose": 0}
+    net = network()
+    net.fit(X, Y, epochs=2, callbacks=[Checkpoint(tmp_path)], **task)
+    assert net.trained == (10, 2)
+    net.save(tmp_path / "model")
+    twins = [
+        nnb.load(tmp_path / "model"),
+        nnb.load(checkpoints.files(tmp_path)[-1]),
+        pickle.loads(pickle.dumps(net)),
+        copy.deepcopy(net),
+        net.to(dtype="float64").to(dtype="float32"),
+    ]
+    net.fit(X, Y, **task)
+    for twin in twins:
+        assert twin.trained == (10, 2)
+        twin.fit(X, Y, **task)
+        assert_equal(weights(twin), weights(net))
+
+
+def test_a_network_in_an_older_file_was_not_trained(tmp_path, monkeypatch):
+    net = network()
+    net.fit(X, Y, verbose=0)
+    text = describe_network(net)
+    monkeypatch.setattr(model_file, "describe_network", lambda _: older(text))
+    net.save(tmp_path / "old")
+    assert nnb.load(tmp_path / "old").trained == (0, 0)
+
+
+def older(text):
+    """Return a description as versions without counters wrote it."""
+    description = json.loads(text)
+    del description["trained"]
+    return json.dumps(description)
+
+
+def test_a_run_that_fails_has_counted_its_epochs():
+    net = network()
+    with pytest.raises(Cut):
+        net.fit(X, Y, epochs=5, batch_size=5, callbacks=[cut(3)], verbose=0)
+    assert net.trained == (15, 3)

@@ -170,12 +170,33 @@ def test_numbers_with_marks_are_numbers(tmp_path, how):
 def test_marks_of_numbers_may_be_given(tmp_path):
     path = texts(tmp_path / "t.csv", "a;b\n1,234;1.500\n2,345;2\n")
     given = {"delimiter": ";"}
-    with pytest.warns(TableWarning, match="numbers with marks in a"):
-        assert read_table(path, dialect=Dialect(**given))["a"].tolist() == [1234, 2345]
-    with pytest.warns(TableWarning, match="numbers with marks in b"):
-        table = read_table(path, dialect=Dialect(**given, decimal=","))
-    assert table["a"].tolist() == [1.234, 2.345]
-    assert table["b"].tolist() == [1500, 2]
+    for more in ({"decimal": "."}, {"thousands": ","}, {"usual_decimal": "."}):
+        with pytest.warns(TableWarning, match="numbers with marks in a"):
+            table = read_table(path, dialect=Dialect(**given, **more))
+        assert table["a"].tolist() == [1234, 2345]
+        assert table["b"].tolist() == [1.5, 2]
+    for more in ({"decimal": ","}, {"thousands": "."}):
+        with pytest.warns(TableWarning, match="numbers with marks in b"):
+            table = read_table(path, dialect=Dialect(**given, **more))
+        assert table["a"].tolist() == [1.234, 2.345]
+        assert table["b"].tolist() == [1500, 2]
+
+
+def test_thousands_or_decimals_are_told_apart_by_the_rest_of_the_table(tmp_path):
+    for content, expected in (
+        ("a;b\n1,234;x\n2,345;y\n", 1.234),  # semicolons go with decimal commas
+        ("a;b\n1,234;2.5\n2,345;3.25\n", 1234),  # but here are decimal points
+        ("a\tb\n1,234\tx\n2,345\ty\n", 1234),
+        ("a\tb\n1,234\t0,5\n2,345\t7\n", 1.234),
+        ('a,b\n"1,234","0,500"\n"2,345",7\n', 1.234),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TableWarning)
+            found = read_table(texts(tmp_path / "t.csv", content))["a"][0]
+        assert found == expected, content
+
+
+def test_marks_that_are_none(tmp_path):
     path = texts(tmp_path / "t.csv", "a\n1 23 456\n1_000\n")
     with pytest.raises(ValueError, match="holds numbers, but row 1"):
         read_table(path, kinds={"a": "number"})
@@ -192,7 +213,7 @@ def test_marks_of_numbers_may_be_given(tmp_path):
         ({"decimal": ";"}, "decimal is one of"),
         ({"thousands": "x"}, "thousands is one of"),
         ({"decimal": ",", "thousands": ","}, "cannot be both"),
-        ({"thousands": "."}, "cannot be both"),
+        ({"usual_decimal": "x"}, "usual_decimal is one of"),
         ({"encoding": "utf-99"}, "there is no encoding 'utf-99'"),
         ({"comment": " "}, "a comment begins"),
     ],

@@ -37,6 +37,7 @@ def frames_of(path):
     yield pl.scan_csv(path)
     yield pl.read_csv(path).to_arrow()
     yield pl.read_csv(path).to_dict(as_series=False)
+    yield {column.name: column.to_numpy() for column in pl.read_csv(path)}
 
 
 @pytest.mark.filterwarnings("ignore::nnbackend.tables.table.TableWarning")
@@ -105,11 +106,24 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
     frame = pl.read_csv(PENGUINS).drop("sex", "year").rename({"island": "islands"})
     with pytest.raises(UnknownNameError, match=r"lacks 3 column\(s\): 'island'.*, 'sex', 'year'"):
         model.predict(frame)
-    with pytest.raises(ValueError, match="make no table"):
-        model.predict({"sex": [1, 2], "year": [1, 2, 3]})
+    columns = pl.read_csv(PENGUINS).head(2).to_dict(as_series=False)
+    for wrong, message in (
+        ([1, 2, 3], "make no table"),
+        ("2007", "'year' is no row of values"),
+        (2007, "'year' is no row of values"),
+        (np.zeros((2, 2)), "'year' is no row of values"),
+        (
+            [10**400, 2007],
+            "'year' holds a whole number of about 401 digits in row 1, which is no num",
+        ),
+        ([[1], [2]], r"'year' holds List\(Int64\), neither numbers nor texts$"),
+        (["old", "new"], "column 'year' holds numbers, but row 1 holds 'old'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.predict(columns | {"year": wrong})
     pandas = pytest.importorskip("pandas")
     read = pandas.read_csv(PENGUINS)
-    with pytest.raises(ValueError, match="more than one column is named 'sex'"):
+    with pytest.raises(ValueError, match="'sex' is no row of values, or more than one"):
         model.predict(pandas.concat([read, read["sex"]], axis=1))
 
 

@@ -35,3 +35,10 @@ def test_each_format_is_what_its_name_says():
 def test_other_endings_are_refused(name):
     with pytest.raises(ValueError, match=f"cannot write '{name}' in the format.*known: .csv, "):
         writer_for(Path(name))
+
+
+def test_a_column_that_a_format_cannot_hold():
+    frame = pl.DataFrame({"a": [[1], [2]]})
+    with pytest.raises(ValueError, match=r"cannot be written as \.csv: .*nested"):
+        writer_for(Path("a.csv"))(frame)
+    assert writer_for(Path("a.jsonl"))(frame) == b'{"a":[1]}\n{"a":[2]}\n'

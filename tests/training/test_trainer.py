@@ -332,6 +332,28 @@ def test_weights_that_are_no_numbers_after_the_last_step_are_noticed(backend):
     assert_equal(weights(net), before)
 
 
+@pytest.mark.parametrize("steps", [2**30 - 2, 2**31 - 1, 2**40])
+def test_steps_without_end_can_be_counted(steps, backend, tmp_path):
+    """Their numbers are words of 32 bits, which a long run of small steps comes to the end of."""
+    net = network(backend)
+    net.trained = steps, 0
+    net.fit(X, Y, batch_size=8, epochs=2, accumulate=2)
+    net(X, training=True)
+    net.save(tmp_path / "model")
+    assert nnb.load(tmp_path / "model").trained == net.trained
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_weights_that_were_no_numbers_before_are_not_called_the_last_finite_ones(optimizer):
+    net = nnb.Network([nnb.Dense(2)], input_shape=3)
+    net.params["0"]["weight"][0, 0] = np.nan
+    with pytest.raises(DivergenceError, match="weights that it began with are not finite"):
+        net.fit(X, Y, optimizer=optimizer, batch_size=None)
+    if optimizer == "adam":
+        with pytest.raises(DivergenceError, match="weights that it began with are not finite"):
+            net.partial_fit(X, Y)
+
+
 def test_a_diverged_optimizer_is_not_gone_on_with(backend):
     """Its running means are spoilt, and would spoil what good data teach."""
     net, twin = network(backend), network(backend)
