@@ -10,7 +10,9 @@ from rich.table import Table
 import nnbackend as nnb
 from nnbackend.backends.choose import BackendStatus
 from nnbackend.backends.device import Device, in_words
-from nnbackend.cli.common import Debug, Json, plain_table, print_json, print_table, reporting, say
+from nnbackend.cli.arguments import Debug, Json
+from nnbackend.cli.printing import plain_table, print_json, print_table, say
+from nnbackend.cli.reporting import reporting
 
 __all__ = ["backends"]
 

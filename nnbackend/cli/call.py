@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nnbackend import callbacks
 from nnbackend.callbacks import Callback
-from nnbackend.cli.common import (
+from nnbackend.cli.arguments import (
     BackendName,
     DataFile,
     Debug,

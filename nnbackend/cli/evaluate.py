@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnbackend.cli.common import (
+from nnbackend.cli.arguments import (
     BackendName,
     DataFile,
     Debug,
@@ -14,19 +14,17 @@ from nnbackend.cli.common import (
     ModelFile,
     Reported,
     Threads,
-    choose_backend,
-    print_json,
-    print_metrics,
-    reporting,
+    load_model,
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.printing import print_json, print_metrics
 from nnbackend.cli.report import build_report, print_report
+from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.frames import select_columns
-from nnbackend.tables.model import load
 from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
 from nnbackend.tables.selection import known_target
 
@@ -48,10 +46,7 @@ def evaluate(
 ) -> None:
     """Compare the predictions for a table with its target column."""
     with reporting(debug, quiet=as_json) as (notes, _):
-        choose_backend(
-            backend, device, precision=precision
-        )  # a wrong call, before the file is read
-        trained = load(model, backend=backend, device=device, precision=precision)
+        trained = load_model(model, backend, device, precision)
         encoder = trained.encoder
         with wrong_call():
             dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import nnbackend as nnb
-from nnbackend.cli.common import Debug, Json, ModelFile, print_facts, print_json, reporting, say
+from nnbackend.cli.arguments import Debug, Json, ModelFile
+from nnbackend.cli.printing import print_facts, print_json, say
+from nnbackend.cli.reporting import reporting
 from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
 from nnbackend.tables.table import in_digits
 

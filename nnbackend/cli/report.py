@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend import metrics
-from nnbackend.cli.common import plain_table, print_table, say
+from nnbackend.cli.printing import plain_table, print_table, say
 from nnbackend.tables.model import TableModel, output_activation_of
 
 __all__ = ["build_report", "print_report"]

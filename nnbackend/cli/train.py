@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -12,19 +13,12 @@ import nnbackend as nnb
 from nnbackend.backends.base import Backend
 from nnbackend.backends.device import in_words
 from nnbackend.callbacks import Callback
+from nnbackend.cli.arguments import choose_backend, wrong_call
 from nnbackend.cli.call import Call
-from nnbackend.cli.common import (
-    choose_backend,
-    peak_memory,
-    print_facts,
-    print_json,
-    print_metrics,
-    reporting,
-    say,
-    wrong_call,
-)
 from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.printing import print_facts, print_json, print_metrics, say
 from nnbackend.cli.report import build_report, print_report
+from nnbackend.cli.reporting import reporting
 from nnbackend.cli.rows import Rows, read_rows
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
@@ -96,7 +90,7 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
         "classes": model.classes or None,
         "backend": backend.name,
         "device": backend.device_name(),
-        "peak_memory": peak_memory(backend),
+        "peak_memory": _peak_memory(backend),
         "dtype": backend.dtype_name,
         "precision": backend.precision,
         "rows": rows.training_count + rows.validation_count,
@@ -161,6 +155,19 @@ def _evaluate(model: TableModel, rows: Rows) -> tuple[dict[str, Any], str]:
     baseline, answer = model.evaluate_baseline(rows.y, compared)
     train = model.evaluate(rows.x, rows.y)
     return {"train": train, "validation": validation, "baseline": baseline}, answer
+
+
+def _peak_memory(backend: Backend) -> int | None:
+    """Return the peak memory in bytes: of the device, or on the CPU of this process; None: unknown."""
+    memory = backend.memory()
+    if memory is not None:
+        return memory.peak
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:

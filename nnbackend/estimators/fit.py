@@ -65,12 +65,6 @@ def fit_in_batches(
     count = len(samples if rows is None else rows)
     network = estimator._trained_network
     earlier = vars(estimator).get("history_") if incremental else None
-
-    def publish() -> None:
-        network.params = trainer.result
-        if trainer.state:
-            network.state = trainer.state
-
     stopping = Stopping(estimator, estimator._optimizer.learning_rate, count)
     loop = Loop(
         trainer,
@@ -80,7 +74,7 @@ def fit_in_batches(
         shuffle=False,
         validation=validation,
         callbacks=[stopping, *(estimator.callbacks or ())],
-        publish=publish,
+        publish=lambda: network._take_from(trainer),
         network=network,
         epochs=1 if incremental else estimator.max_iter,
         order=reshuffled(rows, estimator._random_state) if estimator.shuffle else None,

@@ -78,7 +78,7 @@ def test_an_interruption_outside_training_is_one_message(monkeypatch):
         signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    for place in ("rows.open_table", "common.get_backend", "train.build_from_options"):
+    for place in ("rows.open_table", "arguments.get_backend", "train.build_from_options"):
         with monkeypatch.context() as patch:
             patch.setattr(f"nnbackend.cli.{place}", interrupt)
             assert fails(130, *LONG) == "error: interrupted\n"

@@ -1,4 +1,4 @@
-"""What the commands share: one message for each error, and nothing that steers the terminal."""
+"""How commands fail: one message for each error, and nothing that steers the terminal."""
 
 from __future__ import annotations
 
