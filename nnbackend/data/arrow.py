@@ -157,6 +157,7 @@ def batches_of(
     seen = 0
     with reading(piece.path), _opened(piece.path, names, dialect) as (_, _, read):
         for batch in read(piece.number):
+            batch.validate(full=True)  # a damaged one could end the process where it is used
             if batch.num_rows:
                 yield piece.first + seen, batch
                 seen += batch.num_rows
