@@ -173,7 +173,7 @@ class Run:
         return {
             "nnbackend": __version__,
             "network": describe(network.layers),
-            "input_shape": None if network.input_shape is None else list(network.input_shape),
+            "input_shape": describe(network.input_shape),
             "dtype": network.backend.dtype_name,
             "precision": network.backend.precision,
             "seed": network.seed,

@@ -89,11 +89,11 @@ def log_softmax(x: Array, xp: Namespace) -> Array:
 
 def one_hot(labels: Array, classes: int, dtype: object, xp: Namespace) -> Array:
     """Return an array of shape ``(*labels.shape, classes)``: 1 at each label, 0 elsewhere."""
-    narrow = xp.isdtype(labels.dtype, "bool")
-    if narrow or (xp.isdtype(labels.dtype, "integral") and xp.iinfo(labels.dtype).max < classes):
+    narrow = classes > 127 and xp.isdtype(labels.dtype, "integral")
+    if labels.dtype == xp.bool or (narrow and xp.iinfo(labels.dtype).max < classes):
         labels = xp.astype(labels, xp.int32)
     numbers = xp.arange(classes, dtype=labels.dtype, device=device(labels))
-    return xp.astype(xp.expand_dims(labels, axis=-1) == numbers, dtype)
+    return xp.astype(labels[..., None] == numbers, dtype)
 
 
 def erf(x: Array, xp: Namespace) -> Array:

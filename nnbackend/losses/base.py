@@ -84,20 +84,20 @@ class LossFunction(ABC):
             ValueError: shapes differ, or values are not what the loss takes. Those of an array on a
                 device, or in a function that is traced, are not looked at.
         """
-        if not hasattr(prediction, "shape") or not hasattr(target, "shape"):
-            raise TypeError("a loss takes arrays; make arrays of lists by np.asarray, for instance")
+        try:
+            shape, found = prediction.shape, target.shape
+        except AttributeError:
+            message = "a loss takes arrays; make arrays of lists by np.asarray, for instance"
+            raise TypeError(message) from None
         kind = kind_of(self.targets)
-        numbered = kind.classes and target.ndim == prediction.ndim - 1
-        expected = tuple(prediction.shape[:-1] if numbered else prediction.shape)
-        if tuple(target.shape) != expected:  # which broadcasting would hide
+        numbered = kind.classes and len(found) == len(shape) - 1
+        if found != (shape[:-1] if numbered else shape):  # which broadcasting would hide
             raise ValueError(
-                "prediction and target must have the same shape, got "
-                f"{tuple(prediction.shape)} and {tuple(target.shape)}"
+                f"prediction and target must have the same shape, got {tuple(shape)} and {tuple(found)}"
             )
-        if math.prod(prediction.shape) == 0:
-            raise ValueError(f"there is no mean of no rows, got shape {tuple(prediction.shape)}")
-        outputs = prediction.shape[-1] if prediction.ndim > 0 else 1
-        check_arguments(kind, target, outputs, numbered, sample_weight)
+        if 0 in shape:
+            raise ValueError(f"there is no mean of no rows, got shape {tuple(shape)}")
+        check_arguments(kind, target, shape[-1] if shape else 1, numbered, sample_weight)
         return self.compute(prediction, target, sample_weight)
 
     def compute(

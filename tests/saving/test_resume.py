@@ -354,6 +354,36 @@ def test_a_run_left_within_an_epoch_goes_on_in_another_folder_with_metrics(backe
 
 @nnb.register_layer
 @dataclass(frozen=True)
+class Sum(nnb.layers.Parameterless):
+    """The sum of two inputs, a tuple or a dictionary."""
+
+    def output_shape(self, input_shape):
+        return next(iter(input_shape.values())) if isinstance(input_shape, dict) else input_shape[0]
+
+    def apply(self, x, ctx):
+        if isinstance(x, dict):
+            return x["a"] + x["b"], lambda dy: {"a": dy, "b": dy}
+        return x[0] + x[1], lambda dy: (dy, dy)
+
+
+@pytest.mark.parametrize("x", [(X, X[::-1]), {"a": X, "b": X[::-1]}], ids=["tuple", "dictionary"])
+def test_a_run_with_several_inputs_goes_on(x, backend, tmp_path):
+    whole, net, again, other = (
+        nnb.Network([Sum(), nnb.Dense(1)], backend=backend, seed=1) for _ in range(4)
+    )
+    expected = whole.fit(x, Y, epochs=3, batch_size=5)
+    net.fit(x, Y, epochs=2, batch_size=5, callbacks=[Checkpoint(tmp_path)])
+    history = again.fit(x, Y, epochs=3, batch_size=5, resume=tmp_path)
+    assert without_seconds(history) == without_seconds(expected)
+    assert_equal(weights(again), weights(whole))
+    assert nnb.load(tmp_path / "000003-epoch-0002.safetensors").input_shape == again.input_shape
+    narrow = {k: a[:, :2] for k, a in x.items()} if isinstance(x, dict) else (X[:, :2], X[:, :2])
+    with pytest.raises(ResumeError, match="input_shape"):
+        other.fit(narrow, Y, epochs=3, batch_size=5, resume=tmp_path)
+
+
+@nnb.register_layer
+@dataclass(frozen=True)
 class Twins:
     """A layer with two outputs, which are equal."""
 
@@ -482,3 +512,12 @@ def test_a_run_that_fails_has_counted_its_epochs():
     with pytest.raises(Cut):
         net.fit(X, Y, epochs=5, batch_size=5, callbacks=[cut(3)], verbose=0)
     assert net.trained == (15, 3)
+
+
+def test_a_pickle_of_an_older_version_keeps_its_counters():
+    state = network().__getstate__()
+    del state["trained"], state["_state"]
+    found = nnb.Network.__new__(nnb.Network)
+    found.__setstate__(state | {"_steps": 7, "_epochs": 2})
+    assert found.trained == (7, 2)
+    assert found.state == {}
