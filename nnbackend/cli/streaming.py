@@ -29,7 +29,7 @@ from nnbackend.data.arrow import (
 from nnbackend.data.files import ending_of
 from nnbackend.data.sources import Chunks
 from nnbackend.errors import DataError
-from nnbackend.tables.columns import find_decimal, readable_columns, table_of
+from nnbackend.tables.columns import find_decimal, frame_of, readable_columns, table_of
 from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
@@ -108,7 +108,7 @@ class TableStream(Source):
         wanted = self._sample_rows
         for number in map(int, self._order):
             for _, batch in self._batches(self._pieces[number], self._names):
-                part = _frame(batch.slice(0, wanted))
+                part = frame_of(batch.slice(0, wanted))
                 yield part
                 wanted -= part.height
                 self._sampled[number] = self._sampled.get(number, 0) + part.height
@@ -149,7 +149,7 @@ class TableStream(Source):
             if left >= batch.num_rows:
                 continue
             with _at(piece.where, first + left):
-                table = table_of(_frame(batch.slice(left)), kinds, kinds, self.dialect)
+                table = table_of(frame_of(batch.slice(left)), kinds, kinds, self.dialect)
             known = ~missing(table[self._encoder.target.name])
             if known.any():
                 yield first + left, take_rows(table, known)
@@ -162,12 +162,3 @@ def _at(where: str, first: int) -> Iterator[None]:
         yield
     except ValueError as error:
         raise DataError(f"{where}, rows from {first}: {error}") from error
-
-
-def _frame(batch: Any) -> pl.DataFrame:
-    import polars
-
-    frame = polars.from_arrow(batch)
-    assert isinstance(frame, polars.DataFrame)
-    # Each batch has categories of its own.
-    return frame.with_columns(polars.col(polars.Categorical).cast(polars.String))

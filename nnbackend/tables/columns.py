@@ -26,6 +26,8 @@ __all__ = [
     "MISSING_WORDS",
     "StrayTextError",
     "find_decimal",
+    "frame_of",
+    "pick_columns",
     "plain_text",
     "polars_module",
     "readable_columns",
@@ -89,6 +91,20 @@ def polars_module() -> Any:
     return polars
 
 
+def frame_of(batch: Any) -> pl.DataFrame:
+    """Return a record batch of Arrow as a frame; categories, which differ by batch, are texts."""
+    polars = polars_module()
+    # Its metadata, which may be damaged, are not needed.
+    plain = type(batch).from_arrays(batch.columns, names=batch.schema.names)
+    frame: pl.DataFrame = polars.from_arrow(plain)
+    return frame.with_columns(polars.col(polars.Categorical).cast(polars.String))
+
+
+def pick_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
+    """Return columns by name; a name like ``*`` or ``^a$``, elsewhere a pattern, is just a name."""
+    return polars_module().DataFrame(list(map(frame.get_column, names)))  # type: ignore[no-any-return]
+
+
 def table_of(
     frame: pl.DataFrame,
     names: Iterable[str],
@@ -108,7 +124,7 @@ def table_of(
         ValueError: a column holds neither numbers nor texts, or numbers that are infinite.
         StrayTextError: a few texts among numbers.
     """
-    frame = frame.select(list(names))
+    frame = pick_columns(frame, names)
     dialect = find_decimal(frame, dialect or Dialect())
     usual = (dialect.decimal, dialect.thousands, dialect.missing) == (".", None, ())
     plain = _plain_numbers(frame, kinds) if usual else {}
@@ -129,16 +145,23 @@ def _plain_numbers(
 ) -> dict[str, pl.Series]:
     """Return the columns of texts that are nothing but numbers, all of them in two steps, as numbers."""
     polars = polars_module()
-    names = [n for n, t in frame.schema.items() if t == polars.String and kinds.get(n) != "text"]
-    texts = frame.select(names)
-    codes = texts.select(polars.all().str.contains(_CODE).any())
-    numbers = texts.select(polars.all().cast(polars.Float64, strict=False))
-    triples = zip(texts.get_columns(), codes.get_columns(), numbers.get_columns(), strict=True)
+    texts = [
+        c for c in frame.get_columns() if c.dtype == polars.String and kinds.get(c.name) != "text"
+    ]
+    numbers = [text.cast(polars.Float64, strict=False) for text in texts]
     return {
         number.name: number
-        for text, code, number in triples
-        if number.null_count() == text.null_count() and not code.item()
+        for text, number, code in zip(texts, numbers, _which(texts, _CODE), strict=True)
+        if number.null_count() == text.null_count() and not code
     }
+
+
+def _which(texts: list[pl.Series], pattern: str, literal: bool = False) -> list[bool]:
+    """Return for each column of texts whether some contain a pattern; for all columns at once."""
+    polars = polars_module()
+    frame = polars.DataFrame([text.alias(str(i)) for i, text in enumerate(texts)])
+    found = frame.select(polars.all().str.contains(pattern, literal=literal).any())
+    return [column.item() for column in found.get_columns()]
 
 
 _NOTES = {
@@ -193,7 +216,7 @@ class _Column:
         if self._kind == "text" or (boolean and self._kind == "target"):
             return _objects(plain_text(_texts(series, self._dialect)))
         if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
-            return _numbers(series, self._dialect)
+            return self._numbers(series, self._dialect.missing)
         return self._numbers_or_texts(_texts(series, self._dialect))
 
     def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
@@ -201,29 +224,43 @@ class _Column:
         if self._kind != "number":
             if texts.count() and texts.str.contains(_BOOLEAN).all():
                 words = texts.str.to_lowercase()
-                return _objects(words) if self._kind == "target" else _numbers(words == "true")
+                return _objects(words) if self._kind == "target" else self._numbers(words == "true")
             if texts.str.contains(_CODE).any():
                 self.codes = not texts.str.contains("[^0-9]").any()
                 return _objects(plain_text(texts))
         numbers, self.marks = _parse(texts, self._dialect)
         wrong = texts.is_not_null() & numbers.is_null()
         if not wrong.any():
-            return _numbers(numbers)
+            return self._numbers(numbers)
         if self._kind == "number":
             words = texts.str.to_lowercase()
             if texts.filter(wrong).str.contains(_BOOLEAN).all():
-                return _numbers(numbers.zip_with(~wrong, (words == "true").cast(numbers.dtype)))
+                return self._numbers(
+                    numbers.zip_with(~wrong, (words == "true").cast(numbers.dtype))
+                )
         if self._kind == "number" or wrong.sum() <= texts.count() / 2:
             rows = wrong.arg_true().to_list()
             raise StrayTextError(
-                texts.name, dict(zip(rows, texts.filter(wrong), strict=True)), self._kind
+                self._series.name, dict(zip(rows, texts.filter(wrong), strict=True)), self._kind
             )
         return _objects(plain_text(texts))
 
+    def _numbers(self, series: pl.Series, missing: Iterable[str] = ()) -> NDArray[Any]:
+        numbers: NDArray[Any] = series.cast(polars_module().Float64).to_numpy()  # null becomes NaN
+        words = [float(word) for word in missing if re.fullmatch(_NUMBER, word)]
+        if words:
+            numbers = np.where(np.isin(numbers, words), math.nan, numbers)
+        infinite = np.isinf(numbers)
+        if infinite.any():
+            row = int(infinite.argmax())
+            raise ValueError(f"column {self._series.name!r} is infinite in row {row + 1}")
+        return numbers
+
 
 def _texts(series: pl.Series, dialect: Dialect) -> pl.Series:
-    """Return a column as texts, null where a value is missing."""
-    texts = series.cast(polars_module().String)
+    """Return a column as texts, null where a value is missing, without its name."""
+    # Polars takes a name like ^a$ for a pattern, also in functions of one column.
+    texts = series.alias("").cast(polars_module().String)
     if series.dtype.is_numeric():
         texts = texts.set(series.is_nan(), None) if series.dtype.is_float() else texts
         return texts
@@ -291,19 +328,12 @@ def find_decimal(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
     if dialect.thousands in (".", ","):
         return replace(dialect, decimal="," if dialect.thousands == "." else ".")
     usual = dialect.usual_decimal or ("," if dialect.delimiter == ";" else ".")
-    polars = polars_module()
-    names = [name for name, dtype in frame.schema.items() if dtype == polars.String]
-    if not names:
-        return replace(dialect, decimal=usual)
-    marked = frame.select(polars.col(names).str.contains(",", literal=True).any())
-    texts = [
-        _texts(frame[column.name], dialect) for column in marked.get_columns() if column.item()
-    ]
-    found = [column.name for column in texts if _has_commas(column, sure=True)]
-    if not found and usual == ",":
-        plain = frame.select(polars.col(names).str.contains(_POINT).any())
-        if not any(plain.row(0)):
-            found = [column.name for column in texts if _has_commas(column, sure=False)]
+    columns = [c for c in frame.get_columns() if c.dtype == polars_module().String]
+    commas = _which(columns, ",", literal=True)
+    texts = {c.name: _texts(c, dialect) for c, has in zip(columns, commas, strict=True) if has}
+    found = [name for name, column in texts.items() if _has_commas(column, sure=True)]
+    if not found and usual == "," and not any(_which(columns, _POINT)):
+        found = [name for name, column in texts.items() if _has_commas(column, sure=False)]
     if not found:
         return replace(dialect, decimal=".")
     warn(f"decimal commas in {few(found, 10)}: 1,5 is read as 1.5 (--decimal . if that is wrong)")
@@ -353,17 +383,3 @@ def _parse(texts: pl.Series, dialect: Dialect) -> tuple[pl.Series, bool]:
 def _objects(texts: pl.Series) -> NDArray[Any]:
     known: dict[str | None, str | None] = {}  # equal texts are one object
     return np.array([known.setdefault(text, text) for text in texts], dtype=object)
-
-
-def _numbers(series: pl.Series, dialect: Dialect | None = None) -> NDArray[Any]:
-    numbers: NDArray[Any] = series.cast(polars_module().Float64).to_numpy()  # null becomes NaN
-    words = (
-        [float(word) for word in dialect.missing if re.fullmatch(_NUMBER, word)] if dialect else []
-    )
-    if words:
-        numbers = np.where(np.isin(numbers, words), math.nan, numbers)
-    infinite = np.isinf(numbers)
-    if infinite.any():
-        row = int(infinite.argmax())
-        raise ValueError(f"column {series.name!r} is infinite in row {row + 1}")
-    return numbers

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import UnknownNameError, given, nearest
-from nnbackend.tables.columns import polars_module
+from nnbackend.tables.columns import pick_columns, polars_module
 from nnbackend.tables.table import few
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def select_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
     """
     names = list(names)
     check_columns(frame.columns, names)
-    return frame.select(names)
+    return pick_columns(frame, names)
 
 
 def check_columns(there: Iterable[Any], names: list[str]) -> None:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.arrow import batches_of, pieces_of, pyarrow_module
 from nnbackend.data.files import ending_of, find_files
-from nnbackend.errors import unknown_name
+from nnbackend.errors import DataError, unknown_name
 from nnbackend.tables.columns import (
     StrayTextError,
     find_decimal,
+    frame_of,
+    pick_columns,
     polars_module,
     readable_columns,
     table_of,
@@ -95,9 +98,9 @@ def open_table(
     check_columns(frame.columns, (*wanted, *kinds, *left_out))
     if frame.height == 0:
         raise ValueError(f"{path} holds no rows")
-    frame = frame.select(name for name in wanted if name and name not in left_out)
+    frame = pick_columns(frame, (n for n in wanted if n and n not in left_out))
     if columns is None:
-        frame = frame.select(readable_columns(frame, kinds))
+        frame = pick_columns(frame, readable_columns(frame, kinds))
     return frame, find_decimal(frame, dialect_of(path, dialect))
 
 
@@ -142,7 +145,7 @@ def read_frame(path: str | os.PathLike[str], dialect: Dialect | None = None) -> 
         differ = sorted(set(frames[0].columns) ^ set(frame.columns))
         if differ:
             raise ValueError(f"{other} and {first} do not have the same columns: {few(differ)}")
-        frames.append(frame.select(frames[0].columns))
+        frames.append(pick_columns(frame, frames[0].columns))
     if not others:
         return frames[0]
     polars = polars_module()
@@ -170,34 +173,54 @@ def _read_file(path: Path, dialect: Dialect) -> pl.DataFrame:
         raise ValueError(f"{path} is empty")
     try:
         return _READERS[ending](path, dialect)
+    except DataError as error:
+        raise ValueError(str(error)) from error
     except (Exception, panic) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path} is not a readable {ending} file: {reason}") from error
 
 
-def _read_lazily(scan: str) -> Callable[[Path, Dialect], pl.DataFrame]:
-    """Return a reader of a binary format that says first how many rows and columns there are."""
+def _read_parquet(path: Path, dialect: Dialect) -> pl.DataFrame:
+    polars = polars_module()
+    lazy = polars.scan_parquet(path)
+    rows, columns = lazy.select(polars.len()).collect().item(), len(lazy.collect_schema())
+    check_memory(8 * rows * columns)  # before any of them is read
+    return _checked(lazy.collect())
 
-    def read(path: Path, dialect: Dialect) -> pl.DataFrame:
-        polars = polars_module()
-        lazy = getattr(polars, scan)(path)
-        rows, columns = lazy.select(polars.len()).collect().item(), len(lazy.collect_schema())
-        check_memory(8 * rows * columns)
-        frame = lazy.collect()
-        check_memory(MEMORY_PER_BYTE * sum(map(_text_bytes, frame.get_columns())))
-        return frame  # type: ignore[no-any-return]
 
-    return read
+def _read_arrow(path: Path, dialect: Dialect) -> pl.DataFrame:
+    """Read record batches, by pyarrow where that is: it checks what a damaged file says of itself."""
+    polars = polars_module()
+    try:
+        pyarrow_module()
+    except ModuleNotFoundError:
+        return _checked(polars.read_ipc(path))
+    pieces, types = pieces_of(path, [], path)
+    frames, size = [], 0
+    for piece in pieces:
+        for _, batch in batches_of(piece, list(types)):
+            frames.append(frame_of(batch))
+            size += batch.nbytes
+            check_memory(2 * size)
+    if not frames:
+        raise ValueError("it holds no rows")
+    return _checked(polars.concat(frames, how="vertical_relaxed"))
+
+
+def _checked(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose texts fit into memory, each as often as it is there."""
+    check_memory(MEMORY_PER_BYTE * sum(map(_text_bytes, frame.get_columns())))
+    return frame
 
 
 def _text_bytes(column: pl.Series) -> int:
     """Return the bytes of the texts in a column, in which equal texts may be stored once."""
-    polars = polars_module()
+    polars, column = polars_module(), column.alias("text")
     if column.dtype == polars.String:
         return int(column.str.len_bytes().cast(polars.UInt64).sum())
     if column.dtype not in (polars.Categorical, polars.Enum):
         return 0
-    counts = column.alias("text").value_counts()
+    counts = column.value_counts()
     sizes = counts["text"].cast(polars.String).str.len_bytes().cast(polars.UInt64)
     return int((sizes * counts["count"].cast(polars.UInt64)).sum() or 0)
 
@@ -234,8 +257,8 @@ def _array_columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 _READERS: dict[str, Callable[[Path, Dialect], pl.DataFrame]] = {
     **dict.fromkeys((".csv", ".csv.gz", ".tsv", ".tsv.gz"), read_delimited),
-    ".parquet": _read_lazily("scan_parquet"),
+    **dict.fromkeys((".parquet", ".pq"), _read_parquet),
     **dict.fromkeys((".jsonl", ".ndjson"), _read_json_lines),
     ".npz": _read_npz,
-    **dict.fromkeys((".feather", ".arrow"), _read_lazily("scan_ipc")),
+    **dict.fromkeys((".feather", ".arrow", ".ipc"), _read_arrow),
 }

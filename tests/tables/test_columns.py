@@ -238,3 +238,13 @@ def test_a_missing_word_is_missing_among_texts_too(tmp_path):
     path = write(tmp_path, ".parquet", {"a": ["x", "?", " ? ", "y"]})
     found = read_table(path, dialect=Dialect(missing=("?",)))["a"]
     assert found.tolist() == ["x", None, None, "y"]
+
+
+def test_names_of_columns_are_no_patterns(tmp_path):
+    columns = {"^a.*$": ["1,5", "2"], "*": ["x", "y"], "ab": [1, 2], "$1": ["01", "2"]}
+    for ending in (".csv", ".parquet"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TableWarning)
+            table = read_table(write(tmp_path, ending, columns), exclude=["$1"])
+        assert list(table) == ["^a.*$", "*", "ab"]
+        assert table["^a.*$"].tolist() == [1.5, 2]
