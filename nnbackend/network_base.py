@@ -343,15 +343,14 @@ class NetworkBase:
             raise ValueError(_names_differ(unknown, missing))
         with self.backend.scope():
             values = {name: self._owned(value, name) for name, value in state.items()}
-        for name, value in values.items():
-            if tuple(value.shape) != tuple(own[name].shape):
-                raise ValueError(
-                    f"{name} must have shape {tuple(own[name].shape)}, got {tuple(value.shape)}"
-                )
-            if not self.backend.all_finite(value):
-                raise ValueError(
-                    f"{name} holds NaN or infinite numbers, which nothing can start from"
-                )
+            for name, value in values.items():
+                shape = tuple(own[name].shape)
+                if tuple(value.shape) != shape:
+                    raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}")
+                if not self.backend.all_finite(value):
+                    raise ValueError(
+                        f"{name} holds NaN or infinite numbers, which nothing can start from"
+                    )
         self.params = unflatten(values, self.params)
         self.state = unflatten(values, self._state, "state.")
         return self

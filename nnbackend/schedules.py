@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 from nnbackend.core.checks import check_choice, check_number, check_size, set_number, set_size
 from nnbackend.core.registry import Registry
+from nnbackend.errors import given
 
 __all__ = [
     "SCHEDULES",
@@ -134,10 +135,10 @@ class MultiStep(Schedule):
 
     def __post_init__(self) -> None:
         set_number(self, "initial")
-        given = self.steps if isinstance(self.steps, list | tuple) else (self.steps,)
-        steps = tuple(check_size("steps", step) for step in given)
+        several = self.steps if isinstance(self.steps, list | tuple) else (self.steps,)
+        steps = tuple(check_size("steps", step) for step in several)
         if list(steps) != sorted(set(steps)):
-            raise ValueError(f"steps must be in ascending order, got {self.steps!r}")
+            raise ValueError(f"steps must be in ascending order, got {given(self.steps)}")
         object.__setattr__(self, "steps", steps)
         set_number(self, "factor", 0.0)
 
@@ -400,7 +401,7 @@ def _set_schedule(owner: Warmup | Scaled) -> None:
         return
     if isinstance(owner.schedule, type | str):
         raise ValueError(
-            f"schedule must be a schedule, such as Cosine(...), or a number; got {owner.schedule!r}"
+            f"schedule must be a schedule, such as Cosine(...), or a number; got {given(owner.schedule)}"
         )
     object.__setattr__(owner, "schedule", check_number("schedule", owner.schedule))
 

@@ -20,7 +20,7 @@ from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import arrays_in, flatten, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Context, Layer, Namespace, Params
 from nnbackend.data import validate
-from nnbackend.errors import GradientError
+from nnbackend.errors import GradientError, listed
 from nnbackend.inspection.observe import run_observed
 from nnbackend.losses import Loss
 from nnbackend.network import Network
@@ -148,7 +148,7 @@ def _relative_errors(
         _, grads = regularizers.penalized(terms, params, 0.0, grads)
     own, given = flatten(params), flatten(grads)
     if own.keys() != given.keys():
-        names = ", ".join(sorted(own.keys() ^ given.keys()))
+        names = listed(sorted(own.keys() ^ given.keys()))
         raise GradientError(f"parameters and gradients have different names: {names}")
     arguments, gradients = _named(x) | own, _gradients_like(x, dx) | given
 

@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("suite")
 # For minutes: nox -s fuzz, or pytest tests/fuzz --hypothesis-profile fuzz.
 hypothesis.settings.register_profile(
     "fuzz",
-    max_examples=2000,
+    max_examples=1000,
     deadline=None,
     print_blob=True,
     suppress_health_check=list(hypothesis.HealthCheck),

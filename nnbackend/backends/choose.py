@@ -11,7 +11,7 @@ from typing import Any
 from nnbackend.backends.base import Backend
 from nnbackend.backends.device import installed_version
 from nnbackend.core.precision import resolve
-from nnbackend.errors import BackendUnavailableError, PrecisionError, unknown_name
+from nnbackend.errors import BackendUnavailableError, PrecisionError, given, unknown_name
 
 __all__ = ["BACKENDS", "BackendStatus", "available_backends", "get_backend", "host_backend"]
 
@@ -82,7 +82,7 @@ def get_backend(
         if name in _BACKEND_CLASSES:
             return _create(name, device, dtype, precision)
         return Backend(device, dtype, spec, precision)
-    raise TypeError(f"backend must be a name, a Backend or an array namespace; got {spec!r}")
+    raise TypeError(f"backend must be a name, a Backend or an array namespace; got {given(spec)}")
 
 
 def host_backend(backend: Backend) -> Backend:

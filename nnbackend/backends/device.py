@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from nnbackend.core.precision import PRECISIONS, Precision, resolve
 from nnbackend.core.types import Namespace
-from nnbackend.errors import BackendUnavailableError
+from nnbackend.errors import BackendUnavailableError, given
 
 __all__ = [
     "Device",
@@ -221,7 +221,9 @@ def _unpickle(
 
 def not_a_device(device: Any, wanted: str) -> TypeError:
     """Return the error for a ``device`` that is nothing a device could be called."""
-    return TypeError(f"device must be {wanted}; got {device!r}, of type {type(device).__name__}")
+    return TypeError(
+        f"device must be {wanted}; got {given(device)}, of type {type(device).__name__}"
+    )
 
 
 def import_library(cls: type[DeviceInfo], module: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Mapping
@@ -126,6 +127,11 @@ class Checkpoint(Callback):
             self._handle(type(error)(error.errno, problem))
         return self._lock is not None
 
+    def _leave_folder(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
     def batch_end(self, run: Run) -> None:
         """Write a checkpoint within an epoch."""
         due = self.every_steps is not None and run.step % self.every_steps == 0
@@ -147,9 +153,7 @@ class Checkpoint(Callback):
             if run.failure is not None and self.monitor is None and not self._gave_up:
                 self._save(run)
         finally:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
+            self._leave_folder()
         if run.failure is not None and self.latest is not None:
             run.failure.add_note(f"the run can be resumed from {self.latest}")
 
@@ -165,7 +169,12 @@ class Checkpoint(Callback):
             checkpoints.save(path, run.network, run.parameters(), run.state())
         except OSError as error:
             self._kept = before
-            self._handle(error)
+            gone = FileNotFoundError(errno.ENOENT, f"{self.directory} was removed meanwhile")
+            if self.directory.is_dir():
+                self._handle(error)
+            else:
+                self._leave_folder()  # the next checkpoint makes it again
+                self._handle(gone)
             return
         self._position = position
         while self.keep is not None and len(self._kept) > self.keep:

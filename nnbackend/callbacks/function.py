@@ -42,7 +42,7 @@ class Lambda(Callback):
         functions = {"start": start, "epoch_start": epoch_start, "batch_end": batch_end}
         for event, function in (functions | {"epoch_end": epoch_end, "stop": stop}).items():
             if not callable(function) and function is not None:
-                raise TypeError(f"{event} must be a function of the run, got {function!r}")
+                raise TypeError(f"{event} must be a function of the run, got {given(function)}")
             if function is not None:
                 setattr(self, event, function)  # takes the place of the method
         self.every_epoch = epoch_start is not None or epoch_end is not None

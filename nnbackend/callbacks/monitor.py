@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from nnbackend.core.checks import check_choice, check_number, check_text
-from nnbackend.errors import UnknownNameError, unknown_name
+from nnbackend.errors import UnknownNameError, given, unknown_name
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -117,6 +117,6 @@ def _mode_of(name: str) -> str:
         if set(words[-1:]) & _WORDS[mode] and not said & (_WORDS[other] | _REVERSING):
             return mode
     raise ValueError(
-        f"is a small or a large {name_in_history!r} better? Say mode='min' or mode='max', or give the "
-        "metric an attribute larger_is_better"
+        f"monitor: is a small or a large {given(name_in_history)} better? Say mode='min' or "
+        "mode='max', or give the metric an attribute larger_is_better"
     )

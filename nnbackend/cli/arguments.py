@@ -15,6 +15,7 @@ import typer
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.tables.model import TableModel, load
 from nnbackend.tables.reading import find_tables
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "WrongCall",
     "check_output",
     "choose_backend",
+    "load_model",
     "wrong_call",
 ]
 
@@ -158,3 +160,9 @@ def choose_backend(
                 raise
             get_backend(name)  # if that can be used, it is the device that cannot
             raise WrongCall(f"--device {device}: {error}") from error
+
+
+def load_model(path: Path, backend: str, device: str | None, precision: str | None) -> TableModel:
+    """Return the model of a call; see :func:`choose_backend` and :func:`nnbackend.tables.model.load`."""
+    choose_backend(backend, device, precision=precision)  # a wrong call, before the file is read
+    return load(path, backend=backend, device=device, precision=precision)

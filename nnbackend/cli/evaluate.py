@@ -14,7 +14,7 @@ from nnbackend.cli.arguments import (
     ModelFile,
     Reported,
     Threads,
-    choose_backend,
+    load_model,
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
@@ -25,7 +25,6 @@ from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.frames import select_columns
-from nnbackend.tables.model import load
 from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
 from nnbackend.tables.selection import known_target
 
@@ -47,10 +46,7 @@ def evaluate(
 ) -> None:
     """Compare the predictions for a table with its target column."""
     with reporting(debug, quiet=as_json) as (notes, _):
-        choose_backend(
-            backend, device, precision=precision
-        )  # a wrong call, before the file is read
-        trained = load(model, backend=backend, device=device, precision=precision)
+        trained = load_model(model, backend, device, precision)
         encoder = trained.encoder
         with wrong_call():
             dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)

@@ -18,7 +18,7 @@ from nnbackend.cli.arguments import (
     Threads,
     WrongCall,
     check_output,
-    choose_backend,
+    load_model,
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
@@ -28,7 +28,7 @@ from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.columns import polars_module
 from nnbackend.tables.frames import select_columns
-from nnbackend.tables.model import TableModel, load
+from nnbackend.tables.model import TableModel
 from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
 from nnbackend.tables.writing import writer_for
 
@@ -82,10 +82,7 @@ def predict(
             check_output(output, model, data)
         with wrong_call("--output"):
             write = writer_for(output or Path("answers.csv"))
-        choose_backend(
-            backend, device, precision=precision
-        )  # a wrong call, before the file is read
-        trained = load(model, backend=backend, device=device, precision=precision)
+        trained = load_model(model, backend, device, precision)
         if probabilities:
             with wrong_call("--probabilities"):
                 trained.check_probabilities()

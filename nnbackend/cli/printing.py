@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 __all__ = [
+    "in_figures",
     "plain_table",
     "print_facts",
     "print_json",
@@ -45,13 +46,22 @@ def print_facts(facts: dict[str, Any]) -> None:
     _out.print(grid)
 
 
+def in_figures(value: float, metric: str = "") -> str:
+    """Return the value of a metric in four figures; of a large one all that are before the point."""
+    if metric == "accuracy":
+        return f"{value:.1%}"
+    if metric == "r2":
+        return f"{value:.4f}"
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
 def print_metrics(
     rows: dict[str, dict[str, float] | None], remarks: dict[str, str], task: str
 ) -> None:
     """Print a table with a row for each set of values and a column for each metric."""
     filled = {name: values for name, values in rows.items() if values}
     lines = [
-        (name, *(_METRIC_FORMATS.get(m, "{:.4g}").format(v) for m, v in values.items()),
+        (name, *(in_figures(value, metric) for metric, value in values.items()),
          remarks.get(name, ""))
         for name, values in filled.items()
     ]  # fmt: skip
@@ -78,9 +88,6 @@ def plain_table(
 def print_table(table: Table) -> None:
     """Print a table for people: as wide as the terminal, and elsewhere as wide as it is."""
     (_out if _out.is_terminal else _wide).print(table)
-
-
-_METRIC_FORMATS = {"accuracy": "{:.1%}", "r2": "{:.4f}"}
 
 
 def print_json(result: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend import metrics
-from nnbackend.cli.printing import plain_table, print_table, say
+from nnbackend.cli.printing import in_figures, plain_table, print_table, say
 from nnbackend.tables.model import TableModel, output_activation_of
 
 __all__ = ["build_report", "print_report"]
@@ -60,7 +60,7 @@ def print_report(report: dict[str, Any], rows: str) -> None:
     say()
     say(f"Report on {report['rows']} {rows}")
     lines = [
-        (name, "not defined here" if value is None else f"{value:.4g}")
+        (name, "not defined here" if value is None else in_figures(value))
         for name, value in report["metrics"].items()
     ]
     print_table(plain_table(None, lines))

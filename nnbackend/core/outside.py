@@ -25,11 +25,8 @@ _MOST_NUMBERS = 1 << 12  # of an array whose contents are compared; larger ones 
 _PLAIN = (bool, int, str, bytes, type(None))
 _CONTAINERS = (list, tuple, set, frozenset, dict, deque)
 _WRAPPERS = (classmethod, staticmethod)
-# What these read does not change from step to step, or is no number.
-_LIBRARIES = sys.stdlib_module_names | {
-    "numpy", "scipy", "array_api_compat", "array_api_strict", "cupy", "cupyx", "torch", "jax", "jaxlib",
-    "ml_dtypes", "pandas", "polars", "sklearn",
-}  # fmt: skip
+_LIBRARIES = {"numpy", "scipy", "jax", "torch", "cupy", "cupyx", "array_api_compat"}
+_homes: set[str] = set()  # packages that layers, losses and optimizers of users came from
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,9 @@ class OutsideValues:
 
     Seen are the variables that functions close over, their defaults, the globals that they name, also in
     functions inside them and as attributes of modules, the attributes of objects and of their classes,
-    the items of containers, and the numbers of arrays, however deep they are. Not seen is what libraries
-    read, and what hides in objects that are written in C; code that reads such says ``pure = False``.
+    the items of containers, and the numbers of arrays, however deep they are. Not seen is what installed
+    libraries read, and what hides in objects that are written in C; code that reads such says
+    ``pure = False``.
 
     Args:
         description: layers, losses, optimizers, in tuples. The library's own read nothing from outside.
@@ -66,6 +64,7 @@ class OutsideValues:
     def __init__(self, description: Any) -> None:
         self._sources: list[Any] = []
         _add_user_code((description,), self._sources)
+        _note_homes(self._sources)
         self.seen = self._read()
         if len(self.seen.kept) > _MOST_VALUES:
             names = ", ".join(getattr(s, "__name__", type(s).__name__) for s in self._sources)
@@ -157,8 +156,29 @@ def _is_own(module: str) -> bool:
     return module.partition(".")[0] == __name__.partition(".")[0]
 
 
+@lru_cache(maxsize=4096)
 def _is_library(module: str | None) -> bool:
-    return module is None or module.partition(".")[0] in _LIBRARIES
+    """Return whether a module is installed: what it reads does not change from step to step.
+
+    A package is none that a layer, a loss or an optimizer came from.
+    """
+    if module is None or _is_own(module):
+        return True
+    package = module.partition(".")[0]
+    if package in _LIBRARIES or package in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(package), "__file__", None) or ""
+    return package not in _homes and ("site-packages" in file or "dist-packages" in file)
+
+
+def _note_homes(sources: list[Any]) -> None:
+    """Let the packages of what users wrote be no libraries."""
+    modules = (getattr(source, "__module__", None) or "" for source in sources)
+    new = {module.partition(".")[0] for module in modules} - _homes
+    if new:
+        _homes.update(new)
+        _is_library.cache_clear()
+        _slots_of.cache_clear()
 
 
 def _look(value: Any, kind: Any) -> tuple[Any, list[Any]]:
@@ -174,8 +194,7 @@ def _look(value: Any, kind: Any) -> tuple[Any, list[Any]]:
             return (id(value), value.shape), [*value.flat]
         return (id(value), value.shape, value.tobytes()), []
     if kind is FunctionType:
-        known = _is_library(value.__module__) or _is_own(value.__module__)
-        return id(value.__code__), [] if known else _read_by(value)
+        return id(value.__code__), [] if _is_library(value.__module__) else _read_by(value)
     if isinstance(value, _CONTAINERS):
         items = [*value.keys(), *value.values()] if isinstance(value, dict) else [*value]
         return None if kind is tuple else id(value), items + _attributes(value, kind)
@@ -233,7 +252,7 @@ def _attributes(value: Any, kind: Any) -> list[Any]:
 def _slots_of(kind: Any) -> tuple[tuple[str, ...], bool]:
     """Return the names of a class's slots, or of this library's fields, and whether users wrote it."""
     own, fields = _field_names(kind)
-    if own or _is_library(kind.__module__):
+    if _is_library(kind.__module__):
         return (fields if own else ()), False
     names = []
     for each in kind.__mro__:
@@ -246,7 +265,7 @@ def _slots_of(kind: Any) -> tuple[tuple[str, ...], bool]:
 
 def _class_values(kind: type) -> list[Any]:
     """Return the attributes and methods of a class that users wrote, and of its bases."""
-    if _is_library(kind.__module__) or _is_own(kind.__module__):
+    if _is_library(kind.__module__):
         return []
     own = [v for name, v in vars(kind).items() if name[:2] != "__" or name == "__call__"]
     return own + [base for base in kind.__bases__ if base is not object]

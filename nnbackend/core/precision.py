@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nnbackend.errors import given
+
 __all__ = ["DTYPES", "PRECISIONS", "Precision", "resolve"]
 
 DTYPES = ("float32", "float64")
@@ -74,11 +76,11 @@ def resolve(dtype: str | None = None, precision: str | None = None) -> Precision
         known = isinstance(dtype, str) and dtype in PRECISIONS
         hint = f"; say precision={dtype!r} to compute in it" if known else ""
         names = ", ".join(map(repr, DTYPES))
-        raise ValueError(f"dtype must be one of {names}; got {dtype!r}{hint}")
+        raise ValueError(f"dtype must be one of {names}; got {given(dtype)}{hint}")
     name = precision if precision is not None else dtype or "float32"
     if not isinstance(name, str) or name not in PRECISIONS:
         raise ValueError(
-            f"precision must be one of {', '.join(map(repr, PRECISIONS))}; got {precision!r}"
+            f"precision must be one of {', '.join(map(repr, PRECISIONS))}; got {given(precision)}"
         )
     chosen = PRECISIONS[name]
     if dtype not in (None, chosen.dtype):

@@ -19,6 +19,8 @@ from zlib import crc32
 
 import numpy as np
 
+from nnbackend.errors import given
+
 if TYPE_CHECKING:
     from nnbackend.backends.base import Backend
     from nnbackend.backends.primitives import Primitives
@@ -58,7 +60,7 @@ def seed_key(seed: int) -> Key:
         ValueError: ``seed`` is not a whole number from 0 to 2**64 - 1.
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {seed!r}")
+        raise ValueError(f"seed must be a whole number from 0 to 2**64 - 1, got {given(seed)}")
     return int(seed) & _WORD_MASK, int(seed) >> 32
 
 

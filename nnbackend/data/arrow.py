@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from nnbackend.data.files import ending_of, find_files
-from nnbackend.errors import DataError
+from nnbackend.errors import DataError, listed
 
 __all__ = [
     "FORMATS",
@@ -125,7 +125,7 @@ def pieces_of(
         types = _types(schema)
     missing = [name for name in names if name not in types]
     if missing:
-        raise DataError(f"{path} has no column {', '.join(map(repr, missing))}, which {like} has")
+        raise DataError(f"{path} has no column {listed(map(repr, missing))}, which {like} has")
     if counts is None:
         return [Piece(path)], types
     pieces, first = [], 0
@@ -139,7 +139,7 @@ def _types(schema: Any) -> dict[str, Any]:
     names, types = schema.names, schema.types
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
-        raise DataError(f"more than one column is named {', '.join(map(repr, repeated))}")
+        raise DataError(f"more than one column is named {listed(map(repr, repeated))}")
     return dict(zip(names, types, strict=True))
 
 

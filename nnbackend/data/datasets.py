@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.core.checks import check_items, check_text, named
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Shape
 from nnbackend.data.arrow import (
@@ -25,7 +26,7 @@ from nnbackend.data.arrow import (
     pyarrow_module,
 )
 from nnbackend.data.sources import PREFETCH_BLOCKS, SHUFFLE_BUFFER, Chunk, Chunks, Source
-from nnbackend.errors import DataError, unknown_name
+from nnbackend.errors import DataError, listed, unknown_name
 
 __all__ = ["Dataset"]
 
@@ -74,20 +75,22 @@ class Dataset(Source):
         self._set_reading(shuffle_buffer, prefetch)
         columns = columns_of(self.files[0])
         self._one_target = isinstance(target, str)
-        self.target = [target] if isinstance(target, str) else list(target)
-        self.weight = weight
+        wanted = "the name of a column, or several"
+        self.target = [target] if self._one_target else check_items("target", target, wanted)
+        self.weight = None if weight is None else check_text("weight", weight)
         taken = [*self.target, *([] if weight is None else [weight])]
-        self.features = (
-            [name for name in columns if name not in taken] if features is None else list(features)
-        )
-        unknown = {*taken, *self.features} - {*columns}
-        for name in (*taken, *self.features) if unknown else ():
-            if name in unknown:
-                raise unknown_name("column", name, columns)
+        if features is None:
+            self.features = [name for name in columns if name not in taken]
+        else:
+            self.features = check_items("features", features, "names of columns")
+        known = {*columns}
+        for what, names in (("target or weight", taken), ("features", self.features)):
+            for name in names:
+                with named(what):
+                    if not isinstance(name, str) or name not in known:
+                        raise unknown_name("column", name, columns)
         if both := sorted(set(taken) & set(self.features)):
-            raise ValueError(
-                f"{', '.join(both)} cannot be a feature and a target or weight as well"
-            )
+            raise ValueError(f"{listed(both)} cannot be a feature and a target or weight as well")
         if not self.features or not self.target:
             raise ValueError("a dataset needs a target and at least one other column")
         self._names = [*self.features, *taken]

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from nnbackend.core.checks import check_items, check_path
+
 __all__ = ["ending_of", "find_files"]
 
 
@@ -22,8 +24,9 @@ def find_files(
         FileNotFoundError: a path, a folder or a pattern stands for none.
     """
     files: list[Path] = []
-    for each in [given] if isinstance(given, str | os.PathLike) else given:
-        path = os.fspath(each)
+    one = isinstance(given, str | os.PathLike)
+    for each in [given] if one else check_items("files", given, "a path, or several"):
+        path = os.fspath(check_path("files", each))
         if os.path.isdir(path):
             inside = [file for file in Path(path).iterdir() if _ending(file, endings)]
         elif os.path.exists(path):

@@ -14,6 +14,7 @@ from nnbackend.core.layer_tree import first_layer
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Arrays, Layer
+from nnbackend.errors import listed
 
 __all__ = [
     "InputSpec",
@@ -146,8 +147,12 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
             raise ValueError(_one_array_only(name, x))
     elif isinstance(shape, dict):
         if not isinstance(x, dict) or x.keys() != shape.keys():
-            got = f"a dictionary of {[*x]}" if isinstance(x, dict) else f"{_describe(x)}"
-            raise ValueError(f"the network takes {name} as a dictionary of {[*shape]}, got {got}")
+            got = (
+                f"a dictionary of {_keys_in_words(x)}" if isinstance(x, dict) else f"{_describe(x)}"
+            )
+            raise ValueError(
+                f"the network takes {name} as a dictionary of {_keys_in_words(shape)}, got {got}"
+            )
         x = {key: x[key] for key in shape}
     elif not isinstance(x, tuple | list) or len(x) != len(shape):
         raise ValueError(
@@ -200,6 +205,10 @@ def _nested(like: Any, parts: list[Any]) -> Any:
     if isinstance(like, dict):
         return dict(zip(like, parts, strict=True))
     return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
+
+
+def _keys_in_words(x: Any) -> str:
+    return f"[{listed(map(repr, x))}]"
 
 
 def _describe(x: Any) -> str:

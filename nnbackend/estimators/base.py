@@ -26,6 +26,7 @@ from nnbackend.data import host_data
 from nnbackend.data.samples import Samples, row_major
 from nnbackend.data.targets import takes_classes, targets
 from nnbackend.data.validate import weights
+from nnbackend.errors import given
 from nnbackend.estimators import files
 from nnbackend.estimators.arguments import NOT_NEGATIVE, TRAINING_CONSTRAINTS, name_arguments
 from nnbackend.estimators.arrays import HOST, SparseSamples, home_of, on_host, to_host
@@ -71,6 +72,13 @@ class NeuralEstimator(PredictingEstimator):
         cls._parameter_constraints = dict(ChainMap(*parents))
         if "__init__" in vars(cls):
             name_arguments(cls.__init__)
+
+    def _validate_params(self) -> None:
+        """Check the parameters, as scikit-learn does, for which an int may be larger than any float."""
+        super()._validate_params()
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, int) and value >= 2**63:
+                raise ValueError(f"{name} must be below 2**63, got {given(value)}")
 
     # For subclasses to define
 

@@ -130,6 +130,11 @@ class ClassifierHead(ClassifierMixin):
                 "class_weight='balanced' counts the classes of all data, which partial_fit does not "
                 "see; give the weight of each class"
             )
+        if isinstance(self.class_weight, list) and not self._multilabel():
+            raise ValueError(
+                "class_weight as a list is for several labels in a row; give weights by class as a "
+                f"dictionary, got {self.class_weight}"
+            )
         if not self._multilabel():
             target = self._label_binarizer.classes_[np.ravel(target)]
         weight = compute_sample_weight(self.class_weight, target)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar, Unpack
 
-import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
 from nnbackend import activations
@@ -38,7 +37,7 @@ class MultilayerPerceptron(NeuralEstimator):
     def _hidden_layers(self) -> list[Layer]:
         sizes = self.hidden_layer_sizes
         sizes = list(sizes) if hasattr(sizes, "__iter__") else [sizes]
-        if np.any(np.array(sizes) <= 0):
+        if any(isinstance(size, Real) and size <= 0 for size in sizes):  # Dense refuses the rest
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         functions = _for_each(self.activation, len(sizes), "activation")
         rates = _for_each(self.dropout, len(sizes), "dropout")

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnbackend.core.checks import check_number, check_size, set_flag, set_number
+from nnbackend.core.checks import check_choice, check_size, set_flag, set_number
 from nnbackend.core.types import Array, Namespace
 from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Number, Numbers, at_each_step
@@ -152,13 +152,9 @@ class SWA(_Averaged):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        start = check_number("start", self.start, 0.0)
-        if start != int(start):
-            raise ValueError(f"start must be a whole number, got {self.start!r}")
-        object.__setattr__(self, "start", int(start))
+        object.__setattr__(self, "start", check_size("start", self.start, least=0))
         object.__setattr__(self, "every", check_size("every", self.every))
-        if self.unit not in ("step", "epoch"):
-            raise ValueError(f"unit must be 'step' or 'epoch', got {self.unit!r}")
+        check_choice("unit", self.unit, ("step", "epoch"))
 
     def weight(self, step: int) -> float:
         """Return 1 up to the first step that counts, then ``1 / n`` at the ``n``-th and 0 between."""

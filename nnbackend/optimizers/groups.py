@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from nnbackend.core.checks import check_items, check_number
+from nnbackend.core.checks import check_choice, check_items, check_number
 from nnbackend.core.types import Array
-from nnbackend.errors import unknown_name
+from nnbackend.errors import given, unknown_name
 from nnbackend.optimizers.base import Optimizer
 from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
@@ -60,11 +60,10 @@ class Grouped(Wrapper):
                 f"Grouped changes hyperparameters of the optimizer itself; put "
                 f"{type(self.inner).__name__} around it"
             )
-        given = self.groups.items() if isinstance(self.groups, Mapping) else self.groups
-        pairs = check_items("groups", given, "{pattern: {hyperparameter: value}}")
+        items = self.groups.items() if isinstance(self.groups, Mapping) else self.groups
+        pairs = check_items("groups", items, "{pattern: {hyperparameter: value}}")
         object.__setattr__(self, "groups", tuple(map(_group, pairs)))
-        if self.decay not in ("all", "weights"):
-            raise ValueError(f"decay must be 'all' or 'weights', got {self.decay!r}")
+        check_choice("decay", self.decay, ("all", "weights"))
         for _, change in self.groups:  # wrong names and values show here
             self._changed(self.inner, change)
         if self.decay == "weights":
@@ -152,17 +151,17 @@ class Frozen(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = self.patterns
+        one = isinstance(self.patterns, str)
         wanted = "patterns of names such as '0.*'"
-        given = (given,) if isinstance(given, str) else check_items("patterns", given, wanted)
-        if not given:
+        patterns = [self.patterns] if one else check_items("patterns", self.patterns, wanted)
+        if not patterns:
             raise ValueError(
                 "Frozen needs the patterns of names to freeze: Frozen(optimizer, '0.*')"
             )
-        for pattern in given:
+        for pattern in patterns:
             if not isinstance(pattern, str):
-                raise TypeError(f"a pattern is a text such as '0.*', got {pattern!r}")
-        object.__setattr__(self, "patterns", tuple(given))
+                raise TypeError(f"a pattern is a text such as '0.*', got {given(pattern)}")
+        object.__setattr__(self, "patterns", tuple(patterns))
 
     def frozen(self, names: Iterable[str]) -> set[str]:
         """Return the names that are frozen."""
@@ -189,10 +188,10 @@ def _group(pair: Any) -> tuple[str, Any]:
     except (TypeError, ValueError):
         raise TypeError(
             "groups are {pattern: {hyperparameter: value}} or {pattern: optimizer}; "
-            f"for one of them got {pair!r}"
+            f"for one of them got {given(pair)}"
         ) from None
     if not isinstance(pattern, str):
-        raise TypeError(f"a pattern is a text such as '*.bias', got {pattern!r}")
+        raise TypeError(f"a pattern is a text such as '*.bias', got {given(pattern)}")
     return pattern, change
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from nnbackend.core.checks import check_choice, set_flag, set_number, set_size
 from nnbackend.core.types import Array, Namespace, Shape
+from nnbackend.errors import given
 from nnbackend.optimizers.adam import Adam
 from nnbackend.optimizers.base import OPTIMIZERS, Optimizer, Slots, Updated, non_negative, norm
 from nnbackend.optimizers.numbers import Number, Numbers
@@ -79,7 +80,7 @@ class Muon(Optimizer):
         set_number(self, "epsilon", 0.0)
         check_choice("adjust", self.adjust, _RATE_ADJUSTMENTS)
         if not isinstance(self.others, Optimizer | None):
-            raise TypeError(f"others must be an optimizer or None, got {self.others!r}")
+            raise TypeError(f"others must be an optimizer or None, got {given(self.others)}")
         others = Adam(self.learning_rate) if self.others is None else self.others
         object.__setattr__(self, "_others", others)
 

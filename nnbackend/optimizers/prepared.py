@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nnbackend.backends.base import Backend, namespace
 from nnbackend.core.tree import flatten, unflatten
 from nnbackend.core.types import Array, Params
+from nnbackend.errors import listed
 from nnbackend.optimizers.numbers import Number, Numbers, Rows, number_rows
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def _in_order(
     if values.keys() != set(names):
         raise ValueError(
             f"{type(rule).__name__}.numbers(step) must give the same numbers at each step: it gave "
-            f"{', '.join(names)} at step 1, and {', '.join(values)} now"
+            f"{listed(names)} at step 1, and {listed(values)} now"
         )
     return [values[name] for name in names]
 

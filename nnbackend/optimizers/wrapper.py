@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Namespace
-from nnbackend.errors import nearest
+from nnbackend.errors import given, listed, nearest
 from nnbackend.optimizers.base import Optimizer, Slots, Updated, get
 from nnbackend.optimizers.lbfgs import LBFGS
 from nnbackend.optimizers.numbers import Number, Numbers
@@ -133,13 +133,13 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
         ValueError: it matches none; the message lists the names.
     """
     if not isinstance(pattern, str):
-        raise TypeError(f"a pattern is a text such as '*.bias', got {pattern!r}")
+        raise TypeError(f"a pattern is a text such as '*.bias', got {given(pattern)}")
     names = list(names)
     found = [name for name in names if name == pattern or fnmatchcase(name, pattern)]
     if not found:
         close = nearest(pattern, names, 1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"the pattern {pattern!r} matches none of the parameters {', '.join(names)}{hint}"
+            f"the pattern {given(pattern)} matches none of the parameters {listed(names)}{hint}"
         )
     return found

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnbackend.errors import listed
 from nnbackend.tables.columns import polars_module
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory, memory_limit
@@ -55,7 +56,7 @@ def read_delimited(path: Path, dialect: Dialect) -> pl.DataFrame:
     unnamed = counts.pop("", 0)
     repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
-        raise ValueError(f"more than one column is named {', '.join(map(repr, repeated))}")
+        raise ValueError(f"more than one column is named {listed(map(repr, repeated))}")
     if unnamed:
         warn(f"{unnamed} column(s) without a name left out of {path}")
     columns = frame.slice(1).get_columns()

@@ -12,6 +12,7 @@ from nnbackend.core.checks import check_takes
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
+from nnbackend.errors import listed
 from nnbackend.layers.output import output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
@@ -122,7 +123,7 @@ def _for_weights(attribute: str, layers: Layer, params: Params) -> tuple[tuple[s
         if name not in names:
             raise ValueError(
                 f"a layer has a {attribute}, which is for its weight, but there is no parameter "
-                f"{name}; there are {', '.join(names)}. A layer with layers inside must keep their "
+                f"{name}; there are {listed(names)}. A layer with layers inside must keep their "
                 "parameters under the names that nnbackend.layers.children gives"
             )
     return found

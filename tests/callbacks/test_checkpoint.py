@@ -286,6 +286,30 @@ def test_a_folder_removed_while_training_is_not_offered_for_resuming(tmp_path):
     assert checkpoint.latest is None
 
 
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_a_folder_removed_while_training_is_named_or_made_again(on_error, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "folder", on_error=on_error)
+
+    def remove(run):
+        if run.epoch == 2:
+            shutil.rmtree(checkpoint.directory)
+
+    def fit():
+        network().fit(X, Y, epochs=4, callbacks=[checkpoint, Lambda(epoch_start=remove)])
+
+    if on_error == "raise":
+        with pytest.raises(FileNotFoundError, match="folder was removed meanwhile") as caught:
+            fit()
+        assert not any("resumed from" in note for note in caught.value.__notes__)
+        assert not list(tmp_path.iterdir())
+    else:
+        with pytest.warns(
+            UserWarning, match="folder was removed meanwhile .there is none from before"
+        ):
+            fit()
+        assert [name[7:17] for name in names(checkpoint.directory)] == ["epoch-0003", "epoch-0004"]
+
+
 def test_a_folder_that_cannot_be_written_is_found_before_training(tmp_path):
     (tmp_path / "file").write_text("")
     steps = []

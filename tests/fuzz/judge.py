@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dis
 import hashlib
+import os
 import signal
 import tempfile
 import traceback
@@ -21,6 +22,7 @@ import nnbackend as nnb
 
 PLAIN = (TypeError, ValueError, OSError, ModuleNotFoundError)
 PACKAGE = str(Path(nnb.__file__).parent)
+SKLEARN = f"{os.sep}sklearn{os.sep}"  # whose checks the estimators use
 
 
 def part_of_examples(divisor: int) -> settings:
@@ -31,13 +33,14 @@ def part_of_examples(divisor: int) -> settings:
 def is_ours(error: BaseException) -> bool:
     """Return whether an error was raised by this package, on purpose, with a message.
 
-    That is: one of its own classes, or a plain one that the package's code raised by a ``raise``
-    statement; a file that is missing may be reported by the system's error, which names it.
+    That is: one of a class of its own, or a plain one that the package's code (or scikit-learn's, of the
+    estimators) raised by a ``raise`` statement; a file that is missing may be reported by the system's
+    error, which names it.
     """
     if not isinstance(error, Exception) or not str(error):
         return False
     module = type(error).__module__
-    if module.startswith("nnbackend."):
+    if module.startswith(("nnbackend.", "sklearn.")):
         return True
     if module != "builtins" or not isinstance(error, PLAIN):
         return False
@@ -47,12 +50,19 @@ def is_ours(error: BaseException) -> bool:
 
 
 def raised_on_purpose(place: TracebackType | None) -> bool:
-    """Return whether the innermost frame is the package's, and at a ``raise`` statement."""
+    """Return whether the innermost frame is the package's, and at a ``raise`` statement.
+
+    Of scikit-learn, which checks what estimators are given, any place will do.
+    """
     while place is not None and place.tb_next is not None:
         place = place.tb_next
-    if place is None or not place.tb_frame.f_code.co_filename.startswith(PACKAGE):
+    if place is None:
         return False
-    return place.tb_frame.f_code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    code = place.tb_frame.f_code
+    if SKLEARN in code.co_filename:
+        return True
+    is_raise = code.co_code[place.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return code.co_filename.startswith(PACKAGE) and is_raise
 
 
 def attempt(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[bool, Any]:

@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from cases import rows
-from fuzz.judge import attempt, folder
+from fuzz.judge import attempt, folder, part_of_examples
 from hypothesis import given
 
 import nnbackend as nnb
@@ -90,6 +90,17 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "MemoryMap": (MemoryMap, {"x": X, "y": Y}),
     "check_gradients": (lambda network, x, seed=0: nnb.testing.check_gradients(network, x, seed=seed),
                         {"network": nnb.Dense(2), "x": X}),
+    "compare_backends": (lambda network, x, other="numpy", tolerance=None, seed=0:
+                         nnb.testing.compare_backends(network, x, other, tolerance=tolerance, seed=seed),
+                         {"network": network(), "x": X}),
+    "cross_validate": (lambda network, x, y, folds=3, stratified=False, groups=None, seed=0:
+                       nnb.data.cross_validate(network, x, y, folds=folds, stratified=stratified,
+                                               groups=groups, seed=seed, **FIT),
+                       {"network": network(), "x": X, "y": Y}),
+    "losses.get": (nnb.losses.get, {}),
+    "metrics.get": (nnb.metrics.get, {}),
+    "optimizers.get": (lambda spec, learning_rate=0.1:
+                       nnb.optimizers.get(spec, learning_rate=learning_rate), {"spec": "adam"}),
 }  # fmt: skip
 
 
@@ -147,6 +158,8 @@ def use_of(kind: str, made: Any) -> None:
         given["optimizer"] = nnb.SGD(made)
     elif kind == "metric":
         given["metrics"] = [made]
+    elif kind == "optimizer wrapper":
+        given["optimizer"] = made
     elif kind in ("loss", "optimizer"):
         given[kind] = made
     made_it, net = attempt(nnb.Network, layers, input_shape=3)
@@ -158,11 +171,35 @@ def use_of(kind: str, made: Any) -> None:
 
 
 NEEDED = {"out_features": 2, "function": "tanh", "layers": [nnb.Dense(3)], "rate": 0.5, "std": 0.1,
-          "value": 0.1, "initial": 0.1, "peak": 0.1, "steps": 10, "factor": 0.5, "every": 2,
-          "schedule": nnb.schedules.Constant(0.1)}  # fmt: skip
+          "value": 0.1, "optimizer": "sgd", "initial": 0.1, "peak": 0.1, "steps": 10, "factor": 0.5,
+          "every": 2, "schedule": nnb.schedules.Constant(0.1)}  # fmt: skip
 """Arguments that classes must be given."""
+ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+@part_of_examples(2)
+@given(data=st.data())
+def test_estimators(name, data):
+    pytest.importorskip("sklearn")
+    from nnbackend import estimators
+
+    cls = getattr(estimators, name)
+    given = {"X": X, "y": CLASSES if name == "MLPClassifier" else Y[:, 0]}
+    options: dict[str, Any] = {}
+    names = [argument for argument in arguments_of(cls) if argument != "max_iter"]
+    argument = data.draw(st.sampled_from([*given, *names]))
+    # Numbers beyond any float end in scikit-learn's own checks of X and y, with an OverflowError.
+    kinds = st.sampled_from(sorted(ODD.keys() - {"10**400", "huge"} if argument in given else ODD))
+    (given if argument in given else options)[argument] = ODD[data.draw(kinds)]()
+    with folder():
+        fitted, estimator = attempt(lambda: cls(max_iter=2, **options).fit(**given))
+        if fitted:
+            attempt(estimator.predict, X)
+
+
 KINDS = ("layer", "activation", "initializer", "regularizer", "constraint", "loss", "metric", "schedule",
-         "optimizer")  # fmt: skip
+         "optimizer wrapper", "optimizer")  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)
