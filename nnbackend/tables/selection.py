@@ -165,7 +165,7 @@ def infer_classes(table: Table, target: str) -> Table:
             f"the target {target!r} holds 0 and 1, which are taken for two classes; --task regression "
             "takes them for numbers"
         )
-        return table | {target: np.array([str(int(value)) for value in column], dtype=object)}
+        return table | {target: np.array(["0", "1"], dtype=object)[column.astype(np.intp)]}
     if _may_be_classes(values, len(column)):
         shown = few([f"{value:.0f}" for value in values], 10)
         warn(
