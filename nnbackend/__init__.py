@@ -1,11 +1,11 @@
 """Neural networks trained by backpropagation, on NumPy, CuPy or any array API library."""
 
-from typing import TYPE_CHECKING
-
 # First of all: what follows takes a while, in which Ctrl-C may come.
 from nnbackend.core import early_signals as _early_signals  # noqa: F401
 
 # isort: split
+from typing import TYPE_CHECKING
+
 from nnbackend import (
     activations,
     callbacks,

@@ -299,3 +299,23 @@ def test_the_class_of_a_wrong_weight_is_named(weight):
     labels = np.arange(12) % 2
     with pytest.raises(ValueError, match=r"class_weight\[1\]"):
         net.fit(X, labels, loss="softmax_cross_entropy", class_weight={1: weight}, verbose=0)
+
+
+@pytest.mark.parametrize("wrong", [Thing(), b"x", nnb.Dense], ids=repr)
+@pytest.mark.parametrize(
+    "name", ["MLPClassifier", "MLPRegressor", "NetworkClassifier", "NetworkRegressor"]
+)
+def test_a_wrong_argument_of_an_estimator_is_named(name, wrong):
+    pytest.importorskip("sklearn")
+    estimators = pytest.importorskip("nnbackend.estimators")
+    cls, labels = getattr(estimators, name), np.arange(12) % 2
+    faults = {}
+    for argument in cls().get_params():
+        try:
+            cls(**{"max_iter": 1, argument: wrong}).fit(X, labels)
+        except (TypeError, ValueError, nnb.errors.BackendUnavailableError) as error:
+            if not re.search(rf"\b{argument}s?\b|\blayers\[", str(error)) or len(str(error)) > 600:
+                faults[argument] = repr(error)
+        else:
+            faults[argument] = "it was taken"
+    assert not faults

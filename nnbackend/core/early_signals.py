@@ -1,16 +1,14 @@
 """Ctrl-C while the command line starts: one line and an exit code, without a traceback.
 
-Importing this package takes most of the start of a short command. It imports this module first.
+Importing this package takes most of the start of a short command. It imports this module first, and this
+module nothing that Python has not loaded by itself.
 """
 
 from __future__ import annotations
 
-import atexit
-import contextlib
+import _signal  # what `signal` makes enumerations of, which takes as long as all of this
 import os
-import signal
 import sys
-from typing import Any
 
 __all__ = ["end_at_once", "is_command_line", "leave", "watch"]
 
@@ -19,11 +17,13 @@ def is_command_line() -> bool:
     """Return whether the process was started as ``nnbackend`` or ``python -m nnbackend``."""
     started = sys.argv[0] if sys.argv else ""
     if started == "-m":  # as long as the package of the program is imported
-        return any(word in ("nnbackend", "-mnnbackend") for word in sys.orig_argv[1:3])
+        for word, following in zip(sys.orig_argv, [*sys.orig_argv[1:], ""], strict=True):
+            if word.startswith("-m"):
+                return (word[2:] or following) == "nnbackend"
     return os.path.splitext(os.path.basename(started))[0] == "nnbackend"
 
 
-def end_at_once(number: int, _: Any) -> None:
+def end_at_once(number: int, _: object) -> None:
     """End the process: nothing has begun that would have to be cleaned up."""
     os.write(2, b"error: interrupted\n")
     os._exit(128 + number)
@@ -35,6 +35,9 @@ def leave(code: str | int | None) -> None:
     Python would take a tenth of a second to take its modules apart, in which a signal ends it without a
     word, or remember a KeyboardInterrupt that was handled long ago.
     """
+    import atexit
+    import contextlib
+
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -45,11 +48,11 @@ def leave(code: str | int | None) -> None:
 def watch() -> None:
     """End at once on Ctrl-C and SIGTERM, where nothing else was set for them."""
     for number, default in (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGTERM, signal.SIG_DFL),
+        (_signal.SIGINT, _signal.default_int_handler),
+        (_signal.SIGTERM, _signal.SIG_DFL),
     ):
-        if signal.getsignal(number) == default:
-            signal.signal(number, end_at_once)
+        if _signal.getsignal(number) == default:
+            _signal.signal(number, end_at_once)
 
 
 if is_command_line():

@@ -245,6 +245,8 @@ def _attributes(value: Any, kind: Any) -> list[Any]:
     found = [getattr(value, name, None) for name in slots]
     if (reads_class or kind is SimpleNamespace) and hasattr(value, "__dict__"):
         found += vars(value).values()
+    if not reads_class and callable(value):  # what a library made of a function: cached, compiled
+        found.append(getattr(value, "__wrapped__", None))
     return [*found, kind] if reads_class else found
 
 

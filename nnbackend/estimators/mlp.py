@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import StrOptions
 
 from nnbackend import activations
 from nnbackend.activations import ACTIVATIONS
+from nnbackend.core.checks import check_size, named
 from nnbackend.core.types import Array, Layer, Params
 from nnbackend.estimators.arguments import COUNT, FRACTION, TrainingArguments, keep_arguments
 from nnbackend.estimators.base import NeuralEstimator
@@ -44,9 +45,12 @@ class MultilayerPerceptron(NeuralEstimator):
         layers: list[Layer] = []
         for size, function, rate in zip(sizes, functions, rates, strict=True):
             name = "sigmoid" if function == "logistic" else function
+            with named("hidden_layer_sizes"):
+                size = check_size("each", size)
             layers.append(Dense(size, activation=activations.get(name)))
-            if rate:
-                layers.append(Dropout(rate))
+            with named("dropout"):
+                if rate:
+                    layers.append(Dropout(rate))
         return layers
 
     def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:

@@ -11,6 +11,7 @@ import numpy as np
 from nnbackend.backends.base import namespace
 from nnbackend.core.layer_tree import first_layer
 from nnbackend.core.random import Generator
+from nnbackend.core.shapes import check_shapes
 from nnbackend.core.tree import tree_map
 from nnbackend.core.types import Array, Layer, Params
 from nnbackend.estimators.arguments import TrainingArguments, keep_arguments
@@ -53,7 +54,7 @@ class NetworkEstimator(NeuralEstimator):
     def _input_shape(self, features: int) -> tuple[int, ...]:
         if self.input_shape is None:
             return (features,)
-        shape = tuple(int(size) for size in self.input_shape)
+        shape: tuple[int, ...] = check_shapes("input_shape", self.input_shape)
         if math.prod(shape) != features:
             raise ValueError(
                 f"input_shape {shape} takes rows of {math.prod(shape)} features, X has {features}"

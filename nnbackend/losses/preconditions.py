@@ -166,6 +166,7 @@ def check_arguments(
     Rows of weight 0 may hold any numbers: they do not count.
 
     Raises:
+        TypeError: the target does not hold numbers.
         ValueError: a target or a weight is not finite, or not what the loss takes.
     """
     if _now.unchecked:
@@ -176,6 +177,8 @@ def check_arguments(
         check_weights(weights, namespace(weights))
     if host is None:
         return
+    if host.dtype.kind in "OSUMmc":
+        raise TypeError(f"the target must hold real numbers, got an array of dtype {host.dtype}")
     if numbered and host.dtype.kind in "iu" and host.min() >= 0 and host.max() < outputs:
         return  # the common case, in a fourth of the time
     if host.dtype.kind == "f" and not finite_on_host(host):

@@ -136,7 +136,8 @@ def _comparable(answers: ClassOutputs) -> Array:
 def _log_odds(z: Array, xp: Namespace) -> Array:
     """Return ``log(p / (1 - p))`` for ``p = softmax(z)``, which tells rows apart where p is 1."""
     first = functional.one_hot(xp.argmax(z, axis=-1), z.shape[-1], xp.bool, xp)
-    without = xp.where(first, -xp.inf, z)
+    lowest = float(xp.finfo(z.dtype).min)  # in place of minus infinity, which has no differences
+    without = xp.where(first, lowest, xp.maximum(z, lowest))
     second = xp.max(without, axis=-1, keepdims=True)
     behind = xp.log(xp.sum(xp.exp(without - second), axis=-1, keepdims=True)) + second
     largest = xp.max(z, axis=-1, keepdims=True)

@@ -17,14 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
-from nnbackend.core.checks import check_number, set_number
+from nnbackend.core.checks import check_number, check_takes, set_number
 from nnbackend.core.registry import Registry
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Namespace, Params
 from nnbackend.errors import given
 from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.optimizers.prepared import Group, Known, Prepared
-from nnbackend.schedules import Scaled, Scheduled, is_schedule
+from nnbackend.schedules import Scaled, Schedule, Scheduled, is_schedule
 
 __all__ = [
     "OPTIMIZERS",
@@ -131,10 +131,12 @@ class Optimizer(ABC):
             if isinstance(getattr(self, name), str):
                 raise ValueError(
                     f"{name} must be a number, or a schedule such as nnbackend.schedules.Cosine(...); "
-                    f"got {getattr(self, name)!r}"
+                    f"got {given(getattr(self, name))}"
                 )
             if not is_schedule(getattr(self, name)):
                 set_number(self, name, low, high)
+            elif not isinstance(getattr(self, name), Schedule):
+                check_takes(name, getattr(self, name), "step")
         scheduled = tuple(name for name in self.bounds if is_schedule(getattr(self, name)))
         object.__setattr__(self, "scheduled", scheduled)
 

@@ -147,7 +147,7 @@ def _find_flaw(column: NDArray[Any], texts: bool) -> str | None:
     if has_one_value(column) and (is_number(column) or not absent.any()):
         return "one value only"
     if not (is_number(column) or texts) and all(map(_DATE.fullmatch, set(column[~absent]))):
-        return "dates, which are no features yet"
+        return "dates (not features yet)"
     return None
 
 
@@ -165,7 +165,7 @@ def infer_classes(table: Table, target: str) -> Table:
             f"the target {target!r} holds 0 and 1, which are taken for two classes; --task regression "
             "takes them for numbers"
         )
-        return table | {target: np.array([str(int(value)) for value in column], dtype=object)}
+        return table | {target: np.array(["0", "1"], dtype=object)[column.astype(np.intp)]}
     if _may_be_classes(values, len(column)):
         shown = few([f"{value:.0f}" for value in values], 10)
         warn(

@@ -92,4 +92,5 @@ def in_digits(value: float, spread: float) -> str:
     """Return a number for a message, with the digits in which numbers that spread so much differ."""
     ratio = abs(value) / spread if spread > 0 else 1.0
     digits = 5 + max(0, math.ceil(math.log10(ratio)) - 1) if 0 < ratio < math.inf else 5
-    return f"{value:.{min(digits, 17)}g}"
+    text = f"{value:.{min(digits, 17)}g}"
+    return f"{value:.0f}" if "e+" in text and abs(value) < 1e15 else text

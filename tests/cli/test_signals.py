@@ -54,7 +54,7 @@ def test_the_module_is_known_as_the_command_line(monkeypatch):
 
     for argv, orig_argv, expected in (
         (["-m"], ["python", "-m", "nnbackend", "train"], True),
-        (["-m"], ["python", "-mnnbackend"], True),
+        (["-m"], ["python", "-X", "dev", "-mnnbackend", "-m"], True),
         (["/usr/bin/nnbackend", "train"], ["python", "/usr/bin/nnbackend"], True),
         (["bin/nnbackend.exe"], ["bin/nnbackend.exe"], True),
         (["-m"], ["python", "-m", "pytest", "nnbackend"], False),

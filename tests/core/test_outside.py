@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 
@@ -167,6 +168,19 @@ def _by_depth():
     return _scaled_mse(found), halve
 
 
+def _by_function_of_a_library():
+    @functools.cache
+    def factor(epoch):
+        return SCALE[0]
+
+    def halve():
+        SCALE[0] *= 0.5
+        factor.cache_clear()
+
+    SCALE[0] = 1.0
+    return _scaled_mse(lambda: factor(0)), halve
+
+
 def _by_default():
     def loss(prediction, target, sample_weight=None, scale=[1.0]):  # noqa: B006
         return _scaled_mse(lambda: scale[0])(prediction, target)
@@ -228,6 +242,7 @@ def _by_called_function():
         _by_own_class,
         _by_depth,
         _by_default,
+        _by_function_of_a_library,
         _by_function_inside,
         _by_module,
     ],

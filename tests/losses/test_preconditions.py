@@ -102,6 +102,9 @@ def test_arrays_in_files_and_with_masks_are_looked_at_lists_refused(tmp_path):
         losses.softmax_cross_entropy(Z3, kept)
     with pytest.raises(ValueError, match="not finite"):
         losses.mse(Z3, np.ma.masked_array(Z3, mask=np.eye(2, 3)))
+    for values in (np.array([["a"], ["b"]]), np.array([[None], [1]]), 1j * Z1):
+        with pytest.raises(TypeError, match="the target must hold real numbers"):
+            losses.mse(Z1, values)
     with pytest.raises(TypeError, match="a loss takes arrays"):
         losses.mse(Z1, [[1.0], [1.0]])
 

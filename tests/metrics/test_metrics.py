@@ -228,6 +228,15 @@ def test_rows_are_ranked_though_their_probabilities_are_rounded_to_one(ending, s
     assert two.evaluate([[20.0], [25], [30], [5]], [0, 1, 1, 0], **task)["roc_auc"] == 1
 
 
+def test_logits_of_minus_infinity_are_ranked(backend):
+    z = np.array([(3, -np.inf, -np.inf), (-np.inf, 1, 2), (-np.inf, -np.inf, 5), (0, 0, 0)])
+    labels = backend.asarray([0, 1, 2, 2], backend.xp.int32)
+    metric = metrics.ROCAUC(outputs="softmax_logits")
+    with backend.scope():  # of each class: 1; 2/3 of pairs, and ties; 3/4
+        found = float(metric(backend.asarray(z.astype(np.float32)), labels))
+    assert found == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+
+
 def test_rows_are_ranked_by_what_is_left_of_probabilities_rounded_to_one(backend):
     labels = backend.asarray([1, 2, 0, 1, 2], backend.xp.int32)
     e = np.exp(SATURATED - SATURATED.max(axis=1, keepdims=True))
