@@ -32,7 +32,7 @@ from nnbackend.core.types import (
     State,
     Step,
 )
-from nnbackend.errors import PrecisionError
+from nnbackend.errors import PrecisionError, given
 
 __all__ = ["Backend", "Forward", "namespace"]
 
@@ -318,7 +318,12 @@ def namespace(x: Array) -> Namespace:
     """Return the array namespace of ``x``."""
     kind = type(x)
     if kind not in _namespaces:
-        _namespaces[kind] = array_namespace(x)
+        try:
+            _namespaces[kind] = array_namespace(x)
+        except TypeError:
+            raise TypeError(
+                f"expected an array, got {given(x)}; np.asarray makes one of a list"
+            ) from None
     return _namespaces[kind]
 
 

@@ -296,6 +296,8 @@ class _Mapped(Source):
     """A source whose rows pass through a function; see :meth:`Source.map`."""
 
     def __init__(self, source: Source, function: Callable[..., tuple[Any, ...]]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be called with x and y, got {given(function)}")
         self._source, self._function = source, function
         self.rows, self.batches, self.single_use = source.rows, source.batches, source.single_use
         self.whole_batches = source.whole_batches

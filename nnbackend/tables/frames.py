@@ -15,7 +15,7 @@ from nnbackend.tables.table import few
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["as_polars", "frame_like", "select_columns", "series_like"]
+__all__ = ["as_polars", "frame_like", "polars_series", "select_columns", "series_like"]
 
 
 def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
@@ -105,6 +105,13 @@ def _as_series(name: str, column: Any) -> pl.Series:
     return series  # type: ignore[no-any-return]
 
 
+def polars_series(name: str, values: NDArray[Any]) -> pl.Series:
+    """Return predicted values as a Series of polars, of their type also where there are none."""
+    polars = polars_module()
+    kind = polars.String if values.dtype == object else polars.Float64
+    return polars.Series(name, values.tolist(), dtype=kind)  # type: ignore[no-any-return]
+
+
 def series_like(frame: Any, name: str, values: NDArray[Any]) -> Any:
     """Return values as a Series of the frame's library, with its index; else as they are."""
     if is_pandas(frame):
@@ -113,7 +120,7 @@ def series_like(frame: Any, name: str, values: NDArray[Any]) -> Any:
         return pandas.Series(values, frame.index, name=name)
     polars = polars_module()
     if isinstance(frame, polars.DataFrame | polars.LazyFrame):
-        return polars.Series(name, values.tolist() if values.dtype == object else values)
+        return polars_series(name, values)
     return values
 
 

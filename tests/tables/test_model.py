@@ -93,7 +93,8 @@ def test_one_answer_for_each_row_of_a_frame():
     model = nnb.tables.load("model.safetensors")
     with pytest.warns(UserWarning, match="filled with the median"):
         assert model.predict(pl.DataFrame({"x": [1, None, 3]})).len() == 3
-    assert model.predict(pl.DataFrame({"x": []})).len() == 0
+    none = model.predict(pl.DataFrame({"x": []}))
+    assert (none.len(), none.dtype) == (0, pl.Float64)
     assert model.predict({"x": np.zeros(0)}).shape == (0,)
     assert model.predict({"x": [5]}).shape == (1,)
 
