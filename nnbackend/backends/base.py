@@ -344,7 +344,7 @@ def register_kernel(kind: type, name: str, kernel: Callable[..., Any]) -> None:
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     """Return the batches of each step; a single batch again and again."""
-    total = next(arrays_in(rows.x)).shape[0]
+    total = arrays_in(rows.x)[0].shape[0]
     if size >= total:
         return [rows] * steps
     places = [(slice(a, min(a + size, total)), ...) for a in range(0, total, size)]
