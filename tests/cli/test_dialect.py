@@ -66,7 +66,7 @@ def test_dates_are_left_out_alike_and_may_be_texts():
         path = write(frame, ending)
         for stream in ([], ["--stream"]):
             notes = train_json(path, "--target", "y", *BRIEF, *stream)["notes"]
-            assert "columns with dates, which are no features yet left out: day" in notes
+            assert "columns with dates (not features yet) left out: day" in notes
         told = train_json(path, "--target", "y", *BRIEF, "--text", "day,grade")
         assert told["settings"]["features"] == ["wet", "grade", "day"]
         message = fails(1, "train", path, "--target", "y", "--features", "day,wet", *BRIEF)
