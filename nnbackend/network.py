@@ -407,7 +407,8 @@ def load(
 ) -> Network:
     """Read a network that :meth:`Network.save` wrote, whatever backend it was trained on.
 
-    A checkpoint of a training run is read as well: the network as it was at that moment.
+    A checkpoint of a training run is read as well: the network as it was at that moment. Of a model of
+    the command line it is the network alone: ``nnb.tables.load`` reads it with its table.
 
     Args:
         path: the file.

@@ -283,6 +283,8 @@ class NetworkBase:
                 self._state = tree_map(backend.asarray, ctx.new_state())
 
         def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
+            if dy is None:
+                raise TypeError("dy must be an array of the output's shape, got None")
             with backend.scope():
                 if backend.owns(y) and backend.owns(dy):  # most are: it need not be arranged
                     dy = _gradient(dy, y)
@@ -291,7 +293,7 @@ class NetworkBase:
                 return layers_backward(dy, input_grad=input_grad)
 
         def _gradient(dy: Any, y: Array) -> Array:
-            dy = backend.asarray(dy)
+            dy = data.to_backend(dy, backend, "dy")
             if tuple(dy.shape) != tuple(y.shape):
                 raise ValueError(
                     f"dy must have the output's shape {tuple(y.shape)}, got {tuple(dy.shape)}"

@@ -20,6 +20,7 @@ from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.registry import Registry
 from nnbackend.core.tree import at, flatten, unflatten
 from nnbackend.core.types import Array, Layer, Params
+from nnbackend.errors import given
 
 __all__ = [
     "L1",
@@ -206,7 +207,13 @@ def penalized(terms: Terms, params: Params, value: Array, grads: Params) -> tupl
     """
     flat, flat_grads = flatten(params), flatten(grads)
     for name, regularizer in terms:
-        more, gradient = regularizer(flat[name])
+        found = regularizer(flat[name])
+        try:
+            more, gradient = found
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"the regularizer of {name} returns (penalty, gradient); got {given(found)}"
+            ) from None
         value = value + more
         if name in flat_grads:  # that of a frozen layer is not computed
             flat_grads[name] = flat_grads[name] + gradient

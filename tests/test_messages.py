@@ -319,3 +319,51 @@ def test_a_wrong_argument_of_an_estimator_is_named(name, wrong):
         else:
             faults[argument] = "it was taken"
     assert not faults
+
+
+def passing(forward: Any) -> Any:
+    """Return a layer whose passes are one function."""
+    layer = Own()
+    layer.forward = lambda params, x, ctx: forward(x)
+    return layer
+
+
+def sized(shape: Any) -> Any:
+    layer = Own()
+    layer.init = lambda input_shape, rng: ({}, shape)
+    return layer
+
+
+def backward_of(dy: Any) -> Any:
+    return BASE["network"].forward(X)[1](dy)
+
+
+def with_part(**parts: Any) -> Any:
+    return nnb.Network([nnb.Dense(1, **parts)], input_shape=2).fit(X, Y, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: fitted([passing(lambda x: (x, None))]), r"layer 1 \(Own\): its backward pass"),
+        (lambda: fitted([passing(lambda x: (x, lambda dy: (dy, {})))]), r"backward.*input_grad=True"),
+        (lambda: fitted([sized("x")]), r"layer 1 \(Own\): output_shape of init must be.*'x'"),
+        (lambda: fitted([sized((0,))]), r"layer 1 \(Own\): output_shape of init must be.*got 0"),
+        (lambda: backward_of(None), "dy must be an array"),
+        (lambda: backward_of("x"), "dy: expected real numbers"),
+        (lambda: with_part(constraint=lambda w: w[:1]), r"constraint of 0\.weight.*\(2, 1\).*\(1, 1\)"),
+        (lambda: with_part(constraint=lambda w: None), r"constraint of 0\.weight.*None"),
+        (lambda: with_part(regularizer=lambda w: 0.0), r"regularizer of 0\.weight .*got 0\.0"),
+        (lambda: fitted(optimizer=nnb.SGD(lambda step: HUGE)), "the schedule .*too large"),
+        (lambda: nnb.SGD(lambda: 0.1), r"learning_rate is called as <lambda>\(step\)"),
+        (lambda: data.Batches([(X, Y)]).map(3), "function must be called with x and y, got 3"),
+        (lambda: metrics.R2()(X, None), "target must be an array, got None"),
+        (lambda: metrics.R2()([1.0], X), r"prediction must be an array, got \[1\.0\]"),
+        (lambda: metrics.R2()(X, X, np.ones(3)), r"sample_weight .* 12 rows, got an array"),
+        (lambda: metrics.Accuracy()(X, np.arange(12) % 2, np.ones(3)), "sample_weight .* 12 rows"),
+        (lambda: losses.mse(X, X, np.ones(3)), r"sample_weight .* 12 rows, got shape \(3,"),
+    ],
+)  # fmt: skip
+def test_what_functions_of_users_may_not_do_is_told(call, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        call()

@@ -32,7 +32,7 @@ from nnbackend.core.types import (
     State,
     Step,
 )
-from nnbackend.errors import PrecisionError
+from nnbackend.errors import PrecisionError, given
 
 __all__ = ["Backend", "Forward", "namespace"]
 
@@ -318,7 +318,12 @@ def namespace(x: Array) -> Namespace:
     """Return the array namespace of ``x``."""
     kind = type(x)
     if kind not in _namespaces:
-        _namespaces[kind] = array_namespace(x)
+        try:
+            _namespaces[kind] = array_namespace(x)
+        except TypeError:
+            raise TypeError(
+                f"expected an array, got {given(x)}; np.asarray makes one of a list"
+            ) from None
     return _namespaces[kind]
 
 
@@ -339,7 +344,7 @@ def register_kernel(kind: type, name: str, kernel: Callable[..., Any]) -> None:
 
 def _batches(rows: Batch, size: int, steps: int) -> Iterable[Batch]:
     """Return the batches of each step; a single batch again and again."""
-    total = next(arrays_in(rows.x)).shape[0]
+    total = arrays_in(rows.x)[0].shape[0]
     if size >= total:
         return [rows] * steps
     places = [(slice(a, min(a + size, total)), ...) for a in range(0, total, size)]

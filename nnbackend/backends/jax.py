@@ -141,7 +141,7 @@ class JAXBackend(Backend):
         ) -> tuple[Any, Any, Any, Arrays | None]:
             # Scalars are data, not constants: a new learning rate compiles nothing.
             table = numpy.asarray(scalars, dtype=self.dtype)
-            single = size >= next(arrays_in(rows.x)).shape[0]
+            single = size >= arrays_in(rows.x)[0].shape[0]
             if single and len(numbers) > 1:
                 return repeated(carry, rows, table, numbers[0])  # type: ignore[no-any-return]
             carry, (losses, weights, outputs) = over_batches(carry, rows, size, table, numbers[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from array_api_compat import device
 from nnbackend.backends.base import Backend, namespace
 from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array, Namespace
-from nnbackend.errors import BackendUnavailableError
+from nnbackend.errors import BackendUnavailableError, given
 
-__all__ = ["float64_sum", "in_float64"]
+__all__ = ["float64_sum", "in_float64", "scored_arrays"]
 
 
 def in_float64(*arrays: Array | None) -> tuple[Any, ...]:
@@ -20,12 +21,35 @@ def in_float64(*arrays: Array | None) -> tuple[Any, ...]:
 
     They stay on their device, unless that has no float64: then NumPy's arrays on the host come back.
     """
-    like = next(array for array in arrays if array is not None)
+    for array in arrays:
+        if array is not None and not hasattr(array, "dtype"):
+            raise TypeError(
+                f"expected an array, got {given(array)}; np.asarray makes one of a list"
+            )
+    like = next((array for array in arrays if array is not None), None)
+    if like is None:
+        raise TypeError("expected an array, got None")
     if not isinstance(like, np.ndarray):
         backend = _backend(namespace(like), device(like))
         if backend.dtype_name != "float64":
             arrays = tuple(None if a is None else backend.to_numpy(a) for a in arrays)
     return tuple(None if a is None else _widened(a) for a in arrays)
+
+
+def scored_arrays(
+    prediction: Array, target: Array, sample_weight: Array | None
+) -> tuple[Array, Array, Array | None]:
+    """Return the arguments of a metric in float64; refuse what are no arrays, and weights of others."""
+    for name, array in (("prediction", prediction), ("target", target)):
+        if not hasattr(array, "dtype"):
+            raise TypeError(f"{name} must be an array, got {given(array)}")
+    shape = None if sample_weight is None else getattr(sample_weight, "shape", ())
+    if shape is not None and (not shape or math.prod(shape) != prediction.shape[0]):
+        raise ValueError(
+            f"sample_weight must have one number for each of the {prediction.shape[0]} rows, got "
+            f"{given(sample_weight)}"
+        )
+    return in_float64(prediction, target, sample_weight)
 
 
 def float64_sum(array: Array) -> float:

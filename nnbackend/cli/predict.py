@@ -27,7 +27,7 @@ from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.columns import polars_module
-from nnbackend.tables.frames import select_columns
+from nnbackend.tables.frames import polars_series, select_columns
 from nnbackend.tables.model import TableModel
 from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
 from nnbackend.tables.writing import writer_for
@@ -113,10 +113,10 @@ def _answers(
     names = (n for text in identifiers for n in ([text] if text in frame else text.split(",")))
     kept = select_columns(frame, dict.fromkeys(name.strip() for name in names)).get_columns()
     outputs = model.outputs(x)
-    found = [polars.Series(model.encoder.target.name, model.answers(outputs).tolist())]
+    found = [polars_series(model.encoder.target.name, model.answers(outputs))]
     if probabilities:
         shares = zip(model.classes, model.probabilities(outputs).T, strict=True)
-        found += [polars.Series(f"probability_{name}", p) for name, p in shares]
+        found += [polars_series(f"probability_{name}", p) for name, p in shares]
     twice = {column.name for column in kept} & {column.name for column in found}
     if twice:
         raise WrongCall(f"--id {min(twice)}: a column of the answers has that name")

@@ -35,7 +35,10 @@ def send_again(number: int) -> None:
 
     def send() -> None:
         time.sleep(0.02)
-        os.kill(os.getpid(), number)
+        if os.name == "nt":
+            signal.raise_signal(number)  # os.kill would end the process
+        else:
+            os.kill(os.getpid(), number)
 
     _thread.start_new_thread(send, ())
 

@@ -81,6 +81,8 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
                 raise KeyboardInterrupt
             raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
         metrics, baseline_answer = _evaluate(model, rows)
+        reported = rows.validation or (rows.x, rows.y)
+        report = {"report": build_report(model, *reported)} if call.in_full else {}
     facts = {"settings": asdict(settings), "epochs": len(history), **metrics}
     model.network.metadata |= {"training": {"precision": backend.precision, **facts}}
     model.network.save(call.output)
@@ -103,9 +105,7 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
     }
     if history.profile is not None:
         facts["profile"] = history.profile.to_dict()
-    if call.in_full:
-        facts["report"] = build_report(model, *(rows.validation or (rows.x, rows.y)))
-    return facts
+    return facts | report
 
 
 def _build_model(rows: Rows, settings: Settings, backend: Backend) -> TableModel:

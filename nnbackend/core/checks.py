@@ -186,14 +186,15 @@ def check_arrays(name: str, value: Any) -> None:
             raise TypeError(f"{name}[{key!r}] must be an array, got {given(array)}")
 
 
-def check_takes(name: str, function: Callable[..., Any], *arguments: str) -> None:
-    """Raise a TypeError if a function that a user wrote cannot be called with so many arguments."""
+def check_takes(name: str, function: Any, *arguments: str, **named: Any) -> None:
+    """Raise a TypeError if what a user gave for a function cannot be called with such arguments."""
     from inspect import signature  # of functions of users alone
 
     try:
-        signature(function).bind(*arguments)
+        signature(function).bind(*arguments, **named)
     except TypeError as error:
-        call = f"{getattr(function, '__name__', 'it')}({', '.join(arguments)})"
+        given_names = [*arguments, *(f"{key}={value}" for key, value in named.items())]
+        call = f"{getattr(function, '__name__', 'it')}({', '.join(given_names)})"
         raise TypeError(f"{name} is called as {call}: {error}") from None
     except ValueError:  # some of C's have no signature
         return

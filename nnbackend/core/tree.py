@@ -40,7 +40,7 @@ def at(tree: Params, path: Path) -> Array:
 
 def leaves(tree: Params) -> list[Array]:
     """Return the leaves in order."""
-    return list(arrays_in(tree))
+    return arrays_in(tree)
 
 
 def tree_map(function: Callable[..., Any], tree: Params, *others: Params) -> Params:
@@ -100,26 +100,30 @@ def map_arrays(function: Callable[..., Any], arrays: Arrays, *others: Arrays) ->
             for name, value in arrays.items()
         }
     if isinstance(arrays, tuple):
-        mapped = (map_arrays(function, *parts) for parts in zip(arrays, *others, strict=True))
+        if not others:
+            mapped = [map_arrays(function, part) for part in arrays]
+        else:
+            mapped = [map_arrays(function, *parts) for parts in zip(arrays, *others, strict=True)]
         return type(arrays)(*mapped) if hasattr(arrays, "_fields") else tuple(mapped)
     return function(arrays, *others)
 
 
-def arrays_in(arrays: Arrays) -> Iterator[Array]:
-    """Yield the arrays of inputs or targets in order; None is no array."""
-    if isinstance(arrays, dict):
-        for value in arrays.values():
-            yield from arrays_in(value)
-    elif isinstance(arrays, tuple):
-        for value in arrays:
-            yield from arrays_in(value)
-    elif arrays is not None:
-        yield arrays
+def arrays_in(arrays: Arrays) -> list[Array]:
+    """Return the arrays of inputs or targets in order; None is no array."""
+    if not isinstance(arrays, (tuple, dict)):
+        return [] if arrays is None else [arrays]
+    found: list[Array] = []
+    for part in arrays.values() if isinstance(arrays, dict) else arrays:
+        if isinstance(part, (tuple, dict)):
+            found += arrays_in(part)
+        elif part is not None:
+            found.append(part)
+    return found
 
 
 def count_rows(arrays: Arrays) -> int:
     """Return the number of rows of inputs or targets: that of the first array."""
-    first = arrays if hasattr(arrays, "shape") else next(arrays_in(arrays))
+    first = arrays if hasattr(arrays, "shape") else arrays_in(arrays)[0]
     return int(first.shape[0])
 
 

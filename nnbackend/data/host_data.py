@@ -67,7 +67,7 @@ def placement(
         stay = data_on == "host"
     if not stay or batch_size is None:
         return backend
-    first = next(arrays_in(arrays[0]), ()) if is_tree(arrays[0]) else arrays[0]
+    first = next(iter(arrays_in(arrays[0])), ()) if is_tree(arrays[0]) else arrays[0]
     return backend if batch_size >= math.prod(np.shape(first)[:1]) else host_backend(backend)
 
 
@@ -84,7 +84,7 @@ def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
 
 def stage_tree(stage: Callable[..., list[Array | None]], arrays: Arrays) -> Arrays:
     """Return a tree of NumPy arrays (or None), brought to a backend by its ``stage``."""
-    there = iter(stage(list(arrays_in(arrays))))
+    there = iter(stage(arrays_in(arrays)))
     return map_arrays(lambda _: next(there), arrays)
 
 

@@ -82,9 +82,12 @@ class ReadAhead(Generic[T]):
             return "end", None
         alive = True
         while alive:
-            alive = self._thread.is_alive()  # its last words may come after that
-            with contextlib.suppress(queue.Empty):
+            try:
                 return self._items.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                alive = self._thread.is_alive()
+        with contextlib.suppress(queue.Empty):  # its last words
+            return self._items.get_nowait()
         raise RuntimeError(
             "the thread that reads the data ended without a word; "
             "with prefetch=0 the data are read without one"

@@ -93,7 +93,7 @@ class RowReader:
 
 def _stays_on_host(x: Any, backend: Backend, batch_size: int) -> bool:
     """Return whether rows are to come to the device in batches, for it has no room for all of them."""
-    arrays = list(arrays_in(x)) if is_tree(x) else [x]
+    arrays = arrays_in(x) if is_tree(x) else [x]
     if not all(isinstance(a, np.ndarray) and a.ndim > 0 and len(a) > batch_size for a in arrays):
         return False
     if any(isinstance(a, np.memmap) for a in arrays):

@@ -238,11 +238,11 @@ class MemoryMap(Source):
             None if sample_weight is None else "sample_weight",
         )
         for tree, name in zip(trees[:2], "Xy", strict=True):
-            if next(arrays_in(tree), None) is None:
+            if not arrays_in(tree):
                 raise TypeError(f"{name} must be an array, or several; got {given(tree)}")
         self._arrays = map_arrays(_mapped_or_made, trees, names)
         x, y, weight = self._arrays
-        first = next(arrays_in(x))
+        first = arrays_in(x)[0]
         # Numbers without rows, that are not as many as the targets: a file mapped without its shape.
         flat = first.ndim == 1 and any(a.shape[:1] != first.shape for a in arrays_in((y, weight)))
         if first.ndim == 0 or len(first) == 0 or flat:
@@ -296,6 +296,8 @@ class _Mapped(Source):
     """A source whose rows pass through a function; see :meth:`Source.map`."""
 
     def __init__(self, source: Source, function: Callable[..., tuple[Any, ...]]) -> None:
+        if not callable(function):
+            raise TypeError(f"function must be called with x and y, got {given(function)}")
         self._source, self._function = source, function
         self.rows, self.batches, self.single_use = source.rows, source.batches, source.single_use
         self.whole_batches = source.whole_batches

@@ -117,7 +117,7 @@ class BatchStream:
                     size = len(samples)
                     if self._backend.static_shapes:  # another number would mean a compilation
                         self._largest = size = max(self._largest, size)
-                if isinstance(next(arrays_in(samples.x)), np.ndarray):
+                if not self._backend.owns(arrays_in(samples.x)[0]):  # they are on the host
                     samples = Samples(*stage_tree(stage, samples.arrays[:3]))
                 yield samples, size
                 del samples
@@ -134,17 +134,20 @@ class BatchStream:
         try:
             x = arrange(chunk.x, self._check.spec.shape, f"{self._name}X")
             y = arrange(chunk.y, None, f"{self._name}y")
-            given, backend = (x, y, chunk.weight), self._backend
-            stays = self._source.whole_batches and any(map(is_on_device, arrays_in(given)))
-            if not stays:
-                given, backend = map_arrays(self._to_host, given), host_backend(backend)
+            given, backend = (x, y, chunk.weight), host_backend(self._backend)
+            if any(type(array) is not np.ndarray for array in arrays_in(given)):
+                stays = self._source.whole_batches and any(map(is_on_device, arrays_in(given)))
+                if stays:
+                    backend = self._backend
+                else:
+                    given = map_arrays(self._to_host, given)
             if self._weighted not in (None, chunk.weight is not None):
                 raise ValueError("either all batches or none have a weight, and here that changes")
             self._weighted = chunk.weight is not None
             checked = self._check(given, backend, self._name, chunk.first, False)
         except (ValueError, TypeError) as error:
             raise DataError(f"{chunk.where}: {error}" if chunk.where else str(error)) from error
-        shared = {id(array) for array in arrays_in(given)}
+        shared = set(map(id, arrays_in(given)))
         return Samples(*map_arrays(lambda array: _own(array, shared), checked))
 
     def _to_host(self, array: Any) -> Any:

@@ -52,8 +52,7 @@ def targets(
         names = name_arrays(arranged, name)
         return map_arrays(lambda a, n: _numbers(a, backend, n, rows, first), arranged, names)
     kind = kind_of(trait(loss, "targets"))
-    features = sum(math.prod(array.shape[1:]) for array in arrays_in(x))
-    few = output_shape != () and output_shape[-1] <= max(features, _FEW_CLASSES)
+    few = kind.classes and _are_few(output_shape, x)
     if kind.classes and few and len(output_shape) == 1:
         labels = _class_numbers(y, backend, (rows, *output_shape))
         if labels is not None:
@@ -76,6 +75,12 @@ def targets(
         if few and len(array.shape) == 1:
             return backend.one_hot(array, outputs)
     return hand_over(array, given, y, near, backend)
+
+
+def _are_few(output_shape: tuple[int, ...], x: Arrays) -> bool:
+    """Return whether classes are few enough for rows of 0 and a 1."""
+    features = sum(math.prod(array.shape[1:]) for array in arrays_in(x))
+    return output_shape != () and output_shape[-1] <= max(features, _FEW_CLASSES)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
-from nnbackend.core.checks import check_arrays, check_items, named
+from nnbackend.core.checks import check_arrays, check_items, check_takes, named
 from nnbackend.core.layer_tree import first_layer, init_state, is_stateful
 from nnbackend.core.random import Generator, ShapeGenerator
 from nnbackend.core.registry import is_built_in
+from nnbackend.core.shapes import check_shapes
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
 from nnbackend.layers.base import check_layer, not_a_pair, register_layer
@@ -63,7 +64,9 @@ class Sequential:
             except (TypeError, ValueError):
                 wanted = "init returns (params, output_shape)"
                 raise not_a_pair(found, layer, str(i), wanted) from None
-            check_arrays(f"layer {i} ({type(layer).__name__}): params of init", params[str(i)])
+            what = f"layer {i} ({type(layer).__name__})"
+            check_arrays(f"{what}: params of init", params[str(i)])
+            shape = check_shapes(f"{what}: output_shape of init", shape)
         return params, shape
 
     def init_state(self, input_shape: Shape) -> State:
@@ -95,7 +98,12 @@ class Sequential:
             end = 0 if input_grad else _first_with_parameters(named, params)
             for i in range(len(backwards) - 1, end - 1, -1):
                 name, layer_backward = backwards[i]
-                passed = layer_backward(dy, input_grad=input_grad or i > end)
+                try:
+                    passed = layer_backward(dy, input_grad=input_grad or i > end)
+                except TypeError:
+                    what = f"layer {name} ({type(named[i][1]).__name__}): its backward pass"
+                    check_takes(what, layer_backward, "dy", input_grad=True)
+                    raise
                 try:
                     dy, grads[name] = passed
                 except (TypeError, ValueError):

@@ -183,6 +183,11 @@ def check_arguments(
         return  # the common case, in a fourth of the time
     if host.dtype.kind == "f" and not finite_on_host(host):
         raise ValueError("the target has numbers that are not finite")
+    if weights is not None and weights.size != len(host):
+        raise ValueError(
+            f"sample_weight must have one number for each of the {len(host)} rows, got shape "
+            f"{weights.shape}"
+        )
     if weights is not None and not weights.all():
         host = host[weights.reshape(-1) > 0.0]
         if host.size == 0:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 from nnbackend.backends.base import namespace
-from nnbackend.backends.widen import in_float64
+from nnbackend.backends.widen import scored_arrays
 from nnbackend.core import functional
 from nnbackend.core.checks import set_number
 from nnbackend.core.types import Array, Namespace, Shape
@@ -173,7 +173,7 @@ def read_rows(
     outputs, threshold = _resolve_meaning(outputs, threshold, width)
     if threshold is not None:  # as it is in the dtype of what it is compared with
         threshold = float(xp.asarray(threshold, dtype=prediction.dtype))
-    prediction, target, weight = in_float64(prediction, target, sample_weight)
+    prediction, target, weight = scored_arrays(prediction, target, sample_weight)
     xp = namespace(prediction)
     scores = xp.reshape(prediction, (-1, width))
     target = _target_rows(target, prediction, threshold, width)

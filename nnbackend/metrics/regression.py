@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nnbackend.backends.base import namespace
-from nnbackend.backends.widen import in_float64
+from nnbackend.backends.widen import scored_arrays
 from nnbackend.core import functional
 from nnbackend.core.constant import is_constant, rounding_error
 from nnbackend.core.types import Array, Namespace
@@ -122,7 +122,7 @@ def _numbers(
     Raises:
         ValueError: the target has another shape, which broadcasting would hide.
     """
-    prediction, target, weight = in_float64(prediction, target, sample_weight)
+    prediction, target, weight = scored_arrays(prediction, target, sample_weight)
     xp, shape = namespace(prediction), prediction.shape
     labels = len(target.shape) == len(shape) - 1
     if labels and xp.isdtype(target.dtype, "integral"):

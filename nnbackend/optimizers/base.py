@@ -166,7 +166,7 @@ class Optimizer(ABC):
             number = float(given)
             # One that is in range is no NaN either.
             return number if low <= number < high else check_number(name, number, low, high)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"the schedule {value!r} at step {step - 1}: {error}") from None
 
     @abstractmethod

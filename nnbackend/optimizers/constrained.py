@@ -8,6 +8,7 @@ from typing import Any
 
 from nnbackend.core.layer_tree import weights_with
 from nnbackend.core.types import Array, Namespace
+from nnbackend.errors import given
 from nnbackend.optimizers.base import Slots, Updated
 from nnbackend.optimizers.numbers import Numbers
 from nnbackend.optimizers.prepared import Group, Known
@@ -63,6 +64,12 @@ class Constrained(Wrapper):
     def rule(self, p: Array, g: Array, slots: Slots, h: Numbers, xp: Namespace) -> Updated:
         """Apply the rule inside to a parameter, then its constraints, of which ``layers`` are pairs."""
         p, slots = self.inner.rule(p, g, slots, h, xp)
-        for _, constraint in self.layers:
+        shape = p.shape
+        for name, constraint in self.layers:
             p = constraint(p)
+            if getattr(p, "shape", None) != shape:
+                raise ValueError(
+                    f"the constraint of {name} must return an array of shape {tuple(shape)}, and "
+                    f"returned {given(p)}"
+                )
         return p, slots

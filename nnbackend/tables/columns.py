@@ -71,9 +71,12 @@ class StrayTextError(ValueError):
         ]
         more = f" and {len(texts) - _FEW} more hold texts" if len(texts) > _FEW else ""
         words = ",".join(dict.fromkeys(islice(texts.values(), _FEW)))
-        advice = {"number": "", "target": f", or take it for classes: --text {column!r}"}.get(
+        advice = {
+            "number": "",
+            "target": f", or take them for classes: --text {column!r}",
+        }.get(
             kind or "",
-            f", or leave the column out, --exclude {column!r}, or take it for texts, --text",
+            f", or leave the column out or take it for texts: --exclude or --text {column!r}",
         )
         super().__init__(
             f"column {column!r} holds numbers, but {', '.join(shown)}{more}; correct it, or if it "

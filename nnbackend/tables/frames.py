@@ -15,7 +15,7 @@ from nnbackend.tables.table import few
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["as_polars", "frame_like", "select_columns", "series_like"]
+__all__ = ["as_polars", "frame_like", "polars_series", "select_columns", "series_like"]
 
 
 def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
@@ -38,9 +38,9 @@ def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
             "a table is a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns; "
             f"got {type(frame).__name__}"
         )
-    names = list(names)
-    check_columns(frame.keys(), names)
-    columns = [_as_series(name, frame[name]) for name in names]
+    keys, names = {str(key): key for key in frame}, list(names)
+    check_columns(keys, names)
+    columns = [_as_series(name, frame[keys[name]]) for name in names]
     try:
         return polars.DataFrame(columns)  # type: ignore[no-any-return]
     except polars.exceptions.PolarsError as error:
@@ -58,9 +58,9 @@ def select_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
     return pick_columns(frame, names)
 
 
-def check_columns(there: Iterable[Any], names: list[str]) -> None:
+def check_columns(there: Iterable[str], names: list[str]) -> None:
     """Refuse a table that lacks some of the columns."""
-    there = dict.fromkeys(map(str, there))
+    there = dict.fromkeys(there)
     lacking = [name for name in names if name not in there]
     if not lacking:
         return
@@ -90,7 +90,9 @@ def _as_series(name: str, column: Any) -> pl.Series:
     if isinstance(column, polars.Series):
         return column.alias(name)  # type: ignore[no-any-return]
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
-        return polars.Series(name, np.asarray(column))  # type: ignore[no-any-return]
+        numbers = np.asarray(column)
+        wide = numbers.dtype.kind != "f" or numbers.dtype.itemsize in (4, 8)
+        return polars.Series(name, numbers if wide else numbers.astype(np.float64))  # type: ignore[no-any-return]
     values = list(column)
     if hasattr(column, "isna"):
         absent = column.isna().tolist()
@@ -105,6 +107,13 @@ def _as_series(name: str, column: Any) -> pl.Series:
     return series  # type: ignore[no-any-return]
 
 
+def polars_series(name: str, values: NDArray[Any]) -> pl.Series:
+    """Return predicted values as a Series of polars, of their type also where there are none."""
+    polars = polars_module()
+    kind = polars.String if values.dtype == object else polars.Float64
+    return polars.Series(name, values.tolist(), dtype=kind)  # type: ignore[no-any-return]
+
+
 def series_like(frame: Any, name: str, values: NDArray[Any]) -> Any:
     """Return values as a Series of the frame's library, with its index; else as they are."""
     if is_pandas(frame):
@@ -113,7 +122,7 @@ def series_like(frame: Any, name: str, values: NDArray[Any]) -> Any:
         return pandas.Series(values, frame.index, name=name)
     polars = polars_module()
     if isinstance(frame, polars.DataFrame | polars.LazyFrame):
-        return polars.Series(name, values.tolist() if values.dtype == object else values)
+        return polars_series(name, values)
     return values
 
 

@@ -147,7 +147,7 @@ def _find_flaw(column: NDArray[Any], texts: bool) -> str | None:
     if has_one_value(column) and (is_number(column) or not absent.any()):
         return "one value only"
     if not (is_number(column) or texts) and all(map(_DATE.fullmatch, set(column[~absent]))):
-        return "dates, which are no features yet"
+        return "dates (not features yet)"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_dates_are_left_out_alike_and_may_be_texts():
         path = write(frame, ending)
         for stream in ([], ["--stream"]):
             notes = train_json(path, "--target", "y", *BRIEF, *stream)["notes"]
-            assert "columns with dates, which are no features yet left out: day" in notes
+            assert "columns with dates (not features yet) left out: day" in notes
         told = train_json(path, "--target", "y", *BRIEF, "--text", "day,grade")
         assert told["settings"]["features"] == ["wet", "grade", "day"]
         message = fails(1, "train", path, "--target", "y", "--features", "day,wet", *BRIEF)
@@ -83,7 +84,8 @@ def test_a_table_in_another_dialect_trains_and_predicts(stream):
     told = train_json("t.csv", "--target", "weight", *BRIEF, *dialect, "--exclude", "part", *stream)
     assert told["settings"]["features"] == ["size"]
     assert told["settings"]["missing"] == ["?"]
-    assert any("decimal commas in size" in note for note in told["notes"])
+    for words in ("decimal commas in size", "parted by semicolons", "is not in UTF-8"):
+        assert any(words in note for note in told["notes"])
     Path("u.csv").write_text("size\n2,5\n?\n")  # missing values are those of the training
     found = done("predict", "model.safetensors", "u.csv", "--delimiter", "tab").stdout.split()
     assert len(found) == 3
@@ -135,6 +137,12 @@ def test_damaged_files_have_one_kind_of_message(ending, stream):
     Path(f"t.{ending}").write_bytes(DAMAGED[ending])
     message = fails(1, "train", f"t.{ending}", "--target", "b", *stream)
     assert f"error: t.{ending} is not a readable .{ending} file: " in message
+
+
+def test_a_stream_takes_no_line_of_any_length():
+    Path("t.csv.gz").write_bytes(gzip.compress(b"a,b\n1," + b"2" * (1 << 21)))
+    message = fails(1, "train", "t.csv.gz", "--target", "b", "--stream", "--comment", "#")
+    assert "error: t.csv.gz is not a readable .csv.gz file: a line is longer than" in message
 
 
 def test_files_without_any_rows_have_one_message():

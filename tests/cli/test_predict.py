@@ -94,6 +94,19 @@ def test_the_output_has_the_format_of_its_name_and_the_columns_asked_for(line, e
     assert [float(y) for y in frame["y"]] == [float(y) for y in plain]
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_no_rows_are_a_table_of_the_same_columns(ending):
+    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "1")
+    table(Path(PENGUINS).read_text().partition("\n")[0] + "\n", "none.csv")
+    call = ["predict", "model.safetensors", "none.csv", "--probabilities", "--id", "island"]
+    done(*call, "--output", f"said{ending}")
+    frame = read_frame(f"said{ending}")
+    names = ["island", "species", *(f"probability_{n}" for n in ("Adelie", "Chinstrap", "Gentoo"))]
+    assert (frame.columns, frame.height) == (names, 0)
+    if ending == ".parquet":
+        assert frame.dtypes == [pl.String, pl.String, *[pl.Float64] * 3]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -93,9 +93,22 @@ def test_one_answer_for_each_row_of_a_frame():
     model = nnb.tables.load("model.safetensors")
     with pytest.warns(UserWarning, match="filled with the median"):
         assert model.predict(pl.DataFrame({"x": [1, None, 3]})).len() == 3
-    assert model.predict(pl.DataFrame({"x": []})).len() == 0
+    none = model.predict(pl.DataFrame({"x": []}))
+    assert (none.len(), none.dtype) == (0, pl.Float64)
     assert model.predict({"x": np.zeros(0)}).shape == (0,)
     assert model.predict({"x": [5]}).shape == (1,)
+    expected = model.predict({"x": [5.0, 7.0]})
+    for dtype in ("float16", "longdouble", "uint8", "int64", object, str):
+        assert (model.predict({"x": np.array([5, 7], dtype)}) == expected).all()
+
+
+def test_columns_whose_names_are_numbers():
+    pandas = pytest.importorskip("pandas")
+    data = table("0,1\n" + "".join(f"{i},{2 * i}\n" for i in range(20)))
+    done("train", data, "--target", "1", "--quiet", "--epochs", "2")
+    model = nnb.tables.load("model.safetensors")
+    assert len(model.predict(pandas.DataFrame([[5.0, 0.0], [7.0, 0.0]]))) == 2
+    assert len(model.predict({0: [5, 7]})) == 2
 
 
 def test_what_is_no_table_or_lacks_columns_is_named(species):

@@ -254,3 +254,28 @@ def test_without_polars_the_way_to_install_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "polars", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'nnbackend\[cli\]'"):
         read_table(DATA / "penguins.csv")
+
+
+def write_arrow(path, table):
+    pa = pytest.importorskip("pyarrow")
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write(table)
+
+
+def test_metadata_that_are_no_text_do_not_matter(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({"a": [1.0, 2.0]}).replace_schema_metadata({b"\xff\x92": b"\xff"})
+    write_arrow(tmp_path / "t.feather", table)
+    assert read_table(tmp_path / "t.feather")["a"].tolist() == [1, 2]
+
+
+def test_offsets_beyond_their_texts_do_not_end_the_process(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    path = tmp_path / "t.arrow"
+    write_arrow(path, pa.table({"t": ["a", "b"]}))
+    offsets, damaged = (np.array([0, 1, n], dtype=np.int32).tobytes() for n in (2, 1 << 30))
+    head, found, tail = path.read_bytes().rpartition(offsets)
+    assert found
+    path.write_bytes(head + damaged + tail)
+    with pytest.raises(ValueError, match=r"t\.arrow is not a readable \.arrow file: "):
+        read_table(path)

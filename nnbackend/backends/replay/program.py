@@ -151,7 +151,7 @@ class Program:
             raise NotPlayableError("it is not the same on other data")
         inputs, numbers = self._change(inputs, numbers, -1.0)
         _copy_all(before, memory)
-        played = player.play([*arrays_in(inputs)], numbers)
+        played = player.play(arrays_in(inputs), numbers)
         after = _copies(memory)
         _copy_all(before, memory)
         expected = self.call(held, inputs, numbers)
@@ -176,7 +176,7 @@ class Program:
         self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
     ) -> tuple[Recording, Arrays]:
         """Return a recording of a call, and its results."""
-        in_place = self._in_place([*arrays_in(inputs)])
+        in_place = self._in_place(arrays_in(inputs))
         new = Recording(
             self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, free
         )
@@ -269,7 +269,7 @@ def _kind_of(inputs: Arrays) -> tuple[Any, list[Array]]:
         x, y, weight = inputs
         if weight is None and type(x) is type(y) is _ndarray:
             return (x.shape, x.dtype, y.shape, y.dtype), [x, y]
-    return _kind_of_tree(inputs), [*arrays_in(inputs)]
+    return _kind_of_tree(inputs), arrays_in(inputs)
 
 
 def _kind_of_tree(inputs: Arrays) -> Any:
