@@ -216,8 +216,9 @@ def _check_state(state: dict[str, Any], largest: int) -> None:
     lengths = {len(column) for column in state["history"].values()}
     if lengths != {state["epoch"]}:
         raise ModelFileError(f"its history does not have {state['epoch']} epochs")
-    if state["epoch"] and not {"epoch", "loss"} <= state["history"].keys():
-        raise ModelFileError("its history lacks the loss")
+    lacking = {"epoch", "loss", "seconds"} - state["history"].keys()
+    if state["epoch"] and lacking:
+        raise ModelFileError(f"its history lacks {', '.join(sorted(lacking))}")
     weights = [entry["state"].get("weights") for entry in state["callbacks"]]
     for array in arrays_in((state.get("optimizer"), state.get("raw"), *weights)):
         if getattr(array, "size", 0) > _MAX_RATIO * largest + 10_000:

@@ -12,9 +12,10 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from fuzz.judge import attempt, folder, part_of_examples, run_command
-from fuzz.test_files import DAMAGE, damaged
+from fuzz.test_files import DAMAGE, EDITS, damaged, edited
 from hypothesis import given
 
+from nnbackend import tables
 from nnbackend.tables.reading import read_table
 
 pl = pytest.importorskip("polars")
@@ -63,6 +64,49 @@ def model(target: str) -> bytes:
             == 0
         )
         return Path("m.safetensors").read_bytes()
+
+
+RESUMED = ("--target", "y", "--epochs", "3", "--hidden", "2", "--quiet", "--patience", "2")
+
+
+@functools.cache
+def checkpoint() -> bytes:
+    """Return the newest checkpoint of a run of the command line."""
+    with folder():
+        Path("table.csv").write_bytes(seeds()[".csv"])
+        assert run_command("train", "table.csv", *RESUMED, "--checkpoint", "saved") == 0
+        return max(Path("saved").glob("*.safetensors")).read_bytes()
+
+
+@part_of_examples(2)
+@given(edits=EDITS)
+def test_resumed_runs(edits):
+    content = edited(checkpoint(), edits)
+    with folder():
+        Path("table.csv").write_bytes(seeds()[".csv"])
+        Path("saved").mkdir()
+        Path("saved/000009-epoch-0002.safetensors").write_bytes(content)
+        run_command("train", "table.csv", *RESUMED, "--checkpoint", "saved", "--resume", "saved")
+
+
+def use_model(content: bytes) -> None:
+    """Load a model of the command line in every way, and predict with it."""
+    with folder():
+        Path("table.csv").write_bytes(seeds()[".csv"])
+        Path("m.safetensors").write_bytes(content)
+        loaded, learned = attempt(tables.load, "m.safetensors")
+        if loaded:
+            attempt(learned.predict, pl.DataFrame(COLUMNS))
+        run_command("inspect", "m.safetensors")
+        run_command("predict", "m.safetensors", "table.csv", "--probabilities")
+        run_command("evaluate", "m.safetensors", "table.csv", "--report")
+
+
+@pytest.mark.parametrize("target", ["y", "a"])
+@part_of_examples(2)
+@given(edits=EDITS)
+def test_models(target, edits):
+    use_model(edited(model(target), edits))
 
 
 QUICK = ("--epochs", "1", "--hidden", "2", "--quiet")
@@ -133,10 +177,13 @@ def test_columns(columns, cells):
     use(frame.write_ndjson().encode(), ".jsonl", target)
 
 
-LINES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), CELLS),
-    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(NAMES, inner, max_size=2)),
-    max_leaves=4,
+CELLS_OF_LINES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), CELLS
+)
+LINES = (
+    CELLS_OF_LINES
+    | st.lists(CELLS_OF_LINES, max_size=2)
+    | st.dictionaries(NAMES, CELLS, max_size=2)
 )
 
 
