@@ -32,6 +32,7 @@ FORMATS = {
 }
 _CHUNK_ROWS = 4096  # rows that are decoded together
 _CSV_BYTES = 1 << 20  # of a CSV file that are parsed together
+_LINE_LENGTH = 1 << 20  # of a text that is not read as it is
 _BUFFER_BYTES = 1 << 16  # read ahead in a column of a Parquet file
 
 _Opened: TypeAlias = tuple[Sequence[int | None] | None, Any, Callable[[int | None], Iterator[Any]]]
@@ -218,10 +219,8 @@ class _Lines(io.RawIOBase):
     """The lines of a text file that are no comments, in UTF-8."""
 
     def __init__(self, source: Any, dialect: TextDialect) -> None:
-        text = io.TextIOWrapper(source, dialect.encoding or "utf-8", newline="")
-        comment = dialect.comment
-        self._lines = (line for line in text if comment is None or not line.startswith(comment))
-        self._left = b""
+        self._text = io.TextIOWrapper(source, dialect.encoding or "utf-8", newline="")
+        self._comment, self._left = dialect.comment, b""
 
     def readable(self) -> bool:
         """Return that it is."""
@@ -230,9 +229,12 @@ class _Lines(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         """Return so many bytes, fewer at the end of the file."""
         parts, count = [self._left], len(self._left)
-        while count < size and (line := next(self._lines, "")):
-            parts.append(line.encode())
-            count += len(parts[-1])
+        while count < size and (line := self._text.readline(_LINE_LENGTH)):
+            if len(line) == _LINE_LENGTH:
+                raise ValueError(f"a line is longer than {_LINE_LENGTH:,} characters")
+            if self._comment is None or not line.startswith(self._comment):
+                parts.append(line.encode())
+                count += len(parts[-1])
         content = b"".join(parts)
         self._left = content[size:]
         return content[:size]

@@ -77,7 +77,7 @@ def find_dialect(path: Path, dialect: Dialect) -> Dialect:
     """Return the dialect of a file with its delimiter and its encoding, by its first lines."""
     with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
-    encoding = dialect.encoding or _find_encoding(head, len(head) < _HEAD_BYTES)
+    encoding = dialect.encoding or _find_encoding(path, head, len(head) < _HEAD_BYTES)
     return replace(
         dialect, encoding=encoding, delimiter=_find_delimiter(path, head, dialect, encoding)
     )
@@ -95,16 +95,14 @@ def _read(path: Path, dialect: Dialect) -> tuple[bytes, Dialect]:
             check_memory(MEMORY_PER_BYTE * size, limit)
     content = b"".join(parts)
     del parts
-    encoding = dialect.encoding or _find_encoding(content)
-    if encoding == "cp1252":
-        warn(f"{path} is not in UTF-8: read as Windows-1252, Latin-1 (--encoding to change that)")
+    encoding = dialect.encoding or _find_encoding(path, content)
     delimiter = _find_delimiter(path, content[:_HEAD_BYTES], dialect, encoding)
     if encoding != "utf-8":
         content = content.decode(encoding).removeprefix("\ufeff").encode()
     return content, replace(dialect, delimiter=delimiter, encoding="utf-8")
 
 
-def _find_encoding(content: bytes, whole: bool = True) -> str:
+def _find_encoding(path: Path, content: bytes, whole: bool = True) -> str:
     """Return the encoding of a text: UTF-8, UTF-16, or else Windows-1252."""
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
@@ -117,6 +115,7 @@ def _find_encoding(content: bytes, whole: bool = True) -> str:
     except UnicodeDecodeError:
         if re.search(rb"[\x00-\x08\x0e-\x1f]", content):
             raise
+        warn(f"{path} is not in UTF-8: read as Windows-1252, Latin-1 (--encoding to change that)")
         return "cp1252"
     return "utf-8"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gzip
 import json
 from pathlib import Path
 
@@ -83,7 +84,8 @@ def test_a_table_in_another_dialect_trains_and_predicts(stream):
     told = train_json("t.csv", "--target", "weight", *BRIEF, *dialect, "--exclude", "part", *stream)
     assert told["settings"]["features"] == ["size"]
     assert told["settings"]["missing"] == ["?"]
-    assert any("decimal commas in size" in note for note in told["notes"])
+    for words in ("decimal commas in size", "parted by semicolons", "is not in UTF-8"):
+        assert any(words in note for note in told["notes"])
     Path("u.csv").write_text("size\n2,5\n?\n")  # missing values are those of the training
     found = done("predict", "model.safetensors", "u.csv", "--delimiter", "tab").stdout.split()
     assert len(found) == 3
@@ -135,6 +137,12 @@ def test_damaged_files_have_one_kind_of_message(ending, stream):
     Path(f"t.{ending}").write_bytes(DAMAGED[ending])
     message = fails(1, "train", f"t.{ending}", "--target", "b", *stream)
     assert f"error: t.{ending} is not a readable .{ending} file: " in message
+
+
+def test_a_stream_takes_no_line_of_any_length():
+    Path("t.csv.gz").write_bytes(gzip.compress(b"a,b\n1," + b"2" * (1 << 21)))
+    message = fails(1, "train", "t.csv.gz", "--target", "b", "--stream", "--comment", "#")
+    assert "error: t.csv.gz is not a readable .csv.gz file: a line is longer than" in message
 
 
 def test_files_without_any_rows_have_one_message():
