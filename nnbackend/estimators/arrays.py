@@ -15,8 +15,9 @@ from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core.types import Array
 from nnbackend.data.samples import Gather, Samples
+from nnbackend.data.validate import check_finite
 
-__all__ = ["HOST", "Home", "SparseSamples", "home_of", "on_host", "to_host"]
+__all__ = ["HOST", "Home", "SparseSamples", "check_held", "home_of", "on_host", "to_host"]
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,12 @@ class SparseSamples(Samples):
 def dense(x: Any, backend: Backend) -> Array:
     """Return rows, sparse or not, on a backend."""
     return backend.asarray(x.toarray() if scipy.sparse.issparse(x) else x)
+
+
+def check_held(x: Any, brought: Array, backend: Backend, first: int = 0) -> None:
+    """Refuse numbers of X that the dtype of a backend, to which they were brought, does not hold.
+
+    That X is finite was checked before, in its own dtype; ``first`` is the number of its first row.
+    """
+    if str(x.dtype).rpartition(".")[2] != backend.dtype_name:
+        check_finite(brought, backend, "X", first)

@@ -29,7 +29,7 @@ from nnbackend.data.validate import weights
 from nnbackend.errors import given
 from nnbackend.estimators import files
 from nnbackend.estimators.arguments import NOT_NEGATIVE, TRAINING_CONSTRAINTS, name_arguments
-from nnbackend.estimators.arrays import HOST, SparseSamples, home_of, on_host, to_host
+from nnbackend.estimators.arrays import HOST, SparseSamples, check_held, home_of, on_host, to_host
 from nnbackend.estimators.fit import AUTO_BATCH_ROWS, fit_in_batches
 from nnbackend.estimators.lbfgs import fit_by_lbfgs
 from nnbackend.estimators.predict import PredictingEstimator
@@ -243,8 +243,10 @@ class NeuralEstimator(PredictingEstimator):
         if class_weight is not None:
             class_weight = at.asarray(class_weight)
         if sparse:
+            check_held(X, at.asarray(X.data), at)
             return SparseSamples(X.tocsr(), y, weight, class_weight)
         x = at.asarray(X)
+        check_held(X, x, at)
         x = self._shaped(row_major(x, at) if self.shuffle else x)
         kind = Samples if at is backend else host_data.HostSamples
         return kind(x, y, weight, class_weight)

@@ -18,7 +18,7 @@ from nnbackend.backends.host import finite_on_host
 from nnbackend.core.tree import leaves, tree_map
 from nnbackend.core.types import STATELESS, Array, Params, State
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.estimators.arrays import HOST, Home, dense, home_of
+from nnbackend.estimators.arrays import HOST, Home, check_held, dense, home_of
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor
 
 __all__ = ["PredictingEstimator"]
@@ -68,7 +68,9 @@ class PredictingEstimator(BaseEstimator):
 
     def _on_backend(self, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows on the backend."""
-        return self._shaped(dense(part, backend))
+        rows = dense(part, backend)
+        check_held(part, rows, backend, first)
+        return self._shaped(rows)
 
     def _checked(self, X: Any, backend: Backend, part: Any, first: int) -> Array:
         """Return some rows of X on the backend, checked just before they are used."""

@@ -49,15 +49,16 @@ class Layout:
         self._optimizer = optimizer
         if backend.scales_loss:
             self._optimizer = optimizer.with_rules(SkipNonFinite)
+        self._begin = self._new
         # An optimizer that users wrote may begin with more than a program can hold.
-        own = all(is_own(group.rule) for group in self._optimizer.groups)
-        self._begin = backend.compile(self._new) if own else self._new
+        if not self.in_place and all(is_own(group.rule) for group in self._optimizer.groups):
+            self._begin = backend.compile(self._new)
 
     def init(self, params: Params) -> Any:
         """Return the storage: a copy of the parameters, and the optimizer's arrays."""
         return self._begin(params)
 
-    def _new(self, params: Params) -> Storage:
+    def _new(self, params: Params) -> Any:
         arrays = self._optimizer.init(params)
         return Storage(self._backend.copy_tree(params), arrays, self._first_scale())
 
@@ -149,10 +150,6 @@ class Layout:
         """Return a copy of a storage."""
         return self.with_slots(self.init(storage.params), self.slots(storage))
 
-    def map_arrays(self, function: Callable[[Array], Array], storage: Any) -> Any:
-        """Return the storage with a function applied to every array and view."""
-        return Storage(*(tree_map(function, tree) for tree in storage))
-
 
 # A layout has no arrays, but a compiled one has a program.
 _layout = cached_program(Layout)
@@ -236,10 +233,6 @@ class VectorLayout(Layout):
         """Copy other arrays into the vectors."""
         _fill(self.slots(storage), slots)
         return storage
-
-    def map_arrays(self, function: Callable[[Array], Array], storage: Any) -> Any:
-        """Return the vectors and views with a function applied to each."""
-        return storage.mapped(function)
 
     def _vectors(self, storage: Any) -> list[Array]:
         return [storage.vector]

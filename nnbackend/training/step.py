@@ -157,13 +157,12 @@ def scan_steps(
         return backend.scan(make_step(backend, *description, communicator))
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
-    layout = layout_for(backend, optimizer)
-    if not layout.in_place:
+    if not backend.slices_are_views:
         return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
         storage, state, data = carry
-        return Carry(layout.map_arrays(function, storage), tree_map(function, state), data)
+        return Carry(storage.mapped(function), tree_map(function, state), data)
 
     def step_on(backend: Backend) -> Step:
         return make_step(backend, *description)

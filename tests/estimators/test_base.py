@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
+import scipy.sparse
 from estimators.pairs import SCORE, TARGETS, VERSION, X, pair
 from sklearn import config_context
 from sklearn.base import clone
@@ -235,3 +236,24 @@ def test_all_arguments_are_in_the_signature_and_no_other_is_taken(cls):
     assert [name for name in parameters if f"{name}: " not in documented] == []
     with pytest.raises(TypeError, match=f"{cls.__name__}.* unexpected keyword argument 'beta2'"):
         cls(beta2=0.9)
+
+
+@pytest.mark.parametrize("container", [np.asarray, scipy.sparse.csr_matrix])
+@pytest.mark.parametrize("cls", [ours.MLPClassifier, ours.MLPRegressor])
+def test_numbers_that_float32_does_not_hold_are_refused(cls, container):
+    """They are infinite in it, and what comes of them is no class and no number."""
+    large, y = X.copy(), TARGETS["binary"]
+    large[3, 1] = 1e200
+    model = cls(max_iter=1, precision="float32").fit(container(X), y)
+    for _ in range(5):
+        model.predict(container(X)), model.predict(X[:1])
+    scored = cls(max_iter=1, precision="float32", validation_data=(container(large), y))
+    for call in (
+        lambda: cls(max_iter=1, precision="float32").fit(container(large), y),
+        lambda: scored.fit(container(X), y),
+        lambda: model.predict(container(large)),
+        lambda: model.predict(large[3:4]),
+    ):
+        with np.errstate(over="ignore"), pytest.raises(ValueError, match="infinite in float32"):
+            call()
+    assert np.isfinite(cls(max_iter=1).fit(container(X), y).predict(container(large))).all()
