@@ -384,5 +384,4 @@ def _parse(texts: pl.Series, dialect: Dialect) -> tuple[pl.Series, bool]:
 
 
 def _objects(texts: pl.Series) -> NDArray[Any]:
-    known: dict[str | None, str | None] = {}  # equal texts are one object
-    return np.array([known.setdefault(text, text) for text in texts], dtype=object)
+    return np.array(texts.to_list(), dtype=object)

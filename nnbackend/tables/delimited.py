@@ -60,7 +60,8 @@ def read_delimited(path: Path, dialect: Dialect) -> pl.DataFrame:
     if unnamed:
         warn(f"{unnamed} column(s) without a name left out of {path}")
     columns = frame.slice(1).get_columns()
-    if columns[-1].null_count():  # the last fields of a short line read as missing
+    # The last fields of a short line read as missing.
+    if columns[-1].null_count() and not _are_lines_full(content, frame, dialect):
         _check_fields(content, dialect)
     named = zip(columns, header, strict=True)
     rows = polars.DataFrame([column.alias(name) for column, name in named if name])
@@ -159,6 +160,13 @@ def _records(content: bytes, dialect: Dialect) -> Iterator[tuple[int, list[str]]
 
     for fields in csv.reader(lines(), delimiter=dialect.delimiter or ","):
         yield number, fields
+
+
+def _are_lines_full(content: bytes, frame: pl.DataFrame, dialect: Dialect) -> bool:
+    """Return whether plain lines, none of them too long, have all their delimiters; False: unknown."""
+    delimiter = (dialect.delimiter or ",").encode()
+    plain = b'"' not in content and dialect.comment is None
+    return plain and content.count(delimiter) == (frame.width - 1) * frame.height
 
 
 def _check_fields(content: bytes, dialect: Dialect) -> None:

@@ -177,6 +177,46 @@ def test_columns(columns, cells):
     use(frame.write_ndjson().encode(), ".jsonl", target)
 
 
+DIALECTS = {
+    "--delimiter": [";", "\t", "tab", "xx", '"', "\n", "", "|", "\u00e9", "auto"],
+    "--decimal": [",", ".", "x", "1", ""], "--thousands": [",", ".", "'", " ", "x", ""],
+    "--encoding": ["utf-16", "latin-1", "nope", "rot13", "base64", "idna", "utf-7", "undefined", ""],
+    "--missing": ["?", "?,unknown", "1", ",", ""], "--comment": ["#", "//", "a", "\n", '"', ""],
+    "--exclude": ["a", "b", "y", "nope", "a,a", ""], "--text": ["a", "y", "nope", ""],
+    "--id": ["a", "y", "nope", ""], "--max-categories": ["0", "1", "-1", "9" * 30],
+}  # fmt: skip
+DIALECT_TEXTS = [
+    "a,b,y\n" + "".join(f"{i}.5,{'pq'[i % 2]},{i % 3}\n" for i in range(24)),
+    "a;b;y\n" + "".join(f"{i},5;{'pq'[i % 2]};{i % 3}\n" for i in range(24)),
+    "# c\na\tb\ty\n" + "".join(f"1.{i:03}\t?\t{i % 2}\n" for i in range(24)),
+    "a,b,y\n" + "".join(f"${i},{i}%,\u00f6{i % 2}\n" for i in range(24)),
+    "a,b,y\n1,2\n1,2,3,4\n", 'a,b,y\n"1,2,3\n', "a,b,y\n1,2,3\n,,\n\n4,5,6\n" * 5, "y\n1\n2\n",
+]  # fmt: skip
+
+
+@part_of_examples(2)
+@given(
+    text=st.sampled_from(DIALECT_TEXTS),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "latin-1"]),
+    options=st.dictionaries(st.sampled_from(sorted(DIALECTS)), st.integers(0, 9), max_size=3),
+    ending=st.sampled_from([".csv", ".tsv", ".jsonl"]),
+)
+def test_dialects(text, encoding, options, ending):
+    given = [(name, DIALECTS[name][i % len(DIALECTS[name])]) for name, i in options.items()]
+    learning = [word for option in given if option[0] != "--id" for word in option]
+    asking = [
+        w for o in given if o[0] not in ("--exclude", "--text", "--max-categories") for w in o
+    ]
+    learned = model("y")
+    with folder():
+        data = f"table{ending}"
+        Path(data).write_bytes(text.encode(encoding, "replace"))
+        Path("m.safetensors").write_bytes(learned)
+        run_command("train", data, "--target", "y", *QUICK, *learning)
+        run_command("train", data, "--target", "y", *QUICK, "--stream", *learning)
+        run_command("predict", "m.safetensors", data, *asking)
+
+
 CELLS_OF_LINES = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), CELLS
 )
