@@ -228,6 +228,8 @@ class _Column:
             if texts.count() and texts.str.contains(_BOOLEAN).all():
                 words = texts.str.to_lowercase()
                 return _objects(words) if self._kind == "target" else self._numbers(words == "true")
+            if texts.count() and not texts.str.contains("[0-9]").any():
+                return _objects(texts)
             if texts.str.contains(_CODE).any():
                 self.codes = not texts.str.contains("[^0-9]").any()
                 return _objects(plain_text(texts))
