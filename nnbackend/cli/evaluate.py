@@ -63,6 +63,6 @@ def evaluate(
             extra = {} if full is None else {"report": full}
             print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})
             return
-        print_metrics({f"{len(y)} rows": metrics}, {}, trained.task)
+        print_metrics({f"{len(y)} rows": metrics}, {}, encoder.scales_target)
         if full is not None:
             print_report(full, "rows")

@@ -56,17 +56,19 @@ def in_figures(value: float, metric: str = "") -> str:
 
 
 def print_metrics(
-    rows: dict[str, dict[str, float] | None], remarks: dict[str, str], task: str
+    rows: dict[str, dict[str, float] | None], remarks: dict[str, str], scaled: bool
 ) -> None:
-    """Print a table with a row for each set of values and a column for each metric."""
+    """Print a table with a row for each set of values and a column for each metric.
+
+    ``scaled``: whether the target was scaled for the network, and so its loss.
+    """
     filled = {name: values for name, values in rows.items() if values}
     lines = [
         (name, *(in_figures(value, metric) for metric, value in values.items()),
          remarks.get(name, ""))
         for name, values in filled.items()
     ]  # fmt: skip
-    # A target of numbers is scaled for the network, and so is its loss.
-    headers = {"loss": "scaled loss"} if task == "regression" else {}
+    headers = {"loss": "scaled loss"} if scaled else {}
     names = [headers.get(name, name) for name in next(iter(filled.values()), ())]
     table = plain_table(("", *names, ""), lines)
     table.columns[-1].justify = "left"

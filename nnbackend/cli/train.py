@@ -208,7 +208,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
     metrics = {name: facts[name] for name in ("train", "validation", "baseline")}
     compared = "rows that validate" if facts["validation"] else "rows that trained"
     answer = f"({facts['baseline_answer']}, on the {compared})"
-    print_metrics(metrics, {"baseline": answer}, facts["task"])
+    scaled = facts["task"] == "regression" and facts["settings"]["scale"] != "none"
+    print_metrics(metrics, {"baseline": answer}, scaled)
     say()
     if facts["stopped"] and not facts["stopped"].startswith("interrupted"):  # that was said at once
         say(f"Stopped early: {facts['stopped']}")

@@ -188,6 +188,8 @@ def check_arrays(name: str, value: Any) -> None:
 
 def check_takes(name: str, function: Any, *arguments: str, **named: Any) -> None:
     """Raise a TypeError if what a user gave for a function cannot be called with such arguments."""
+    if type(function).__module__.startswith("nnbackend."):
+        return
     from inspect import signature  # of functions of users alone
 
     try:

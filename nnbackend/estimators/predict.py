@@ -83,15 +83,15 @@ class PredictingEstimator(BaseEstimator):
 
         scikit-learn's own takes longer than the prediction of a single row.
         """
+        if type(X) is not np.ndarray or X.ndim != 2 or X.dtype.char not in "df":
+            return False
+        own, (rows, columns) = self.__dict__, X.shape
         return (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and X.dtype.char in "df"
-            and X.shape[1] == self.__dict__.get("n_features_in_")
-            and X.shape[0] > 0
-            and self.__dict__.get("_home", HOST) is HOST
-            and "feature_names_in_" not in self.__dict__
-            and "_layers" in self.__dict__
+            columns == own.get("n_features_in_")
+            and rows > 0
+            and own.get("_home", HOST) is HOST
+            and "feature_names_in_" not in own
+            and "_layers" in own
         )
 
     def _check_home(self, X: Any, method: str) -> None:

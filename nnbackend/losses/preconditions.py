@@ -144,8 +144,8 @@ def check_weights(weight: Array, xp: Namespace, where: str = "") -> None:
         return
     if total >= float(xp.finfo(weight.dtype).max):
         raise ValueError(
-            f"sample_weight has {most:g}{where}, and a sum that {weight.dtype} may not hold: divide all "
-            "of them by the largest"
+            f"sample_weight has a sum that {weight.dtype} may not hold, of rows{where} (the largest is "
+            f"{most:g}): divide all of them by the largest"
         )
 
 

@@ -228,6 +228,8 @@ class _Column:
             if texts.count() and texts.str.contains(_BOOLEAN).all():
                 words = texts.str.to_lowercase()
                 return _objects(words) if self._kind == "target" else self._numbers(words == "true")
+            if texts.count() and not texts.str.contains("[0-9]").any():
+                return _objects(texts)
             if texts.str.contains(_CODE).any():
                 self.codes = not texts.str.contains("[^0-9]").any()
                 return _objects(plain_text(texts))
@@ -384,5 +386,4 @@ def _parse(texts: pl.Series, dialect: Dialect) -> tuple[pl.Series, bool]:
 
 
 def _objects(texts: pl.Series) -> NDArray[Any]:
-    known: dict[str | None, str | None] = {}  # equal texts are one object
-    return np.array([known.setdefault(text, text) for text in texts], dtype=object)
+    return np.array(texts.to_list(), dtype=object)

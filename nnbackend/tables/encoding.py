@@ -276,6 +276,12 @@ class TableEncoder:
         return "classification" if self.classes else "regression"
 
     @property
+    def scales_target(self) -> bool:
+        """Whether the target is a column of numbers that are scaled."""
+        target = self.target
+        return isinstance(target, Number) and (target.shift, target.scale) != (0.0, 1.0)
+
+    @property
     def feature_kinds(self) -> dict[str, Kind]:
         """What each feature column holds, to read another table in the same way."""
         return {feature.name: feature.kind for feature in self.features}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -9,26 +10,40 @@ from nnbackend.backends.device import in_words
 
 __all__ = ["MEMORY_PER_BYTE", "check_memory", "memory_limit"]
 
-MEMORY_PER_BYTE = 4  # of a text: as it is, as fields, and as numbers or texts
+MEMORY_PER_BYTE = 3  # of a text: in parts, as a whole, and as fields
 
 _SHARE = 0.5  # of the memory that is free
 _UNKNOWN_BYTES = 1 << 33  # where a system does not say what is free
 
 
 def memory_limit() -> int:
-    """Return the bytes that a table may take: half of the memory that is free, also in a container."""
+    """Return the bytes that a table may take: half of what is free to the process."""
     free = []
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        free.append(int(lines["MemAvailable"].split()[0]) << 10)
-        group = Path("/sys/fs/cgroup")
-        most, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
-        free.append(most - used)
-    except (OSError, ValueError, KeyError):
-        pass  # another system, or no limit
-    if not free and hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        free.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for look in (_free_of_system, _free_of_container, _free_of_process):
+        with contextlib.suppress(OSError, ValueError, KeyError, ImportError, AttributeError):
+            free.append(look())  # what another system does not say does not count
     return int(_SHARE * max(min(free), 0)) if free else _UNKNOWN_BYTES
+
+
+def _free_of_system() -> int:
+    if not Path("/proc/meminfo").exists():
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) << 10
+
+
+def _free_of_container() -> int:
+    most, used = (int(Path(f"/sys/fs/cgroup/memory.{n}").read_text()) for n in ("max", "current"))
+    return most - used
+
+
+def _free_of_process() -> int:
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most == resource.RLIM_INFINITY:
+        raise ValueError("there is no limit")
+    return most - int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def check_memory(size: int, limit: int | None = None) -> None:

@@ -110,7 +110,9 @@ def test_the_figures_say_of_what_they_are():
     assert "scaled loss" in result.stdout
     assert "on the rows that trained)" in result.stdout
     assert "scaled loss" in done("evaluate", "model.safetensors", EXAM).stdout
-    assert "scaled loss" not in done("train", PENGUINS, "--target", "sex", "--epochs", "2").stdout
+    for plain in ([EXAM, "--target", "score", "--scale", "none"], [PENGUINS, "--target", "sex"]):
+        assert "scaled loss" not in done("train", *plain, "--epochs", "2").stdout
+        assert "scaled loss" not in done("evaluate", "model.safetensors", plain[0]).stdout
 
 
 def test_the_exam_scores():
