@@ -100,9 +100,7 @@ class NetworkBase:
         shape = check_shapes("input_shape", input_shape)
         if self._params is not None:
             if shape != self.input_shape:
-                raise ValueError(
-                    f"the network is built for rows of shape {self.input_shape} already"
-                )
+                raise ValueError(f"the network is built for rows of shape {self.input_shape}")
             return self
         check_takes_several(self.layers, shape)
         params, output_shape = self.layers.init(shape, random.Generator.of(self.seed))

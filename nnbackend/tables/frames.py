@@ -97,7 +97,10 @@ def _as_series(name: str, column: Any) -> pl.Series:
     if hasattr(column, "isna"):
         absent = column.isna().tolist()
         values = [None if gone else v for v, gone in zip(values, absent, strict=True)]
-    series = polars.Series(name, values, strict=False)
+    try:
+        series = polars.Series(name, values, strict=False)
+    except OverflowError:  # of older versions of polars; later ones leave a gap
+        raise ValueError(f"column {name!r} holds numbers that are too large") from None
     lost = series.null_count() > sum(value is None for value in values)
     for row, value in enumerate(values if lost else (), 1):
         if value is not None and series[row - 1] is None:

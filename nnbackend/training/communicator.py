@@ -34,12 +34,14 @@ class Communicator(Protocol):
         """Return the sum over all processes of each array; all of them call it in the same order."""
 
 
-def rows_of_process(batch: Batch, communicator: Communicator) -> tuple[Batch, int]:
-    """Return the rows of a batch that are this process's, and the number of the first.
+def rows_of_process(batch: Batch, communicator: Communicator | None) -> tuple[Batch, int]:
+    """Return the rows of a batch of this process, all without others, and the first one's number.
 
     Raises:
         ValueError: the batch has fewer rows than there are processes.
     """
+    if communicator is None:
+        return batch, 0
     rows, rank, size = count_rows(batch.x), communicator.rank, communicator.size
     if rows < size:
         raise ValueError(f"a batch of {rows} rows cannot be divided among {size} processes")

@@ -71,9 +71,7 @@ def make_step(
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
         ctx = Context(backend, training=True) if context is None else context
-        first_row = 0
-        if communicator is not None:
-            batch, first_row = rows_of_process(batch, communicator)
+        batch, first_row = rows_of_process(batch, communicator)
         ctx.start_pass(number, state, batch.weight, first_row, data.key)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)

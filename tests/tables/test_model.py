@@ -127,7 +127,7 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
         (np.zeros((2, 2)), "'year' is no row of values"),
         (
             [10**400, 2007],
-            "'year' holds a whole number of about 401 digits in row 1, which is no num",
+            "'year' holds (a whole number of about 401 digits in row 1|numbers that are too large)",
         ),
         ([[1], [2]], r"'year' holds List\(Int64\), neither numbers nor texts$"),
         (["old", "new"], "column 'year' holds numbers, but row 1 holds 'old'"),
