@@ -43,13 +43,14 @@ def build_report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> dict[st
     wanted |= {name: metrics.get(name) for name in scores}
     if model.output_width > 5:
         wanted["top_5_accuracy"] = metrics.TopKAccuracy(5)
-    resolved = metrics.resolve(wanted, model.meaning, outputs.shape[1:])
-    values = {name: metric(outputs, target) for name, metric in resolved.items()}
+    # The network has the numbers before a sigmoid or softmax, which tell rows apart where those are 1.
+    loss = model.loss_function
+    values = model.network.evaluate(x, y, loss=loss, metrics=wanted)
     matrix = metrics.confusion_matrix(outputs, target, outputs=model.meaning)
     counts = np.asarray(matrix, dtype=np.int64)
     return {
         "rows": len(y),
-        "metrics": _plain(values),
+        "metrics": _plain({name: values[name] for name in wanted}),
         "classes": _by_class(counts, model.classes),
         "confusion_matrix": counts.tolist(),
     }

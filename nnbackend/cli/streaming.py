@@ -34,7 +34,7 @@ from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.reading import check_columns, naming_lines
-from nnbackend.tables.table import Kind, Table, WantedKind, missing, row_count, take_rows
+from nnbackend.tables.table import Table, WantedKind, missing, row_count, take_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -140,7 +140,7 @@ class TableStream(Source):
                     x, y = encoder.encode_features(table), encoder.encode_target(table)
                 yield Chunk(x, y, None, where, first)
 
-    def _tables(self, number: int, kinds: Mapping[str, Kind]) -> Iterator[tuple[int, Table]]:
+    def _tables(self, number: int, kinds: Mapping[str, WantedKind]) -> Iterator[tuple[int, Table]]:
         """Return the rows of a piece that have a target and are not in the sample, part by part."""
         assert self._encoder is not None
         piece, skip = self._pieces[number], self._sampled.get(number, 0)

@@ -134,17 +134,25 @@ def _comparable(answers: ClassOutputs) -> Array:
 
 
 def _log_odds(z: Array, xp: Namespace) -> Array:
-    """Return ``log(p / (1 - p))`` for ``p = softmax(z)``, which tells rows apart where p is 1."""
+    """Return ``log(p / (1 - p))`` for ``p = softmax(z)``, which tells rows apart where p is 1.
+
+    Equal odds come out as equal bits: all are computed from differences, and added up in one order.
+    """
     first = functional.one_hot(xp.argmax(z, axis=-1), z.shape[-1], xp.bool, xp)
     lowest = float(xp.finfo(z.dtype).min)  # in place of minus infinity, which has no differences
     without = xp.where(first, lowest, xp.maximum(z, lowest))
     second = xp.max(without, axis=-1, keepdims=True)
-    behind = xp.log(xp.sum(xp.exp(without - second), axis=-1, keepdims=True)) + second
+    behind = xp.log(_sum_sorted(xp.exp(without - second), xp))
     largest = xp.max(z, axis=-1, keepdims=True)
     e = xp.exp(z - largest)
-    rest = xp.sum(xp.where(first, 0.0, e), axis=-1, keepdims=True)
+    rest = _sum_sorted(xp.where(first, 0.0, e), xp)
     others = xp.where(first, 1.0, 1.0 + (rest - e))
-    return xp.where(first, z - behind, z - largest - xp.log(others))
+    return xp.where(first, z - second - behind, z - largest - xp.log(others))
+
+
+def _sum_sorted(values: Array, xp: Namespace) -> Array:
+    """Return the sum of each row, the same to the last bit in whatever order its numbers are."""
+    return xp.sum(xp.sort(values, axis=-1), axis=-1, keepdims=True)
 
 
 def _told_apart(p: Array, few: float, xp: Namespace) -> Array:
@@ -153,7 +161,7 @@ def _told_apart(p: Array, few: float, xp: Namespace) -> Array:
     Rounded to the same 1, they differ in what they leave for the other classes.
     """
     first = functional.one_hot(xp.argmax(p, axis=-1), p.shape[-1], xp.bool, xp)
-    rest = xp.sum(xp.where(first, 0.0, p), axis=-1, keepdims=True)
+    rest = _sum_sorted(xp.where(first, 0.0, p), xp)
     smallest = float(xp.finfo(p.dtype).smallest_normal)
     return xp.where(first & (1.0 - p < few), -xp.log(xp.maximum(rest, smallest)), p)
 

@@ -1,7 +1,7 @@
 """Columns of frames as numbers or texts, in one form whatever the file's format.
 
 A value has one text: ``true`` and ``false`` for booleans, no fraction for whole numbers, ISO 8601 for
-dates, without a time that is midnight. Booleans are the numbers 0 and 1, and in a target texts.
+dates and times, without a midnight after a date. Booleans are the numbers 0 and 1; in a target texts.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = [
     "find_decimal",
     "frame_of",
     "pick_columns",
+    "plain_moment",
     "plain_text",
     "polars_module",
     "readable_columns",
@@ -44,8 +45,10 @@ _BOOLEAN = r"^(?i:true|false)$"
 _TRUTH = r"^(?i:true|false|[01](?:\.0*)?)$"
 _COMMA_NUMBER = r"^[+-]?[0-9]+(?:,[0-9]+)?$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
-_TIME = r"[T ]([0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)(Z|[+-][0-9]{2}:?[0-9]{2})?"
-_TEXT_FORMS = (_NUMBER, _BOOLEAN, rf"{_DATE}(?:{_TIME})?$")
+_CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+_TIME = rf"[T ]({_CLOCK})(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
+_MOMENT = rf"(?:{_DATE}(?:{_TIME})?|^{_CLOCK})$"
+_TEXT_FORMS = (_NUMBER, _BOOLEAN, _MOMENT)
 _SIGNS = "$€£¥"
 _SPACES = " \u00a0\u202f"
 
@@ -121,8 +124,9 @@ def table_of(
     Args:
         frame: the frame.
         names: the names of the columns.
-        kinds: what a column holds, numbers, texts, or a target (booleans are texts there). For None, and
-            for any other column, that is found out: numbers where every value is one.
+        kinds: what a column holds, numbers, texts (``"known"``: as they are, for an encoder that finds
+            what they mean), or a target (booleans are texts there). For None, and for any other column,
+            that is found out: numbers where every value is one.
         dialect: how texts stand for numbers; None: that is found out.
 
     Raises:
@@ -151,7 +155,9 @@ def _plain_numbers(
     """Return the columns of texts that are nothing but numbers, all of them in two steps, as numbers."""
     polars = polars_module()
     texts = [
-        c for c in frame.get_columns() if c.dtype == polars.String and kinds.get(c.name) != "text"
+        c
+        for c in frame.get_columns()
+        if c.dtype == polars.String and kinds.get(c.name) not in ("text", "known")
     ]
     numbers = [text.cast(polars.Float64, strict=False) for text in texts]
     return {
@@ -218,6 +224,8 @@ class _Column:
                 f"column {series.name!r} holds {series.dtype}, neither numbers nor texts{advice}"
             )
         boolean = series.dtype == polars.Boolean
+        if self._kind == "known":
+            return _objects(_texts(series, self._dialect))
         if self._kind == "text" or (boolean and self._kind == "target"):
             texts = _texts(series, self._dialect)
             if self._dialect.decimal == "," and texts.str.contains(_COMMA_NUMBER).all():
@@ -272,7 +280,10 @@ class _Column:
 def _texts(series: pl.Series, dialect: Dialect) -> pl.Series:
     """Return a column as texts, null where a value is missing, without its name."""
     # Polars takes a name like ^a$ for a pattern, also in functions of one column.
-    texts = series.alias("").cast(polars_module().String)
+    series = series.alias("")
+    if series.dtype == polars_module().Time:  # a cast drops fractions of seconds
+        return series.dt.to_string("%H:%M:%S%.9f")
+    texts = series.cast(polars_module().String)
     if series.dtype.is_numeric():
         texts = texts.set(series.is_nan(), None) if series.dtype.is_float() else texts
         words = _missing_numbers(dialect.missing)
@@ -295,7 +306,7 @@ def plain_text(texts: pl.Series) -> pl.Series:
     if form == _BOOLEAN:
         return texts.str.to_lowercase()
     known = texts.drop_nulls().unique()
-    plain = _plain_number if form == _NUMBER else _plain_date
+    plain = _plain_number if form == _NUMBER else plain_moment
     return texts.replace_strict(
         known, [plain(text) for text in known], default=None, return_dtype=polars.String
     )
@@ -317,22 +328,32 @@ def _plain_number(text: str) -> str:
     return "0" if whole in ("-0", "") else whole
 
 
-def _plain_date(text: str) -> str:
-    """Return the text of a date, or of a time of a day, without zeros at its end.
+def plain_moment(text: str) -> str:
+    """Return the text of a date, a date with a time, or a time, without zeros at its end.
 
-    >>> _plain_date("2020-01-02T00:00:00.000"), _plain_date("2020-01-02T03:04:05.50Z")
+    Texts that are none of them are returned as they are.
+
+    >>> plain_moment("2020-01-02T00:00:00.000"), plain_moment("2020-01-02T03:04:05.50Z")
     ('2020-01-02', '2020-01-02 03:04:05.5+00:00')
+    >>> plain_moment("01:30:00.000000000")
+    '01:30:00'
     """
+    if re.fullmatch(_CLOCK, text):
+        return _plain_clock(text)
     found = re.fullmatch(_TIME, text[10:])
-    if found is None:
+    if found is None or not re.match(_DATE, text):
         return text
-    time, zone = found[1], (found[2] or "").replace("Z", "+00:00")
+    time, zone = _plain_clock(found[1]), (found[2] or "").replace("Z", "+00:00")
     if len(zone) == len("+0000"):
         zone = f"{zone[:3]}:{zone[3:]}"
+    return text[:10] + ("" if time == "00:00:00" and not zone else f" {time}{zone}")
+
+
+def _plain_clock(time: str) -> str:
+    """Return a time with its seconds, and without zeros after their point."""
     if "." in time:
         time = time.rstrip("0").rstrip(".")
-    time += ":00" if time.count(":") == 1 else ""
-    return text[:10] + ("" if time == "00:00:00" and not zone else f" {time}{zone}")
+    return time + (":00" if time.count(":") == 1 else "")
 
 
 def find_decimal(frame: pl.DataFrame, dialect: Dialect) -> Dialect:

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from nnbackend.errors import ModelFileError, unknown_name
 from nnbackend.saving import schema
+from nnbackend.tables.columns import plain_moment
 from nnbackend.tables.table import (
     Kind,
     Table,
+    WantedKind,
     few,
     has_one_value,
     is_number,
@@ -31,7 +33,8 @@ from nnbackend.tables.table import (
 __all__ = ["SCALES", "Categories", "Classes", "Number", "Scale", "TableEncoder"]
 
 Scale = Literal["standard", "max", "none"]
-_NUMBER = re.compile(r"(?i)true|false|[+-]?(0|[1-9][0-9]*)(\.[0-9]*)?(e[+-]?[0-9]+)?")
+_DIGITS = r"((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)"
+_NUMBER = re.compile(rf"(?i)true|false|[+-]?{_DIGITS}(e[+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -189,24 +192,29 @@ def _sort_texts(texts: Iterable[str]) -> list[str]:
 def _find_codes(column: NDArray[Any], known: Sequence[str | None]) -> NDArray[np.int64]:
     """Return the place of each text among the known ones, and -1 where it is not one of them.
 
-    Where a text is none of them, it stands for the one that means the same boolean or number.
+    Where a text is none of them, it stands for the one that means the same boolean, number, or moment.
     """
     places = {text: place for place, text in enumerate(known)}
-    meant: dict[float, int] = {}
+    meant: dict[float | str, int] = {}
     for text, place in places.items():
-        number = _meaning(text)
-        if number is not None:
-            meant[number] = -1 if number in meant else place  # of two it stands for neither
+        meaning = _meaning(text)
+        if meaning is not None:
+            meant[meaning] = -1 if meaning in meant else place  # of two it stands for neither
     for text in set(column) - places.keys():
-        number = _meaning(text)
-        places[text] = -1 if number is None else meant.get(number, -1)
+        meaning = _meaning(text)
+        places[text] = -1 if meaning is None else meant.get(meaning, -1)
     return np.array([places[text] for text in column], dtype=np.int64)
 
 
-def _meaning(text: str | None) -> float | None:
-    """Return the number that a text means, 0 and 1 for booleans; codes like 007 are none."""
-    if text is None or not _NUMBER.fullmatch(text):
+def _meaning(text: str | None) -> float | str | None:
+    """Return the number that a text means, 0 and 1 for booleans, else its plain form; codes mean none.
+
+    The plain form is that of a date or a time, and of other texts they themselves.
+    """
+    if text is None:
         return None
+    if not _NUMBER.fullmatch(text):
+        return plain_moment(text)
     word = text.lower()
     return float(word == "true") if word in ("true", "false") else float(text)
 
@@ -282,14 +290,14 @@ class TableEncoder:
         return isinstance(target, Number) and (target.shift, target.scale) != (0.0, 1.0)
 
     @property
-    def feature_kinds(self) -> dict[str, Kind]:
-        """What each feature column holds, to read another table in the same way."""
-        return {feature.name: feature.kind for feature in self.features}
+    def feature_kinds(self) -> dict[str, WantedKind]:
+        """What each feature column is read as in another table."""
+        return {feature.name: _read_as(feature) for feature in self.features}
 
     @property
-    def kinds(self) -> dict[str, Kind]:
-        """What each feature column and the target hold."""
-        return self.feature_kinds | {self.target.name: self.target.kind}
+    def kinds(self) -> dict[str, WantedKind]:
+        """What each feature column and the target are read as."""
+        return self.feature_kinds | {self.target.name: _read_as(self.target)}
 
     def encode_features(self, table: Table) -> NDArray[np.float64]:
         """Return the network's input, shape (rows, width); warn of filled gaps and unseen categories."""
@@ -337,6 +345,10 @@ def _get_column(table: Table, name: str) -> NDArray[Any]:
     if name not in table:
         raise unknown_name("column", name, table)
     return table[name]
+
+
+def _read_as(column: Number | Categories | Classes) -> WantedKind:
+    return "number" if column.kind == "number" else "known"
 
 
 def _column_from(description: Mapping[str, Any], texts: type) -> Any:

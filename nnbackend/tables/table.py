@@ -34,8 +34,11 @@ __all__ = [
 
 Table = dict[str, NDArray[Any]]
 Kind = Literal["number", "text"]
-WantedKind = Literal["number", "text", "target"]
-"""What a column is read as: booleans are numbers, but texts in a target, whatever else that holds."""
+WantedKind = Literal["number", "text", "target", "known"]
+"""What a column is read as: booleans are numbers, but texts in a target, whatever else that holds.
+
+Texts that a model knows already are read as they are: what they mean must not depend on the other rows.
+"""
 
 
 class TableWarning(UserWarning):

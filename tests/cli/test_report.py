@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from cli.commands import PENGUINS, answers, done, table, train_json
 
+import nnbackend as nnb
+
 
 def test_a_report_agrees_with_scikit_learn():
     sk = pytest.importorskip("sklearn.metrics")
@@ -43,6 +45,28 @@ def test_a_report_agrees_with_scikit_learn():
         assert line["f1"] == pytest.approx(own["f1-score"])
         assert line["precision"] == pytest.approx(own["precision"])
         assert line["recall"] == pytest.approx(own["recall"])
+
+
+@pytest.mark.parametrize(
+    ("ending", "loss"),
+    [("sigmoid", "binary_cross_entropy"), ("softmax", "softmax_cross_entropy")],
+)
+def test_a_report_ranks_rows_whose_probabilities_are_rounded_to_one(ending, loss):
+    table("x,y\n" + "".join(f"{i},{'ab'[i > 9]}\n" for i in range(20)), "a.csv")
+    train_json("a.csv", "--target", "y", "--hidden", "0", "--loss", loss,
+               "--output-activation", ending, "--epochs", "1", "--validation", "0")  # fmt: skip
+    net = nnb.load("model.safetensors")
+    sign = [[50.0]] if ending == "sigmoid" else [[-50.0, 50.0]]
+    net.load_state_dict(
+        {"0.weight": sign, "0.bias": [50.0] if ending == "sigmoid" else [0.0, 50.0]}
+    )
+    net.save("model.safetensors")
+    figures = json.loads(
+        done("evaluate", "model.safetensors", "a.csv", "--report", "--json").stdout
+    )
+    found = figures["report"]["metrics"]
+    assert found["roc_auc"] == found["average_precision"] == 1
+    assert found["log_loss"] == pytest.approx(figures["loss"])
 
 
 def test_a_report_for_people():

@@ -228,6 +228,14 @@ def test_rows_are_ranked_though_their_probabilities_are_rounded_to_one(ending, s
     assert two.evaluate([[20.0], [25], [30], [5]], [0, 1, 1, 0], **task)["roc_auc"] == 1
 
 
+@pytest.mark.parametrize("row", [(0, 1, 2), (2.5, 2, -1), (0.25, 6, 0.5), (1, 1, 0)])
+def test_rows_of_the_same_odds_are_ties(row, backend):
+    z = np.array([np.array(row) + shift for shift in (0.0, 1, 7, -3, 64, 0.5)])
+    labels = backend.asarray([0, 1, 2, 0, 1, 2], backend.xp.int32)
+    area = metrics.ROCAUC(outputs="softmax_logits")(backend.asarray(z), labels)
+    assert float(area) == pytest.approx(0.5)
+
+
 def test_logits_of_minus_infinity_are_ranked(backend):
     z = np.array([(3, -np.inf, -np.inf), (-np.inf, 1, 2), (-np.inf, -np.inf, 5), (0, 0, 0)])
     labels = backend.asarray([0, 1, 2, 2], backend.xp.int32)

@@ -9,8 +9,9 @@ import warnings
 import numpy as np
 import pytest
 
+from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.encoding import Categories, Classes
+from nnbackend.tables.encoding import Categories, Classes, TableEncoder
 from nnbackend.tables.reading import read_table
 from nnbackend.tables.table import TableWarning
 
@@ -75,6 +76,33 @@ def test_a_text_that_may_be_two_known_ones_is_neither():
         Classes("y", ("7", "8")).encode(np.array(["007"], dtype=object))
 
 
+@pytest.mark.parametrize("known", [["2020-01-02 00:00:00", "soon"], ["2020-01-02", "soon"]])
+@pytest.mark.parametrize("column", [["2020-01-02"], ["2020-01-02 00:00:00"], [dt.date(2020, 1, 2)]])
+def test_a_date_means_the_same_whatever_the_other_rows(known, column):
+    encoder = learn_texts(known)
+    assert encoder.features[0].categories == tuple(known)
+    np.testing.assert_array_equal(encode_texts(encoder, column), [[1, 0]])
+    clock = learn_texts(["01:30", "soon"])
+    np.testing.assert_array_equal(encode_texts(clock, [dt.time(1, 30)]), [[1, 0]])
+
+
+@pytest.mark.parametrize("rows", [slice(0, 1), slice(1, 2), slice(2, 3), slice(0, 3)])
+@pytest.mark.parametrize("known", [["1", "1.0", "x"], ["TRUE", "True", "x"], [".5", "0.50", "x"]])
+def test_a_known_text_is_itself_whatever_the_other_rows(known, rows):
+    encoder = learn_texts(known)
+    np.testing.assert_array_equal(encode_texts(encoder, known[rows]), np.eye(3)[rows])
+
+
+def learn_texts(column):
+    table = table_of(pl.DataFrame({"a": column}), ["a"], {"a": "text"})
+    return TableEncoder((Categories("a", tuple(table["a"])),), Classes("y", ("a", "b")))
+
+
+def encode_texts(encoder, column):
+    kinds = encoder.feature_kinds
+    return encoder.encode_features(table_of(pl.DataFrame({"a": column}), ["a"], kinds))
+
+
 WHOLE = {
     "int": [1, 2, 10],
     "float": [1.0, 2.0, 10.0],
@@ -120,6 +148,7 @@ DATES = {
     "midnights": ([dt.datetime(2020, 1, 2), None], ["2020-01-02", None]),
     "times": ([dt.datetime(2020, 1, 2, 3, 4, 5, 600000)], ["2020-01-02 03:04:05.6"]),
     "zones": ([dt.datetime(2020, 1, 2, 3, tzinfo=dt.UTC)], ["2020-01-02 03:00:00+00:00"]),
+    "clock": ([dt.time(1, 30), None, dt.time(2, 0, 0, 500000)], ["01:30:00", None, "02:00:00.5"]),
 }
 
 
