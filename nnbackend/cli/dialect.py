@@ -82,5 +82,11 @@ class DialectOptions:
         missing = like.missing if self.missing is None else tuple(self.missing)
         marks = self.decimal, like.thousands if self.thousands is None else self.thousands
         return Dialect(
-            self.delimiter, *marks, self.encoding, missing, self.comment, like.usual_decimal
+            self.delimiter,
+            *marks,
+            self.encoding,
+            missing,
+            self.comment,
+            like.usual_decimal,
+            like.points,
         )

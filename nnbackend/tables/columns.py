@@ -44,6 +44,8 @@ _CODE = r"^0[0-9]+$"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,})$"  # no thousands
 _BOOLEAN = r"^(?i:true|false)$"
+_TRUTH = r"^(?i:true|false|[01](?:\.0*)?)$"
+_COMMA_NUMBER = r"^[+-]?[0-9]+(?:,[0-9]+)?$"
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
 _TIME = rf"[T ]({_CLOCK})(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
@@ -245,7 +247,10 @@ class _Column:
         if self._kind == "known":
             return _objects(_texts(series, self._dialect))
         if self._kind == "text" or (boolean and self._kind == "target"):
-            return _objects(plain_text(_texts(series, self._dialect)))
+            texts = _texts(series, self._dialect)
+            if self._dialect.decimal == "," and texts.str.contains(_COMMA_NUMBER).all():
+                texts = texts.str.replace(",", ".", literal=True)
+            return _objects(plain_text(texts))
         if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
             return self._numbers(series, self._dialect.missing)
         return self._numbers_or_texts(_texts(series, self._dialect))
@@ -253,18 +258,20 @@ class _Column:
     def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
         """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
         if self._kind != "number":
-            if texts.count() and texts.str.contains(_BOOLEAN).all():
-                words = texts.str.to_lowercase()
-                return _objects(words) if self._kind == "target" else self._numbers(words == "true")
+            if texts.str.contains(_BOOLEAN).any() and texts.str.contains(_TRUTH).all():
+                truth, target = texts.str.contains("^(?i:true|1)"), self._kind == "target"
+                texts = truth.cast(polars_module().String)
+                return _objects(texts) if target else self._numbers(truth)
             if texts.count() and not texts.str.contains("[0-9]").any():
                 return _objects(texts)
             if texts.str.contains(_CODE).any():
-                self.codes = not texts.str.contains("[^0-9]").any()
+                self.codes = bool(texts.str.contains(_NUMBER).all())
                 return _objects(plain_text(texts))
-        numbers, self.marks = _parse(texts, self._dialect)
+        points = self._series.name in self._dialect.points
+        numbers, self.marks = _parse(texts, self._dialect, points)
         wrong = texts.is_not_null() & numbers.is_null()
         if not wrong.any():
-            return self._numbers(numbers)
+            return self._numbers(numbers, self._dialect.missing)
         if self._kind == "number":
             words = texts.str.to_lowercase()
             if texts.filter(wrong).str.contains(_BOOLEAN).all():
@@ -280,7 +287,7 @@ class _Column:
 
     def _numbers(self, series: pl.Series, missing: Iterable[str] = ()) -> NDArray[Any]:
         numbers: NDArray[Any] = series.cast(polars_module().Float64).to_numpy()  # null becomes NaN
-        words = [float(word) for word in missing if re.fullmatch(_NUMBER, word)]
+        words = _missing_numbers(missing)
         if words:
             numbers = np.where(np.isin(numbers, words), math.nan, numbers)
         infinite = np.isinf(numbers)
@@ -299,9 +306,15 @@ def _texts(series: pl.Series, dialect: Dialect) -> pl.Series:
     texts = series.cast(polars_module().String)
     if series.dtype.is_numeric():
         texts = texts.set(series.is_nan(), None) if series.dtype.is_float() else texts
-        return texts
+        words = _missing_numbers(dialect.missing)
+        gone = series.cast(polars_module().Float64).is_in(words) if words else None
+        return texts if gone is None else texts.set(gone, None)
     texts = texts.str.strip_chars()
     return texts.set(texts.is_in([*MISSING_WORDS, *dialect.missing]), None)
+
+
+def _missing_numbers(missing: Iterable[str]) -> list[float]:
+    return [float(word) for word in missing if re.fullmatch(_NUMBER, word)]
 
 
 def plain_text(texts: pl.Series) -> pl.Series:
@@ -375,25 +388,61 @@ def find_decimal(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
         return replace(dialect, decimal="," if dialect.thousands == "." else ".")
     usual = dialect.usual_decimal or ("," if dialect.delimiter == ";" else ".")
     columns = [c for c in frame.get_columns() if c.dtype == polars_module().String]
-    commas = _which(columns, ",", literal=True)
+    commas = _which(columns, r",|\..*\.")
     texts = {c.name: _texts(c, dialect) for c, has in zip(columns, commas, strict=True) if has}
     found = [name for name, column in texts.items() if _has_commas(column, sure=True)]
-    if not found and usual == "," and not any(_which(columns, _POINT)):
-        found = [name for name, column in texts.items() if _has_commas(column, sure=False)]
-    if not found:
+    if not found and usual == ".":
         return replace(dialect, decimal=".")
-    warn(f"decimal commas in {few(found, 10)}: 1,5 is read as 1.5 (--decimal . if that is wrong)")
-    return replace(dialect, decimal=",")
+    points = [c.name for c in columns if _has_points(_texts(c, dialect))]
+    unknown = [name for name in points if name not in dialect.points]
+    if not found and not unknown:
+        found = [name for name, column in texts.items() if _has_commas(column, sure=False)]
+    if found:
+        warn(
+            f"decimal commas in {few(found, 10)}: 1,5 is read as 1.5 (--decimal . if that is wrong)"
+        )
+    elif unknown or dialect.usual_decimal is None:
+        thousands = [c.name for c in columns if _may_be_thousands(_texts(c, dialect))]
+        if thousands:
+            shown = few(thousands, 10)
+            warn(f"decimal points in {shown}: 1.234 is read as 1.234 (--thousands . if it is 1234)")
+        return replace(dialect, decimal=".")
+    if unknown:
+        warn(f"decimal points in {few(unknown, 10)}: 1.500 is read as 1.5 there, not as 1500")
+    return replace(dialect, decimal=",", points=(*dialect.points, *unknown))
 
 
 def _has_commas(texts: pl.Series, sure: bool) -> bool:
-    """Return whether most texts are numbers, some with a comma; ``sure``: that parts no thousands."""
+    """Return whether most texts are numbers, some with a comma; ``sure``: that parts no thousands.
+
+    Points that part millions, as in 1.234.567, are as sure, if nothing there speaks against it.
+    """
     bare = _bare(texts)
+    millions = bare.str.contains(r"^[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}$").any()
+    whole = rf"^[+-]?(?:[0-9]{{1,3}}|{_groups('.')})(?:,[0-9]+)?$"
+    if sure and millions and bare.str.contains(whole).all():
+        return True
     commas = bare.filter(bare.str.contains(rf"^[+-]?(?:[0-9]+|{_groups('.')}),[0-9]+$"))
     if sure:
         commas = commas.filter(~commas.str.contains(rf"^[+-]?{_groups(',')}$"))
-    numbers = bare.str.contains(rf"^[+-]?[0-9][0-9.,'{_SPACES}]*$")
-    return len(commas) > 0 and bool(2 * numbers.sum() > texts.count())
+    return len(commas) > 0 and _are_mostly_numbers(bare)
+
+
+def _has_points(texts: pl.Series) -> bool:
+    """Return whether most texts are numbers, some with a point that parts no thousands."""
+    bare = _bare(texts)
+    return bool(bare.str.contains(_POINT).any()) and _are_mostly_numbers(bare)
+
+
+def _may_be_thousands(texts: pl.Series) -> bool:
+    """Return whether all texts are whole numbers, if points part the thousands of some."""
+    grouped = texts.str.contains(rf"^[+-]?{_groups('.')}$")
+    return bool(grouped.any()) and bool((grouped | texts.str.contains("^[+-]?[0-9]{1,3}$")).all())
+
+
+def _are_mostly_numbers(bare: pl.Series) -> bool:
+    numbers = bare.str.contains(rf"^[+-]?[0-9.][0-9.,'{_SPACES}]*$")
+    return bool(2 * numbers.sum() > bare.count())
 
 
 def _bare(texts: pl.Series) -> pl.Series:
@@ -407,8 +456,11 @@ def _groups(marks: str) -> str:
     return rf"[1-9][0-9]{{0,2}}(?:[{re.escape(marks)}'{_SPACES}][0-9]{{3}})+"
 
 
-def _parse(texts: pl.Series, dialect: Dialect) -> tuple[pl.Series, bool]:
-    """Return the numbers that texts stand for, else null, and whether more than digits was read."""
+def _parse(texts: pl.Series, dialect: Dialect, points: bool = False) -> tuple[pl.Series, bool]:
+    """Return the numbers that texts stand for, else null, and whether more than digits was read.
+
+    With ``points`` a single point parts no thousands.
+    """
     float64, decimal, thousands = polars_module().Float64, dialect.decimal or ".", dialect.thousands
     numbers = texts.cast(float64, strict=False)
     if decimal == "." and thousands is None and numbers.null_count() == texts.null_count():
@@ -417,6 +469,8 @@ def _parse(texts: pl.Series, dialect: Dialect) -> tuple[pl.Series, bool]:
     if thousands is None:
         marks = "," if decimal == "." else "."
         grouped = bare.str.contains(rf"^[+-]?{_groups(marks)}(?:{re.escape(decimal)}[0-9]*)?$")
+        if points:
+            grouped &= ~bare.str.contains(r"^[+-]?[0-9]+\.[0-9]+$")
         parted = bare.str.replace_all(rf"[{re.escape(marks)}'{_SPACES}]", "")
         bare = bare.zip_with(~grouped.fill_null(False), parted)
     else:

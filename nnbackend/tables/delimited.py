@@ -132,12 +132,18 @@ def _find_delimiter(path: Path, head: bytes, dialect: Dialect, encoding: str) ->
     if len(head) == _HEAD_BYTES:
         lines = lines[:-1]
     lines = [line for line in lines if line.strip() and not _is_comment(line, dialect)]
-    widths = {}
+    widths, mostly = {}, {}
     for delimiter in dict.fromkeys((usual, *_DELIMITERS)):
-        records = csv.reader(lines[:_HEAD_LINES], delimiter=delimiter)
+        counts: list[int] = []
         with contextlib.suppress(csv.Error):
-            counts = {len(fields) for fields in records}
-        widths[delimiter] = counts.pop() if len(counts) == 1 else 1
+            counts = [
+                len(fields) for fields in csv.reader(lines[:_HEAD_LINES], delimiter=delimiter)
+            ]
+        first, same = (counts or [1])[0], counts.count((counts or [1])[0])
+        widths[delimiter] = first if same == len(counts) else 1
+        mostly[delimiter] = first if 2 * same > len(counts) else 1
+    if max(widths.values()) == 1:
+        widths = mostly  # so that a line that is short or long is found, and named
     found = max(widths, key=lambda delimiter: widths[delimiter])
     if widths[usual] > 1 or widths[found] == 1:
         return usual

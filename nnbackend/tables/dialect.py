@@ -24,6 +24,7 @@ class Dialect:
         missing: texts that stand for a missing value, beside the usual ones.
         comment: what begins a line that is no row; None: there is none.
         usual_decimal: the decimal mark where the texts leave it open.
+        points: columns whose decimal mark is a point, though that of the others is a comma.
 
     Raises:
         ValueError: one of them is not possible.
@@ -36,6 +37,7 @@ class Dialect:
     missing: tuple[str, ...] = ()
     comment: str | None = None
     usual_decimal: str | None = None
+    points: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         delimiter = "," if self.delimiter is None else self.delimiter
@@ -61,7 +63,8 @@ class Dialect:
     def to_dict(self) -> dict[str, Any]:
         """Return what is known of the numbers and missing values, for a model's file."""
         decimal = self.decimal or self.usual_decimal
-        return {"decimal": decimal, "thousands": self.thousands, "missing": list(self.missing)}
+        lists = {"missing": list(self.missing), "points": list(self.points)}
+        return {"decimal": decimal, "thousands": self.thousands, **lists}
 
     @classmethod
     def from_dict(cls, description: object) -> Dialect:
@@ -75,11 +78,22 @@ class Dialect:
             decimal, thousands, missing = (
                 given.pop(n) for n in ("decimal", "thousands", "missing")
             )
-            texts = [*missing, *(mark for mark in (decimal, thousands) if mark is not None)]
-            if given or not isinstance(missing, list) or not all(isinstance(t, str) for t in texts):
+            points = given.pop("points", [])  # which older files do not have
+            lists = isinstance(missing, list) and isinstance(points, list)
+            marks = [mark for mark in (decimal, thousands) if mark is not None]
+            if (
+                given
+                or not lists
+                or not all(isinstance(t, str) for t in (*missing, *points, *marks))
+            ):
                 raise ValueError(
-                    "it does not hold exactly texts for decimal, thousands and missing"
+                    "it does not hold exactly texts for decimal, thousands, missing and points"
                 )
-            return cls(usual_decimal=decimal, thousands=thousands, missing=tuple(missing))
+            return cls(
+                usual_decimal=decimal,
+                thousands=thousands,
+                missing=tuple(missing),
+                points=tuple(points),
+            )
         except (TypeError, ValueError, KeyError) as error:
             raise ModelFileError(f"the model's dialect of its table is damaged: {error}") from error

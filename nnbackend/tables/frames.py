@@ -31,13 +31,18 @@ def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
         frame = frame.collect()
     if isinstance(frame, polars.DataFrame):
         return select_columns(frame, names)
+    no_table = TypeError(
+        "a table is a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns; "
+        f"got {type(frame).__name__}"
+    )
     if hasattr(frame, "__arrow_c_stream__") and not is_pandas(frame):
-        return select_columns(polars.DataFrame(frame), names)
+        try:
+            taken = polars.DataFrame(frame)
+        except (polars.exceptions.PolarsError, ValueError, TypeError) as error:
+            raise no_table from error  # a Series, for instance
+        return select_columns(taken, names)
     if not isinstance(frame, Mapping) and not is_pandas(frame):
-        raise TypeError(
-            "a table is a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns; "
-            f"got {type(frame).__name__}"
-        )
+        raise no_table
     keys, names = {str(key): key for key in frame}, list(names)
     check_columns(keys, names)
     columns = [_as_series(name, frame[keys[name]]) for name in names]

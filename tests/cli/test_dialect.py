@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from cli.commands import done, fails, table, train_json  # skips without typer
 
+import nnbackend as nnb
+
 pl = pytest.importorskip("polars")
 
 ROWS = 60
@@ -152,3 +154,23 @@ def test_files_without_any_rows_have_one_message():
             message = fails(1, "train", write(frame, ending), "--target", "y", *stream)
             assert "hold" in message
             assert "no rows" in message
+
+
+def test_prediction_reads_numbers_as_training_did():
+    """Only the target has decimal commas, which the features alone do not show."""
+    distances = range(1000, 9000, 200)
+    lines = [f"{k:,};{48 + k / 8000};{k / 2}".replace(",", ".") for k in distances]
+    lines = [",".join(line.rsplit(".", 1)) for line in lines]
+    data = table("km;latitude;price\n" + "\n".join(lines) + "\n")
+    train_json(data, "--target", "price", *BRIEF)
+    expected = evaluated(data)
+    frame = {"km": [float(k) for k in distances], "latitude": [48 + k / 8000 for k in distances]}
+    answers = nnb.tables.load("model.safetensors").predict(frame)
+    one = table(f"km;latitude\n{lines[3].rpartition(';')[0]}\n", "one.csv")
+    for path, count in ((data, len(answers)), (one, 1)):
+        done("predict", "model.safetensors", path, "-o", "answers.parquet")
+        found = pl.read_parquet("answers.parquet")["price"].to_list()
+        start = 0 if count > 1 else 3
+        np.testing.assert_allclose(found, answers[start : start + count], rtol=1e-6)
+    errors = answers - np.array(distances) / 2
+    assert abs(np.sqrt(np.mean(errors**2)) - expected["rmse"]) < 1e-6 * expected["rmse"]

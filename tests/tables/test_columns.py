@@ -277,3 +277,87 @@ def test_names_of_columns_are_no_patterns(tmp_path):
             table = read_table(write(tmp_path, ending, columns), exclude=["$1"])
         assert list(table) == ["^a.*$", "*", "ab"]
         assert table["^a.*$"].tolist() == [1.5, 2]
+
+
+def decimal_commas(columns):
+    """Return the text of a file with semicolons."""
+    return (
+        "\n".join(";".join(row) for row in (columns, *zip(*columns.values(), strict=True))) + "\n"
+    )
+
+
+def read_aloud(path, **options):
+    """Return a table, and the notes on it."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        return read_table(path, **options), "; ".join(str(note.message) for note in notes)
+
+
+def test_a_column_with_decimal_points_beside_decimal_commas(tmp_path):
+    columns = {"price": ["1,5", "2,25", "1.234,5"], "latitude": ["48.137", "48.5", "8.25"]}
+    found, notes = read_aloud(texts(tmp_path / "t.csv", decimal_commas(columns)))
+    assert "decimal points in latitude: 1.500 is read as 1.5" in notes
+    assert found["price"].tolist() == [1.5, 2.25, 1234.5]
+    assert found["latitude"].tolist() == [48.137, 48.5, 8.25]
+
+
+def test_decimal_commas_and_points_in_one_column(tmp_path):
+    path = write(tmp_path, ".parquet", {"a": ["1,5", "2.75", "5.123", "5,123"]})
+    found, notes = read_aloud(path)
+    assert found["a"].tolist() == [1.5, 2.75, 5.123, 5.123]
+    assert "decimal commas in a" in notes
+    assert "decimal points in a" in notes
+
+
+def test_points_that_part_millions_are_thousands(tmp_path):
+    columns = {"a": ["1.234.567", "7", "12.345"], "ip": ["111.222.111.222", "10.0.0.1", "10.0.0.1"]}
+    found, notes = read_aloud(write(tmp_path, ".parquet", columns))
+    assert "decimal commas in a" in notes
+    assert found["a"].tolist() == [1234567, 7, 12345]
+    del columns["a"]
+    assert read_table(write(tmp_path, ".parquet", columns))["ip"].tolist() == columns["ip"]
+
+
+def test_points_of_which_nothing_says_what_they_part_are_decimal_aloud(tmp_path):
+    path = texts(tmp_path / "t.csv", decimal_commas({"a": ["1.234", "950"], "b": ["x", "y"]}))
+    found, notes = read_aloud(path)
+    assert found["a"].tolist() == [1.234, 950]
+    assert "points in a: 1.234 is read as 1.234 (--thousands . if it is 1234)" in notes
+    found, notes = read_aloud(path, dialect=Dialect(thousands="."))
+    assert found["a"].tolist() == [1234, 950]
+    assert "decimal points" not in notes
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_a_missing_number_is_missing_however_it_is_written(tmp_path, ending):
+    path = write(tmp_path, ending, {"a": [-999.0, 1.5, 2.0], "b": ["-999.00", "1", "-999"]})
+    dialect = Dialect(missing=("-999",))
+    found = read_table(path, dialect=dialect)
+    np.testing.assert_array_equal(found["a"], [np.nan, 1.5, 2])
+    np.testing.assert_array_equal(found["b"], [np.nan, 1, np.nan])
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".jsonl"])
+def test_a_missing_number_is_missing_among_texts(tmp_path, ending):
+    path = write(tmp_path, ending, {"a": [9, 1, 2]})
+    found = read_table(path, kinds={"a": "text"}, dialect=Dialect(missing=("9",)))
+    assert found["a"].tolist() == [None, "1", "2"]
+
+
+def test_booleans_in_words_and_digits_are_booleans(tmp_path):
+    columns = {"a": ["True", "0", "1", None, "false"], "b": ["True", "0", "1.0", None, "false"]}
+    found = read_table(write(tmp_path, ".csv", columns), kinds={"b": "target"})
+    np.testing.assert_array_equal(found["a"], [1, 0, 1, np.nan, 0])
+    assert found["b"].tolist() == ["true", "false", "true", None, "false"]
+
+
+def test_texts_of_numbers_have_one_decimal_mark(tmp_path):
+    path = texts(tmp_path / "t.csv", decimal_commas({"size": ["1,5", "2,0", "3"], "y": "abc"}))
+    found, _ = read_aloud(path, kinds={"size": "text"})
+    assert found["size"].tolist() == ["1.5", "2", "3"]
+
+
+def test_a_code_among_numbers_makes_texts_of_them_aloud(tmp_path):
+    path = write(tmp_path, ".csv", {"a": ["007", "12.5", "3"]})
+    with pytest.warns(TableWarning, match="leading zeros"):
+        assert read_table(path)["a"].tolist() == ["007", "12.5", "3"]

@@ -11,6 +11,7 @@ import pytest
 from nnbackend.tables import limits
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.reading import read_table
+from nnbackend.tables.table import TableWarning
 
 pl = pytest.importorskip("polars")
 
@@ -170,3 +171,14 @@ def test_the_limit_of_the_process_counts(monkeypatch):
     free = limits.memory_limit()
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1, 1))
     assert limits.memory_limit() == 0 < free
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_a_short_line_is_named_whatever_the_delimiter(tmp_path, delimiter):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,c\n1,2,3\n1,2\n4,5,6\n".replace(",", delimiter))
+    with (
+        pytest.warns(TableWarning, match="fields are parted by"),
+        pytest.raises(ValueError, match=r"line 3 has 2 field\(s\), and the first line has 3"),
+    ):
+        read_table(path)

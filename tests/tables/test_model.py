@@ -138,6 +138,9 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
     read = pandas.read_csv(PENGUINS)
     with pytest.raises(ValueError, match="'sex' is no row of values, or more than one"):
         model.predict(pandas.concat([read, read["sex"]], axis=1))
+    for series in (read["year"], read.iloc[0]):
+        with pytest.raises(TypeError, match=r"a table is a DataFrame .* got Series"):
+            model.predict(series)
 
 
 def test_the_bare_network_refuses_the_table(species):
