@@ -337,7 +337,7 @@ class NetworkBase:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a dictionary of arrays by name, got {given(state)}")
-        own = flatten(self._variables())
+        own, state = flatten(self._variables()), {str(name): state[name] for name in state}
         unknown, missing = sorted(state.keys() - own.keys()), sorted(own.keys() - state.keys())
         if unknown or missing:
             raise ValueError(_names_differ(unknown, missing))

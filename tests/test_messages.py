@@ -284,6 +284,7 @@ def gives_back(value: Any) -> Any:
         (lambda: setattr(BASE["network"], "state", 3), TypeError, "state must be a dictionary"),
         (lambda: BASE["network"].fit("data.csv"), TypeError, "X must be arrays.*'data.csv'.*Dataset"),
         (lambda: BASE["network"].predict(np.array([[HUGE, 1]])), TypeError, "X: .*401 digits"),
+        (lambda: BASE["network"].load_state_dict({1: 2}), ValueError, "unk"),
         (lambda: BASE["network"].load_state_dict({f"x{i}": 0 for i in range(10**4)}), ValueError, "unk"),
     ],
 )  # fmt: skip

@@ -129,7 +129,7 @@ class Settings(DialectOptions):
         None, "Average weights over steps, 0.999.", "--ema", show_default="no average"
     )
     accumulate: int = training_option(
-        1, "Parts in which a batch is computed, to save memory.", min=1
+        1, "Parts in which a batch is computed, to save memory.", min=1, max=2**31 - 1
     )
     schedule: str | None = training_option(
         None,
@@ -143,7 +143,7 @@ class Settings(DialectOptions):
         metavar="SHARE",
         show_default="none; 0.3 of one-cycle",
     )
-    epochs: int = training_option(100, "How often to go through the rows.", min=1)
+    epochs: int = training_option(100, "How often to go through the rows.", min=1, max=2**31 - 1)
     batch_size: int | None = training_option(
         None, "Rows of a step.", min=1, show_default="32 to 1024, by rows"
     )

@@ -22,6 +22,7 @@ def find_files(
 
     Raises:
         FileNotFoundError: a path, a folder or a pattern stands for none.
+        ValueError: a path is a pipe or a device.
     """
     files: list[Path] = []
     one = isinstance(given, str | os.PathLike)
@@ -30,12 +31,14 @@ def find_files(
         if os.path.isdir(path):
             inside = [file for file in Path(path).iterdir() if _ending(file, endings)]
         elif os.path.exists(path):
+            if not os.path.isfile(path):  # a pipe would be waited for, and is read only once
+                raise ValueError(f"{path} is not a regular file; write the table to one first")
             inside = [Path(path)]
         elif not glob.has_magic(path):
             raise FileNotFoundError(f"{path} does not exist")
         else:
             inside = [Path(name) for name in glob.glob(path, recursive=True)]
-        inside = sorted(file for file in inside if not file.is_dir())
+        inside = sorted(file for file in inside if file.is_file())
         if not inside:
             raise FileNotFoundError(f"there is no table in {path}; known: {', '.join(endings)}")
         files += inside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ class Stopping(Callback):
         """Return whether the score no longer rises; keep the parameters of the best one."""
         estimator, score = self._estimator, run.history["validation_score"][-1]
         before = estimator.best_validation_score_
+        if before is None:  # it was trained without early stopping so far
+            before = -math.inf
         if score > before:
             estimator.best_validation_score_ = score
             copy = run.network.backend.copy_tree
@@ -87,7 +90,8 @@ class Stopping(Callback):
     def _loss_stalled(self) -> bool:
         """Return whether the training loss no longer falls."""
         estimator = self._estimator
-        before = estimator.best_loss_
+        # None: it was trained with early stopping so far.
+        before = math.inf if estimator.best_loss_ is None else estimator.best_loss_
         if estimator.loss_ < before:
             estimator.best_loss_ = estimator.loss_
         return bool(estimator.loss_ > before - estimator.tol)

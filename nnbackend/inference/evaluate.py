@@ -138,7 +138,7 @@ class _Scorer:
                 value = exact(z, y, weight) if exact else metric(prediction, y, *_given(weight))
                 try:
                     values[name] = float(value)
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     raise TypeError(
                         f"metrics: {name} must return a number, and returned {given(value)}"
                     ) from None

@@ -59,6 +59,7 @@ PARAMETERS = "network/"
 STATE = "state/"
 """The prefix of the names of the layers' state, in models and checkpoints: ``state/0.mean``."""
 
+_MAX_PARTS = 30 * MAX_ITEMS  # names, numbers and tables in the description of layers
 _DTYPES = {"F16": "f2", "F32": "f4", "F64": "f8"}  # of the network's tensors, in NumPy's words
 _ALL_DTYPES = {
     **_DTYPES,
@@ -331,9 +332,7 @@ def _check_shapes(
 
 def _rebuild(text: str) -> SavedNetwork:
     """Return the network that a header describes, with zeros, which take no memory, for its tensors."""
-    if text.count('"layer"') > MAX_ITEMS:  # before it takes time and memory
-        raise ModelFileError(f"it describes more than {MAX_ITEMS:,} layers")
-    description = schema.parse(text, "its description")
+    description = schema.parse(text, "its description", first=_check_amount)
     if description.get("format") != FORMAT_VERSION:
         raise ModelFileError(
             f"it has format {description.get('format')!r}, this version of nnbackend reads "
@@ -365,6 +364,20 @@ def _rebuild(text: str) -> SavedNetwork:
         (steps, epochs),
         description.get("metadata", {}),
     )
+
+
+def _check_amount(description: Any, name: str) -> None:
+    """Refuse too many layers or inputs before more time is spent on them."""
+    if not isinstance(description, dict):
+        return
+    for count, _ in enumerate(schema.walk(description.get("input_shape"))):
+        if count > MAX_ITEMS:
+            raise ModelFileError(f"{name} has more than {MAX_ITEMS:,} sizes of inputs")
+    layers = 0
+    for count, part in enumerate(schema.walk(description.get("network"))):
+        layers += isinstance(part, dict) and "layer" in part
+        if layers > MAX_ITEMS or count > _MAX_PARTS:
+            raise ModelFileError(f"{name} has more than {MAX_ITEMS:,} layers")
 
 
 def _read_shape(description: dict[str, Any]) -> Shapes:

@@ -10,7 +10,7 @@ import json
 import math
 import reprlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
@@ -32,6 +32,7 @@ __all__ = [
     "refuse",
     "text",
     "tree",
+    "walk",
     "whole",
 ]
 
@@ -201,14 +202,28 @@ def check_plain(value: Any, name: str, *, finite: bool = True, depth: int = 0) -
         raise TypeError(f"{name} holds {reprlib.repr(value)}, which JSON has not")
 
 
-def parse(content: str, name: str, *, finite: bool = True) -> dict[str, Any]:
-    """Return the table that a text holds as JSON.
+def walk(value: Any) -> Iterator[Any]:
+    """Yield plain data, and all that is in their lists and tables, however deep."""
+    left = [value]
+    while left:
+        value = left.pop()
+        yield value
+        left.extend(
+            value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        )
+
+
+def parse(
+    content: str, name: str, *, finite: bool = True, first: Check = anything
+) -> dict[str, Any]:
+    """Return the table that a text holds as JSON; ``first``, a quick check, comes before the others.
 
     Raises:
         ModelFileError: it is no table, is nested too deep, or holds NaN or infinity although ``finite``.
     """
     try:
         value = json.loads(content)
+        first(value, name)
         check_plain(value, name, finite=finite)
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{name} is not valid JSON ({error})") from error

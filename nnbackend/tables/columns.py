@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.limits import check_memory
 from nnbackend.tables.table import Table, WantedKind, few, warn
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MISSING_WORDS",
     "StrayTextError",
+    "bytes_of",
     "find_decimal",
     "frame_of",
     "pick_columns",
@@ -100,9 +102,27 @@ def polars_module() -> Any:
     return polars
 
 
+def bytes_of(batch: Any) -> int:
+    """Return the bytes that a record batch of Arrow takes as a frame, which stores nothing only once."""
+    from pyarrow import compute, types  # the batch is pyarrow's
+
+    size = max(batch.nbytes, 8 * batch.num_rows * batch.num_columns)  # null takes nothing in a file
+    for column in batch.columns:
+        if types.is_dictionary(column.type) and _is_text(column.type.value_type):
+            lengths = compute.binary_length(column.dictionary).cast("int64")
+            size += compute.sum(lengths.take(column.indices)).as_py() or 0
+    return int(size)
+
+
+def _is_text(kind: Any) -> bool:
+    """Return whether a type of Arrow is one of texts."""
+    return str(kind) in ("string", "large_string", "string_view", "binary", "large_binary")
+
+
 def frame_of(batch: Any) -> pl.DataFrame:
     """Return a record batch of Arrow as a frame; categories, which differ by batch, are texts."""
     polars = polars_module()
+    check_memory(bytes_of(batch))
     # Its metadata, which may be damaged, are not needed.
     plain = type(batch).from_arrays(batch.columns, names=batch.schema.names)
     frame: pl.DataFrame = polars.from_arrow(plain)

@@ -18,6 +18,7 @@ from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import DataError, unknown_name
 from nnbackend.tables.columns import (
     StrayTextError,
+    bytes_of,
     find_decimal,
     frame_of,
     pick_columns,
@@ -45,6 +46,9 @@ __all__ = [
     "read_frame",
     "read_table",
 ]
+
+
+_TEXT_BYTES = 16  # that a text takes besides its characters
 
 
 def read_table(
@@ -199,9 +203,9 @@ def _read_arrow(path: Path, dialect: Dialect) -> pl.DataFrame:
     frames, size = [], 0
     for piece in pieces:
         for _, batch in batches_of(piece, list(types)):
-            frames.append(frame_of(batch))
-            size += batch.nbytes
+            size += bytes_of(batch)
             check_memory(2 * size)
+            frames.append(frame_of(batch))
     if not frames:
         raise ValueError("it holds no rows")
     return _checked(polars.concat(frames, how="vertical_relaxed"))
@@ -249,6 +253,8 @@ def _read_npz(path: Path, dialect: Dialect) -> pl.DataFrame:
 def _array_columns(name: str, array: NDArray[Any]) -> dict[str, NDArray[Any]]:
     if array.ndim == 0 or array.dtype.kind not in "biufU":
         raise ValueError(f"array {name!r} ({array.dtype}) is no column of numbers or texts")
+    if array.dtype.kind == "U":  # those of no characters take nothing in the file
+        check_memory(_TEXT_BYTES * array.size)
     if array.ndim == 1:
         return {name: array}
     flat = array.reshape(len(array), -1)

@@ -53,7 +53,7 @@ def test_a_report_agrees_with_scikit_learn():
 )
 def test_a_report_ranks_rows_whose_probabilities_are_rounded_to_one(ending, loss):
     table("x,y\n" + "".join(f"{i},{'ab'[i > 9]}\n" for i in range(20)), "a.csv")
-    train_json("a.csv", "--target", "y", "--hidden", "0", "--loss", loss,
+    train_json("a.csv", "--target", "y", "--hidden", "none", "--loss", loss,
                "--output-activation", ending, "--epochs", "1", "--validation", "0")  # fmt: skip
     net = nnb.load("model.safetensors")
     sign = [[50.0]] if ending == "sigmoid" else [[-50.0, 50.0]]

@@ -264,6 +264,8 @@ def test_quiet_is_quiet():
         (["--batch-size", "0"], "batch-size"),
         (["--batch-size", "many"], "batch-size"),
         (["--seed", "-1"], "seed"),
+        (["--epochs", "99999999999999999999"], "epochs"),
+        (["--accumulate", "99999999999999999999"], "accumulate"),
         (["--loss", "mse"], "loss mse does not suit a classification"),
         (["--loss", "binary_cross_entropy"], "for two classes, and 'species' has 3"),
         (["--loss", "hinge"], "hinge is for two classes, and 'species' has 3"),

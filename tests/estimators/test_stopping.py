@@ -140,3 +140,13 @@ def test_an_interrupted_epoch_is_undone():
     assert mlp.n_iter_ == len(mlp.loss_curve_) == len(mlp.history_) == 2
     assert "interrupted" in mlp.history_.stopped
     np.testing.assert_array_equal(mlp.coefs_[0], seen.weights[-1])
+
+
+def test_early_stopping_may_be_turned_on_and_off_between_fits():
+    settings = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+    stopped = ours.MLPClassifier(early_stopping=True, **settings).fit(X, TARGETS["multiclass"])
+    stopped.set_params(early_stopping=False).partial_fit(X, TARGETS["multiclass"])
+    assert stopped.best_loss_ == stopped.loss_
+    plain = ours.MLPClassifier(warm_start=True, **settings).fit(X, TARGETS["multiclass"])
+    plain.set_params(early_stopping=True).fit(X, TARGETS["multiclass"])
+    assert plain.best_validation_score_ == max(plain.validation_scores_)

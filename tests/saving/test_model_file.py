@@ -647,3 +647,25 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(ModelFileError, match="not a regular file"):
             nnb.load(tmp_path / "pipe")
+
+
+def write_description(path, layers, shape="[3]"):
+    text = f'{{"format":1,"dtype":"float32","seed":0,"input_shape":{shape},"network":{layers}}}'
+    safetensors.numpy.save_file({}, path, metadata={"nnbackend": text})
+    return path
+
+
+def test_layers_are_counted_however_they_are_written_and_nested(tmp_path):
+    some = ",".join([r'{"l\u0061yer":"Flatten"}'] * 60_000)
+    block = f'{{"layer":"Sequential","fields":{{"layers":[{some}]}}}}'
+    layers = f'{{"layer":"Sequential","fields":{{"layers":[{block},{block}]}}}}'
+    with pytest.raises(ModelFileError, match="more than 100,000 layers"):
+        nnb.load(write_description(tmp_path / "net", layers))
+    with pytest.raises(ModelFileError, match="more than 100,000 sizes of inputs"):
+        nnb.load(write_description(tmp_path / "net", "{}", f"[{','.join(['[1]'] * 60_000)}]"))
+
+
+def test_metadata_are_not_counted_as_layers(tmp_path):
+    net = network()
+    net.metadata = {"notes": [{"layer": 1}] * 100_001}
+    assert nnb.load(net.save(tmp_path / "net")).metadata == net.metadata

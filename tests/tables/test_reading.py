@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import os
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tables.columns import numbers
 
+from nnbackend.data.files import find_files
 from nnbackend.errors import UnknownNameError
 from nnbackend.tables.reading import read_table
 from nnbackend.tables.table import TableWarning
@@ -279,3 +282,50 @@ def test_offsets_beyond_their_texts_do_not_end_the_process(tmp_path):
     path.write_bytes(head + damaged + tail)
     with pytest.raises(ValueError, match=r"t\.arrow is not a readable \.arrow file: "):
         read_table(path)
+
+
+@pytest.fixture
+def ten_megabytes(monkeypatch):
+    monkeypatch.setattr("nnbackend.tables.limits.memory_limit", lambda: 10_000_000)
+
+
+def refused(path):
+    with pytest.raises(ValueError, match=r"it takes .* in memory, and the limit is"):
+        read_table(path)
+
+
+def test_texts_of_no_characters_take_memory_too(tmp_path, ten_megabytes):
+    header = (
+        b"{'descr': '<U0', 'fortran_order': False, 'shape': (100000000000,), }".ljust(117) + b"\n"
+    )
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    refused(tmp_path / "t.npz")
+
+
+@pytest.mark.parametrize("kind", ["a text that is stored once", "nothing at all"])
+def test_arrow_files_are_refused_before_they_are_unpacked(kind, tmp_path, ten_megabytes):
+    pyarrow = pytest.importorskip("pyarrow")
+    if kind == "nothing at all":
+        column = pyarrow.nulls(2_000_000)
+    else:
+        index = pyarrow.array(np.zeros(50_000, np.int32))
+        column = pyarrow.DictionaryArray.from_arrays(index, pyarrow.array(["x" * 100_000]))
+    batch = pyarrow.record_batch([column], names=["a"])
+    path = tmp_path / "t.arrow"
+    options = pyarrow.ipc.IpcWriteOptions(compression="zstd")
+    with pyarrow.ipc.new_file(str(path), batch.schema, options=options) as writer:
+        writer.write_batch(batch)
+    assert path.stat().st_size < 20_000
+    refused(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match="not a regular file"):
+        read_table(tmp_path / "t.csv")
+    with pytest.raises(ValueError, match="not a regular file"):
+        find_files(tmp_path / "t.csv", [".csv"])
+    with pytest.raises(FileNotFoundError, match="no table"):
+        find_files(tmp_path, [".csv"])
