@@ -97,7 +97,7 @@ def bytes_of(batch: Any) -> int:
     size = max(batch.nbytes, 8 * batch.num_rows * batch.num_columns)  # null takes nothing in a file
     for column in batch.columns:
         if types.is_dictionary(column.type) and _is_text(column.type.value_type):
-            lengths = compute.binary_length(column.dictionary).cast("int64")
+            lengths = compute.binary_length(column.dictionary.cast("large_binary")).cast("int64")
             size += compute.sum(lengths.take(column.indices)).as_py() or 0
     return int(size)
 
