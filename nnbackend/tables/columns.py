@@ -42,7 +42,8 @@ MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
 _CODE = r"^0[0-9]+$"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-_POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,})$"  # no thousands
+# No thousands:
+_POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,}|[0-9]{4,}\.[0-9]+)$"
 _BOOLEAN = r"^(?i:true|false)$"
 _TRUTH = r"^(?i:true|false|[01](?:\.0*)?)$"
 _COMMA_NUMBER = r"^[+-]?[0-9]+(?:,[0-9]+)?$"
@@ -382,34 +383,38 @@ def find_decimal(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
     It is the mark of numbers like 1,5 or 1.5, which no thousands explain. Where there are none, for all
     are like 1,234, it is the usual one; of fields that are parted by semicolons that is a comma.
     """
-    if dialect.decimal is not None:
+    if dialect.decimal == "." or (dialect.decimal and dialect.thousands):
         return dialect
     if dialect.thousands in (".", ","):
         return replace(dialect, decimal="," if dialect.thousands == "." else ".")
-    usual = dialect.usual_decimal or ("," if dialect.delimiter == ";" else ".")
     columns = [c for c in frame.get_columns() if c.dtype == polars_module().String]
-    commas = _which(columns, r",|\..*\.")
-    texts = {c.name: _texts(c, dialect) for c, has in zip(columns, commas, strict=True) if has}
-    found = [name for name, column in texts.items() if _has_commas(column, sure=True)]
-    if not found and usual == ".":
+    usual = dialect.usual_decimal or ("," if dialect.delimiter == ";" else ".")
+    commas = [] if dialect.decimal else _with_commas(columns, dialect, sure=True)
+    if not commas and (dialect.decimal or usual) == ".":
         return replace(dialect, decimal=".")
-    points = [c.name for c in columns if _has_points(_texts(c, dialect))]
-    unknown = [name for name in points if name not in dialect.points]
-    if not found and not unknown:
-        found = [name for name, column in texts.items() if _has_commas(column, sure=False)]
-    if found:
-        warn(
-            f"decimal commas in {few(found, 10)}: 1,5 is read as 1.5 (--decimal . if that is wrong)"
-        )
-    elif unknown or dialect.usual_decimal is None:
-        thousands = [c.name for c in columns if _may_be_thousands(_texts(c, dialect))]
+    dotted = zip(columns, _which(columns, ".", literal=True), strict=True)
+    texts = {c.name: _texts(c, dialect) for c, has in dotted if has}
+    points = [n for n in texts if n not in dialect.points and _has_points(texts[n])]
+    if not (dialect.decimal or commas or points):
+        commas = _with_commas(columns, dialect, sure=False)
+    if commas:
+        found = few(commas, 10)
+        warn(f"decimal commas in {found}: 1,5 is read as 1.5 (--decimal . if that is wrong)")
+    elif dialect.decimal is None and (points or dialect.usual_decimal is None):
+        thousands = few([n for n in texts if _may_be_thousands(texts[n])], 10)
         if thousands:
-            shown = few(thousands, 10)
-            warn(f"decimal points in {shown}: 1.234 is read as 1.234 (--thousands . if it is 1234)")
+            reading = "1.234 is read as 1.234 (--thousands . if it is 1234)"
+            warn(f"decimal points in {thousands}: {reading}")
         return replace(dialect, decimal=".")
-    if unknown:
-        warn(f"decimal points in {few(unknown, 10)}: 1.500 is read as 1.5 there, not as 1500")
-    return replace(dialect, decimal=",", points=(*dialect.points, *unknown))
+    if points:
+        warn(f"decimal points in {few(points, 10)}: 1.500 is read as 1.5 there, not as 1500")
+    return replace(dialect, decimal=",", points=(*dialect.points, *points))
+
+
+def _with_commas(columns: list[pl.Series], dialect: Dialect, sure: bool) -> list[str]:
+    """Return the names of the columns with decimal commas; see :func:`_has_commas`."""
+    may = zip(columns, _which(columns, r",|\..*\."), strict=True)
+    return [c.name for c, has in may if has and _has_commas(_texts(c, dialect), sure)]
 
 
 def _has_commas(texts: pl.Series, sure: bool) -> bool:
@@ -472,9 +477,15 @@ def _parse(texts: pl.Series, dialect: Dialect, points: bool = False) -> tuple[pl
         if points:
             grouped &= ~bare.str.contains(r"^[+-]?[0-9]+\.[0-9]+$")
         parted = bare.str.replace_all(rf"[{re.escape(marks)}'{_SPACES}]", "")
-        bare = bare.zip_with(~grouped.fill_null(False), parted)
     else:
-        bare = bare.str.replace_all(thousands, "", literal=True)
+        # A point or a comma in another place is a decimal mark.
+        mark, fraction = re.escape(thousands), rf"(?:{re.escape(decimal)}[0-9]*)?"
+        groups = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}"
+        grouped = bare.str.contains(rf"^[+-]?{groups}{fraction}$" if thousands in ".," else mark)
+        parted = bare.str.replace_all(thousands, "", literal=True)
+    bare = bare.zip_with(~grouped.fill_null(False), parted)
+    if decimal == "," and not points:
+        bare = bare.set(bare.str.contains(_POINT), None)  # neither decimal nor thousands
     plain = bare.str.replace(decimal, ".", literal=True)
     shown = texts.str.replace(decimal, ".", literal=True)
     return plain.cast(float64, strict=False), bool((plain != shown).any())
