@@ -177,7 +177,7 @@ def _plain_numbers(
 
 
 _NOTES = {
-    "marks": "numbers with marks in {}: they are read as 1,234.5 is 1234.5, $7 is 7, and 5% is 5",
+    "marks": "numbers with marks in {}: what parts thousands is left out, and $7 is 7, 5% is 5",
     "codes": "numbers with leading zeros are codes, and are read as texts: {}",
 }
 

@@ -186,8 +186,10 @@ def _check_fields(content: bytes, dialect: Dialect) -> None:
     _, first = next(records)
     for line, fields in records:
         if len(fields) != len(first) and "".join(fields).strip():
+            parted = f"fields are parted by {dialect.delimiter!r}, --delimiter changes that"
+            hint = f" ({parted}; --comment leaves lines out)" if len(first) == 1 else ""
             raise ValueError(
-                f"line {line} has {len(fields)} field(s), and the first line has {len(first)}"
+                f"line {line} has {len(fields)} field(s), and the first line has {len(first)}{hint}"
             )
 
 

@@ -92,6 +92,8 @@ def _as_series(name: str, column: Any) -> pl.Series:
         or not isinstance(column, Iterable)
     ):
         raise ValueError(f"column {name!r} is no row of values, or more than one has that name")
+    if isinstance(column, np.ma.MaskedArray):
+        column, dtype = np.where(np.ma.getmaskarray(column), None, np.ma.getdata(column)), None
     if isinstance(column, polars.Series):
         return column.alias(name)  # type: ignore[no-any-return]
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":

@@ -182,3 +182,11 @@ def test_a_short_line_is_named_whatever_the_delimiter(tmp_path, delimiter):
         pytest.raises(ValueError, match=r"line 3 has 2 field\(s\), and the first line has 3"),
     ):
         read_table(path)
+
+
+def test_a_title_before_the_table_is_said_to_be_one(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("# made today\na,b\n1,2\n")
+    with pytest.raises(ValueError, match=r"line 2 has 2 .*parted by ',', --delimiter .*--comment"):
+        read_table(path)
+    assert list(read_table(path, dialect=Dialect(comment="#"))) == ["a", "b"]

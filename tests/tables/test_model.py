@@ -136,6 +136,11 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
             model.predict(columns | {"year": wrong})
     pandas = pytest.importorskip("pandas")
     read = pandas.read_csv(PENGUINS)
+    year = columns["year"]
+    masked = np.ma.array([float(year[0]), 9e9], mask=[False, True])
+    found = model.predict_proba(columns | {"year": masked})
+    expected = model.predict_proba(columns | {"year": [year[0], None]})
+    assert [c.tolist() for c in found.values()] == [c.tolist() for c in expected.values()]
     with pytest.raises(ValueError, match="'sex' is no row of values, or more than one"):
         model.predict(pandas.concat([read, read["sex"]], axis=1))
     for series in (read["year"], read.iloc[0]):
