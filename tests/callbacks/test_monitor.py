@@ -38,6 +38,7 @@ def test_a_name_that_leaves_no_doubt_decides(mode, names):
 @pytest.mark.parametrize("name", [
     "validation_neg_log_loss", "neg_rmse", "d2_log_loss_score", "neg_mean_squared_error", "brier_score",
     "accuracy_loss", "loss_reduction", "minus_accuracy", "1-accuracy", "-loss", "negloss", "inaccuracy",
+    "accuracy_gap", "gap_accuracy", "information_gain_loss", "delta_loss", "complement_accuracy", "saved_loss",
     "d2_absolute_error_score", "odd", "seconds", "validation_",
 ])  # fmt: skip
 def test_a_name_that_leaves_a_doubt_is_refused(name):
