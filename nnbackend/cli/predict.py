@@ -26,10 +26,10 @@ from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
-from nnbackend.tables.columns import polars_module
 from nnbackend.tables.frames import polars_series, select_columns
 from nnbackend.tables.model import TableModel
 from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
+from nnbackend.tables.table import polars_module
 from nnbackend.tables.writing import writer_for
 
 if TYPE_CHECKING:

@@ -29,10 +29,11 @@ from nnbackend.data.arrow import (
 from nnbackend.data.files import ending_of
 from nnbackend.data.sources import Chunks
 from nnbackend.errors import DataError
-from nnbackend.tables.columns import find_decimal, frame_of, readable_columns, table_of
+from nnbackend.tables.columns import frame_of, readable_columns, table_of
 from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.numerals import find_decimal
 from nnbackend.tables.reading import check_columns, naming_lines
 from nnbackend.tables.table import Table, WantedKind, missing, row_count, take_rows
 

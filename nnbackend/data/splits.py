@@ -17,6 +17,7 @@ from nnbackend.core.checks import check_fraction, check_size
 __all__ = ["folds", "split", "stratified"]
 
 Rows = NDArray[np.intp]
+_SUM_TOLERANCE = 1e-3  # of a row of probabilities, which may be rounded to three digits
 
 
 def split(
@@ -28,7 +29,8 @@ def split(
         rows: the number of rows.
         fraction: for validation, above 0 and below 1; at least one row stays on either side.
         seed: fixes the split.
-        classes: array-like of the class of each row. Each class then gives the fraction of its rows to
+        classes: array-like of the class of each row, or rows of probabilities; of several labels in a
+            row, those that occur together are a class. Each class then gives the fraction of its rows to
             validation, up to one row, and has at least one row for training.
         groups: array-like of the group of each row. All rows of a group are then on one side; the
             fraction is met as nearly as whole groups allow.
@@ -108,13 +110,22 @@ def _codes(name: str, values: Any, rows: int) -> Rows:
         raise ValueError(f"{name} must be one value for each row: {error}") from error
     if column.ndim == 2 and column.shape[1] == 1:
         column = column[:, 0]
-    elif column.ndim == 2 and column.shape[1] > 1:  # one-hot rows
-        column = column.argmax(axis=1)
+    elif column.ndim == 2 and column.shape[1] > 1 and column.dtype.kind in "biuf":
+        sums = column.sum(axis=1)
+        # Of probabilities the largest counts; of several labels in a row, those that occur together.
+        of_one = (column >= 0).all() and (abs(sums - 1.0) <= _SUM_TOLERANCE).all()
+        if of_one:
+            column = column.argmax(axis=1)
+        else:
+            column = np.unique(column, axis=0, return_inverse=True)[1].reshape(-1)
     if column.shape != (rows,):
         raise ValueError(
             f"{name} must be given for each of the {rows} rows, got shape {column.shape}"
         )
-    codes: Rows = np.unique(column, return_inverse=True)[1]
+    try:
+        codes: Rows = np.unique(column, return_inverse=True)[1]
+    except TypeError as error:
+        raise ValueError(f"{name} must be all numbers or all texts, and none missing") from error
     return codes
 
 

@@ -20,6 +20,7 @@ from sklearn.utils.multiclass import (
 
 from nnbackend import losses
 from nnbackend.backends.base import Backend
+from nnbackend.core import functional
 from nnbackend.core.types import Array, Context, Namespace
 from nnbackend.estimators.arrays import home_of
 from nnbackend.estimators.losses import BinaryLogLoss, HalfPoisson, HalfSquaredError, LogLoss
@@ -201,25 +202,29 @@ class ClassifierHead(ClassifierMixin):
         Returns:
             shape (samples, classes); of several labels at a time, that of each label.
         """
-        return self._result_home().from_backend(*self._probabilities(X, "predict_proba"))
-
-    def _probabilities(self, X: Any, method: str) -> tuple[Array, Backend]:
-        z, backend = self._output(X, method)
+        z, backend = self._output(X, "predict_proba")
         p = self._activated(z, backend)
         if self.n_outputs_ == 1:
             p = backend.xp.concat([1.0 - p, p], axis=1)
-        return p, backend
+        return self._result_home().from_backend(p, backend)
 
     @available_if(lambda estimator: estimator._check_probabilities())
     def predict_log_proba(self, X: Any) -> Any:
-        """Return the logarithms of :meth:`predict_proba`; minus infinity for 0.
+        """Return the logarithms of :meth:`predict_proba`, finite also where that is rounded to 0.
 
         Args:
             X: array-like, frame or sparse matrix of shape (samples, features).
         """
-        p, backend = self._probabilities(X, "predict_log_proba")
+        z, backend = self._output(X, "predict_log_proba")
+        xp = backend.xp
         with backend.scope():
-            return self._result_home().from_backend(backend.xp.log(p), backend)
+            if self.out_activation_ == "softmax":
+                logs = functional.log_softmax(z, xp)
+            else:
+                logs = -functional.softplus(-z, xp)
+                if self.n_outputs_ == 1:
+                    logs = xp.concat([-functional.softplus(z, xp), logs], axis=1)
+        return self._result_home().from_backend(logs, backend)
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

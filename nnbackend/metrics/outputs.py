@@ -203,6 +203,8 @@ def _resolve_meaning(
 def _target_rows(target: Array, prediction: Array, threshold: float | None, width: int) -> Array:
     """Return targets of shape (rows, width), or class numbers of shape (rows,)."""
     xp, shape = namespace(prediction), tuple(prediction.shape)
+    if threshold is not None and not xp.isdtype(target.dtype, "real floating"):
+        target = xp.astype(target, prediction.dtype)
     same = tuple(target.shape) == shape
     if math.prod(target.shape) == math.prod(shape) and (same or width == 1):
         target = xp.reshape(target, (-1, width))

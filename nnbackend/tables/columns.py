@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -18,31 +17,33 @@ from numpy.typing import NDArray
 
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import check_memory
-from nnbackend.tables.table import Table, WantedKind, few, warn
+from nnbackend.tables.numerals import (
+    NUMBER,
+    find_decimal,
+    missing_numbers,
+    parse_numbers,
+    texts_of,
+    which_contain,
+)
+from nnbackend.tables.table import Table, WantedKind, few, polars_module, warn
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "MISSING_WORDS",
     "StrayTextError",
     "bytes_of",
-    "find_decimal",
     "frame_of",
     "pick_columns",
     "plain_moment",
     "plain_text",
-    "polars_module",
     "readable_columns",
     "table_of",
 ]
 
 _FEW = 5  # texts that a message shows
-MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 
 _CODE = r"^0[0-9]+$"
-_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-_POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,})$"  # no thousands
 _BOOLEAN = r"^(?i:true|false)$"
 _TRUTH = r"^(?i:true|false|[01](?:\.0*)?)$"
 _COMMA_NUMBER = r"^[+-]?[0-9]+(?:,[0-9]+)?$"
@@ -50,9 +51,7 @@ _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
 _TIME = rf"[T ]({_CLOCK})(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
 _MOMENT = rf"(?:{_DATE}(?:{_TIME})?|^{_CLOCK})$"
-_TEXT_FORMS = (_NUMBER, _BOOLEAN, _MOMENT)
-_SIGNS = "$€£¥"
-_SPACES = " \u00a0\u202f"
+_TEXT_FORMS = (NUMBER, _BOOLEAN, _MOMENT)
 
 
 class StrayTextError(ValueError):
@@ -91,16 +90,6 @@ class StrayTextError(ValueError):
         )
 
 
-def polars_module() -> Any:
-    """Return polars, or say how to get it."""
-    try:
-        import polars
-    except ModuleNotFoundError as error:
-        message = "reading tables needs polars: pip install 'nnbackend[cli]'"
-        raise ModuleNotFoundError(message, name="polars") from error
-    return polars
-
-
 def bytes_of(batch: Any) -> int:
     """Return the bytes that a record batch of Arrow takes as a frame, which stores nothing only once."""
     from pyarrow import compute, types  # the batch is pyarrow's
@@ -108,7 +97,7 @@ def bytes_of(batch: Any) -> int:
     size = max(batch.nbytes, 8 * batch.num_rows * batch.num_columns)  # null takes nothing in a file
     for column in batch.columns:
         if types.is_dictionary(column.type) and _is_text(column.type.value_type):
-            lengths = compute.binary_length(column.dictionary).cast("int64")
+            lengths = compute.binary_length(column.dictionary.cast("large_binary")).cast("int64")
             size += compute.sum(lengths.take(column.indices)).as_py() or 0
     return int(size)
 
@@ -182,17 +171,9 @@ def _plain_numbers(
     numbers = [text.cast(polars.Float64, strict=False) for text in texts]
     return {
         number.name: number
-        for text, number, code in zip(texts, numbers, _which(texts, _CODE), strict=True)
+        for text, number, code in zip(texts, numbers, which_contain(texts, _CODE), strict=True)
         if number.null_count() == text.null_count() and not code
     }
-
-
-def _which(texts: list[pl.Series], pattern: str, literal: bool = False) -> list[bool]:
-    """Return for each column of texts whether some contain a pattern; for all columns at once."""
-    polars = polars_module()
-    frame = polars.DataFrame([text.alias(str(i)) for i, text in enumerate(texts)])
-    found = frame.select(polars.all().str.contains(pattern, literal=literal).any())
-    return [column.item() for column in found.get_columns()]
 
 
 _NOTES = {
@@ -245,15 +226,15 @@ class _Column:
             )
         boolean = series.dtype == polars.Boolean
         if self._kind == "known":
-            return _objects(_texts(series, self._dialect))
+            return _objects(texts_of(series, self._dialect))
         if self._kind == "text" or (boolean and self._kind == "target"):
-            texts = _texts(series, self._dialect)
+            texts = texts_of(series, self._dialect)
             if self._dialect.decimal == "," and texts.str.contains(_COMMA_NUMBER).all():
                 texts = texts.str.replace(",", ".", literal=True)
             return _objects(plain_text(texts))
         if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
             return self._numbers(series, self._dialect.missing)
-        return self._numbers_or_texts(_texts(series, self._dialect))
+        return self._numbers_or_texts(texts_of(series, self._dialect))
 
     def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
         """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
@@ -265,10 +246,10 @@ class _Column:
             if texts.count() and not texts.str.contains("[0-9]").any():
                 return _objects(texts)
             if texts.str.contains(_CODE).any():
-                self.codes = bool(texts.str.contains(_NUMBER).all())
+                self.codes = bool(texts.str.contains(NUMBER).all())
                 return _objects(plain_text(texts))
         points = self._series.name in self._dialect.points
-        numbers, self.marks = _parse(texts, self._dialect, points)
+        numbers, self.marks = parse_numbers(texts, self._dialect, points)
         wrong = texts.is_not_null() & numbers.is_null()
         if not wrong.any():
             return self._numbers(numbers, self._dialect.missing)
@@ -287,7 +268,7 @@ class _Column:
 
     def _numbers(self, series: pl.Series, missing: Iterable[str] = ()) -> NDArray[Any]:
         numbers: NDArray[Any] = series.cast(polars_module().Float64).to_numpy()  # null becomes NaN
-        words = _missing_numbers(missing)
+        words = missing_numbers(missing)
         if words:
             numbers = np.where(np.isin(numbers, words), math.nan, numbers)
         infinite = np.isinf(numbers)
@@ -295,26 +276,6 @@ class _Column:
             row = int(infinite.argmax())
             raise ValueError(f"column {self._series.name!r} is infinite in row {row + 1}")
         return numbers
-
-
-def _texts(series: pl.Series, dialect: Dialect) -> pl.Series:
-    """Return a column as texts, null where a value is missing, without its name."""
-    # Polars takes a name like ^a$ for a pattern, also in functions of one column.
-    series = series.alias("")
-    if series.dtype == polars_module().Time:  # a cast drops fractions of seconds
-        return series.dt.to_string("%H:%M:%S%.9f")
-    texts = series.cast(polars_module().String)
-    if series.dtype.is_numeric():
-        texts = texts.set(series.is_nan(), None) if series.dtype.is_float() else texts
-        words = _missing_numbers(dialect.missing)
-        gone = series.cast(polars_module().Float64).is_in(words) if words else None
-        return texts if gone is None else texts.set(gone, None)
-    texts = texts.str.strip_chars()
-    return texts.set(texts.is_in([*MISSING_WORDS, *dialect.missing]), None)
-
-
-def _missing_numbers(missing: Iterable[str]) -> list[float]:
-    return [float(word) for word in missing if re.fullmatch(_NUMBER, word)]
 
 
 def plain_text(texts: pl.Series) -> pl.Series:
@@ -326,7 +287,7 @@ def plain_text(texts: pl.Series) -> pl.Series:
     if form == _BOOLEAN:
         return texts.str.to_lowercase()
     known = texts.drop_nulls().unique()
-    plain = _plain_number if form == _NUMBER else plain_moment
+    plain = _plain_number if form == NUMBER else plain_moment
     return texts.replace_strict(
         known, [plain(text) for text in known], default=None, return_dtype=polars.String
     )
@@ -374,110 +335,6 @@ def _plain_clock(time: str) -> str:
     if "." in time:
         time = time.rstrip("0").rstrip(".")
     return time + (":00" if time.count(":") == 1 else "")
-
-
-def find_decimal(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
-    """Return the dialect of the texts in a frame, whose decimal mark is said.
-
-    It is the mark of numbers like 1,5 or 1.5, which no thousands explain. Where there are none, for all
-    are like 1,234, it is the usual one; of fields that are parted by semicolons that is a comma.
-    """
-    if dialect.decimal is not None:
-        return dialect
-    if dialect.thousands in (".", ","):
-        return replace(dialect, decimal="," if dialect.thousands == "." else ".")
-    usual = dialect.usual_decimal or ("," if dialect.delimiter == ";" else ".")
-    columns = [c for c in frame.get_columns() if c.dtype == polars_module().String]
-    commas = _which(columns, r",|\..*\.")
-    texts = {c.name: _texts(c, dialect) for c, has in zip(columns, commas, strict=True) if has}
-    found = [name for name, column in texts.items() if _has_commas(column, sure=True)]
-    if not found and usual == ".":
-        return replace(dialect, decimal=".")
-    points = [c.name for c in columns if _has_points(_texts(c, dialect))]
-    unknown = [name for name in points if name not in dialect.points]
-    if not found and not unknown:
-        found = [name for name, column in texts.items() if _has_commas(column, sure=False)]
-    if found:
-        warn(
-            f"decimal commas in {few(found, 10)}: 1,5 is read as 1.5 (--decimal . if that is wrong)"
-        )
-    elif unknown or dialect.usual_decimal is None:
-        thousands = [c.name for c in columns if _may_be_thousands(_texts(c, dialect))]
-        if thousands:
-            shown = few(thousands, 10)
-            warn(f"decimal points in {shown}: 1.234 is read as 1.234 (--thousands . if it is 1234)")
-        return replace(dialect, decimal=".")
-    if unknown:
-        warn(f"decimal points in {few(unknown, 10)}: 1.500 is read as 1.5 there, not as 1500")
-    return replace(dialect, decimal=",", points=(*dialect.points, *unknown))
-
-
-def _has_commas(texts: pl.Series, sure: bool) -> bool:
-    """Return whether most texts are numbers, some with a comma; ``sure``: that parts no thousands.
-
-    Points that part millions, as in 1.234.567, are as sure, if nothing there speaks against it.
-    """
-    bare = _bare(texts)
-    millions = bare.str.contains(r"^[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}$").any()
-    whole = rf"^[+-]?(?:[0-9]{{1,3}}|{_groups('.')})(?:,[0-9]+)?$"
-    if sure and millions and bare.str.contains(whole).all():
-        return True
-    commas = bare.filter(bare.str.contains(rf"^[+-]?(?:[0-9]+|{_groups('.')}),[0-9]+$"))
-    if sure:
-        commas = commas.filter(~commas.str.contains(rf"^[+-]?{_groups(',')}$"))
-    return len(commas) > 0 and _are_mostly_numbers(bare)
-
-
-def _has_points(texts: pl.Series) -> bool:
-    """Return whether most texts are numbers, some with a point that parts no thousands."""
-    bare = _bare(texts)
-    return bool(bare.str.contains(_POINT).any()) and _are_mostly_numbers(bare)
-
-
-def _may_be_thousands(texts: pl.Series) -> bool:
-    """Return whether all texts are whole numbers, if points part the thousands of some."""
-    grouped = texts.str.contains(rf"^[+-]?{_groups('.')}$")
-    return bool(grouped.any()) and bool((grouped | texts.str.contains("^[+-]?[0-9]{1,3}$")).all())
-
-
-def _are_mostly_numbers(bare: pl.Series) -> bool:
-    numbers = bare.str.contains(rf"^[+-]?[0-9.][0-9.,'{_SPACES}]*$")
-    return bool(2 * numbers.sum() > bare.count())
-
-
-def _bare(texts: pl.Series) -> pl.Series:
-    """Return texts of numbers without signs of currencies and percents, before or after them."""
-    bare = texts.str.replace(rf"^([+-]?)[{_SIGNS}][{_SPACES}]*", "${1}")
-    return bare.str.replace(rf"[{_SPACES}]*[%{_SIGNS}]$", "")
-
-
-def _groups(marks: str) -> str:
-    """Return the pattern of a whole number whose thousands are parted."""
-    return rf"[1-9][0-9]{{0,2}}(?:[{re.escape(marks)}'{_SPACES}][0-9]{{3}})+"
-
-
-def _parse(texts: pl.Series, dialect: Dialect, points: bool = False) -> tuple[pl.Series, bool]:
-    """Return the numbers that texts stand for, else null, and whether more than digits was read.
-
-    With ``points`` a single point parts no thousands.
-    """
-    float64, decimal, thousands = polars_module().Float64, dialect.decimal or ".", dialect.thousands
-    numbers = texts.cast(float64, strict=False)
-    if decimal == "." and thousands is None and numbers.null_count() == texts.null_count():
-        return numbers, False
-    bare = _bare(texts)
-    if thousands is None:
-        marks = "," if decimal == "." else "."
-        grouped = bare.str.contains(rf"^[+-]?{_groups(marks)}(?:{re.escape(decimal)}[0-9]*)?$")
-        if points:
-            grouped &= ~bare.str.contains(r"^[+-]?[0-9]+\.[0-9]+$")
-        parted = bare.str.replace_all(rf"[{re.escape(marks)}'{_SPACES}]", "")
-        bare = bare.zip_with(~grouped.fill_null(False), parted)
-    else:
-        bare = bare.str.replace_all(thousands, "", literal=True)
-    plain = bare.str.replace(decimal, ".", literal=True)
-    shown = texts.str.replace(decimal, ".", literal=True)
-    return plain.cast(float64, strict=False), bool((plain != shown).any())
 
 
 def _objects(texts: pl.Series) -> NDArray[Any]:

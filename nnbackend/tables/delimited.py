@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnbackend.errors import listed
-from nnbackend.tables.columns import polars_module
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory, memory_limit
-from nnbackend.tables.table import warn
+from nnbackend.tables.table import polars_module, warn
 
 if TYPE_CHECKING:
     import polars as pl

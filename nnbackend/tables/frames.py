@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import UnknownNameError, given, nearest
-from nnbackend.tables.columns import pick_columns, polars_module
-from nnbackend.tables.table import few
+from nnbackend.tables.columns import pick_columns
+from nnbackend.tables.table import few, polars_module
 
 if TYPE_CHECKING:
     import polars as pl

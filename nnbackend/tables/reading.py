@@ -19,17 +19,16 @@ from nnbackend.errors import DataError, unknown_name
 from nnbackend.tables.columns import (
     StrayTextError,
     bytes_of,
-    find_decimal,
     frame_of,
     pick_columns,
-    polars_module,
     readable_columns,
     table_of,
 )
 from nnbackend.tables.delimited import find_dialect, line_numbers, read_delimited
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory
-from nnbackend.tables.table import Table, WantedKind, few
+from nnbackend.tables.numerals import find_decimal
+from nnbackend.tables.table import Table, WantedKind, few, polars_module
 
 if TYPE_CHECKING:
     import os

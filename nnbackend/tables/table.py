@@ -27,6 +27,7 @@ __all__ = [
     "in_digits",
     "is_number",
     "missing",
+    "polars_module",
     "row_count",
     "take_rows",
     "warn",
@@ -97,3 +98,13 @@ def in_digits(value: float, spread: float) -> str:
     digits = 5 + max(0, math.ceil(math.log10(ratio)) - 1) if 0 < ratio < math.inf else 5
     text = f"{value:.{min(digits, 17)}g}"
     return f"{value:.0f}" if "e+" in text and abs(value) < 1e15 else text
+
+
+def polars_module() -> Any:
+    """Return polars, or say how to get it."""
+    try:
+        import polars
+    except ModuleNotFoundError as error:
+        message = "reading tables needs polars: pip install 'nnbackend[cli]'"
+        raise ModuleNotFoundError(message, name="polars") from error
+    return polars

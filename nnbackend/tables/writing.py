@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnbackend.tables.columns import polars_module
+from nnbackend.tables.table import polars_module
 
 if TYPE_CHECKING:
     import polars as pl

@@ -50,6 +50,26 @@ def test_a_large_class_beside_small_ones_gives_its_share_alone():
     assert set(first) != set(other)
 
 
+def test_labels_that_occur_together_are_a_class():
+    kinds = np.array([(1, 1, 0), (1, 0, 1), (0, 0, 0)])
+    labels = np.repeat(kinds, [20, 30, 50], axis=0)
+    for each in (labels, labels.astype(bool), 2.0 * labels):
+        _, validation = data.split(100, 0.2, classes=each)
+        counts = [(labels[validation] == kind).all(axis=1).sum() for kind in kinds]
+        assert counts == [4, 6, 10]
+    for _, tested in data.folds(100, 5, classes=labels):
+        assert [(labels[tested] == kind).all(axis=1).sum() for kind in kinds] == [4, 6, 10]
+    with pytest.raises(ValueError, match="one row only"):  # numbers of a regression
+        data.split(60, 0.2, classes=Y)
+
+
+def test_classes_that_are_missing_are_refused():
+    with pytest.raises(ValueError, match="the classes must be all numbers or all texts"):
+        data.split(40, 0.2, classes=["a"] * 20 + [None] * 20)
+    with pytest.raises(ValueError, match="groups must be all numbers or all texts"):
+        data.folds(40, 2, groups=["a"] * 20 + [1] * 19 + [None])
+
+
 def test_classes_of_one_row_each_leave_none_to_validate():
     with pytest.raises(ValueError, match="each of the 64 classes has one row only"):
         data.split(64, 0.2, classes=np.arange(64))

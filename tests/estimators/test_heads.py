@@ -174,3 +174,21 @@ def test_predictions_have_the_digits_of_the_targets_units(kind, cls, x_dtype, tm
         assert model.regressor_.predict(rows).dtype == copy.predict(rows).dtype == np.float64
     single = net.fit(x, SCORE32)
     assert single.predict(x).dtype == np.float32
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
+def test_logarithms_of_probabilities_that_are_rounded_to_0(kind):
+    labels = TARGETS[kind]
+    model = ours.MLPClassifier((), max_iter=2, random_state=0).fit(X.astype(np.float32), labels)
+    far = (200.0 * X[:20]).astype(np.float32)
+    logs = model.predict_log_proba(far)
+    assert np.isfinite(logs).all()
+    assert logs.min() < -110  # no float32 is the exponential of this
+    exact = far.astype(float) @ model.coefs_[0].astype(float) + model.intercepts_[0]
+    if kind == "multiclass":
+        expected = exact - np.logaddexp.reduce(exact, axis=1, keepdims=True)
+    else:
+        expected = -np.logaddexp(0.0, -exact)
+        if kind == "binary":
+            expected = np.concatenate([-np.logaddexp(0.0, exact), expected], axis=1)
+    np.testing.assert_allclose(logs, expected, rtol=1e-4, atol=1e-4)

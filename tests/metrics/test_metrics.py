@@ -236,6 +236,14 @@ def test_rows_of_the_same_odds_are_ties(row, backend):
     assert float(area) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "f1", "roc_auc", "log_loss"])
+@pytest.mark.parametrize("dtype", ["int64", "bool"])
+def test_binary_targets_are_numbers_of_any_kind(name, dtype, backend):
+    scores, target = backend.asarray([[0.1], [0.7], [0.4]]), np.array([[0], [1], [1]])
+    found = metrics.get(name)(scores, backend.asarray(target, getattr(backend.xp, dtype)))
+    assert float(found) == float(metrics.get(name)(scores, backend.asarray(target)))
+
+
 def test_logits_of_minus_infinity_are_ranked(backend):
     z = np.array([(3, -np.inf, -np.inf), (-np.inf, 1, 2), (-np.inf, -np.inf, 5), (0, 0, 0)])
     labels = backend.asarray([0, 1, 2, 2], backend.xp.int32)

@@ -361,3 +361,22 @@ def test_a_code_among_numbers_makes_texts_of_them_aloud(tmp_path):
     path = write(tmp_path, ".csv", {"a": ["007", "12.5", "3"]})
     with pytest.warns(TableWarning, match="leading zeros"):
         assert read_table(path)["a"].tolist() == ["007", "12.5", "3"]
+
+
+def test_a_point_that_parts_no_thousands_is_not_dropped(tmp_path):
+    path = texts(tmp_path / "t.csv", "a,b\n1.5,x\n2.234,x\n3.456.789,x\n7,x\n")
+    with pytest.raises(ValueError, match=r"row 1 \(line 2\) holds '1.5'; correct it"):
+        read_table(path, dialect=Dialect(thousands="."))
+    path = texts(tmp_path / "t.csv", 'a,b\n"1,5",x\n"1,23,456",x\n"1,234",x\n7,x\n')
+    with pytest.raises(ValueError, match=r"row 1 \(line 2\) holds '1,5'; correct it"):
+        read_table(path, dialect=Dialect(thousands=","))
+    path = texts(tmp_path / "t.csv", 'a,b\n"12,34,567.5",x\n7,x\n')
+    found, _ = read_aloud(path, dialect=Dialect(thousands=","))
+    assert found["a"].tolist() == [1234567.5, 7]
+
+
+def test_a_given_decimal_comma_leaves_columns_with_points_alone(tmp_path):
+    path = texts(tmp_path / "t.csv", 'a,b\n"1,5",48.5\n"2,5",48.137\n"3,5",1234.567\n')
+    found, notes = read_aloud(path, dialect=Dialect(decimal=","))
+    assert (found["a"].tolist(), found["b"].tolist()) == ([1.5, 2.5, 3.5], [48.5, 48.137, 1234.567])
+    assert notes == "decimal points in b: 1.500 is read as 1.5 there, not as 1500"
