@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import re
 from typing import Any
 
@@ -272,6 +273,13 @@ def gives_back(value: Any) -> Any:
         (lambda: fitted(metrics={"m": gives_back(Y)}), TypeError, r"metrics: m must .*\(12, 1\)"),
         (lambda: fitted(metrics={"m": gives_back(None)}), TypeError, "metrics: m must .*None"),
         (lambda: fitted(metrics={"m": lambda a: 0.0}), TypeError, r"metrics: m is called as"),
+        (lambda: fitted(metrics={"m": gives_back(HUGE)}), TypeError, "metrics: m must .*401 digits"),
+        (lambda: metrics.get("accuracy")(np.float64(1.0), Y), ValueError, "prediction must hold a row"),
+        (lambda: losses.get("mse")(np.float32, Y), TypeError, "a loss takes arrays"),
+        (lambda: BASE["network"].fit(np.float32, Y), TypeError, r"X must be.*write float32\(\.\.\.\)"),
+        (lambda: BASE["network"].fit(X, np.float32), TypeError, r"y: .*write float32\(\.\.\.\)"),
+        (lambda: BASE["network"].predict(np.float32), TypeError, r"X: .*write float32\(\.\.\.\)"),
+        (lambda: BASE["network"].predict(io.TextIOWrapper(io.BytesIO())), TypeError, "X: .*TextIO"),
         (lambda: fitted(metrics={3: "mae"}), TypeError, "a name in metrics"),
         (lambda: fitted(loss=lambda a: 0.0), TypeError, r"loss is called as <lambda>\(prediction, "),
         (lambda: fitted(loss=gives_back((Y, Y))), TypeError, r"a loss is a number.*\(12, 1\)"),

@@ -91,7 +91,7 @@ def to_host(x: Any) -> np.ndarray[Any, Any]:
     """Return ``x`` as a NumPy array, whatever library it is from."""
     if isinstance(x, np.ndarray):
         return x
-    if hasattr(x, "detach"):  # torch
+    if hasattr(x, "detach") and hasattr(x, "cpu"):  # torch; open files have the first
         return np.asarray(x.detach().cpu())
     if hasattr(x, "__cuda_array_interface__") and hasattr(x, "get"):  # CuPy
         return np.asarray(x.get())

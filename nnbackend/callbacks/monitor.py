@@ -38,6 +38,15 @@ _REVERSING = {
     "non",
     "d2",
     "skill",
+    "complement",
+    "gain",
+    "gap",
+    "drop",
+    "change",
+    "delta",
+    "reduction",
+    "improvement",
+    "saved",
 }
 
 

@@ -55,7 +55,7 @@ def _check_tables(path: Path) -> Path:
     """Check that a path exists, or that a folder or a pattern stands for some files."""
     try:
         find_tables(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # a pipe
         raise typer.BadParameter(str(error)) from error
     return path
 

@@ -74,8 +74,8 @@ def placement(
 def fits_in_memory(backend: Backend, arrays: tuple[Any, ...]) -> bool:
     """Return whether there is room for arrays on the device of a backend."""
     itemsize = 8 if backend.dtype_name == "float64" else 4
-    each = arrays_in(arrays)
-    size = itemsize * sum(math.prod(getattr(array, "shape", (0,))) for array in each)
+    shapes = [getattr(array, "shape", (0,)) for array in arrays_in(arrays)]
+    size = itemsize * sum(math.prod(s) for s in shapes if isinstance(s, tuple))  # a class has none
     if size <= _ALWAYS_FITS_BYTES:
         return True
     memory = backend.memory()

@@ -98,7 +98,7 @@ def guarded(doing: str) -> Callable[[F], F]:
                     error,
                     network.backend,
                     doing,
-                    rows=shape[0] if shape else None,
+                    rows=shape[0] if shape and isinstance(shape, tuple) else None,
                     release=network._release,
                     **given,
                 )

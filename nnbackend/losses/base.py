@@ -85,8 +85,8 @@ class LossFunction(ABC):
                 device, or in a function that is traced, are not looked at.
         """
         try:
-            shape, found = prediction.shape, target.shape
-        except AttributeError:
+            shape, found = tuple(prediction.shape), tuple(target.shape)
+        except (AttributeError, TypeError):  # classes have a shape that is none
             message = "a loss takes arrays; make arrays of lists by np.asarray, for instance"
             raise TypeError(message) from None
         kind = kind_of(self.targets)

@@ -163,6 +163,8 @@ def read_rows(
         UnknownNameError: no such meaning.
     """
     xp = namespace(prediction)
+    if not prediction.shape:
+        raise ValueError("prediction must hold a row of outputs for each target, got one number")
     if not xp.isdtype(prediction.dtype, "real floating"):
         raise ValueError(
             f"prediction must hold the outputs of a network, and not class numbers (got "

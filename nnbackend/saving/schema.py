@@ -225,6 +225,8 @@ def parse(
         value = json.loads(content)
         first(value, name)
         check_plain(value, name, finite=finite)
+    except ModelFileError:
+        raise
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelFileError(f"{name} is not valid JSON ({error})") from error
     if not isinstance(value, dict):

@@ -98,7 +98,7 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
             error,
             network.backend,
             "fit",
-            rows=x.shape[0] if getattr(x, "shape", ()) else None,
+            rows=x.shape[0] if isinstance(getattr(x, "shape", 0), tuple) and x.shape else None,
             batch_size=options.batch_size,
             accumulate=options.accumulate,
             data_on=options.data_on,

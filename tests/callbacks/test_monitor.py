@@ -38,7 +38,8 @@ def test_a_name_that_leaves_no_doubt_decides(mode, names):
 @pytest.mark.parametrize("name", [
     "validation_neg_log_loss", "neg_rmse", "d2_log_loss_score", "neg_mean_squared_error", "brier_score",
     "accuracy_loss", "loss_reduction", "minus_accuracy", "1-accuracy", "-loss", "negloss", "inaccuracy",
-    "d2_absolute_error_score", "odd", "seconds", "validation_",
+    "accuracy_gap", "gap_accuracy", "information_gain_loss", "delta_loss", "complement_accuracy",
+    "d2_absolute_error_score", "odd", "seconds", "validation_", "saved_loss",
 ])  # fmt: skip
 def test_a_name_that_leaves_a_doubt_is_refused(name):
     with pytest.raises(ValueError, match="Say mode='min' or mode='max'"):

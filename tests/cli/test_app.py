@@ -37,6 +37,14 @@ def test_wrong_calls(arguments, message):
     assert message in fails(2, *arguments)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.parametrize("options", [[], ["--stream"]])
+def test_a_pipe_in_the_place_of_a_table_is_a_wrong_call(options, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("t.csv")
+    assert "is not a regular file" in fails(2, "train", "t.csv", "--target", "a", *options)
+
+
 @pytest.mark.usefixtures("importable")
 def test_the_module_is_a_program_with_exit_codes():
     result = program("train", PENGUINS, "--target", "species", "--json", "--epochs", "2")

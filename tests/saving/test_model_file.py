@@ -659,7 +659,9 @@ def test_layers_are_counted_however_they_are_written_and_nested(tmp_path):
     some = ",".join([r'{"l\u0061yer":"Flatten"}'] * 60_000)
     block = f'{{"layer":"Sequential","fields":{{"layers":[{some}]}}}}'
     layers = f'{{"layer":"Sequential","fields":{{"layers":[{block},{block}]}}}}'
-    with pytest.raises(ModelFileError, match="more than 100,000 layers"):
+    with pytest.raises(
+        ModelFileError, match="loaded: its description has more than 100,000 layers"
+    ):
         nnb.load(write_description(tmp_path / "net", layers))
     with pytest.raises(ModelFileError, match="more than 100,000 sizes of inputs"):
         nnb.load(write_description(tmp_path / "net", "{}", f"[{','.join(['[1]'] * 60_000)}]"))
