@@ -93,23 +93,24 @@ def _as_series(name: str, column: Any) -> pl.Series:
     ):
         raise ValueError(f"column {name!r} is no row of values, or more than one has that name")
     if isinstance(column, np.ma.MaskedArray):
-        column, dtype = np.where(np.ma.getmaskarray(column), None, np.ma.getdata(column)), None
+        values = zip(np.ma.getdata(column).tolist(), np.ma.getmaskarray(column), strict=True)
+        column, dtype = [None if gone else value for value, gone in values], None
     if isinstance(column, polars.Series):
         return column.alias(name)  # type: ignore[no-any-return]
     if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
         numbers = np.asarray(column)
         wide = numbers.dtype.kind != "f" or numbers.dtype.itemsize in (4, 8)
         return polars.Series(name, numbers if wide else numbers.astype(np.float64))  # type: ignore[no-any-return]
-    values = list(column)
+    found = list(column)
     if hasattr(column, "isna"):
         absent = column.isna().tolist()
-        values = [None if gone else v for v, gone in zip(values, absent, strict=True)]
+        found = [None if gone else v for v, gone in zip(found, absent, strict=True)]
     try:
-        series = polars.Series(name, values, strict=False)
+        series = polars.Series(name, found, strict=False)
     except OverflowError:  # of older versions of polars; later ones leave a gap
         raise ValueError(f"column {name!r} holds numbers that are too large") from None
-    lost = series.null_count() > sum(value is None for value in values)
-    for row, value in enumerate(values if lost else (), 1):
+    lost = series.null_count() > sum(value is None for value in found)
+    for row, value in enumerate(found if lost else (), 1):
         if value is not None and series[row - 1] is None:
             raise ValueError(
                 f"column {name!r} holds {given(value)} in row {row}, which is no number"

@@ -8,6 +8,7 @@ from cli.commands import PENGUINS, answers, done, table, train_json
 
 import nnbackend as nnb
 from nnbackend.errors import UnknownNameError
+from nnbackend.tables.table import TableWarning
 
 pl = pytest.importorskip("polars")
 
@@ -138,8 +139,10 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
     read = pandas.read_csv(PENGUINS)
     year = columns["year"]
     masked = np.ma.array([float(year[0]), 9e9], mask=[False, True])
-    found = model.predict_proba(columns | {"year": masked})
-    expected = model.predict_proba(columns | {"year": [year[0], None]})
+    with pytest.warns(TableWarning, match=r"filled with the median .*year \(1\)"):
+        found = model.predict_proba(columns | {"year": masked})
+    with pytest.warns(TableWarning, match=r"year \(1\)"):
+        expected = model.predict_proba(columns | {"year": [year[0], None]})
     assert [c.tolist() for c in found.values()] == [c.tolist() for c in expected.values()]
     with pytest.raises(ValueError, match="'sex' is no row of values, or more than one"):
         model.predict(pandas.concat([read, read["sex"]], axis=1))
