@@ -260,7 +260,7 @@ def find_leftovers(directory: Path) -> list[Path]:
     """Return the temporary files of checkpoints that a process was killed while writing."""
     # As write_atomically names them: .000001-epoch-0001.safetensors.abcdefgh
     names = {p: p.name.lstrip(".").rpartition(".")[0] for p in _list_files(directory)}
-    return [path for path, name in names.items() if _FILE_NAME.fullmatch(name)]
+    return [p for p, name in names.items() if _FILE_NAME.fullmatch(name) and not p.is_dir()]
 
 
 def _list_files(directory: Path) -> list[Path]:

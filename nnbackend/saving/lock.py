@@ -31,6 +31,11 @@ class FolderLock:
         while not _is_at(path, file):  # the run before removed it in this moment
             os.close(file)
             file = _open_locked(path)
+        if not _is_ours(file):
+            os.close(file)
+            raise OSError(
+                errno.EEXIST, f"{path} is not a lock of a run; move it or take another folder"
+            )
         with contextlib.suppress(OSError):  # the disk may be full
             os.truncate(file, 0)
             os.write(file, f" process {os.getpid()} on {_host()}".encode())
@@ -72,6 +77,12 @@ def _lock(file: int) -> None:
         raise
     except OSError:  # a file system without locks
         return
+
+
+def _is_ours(file: int) -> bool:
+    """Return whether a file is empty or names a process: anybody's would be overwritten and removed."""
+    os.lseek(file, 0, os.SEEK_SET)
+    return os.fstat(file).st_nlink <= 1 and os.read(file, 9) in (b"", b" process ")
 
 
 def _is_at(path: Path, file: int) -> bool:

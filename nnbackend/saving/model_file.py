@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 import reprlib
@@ -25,6 +26,7 @@ import safetensors
 import safetensors.numpy
 
 from nnbackend.core.checks import check_path
+from nnbackend.core.host_memory import free_memory
 from nnbackend.core.layer_tree import init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
@@ -240,6 +242,7 @@ class TensorFile:
         """Return tensors by name. All are looked at if there is a checksum, which old models lack."""
         if not set(self._dtypes.values()) <= _ALL_DTYPES.keys():
             raise ModelFileError("it holds tensors of an unknown kind")
+        self._check_memory()
         wanted, tensors = set(wanted), {}
         covered, given = _split_checksum(self.header)
         checksum = zlib.crc32(covered.encode())
@@ -254,6 +257,16 @@ class TensorFile:
         if given not in (None, f"{checksum:08x}"):
             raise ModelFileError("it is damaged: its checksum is not that of its content")
         return tensors
+
+    def _check_memory(self) -> None:
+        """Refuse a file, which may be sparse, of more than the memory that is free."""
+        sizes = {name: np.dtype(_ALL_DTYPES[kind]).itemsize for name, kind in self._dtypes.items()}
+        size = sum(sizes[name] * math.prod(shape) for name, shape in self.shapes.items())
+        free = free_memory()
+        if free is not None and size > free:
+            raise ModelFileError(
+                f"its tensors take {size:,} bytes of memory, and {free:,} are free"
+            )
 
 
 @contextlib.contextmanager

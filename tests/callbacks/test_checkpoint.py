@@ -272,6 +272,28 @@ def test_the_lock_of_a_folder_follows_no_link(tmp_path):
     assert (tmp_path / "precious").read_text() == "precious"
 
 
+@pytest.mark.skipif(not hasattr(os, "link"), reason="files have one name there")
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_file_of_somebody_elses_in_the_place_of_the_lock_stays(linked, tmp_path):
+    (tmp_path / "folder").mkdir()
+    own = tmp_path / "folder" / ".lock"
+    if linked:
+        (tmp_path / "other").write_text(" process 1 on earth")
+        os.link(tmp_path / "other", own)
+    else:
+        own.write_text("precious")
+    before = own.read_text()
+    with pytest.raises(OSError, match=r"\.lock is not a lock of a run"):
+        network().fit(X, Y, callbacks=[Checkpoint(tmp_path / "folder")])
+    assert own.read_text() == before
+
+
+def test_a_folder_with_the_name_of_a_half_written_checkpoint_is_left_alone(tmp_path):
+    (tmp_path / ".000002-epoch-0001.safetensors.abcdefgh").mkdir()
+    network().fit(X, Y, callbacks=[Checkpoint(tmp_path)])
+    assert len(names(tmp_path)) == 3
+
+
 def test_a_folder_removed_while_training_is_not_offered_for_resuming(tmp_path):
     checkpoint = Checkpoint(tmp_path / "folder")
 

@@ -671,3 +671,12 @@ def test_metadata_are_not_counted_as_layers(tmp_path):
     net = network()
     net.metadata = {"notes": [{"layer": 1}] * 100_001}
     assert nnb.load(net.save(tmp_path / "net")).metadata == net.metadata
+
+
+def test_tensors_of_more_than_the_free_memory_are_not_read(tmp_path, monkeypatch):
+    path = network().save(tmp_path / "net")
+    monkeypatch.setattr("nnbackend.saving.model_file.free_memory", lambda: 50)
+    with pytest.raises(
+        ModelFileError, match=r"its tensors take [0-9,]+ bytes of memory, and 50 are"
+    ):
+        nnb.load(path)
