@@ -143,7 +143,9 @@ def table_of(
         StrayTextError: a few texts among numbers.
     """
     frame = pick_columns(frame, names)
-    dialect = find_decimal(frame, dialect or Dialect())
+    dialect = dialect or Dialect()
+    if dialect.decimal is None:  # else the parts of a table might differ in it
+        dialect = find_decimal(frame, dialect)
     usual = (dialect.decimal, dialect.thousands, dialect.missing) == (".", None, ())
     plain = _plain_numbers(frame, kinds) if usual else {}
     columns = {
