@@ -390,3 +390,9 @@ def test_parts_of_a_table_are_read_alike():
         assert table_of(first, ["a"], {"a": "number"}, dialect)["a"].tolist() == [48137, 1.5]
     with pytest.raises(ValueError, match=r"row 1 holds '48.5'"):
         table_of(second, ["a"], {"a": "number"}, dialect)
+
+
+def test_percents_beside_numbers_without_are_said(tmp_path):
+    found, notes = read_aloud(write(tmp_path, ".csv", {"a": ["5%", "0.05", None, "7%"], "b": "5%"}))
+    np.testing.assert_array_equal(found["a"], [5, 0.05, np.nan, 7])
+    assert "some numbers have percents and others none in a: 5% is 5, 0.05 is 0.05" in notes
