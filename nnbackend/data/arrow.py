@@ -198,7 +198,7 @@ def _opened(path: Path, names: list[str] | None, dialect: TextDialect | None) ->
         with csv.open_csv(
             source,
             csv.ReadOptions(use_threads=False, block_size=_CSV_BYTES),
-            csv.ParseOptions(delimiter=delimiter),
+            csv.ParseOptions(delimiter=delimiter, newlines_in_values=dialect is not None),
             csv.ConvertOptions(
                 include_columns=names, column_types=dict.fromkeys(names or (), kind)
             ),

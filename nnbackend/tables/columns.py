@@ -143,7 +143,9 @@ def table_of(
         StrayTextError: a few texts among numbers.
     """
     frame = pick_columns(frame, names)
-    dialect = find_decimal(frame, dialect or Dialect())
+    dialect = dialect or Dialect()
+    if dialect.decimal is None:  # else the parts of a table might differ in it
+        dialect = find_decimal(frame, dialect)
     usual = (dialect.decimal, dialect.thousands, dialect.missing) == (".", None, ())
     plain = _plain_numbers(frame, kinds) if usual else {}
     columns = {
@@ -151,7 +153,7 @@ def table_of(
         for column in frame.get_columns()
     }
     table = {name: column.read() for name, column in columns.items()}
-    for what in ("marks", "codes"):
+    for what in _NOTES:
         noted = [name for name, column in columns.items() if getattr(column, what)]
         if noted:
             warn(_NOTES[what].format(few(noted, 10)))
@@ -178,6 +180,7 @@ def _plain_numbers(
 
 _NOTES = {
     "marks": "numbers with marks in {}: what parts thousands is left out, and $7 is 7, 5% is 5",
+    "percents": "some numbers have percents and others none in {}: 5% is 5, 0.05 is 0.05",
     "codes": "numbers with leading zeros are codes, and are read as texts: {}",
 }
 
@@ -208,12 +211,13 @@ class _Column:
 
     Attributes:
         marks: whether numbers had thousands separators, signs of currencies or percents.
+        percents: whether some had percents and others had none.
         codes: whether it holds numbers with leading zeros, which are texts.
     """
 
     def __init__(self, series: pl.Series, kind: WantedKind | None, dialect: Dialect) -> None:
         self._series, self._kind, self._dialect = series, kind, dialect
-        self.marks = self.codes = False
+        self.marks = self.percents = self.codes = False
 
     def read(self) -> NDArray[Any]:
         """Return the column as float64 with NaN, or as texts with None."""
@@ -250,6 +254,8 @@ class _Column:
                 return _objects(plain_text(texts))
         points = self._series.name in self._dialect.points
         numbers, self.marks = parse_numbers(texts, self._dialect, points)
+        percents = texts.str.ends_with("%")
+        self.percents = bool(self.marks and percents.any() and not percents.all())
         wrong = texts.is_not_null() & numbers.is_null()
         if not wrong.any():
             return self._numbers(numbers, self._dialect.missing)

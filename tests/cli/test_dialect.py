@@ -174,3 +174,10 @@ def test_prediction_reads_numbers_as_training_did():
         np.testing.assert_allclose(found, answers[start : start + count], rtol=1e-6)
     errors = answers - np.array(distances) / 2
     assert abs(np.sqrt(np.mean(errors**2)) - expected["rmse"]) < 1e-6 * expected["rmse"]
+
+
+def test_fields_of_several_lines_stream_across_the_parts_of_a_file(monkeypatch):
+    monkeypatch.setattr("nnbackend.data.arrow._CSV_BYTES", 1 << 10)
+    rows = "".join(f'{i},"line {i % 3}\n\nmore, {i % 2}",{2 * i}\n' for i in range(200))
+    told = train_json(table(f"x,c,y\n{rows}"), "--target", "y", *BRIEF, "--stream")
+    assert (told["rows"], told["settings"]["features"]) == (200, ["x", "c"])

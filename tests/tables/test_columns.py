@@ -380,3 +380,19 @@ def test_a_given_decimal_comma_leaves_columns_with_points_alone(tmp_path):
     found, notes = read_aloud(path, dialect=Dialect(decimal=","))
     assert (found["a"].tolist(), found["b"].tolist()) == ([1.5, 2.5, 3.5], [48.5, 48.137, 1234.567])
     assert notes == "decimal points in b: 1.500 is read as 1.5 there, not as 1500"
+
+
+def test_parts_of_a_table_are_read_alike():
+    """A part in which points part no thousands comes after others in which they seemed to."""
+    dialect = Dialect(decimal=",")
+    first, second = (pl.DataFrame({"a": column}) for column in (["48.137", "1,5"], ["48.5", "7"]))
+    with pytest.warns(TableWarning, match="numbers with marks in a"):
+        assert table_of(first, ["a"], {"a": "number"}, dialect)["a"].tolist() == [48137, 1.5]
+    with pytest.raises(ValueError, match=r"row 1 holds '48.5'"):
+        table_of(second, ["a"], {"a": "number"}, dialect)
+
+
+def test_percents_beside_numbers_without_are_said(tmp_path):
+    found, notes = read_aloud(write(tmp_path, ".csv", {"a": ["5%", "0.05", None, "7%"], "b": "5%"}))
+    np.testing.assert_array_equal(found["a"], [5, 0.05, np.nan, 7])
+    assert "some numbers have percents and others none in a: 5% is 5, 0.05 is 0.05" in notes
