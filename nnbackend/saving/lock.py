@@ -81,8 +81,9 @@ def _lock(file: int) -> None:
 
 def _is_ours(file: int) -> bool:
     """Return whether a file is empty or names a process: anybody's would be overwritten and removed."""
-    os.lseek(file, 0, os.SEEK_SET)
-    return os.fstat(file).st_nlink <= 1 and os.read(file, 9) in (b"", b" process ")
+    start = os.read(file, 9)
+    os.lseek(file, 0, os.SEEK_SET)  # what is written next begins there
+    return os.fstat(file).st_nlink <= 1 and start in (b"", b" process ")
 
 
 def _is_at(path: Path, file: int) -> bool:
