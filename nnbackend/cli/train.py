@@ -206,8 +206,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
     """Print what came of a training, for people."""
     say()
     metrics = {name: facts[name] for name in ("train", "validation", "baseline")}
-    compared = "rows that validate" if facts["validation"] else "rows that trained"
-    answer = f"({facts['baseline_answer']}, on the {compared})"
+    compared = "validation rows" if facts["validation"] else "training rows"
+    answer = f"({facts['baseline_answer']}, on {compared})"
     scaled = facts["task"] == "regression" and facts["settings"]["scale"] != "none"
     print_metrics(metrics, {"baseline": answer}, scaled)
     say()

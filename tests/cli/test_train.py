@@ -34,7 +34,7 @@ def test_penguins_with_nothing_but_a_target():
         "classification of 'species': Adelie, Chinstrap, Gentoo",
         "344: 275 train, 69 validate",
         "Dense(64, relu), Dense(3, identity); 963 parameters",
-        "(always Adelie, on the rows that validate)",
+        "(always Adelie, on validation rows)",
         "Model written to model.safetensors",
         "nnbackend predict model.safetensors DATA",
     ):
@@ -108,7 +108,7 @@ def test_regression_is_in_the_units_of_the_data():
 def test_the_figures_say_of_what_they_are():
     result = done("train", EXAM, "--target", "score", "--epochs", "2")
     assert "scaled loss" in result.stdout
-    assert "on the rows that trained)" in result.stdout
+    assert "on training rows)" in result.stdout
     assert "scaled loss" in done("evaluate", "model.safetensors", EXAM).stdout
     for plain in ([EXAM, "--target", "score", "--scale", "none"], [PENGUINS, "--target", "sex"]):
         assert "scaled loss" not in done("train", *plain, "--epochs", "2").stdout

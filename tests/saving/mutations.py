@@ -40,12 +40,15 @@ def nested(depth: int) -> Any:
     return value
 
 
+# Stands for 900 lists in each other, which Python's json may not write where the stack is deep already.
+DEEP = "900 lists"
+
 VALUES = [
     None, True, False, 0, 1, -1, 3, 2**31, 2**63, 2**70, 10**30, 0.0, 0.5, -1.5, 1e-320, 1e308,
     float("inf"), float("nan"), "", "x", "relu", "float64", "../victim", "/etc/passwd", "0.weight",
     "\ud800", "\0", "U99999999", "O", [], [1], [[]], ["x"], [1.5, None], {}, {"x": 1},
     {"layer": "Dense"}, {"@tensor": "0.weight"}, {"@tensor": "network/0.weight"}, {"number": "nan"},
-    {"tuple": [1]}, {"pairs": [[[], 1]]}, nested(100), nested(900), [0] * 1000,
+    {"tuple": [1]}, {"pairs": [[[], 1]]}, nested(100), DEEP, [0] * 1000,
 ]  # fmt: skip
 
 
@@ -117,7 +120,8 @@ def change_texts(content: bytes, rng: random.Random) -> bytes:
     value = json.loads(texts[name])
     value.pop("checksum", None)
     change_json(value, rng)
-    texts[name] = json.dumps(value).replace("Infinity", rng.choice(["Infinity", "1e999"]))
+    text = json.dumps(value).replace("Infinity", rng.choice(["Infinity", "1e999"]))
+    texts[name] = text.replace(json.dumps(DEEP), "[" * 900 + "]" * 900)
     if name != "checkpoint" and "checkpoint" in texts:
         state = json.loads(texts["checkpoint"])
         state.pop("description", None)
