@@ -71,7 +71,7 @@ def test_a_report_ranks_rows_whose_probabilities_are_rounded_to_one(ending, loss
 
 def test_a_report_for_people():
     result = done("train", PENGUINS, "--target", "species", "--report", "--epochs", "5")
-    for words in ("Report on 69 rows that validate", "balanced_accuracy", "precision", "Gentoo"):
+    for words in ("Report on 69 validation rows", "balanced_accuracy", "precision", "Gentoo"):
         assert words in result.stdout
     assert r"true \ predicted  Adelie  Chinstrap  Gentoo" in result.stdout
     result = done("evaluate", "model.safetensors", PENGUINS, "--report")
