@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = [
     "PrecisionError",
     "ResumeError",
     "UnknownNameError",
+    "few",
     "given",
     "listed",
     "nearest",
@@ -118,8 +119,13 @@ def listed(names: Iterable[object]) -> str:
     '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 980 more'
     """
     texts = [str(name) for name in names]
-    more = len(texts) - _MOST_NAMES
-    return ", ".join(texts) if more <= 1 else f"{', '.join(texts[:_MOST_NAMES])} and {more} more"
+    return few(texts, _MOST_NAMES if len(texts) > _MOST_NAMES + 1 else len(texts))
+
+
+def few(texts: Sequence[str], most: int = 5) -> str:
+    """Return texts for a message, at most so many."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
+from nnbackend.errors import few
 from nnbackend.tables.columns import StrayTextError, table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import Scale, TableEncoder
@@ -24,7 +25,7 @@ from nnbackend.tables.selection import (
     known_target,
     split_rows,
 )
-from nnbackend.tables.table import Table, few, is_number, row_count, take_rows, warn
+from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
 
 __all__ = ["Rows", "read_rows"]
 

@@ -23,9 +23,8 @@ from nnbackend.cli.rows import Rows, read_rows
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
 from nnbackend.core.history import History
-from nnbackend.errors import WEIGHTS_KEPT, DivergenceError
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, few
 from nnbackend.tables.model import TableModel, has_one_output
-from nnbackend.tables.table import few
 
 __all__ = ["train"]
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.errors import few
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import check_memory
 from nnbackend.tables.numerals import (
@@ -25,7 +26,7 @@ from nnbackend.tables.numerals import (
     texts_of,
     which_contain,
 )
-from nnbackend.tables.table import Table, WantedKind, few, polars_module, warn
+from nnbackend.tables.table import Table, WantedKind, polars_module, warn
 
 if TYPE_CHECKING:
     import polars as pl

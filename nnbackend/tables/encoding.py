@@ -15,14 +15,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import ModelFileError, unknown_name
+from nnbackend.errors import ModelFileError, few, unknown_name
 from nnbackend.saving import schema
 from nnbackend.tables.columns import plain_moment
 from nnbackend.tables.table import (
     Kind,
     Table,
     WantedKind,
-    few,
     has_one_value,
     is_number,
     missing,

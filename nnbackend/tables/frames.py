@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import UnknownNameError, given, nearest
+from nnbackend.errors import UnknownNameError, few, given, nearest
 from nnbackend.tables.columns import pick_columns
-from nnbackend.tables.table import few, polars_module
+from nnbackend.tables.table import polars_module
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,7 @@ def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
     if not isinstance(frame, Mapping) and not is_pandas(frame):
         raise no_table
     keys, names = {str(key): key for key in frame}, list(names)
-    check_columns(keys, names)
+    _check_complete(keys, names)
     columns = [_as_series(name, frame[keys[name]]) for name in names]
     try:
         return polars.DataFrame(columns)  # type: ignore[no-any-return]
@@ -59,11 +59,11 @@ def select_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
         UnknownNameError: the frame lacks columns; all of them are named.
     """
     names = list(names)
-    check_columns(frame.columns, names)
+    _check_complete(frame.columns, names)
     return pick_columns(frame, names)
 
 
-def check_columns(there: Iterable[str], names: list[str]) -> None:
+def _check_complete(there: Iterable[str], names: list[str]) -> None:
     """Refuse a table that lacks some of the columns."""
     there = dict.fromkeys(there)
     lacking = [name for name in names if name not in there]

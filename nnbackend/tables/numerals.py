@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nnbackend.errors import few
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.table import few, polars_module, warn
+from nnbackend.tables.table import polars_module, warn
 
 if TYPE_CHECKING:
     import polars as pl

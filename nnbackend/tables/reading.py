@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nnbackend.data.arrow import batches_of, pieces_of, pyarrow_module
 from nnbackend.data.files import ending_of, find_files
-from nnbackend.errors import DataError, unknown_name
+from nnbackend.errors import DataError, few, unknown_name
 from nnbackend.tables.columns import (
     StrayTextError,
     bytes_of,
@@ -28,7 +28,7 @@ from nnbackend.tables.delimited import find_dialect, line_numbers, read_delimite
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory
 from nnbackend.tables.numerals import find_decimal
-from nnbackend.tables.table import Table, WantedKind, few, polars_module
+from nnbackend.tables.table import Table, WantedKind, polars_module
 
 if TYPE_CHECKING:
     import os

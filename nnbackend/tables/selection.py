@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from nnbackend.core.random import permutation
 from nnbackend.data.splits import stratified
-from nnbackend.errors import unknown_name
-from nnbackend.tables.table import Table, few, has_one_value, is_number, missing, take_rows, warn
+from nnbackend.errors import few, unknown_name
+from nnbackend.tables.table import Table, has_one_value, is_number, missing, take_rows, warn
 
 __all__ = [
     "MAX_CATEGORIES",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +21,6 @@ __all__ = [
     "Table",
     "TableWarning",
     "WantedKind",
-    "few",
     "has_one_value",
     "in_digits",
     "is_number",
@@ -84,12 +82,6 @@ def has_one_value(column: NDArray[Any]) -> bool:
 def take_rows(table: Table, rows: NDArray[Any]) -> Table:
     """Return the table of the given rows (their numbers, or a mask)."""
     return {name: column[rows] for name, column in table.items()}
-
-
-def few(texts: Sequence[str], most: int = 5) -> str:
-    """Return texts for a message, at most so many."""
-    more = len(texts) - most
-    return ", ".join(texts[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def in_digits(value: float, spread: float) -> str:
