@@ -40,9 +40,9 @@ class TensorBoard(Callback):
     def __init__(
         self, directory: str | os.PathLike[str], *, every_steps: int | None = None
     ) -> None:
-        _writer_class()  # fail now, not after the data were read
         self.directory = check_path("directory", directory)
         self.every_steps = None if every_steps is None else check_size("every_steps", every_steps)
+        _writer_class()  # fail now, not after the data were read
         self._epochs = 0
         self._writer: Any = None
         self._step_writer: Any = None

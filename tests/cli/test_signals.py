@@ -19,6 +19,14 @@ EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 LONG = ["train", PENGUINS, "--target", "species", "--epochs", "10000000"]
 
 
+@pytest.fixture(autouse=True)
+def interrupts_arrive():
+    """Take Ctrl-C also where the tests run in the background of a shell, which ignores it there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def start(*arguments):
     command = [sys.executable, "-m", "nnbackend", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
