@@ -67,7 +67,35 @@ ACTIVATIONS = [
     Case("softmax", activations.Softmax()),
 ]
 
+NORMALIZATION: list[Case] = [
+]  # fmt: skip
+
+CONVOLUTION: list[Case] = [
+]  # fmt: skip
+
+POOLING: list[Case] = [
+]  # fmt: skip
+
+EMBEDDING: list[Case] = [
+]  # fmt: skip
+
+STRUCTURE: list[Case] = [
+]  # fmt: skip
+
+GATES: list[Case] = [
+]  # fmt: skip
+
+REGULARIZATION: list[Case] = [
+]  # fmt: skip
+
 LAYERS = [
+    *NORMALIZATION,
+    *CONVOLUTION,
+    *POOLING,
+    *EMBEDDING,
+    *STRUCTURE,
+    *GATES,
+    *REGULARIZATION,
     Case("dense", nnb.Dense(3)),
     Case("dense-no-bias", nnb.Dense(3, bias=False)),
     Case("dense-tanh", nnb.Dense(3, activation="tanh", bias_initializer="normal")),
