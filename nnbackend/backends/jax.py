@@ -205,6 +205,9 @@ class JAXBackend(Backend):
     def _add_at(self, x: Array, key: Any, values: Array) -> Array:
         return x.at[key].add(values)
 
+    def pad(self, x: Array, padding: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
+        return self.xp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value)
+
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
         """Return the sums of values with the same index, by XLA; one out of range makes a row NaN."""
         check_scatter(rows, index, values)

@@ -151,6 +151,17 @@ class NumPyBackend(Backend):
     def _zeros(self, shape: Shape, like: Array) -> Array:
         return np.zeros_like(like, shape=shape)  # of a recorded array it is a recorded array
 
+    def pad(self, x: Array, padding: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
+        sides = zip(x.shape[1:-1], padding, strict=True)
+        lengths = [low + length + high for length, (low, high) in sides]
+        wide = self._zeros((x.shape[0], *lengths, x.shape[-1]), x)
+        if value != 0.0:
+            wide += value
+        pairs = zip(x.shape[1:-1], padding, strict=True)
+        inside = [slice(low, low + length) for length, (low, _) in pairs]
+        wide[(slice(None), *inside)] = x
+        return wide
+
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
         """Return the sums of values with the same index, by ``add.at`` on a flat array."""
         check_scatter(rows, index, values)

@@ -8,6 +8,7 @@ method              for                              without a library's own
 ``loop``            recurrent layers, accumulation   a loop in Python, its outputs stacked
 ``windows``         convolution and pooling          slices, stacked
 ``windows_adjoint`` their backward passes            slices, added to
+``pad``             the same                         ends, concatenated
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
 ``convolution``     whole convolutions               None: a product with ``windows``
 ``erf``             GELU                             a rational approximation
@@ -159,6 +160,28 @@ class Primitives:
             part += values
         else:
             x[key] += values
+        return x
+
+    def pad(self, x: Array, padding: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
+        """Return an array with one number put before and after along its spatial axes.
+
+        Args:
+            x: the array, of shape (rows, *lengths, channels).
+            padding: how many numbers before and after along each spatial axis.
+            value: the number; default 0.
+        """
+        for axis, (low, high) in enumerate(padding, 1):
+            if low or high:
+                before, after = (
+                    self.xp.full(
+                        (*x.shape[:axis], count, *x.shape[axis + 1 :]),
+                        value,
+                        dtype=x.dtype,
+                        device=self.device,
+                    )
+                    for count in (low, high)
+                )
+                x = self.xp.concat([before, x, after], axis=axis)
         return x
 
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:

@@ -92,6 +92,10 @@ class TorchBackend(Backend):
         shape = (x.shape[0], *counts, *size, x.shape[-1])
         return x.as_strided(shape, (first, *outer, *inner, last), x.storage_offset())
 
+    def pad(self, x: Array, padding: tuple[tuple[int, int], ...], value: float = 0.0) -> Array:
+        sides = (0, 0, *(side for pair in reversed(padding) for side in pair))
+        return self._torch.nn.functional.pad(x, sides, value=value)
+
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
         check_scatter(rows, index, values)
         y = self._torch.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)
@@ -108,8 +112,7 @@ class TorchBackend(Backend):
     ) -> tuple[Array, Pullback]:
         """Return a convolution by torch, which sees channels first: its weights are transposed."""
         aten, axes = self._torch.ops.aten, len(stride)
-        wide = self._torch.nn.functional.pad(x, (0, 0, *(n for p in reversed(padding) for n in p)))
-        wide = wide.movedim(-1, 1)
+        wide = self.pad(x, padding).movedim(-1, 1)
         kernel = weight.movedim((-1, -2), (0, 1))
         none = [0] * axes
         settings = (stride, none, dilation, False, none, groups)
