@@ -92,6 +92,19 @@ EMBEDDING: list[Case] = [
 ]  # fmt: skip
 
 STRUCTURE: list[Case] = [
+    Case(
+        "graph",
+        nnb.Graph(
+            inputs="x",
+            nodes={
+                "y": (nnb.Dense(3), "both"),
+                "a": (nnb.Sequential([nnb.Dense(4, "tanh", regularizer=L2(0.1)), nnb.Dropout(0.3)]), "x"),
+                "b": ("a", "a"),
+                "both": (nnb.Concatenate(), "a", "b", "x"),
+            },
+            outputs="y",
+        ),
+    ),
 ]  # fmt: skip
 
 GATES: list[Case] = [

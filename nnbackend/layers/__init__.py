@@ -10,15 +10,18 @@ from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
+from nnbackend.layers.structure import Concatenate, Graph
 
 __all__ = [
     "LAYERS",
     "Activation",
     "AlphaDropout",
+    "Concatenate",
     "Dense",
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "Graph",
     "Parameterless",
     "Residual",
     "Sequential",
