@@ -53,7 +53,7 @@ WRONG = {  # by what an argument is: values that are something else
 }
 KINDS = {  # names of arguments by what they are
     "size": """every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features rows count folds shuffle_buffer""",
+        accumulate out_features pieces size rows count folds shuffle_buffer""",
     "count": "step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
         stratified profile on_host training pure""",
@@ -65,7 +65,8 @@ KINDS = {  # names of arguments by what they are
         backend""",
     "path": "path directory resume",
     "text": "monitor",
-    "choice": "mode on_error unit adjust shape outputs approximate average dtype precision data_on",
+    "choice": """mode on_error unit adjust shape outputs approximate average dtype precision data_on
+        channels""",
     "items": "layers callbacks metrics",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
@@ -84,8 +85,8 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "optimizer": "adam", "out_features": 3, "rate": 0.5, "std": 0.1, "function": "relu", "initial": 0.1,
     "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
-    "layers": [nnb.Dense(1)], "network": nnb.Network([nnb.Dense(1)], input_shape=2), "rows": 10,
-    "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
+    "layers": [nnb.Dense(1)], "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
+    "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
 }  # fmt: skip
 
 
@@ -150,7 +151,7 @@ ENTRIES = constructors() | {
         ]
     },
 }
-ALIASES = {"count": "folds", "x": "X", "patterns": "pattern", "prediction": "prediction"}
+ALIASES = {"count": "(?:fold|count)", "x": "X", "patterns": "pattern", "prediction": "prediction"}
 
 
 def arguments_of(entry: Any) -> dict[str, Any]:

@@ -7,21 +7,34 @@ from nnbackend.layers.base import LAYERS, Parameterless, register_layer
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
+from nnbackend.layers.gates import GEGLU, GLU, Maxout, PReLU, ReGLU, SwiGLU
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalize import Normalize
+from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
 
 __all__ = [
+    "GEGLU",
+    "GLU",
     "LAYERS",
     "Activation",
     "AlphaDropout",
     "Dense",
+    "DropBlock",
+    "DropPath",
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "Maxout",
+    "Normalize",
+    "PReLU",
     "Parameterless",
+    "ReGLU",
     "Residual",
     "Sequential",
+    "SpatialDropout",
+    "SwiGLU",
     "children",
     "map_layers",
     "register_layer",
