@@ -125,7 +125,8 @@ GATES: list[Case] = [
 REGULARIZATION: list[Case] = [
 ]  # fmt: skip
 
-LAYERS = [
+# Their own tests compare them with torch's layers; test_crosscheck_torch.py has the others.
+FAMILIES = [
     *NORMALIZATION,
     *CONVOLUTION,
     *POOLING,
@@ -133,6 +134,10 @@ LAYERS = [
     *STRUCTURE,
     *GATES,
     *REGULARIZATION,
+]
+
+LAYERS = [
+    *FAMILIES,
     Case("dense", nnb.Dense(3)),
     Case("dense-no-bias", nnb.Dense(3, bias=False)),
     Case("dense-tanh", nnb.Dense(3, activation="tanh", bias_initializer="normal")),
