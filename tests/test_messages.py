@@ -53,8 +53,9 @@ WRONG = {  # by what an argument is: values that are something else
 }
 KINDS = {  # names of arguments by what they are
     "size": """every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features rows count folds shuffle_buffer""",
-    "count": "step seed prefetch cooldown",
+        accumulate out_features rows count folds shuffle_buffer out_channels kernel_size stride
+        dilation""",
+    "count": "padding output_padding step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
         stratified profile on_host training pure""",
     "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
@@ -65,7 +66,8 @@ KINDS = {  # names of arguments by what they are
         backend""",
     "path": "path directory resume",
     "text": "monitor",
-    "choice": "mode on_error unit adjust shape outputs approximate average dtype precision data_on",
+    "choice": """mode on_error unit adjust shape outputs approximate average dtype precision data_on
+        channels padding_mode""",
     "items": "layers callbacks metrics",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
@@ -86,6 +88,7 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
     "layers": [nnb.Dense(1)], "network": nnb.Network([nnb.Dense(1)], input_shape=2), "rows": 10,
     "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
+    "out_channels": 2, "kernel_size": 2,
 }  # fmt: skip
 
 
