@@ -65,6 +65,18 @@ ACTIVATIONS = [
     Case("exponential", activations.Exponential()),
     Case("mish", activations.Mish()),
     Case("softmax", activations.Softmax()),
+    Case("relu6", activations.ReLU6()),
+    Case("hardswish", activations.HardSwish()),
+    Case("hardsigmoid", activations.HardSigmoid()),
+    Case("hardtanh", activations.HardTanh()),
+    Case("hardtanh-0.05-4", activations.HardTanh(0.05, 4.0)),
+    Case("celu", activations.CELU()),
+    Case("celu-0.5", activations.CELU(0.5)),
+    Case("softsign", activations.Softsign()),
+    Case("tanhshrink", activations.Tanhshrink()),
+    Case("logsigmoid", activations.LogSigmoid()),
+    Case("log_softmax", activations.LogSoftmax()),
+    Case("sparsemax", activations.Sparsemax()),
 ]
 
 NORMALIZATION: list[Case] = [

@@ -9,6 +9,7 @@ from cases import ACTIVATIONS, each, rows
 from hypothesis import given
 from tools import assert_equal, host, slope
 
+import nnbackend as nnb
 from nnbackend import Context, activations
 from nnbackend.core import functional
 
@@ -124,3 +125,84 @@ def test_none_is_the_identity_and_an_object_stands_for_itself():
     leaky = activations.LeakyReLU(0.2)
     assert activations.get(None) == activations.Identity()
     assert activations.get(leaky) is leaky
+
+
+KINKS = [-6.0, -3.0, -1.0, -0.0, 0.0, 0.05, 1.0, 3.0, 4.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("activation", "twin"),
+    [
+        (activations.HardSwish(), lambda F, x: F.hardswish(x)),
+        (activations.HardSigmoid(), lambda F, x: F.relu6(x + 3) / 6),
+        (activations.HardTanh(), lambda F, x: F.hardtanh(x)),
+        (activations.HardTanh(0.05, 4.0), lambda F, x: F.hardtanh(x, 0.05, 4.0)),
+        (activations.ReLU6(), lambda F, x: F.relu6(x)),
+        (activations.CELU(2.0), lambda F, x: F.celu(x, 2.0)),
+        (activations.ReLU(), lambda F, x: F.relu(x)),
+        (activations.Softsign(), lambda F, x: F.softsign(x)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_derivative_at_a_kink_is_torchs(activation, twin, backend64):
+    torch = pytest.importorskip("torch")
+    x, dy = np.array([KINKS]), np.arange(1.0, len(KINKS) + 1)[None]
+    y, backward = activation(backend64.asarray(x), Context(backend64))
+    leaf = torch.tensor(x, requires_grad=True)
+    expected = twin(torch.nn.functional, leaf)
+    expected.backward(torch.tensor(dy))
+    np.testing.assert_allclose(host(backend64, y), expected.detach().numpy(), atol=1e-15)
+    dx = host(backend64, backward(backend64.asarray(dy)))
+    np.testing.assert_allclose(dx, leaf.grad.numpy(), rtol=1e-12, atol=1e-15)
+
+
+SPARSE = [  # inputs, and the distribution that is nearest to them
+    ([[3.0, 1.0, 0.1]], [[1.0, 0.0, 0.0]]),
+    ([[0.5, 0.4, 0.1, -2.0]], [[0.5, 0.4, 0.1, 0.0]]),
+    ([[1.0, 1.0, 1.0, 1.0]], [[0.25, 0.25, 0.25, 0.25]]),
+    ([[2.0, -1.0, 2.0, 1.5]], [[0.5, 0.0, 0.5, 0.0]]),  # the last is at the threshold
+    ([[7.0]], [[1.0]]),
+    ([[1e30, -1e30, 1e30]], [[0.5, 0.0, 0.5]]),
+]
+
+
+@pytest.mark.parametrize(("x", "expected"), SPARSE)
+def test_sparsemax_is_the_nearest_distribution(x, expected, backend):
+    y, backward = activations.Sparsemax()(backend.asarray(x), Context(backend))
+    np.testing.assert_allclose(host(backend, y), expected, atol=1e-7)
+    assert ((host(backend, y) == 0) == (np.array(expected) == 0)).all()
+    dy = np.arange(1.0, len(x[0]) + 1)[None]
+    support = np.array(expected) > 0
+    wanted = np.where(support, dy - dy[support].mean(), 0.0)
+    np.testing.assert_allclose(
+        host(backend, backward(backend.asarray(dy))), wanted, rtol=1e-6, atol=1e-6
+    )
+
+
+@given(values=st.lists(st.floats(-3, 3), min_size=1, max_size=8), shift=st.floats(-100, 100))
+def test_sparsemax_sums_to_one_and_is_the_projection(values, shift, backend64):
+    x = np.array([values])
+    y = host(
+        backend64, activations.Sparsemax()(backend64.asarray(x + shift), Context(backend64))[0]
+    )
+    assert y.min() >= 0.0
+    assert y.sum() == pytest.approx(1.0, abs=1e-12)
+    # Of a projection onto a convex set: (x - y) . (p - y) <= 0 for each corner p of it.
+    toward = (x - y) @ (np.eye(x.shape[1]) - y).T
+    assert toward.max() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["prelu", "PReLU", "glu", "SwiGLU", "geglu", "reglu", "maxout"])
+def test_what_is_a_layer_here_is_said(name):
+    with pytest.raises(nnb.errors.UnknownNameError, match="it is a layer") as error:
+        nnb.Activation(name)
+    assert f"nnbackend.{activations.layer_instead(name)}" in str(error.value)
+    with pytest.raises(TypeError, match=f"that is the layer {activations.layer_instead(name)[:5]}"):
+        nnb.Sequential([name])
+
+
+def test_the_bounds_of_hardtanh_are_in_order():
+    with pytest.raises(ValueError, match="low must be below high, got low=1 and high=1"):
+        activations.HardTanh(1.0, 1.0)
+    with pytest.raises(ValueError, match="alpha must be above 0"):
+        activations.CELU(0.0)

@@ -15,6 +15,14 @@ jax = pytest.importorskip("jax")
 jnp = jax.numpy
 JAX = nnb.get_backend("jax", dtype="float64")
 
+
+def sparsemax(x):
+    falling = -jnp.sort(-x, axis=-1)
+    k, sums = jnp.arange(1, x.shape[-1] + 1), jnp.cumsum(falling, axis=-1)
+    support = jnp.sum(1 + k * falling > sums, axis=-1, keepdims=True)
+    return jax.nn.relu(x - (jnp.take_along_axis(sums, support - 1, axis=-1) - 1) / support)
+
+
 VALUES = {
     "identity": lambda x: x,
     "sigmoid": jax.nn.sigmoid,
@@ -32,6 +40,18 @@ VALUES = {
     "exponential": jnp.exp,
     "mish": jax.nn.mish,
     "softmax": jax.nn.softmax,
+    "relu6": jax.nn.relu6,
+    "hardswish": jax.nn.hard_swish,
+    "hardsigmoid": jax.nn.hard_sigmoid,
+    "hardtanh": jax.nn.hard_tanh,
+    "hardtanh-0.05-4": lambda x: jnp.clip(x, 0.05, 4.0),
+    "celu": jax.nn.celu,
+    "celu-0.5": lambda x: jax.nn.celu(x, 0.5),
+    "softsign": jax.nn.soft_sign,
+    "tanhshrink": lambda x: x - jnp.tanh(x),
+    "logsigmoid": jax.nn.log_sigmoid,
+    "log_softmax": jax.nn.log_softmax,
+    "sparsemax": sparsemax,
 }
 
 

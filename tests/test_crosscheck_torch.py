@@ -20,6 +20,14 @@ torch = pytest.importorskip("torch")
 F = torch.nn.functional
 NUMPY = nnb.get_backend("numpy", dtype="float64")
 
+
+def sparsemax(x):
+    falling = torch.sort(x, descending=True)[0]
+    k, sums = torch.arange(1, x.shape[-1] + 1), torch.cumsum(falling, -1)
+    support = (1 + k * falling > sums).sum(-1, keepdim=True)
+    return F.relu(x - (torch.gather(sums, -1, support - 1) - 1) / support)
+
+
 ACTIVATION_TWINS = {
     "identity": lambda x: x,
     "sigmoid": torch.sigmoid,
@@ -37,6 +45,19 @@ ACTIVATION_TWINS = {
     "exponential": torch.exp,
     "mish": F.mish,
     "softmax": lambda x: F.softmax(x, -1),
+    "relu6": F.relu6,
+    "hardswish": F.hardswish,
+    # Of F.hardsigmoid the derivative is a float32, also in float64.
+    "hardsigmoid": lambda x: F.relu6(x + 3) / 6,
+    "hardtanh": F.hardtanh,
+    "hardtanh-0.05-4": lambda x: F.hardtanh(x, 0.05, 4.0),
+    "celu": F.celu,
+    "celu-0.5": lambda x: F.celu(x, 0.5),
+    "softsign": F.softsign,
+    "tanhshrink": F.tanhshrink,
+    "logsigmoid": F.logsigmoid,
+    "log_softmax": lambda x: F.log_softmax(x, -1),
+    "sparsemax": sparsemax,
 }
 
 

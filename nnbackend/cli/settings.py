@@ -290,9 +290,10 @@ class Settings(DialectOptions):
         """Refuse an output activation that a loss does not suit, and say which one does."""
         given, suits = self.output_activation, output_activation_of(loss)
         if loss in LOSSES["regression"]:
-            if given == "softmax":
+            if given in ("softmax", "log_softmax", "sparsemax"):
+                always = 0 if given == "log_softmax" else 1
                 raise ValueError(
-                    "the softmax of a single output is always 1; it cannot predict numbers"
+                    f"the {given} of a single output is always {always}; it cannot predict numbers"
                 )
         elif given not in (None, "identity", suits):
             wanted = f"{suits} or none" if suits else "none"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
-from nnbackend.activations import ACTIVATIONS
+from nnbackend.activations import ACTIVATIONS, layer_instead
 from nnbackend.core.checks import check_flag
 from nnbackend.core.random import Generator
 from nnbackend.core.registry import Registry
@@ -113,6 +113,8 @@ def _meant(value: Any) -> str:
     """Return a hint at the layer that was meant by a value that is not a layer."""
     if value in ACTIVATIONS if isinstance(value, str) else ACTIVATIONS.name_of(value):
         return f"; as a layer that is Activation({value!r})"
+    if layer_instead(value) is not None:
+        return f"; that is the layer {layer_instead(value)}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"; that many outputs are Dense({value})"
     return ""

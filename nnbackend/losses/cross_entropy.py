@@ -27,13 +27,13 @@ __all__ = [
 
 class _OfSigmoid(LossFunction):
     absorbs = "sigmoid"
-    refuses = ("softmax",)
+    refuses = ("softmax", "log_softmax", "sparsemax", "hardsigmoid", "logsigmoid")
     targets = "fractions"
 
 
 class _OfSoftmax(LossFunction):
     absorbs = "softmax"
-    refuses = ("sigmoid",)
+    refuses = ("sigmoid", "sparsemax", "hardsigmoid", "logsigmoid")  # log_softmax gives logits
     targets = "classes"
     fewest_outputs = 2
 

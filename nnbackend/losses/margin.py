@@ -18,6 +18,9 @@ __all__ = [
     "squared_hinge",
 ]
 
+PROBABILITIES = ("sigmoid", "softmax", "log_softmax", "sparsemax", "hardsigmoid", "logsigmoid")
+"""The activations whose outputs are probabilities, or their logarithms, and no scores."""
+
 
 @LOSSES.register("hinge")
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Hinge(LossFunction):
     Source: Cortes, Vapnik (1995), Machine Learning 20.
     """
 
-    refuses = ("sigmoid", "softmax")
+    refuses = PROBABILITIES
     targets = "signs"
     outputs = "margins"
 
@@ -61,7 +64,7 @@ class SquaredHinge(LossFunction):
     Source: Lee, Mangasarian (2001), Computational Optimization and Applications 20.
     """
 
-    refuses = ("sigmoid", "softmax")
+    refuses = PROBABILITIES
     targets = "signs"
     outputs = "margins"
 
@@ -88,7 +91,7 @@ class CategoricalHinge(LossFunction):
     Source: Crammer, Singer (2001), JMLR 2.
     """
 
-    refuses = ("sigmoid", "softmax")
+    refuses = PROBABILITIES
     targets = "one_hot"
     outputs = "scores"
     fewest_outputs = 2

@@ -192,7 +192,8 @@ class Poisson(LossFunction):
     @property
     def refuses(self) -> tuple[str, ...]:  # type: ignore[override]
         """The output activations that cannot give the logarithm of a rate."""
-        return ("relu", "softplus", "sigmoid", "softmax") if self.log_input else ()
+        positive = ("relu", "relu6", "softplus", "sigmoid", "hardsigmoid", "softmax", "sparsemax")
+        return positive if self.log_input else ()
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         if self.log_input:

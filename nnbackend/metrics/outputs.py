@@ -5,13 +5,14 @@
 ========================  ======================================  ==========================
 ``"sigmoid"``             the probability of the positive class   positive above 0.5
 ``"sigmoid_logits"``      the same, before the sigmoid            positive above 0
+``"sigmoid_logs"``        the logarithm of that probability       positive above log(0.5)
 ``"margins"``             the binary answer of a hinge loss       positive above 0
 ``"softmax"``             the probability of one of the classes   the class of the largest
 ``"softmax_logits"``      the same, before the softmax            the class of the largest
 ``"scores"``              the score of a class, on any scale      the class of the largest
 ========================  ======================================  ==========================
 
-In the first three each output is a separate binary answer; in the others a row chooses one of several
+In the first four each output is a separate binary answer; in the others a row chooses one of several
 classes.
 None means ``"sigmoid"`` for a single output and ``"softmax"`` for several.
 """
@@ -37,6 +38,7 @@ __all__ = ["OUTPUTS", "ClassMetric", "ClassOutputs", "outputs_of", "read_rows"]
 OUTPUTS = {
     "sigmoid": 0.5,
     "sigmoid_logits": 0.0,
+    "sigmoid_logs": math.log(0.5),
     "margins": 0.0,
     "softmax": None,
     "softmax_logits": None,
@@ -55,13 +57,16 @@ def outputs_of(loss: Loss, activation: str | None) -> str | None:
         activation: the name of the output activation, or None.
 
     Returns:
-        one of :data:`OUTPUTS`; None for a loss that is not made for classes.
+        one of :data:`OUTPUTS`; None for a loss that is not made for classes, if the activation does not
+        tell either.
     """
     absorbed: str | None = trait(loss, "absorbs")
     if absorbed in ("sigmoid", "softmax"):
         return absorbed if activation == absorbed else f"{absorbed}_logits"
     said: str | None = trait(loss, "outputs")
-    return said
+    return said or {"log_softmax": "softmax_logits", "logsigmoid": "sigmoid_logs"}.get(
+        str(activation)
+    )
 
 
 def check_outputs(outputs: Any) -> None:

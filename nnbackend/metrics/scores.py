@@ -66,7 +66,7 @@ class LogLoss(ClassMetric):
     """The cross-entropy of the probabilities: ``-mean(log(p of the true class))``.
 
     From probabilities, these are kept between ``eps`` and ``1 - eps`` of their dtype, as in
-    scikit-learn; from logits, which ``fit`` and ``evaluate`` have, the logarithm is exact. For
+    scikit-learn; from logits, which ``fit`` and ``evaluate`` have, or logarithms, it is exact. For
     independent outputs it is the mean over them. It is without label smoothing and
     class weights, whatever the loss has.
 
@@ -97,6 +97,9 @@ class LogLoss(ClassMetric):
             target = xp.astype(xp.maximum(target, 0.0), scores.dtype)
             if answers.outputs == "sigmoid":
                 each = -target * xp.log(scores) - (1.0 - target) * xp.log1p(-scores)
+            elif answers.outputs == "sigmoid_logs":
+                scores = xp.minimum(scores, -float(xp.finfo(scores.dtype).smallest_normal))
+                each = -target * scores - (1.0 - target) * xp.log(-xp.expm1(scores))
             else:
                 each = functional.softplus(scores, xp) - target * scores
         else:

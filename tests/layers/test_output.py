@@ -151,6 +151,73 @@ def test_an_ending_that_must_stay_is_refused_with_the_reason(where, loss, activa
     net.fit(X, np.eye(3)[LABELS], loss="mse", epochs=1, verbose=0)  # takes any outputs
 
 
+REFUSED = {
+    "softmax_cross_entropy": ("sigmoid", "sparsemax", "hardsigmoid", "logsigmoid"),
+    "softmax_focal": ("sparsemax",),
+    "kl_divergence": ("sparsemax",),
+    "binary_cross_entropy": ("softmax", "log_softmax", "sparsemax", "hardsigmoid", "logsigmoid"),
+    "binary_focal": ("hardsigmoid",),
+    "hinge": ("sigmoid", "log_softmax", "hardsigmoid", "logsigmoid"),
+    "squared_hinge": ("sparsemax",),
+    "categorical_hinge": ("softmax", "log_softmax", "sparsemax"),
+    "poisson": ("relu6", "hardsigmoid", "sparsemax"),
+}
+
+
+@pytest.mark.parametrize(
+    ("loss", "ending"), [(loss, ending) for loss, endings in REFUSED.items() for ending in endings]
+)
+@pytest.mark.parametrize("after", [[], [Dropout(0.5)]], ids=["last", "hidden"])
+def test_a_loss_refuses_an_ending_that_gives_something_else(loss, ending, after):
+    net = network([Dense(3, ending), *after])
+    y = LABELS if loss.startswith(("softmax", "categorical")) else np.eye(3)[LABELS]
+    words = f"the loss {loss} .*{ending}"
+    with pytest.raises(ValueError, match=words):
+        net.fit(X, y, loss=loss, verbose=0)
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "softmax_focal", "kl_divergence"])
+def test_log_softmax_gives_logits(loss):
+    """The softmax of its outputs is that of what it was given, so that nothing differs but predict."""
+    plain = network([Dense(5, "tanh"), Dense(3)])
+    net = network([Dense(5, "tanh"), Dense(3, "log_softmax")], plain.state_dict())
+    watched = ["accuracy", "log_loss", "roc_auc", "average_precision"]
+    expected = plain.evaluate(X, LABELS, loss=loss, metrics=watched)
+    assert net.evaluate(X, LABELS, loss=loss, metrics=watched) == pytest.approx(expected, rel=1e-9)
+    options = {"loss": loss, "metrics": watched, "epochs": 3, "batch_size": 8, "verbose": 0}
+    expected, history = plain.fit(X, LABELS, **options), net.fit(X, LABELS, **options)
+    for name in {*expected} - {"seconds"}:
+        assert history[name] == pytest.approx(expected[name], rel=1e-9), name
+    z = plain.predict(X)
+    logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(net.predict(X), logs, rtol=1e-7)
+
+
+def likelihood(prediction, target):
+    """The negative logarithm of the likelihood, of log-probabilities; a user's loss."""
+    if prediction.shape[1] > 1:
+        return -(prediction * target).sum() / len(target), -target / len(target)
+    p = np.exp(prediction)
+    dy = (p - target) / (1.0 - p) / len(target)
+    return -(target * prediction + (1 - target) * np.log1p(-p)).mean(), dy
+
+
+@pytest.mark.parametrize(
+    ("ending", "outputs", "y", "usual"),
+    [
+        ("log_softmax", 3, np.eye(3)[LABELS], ("softmax", "softmax_cross_entropy")),
+        ("logsigmoid", 1, BITS, ("sigmoid", "binary_cross_entropy")),
+    ],
+)
+def test_metrics_read_log_probabilities_of_a_users_loss(ending, outputs, y, usual):
+    watched = ["accuracy", "f1", "log_loss", "roc_auc"]
+    expected_net = network([Dense(outputs, usual[0], initializer="normal")])
+    net = network([Dense(outputs, ending)], expected_net.state_dict())
+    expected = expected_net.evaluate(X, y, loss=usual[1], metrics=watched)
+    assert net.evaluate(X, y, loss=likelihood, metrics=watched) == pytest.approx(expected)
+    assert 0.0 < expected["accuracy"] < 1.0
+
+
 def test_a_composite_may_say_that_its_outputs_are_logits():
     net = network([Scores(Dense(3, "softmax"))])
     z = net.predict(X)
