@@ -16,6 +16,7 @@ import pytest
 import nnbackend as nnb
 from nnbackend import activations, initializers, losses, metrics, optimizers, schedules
 from nnbackend.constraints import MaxNorm, NonNegative, UnitNorm
+from nnbackend.core.shapes import is_shape
 from nnbackend.optimizers import EMA, SGD, SWA, AdamW, Clipped, Frozen, Grouped
 from nnbackend.regularizers import L1, L2, ElasticNet
 
@@ -27,19 +28,43 @@ class Case:
     Attributes:
         id: what the test is called.
         thing: the object.
-        shape: of one row of input.
+        shape: of one row of input; of several inputs a tree of shapes.
         target: makes targets for rows of that shape.
+        indices: the number of indices, where the inputs are indices; of several inputs a tree, nested
+            as ``shape``, with None for numbers.
     """
 
     id: str
     thing: Any
-    shape: tuple[int, ...] = (4,)
+    shape: Any = (4,)
     target: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None = None
+    indices: Any = None
+
+    def inputs(self, batch: int, seed: int = 0) -> Any:
+        """Return rows of input: an array, or a tree of arrays, of numbers or of indices."""
+        return _inputs(self.shape, self.indices, batch, seed)
 
 
 def each(cases: Iterable[Case]) -> Any:
     """Parametrize a test over cases, as its argument ``case``."""
     return pytest.mark.parametrize("case", list(cases), ids=lambda case: case.id)
+
+
+def _inputs(shape: Any, indices: Any, batch: int, seed: int) -> Any:
+    if not is_shape(shape):
+        keys = list(shape) if isinstance(shape, dict) else range(len(shape))
+        parts = {
+            key: _inputs(
+                shape[key], indices[key] if isinstance(indices, dict | tuple) else indices,
+                batch, seed + 100 * i,
+            )
+            for i, key in enumerate(keys)
+        }  # fmt: skip
+        return parts if isinstance(shape, dict) else tuple(parts.values())
+    if indices is None:
+        return rows((batch, *shape), seed)
+    rng = np.random.default_rng(seed)
+    return rng.integers(indices, size=(batch, *shape), dtype=np.int32)
 
 
 def rows(shape: Iterable[int], seed: int = 0, low: float = 0.1) -> np.ndarray:
@@ -124,7 +149,8 @@ GATES: list[Case] = [
 REGULARIZATION: list[Case] = [
 ]  # fmt: skip
 
-LAYERS = [
+# Their own tests compare them with torch's layers; test_crosscheck_torch.py has the others.
+FAMILIES = [
     *NORMALIZATION,
     *CONVOLUTION,
     *POOLING,
@@ -132,6 +158,10 @@ LAYERS = [
     *STRUCTURE,
     *GATES,
     *REGULARIZATION,
+]
+
+LAYERS = [
+    *FAMILIES,
     Case("dense", nnb.Dense(3)),
     Case("dense-no-bias", nnb.Dense(3, bias=False)),
     Case("dense-tanh", nnb.Dense(3, activation="tanh", bias_initializer="normal")),

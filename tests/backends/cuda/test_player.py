@@ -137,7 +137,7 @@ def assert_identical(layers: Any, made: Any, **task: Any) -> None:
 @each(LAYERS)
 def test_layers(case, weighted, made):
     layers = [case.thing, nnb.Flatten(), nnb.Dense(2)]
-    assert_identical(layers, made, shape=case.shape, weighted=weighted)
+    assert_identical(layers, made, shape=case.shape, indices=case.indices, weighted=weighted)
 
 
 @each(ACTIVATIONS)
