@@ -144,9 +144,33 @@ STRUCTURE: list[Case] = [
 ]  # fmt: skip
 
 GATES: list[Case] = [
+    Case("prelu", nnb.PReLU()),
+    Case("prelu-channels", nnb.PReLU(3, 0.1), (2, 3)),
+    Case("prelu-first", nnb.PReLU(2, -0.5, channels="first"), (2, 3)),
+    Case("glu", nnb.GLU()),
+    Case("glu-first", nnb.GLU(channels="first"), (2, 3)),
+    Case("swiglu", nnb.SwiGLU(), (3, 4)),
+    Case("geglu", nnb.GEGLU()),
+    Case("geglu-tanh", nnb.GEGLU(approximate="tanh")),
+    Case("reglu", nnb.ReGLU()),
+    Case("maxout", nnb.Maxout(3, 2)),
+    Case("maxout-over-axes", nnb.Maxout(2, 3, bias=False, regularizer="l2"), (2, 4)),
+    Case("maxout-one-piece", nnb.Maxout(3, 1, bias_initializer="normal", constraint=MaxNorm(0.5))),
+    Case("normalize", nnb.Normalize(0.5, 2)),
+    Case("normalize-channels", nnb.Normalize((0.1, -0.2, 0.3), [0.5, 1.0, 2.0], axis=1), (3, 2)),
 ]  # fmt: skip
 
 REGULARIZATION: list[Case] = [
+    Case("spatial_dropout", nnb.SpatialDropout(0.4), (3, 4)),
+    Case("spatial_dropout-first", nnb.SpatialDropout(0.4, "first"), (4, 2, 2)),
+    Case("spatial_dropout-none", nnb.SpatialDropout(0.0), (2, 2)),
+    Case("drop_path", nnb.DropPath(0.4)),
+    Case("drop_path-residual", nnb.Residual([nnb.Dense(4, "tanh"), nnb.DropPath(0.5)]), (2, 4)),
+    Case("drop_block", nnb.DropBlock(0.3, 3), (6, 2)),
+    Case("drop_block-2d", nnb.DropBlock(0.2, 2), (4, 3, 2)),
+    Case("drop_block-first", nnb.DropBlock(0.3, 1, channels="first"), (2, 3, 2)),
+    Case("drop_block-long", nnb.DropBlock(0.5), (4, 2)),
+    Case("drop_block-none", nnb.DropBlock(0.0, 3), (4, 2)),
 ]  # fmt: skip
 
 # Their own tests compare them with torch's layers; test_crosscheck_torch.py has the others.

@@ -20,11 +20,16 @@ from nnbackend.layers.convolution import (
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
+from nnbackend.layers.gates import GEGLU, GLU, Maxout, PReLU, ReGLU, SwiGLU
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalize import Normalize
+from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
 
 __all__ = [
+    "GEGLU",
+    "GLU",
     "LAYERS",
     "Activation",
     "AlphaDropout",
@@ -38,14 +43,22 @@ __all__ = [
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     "DepthwiseConv3D",
+    "DropBlock",
+    "DropPath",
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "Maxout",
+    "Normalize",
+    "PReLU",
     "Parameterless",
+    "ReGLU",
     "Residual",
     "SeparableConv1D",
     "SeparableConv2D",
     "Sequential",
+    "SpatialDropout",
+    "SwiGLU",
     "children",
     "map_layers",
     "register_layer",
