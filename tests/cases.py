@@ -108,6 +108,30 @@ NORMALIZATION: list[Case] = [
 ]  # fmt: skip
 
 CONVOLUTION: list[Case] = [
+    Case("conv1d", nnb.Conv1D(3, 3, 2, "same", activation="tanh"), (6, 2)),
+    Case("conv2d", nnb.Conv2D(3, 3, padding="same", bias_initializer="normal"), (4, 5, 2)),
+    Case("conv2d-stride", nnb.Conv2D(2, (2, 1), (3, 2), ((0, 1), (1, 0)), regularizer=L2(0.1)),
+         (5, 4, 2)),
+    Case("conv2d-dilation", nnb.Conv2D(2, 2, 1, 1, 2, bias=False, channels="first"), (2, 4, 3)),
+    Case("conv2d-groups", nnb.Conv2D(4, 2, groups=2, constraint=MaxNorm(0.5)), (3, 3, 4)),
+    Case("conv2d-reflect", nnb.Conv2D(2, 3, padding="same", padding_mode="reflect"), (3, 4, 2)),
+    Case("conv2d-edge", nnb.Conv2D(2, 3, padding=(0, (2, 1)), padding_mode="edge"), (3, 3, 1)),
+    Case("conv2d-one", nnb.Conv2D(3, 1, 2, activation="relu"), (3, 4, 2)),
+    Case("conv3d", nnb.Conv3D(2, (2, 1, 2), padding=((1, 0), 0, 1)), (2, 3, 2, 2)),
+    Case("depthwise_conv1d", nnb.DepthwiseConv1D(2, 2, padding="same"), (4, 2)),
+    Case("depthwise_conv2d", nnb.DepthwiseConv2D(3, padding="same", activation="silu"), (4, 3, 2)),
+    Case("depthwise_conv2d-stride", nnb.DepthwiseConv2D(2, 2, 2, channels="first"), (2, 5, 4)),
+    Case("depthwise_conv3d", nnb.DepthwiseConv3D(2, dilation=(1, 2, 1)), (2, 3, 2, 2)),
+    Case("separable_conv1d", nnb.SeparableConv1D(3, 2, 2, multiplier=2), (5, 2)),
+    Case("separable_conv2d",
+         nnb.SeparableConv2D(3, 3, padding="same", activation="tanh", regularizer=L2(0.1)), (3, 4, 2)),
+    Case("conv_transpose1d", nnb.ConvTranspose1D(2, 3, 2, 1, 1), (3, 2)),
+    Case("conv_transpose2d", nnb.ConvTranspose2D(2, 2, 2, activation="relu"), (2, 3, 3)),
+    Case("conv_transpose2d-same",
+         nnb.ConvTranspose2D(4, 3, (2, 1), "same", dilation=(1, 2), groups=2, bias=False), (2, 3, 2)),
+    Case("conv_transpose2d-cut",
+         nnb.ConvTranspose2D(2, 3, 3, ((1, 0), 0), (2, 1), channels="first"), (2, 2, 2)),
+    Case("conv_transpose3d", nnb.ConvTranspose3D(2, 2, (1, 2, 1), regularizer=L1(0.1)), (2, 1, 2, 2)),
 ]  # fmt: skip
 
 POOLING: list[Case] = [

@@ -4,6 +4,19 @@ from nnbackend.core.layer_tree import children, map_layers
 from nnbackend.layers.activation import Activation
 from nnbackend.layers.alpha_dropout import AlphaDropout
 from nnbackend.layers.base import LAYERS, Parameterless, register_layer
+from nnbackend.layers.convolution import (
+    Conv1D,
+    Conv2D,
+    Conv3D,
+    ConvTranspose1D,
+    ConvTranspose2D,
+    ConvTranspose3D,
+    DepthwiseConv1D,
+    DepthwiseConv2D,
+    DepthwiseConv3D,
+    SeparableConv1D,
+    SeparableConv2D,
+)
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
@@ -20,7 +33,16 @@ __all__ = [
     "LAYERS",
     "Activation",
     "AlphaDropout",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "ConvTranspose1D",
+    "ConvTranspose2D",
+    "ConvTranspose3D",
     "Dense",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "DepthwiseConv3D",
     "DropBlock",
     "DropPath",
     "Dropout",
@@ -32,6 +54,8 @@ __all__ = [
     "Parameterless",
     "ReGLU",
     "Residual",
+    "SeparableConv1D",
+    "SeparableConv2D",
     "Sequential",
     "SpatialDropout",
     "SwiGLU",
