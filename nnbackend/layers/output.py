@@ -17,6 +17,7 @@ from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.sequential import Sequential, runs_in_order
 from nnbackend.layers.structure import Concatenate, Graph
 from nnbackend.layers.structure.wiring import Node, node_of
@@ -31,7 +32,8 @@ __all__ = [
     "without_output_activations",
 ]
 
-_CHANGES_OUTPUTS = (Dropout, AlphaDropout, GaussianNoise, Flatten, Concatenate)
+_DROPS = Dropout | AlphaDropout | SpatialDropout | DropPath | DropBlock
+_CHANGES = _DROPS | GaussianNoise | Flatten | Concatenate
 """Layers that hand on what an activation gave, changed in some way."""
 
 
@@ -51,7 +53,7 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
         if _does_nothing(last):
             continue
         name = type(last).__name__
-        if isinstance(last, _CHANGES_OUTPUTS):
+        if isinstance(last, _CHANGES):
             where = where or f"followed by {name}"
         elif _is_graph(last):
             if not isinstance(last.outputs, str):
@@ -118,7 +120,7 @@ def makes_outputs(layers: Layer) -> bool:
         own = isinstance(last, Activation) and not _overrides(last) and is_built_in(last)
         if own and not _does_nothing(last):
             return True
-        if not own and not isinstance(last, _CHANGES_OUTPUTS):
+        if not own and not isinstance(last, _CHANGES):
             return False
     return False
 
@@ -155,9 +157,7 @@ def _end_of(graph: Graph, output: str) -> tuple[Any, str | None]:
     node = nodes.get(node_of(output))
     if node is None:
         return Identity(), None
-    if all(
-        isinstance(part, _CHANGES_OUTPUTS) or _does_nothing(part) for part in _in_a_row(node.layer)
-    ):
+    if all(isinstance(part, _CHANGES) or _does_nothing(part) for part in _in_a_row(node.layer)):
         for source in node.sources:
             activation, _ = _end_of(graph, source)
             if not isinstance(activation, Identity):
@@ -188,7 +188,7 @@ def _does_nothing(layer: Layer) -> bool:
     """Return whether a layer returns its input also in training."""
     if isinstance(layer, Activation):
         return isinstance(layer.function, Identity)
-    if isinstance(layer, Dropout | AlphaDropout):
+    if isinstance(layer, _DROPS):
         return layer.rate == 0.0
     return isinstance(layer, GaussianNoise) and layer.std == 0.0
 

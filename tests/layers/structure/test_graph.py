@@ -143,8 +143,9 @@ def test_outputs_come_as_they_were_asked_for(outputs, like, backend64):
     expected = like(alone, net.to_numpy(bent))
     assert type(y) is (type(expected) if not isinstance(expected, np.ndarray) else type(y))
     found = nnb.core.tree.map_arrays(net.to_numpy, y)
-    for a, b in zip(*map(nnb.core.tree.arrays_in, (found, expected)), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-12)
+    nnb.core.tree.map_arrays(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), found, expected
+    )
     assert nnb.testing.check_gradients(net, x) < 1e-7
 
 
