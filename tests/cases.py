@@ -161,7 +161,7 @@ STRUCTURE: list[Case] = [
             nodes={
                 "seen": (nnb.Sequential([nnb.Flatten(), nnb.Dense(3, "tanh")]), "image"),
                 "both": (nnb.Concatenate(), "table", "seen"),
-                "y": (nnb.Dense(2), "both"),
+                "y": (nnb.Dense(3, "tanh"), "both"),
             },
             outputs="y",
         ),
