@@ -120,7 +120,8 @@ def constructors() -> dict[str, Any]:
     )  # fmt: skip
     found = {name: getattr(module, name) for module in modules for name in module.__all__}
     apart = {"Registry", "Run", "Callback", "Schedule", "Parameterless", "PerRowL2", "Optimizer",
-             "ActivationFunction", "Wrapper", "Constrained", "Clipped", "Grouped", "Reshape"}  # fmt: skip
+             "ActivationFunction", "Wrapper", "Constrained", "Clipped", "Grouped",
+             "Reshape"}  # fmt: skip
     return {n: cls for n, cls in found.items() if inspect.isclass(cls) and n not in apart}
 
 

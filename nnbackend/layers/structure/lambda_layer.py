@@ -86,8 +86,9 @@ class Lambda:
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
         """Call the function."""
         xp, found = ctx.xp, self.function(x, ctx.xp)
-        derivative: Any = self.derivative
-        if derivative is not None:
+        backward: Any
+        if self.derivative is not None:
+            derivative: Any = self.derivative
             y, backward = found, lambda dy: dy * derivative(x, xp)
         elif isinstance(found, Sequence) and len(found) == 2 and callable(found[1]):
             y, backward = found
