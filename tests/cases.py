@@ -114,6 +114,18 @@ POOLING: list[Case] = [
 ]  # fmt: skip
 
 EMBEDDING: list[Case] = [
+    Case("embedding", nnb.Embedding(5, 3), (4,), indices=5),
+    Case("embedding-one", nnb.Embedding(6, 2, padding_index=5), (), indices=5),
+    Case("embedding-axes", nnb.Embedding(5, 3, padding_index=4, max_norm=1.2, regularizer=L2(0.02)),
+         (2, 3), indices=4),
+    Case("embedding-norm", nnb.Embedding(5, 3, max_norm=1.0, norm=3.0), (4,), indices=5),
+    Case("bag", nnb.EmbeddingBag(5, 3), (4,), indices=5),
+    Case("bag-mean", nnb.EmbeddingBag(5, 3, "mean"), (2, 4), indices=5),
+    Case("bag-mean-padding", nnb.EmbeddingBag(4, 3, "mean", padding_index=1), (3,), indices=4),
+    Case("bag-max", nnb.EmbeddingBag(5, 3, "max"), (4,), indices=5),
+    Case("bag-max-padding", nnb.EmbeddingBag(3, 2, "max", padding_index=0), (2,), indices=3),
+    Case("bag-weighted", nnb.EmbeddingBag(5, 3, weighted=True, padding_index=4), ((4,), (4,)),
+         indices=(5, None)),
 ]  # fmt: skip
 
 STRUCTURE: list[Case] = [

@@ -53,14 +53,14 @@ WRONG = {  # by what an argument is: values that are something else
 }
 KINDS = {  # names of arguments by what they are
     "size": """every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features rows count folds shuffle_buffer""",
-    "count": "step seed prefetch cooldown",
+        accumulate out_features rows count features folds shuffle_buffer""",
+    "count": "step seed prefetch cooldown padding_index",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
-        stratified profile on_host training pure""",
+        stratified profile on_host training pure weighted""",
     "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
         tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
         quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
-        slope fraction validation_split threshold""",
+        slope max_norm fraction validation_split threshold""",
     "name": """activation initializer bias_initializer regularizer constraint function optimizer loss
         backend""",
     "path": "path directory resume",
@@ -76,7 +76,7 @@ OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
     "activation", "initializer", "regularizer", "constraint", "keep", "every_steps", "mode", "average",
     "alpha", "threshold", "outputs", "batch_size", "resume", "validation_split", "sample_weight", "y",
     "validation_data", "metrics", "callbacks", "loss", "dtype", "precision", "step", "norm", "value",
-    "multiplier", "final", "initial", "groups", "seed",
+    "multiplier", "final", "initial", "max_norm", "padding_index", "groups", "seed",
 }  # fmt: skip
 X = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(12, 2)
 Y = X[:, :1].copy()
@@ -85,6 +85,7 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
     "layers": [nnb.Dense(1)], "network": nnb.Network([nnb.Dense(1)], input_shape=2), "rows": 10,
+    "features": 3, "count": 5,
     "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
 }  # fmt: skip
 
@@ -150,7 +151,7 @@ ENTRIES = constructors() | {
         ]
     },
 }
-ALIASES = {"count": "folds", "x": "X", "patterns": "pattern", "prediction": "prediction"}
+ALIASES = {"count": "(fold|count)", "x": "X", "patterns": "pattern", "prediction": "prediction"}
 
 
 def arguments_of(entry: Any) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from nnbackend.layers.alpha_dropout import AlphaDropout
 from nnbackend.layers.base import LAYERS, Parameterless, register_layer
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
+from nnbackend.layers.embedding import Embedding
+from nnbackend.layers.embedding_bag import EmbeddingBag
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
 from nnbackend.layers.residual import Residual
@@ -17,6 +19,8 @@ __all__ = [
     "AlphaDropout",
     "Dense",
     "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GaussianNoise",
     "Parameterless",
