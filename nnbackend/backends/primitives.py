@@ -11,6 +11,7 @@ method              for                              without a library's own
 ``pad``             the same                         ends, concatenated
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
 ``convolution``     whole convolutions               None: a product with ``windows``
+``sum_rows``        normalization                    a sum along the axis before the last
 ``erf``             GELU                             a rational approximation
 ``random_bits``     random numbers                   a counter-based generator
 ``random_mask``     dropout                          24 of the random bits, compared
@@ -252,6 +253,10 @@ class Primitives:
             the gradients of ``x`` (None without ``input_grad``) and ``weight``.
         """
         return None
+
+    def sum_rows(self, x: Array) -> Array:
+        """Return the sum over the rows of a matrix, or of each of several matrices."""
+        return self.xp.sum(x, axis=-2)
 
     def erf(self, x: Array) -> Array:
         """Return the error function of each element."""

@@ -8,6 +8,11 @@ from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalization.batch_norm import BatchNorm
+from nnbackend.layers.normalization.group_norm import GroupNorm
+from nnbackend.layers.normalization.instance_norm import InstanceNorm
+from nnbackend.layers.normalization.layer_norm import LayerNorm
+from nnbackend.layers.normalization.rms_norm import RMSNorm
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
 
@@ -15,11 +20,16 @@ __all__ = [
     "LAYERS",
     "Activation",
     "AlphaDropout",
+    "BatchNorm",
     "Dense",
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
     "Parameterless",
+    "RMSNorm",
     "Residual",
     "Sequential",
     "children",
