@@ -16,6 +16,7 @@ import pytest
 import nnbackend as nnb
 from nnbackend import activations, initializers, losses, metrics, optimizers, schedules
 from nnbackend.constraints import MaxNorm, NonNegative, UnitNorm
+from nnbackend.core.shapes import is_shape
 from nnbackend.optimizers import EMA, SGD, SWA, AdamW, Clipped, Frozen, Grouped
 from nnbackend.regularizers import L1, L2, ElasticNet
 
@@ -27,19 +28,43 @@ class Case:
     Attributes:
         id: what the test is called.
         thing: the object.
-        shape: of one row of input.
+        shape: of one row of input; of several inputs a tree of shapes.
         target: makes targets for rows of that shape.
+        indices: the number of indices, where the inputs are indices; of several inputs a tree, nested
+            as ``shape``, with None for numbers.
     """
 
     id: str
     thing: Any
-    shape: tuple[int, ...] = (4,)
+    shape: Any = (4,)
     target: Callable[[np.random.Generator, tuple[int, ...]], np.ndarray] | None = None
+    indices: Any = None
+
+    def inputs(self, batch: int, seed: int = 0) -> Any:
+        """Return rows of input: an array, or a tree of arrays, of numbers or of indices."""
+        return _inputs(self.shape, self.indices, batch, seed)
 
 
 def each(cases: Iterable[Case]) -> Any:
     """Parametrize a test over cases, as its argument ``case``."""
     return pytest.mark.parametrize("case", list(cases), ids=lambda case: case.id)
+
+
+def _inputs(shape: Any, indices: Any, batch: int, seed: int) -> Any:
+    if not is_shape(shape):
+        keys = list(shape) if isinstance(shape, dict) else range(len(shape))
+        parts = {
+            key: _inputs(
+                shape[key], indices[key] if isinstance(indices, dict | tuple) else indices,
+                batch, seed + 100 * i,
+            )
+            for i, key in enumerate(keys)
+        }  # fmt: skip
+        return parts if isinstance(shape, dict) else tuple(parts.values())
+    if indices is None:
+        return rows((batch, *shape), seed)
+    rng = np.random.default_rng(seed)
+    return rng.integers(indices, size=(batch, *shape), dtype=np.int32)
 
 
 def rows(shape: Iterable[int], seed: int = 0, low: float = 0.1) -> np.ndarray:
@@ -93,6 +118,30 @@ NORMALIZATION: list[Case] = [
 ]  # fmt: skip
 
 CONVOLUTION: list[Case] = [
+    Case("conv1d", nnb.Conv1D(3, 3, 2, "same", activation="tanh"), (6, 2)),
+    Case("conv2d", nnb.Conv2D(3, 3, padding="same", bias_initializer="normal"), (4, 5, 2)),
+    Case("conv2d-stride", nnb.Conv2D(2, (2, 1), (3, 2), ((0, 1), (1, 0)), regularizer=L2(0.1)),
+         (5, 4, 2)),
+    Case("conv2d-dilation", nnb.Conv2D(2, 2, 1, 1, 2, bias=False, channels="first"), (2, 4, 3)),
+    Case("conv2d-groups", nnb.Conv2D(4, 2, groups=2, constraint=MaxNorm(0.5)), (3, 3, 4)),
+    Case("conv2d-reflect", nnb.Conv2D(2, 3, padding="same", padding_mode="reflect"), (3, 4, 2)),
+    Case("conv2d-edge", nnb.Conv2D(2, 3, padding=(0, (2, 1)), padding_mode="edge"), (3, 3, 1)),
+    Case("conv2d-one", nnb.Conv2D(3, 1, 2, activation="relu"), (3, 4, 2)),
+    Case("conv3d", nnb.Conv3D(2, (2, 1, 2), padding=((1, 0), 0, 1)), (2, 3, 2, 2)),
+    Case("depthwise_conv1d", nnb.DepthwiseConv1D(2, 2, padding="same"), (4, 2)),
+    Case("depthwise_conv2d", nnb.DepthwiseConv2D(3, padding="same", activation="silu"), (4, 3, 2)),
+    Case("depthwise_conv2d-stride", nnb.DepthwiseConv2D(2, 2, 2, channels="first"), (2, 5, 4)),
+    Case("depthwise_conv3d", nnb.DepthwiseConv3D(2, dilation=(1, 2, 1)), (2, 3, 2, 2)),
+    Case("separable_conv1d", nnb.SeparableConv1D(3, 2, 2, multiplier=2), (5, 2)),
+    Case("separable_conv2d",
+         nnb.SeparableConv2D(3, 3, padding="same", activation="tanh", regularizer=L2(0.1)), (3, 4, 2)),
+    Case("conv_transpose1d", nnb.ConvTranspose1D(2, 3, 2, 1, 1), (3, 2)),
+    Case("conv_transpose2d", nnb.ConvTranspose2D(2, 2, 2, activation="relu"), (2, 3, 3)),
+    Case("conv_transpose2d-same",
+         nnb.ConvTranspose2D(4, 3, (2, 1), "same", dilation=(1, 2), groups=2, bias=False), (2, 3, 2)),
+    Case("conv_transpose2d-cut",
+         nnb.ConvTranspose2D(2, 3, 3, ((1, 0), 0), (2, 1), channels="first"), (2, 2, 2)),
+    Case("conv_transpose3d", nnb.ConvTranspose3D(2, 2, (1, 2, 1), regularizer=L1(0.1)), (2, 1, 2, 2)),
 ]  # fmt: skip
 
 POOLING: list[Case] = [
@@ -105,12 +154,37 @@ STRUCTURE: list[Case] = [
 ]  # fmt: skip
 
 GATES: list[Case] = [
+    Case("prelu", nnb.PReLU()),
+    Case("prelu-channels", nnb.PReLU(3, 0.1), (2, 3)),
+    Case("prelu-first", nnb.PReLU(2, -0.5, channels="first"), (2, 3)),
+    Case("glu", nnb.GLU()),
+    Case("glu-first", nnb.GLU(channels="first"), (2, 3)),
+    Case("swiglu", nnb.SwiGLU(), (3, 4)),
+    Case("geglu", nnb.GEGLU()),
+    Case("geglu-tanh", nnb.GEGLU(approximate="tanh")),
+    Case("reglu", nnb.ReGLU()),
+    Case("maxout", nnb.Maxout(3, 2)),
+    Case("maxout-over-axes", nnb.Maxout(2, 3, bias=False, regularizer="l2"), (2, 4)),
+    Case("maxout-one-piece", nnb.Maxout(3, 1, bias_initializer="normal", constraint=MaxNorm(0.5))),
+    Case("normalize", nnb.Normalize(0.5, 2)),
+    Case("normalize-channels", nnb.Normalize((0.1, -0.2, 0.3), [0.5, 1.0, 2.0], axis=1), (3, 2)),
 ]  # fmt: skip
 
 REGULARIZATION: list[Case] = [
+    Case("spatial_dropout", nnb.SpatialDropout(0.4), (3, 4)),
+    Case("spatial_dropout-first", nnb.SpatialDropout(0.4, "first"), (4, 2, 2)),
+    Case("spatial_dropout-none", nnb.SpatialDropout(0.0), (2, 2)),
+    Case("drop_path", nnb.DropPath(0.4)),
+    Case("drop_path-residual", nnb.Residual([nnb.Dense(4, "tanh"), nnb.DropPath(0.5)]), (2, 4)),
+    Case("drop_block", nnb.DropBlock(0.3, 3), (6, 2)),
+    Case("drop_block-2d", nnb.DropBlock(0.2, 2), (4, 3, 2)),
+    Case("drop_block-first", nnb.DropBlock(0.3, 1, channels="first"), (2, 3, 2)),
+    Case("drop_block-long", nnb.DropBlock(0.5), (4, 2)),
+    Case("drop_block-none", nnb.DropBlock(0.0, 3), (4, 2)),
 ]  # fmt: skip
 
-LAYERS = [
+# Their own tests compare them with torch's layers; test_crosscheck_torch.py has the others.
+FAMILIES = [
     *NORMALIZATION,
     *CONVOLUTION,
     *POOLING,
@@ -118,6 +192,10 @@ LAYERS = [
     *STRUCTURE,
     *GATES,
     *REGULARIZATION,
+]
+
+LAYERS = [
+    *FAMILIES,
     Case("dense", nnb.Dense(3)),
     Case("dense-no-bias", nnb.Dense(3, bias=False)),
     Case("dense-tanh", nnb.Dense(3, activation="tanh", bias_initializer="normal")),

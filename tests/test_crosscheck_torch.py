@@ -9,7 +9,17 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, CONSTRAINTS, LAYERS, LOSSES, OPTIMIZERS, REGULARIZERS, each, rows
+from cases import (
+    ACTIVATIONS,
+    CONSTRAINTS,
+    FAMILIES,
+    LAYERS,
+    LOSSES,
+    OPTIMIZERS,
+    REGULARIZERS,
+    each,
+    rows,
+)
 from tools import assert_close, host, parameters
 
 import nnbackend as nnb
@@ -249,7 +259,7 @@ def test_activations(case):
     assert_close(backward(dy), twin_x.grad.numpy(), 1e-13)
 
 
-@each(LAYERS)
+@each(case for case in LAYERS if case not in FAMILIES)
 def test_layers(case):
     params, x = parameters(case.thing, case.shape, NUMPY), rows((4, *case.shape))
     y, backward = case.thing.forward(params, x, Context(NUMPY))

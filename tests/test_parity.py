@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LAYERS, LOSSES, OPTIMIZERS, STATEFUL_LAYERS, WRAPPERS, each, rows
+from cases import (
+    ACTIVATIONS,
+    LAYERS,
+    LOSSES,
+    OPTIMIZERS,
+    STATEFUL_LAYERS,
+    WRAPPERS,
+    Case,
+    each,
+    rows,
+)
 from tools import assert_close, assert_equal, host
 
 import nnbackend as nnb
@@ -25,7 +35,7 @@ def tolerance(backend) -> float:
     return 1e-9 if backend.name == "cupy" else 1e-10
 
 
-def trained(layers, backend, loss="mse", optimizer=None, shape=(4,), target=None):
+def trained(layers, backend, loss="mse", optimizer=None, shape=(4,), target=None, indices=None):
     """Return a network trained for a hundred steps, and its history."""
     net = nnb.Network(layers, backend=backend, dtype=getattr(backend, "dtype_name", "float64"),
                       seed=11, input_shape=shape)  # fmt: skip
@@ -33,8 +43,9 @@ def trained(layers, backend, loss="mse", optimizer=None, shape=(4,), target=None
     y = rng.normal(size=(ROWS, *net.output_shape))
     if target is not None:
         y = target(rng, (ROWS, *net.output_shape))
+    x = Case("", None, shape, indices=indices).inputs(ROWS)
     history = net.fit(
-        rows((ROWS, *shape)), y, loss=loss, optimizer=optimizer or nnb.Adam(1e-2), epochs=EPOCHS,
+        x, y, loss=loss, optimizer=optimizer or nnb.Adam(1e-2), epochs=EPOCHS,
         batch_size=BATCH, sample_weight=rng.uniform(0.5, 2.0, ROWS),
     )  # fmt: skip
     return net, history
@@ -50,7 +61,8 @@ def assert_alike(layers, backend, **task):
 
 @each([*LAYERS, *STATEFUL_LAYERS])
 def test_layers(case, backend64):
-    assert_alike([case.thing, nnb.Flatten(), nnb.Dense(2)], backend64, shape=case.shape)
+    assert_alike([case.thing, nnb.Flatten(), nnb.Dense(2)], backend64, shape=case.shape,
+                 indices=case.indices)  # fmt: skip
 
 
 @each(ACTIVATIONS)

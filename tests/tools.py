@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from cases import rows
+from cases import Case
 
 import nnbackend as nnb
 from nnbackend import Backend, Context, Layer
@@ -16,7 +16,7 @@ from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.core.functional import one_hot
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.shapes import map_shapes
-from nnbackend.core.tree import arrays_in, map_arrays, tree_map
+from nnbackend.core.tree import arrays_in, map_arrays, slice_rows, tree_map
 
 
 def parameters(layer: Layer, shape: tuple[int, ...], backend: Backend, seed: int = 3) -> Any:
@@ -29,16 +29,44 @@ def training(backend: Backend, step: int = 0, seed: int = 0) -> Context:
     return Context(backend, True, forward_key(seed), step)
 
 
+def on_backend(backend: Backend, inputs: Any) -> Any:
+    """Return inputs on a backend: an array, or a tree of arrays; indices stay integers."""
+    return map_arrays(
+        lambda a: backend.asarray(a, backend.xp.int32 if a.dtype.kind in "iu" else None), inputs
+    )
+
+
+def gradients_of_numbers(x: Any, dx: Any) -> list[Any]:
+    """Return the gradients of inputs that are numbers; check that those of indices are None."""
+    found: list[Any] = []
+
+    def check(array: Any, gradient: Any) -> None:
+        whole = str(array.dtype).rpartition(".")[2].startswith("int")
+        assert (gradient is None) == whole
+        if not whole:
+            assert tuple(gradient.shape) == tuple(array.shape)
+            found.append(gradient)
+
+    map_arrays(check, x, dx)
+    return found
+
+
 def host(backend: Backend, tree: Any) -> Any:
-    """Return an array, or each array of nested dictionaries, as NumPy's own copy."""
+    """Return an array, or each array of nested dictionaries and tuples, as NumPy's own copy."""
     if isinstance(tree, dict):
         return {name: host(backend, value) for name, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(host(backend, value) for value in tree)
     return None if tree is None else np.array(backend.to_numpy(tree))
 
 
 def assert_equal(a: Any, b: Any) -> None:
     """Assert that nested dictionaries of arrays, or arrays, are the same to the last bit."""
-    if isinstance(a, dict):
+    if isinstance(a, tuple):
+        a, b = dict(enumerate(a)), dict(enumerate(b))
+    if a is None or b is None:
+        assert a is b
+    elif isinstance(a, dict):
         assert a.keys() == b.keys()
         for name in a:
             assert_equal(a[name], b[name])
@@ -48,7 +76,11 @@ def assert_equal(a: Any, b: Any) -> None:
 
 def assert_close(a: Any, b: Any, tolerance: float) -> None:
     """Assert that nested dictionaries of arrays, or arrays, agree relative to their size."""
-    if isinstance(a, dict):
+    if isinstance(a, tuple):
+        a, b = dict(enumerate(a)), dict(enumerate(b))
+    if a is None or b is None:
+        assert a is b
+    elif isinstance(a, dict):
         assert a.keys() == b.keys()
         for name in a:
             assert_close(a[name], b[name], tolerance)
@@ -145,11 +177,12 @@ EPOCHS = 30  # of `fitted`: in each four batches of 6 rows and one of 4
 
 
 def fitted(backend, layers, loss="mse", optimizer=None, shape=(4,), target=None, weighted=False,
-           dtype="float32", **settings):  # fmt: skip
+           dtype="float32", indices=None, **settings):  # fmt: skip
     """Return parameters, history and predictions of a network that was trained."""
     net = nnb.Network(layers, backend=backend(None, dtype), seed=3, input_shape=shape)
     rng = np.random.default_rng(0)
-    x, y = rows((28, *shape), seed=1), rng.normal(size=(28, *net.output_shape))
+    x = Case("", None, shape, indices=indices).inputs(28, seed=1)
+    y = rng.normal(size=(28, *net.output_shape))
     if target is not None:
         y = target(rng, (28, *net.output_shape))
     weight = rng.uniform(0.5, 2.0, 28) if weighted else None
@@ -157,5 +190,5 @@ def fitted(backend, layers, loss="mse", optimizer=None, shape=(4,), target=None,
         x, y, loss=loss, optimizer=optimizer or nnb.Adam(1e-2), epochs=EPOCHS, verbose=0,
         sample_weight=weight, **{"batch_size": 6, **settings},
     )  # fmt: skip
-    outputs = [host(net.backend, net.predict(x[i : i + 2])) for i in (0, 0, 0, 2, 4)]
+    outputs = [host(net.backend, net.predict(slice_rows(x, i, i + 2))) for i in (0, 0, 0, 2, 4)]
     return host(net.backend, net.state_dict()), history.to_dict(), outputs

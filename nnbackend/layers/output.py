@@ -16,9 +16,13 @@ from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.sequential import Sequential, runs_in_order
 
 __all__ = ["makes_outputs", "output_activation", "split_output_activation"]
+
+_DROPS = Dropout | AlphaDropout | SpatialDropout | DropPath | DropBlock
+_CHANGES = _DROPS | GaussianNoise | Flatten
 
 
 def output_activation(layers: Layer) -> tuple[Any, str | None]:
@@ -35,7 +39,7 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
         if _does_nothing(last):
             continue
         name = type(last).__name__
-        if isinstance(last, Dropout | AlphaDropout | GaussianNoise | Flatten):
+        if isinstance(last, _CHANGES):
             where = where or f"followed by {name}"
         elif isinstance(last, Dense) and type(last).forward is Dense.forward:
             return last.activation, where
@@ -54,7 +58,7 @@ def makes_outputs(layers: Layer) -> bool:
         own = isinstance(last, Activation) and not _overrides(last) and is_built_in(last)
         if own and not _does_nothing(last):
             return True
-        if not own and not isinstance(last, Dropout | AlphaDropout | GaussianNoise | Flatten):
+        if not own and not isinstance(last, _CHANGES):
             return False
     return False
 
@@ -87,7 +91,7 @@ def _does_nothing(layer: Layer) -> bool:
     """Return whether a layer returns its input also in training."""
     if isinstance(layer, Activation):
         return isinstance(layer.function, Identity)
-    if isinstance(layer, Dropout | AlphaDropout):
+    if isinstance(layer, _DROPS):
         return layer.rate == 0.0
     return isinstance(layer, GaussianNoise) and layer.std == 0.0
 

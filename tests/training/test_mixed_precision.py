@@ -12,7 +12,7 @@ import pytest
 import safetensors
 from cases import ACTIVATIONS, LAYERS, OPTIMIZERS, WRAPPERS, each, rows
 from conftest import chosen, unusable
-from tools import assert_equal, host, parameters, training
+from tools import assert_equal, gradients_of_numbers, host, on_backend, parameters, training
 
 import nnbackend as nnb
 from nnbackend.backends.cuda.tf32 import cupy_products, torch_products
@@ -20,7 +20,7 @@ from nnbackend.backends.cupy import CuPyBackend
 from nnbackend.callbacks import Checkpoint
 from nnbackend.core import functional
 from nnbackend.core.precision import PRECISIONS, resolve
-from nnbackend.core.tree import flatten, leaves, tree_map
+from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, tree_map
 from nnbackend.core.types import Batch
 from nnbackend.data.samples import Samples
 from nnbackend.errors import BackendUnavailableError, DivergenceError, PrecisionError, ResumeError
@@ -199,11 +199,15 @@ def test_a_layer_computes_in_what_it_is_given(case, mixed):
     narrow = lambda a: xp.astype(a, mixed.product_dtype)  # noqa: E731
     with mixed.scope():
         params = tree_map(narrow, parameters(case.thing, case.shape, mixed))
-        x = narrow(mixed.asarray(rows((5, *case.shape))))
+        x = map_arrays(
+            lambda a: narrow(a) if xp.isdtype(a.dtype, "real floating") else a,
+            on_backend(mixed, case.inputs(5)),
+        )
         y, backward = case.thing.forward(params, x, training(mixed))
         assert_half(y, mixed)
         dx, grads = backward(y)
-        assert_half(dx, mixed)
+        for gradient in gradients_of_numbers(x, dx):
+            assert_half(gradient, mixed)
         for name, gradient in flatten(grads).items():
             if name.endswith("bias"):  # a sum over all rows
                 assert gradient.dtype == mixed.dtype
@@ -236,9 +240,10 @@ def test_an_activation_of_large_numbers_of_16_bits_is_a_number(case, mixed):
 def test_what_goes_in_and_comes_out_is_of_the_backends_dtype(case, mixed):
     uncompiled(mixed, case.id in ("dense-softmax", "nested"))
     net = nnb.Network([case.thing], backend=mixed, input_shape=case.shape)
-    y, backward = net.forward(rows((5, *case.shape)), training=True)
+    x = case.inputs(5)
+    y, backward = net.forward(x, training=True)
     dx, grads = backward(y)
-    for array in (y, dx, *leaves(grads), *leaves(net.params), net.predict(rows((5, *case.shape)))):
+    for array in (y, *arrays_in(dx), *leaves(grads), *leaves(net.params), net.predict(x)):
         assert array.dtype == mixed.dtype
 
 

@@ -56,7 +56,7 @@ def error_of(net: nnb.Network, x: Any) -> tuple[type, str]:
 @each(LAYERS)
 def test_layers(case, count):
     net = nnb.Network([case.thing, nnb.Flatten(), nnb.Dense(2)], input_shape=case.shape)
-    assert_same(net, rows((count, *case.shape)))
+    assert_same(net, case.inputs(count))
     assert recorded(net)
 
 

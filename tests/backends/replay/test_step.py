@@ -52,7 +52,8 @@ def used(recordings) -> bool:
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
 @each(LAYERS)
 def test_layers(case, weighted, recordings):
-    assert_identical([case.thing, nnb.Flatten(), nnb.Dense(2)], shape=case.shape, weighted=weighted)
+    layers = [case.thing, nnb.Flatten(), nnb.Dense(2)]
+    assert_identical(layers, shape=case.shape, indices=case.indices, weighted=weighted)
     assert used(recordings)
 
 

@@ -47,7 +47,8 @@ def test_outputs_and_gradients_are_torchs(name):
     peer = make(torch.nn).double()
     for n, p in params.items():
         getattr(peer, n).data = torch.tensor(p)
-    # In order: of a batch of one with its channels last, torch 2.13's InstanceNorm2d gives a wrong gradient.
+    # In order: with its channels last, a batch of one gets a wrong gradient in torch 2.13's
+    # InstanceNorm2d.
     first, last_dy = (np.ascontiguousarray(np.moveaxis(a, *there)) for a in (x, dy))
     first = torch.tensor(first, requires_grad=True)
     out = peer(first)
