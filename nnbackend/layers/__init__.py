@@ -31,6 +31,7 @@ from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
+from nnbackend.layers.structure import Concatenate, Graph
 
 __all__ = [
     "GEGLU",
@@ -39,6 +40,7 @@ __all__ = [
     "Activation",
     "AlphaDropout",
     "BatchNorm",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Conv3D",
@@ -57,6 +59,7 @@ __all__ = [
     "GroupNorm",
     "InstanceNorm",
     "LayerNorm",
+    "Graph",
     "Maxout",
     "Normalize",
     "PReLU",
