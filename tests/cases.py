@@ -105,9 +105,43 @@ ACTIVATIONS = [
 ]
 
 NORMALIZATION: list[Case] = [
+    Case("layer_norm", nnb.LayerNorm()),
+    Case("layer_norm-axes", nnb.LayerNorm(axes=2, epsilon=0.1, bias=False), (2, 3, 4)),
+    Case("layer_norm-plain", nnb.LayerNorm(affine=False), (3, 4)),
+    Case("rms_norm", nnb.RMSNorm(), (3, 4)),
+    Case("rms_norm-axes", nnb.RMSNorm(axes=2, epsilon=0.1, affine=False), (2, 3)),
+    Case("group_norm", nnb.GroupNorm(2), (3, 2, 4)),
+    Case("group_norm-first", nnb.GroupNorm(2, channels="first", epsilon=0.1), (6, 3)),
+    Case("group_norm-plain", nnb.GroupNorm(1, affine=False)),
+    Case("instance_norm", nnb.InstanceNorm(), (3, 2, 4)),
+    Case("instance_norm-first", nnb.InstanceNorm(affine=True, channels="first"), (2, 5)),
 ]  # fmt: skip
 
 CONVOLUTION: list[Case] = [
+    Case("conv1d", nnb.Conv1D(3, 3, 2, "same", activation="tanh"), (6, 2)),
+    Case("conv2d", nnb.Conv2D(3, 3, padding="same", bias_initializer="normal"), (4, 5, 2)),
+    Case("conv2d-stride", nnb.Conv2D(2, (2, 1), (3, 2), ((0, 1), (1, 0)), regularizer=L2(0.1)),
+         (5, 4, 2)),
+    Case("conv2d-dilation", nnb.Conv2D(2, 2, 1, 1, 2, bias=False, channels="first"), (2, 4, 3)),
+    Case("conv2d-groups", nnb.Conv2D(4, 2, groups=2, constraint=MaxNorm(0.5)), (3, 3, 4)),
+    Case("conv2d-reflect", nnb.Conv2D(2, 3, padding="same", padding_mode="reflect"), (3, 4, 2)),
+    Case("conv2d-edge", nnb.Conv2D(2, 3, padding=(0, (2, 1)), padding_mode="edge"), (3, 3, 1)),
+    Case("conv2d-one", nnb.Conv2D(3, 1, 2, activation="relu"), (3, 4, 2)),
+    Case("conv3d", nnb.Conv3D(2, (2, 1, 2), padding=((1, 0), 0, 1)), (2, 3, 2, 2)),
+    Case("depthwise_conv1d", nnb.DepthwiseConv1D(2, 2, padding="same"), (4, 2)),
+    Case("depthwise_conv2d", nnb.DepthwiseConv2D(3, padding="same", activation="silu"), (4, 3, 2)),
+    Case("depthwise_conv2d-stride", nnb.DepthwiseConv2D(2, 2, 2, channels="first"), (2, 5, 4)),
+    Case("depthwise_conv3d", nnb.DepthwiseConv3D(2, dilation=(1, 2, 1)), (2, 3, 2, 2)),
+    Case("separable_conv1d", nnb.SeparableConv1D(3, 2, 2, multiplier=2), (5, 2)),
+    Case("separable_conv2d",
+         nnb.SeparableConv2D(3, 3, padding="same", activation="tanh", regularizer=L2(0.1)), (3, 4, 2)),
+    Case("conv_transpose1d", nnb.ConvTranspose1D(2, 3, 2, 1, 1), (3, 2)),
+    Case("conv_transpose2d", nnb.ConvTranspose2D(2, 2, 2, activation="relu"), (2, 3, 3)),
+    Case("conv_transpose2d-same",
+         nnb.ConvTranspose2D(4, 3, (2, 1), "same", dilation=(1, 2), groups=2, bias=False), (2, 3, 2)),
+    Case("conv_transpose2d-cut",
+         nnb.ConvTranspose2D(2, 3, 3, ((1, 0), 0), (2, 1), channels="first"), (2, 2, 2)),
+    Case("conv_transpose3d", nnb.ConvTranspose3D(2, 2, (1, 2, 1), regularizer=L1(0.1)), (2, 1, 2, 2)),
 ]  # fmt: skip
 
 POOLING: list[Case] = [
@@ -129,12 +163,64 @@ EMBEDDING: list[Case] = [
 ]  # fmt: skip
 
 STRUCTURE: list[Case] = [
+    Case(
+        "graph",
+        nnb.Graph(
+            inputs="x",
+            nodes={
+                "y": (nnb.Dense(3), "both"),
+                "a": (nnb.Sequential([nnb.Dense(4, regularizer=L2(0.1)), nnb.Dropout(0.3)]), "x"),
+                "b": ("a", "a"),
+                "both": (nnb.Concatenate(), "a", "b", "x"),
+            },
+            outputs="y",
+        ),
+    ),
+    Case(
+        "graph-two-inputs",
+        nnb.Graph(
+            inputs=("image", "table"),
+            nodes={
+                "seen": (nnb.Sequential([nnb.Flatten(), nnb.Dense(3, "tanh")]), "image"),
+                "both": (nnb.Concatenate(), "table", "seen"),
+                "y": (nnb.Dense(3, "tanh"), "both"),
+            },
+            outputs="y",
+        ),
+        {"image": (2, 3), "table": (4,)},
+    ),
+    Case("concatenate", nnb.Concatenate(), ((3,), (2,))),
+    Case("concatenate-axis-0", nnb.Concatenate(axis=0), {"a": (2, 3), "b": (1, 3)}),
 ]  # fmt: skip
 
 GATES: list[Case] = [
+    Case("prelu", nnb.PReLU()),
+    Case("prelu-channels", nnb.PReLU(3, 0.1), (2, 3)),
+    Case("prelu-first", nnb.PReLU(2, -0.5, channels="first"), (2, 3)),
+    Case("glu", nnb.GLU()),
+    Case("glu-first", nnb.GLU(channels="first"), (2, 3)),
+    Case("swiglu", nnb.SwiGLU(), (3, 4)),
+    Case("geglu", nnb.GEGLU()),
+    Case("geglu-tanh", nnb.GEGLU(approximate="tanh")),
+    Case("reglu", nnb.ReGLU()),
+    Case("maxout", nnb.Maxout(3, 2)),
+    Case("maxout-over-axes", nnb.Maxout(2, 3, bias=False, regularizer="l2"), (2, 4)),
+    Case("maxout-one-piece", nnb.Maxout(3, 1, bias_initializer="normal", constraint=MaxNorm(0.5))),
+    Case("normalize", nnb.Normalize(0.5, 2)),
+    Case("normalize-channels", nnb.Normalize((0.1, -0.2, 0.3), [0.5, 1.0, 2.0], axis=1), (3, 2)),
 ]  # fmt: skip
 
 REGULARIZATION: list[Case] = [
+    Case("spatial_dropout", nnb.SpatialDropout(0.4), (3, 4)),
+    Case("spatial_dropout-first", nnb.SpatialDropout(0.4, "first"), (4, 2, 2)),
+    Case("spatial_dropout-none", nnb.SpatialDropout(0.0), (2, 2)),
+    Case("drop_path", nnb.DropPath(0.4)),
+    Case("drop_path-residual", nnb.Residual([nnb.Dense(4, "tanh"), nnb.DropPath(0.5)]), (2, 4)),
+    Case("drop_block", nnb.DropBlock(0.3, 3), (6, 2)),
+    Case("drop_block-2d", nnb.DropBlock(0.2, 2), (4, 3, 2)),
+    Case("drop_block-first", nnb.DropBlock(0.3, 1, channels="first"), (2, 3, 2)),
+    Case("drop_block-long", nnb.DropBlock(0.5), (4, 2)),
+    Case("drop_block-none", nnb.DropBlock(0.0, 3), (4, 2)),
 ]  # fmt: skip
 
 # Their own tests compare them with torch's layers; test_crosscheck_torch.py has the others.
@@ -258,6 +344,10 @@ def _row_mean(x: Any, ctx: Any) -> Any:
 
 
 STATEFUL_LAYERS = [
+    Case("batch_norm", nnb.BatchNorm()),
+    Case("batch_norm-first", nnb.BatchNorm(axis=1, momentum=0.5), (3, 2, 2)),
+    Case("batch_norm-axes", nnb.BatchNorm(axis=(1, -1), epsilon=0.1), (2, 4, 3)),
+    Case("batch_norm-plain", nnb.BatchNorm(affine=False), (4, 2)),
     Case("running_mean", RunningMean()),
     Case("batch_scale", BatchScale()),
     Case(

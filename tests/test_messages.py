@@ -49,12 +49,14 @@ WRONG = {  # by what an argument is: values that are something else
     "rows": [3, "x", {}, Thing(), nnb.Dense, HUGE, [HUGE], ["a"], [[1.0], [1.0, 2.0]]],
     "network": [None, 3, "x", [], {}, Thing(), nnb.Network, HUGE],
     "mapping": [None, 3, "x", [1], Thing(), nnb.Dense, HUGE],
+    "integer": [*NOTHINGS, 1.5, True, "3", HUGE, float("nan")],
     "several": [None, 3, Thing(), nnb.Dense, HUGE],
 }
 KINDS = {  # names of arguments by what they are
-    "size": """every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features rows count features folds shuffle_buffer""",
-    "count": "step seed prefetch cooldown padding_index",
+    "size": """out_channels kernel_size stride dilation
+        every keep every_steps patience k iterations history line_search epochs batch_size
+        accumulate out_features pieces size rows count features folds shuffle_buffer""",
+    "count": "padding output_padding padding_index step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
         stratified profile on_host training pure weighted""",
     "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
@@ -65,12 +67,15 @@ KINDS = {  # names of arguments by what they are
         backend""",
     "path": "path directory resume",
     "text": "monitor",
-    "choice": "mode on_error unit adjust shape outputs approximate average dtype precision data_on",
+    "choice": """padding_mode
+        mode on_error unit adjust shape outputs approximate average dtype precision data_on
+        channels""",
     "items": "layers callbacks metrics",
+    "integer": "axis",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
-    "mapping": "state",
-    "several": "patterns groups",
+    "mapping": "state nodes",
+    "several": "patterns groups inputs",
 }
 OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
     "activation", "initializer", "regularizer", "constraint", "keep", "every_steps", "mode", "average",
@@ -81,12 +86,13 @@ OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
 X = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(12, 2)
 Y = X[:, :1].copy()
 BASE: dict[str, Any] = {  # right values of arguments without a default
+    "out_channels": 2, "kernel_size": 2,
     "optimizer": "adam", "out_features": 3, "rate": 0.5, "std": 0.1, "function": "relu", "initial": 0.1,
     "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
-    "layers": [nnb.Dense(1)], "network": nnb.Network([nnb.Dense(1)], input_shape=2), "rows": 10,
-    "features": 3, "count": 5,
-    "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
+    "layers": [nnb.Dense(1)], "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
+    "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
+    "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
 }  # fmt: skip
 
 
@@ -151,7 +157,7 @@ ENTRIES = constructors() | {
         ]
     },
 }
-ALIASES = {"count": "(fold|count)", "x": "X", "patterns": "pattern", "prediction": "prediction"}
+ALIASES = {"count": "(?:fold|count)", "x": "X", "patterns": "pattern", "prediction": "prediction"}
 
 
 def arguments_of(entry: Any) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy
 
 from nnbackend.backends.base import Backend
+from nnbackend.backends.convolution import Geometry
 from nnbackend.backends.device import Device, Memory, import_library, not_a_device
-from nnbackend.backends.primitives import Pullback, Sizes, check_count, check_scatter
+from nnbackend.backends.primitives import Sizes, check_count, check_scatter
 from nnbackend.core import functional
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import arrays_in, map_arrays
@@ -216,31 +217,23 @@ class JAXBackend(Backend):
         y = self.xp.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)
         return y.at[self.xp.where(in_range, index, 0)].add(values)
 
-    def convolution(
-        self,
-        x: Array,
-        weight: Array,
-        stride: Sizes,
-        padding: tuple[tuple[int, int], ...],
-        dilation: Sizes,
-        groups: int = 1,
-    ) -> tuple[Array, Pullback]:
-        """Return a convolution by XLA, and its transposes for the backward pass."""
-        axes = "DHW"[3 - len(stride) :]
+    def _convolve(self, x: Array, weight: Array, how: Geometry) -> Array:
+        axes = "DHW"[3 - len(how.stride) :]
         names = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+        return self._jax.lax.conv_general_dilated(
+            x, weight, how.stride, how.padding, rhs_dilation=how.dilation, dimension_numbers=names,
+            feature_group_count=how.groups,
+        )  # fmt: skip
 
-        def convolve(x: Array, weight: Array) -> Array:
-            return self._jax.lax.conv_general_dilated(
-                x, weight, stride, padding, rhs_dilation=dilation, dimension_numbers=names,
-                feature_group_count=groups,
-            )  # fmt: skip
+    def _input_gradient(self, dy: Array, weight: Array, lengths: Sizes, how: Geometry) -> Array:
+        shape = (dy.shape[0], *lengths, weight.shape[-2] * how.groups)
+        x = self._jax.ShapeDtypeStruct(shape, dy.dtype)
+        return self._jax.linear_transpose(lambda x: self._convolve(x, weight, how), x)(dy)[0]
 
-        def pullback(dy: Array, input_grad: bool = True) -> tuple[Array | None, Array]:
-            transpose = self._jax.linear_transpose
-            (dw,) = transpose(lambda w: convolve(x, w), weight)(dy)
-            return transpose(lambda x: convolve(x, weight), x)(dy)[0] if input_grad else None, dw
-
-        return convolve(x, weight), pullback
+    def _weight_gradient(self, x: Array, dy: Array, size: Sizes, how: Geometry) -> Array:
+        shape = (*size, x.shape[-1] // how.groups, dy.shape[-1])
+        weight = self._jax.ShapeDtypeStruct(shape, dy.dtype)
+        return self._jax.linear_transpose(lambda w: self._convolve(x, w, how), weight)(dy)[0]
 
     def fetch(self, numbers: Any) -> Any:
         return numpy.asarray(numbers, dtype=numpy.float64)

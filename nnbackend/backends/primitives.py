@@ -11,6 +11,8 @@ method              for                              without a library's own
 ``pad``             the same                         ends, concatenated
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
 ``convolution``     whole convolutions               None: a product with ``windows``
+``sum_rows``        normalization                    a sum along the axis before the last
+``convolution``     convolution                      a product with ``windows``
 ``erf``             GELU                             a rational approximation
 ``random_bits``     random numbers                   a counter-based generator
 ``random_mask``     dropout                          24 of the random bits, compared
@@ -25,6 +27,8 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeAlias
 
+from nnbackend.backends import convolution
+from nnbackend.backends.convolution import Geometry
 from nnbackend.core import functional, random
 from nnbackend.core.checks import check_size
 from nnbackend.core.tree import map_arrays
@@ -44,6 +48,7 @@ class Primitives:
 
     xp: Namespace
     device: Any
+    dtype: Any
     slices_are_views: ClassVar[bool] = False
     """Whether ``x[a:b]`` shares memory with ``x``; then parameters live in one vector."""
 
@@ -233,8 +238,8 @@ class Primitives:
         padding: tuple[tuple[int, int], ...],
         dilation: Sizes,
         groups: int = 1,
-    ) -> tuple[Array, Pullback] | None:
-        """Return a convolution and its backward pass if the library has whole convolutions, else None.
+    ) -> tuple[Array, Pullback]:
+        """Return a convolution and its backward pass.
 
         ``y[n, i, j, o] = sum_{a, b, c} x[n, i stride + a dilation, j stride + b dilation, c]
         weight[a, b, c, o]`` for ``x`` padded with zeros: a product with :meth:`windows`.
@@ -251,7 +256,73 @@ class Primitives:
             ``y`` of shape (rows, *counts, outputs), and ``pullback(dy, input_grad=True) -> (dx, dw)``:
             the gradients of ``x`` (None without ``input_grad``) and ``weight``.
         """
-        return None
+        how = Geometry(stride, padding, dilation, groups)
+
+        def pullback(dy: Array, input_grad: bool = True) -> tuple[Array | None, Array]:
+            dw = self._weight_gradient(x, dy, weight.shape[:-2], how)
+            if not input_grad:
+                return None, dw
+            return self._input_gradient(dy, weight, tuple(x.shape[1:-1]), how), dw
+
+        return self._convolve(x, weight, how), pullback
+
+    def transposed_convolution(
+        self,
+        x: Array,
+        weight: Array,
+        lengths: Sizes,
+        stride: Sizes,
+        padding: tuple[tuple[int, int], ...],
+        dilation: Sizes,
+        groups: int = 1,
+    ) -> tuple[Array, Pullback]:
+        """Return the adjoint of a convolution as a function, and its backward pass.
+
+        ``y`` is what :meth:`convolution` of an input of these lengths gives for ``dx`` when ``dy`` is
+        ``x``.
+
+        Args:
+            x: the array, of shape (rows, *counts, channels).
+            weight: the weight, of shape (*size, outputs / groups, channels).
+            lengths: the lengths of the spatial axes of ``y``, for which a convolution gives ``counts``.
+            stride: see :meth:`convolution`, as the next three.
+            padding: what is cut off ``y`` before and after.
+            dilation: the distance from one number of a window to the next.
+            groups: the number of parts of channels and outputs.
+
+        Returns:
+            ``y`` of shape (rows, *lengths, outputs), and ``pullback(dy, input_grad=True) -> (dx, dw)``.
+        """
+        how = Geometry(stride, padding, dilation, groups)
+
+        def pullback(dy: Array, input_grad: bool = True) -> tuple[Array | None, Array]:
+            dw = self._weight_gradient(dy, x, weight.shape[:-2], how)
+            return (self._convolve(dy, weight, how) if input_grad else None), dw
+
+        return self._input_gradient(x, weight, lengths, how), pullback
+
+    def _convolve(self, x: Array, weight: Array, how: Geometry) -> Array:
+        return convolution.convolve(self, x, weight, how)
+
+    def _input_gradient(self, dy: Array, weight: Array, lengths: Sizes, how: Geometry) -> Array:
+        return convolution.input_gradient(self, dy, weight, lengths, how)
+
+    def _weight_gradient(self, x: Array, dy: Array, size: Sizes, how: Geometry) -> Array:
+        return convolution.weight_gradient(self, x, dy, size, how)
+
+    def add_to_channels(self, x: Array, values: Array) -> Array:
+        """Return ``x`` with one number added to each channel, the last axis; ``x`` may be changed."""
+        x += values
+        return x
+
+    def channel_sums(self, x: Array) -> Array:
+        """Return the sum of each channel, the last axis; of 16 bits in the dtype of parameters."""
+        wide = self.dtype if functional.is_half(x.dtype) else None
+        return self.xp.sum(x, axis=tuple(range(len(x.shape) - 1)), dtype=wide)
+
+    def sum_rows(self, x: Array) -> Array:
+        """Return the sum over the rows of a matrix, or of each of several matrices."""
+        return self.xp.sum(x, axis=-2)
 
     def erf(self, x: Array) -> Array:
         """Return the error function of each element."""

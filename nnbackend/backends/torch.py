@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
+from nnbackend.backends.convolution import Geometry
 from nnbackend.backends.cuda.tf32 import torch_products
 from nnbackend.backends.device import Device, Memory, import_library
 from nnbackend.backends.primitives import Pullback, Sizes, check_scatter
@@ -130,6 +131,35 @@ class TorchBackend(Backend):
             return dx if input_grad else None, dw.movedim((0, 1), (-1, -2))
 
         return y.movedim(1, -1), pullback
+
+    def transposed_convolution(
+        self,
+        x: Array,
+        weight: Array,
+        lengths: Sizes,
+        stride: Sizes,
+        padding: tuple[tuple[int, int], ...],
+        dilation: Sizes,
+        groups: int = 1,
+    ) -> tuple[Array, Pullback]:
+        aten, axes = self._torch.ops.aten, len(stride)
+        how = Geometry(stride, padding, dilation, groups)
+        spans = (d * (k - 1) + 1 for k, d in zip(weight.shape[:-2], dilation, strict=True))
+        reached = zip(x.shape[1:-1], stride, spans, strict=True)
+        least = ((count - 1) * step + span for count, step, span in reached)
+        more = [n - m for n, m in zip(how.padded(lengths), least, strict=True)]
+        first, kernel = x.movedim(-1, 1), weight.movedim((-1, -2), (0, 1))
+        settings = (stride, [0] * axes, dilation, True, more, groups)
+        wide = aten.convolution(first, kernel, None, *settings).movedim(1, -1)
+        y = wide[how.inside(lengths)]
+
+        def pullback(dy: Array, input_grad: bool = True) -> tuple[Array | None, Array]:
+            d = self.pad(dy, padding).movedim(-1, 1)
+            wanted = [input_grad, True, False]
+            dx, dw, _ = aten.convolution_backward(d, first, kernel, None, *settings, wanted)
+            return dx.movedim(1, -1) if input_grad else None, dw.movedim((0, 1), (-1, -2))
+
+        return y, pullback
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":

@@ -47,8 +47,10 @@ def _is_half(kind: Any, dtype: Any) -> bool:
     return str(dtype).rpartition(".")[2] in ("float16", "bfloat16")
 
 
-def total(x: Array, xp: Namespace, axis: int, wide: Any, keepdims: bool = False) -> Array:
-    """Return the sum along an axis, accumulated in the dtype ``wide`` where ``x`` has 16 bits."""
+def total(
+    x: Array, xp: Namespace, axis: int | tuple[int, ...], wide: Any, keepdims: bool = False
+) -> Array:
+    """Return the sum along axes, accumulated in the dtype ``wide`` where ``x`` has 16 bits."""
     dtype = wide if is_half(x.dtype) else None
     return xp.sum(x, axis=axis, dtype=dtype, keepdims=keepdims)
 

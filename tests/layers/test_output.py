@@ -75,6 +75,7 @@ SEEN = {
     "before a nested empty one": lambda last: [Sequential([last, Sequential([Sequential([])])])],
     "before the identity": lambda last: [last, Activation("identity")],
     "before no dropout": lambda last: [last, Sequential([Dropout(0.0), nnb.AlphaDropout(0.0)])],
+    "before no dropped path": lambda last: [last, nnb.DropPath(0.0)],
     "before no noise": lambda last: [Sequential([last]), nnb.GaussianNoise(0.0)],
 }
 LOSSES = {
@@ -121,6 +122,7 @@ KEPT = {
     "followed by Dropout": lambda last: [last, Dropout(0.5)],
     "followed by AlphaDropout": lambda last: [Sequential([last]), nnb.AlphaDropout(0.5)],
     "followed by GaussianNoise": lambda last: [last, Sequential([nnb.GaussianNoise(0.1)])],
+    "followed by DropPath": lambda last: [last, nnb.DropPath(0.5)],
     "followed by Flatten": lambda last: [last, Flatten()],
     "inside Residual": lambda last: [Residual([last])],
     "inside Wrap": lambda last: [Wrap(Sequential([last]))],

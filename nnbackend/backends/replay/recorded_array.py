@@ -13,7 +13,7 @@ from nnbackend.core.types import Array
 if TYPE_CHECKING:
     from nnbackend.backends.replay.recorder import Recorder
 
-__all__ = ["Block", "RecordedArray", "plain"]
+__all__ = ["Block", "RecordedArray", "plain", "written"]
 
 
 class Block:
@@ -150,6 +150,27 @@ def plain(x: Any) -> Any:
     if type(x) is dict:
         return {name: plain(item) for name, item in x.items()}
     return x
+
+
+def written(
+    function: Callable[..., None], inputs: tuple[Array, ...], shape: tuple[int, ...], *settings: Any
+) -> Array:
+    """Return a new array that a function writes; it is recorded as one call, whatever it does inside.
+
+    Args:
+        function: ``function(*inputs, out, *settings)``, which gives ``out`` all its numbers, from those
+            of the inputs alone; the memory of ``out`` may be in any order.
+        inputs: the arrays, all of one dtype.
+        shape: the shape of the new array, which has that dtype.
+        settings: the rest of the arguments, constants.
+    """
+    recorder = _active_recorder(inputs)
+    if recorder is not None:
+        return recorder.written(function, inputs, shape, settings)
+    plain_inputs = [plain(x) for x in inputs]
+    out = np.empty(shape, dtype=plain_inputs[0].dtype)
+    function(*plain_inputs, out, *settings)
+    return out
 
 
 def _active_recorder(arrays: Iterable[Any]) -> Recorder | None:

@@ -200,6 +200,20 @@ class Recorder:
             part = array[(*(key if isinstance(key, tuple) else (key,)), ...)]
         self._copy_call(part, value, self._operand(target).buffer_id)
 
+    def written(
+        self,
+        function: Any,
+        inputs: tuple[Array, ...],
+        shape: tuple[int, ...],
+        settings: tuple[Any, ...],
+    ) -> RecordedArray:
+        """Call a function that writes a new array; see :func:`.recorded_array.written`."""
+        reads = [self._operand(x) for x in inputs]
+        target = self._new(shape, plain(inputs[0]).dtype)
+        args = [*(plain(x) for x in inputs), plain(target), *settings]
+        self._write(function, args, len(inputs), reads, target)
+        return target
+
     # Inside
 
     def _copy_call(self, target: Array, value: Any, buffer_id: Any) -> None:
