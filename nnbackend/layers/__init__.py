@@ -19,13 +19,21 @@ from nnbackend.layers.convolution import (
 )
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
+from nnbackend.layers.embedding import Embedding
+from nnbackend.layers.embedding_bag import EmbeddingBag
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gates import GEGLU, GLU, Maxout, PReLU, ReGLU, SwiGLU
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalization.batch_norm import BatchNorm
+from nnbackend.layers.normalization.group_norm import GroupNorm
+from nnbackend.layers.normalization.instance_norm import InstanceNorm
+from nnbackend.layers.normalization.layer_norm import LayerNorm
+from nnbackend.layers.normalization.rms_norm import RMSNorm
 from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
+from nnbackend.layers.structure import Concatenate, Graph
 
 __all__ = [
     "GEGLU",
@@ -33,6 +41,8 @@ __all__ = [
     "LAYERS",
     "Activation",
     "AlphaDropout",
+    "BatchNorm",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Conv3D",
@@ -46,12 +56,19 @@ __all__ = [
     "DropBlock",
     "DropPath",
     "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GaussianNoise",
+    "Graph",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
     "Maxout",
     "Normalize",
     "PReLU",
     "Parameterless",
+    "RMSNorm",
     "ReGLU",
     "Residual",
     "SeparableConv1D",

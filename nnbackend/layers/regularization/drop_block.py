@@ -67,10 +67,12 @@ class DropBlock(Parameterless):
         if not ctx.training or self.rate == 0.0:
             return x, lambda dy: dy
         mask = self._mask(x, ctx)
-        axes, wide = tuple(range(1, len(x.shape))), ctx.backend.dtype
-        kept = functional.total(mask, ctx.xp, axes, wide, keepdims=True)
-        scale = math.prod(x.shape[1:]) / ctx.xp.maximum(kept, 1.0)  # of a row that is dropped, any
-        mask *= ctx.xp.astype(scale, x.dtype, copy=False)
+        xp, axes, wide = ctx.xp, tuple(range(1, len(x.shape))), ctx.backend.dtype
+        kept = functional.total(mask, xp, axes, wide, keepdims=True)
+        # Of two arrays, for torch divides a number by an array as a product with the reciprocal, which
+        # is rounded twice. A row that is dropped as a whole stays zero.
+        scale = xp.full_like(kept, float(math.prod(x.shape[1:]))) / xp.maximum(kept, 1.0)
+        mask *= xp.astype(scale, x.dtype, copy=False)
         ctx.note("mask", mask)
         return x * mask, lambda dy: dy * mask
 
