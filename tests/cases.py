@@ -105,6 +105,16 @@ ACTIVATIONS = [
 ]
 
 NORMALIZATION: list[Case] = [
+    Case("layer_norm", nnb.LayerNorm()),
+    Case("layer_norm-axes", nnb.LayerNorm(axes=2, epsilon=0.1, bias=False), (2, 3, 4)),
+    Case("layer_norm-plain", nnb.LayerNorm(affine=False), (3, 4)),
+    Case("rms_norm", nnb.RMSNorm(), (3, 4)),
+    Case("rms_norm-axes", nnb.RMSNorm(axes=2, epsilon=0.1, affine=False), (2, 3)),
+    Case("group_norm", nnb.GroupNorm(2), (3, 2, 4)),
+    Case("group_norm-first", nnb.GroupNorm(2, channels="first", epsilon=0.1), (6, 3)),
+    Case("group_norm-plain", nnb.GroupNorm(1, affine=False)),
+    Case("instance_norm", nnb.InstanceNorm(), (3, 2, 4)),
+    Case("instance_norm-first", nnb.InstanceNorm(affine=True, channels="first"), (2, 5)),
 ]  # fmt: skip
 
 CONVOLUTION: list[Case] = [
@@ -162,9 +172,49 @@ POOLING: list[Case] = [
 ]  # fmt: skip
 
 EMBEDDING: list[Case] = [
+    Case("embedding", nnb.Embedding(5, 3), (4,), indices=5),
+    Case("embedding-one", nnb.Embedding(6, 2, padding_index=5), (), indices=5),
+    Case("embedding-axes", nnb.Embedding(5, 3, padding_index=4, max_norm=1.2, regularizer=L2(0.02)),
+         (2, 3), indices=4),
+    Case("embedding-norm", nnb.Embedding(5, 3, max_norm=1.0, norm=3.0), (4,), indices=5),
+    Case("bag", nnb.EmbeddingBag(5, 3), (4,), indices=5),
+    Case("bag-mean", nnb.EmbeddingBag(5, 3, "mean"), (2, 4), indices=5),
+    Case("bag-mean-padding", nnb.EmbeddingBag(4, 3, "mean", padding_index=1), (3,), indices=4),
+    Case("bag-max", nnb.EmbeddingBag(5, 3, "max"), (4,), indices=5),
+    Case("bag-max-padding", nnb.EmbeddingBag(3, 2, "max", padding_index=0), (2,), indices=3),
+    Case("bag-weighted", nnb.EmbeddingBag(5, 3, weighted=True, padding_index=4), ((4,), (4,)),
+         indices=(5, None)),
 ]  # fmt: skip
 
 STRUCTURE: list[Case] = [
+    Case(
+        "graph",
+        nnb.Graph(
+            inputs="x",
+            nodes={
+                "y": (nnb.Dense(3), "both"),
+                "a": (nnb.Sequential([nnb.Dense(4, regularizer=L2(0.1)), nnb.Dropout(0.3)]), "x"),
+                "b": ("a", "a"),
+                "both": (nnb.Concatenate(), "a", "b", "x"),
+            },
+            outputs="y",
+        ),
+    ),
+    Case(
+        "graph-two-inputs",
+        nnb.Graph(
+            inputs=("image", "table"),
+            nodes={
+                "seen": (nnb.Sequential([nnb.Flatten(), nnb.Dense(3, "tanh")]), "image"),
+                "both": (nnb.Concatenate(), "table", "seen"),
+                "y": (nnb.Dense(3, "tanh"), "both"),
+            },
+            outputs="y",
+        ),
+        {"image": (2, 3), "table": (4,)},
+    ),
+    Case("concatenate", nnb.Concatenate(), ((3,), (2,))),
+    Case("concatenate-axis-0", nnb.Concatenate(axis=0), {"a": (2, 3), "b": (1, 3)}),
 ]  # fmt: skip
 
 GATES: list[Case] = [
@@ -318,6 +368,10 @@ def _row_mean(x: Any, ctx: Any) -> Any:
 
 
 STATEFUL_LAYERS = [
+    Case("batch_norm", nnb.BatchNorm()),
+    Case("batch_norm-first", nnb.BatchNorm(axis=1, momentum=0.5), (3, 2, 2)),
+    Case("batch_norm-axes", nnb.BatchNorm(axis=(1, -1), epsilon=0.1), (2, 4, 3)),
+    Case("batch_norm-plain", nnb.BatchNorm(affine=False), (4, 2)),
     Case("running_mean", RunningMean()),
     Case("batch_scale", BatchScale()),
     Case(

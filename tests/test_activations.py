@@ -201,6 +201,11 @@ def test_what_is_a_layer_here_is_said(name):
         nnb.Sequential([name])
 
 
+def test_a_layer_is_no_activation():
+    with pytest.raises(TypeError, match=r"GLU\(channels='last'\) is a layer and no act"):
+        nnb.Dense(4, activation=nnb.GLU())
+
+
 def test_the_bounds_of_hardtanh_are_in_order():
     with pytest.raises(ValueError, match="low must be below high, got low=1 and high=1"):
         activations.HardTanh(1.0, 1.0)

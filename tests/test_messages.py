@@ -49,19 +49,20 @@ WRONG = {  # by what an argument is: values that are something else
     "rows": [3, "x", {}, Thing(), nnb.Dense, HUGE, [HUGE], ["a"], [[1.0], [1.0, 2.0]]],
     "network": [None, 3, "x", [], {}, Thing(), nnb.Network, HUGE],
     "mapping": [None, 3, "x", [1], Thing(), nnb.Dense, HUGE],
+    "integer": [*NOTHINGS, 1.5, True, "3", HUGE, float("nan")],
     "several": [None, 3, Thing(), nnb.Dense, HUGE],
 }
 KINDS = {  # names of arguments by what they are
     "size": """out_channels kernel_size stride dilation
         every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features pieces size rows count folds shuffle_buffer""",
-    "count": "padding output_padding step seed prefetch cooldown",
+        accumulate out_features pieces size rows count features folds shuffle_buffer""",
+    "count": "padding output_padding padding_index step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
-        stratified profile on_host training pure count_padding""",
+        stratified profile on_host training pure weighted count_padding""",
     "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
         tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
         quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
-        slope fraction validation_split threshold p""",
+        slope max_norm fraction validation_split threshold p""",
     "name": """activation initializer bias_initializer regularizer constraint function optimizer loss
         backend""",
     "path": "path directory resume",
@@ -70,16 +71,17 @@ KINDS = {  # names of arguments by what they are
         mode on_error unit adjust shape outputs approximate average dtype precision data_on
         channels""",
     "items": "layers callbacks metrics",
+    "integer": "axis",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
-    "mapping": "state",
-    "several": "patterns groups",
+    "mapping": "state nodes",
+    "several": "patterns groups inputs",
 }
 OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
     "activation", "initializer", "regularizer", "constraint", "keep", "every_steps", "mode", "average",
     "alpha", "threshold", "outputs", "batch_size", "resume", "validation_split", "sample_weight", "y",
     "validation_data", "metrics", "callbacks", "loss", "dtype", "precision", "step", "norm", "value",
-    "multiplier", "final", "initial", "groups", "seed",
+    "multiplier", "final", "initial", "max_norm", "padding_index", "groups", "seed",
 }  # fmt: skip
 X = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(12, 2)
 Y = X[:, :1].copy()
@@ -90,6 +92,7 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
     "layers": [nnb.Dense(1)], "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
+    "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Context, Namespace
-from nnbackend.errors import UnknownNameError
+from nnbackend.errors import UnknownNameError, given
 
 __all__ = [
     "ACTIVATIONS",
@@ -53,7 +53,7 @@ def get(spec: str | ActivationFunction | None) -> ActivationFunction:
     """Return the activation that ``spec`` names; None is the identity.
 
     Raises:
-        UnknownNameError: no activation has that name.
+        UnknownNameError: no activation has that name; it may be that of a layer.
         TypeError: ``spec`` is neither a name nor an activation.
     """
     layer = layer_instead(spec)
@@ -61,6 +61,10 @@ def get(spec: str | ActivationFunction | None) -> ActivationFunction:
         raise UnknownNameError(
             f"no activation is called {spec!r}: it has parameters or changes the number of outputs, so "
             f"it is a layer, to be put behind the one without an activation: nnbackend.{layer}"
+        )
+    if hasattr(spec, "init") and hasattr(spec, "forward") and not isinstance(spec, type):
+        raise TypeError(
+            f"{given(spec)} is a layer and no activation: put it behind the layer without an activation"
         )
     activation: ActivationFunction = ACTIVATIONS.get("identity" if spec is None else spec)
     if not hasattr(activation, "initializer"):

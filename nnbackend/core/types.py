@@ -155,6 +155,9 @@ class Context:
             state stays as it was then, but the output must be finite.
         first_row: the number of the batch's first row within the step's whole batch, which is not 0
             where several processes share a batch.
+        communicator: adds up arrays over the processes that share a batch; None: there is one process.
+        process_weight: the weight of this process's rows of the batch, by which its loss and its
+            gradients count in those of the whole; 1 without other processes.
         path: the names of the layers from the network down to the one that is running.
     """
 
@@ -172,8 +175,10 @@ class Context:
         self._parent: Context | None = None
         self._root = self
         self.path: Path = ()
-        self._children: dict[str, Context] = {}
+        self._use = 0
+        self._children: dict[Any, Context] = {}
         self._observer: Observer | None = None
+        self._processes: tuple[Any, Any] = (None, 1.0)
         self.start_pass(step, state, key=key)
 
     def start_pass(
@@ -200,7 +205,10 @@ class Context:
     @property
     def key(self) -> Any:
         """The random key. That of a layer is computed when it is first used: most layers need none."""
-        return self._key if self._parent is None else fold_in(self._parent.key, self.path[-1])
+        if self._parent is None:
+            return self._key
+        key = fold_in(self._parent.key, self.path[-1])
+        return fold_in(key, self._use) if self._use else key
 
     @property
     def step(self) -> Any:
@@ -216,6 +224,20 @@ class Context:
     def first_row(self) -> Any:
         """The number of the batch's first row within the step's whole batch."""
         return self._root._first_row
+
+    @property
+    def communicator(self) -> Any:
+        """What adds up arrays over processes, one for all layers; None: there is one process."""
+        return self._root._processes[0]
+
+    @property
+    def process_weight(self) -> Any:
+        """The weight of this process's rows of the batch."""
+        return self._root._processes[1]
+
+    def share_batch(self, communicator: Any, process_weight: Any) -> None:
+        """Say that this process has a part of the batch, of that weight; for the next pass."""
+        self._root._processes = (communicator, process_weight)
 
     @property
     def state(self) -> State:
@@ -274,15 +296,22 @@ class Context:
         before, root._observer = root._observer, observer
         return before
 
-    def child(self, name: str) -> Context:
-        """Return the context of the layer ``name`` inside this one, with the key of that name."""
-        child = self._children.get(name)
+    def child(self, name: str, use: int = 0) -> Context:
+        """Return the context of the layer ``name`` inside this one, with the key of that name.
+
+        Args:
+            name: the layer's name.
+            use: of a layer that runs several times in a pass, which time this is: each has its own
+                random numbers, and all have one state; default 0.
+        """
+        place = (name, use) if use else name
+        child = self._children.get(place)
         if child is None:
             child = object.__new__(Context)
             child.backend, child.xp, child.training = self.backend, self.xp, self.training
-            child._parent, child._root = self, self._root
+            child._parent, child._root, child._use = self, self._root, use
             child.path, child._children = (*self.path, name), {}
-            self._children[name] = child
+            self._children[place] = child
         return child
 
 

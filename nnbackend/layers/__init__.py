@@ -19,9 +19,16 @@ from nnbackend.layers.convolution import (
 )
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
+from nnbackend.layers.embedding import Embedding
+from nnbackend.layers.embedding_bag import EmbeddingBag
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gates import GEGLU, GLU, Maxout, PReLU, ReGLU, SwiGLU
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalization.batch_norm import BatchNorm
+from nnbackend.layers.normalization.group_norm import GroupNorm
+from nnbackend.layers.normalization.instance_norm import InstanceNorm
+from nnbackend.layers.normalization.layer_norm import LayerNorm
+from nnbackend.layers.normalization.rms_norm import RMSNorm
 from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.pooling import (
     AdaptiveAveragePool1D,
@@ -49,6 +56,7 @@ from nnbackend.layers.pooling import (
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
+from nnbackend.layers.structure import Concatenate, Graph
 
 __all__ = [
     "GEGLU",
@@ -65,6 +73,8 @@ __all__ = [
     "AveragePool1D",
     "AveragePool2D",
     "AveragePool3D",
+    "BatchNorm",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Conv3D",
@@ -78,6 +88,8 @@ __all__ = [
     "DropBlock",
     "DropPath",
     "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GaussianNoise",
     "GlobalAveragePool1D",
@@ -86,6 +98,10 @@ __all__ = [
     "GlobalMaxPool1D",
     "GlobalMaxPool2D",
     "GlobalMaxPool3D",
+    "Graph",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
     "LpPool1D",
     "LpPool2D",
     "LpPool3D",
@@ -96,6 +112,7 @@ __all__ = [
     "Normalize",
     "PReLU",
     "Parameterless",
+    "RMSNorm",
     "ReGLU",
     "Residual",
     "SeparableConv1D",

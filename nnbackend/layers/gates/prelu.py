@@ -25,8 +25,8 @@ class PReLU:
         dweight = sum of dy * min(x, 0) over all that share a slope
         dx      = dy where x > 0, else weight * dy
 
-    A decay of weights draws slopes to 0, and the layer to a ReLU: the paper trains it without, as
-    parameter groups of an optimizer do.
+    A decay of weights would draw slopes to 0, and the layer to a ReLU: the paper trains it without, as
+    ``Grouped(optimizer, decay="weights")`` does.
 
     Args:
         count: the number of slopes: 1 (the default), shared by all, or one for each channel.
