@@ -17,6 +17,7 @@ __all__ = [
     "children",
     "first_layer",
     "frozen_names",
+    "has_layer",
     "init_state",
     "is_stateful",
     "map_layers",
@@ -108,6 +109,13 @@ def frozen_names(layer: Layer, params: Params, prefix: str = "") -> list[str]:
         for inside, child in children(layer)
         for name in frozen_names(child, params.get(inside, {}), f"{prefix}{inside}.")
     ]
+
+
+def has_layer(layer: Layer, attribute: str) -> bool:
+    """Return whether a layer, or one inside it, has an attribute that is true."""
+    if getattr(layer, attribute, False):
+        return True
+    return any(has_layer(child, attribute) for _, child in children(layer))
 
 
 def first_layer(layer: Layer) -> Layer:

@@ -19,10 +19,40 @@ from nnbackend.layers.convolution import (
 )
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
+from nnbackend.layers.embedding import Embedding
+from nnbackend.layers.embedding_bag import EmbeddingBag
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gates import GEGLU, GLU, Maxout, PReLU, ReGLU, SwiGLU
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalization.batch_norm import BatchNorm
+from nnbackend.layers.normalization.group_norm import GroupNorm
+from nnbackend.layers.normalization.instance_norm import InstanceNorm
+from nnbackend.layers.normalization.layer_norm import LayerNorm
+from nnbackend.layers.normalization.rms_norm import RMSNorm
 from nnbackend.layers.normalize import Normalize
+from nnbackend.layers.pooling import (
+    AdaptiveAveragePool1D,
+    AdaptiveAveragePool2D,
+    AdaptiveAveragePool3D,
+    AdaptiveMaxPool1D,
+    AdaptiveMaxPool2D,
+    AdaptiveMaxPool3D,
+    AveragePool1D,
+    AveragePool2D,
+    AveragePool3D,
+    GlobalAveragePool1D,
+    GlobalAveragePool2D,
+    GlobalAveragePool3D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    GlobalMaxPool3D,
+    LpPool1D,
+    LpPool2D,
+    LpPool3D,
+    MaxPool1D,
+    MaxPool2D,
+    MaxPool3D,
+)
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
@@ -52,9 +82,19 @@ __all__ = [
     "GLU",
     "LAYERS",
     "Activation",
+    "AdaptiveAveragePool1D",
+    "AdaptiveAveragePool2D",
+    "AdaptiveAveragePool3D",
+    "AdaptiveMaxPool1D",
+    "AdaptiveMaxPool2D",
+    "AdaptiveMaxPool3D",
     "Add",
     "AlphaDropout",
     "Average",
+    "AveragePool1D",
+    "AveragePool2D",
+    "AveragePool3D",
+    "BatchNorm",
     "Bilinear",
     "Checkpoint",
     "Concatenate",
@@ -71,12 +111,29 @@ __all__ = [
     "DropBlock",
     "DropPath",
     "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "Freeze",
     "GaussianNoise",
+    "GlobalAveragePool1D",
+    "GlobalAveragePool2D",
+    "GlobalAveragePool3D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
     "Graph",
+    "GroupNorm",
     "Highway",
+    "InstanceNorm",
     "Lambda",
+    "LayerNorm",
+    "LpPool1D",
+    "LpPool2D",
+    "LpPool3D",
+    "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
     "Maxout",
     "Multiply",
     "Normalize",
@@ -84,6 +141,7 @@ __all__ = [
     "Parallel",
     "Parameterless",
     "Permute",
+    "RMSNorm",
     "ReGLU",
     "Repeat",
     "Reshape",
