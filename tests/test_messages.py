@@ -71,7 +71,7 @@ KINDS = {  # names of arguments by what they are
     "choice": """padding_mode
         mode on_error unit adjust shape outputs approximate average dtype precision data_on
         channels""",
-    "items": "layers branches axes callbacks metrics",
+    "items": "layers branches callbacks metrics",
     "integer": "axis",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
