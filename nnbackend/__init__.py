@@ -63,7 +63,9 @@ from nnbackend.layers import (
     SeparableConv2D,
     Sequential,
     SpatialDropout,
+    SpectralNorm,
     SwiGLU,
+    WeightNorm,
     register_layer,
 )
 from nnbackend.network import Network, load
@@ -144,7 +146,9 @@ __all__ = [
     "SeparableConv2D",
     "Sequential",
     "SpatialDropout",
+    "SpectralNorm",
     "SwiGLU",
+    "WeightNorm",
     "__version__",
     "activations",
     "available_backends",

@@ -29,6 +29,8 @@ from nnbackend.layers.normalization.group_norm import GroupNorm
 from nnbackend.layers.normalization.instance_norm import InstanceNorm
 from nnbackend.layers.normalization.layer_norm import LayerNorm
 from nnbackend.layers.normalization.rms_norm import RMSNorm
+from nnbackend.layers.normalization.spectral_norm import SpectralNorm
+from nnbackend.layers.normalization.weight_norm import WeightNorm
 from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
@@ -75,7 +77,9 @@ __all__ = [
     "SeparableConv2D",
     "Sequential",
     "SpatialDropout",
+    "SpectralNorm",
     "SwiGLU",
+    "WeightNorm",
     "children",
     "map_layers",
     "register_layer",
