@@ -163,6 +163,24 @@ def test_each_input_of_a_composite_has_its_own_limit(backend):
         net.predict({"a": a, "b": a + 5})
 
 
+def test_a_graph_has_tables_beside_numbers(backend):
+    nodes = {
+        "color": (nnb.Sequential([nnb.Embedding(5, 3), nnb.Flatten()]), "colors"),
+        "size": (nnb.EmbeddingBag(7, 2, weighted=True), "sizes", "shares"),
+        "all": (nnb.Concatenate(), "color", "size", "numbers"),
+        "price": (nnb.Dense(1), "all"),
+    }
+    graph = nnb.Graph(("colors", "sizes", "shares", "numbers"), nodes, "price")
+    net = nnb.Network(graph, backend=backend)
+    x = {"colors": X, "sizes": X + 2, "shares": rows((2, 3)), "numbers": rows((2, 4))}
+    history = net.fit(x, [[1.0], [-1.0]], epochs=40, optimizer=nnb.Adam(0.05), verbose=0)
+    assert history["loss"][-1] < 0.1 * history["loss"][0]
+    with pytest.raises(ValueError, match=r"from 0 to 4, .* got 5 at X\['colors'\]\[1, 1\]"):
+        net.predict(x | {"colors": X + 1})
+    with pytest.raises(ValueError, match=r"from 0 to 6, .* got 7 at X\['sizes'\]\[1, 1\]"):
+        net.predict(x | {"sizes": X + 3})
+
+
 def test_numbers_instead_of_indices_are_refused(backend):
     layer = nnb.Embedding(5, 3)
     with backend.scope(), pytest.raises(TypeError, match=r"Embedding takes indices.*float32"):
