@@ -92,7 +92,8 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
     "layers": [nnb.Dense(1)], "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
-    "layer": nnb.Dense(2), "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
+    "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
+    "layer": nnb.Dense(2),
 }  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def constructors() -> dict[str, Any]:
 ENTRIES = constructors() | {
     "Clipped": lambda norm: optimizers.Clipped("adam", norm=norm),
     "Grouped": lambda groups: optimizers.Grouped("adam", groups),
-    "GroupNorm": lambda count, epsilon, affine, channels: nnb.GroupNorm(
+    "GroupNorm": lambda count, epsilon=1e-5, affine=True, channels="last": nnb.GroupNorm(
         count, epsilon, affine, channels
     ),
     "Network": nnb.Network,
