@@ -121,6 +121,8 @@ def slope_of_wave(x: Any, xp: Any) -> Any:
 
 
 NORMALIZATION: list[Case] = [
+    Case("weight_norm", nnb.WeightNorm(nnb.Dense(3, activation="tanh"))),
+    Case("weight_norm-conv", nnb.WeightNorm(nnb.Conv1D(2, 2)), (4, 2)),
     Case("layer_norm", nnb.LayerNorm()),
     Case("layer_norm-axes", nnb.LayerNorm(axes=2, epsilon=0.1, bias=False), (2, 3, 4)),
     Case("layer_norm-plain", nnb.LayerNorm(affine=False), (3, 4)),
@@ -420,6 +422,8 @@ SEVERAL_OUTPUTS = [nnb.Split(2), nnb.Freeze(nnb.Dense(3))]
 
 STATEFUL_LAYERS = [
     Case("batch_norm", nnb.BatchNorm()),
+    Case("spectral_norm", nnb.SpectralNorm(nnb.Dense(3, activation="tanh"), iterations=40)),
+    Case("spectral_norm-conv", nnb.SpectralNorm(nnb.Conv1D(2, 2), iterations=40), (4, 2)),
     Case("batch_norm-first", nnb.BatchNorm(axis=1, momentum=0.5), (3, 2, 2)),
     Case("batch_norm-axes", nnb.BatchNorm(axis=(1, -1), epsilon=0.1), (2, 4, 3)),
     Case("batch_norm-plain", nnb.BatchNorm(affine=False), (4, 2)),

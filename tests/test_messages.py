@@ -95,6 +95,7 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "parts": 2, "axes": (0,), "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
     "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
+    "layer": nnb.Dense(2),
 }  # fmt: skip
 
 
@@ -128,6 +129,9 @@ def constructors() -> dict[str, Any]:
 ENTRIES = constructors() | {
     "Clipped": lambda norm: optimizers.Clipped("adam", norm=norm),
     "Grouped": lambda groups: optimizers.Grouped("adam", groups),
+    "GroupNorm": lambda count, epsilon=1e-5, affine=True, channels="last": nnb.GroupNorm(
+        count, epsilon, affine, channels
+    ),
     "Network": nnb.Network,
     "load": load,
     "observe": nnb.observe,
@@ -160,7 +164,12 @@ ENTRIES = constructors() | {
         ]
     },
 }
-ALIASES = {"count": "(?:fold|count)", "x": "X", "patterns": "pattern", "prediction": "prediction"}
+ALIASES = {
+    "count": "(?:fold|count|group)",
+    "x": "X",
+    "patterns": "pattern",
+    "prediction": "prediction",
+}
 
 
 def arguments_of(entry: Any) -> dict[str, Any]:

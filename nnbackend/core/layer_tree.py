@@ -129,10 +129,10 @@ def first_layer(layer: Layer) -> Layer:
 
 
 def is_stateful(layer: Layer) -> bool:
-    """Return whether a layer, or one inside it, has state: arrays that no optimizer trains."""
-    inside = [child for _, child in children(layer)]
-    composite = inside or hasattr(layer, "layers")  # a Sequential may be empty
-    return any(map(is_stateful, inside)) if composite else hasattr(layer, "init_state")
+    """Return whether a layer, or one inside it, may have state: arrays that no optimizer trains."""
+    if hasattr(layer, "init_state") and not getattr(layer, "state_is_of_layers", False):
+        return True
+    return any(is_stateful(child) for _, child in children(layer))
 
 
 def init_state(layer: Layer, input_shape: Shape) -> State:

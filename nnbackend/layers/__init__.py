@@ -29,6 +29,8 @@ from nnbackend.layers.normalization.group_norm import GroupNorm
 from nnbackend.layers.normalization.instance_norm import InstanceNorm
 from nnbackend.layers.normalization.layer_norm import LayerNorm
 from nnbackend.layers.normalization.rms_norm import RMSNorm
+from nnbackend.layers.normalization.spectral_norm import SpectralNorm
+from nnbackend.layers.normalization.weight_norm import WeightNorm
 from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.pooling import (
     AdaptiveAveragePool1D,
@@ -150,8 +152,10 @@ __all__ = [
     "SeparableConv2D",
     "Sequential",
     "SpatialDropout",
+    "SpectralNorm",
     "Split",
     "SwiGLU",
+    "WeightNorm",
     "children",
     "map_layers",
     "register_function",
