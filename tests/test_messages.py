@@ -95,7 +95,6 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "parts": 2, "axes": (0,), "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
     "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
-    "layer": nnb.Dense(2),
 }  # fmt: skip
 
 
