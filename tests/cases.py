@@ -145,6 +145,30 @@ CONVOLUTION: list[Case] = [
 ]  # fmt: skip
 
 POOLING: list[Case] = [
+    Case("max_pool1d", nnb.MaxPool1D(2), (5, 2)),
+    Case("max_pool2d", nnb.MaxPool2D(2), (4, 4, 2)),
+    Case("max_pool2d-overlapping", nnb.MaxPool2D(3, 2, 1, channels="first"), (2, 4, 5)),
+    Case("max_pool2d-dilation", nnb.MaxPool2D((2, 1), 1, "same", dilation=2), (3, 3, 1)),
+    Case("max_pool3d", nnb.MaxPool3D((1, 2, 2)), (2, 2, 3, 2)),
+    Case("average_pool1d", nnb.AveragePool1D(3, 1, "same"), (4, 2)),
+    Case("average_pool2d", nnb.AveragePool2D(2), (4, 4, 2)),
+    Case("average_pool2d-same", nnb.AveragePool2D(2, 1, "same", count_padding=False), (3, 4, 2)),
+    Case("average_pool3d", nnb.AveragePool3D(2, 1, channels="first"), (2, 2, 3, 2)),
+    Case("lp_pool1d", nnb.LpPool1D(2, p=1), (4, 2)),
+    Case("lp_pool2d", nnb.LpPool2D(2, 1, 1), (3, 3, 2)),
+    Case("lp_pool3d", nnb.LpPool3D(2, p=3, channels="first"), (1, 2, 2, 2)),
+    Case("adaptive_average_pool1d", nnb.AdaptiveAveragePool1D(3), (5, 2)),
+    Case("adaptive_average_pool2d", nnb.AdaptiveAveragePool2D((2, 3)), (4, 5, 2)),
+    Case("adaptive_average_pool3d", nnb.AdaptiveAveragePool3D(2, "first"), (1, 3, 2, 2)),
+    Case("adaptive_max_pool1d", nnb.AdaptiveMaxPool1D(3), (5, 2)),
+    Case("adaptive_max_pool2d", nnb.AdaptiveMaxPool2D((2, 3)), (4, 5, 2)),
+    Case("adaptive_max_pool3d", nnb.AdaptiveMaxPool3D(2, "first"), (1, 3, 2, 2)),
+    Case("global_average_pool1d", nnb.GlobalAveragePool1D(), (4, 2)),
+    Case("global_average_pool2d", nnb.GlobalAveragePool2D("first"), (2, 3, 4)),
+    Case("global_average_pool3d", nnb.GlobalAveragePool3D(), (2, 1, 3, 2)),
+    Case("global_max_pool1d", nnb.GlobalMaxPool1D(), (4, 2)),
+    Case("global_max_pool2d", nnb.GlobalMaxPool2D("first"), (2, 3, 4)),
+    Case("global_max_pool3d", nnb.GlobalMaxPool3D(), (2, 1, 3, 2)),
 ]  # fmt: skip
 
 EMBEDDING: list[Case] = [

@@ -58,11 +58,11 @@ KINDS = {  # names of arguments by what they are
         accumulate out_features pieces size rows count features folds shuffle_buffer""",
     "count": "padding output_padding padding_index step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
-        stratified profile on_host training pure weighted""",
+        stratified profile on_host training pure weighted count_padding""",
     "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
         tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
         quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
-        slope max_norm fraction validation_split threshold""",
+        slope max_norm fraction validation_split threshold p""",
     "name": """activation initializer bias_initializer regularizer constraint function optimizer loss
         backend""",
     "path": "path directory resume",
@@ -86,7 +86,7 @@ OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
 X = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(12, 2)
 Y = X[:, :1].copy()
 BASE: dict[str, Any] = {  # right values of arguments without a default
-    "out_channels": 2, "kernel_size": 2,
+    "out_channels": 2, "kernel_size": 2, "size": 2,
     "optimizer": "adam", "out_features": 3, "rate": 0.5, "std": 0.1, "function": "relu", "initial": 0.1,
     "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
