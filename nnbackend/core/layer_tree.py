@@ -10,11 +10,13 @@ from typing import Any
 
 from nnbackend.core.checks import check_arrays
 from nnbackend.core.registry import field_names
-from nnbackend.core.types import Layer, Shape, State
+from nnbackend.core.tree import flatten
+from nnbackend.core.types import Layer, Params, Shape, State
 
 __all__ = [
     "children",
     "first_layer",
+    "frozen_names",
     "has_layer",
     "init_state",
     "is_stateful",
@@ -98,6 +100,17 @@ def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[
     return tuple(found)
 
 
+def frozen_names(layer: Layer, params: Params, prefix: str = "") -> list[str]:
+    """Return the dotted names of the parameters in layers that say ``freezes = True``: in a Freeze."""
+    if getattr(layer, "freezes", False):
+        return [prefix + name for name in flatten(params)]
+    return [
+        name
+        for inside, child in children(layer)
+        for name in frozen_names(child, params.get(inside, {}), f"{prefix}{inside}.")
+    ]
+
+
 def has_layer(layer: Layer, attribute: str) -> bool:
     """Return whether a layer, or one inside it, has an attribute that is true."""
     if getattr(layer, attribute, False):
@@ -116,10 +129,10 @@ def first_layer(layer: Layer) -> Layer:
 
 
 def is_stateful(layer: Layer) -> bool:
-    """Return whether a layer, or one inside it, has state: arrays that no optimizer trains."""
-    inside = [child for _, child in children(layer)]
-    composite = inside or hasattr(layer, "layers")  # a Sequential may be empty
-    return any(map(is_stateful, inside)) if composite else hasattr(layer, "init_state")
+    """Return whether a layer, or one inside it, may have state: arrays that no optimizer trains."""
+    if hasattr(layer, "init_state") and not getattr(layer, "state_is_of_layers", False):
+        return True
+    return any(is_stateful(child) for _, child in children(layer))
 
 
 def init_state(layer: Layer, input_shape: Shape) -> State:

@@ -29,6 +29,8 @@ from nnbackend.layers.normalization.group_norm import GroupNorm
 from nnbackend.layers.normalization.instance_norm import InstanceNorm
 from nnbackend.layers.normalization.layer_norm import LayerNorm
 from nnbackend.layers.normalization.rms_norm import RMSNorm
+from nnbackend.layers.normalization.spectral_norm import SpectralNorm
+from nnbackend.layers.normalization.weight_norm import WeightNorm
 from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.pooling import (
     AdaptiveAveragePool1D,
@@ -56,9 +58,28 @@ from nnbackend.layers.pooling import (
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
-from nnbackend.layers.structure import Concatenate, Graph
+from nnbackend.layers.structure import (
+    FUNCTIONS,
+    Add,
+    Average,
+    Bilinear,
+    Checkpoint,
+    Concatenate,
+    Freeze,
+    Graph,
+    Highway,
+    Lambda,
+    Multiply,
+    Parallel,
+    Permute,
+    Repeat,
+    Reshape,
+    Split,
+    register_function,
+)
 
 __all__ = [
+    "FUNCTIONS",
     "GEGLU",
     "GLU",
     "LAYERS",
@@ -69,11 +90,15 @@ __all__ = [
     "AdaptiveMaxPool1D",
     "AdaptiveMaxPool2D",
     "AdaptiveMaxPool3D",
+    "Add",
     "AlphaDropout",
+    "Average",
     "AveragePool1D",
     "AveragePool2D",
     "AveragePool3D",
     "BatchNorm",
+    "Bilinear",
+    "Checkpoint",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -91,6 +116,7 @@ __all__ = [
     "Embedding",
     "EmbeddingBag",
     "Flatten",
+    "Freeze",
     "GaussianNoise",
     "GlobalAveragePool1D",
     "GlobalAveragePool2D",
@@ -100,7 +126,9 @@ __all__ = [
     "GlobalMaxPool3D",
     "Graph",
     "GroupNorm",
+    "Highway",
     "InstanceNorm",
+    "Lambda",
     "LayerNorm",
     "LpPool1D",
     "LpPool2D",
@@ -109,18 +137,27 @@ __all__ = [
     "MaxPool2D",
     "MaxPool3D",
     "Maxout",
+    "Multiply",
     "Normalize",
     "PReLU",
+    "Parallel",
     "Parameterless",
+    "Permute",
     "RMSNorm",
     "ReGLU",
+    "Repeat",
+    "Reshape",
     "Residual",
     "SeparableConv1D",
     "SeparableConv2D",
     "Sequential",
     "SpatialDropout",
+    "SpectralNorm",
+    "Split",
     "SwiGLU",
+    "WeightNorm",
     "children",
     "map_layers",
+    "register_function",
     "register_layer",
 ]
