@@ -25,7 +25,7 @@ def weights(specs: tuple[Spec, ...], shape: tuple[int, ...], rng: Any) -> tuple[
                 outputs, size = numbers[:2]
                 made = (
                     _drawn(rng, (size, size, channels, outputs)),
-                    None if normed else jnp.zeros(outputs),
+                    None if normed else jnp.zeros(outputs, jnp.float32),
                 )
                 step = numbers[2] if kind == "conv" else 1
                 after = -(-length // step) if kind == "conv" else length - size + 1
@@ -34,11 +34,11 @@ def weights(specs: tuple[Spec, ...], shape: tuple[int, ...], rng: Any) -> tuple[
                 size, step = numbers
                 made = (
                     _drawn(rng, (size, size, 1, channels)),
-                    None if normed else jnp.zeros(channels),
+                    None if normed else jnp.zeros(channels, jnp.float32),
                 )
                 shape = (-(-length // step), -(-length // step), channels)
             case "norm":
-                made = jnp.ones(channels), jnp.zeros(channels)
+                made = jnp.ones(channels, jnp.float32), jnp.zeros(channels, jnp.float32)
             case "pool":
                 shape = (length // 2, length // 2, channels)
             case "residual":
@@ -50,7 +50,7 @@ def weights(specs: tuple[Spec, ...], shape: tuple[int, ...], rng: Any) -> tuple[
             case "flatten":
                 shape = (int(np.prod(shape)),)
             case "dense":
-                made = _drawn(rng, (shape[0], numbers[0])), jnp.zeros(numbers[0])
+                made = _drawn(rng, (shape[0], numbers[0])), jnp.zeros(numbers[0], jnp.float32)
                 shape = (numbers[0],)
         found.append(made)
     return found, shape
