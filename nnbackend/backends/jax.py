@@ -228,6 +228,10 @@ class JAXBackend(Backend):
         y = self.xp.zeros((rows, values.shape[1]), dtype=values.dtype, device=self.device)
         return y.at[self.xp.where(in_range, index, 0)].add(values)
 
+    def set_rows(self, table: Array, index: Array, values: Array) -> Array:
+        """Return a table with other rows; in a compiled step XLA writes them in place."""
+        return table.at[index].set(values)
+
     def _convolve(self, x: Array, weight: Array, how: Geometry) -> Array:
         axes = "DHW"[3 - len(how.stride) :]
         names = (f"N{axes}C", f"{axes}IO", f"N{axes}C")

@@ -11,6 +11,7 @@ method              for                              without a library's own
 ``places_adjoint``  pooling's backward pass          slices, added to
 ``pad``             the same                         ends, concatenated
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
+``set_rows``        embeddings' lazy updates         the rows of a table looked up again
 ``convolution``     whole convolutions               None: a product with ``windows``
 ``sum_rows``        normalization                    a sum along the axis before the last
 ``convolution``     convolution                      a product with ``windows``
@@ -252,6 +253,27 @@ class Primitives:
         # Of rows without values the last entry is taken, which is zero.
         last = xp.where(end > start, end - 1, xp.full_like(end, count))
         return xp.take(xp.concat([sums, zero]), last, axis=0)
+
+    def set_rows(self, table: Array, index: Array, values: Array) -> Array:
+        """Return a table with other rows, which where slices are views is ``table``, changed in place.
+
+        Args:
+            table: an array of shape (rows, width).
+            index: integers from 0 to ``rows - 1``, of shape (count,); where one is repeated, its values
+                must be the same. ``count`` is 1 or more.
+            values: the rows to put there, of shape (count, width).
+        """
+        if self.slices_are_views:
+            table[index] = values
+            return table
+        xp, count = self.xp, index.shape[0]
+        order = xp.argsort(index)
+        index, values = xp.take(index, order), xp.take(values, order, axis=0)
+        numbers = xp.arange(table.shape[0], dtype=index.dtype, device=self.device)
+        place = xp.searchsorted(index, numbers)
+        place = xp.where(place < count, place, xp.zeros_like(place))
+        found = xp.take(index, place) == numbers
+        return xp.where(found[:, None], xp.take(values, place, axis=0), table)
 
     def convolution(
         self,

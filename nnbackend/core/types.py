@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from nnbackend.core.random import fold_in
@@ -179,6 +179,7 @@ class Context:
         self._children: dict[Any, Context] = {}
         self._observer: Observer | None = None
         self._processes: tuple[Any, Any] = (None, 1.0)
+        self._by_rows: frozenset[str] = frozenset()
         self.start_pass(step, state, key=key)
 
     def start_pass(
@@ -238,6 +239,19 @@ class Context:
     def share_batch(self, communicator: Any, process_weight: Any) -> None:
         """Say that this process has a part of the batch, of that weight; for the next pass."""
         self._root._processes = (communicator, process_weight)
+
+    def ask_for_rows(self, names: Iterable[str]) -> None:
+        """Ask layers for the gradients of looked-up rows of the parameters of these dotted names."""
+        self._root._by_rows = frozenset(names)
+
+    def wants_rows(self, name: str) -> bool:
+        """Return whether a table's gradient may be that of the rows that the layer looks up.
+
+        That is a :class:`~nnbackend.core.row_gradient.RowGradient`; ``name`` is that of the layer's
+        parameter.
+        """
+        by_rows = self._root._by_rows
+        return bool(by_rows) and ".".join((*self.path, name)) in by_rows
 
     @property
     def state(self) -> State:

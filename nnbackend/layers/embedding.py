@@ -11,6 +11,7 @@ from nnbackend.constraints import Constraint
 from nnbackend.core.checks import check_number, check_size, convert_fields, set_number, set_size
 from nnbackend.core.functional import is_half
 from nnbackend.core.random import Generator, ShapeGenerator
+from nnbackend.core.row_gradient import RowGradient
 from nnbackend.core.shapes import is_shape
 from nnbackend.core.types import Array, Backward, Context, Namespace, Params, Shape
 from nnbackend.initializers import Initializer
@@ -111,7 +112,7 @@ class Embedding:
             drows = xp.reshape(dy, (flat.shape[0], self.features))
             if rows_backward is not None:
                 drows = rows_backward(drows)
-            return None, {"weight": table_gradient(self, flat, drows, ctx)}
+            return None, {"weight": table_gradient(self, x.shape[0], flat, drows, ctx)}
 
         return y, backward
 
@@ -154,13 +155,17 @@ def flat_indices(x: Array, layer: Any, xp: Namespace) -> Array:
     return xp.where(flat < 0, xp.full_like(flat, beyond), flat)
 
 
-def table_gradient(layer: Any, flat: Array, drows: Array, ctx: Context) -> Array:
+def table_gradient(
+    layer: Any, batch: int, flat: Array, drows: Array, ctx: Context
+) -> Array | RowGradient:
     """Return the gradient of a layer's table for that of the rows that were looked up.
 
-    It is added up in the backend's dtype, also where the rows are of 16 bits.
+    It is added up in the backend's dtype, also where the rows are of 16 bits. Where the context asks for
+    the gradients of single rows, those of padding and of rows of the batch with weight 0 are left out.
 
     Args:
         layer: has ``count`` rows and perhaps a ``padding_index``, whose row has no gradient.
+        batch: the rows of the batch, with ``n / batch`` indices each.
         flat: the indices, of shape (n,).
         drows: the gradient of each row, of shape (n, features).
         ctx: the context of the pass.
@@ -168,10 +173,35 @@ def table_gradient(layer: Any, flat: Array, drows: Array, ctx: Context) -> Array
     xp = ctx.xp
     if is_half(drows.dtype):
         drows = xp.astype(drows, ctx.backend.dtype)
+    if ctx.wants_rows("weight"):
+        return RowGradient(flat, drows, _counted(layer, batch, flat, ctx), layer.count)
     if layer.padding_index is not None:
         nothing = (flat == layer.padding_index)[:, None]
         drows = xp.where(nothing, xp.zeros_like(drows), drows)
     return ctx.backend.scatter_add(layer.count, flat, drows)
+
+
+def _counted(layer: Any, batch: int, flat: Array, ctx: Context) -> Array:
+    """Return which of the indices count: not padding, and not those of rows that have weight 0.
+
+    Raises:
+        ValueError: the rows at the layer are not those of the batch, so that their weights are unknown.
+    """
+    xp, weight = ctx.xp, ctx.row_weight
+    if layer.padding_index is None:
+        keep = xp.full_like(flat, True, dtype=xp.bool)
+    else:
+        keep = flat != layer.padding_index
+    if weight is None:
+        return keep
+    if weight.shape[0] != batch:
+        raise ValueError(
+            f"{type(layer).__name__} got {batch} rows in a batch of {weight.shape[0]}, whose weights "
+            "say which count; Lazy must know it: leave the layer's table out of its patterns"
+        )
+    weighs = (weight > 0.0)[:, None]
+    weighs = xp.broadcast_to(weighs, (batch, flat.shape[0] // batch if batch else 0))
+    return xp.logical_and(keep, xp.reshape(weighs, (-1,)))
 
 
 def _shortened(

@@ -132,7 +132,7 @@ class EmbeddingBag:
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Arrays | None, Params]:
             drows = xp.reshape(rows_backward(dy), (flat.shape[0], self.features))
-            grads = {"weight": table_gradient(self, flat, drows, ctx)}
+            grads = {"weight": table_gradient(self, indices.shape[0], flat, drows, ctx)}
             if weights is None or not input_grad:
                 return None, grads
             dweights = total(rows * dy[..., None, :], xp, -1, ctx.backend.dtype)

@@ -9,6 +9,7 @@ from nnbackend.optimizers.clipping import Clipped
 from nnbackend.optimizers.constrained import Constrained
 from nnbackend.optimizers.groups import Frozen, Grouped
 from nnbackend.optimizers.lamb import LAMB
+from nnbackend.optimizers.lazy import Lazy
 from nnbackend.optimizers.lbfgs import LBFGS
 from nnbackend.optimizers.lion import Lion
 from nnbackend.optimizers.muon import Muon
@@ -34,6 +35,7 @@ __all__ = [
     "Constrained",
     "Frozen",
     "Grouped",
+    "Lazy",
     "Lion",
     "Muon",
     "Nadam",

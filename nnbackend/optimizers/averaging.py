@@ -55,9 +55,16 @@ class _Averaged(Wrapper):
 
     def partition(self, params: Mapping[str, Array], known: Known) -> tuple[Group, ...]:
         """Return the groups of the optimizer inside, with the average after its other arrays."""
+        groups = super().partition(params, known)
+        lazy = [name for group in groups if group.rule.by_rows for name in group.names]
+        if lazy:
+            raise ValueError(
+                f"an average walks over all rows, and Lazy leaves most of {', '.join(lazy)} alone: take "
+                f"one of {type(self).__name__} and Lazy"
+            )
         return tuple(
             replace(group, state=(*group.state, str(group.entries)), entries=group.entries + 1)
-            for group in super().partition(params, known)
+            for group in groups
         )
 
 

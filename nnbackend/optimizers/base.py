@@ -102,6 +102,9 @@ class Optimizer(ABC):
     averages: ClassVar[bool] = False
     """Whether the last slot holds an average of the parameters, to evaluate with and to keep."""
 
+    by_rows: ClassVar[bool] = False
+    """Whether the rule updates the rows of a table that a batch looked up, and no others."""
+
     bounds: ClassVar[Bounds] = {"learning_rate": (0.0, math.inf)}
     """The range of each hyperparameter, from the lower bound to below the upper one."""
 

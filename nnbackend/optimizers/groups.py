@@ -11,7 +11,7 @@ from nnbackend.core.types import Array
 from nnbackend.errors import given, unknown_name
 from nnbackend.optimizers.base import Optimizer
 from nnbackend.optimizers.prepared import Group, Known
-from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, matching
+from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, check_patterns, matching
 from nnbackend.schedules import Scaled
 
 __all__ = ["Frozen", "Grouped"]
@@ -151,17 +151,7 @@ class Frozen(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one = isinstance(self.patterns, str)
-        wanted = "patterns of names such as '0.*'"
-        patterns = [self.patterns] if one else check_items("patterns", self.patterns, wanted)
-        if not patterns:
-            raise ValueError(
-                "Frozen needs the patterns of names to freeze: Frozen(optimizer, '0.*')"
-            )
-        for pattern in patterns:
-            if not isinstance(pattern, str):
-                raise TypeError(f"a pattern is a text such as '0.*', got {given(pattern)}")
-        object.__setattr__(self, "patterns", tuple(patterns))
+        object.__setattr__(self, "patterns", check_patterns(self.patterns, "Frozen", "freeze"))
 
     def frozen(self, names: Iterable[str]) -> set[str]:
         """Return the names that are frozen."""

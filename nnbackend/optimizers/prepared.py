@@ -77,6 +77,11 @@ class Prepared:
         return any(group.rule.averages for group in self.groups)
 
     @property
+    def by_rows(self) -> tuple[str, ...]:
+        """The names of the parameters of which the looked-up rows alone are updated."""
+        return tuple(n for group in self.groups if group.rule.by_rows for n in group.names)
+
+    @property
     def learning_rate(self) -> Any:
         """The learning rate that is reported: a number or a schedule."""
         return self.optimizer.learning_rate

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
+from nnbackend.core.checks import check_items
 from nnbackend.core.registry import Registry
 from nnbackend.core.types import Array, Namespace
 from nnbackend.errors import given, listed, nearest
@@ -20,7 +21,7 @@ from nnbackend.optimizers.numbers import Number, Numbers
 from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.schedules import Scheduled
 
-__all__ = ["WRAPPERS", "Wrapper", "matching"]
+__all__ = ["WRAPPERS", "Wrapper", "check_patterns", "matching"]
 
 WRAPPERS = Registry("optimizer wrapper")
 
@@ -83,6 +84,10 @@ class Wrapper(Optimizer):
     def averages(self) -> bool:  # type: ignore[override]
         return self.inner.averages
 
+    @property
+    def by_rows(self) -> bool:  # type: ignore[override]
+        return self.inner.by_rows
+
     def rate(self, step: int) -> float:
         return self.inner.rate(step)
 
@@ -120,6 +125,25 @@ class Wrapper(Optimizer):
         rate = inner.learning_rate
         vars(other).update(vars(self), optimizer=inner, learning_rate=rate)
         return other
+
+
+def check_patterns(patterns: Any, wrapper: str, to: str) -> tuple[str, ...]:
+    """Return one or several patterns of names, checked.
+
+    Raises:
+        TypeError: a pattern is not a text.
+        ValueError: there is none.
+    """
+    wanted = "patterns of names such as '0.*'"
+    found = [patterns] if isinstance(patterns, str) else check_items("patterns", patterns, wanted)
+    if not found:
+        raise ValueError(
+            f"{wrapper} needs the patterns of names to {to}: {wrapper}(optimizer, '0.*')"
+        )
+    for pattern in found:
+        if not isinstance(pattern, str):
+            raise TypeError(f"a pattern is a text such as '0.*', got {given(pattern)}")
+    return tuple(found)
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:

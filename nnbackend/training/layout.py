@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from nnbackend.backends.base import Backend
@@ -49,6 +50,7 @@ class Layout:
         self._optimizer = optimizer
         if backend.scales_loss:
             self._optimizer = optimizer.with_rules(SkipNonFinite)
+        self._by_rows = optimizer.by_rows
         self._begin = self._new
         # An optimizer that users wrote may begin with more than a program can hold.
         if not self.in_place and all(is_own(group.rule) for group in self._optimizer.groups):
@@ -87,11 +89,16 @@ class Layout:
         are a row of ``Prepared.number_rows``, or an array of it.
         """
         h, flat, scale = self._optimizer.numbers_from(numbers), flatten(grads), storage.loss_scale
+        rows = {name: flat[name].summed(self._backend) for name in self._by_rows}
+        flat |= {name: summed.values for name, summed in rows.items()}
         if scale:
             finite, scale = loss_scaling.after_step(scale, flat, self._xp)
             for each in h:
                 each.finite = finite
-        return self._updated(storage, self._optimizer.transform_gradients(flat, h), h, scale)
+        changed: dict[str, Any] = self._optimizer.transform_gradients(flat, h)
+        for name, summed in rows.items():
+            changed[name] = replace(summed, values=changed[name])
+        return self._updated(storage, changed, h, scale)
 
     def _updated(self, storage: Any, grads: dict[str, Array], h: list[Any], scale: Params) -> Any:
         """Return the storage with the rules applied, and with a new loss scale."""

@@ -15,6 +15,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
+from nnbackend.core.row_gradient import RowGradient
 from nnbackend.core.tree import at, count_rows, flatten, paths, tree_map
 from nnbackend.core.types import (
     Array,
@@ -63,6 +64,7 @@ def make_step(
     # One for all steps; of compiled ones, which threads share, each trace has its own.
     context = None if backend.static_shapes else Context(backend, training=True)
     names = [name for group in optimizer.groups for name in group.names]
+    by_rows = optimizer.by_rows
     checked = False
 
     def step(carry: Carry, batch: Batch, scalars: Any, number: Any) -> tuple[Carry, StepResult]:
@@ -71,6 +73,7 @@ def make_step(
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
         ctx = Context(backend, training=True) if context is None else context
+        ctx.ask_for_rows(by_rows)
         batch, first_row = rows_of_process(batch, communicator)
         ctx.start_pass(number, state, batch.weight, first_row, data.key)
         total = None if batch.weight is None else xp.sum(batch.weight)
@@ -89,6 +92,7 @@ def make_step(
             )
         if not checked:  # once: a shape does not depend on the batch
             check_gradient_shapes(names, params, grads)
+            check_row_gradients(by_rows, grads)
             checked = True
         if communicator is not None:
             parts = value, grads, new_state
@@ -128,6 +132,22 @@ def check_gradient_shapes(names: Sequence[str], params: Params, grads: Params) -
             )
 
 
+def check_row_gradients(names: Sequence[str], grads: Params) -> None:
+    """Check that the gradient of each of these parameters is that of looked-up rows.
+
+    Raises:
+        ValueError: the gradient of a whole parameter was returned.
+    """
+    found = flatten(grads)
+    for name in names:
+        if not isinstance(found[name], RowGradient):
+            raise ValueError(
+                f"Lazy updates the rows that a batch looked up, and the layer of {name} does not say "
+                "which: it is for the tables of Embedding and EmbeddingBag, with no layer around them "
+                "that changes or computes again their gradient. Leave it out of the patterns of Lazy"
+            )
+
+
 def scan_steps(
     objective: Objective,
     layers: Layer,
@@ -158,7 +178,8 @@ def scan_steps(
         return backend.scan(make_step(backend, *description, communicator))
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
-    if not backend.slices_are_views:
+    # The rows that are written to depend on the data, which a recording cannot have.
+    if not backend.slices_are_views or optimizer.by_rows:
         return backend.scan(make_step(backend, *description))
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:

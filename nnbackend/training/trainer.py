@@ -28,6 +28,7 @@ from nnbackend.training.communicator import Communicator
 from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
+from nnbackend.training.lazy_rows import check_lazy
 from nnbackend.training.objective import Objective
 from nnbackend.training.step import overwrite, run_data, scan_steps
 
@@ -82,6 +83,7 @@ class Trainer:
                 lambda inner: Constrained(inner, objective.constraints)
             )
         rule = optimizer.prepared(params, steps_per_epoch)  # first: it checks the names
+        check_lazy(rule, objective, backend, accumulate, communicator)
         self._layers = without_frozen_prefix(objective.layers, optimizer, params)
         self.rule, self.backend, self.updates = rule, backend, 0
         self.layout = layout_for(backend, rule.for_program(backend))
