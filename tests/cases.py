@@ -105,6 +105,18 @@ ACTIVATIONS = [
 ]
 
 NORMALIZATION: list[Case] = [
+    Case("weight_norm", nnb.WeightNorm(nnb.Dense(3, activation="tanh"))),
+    Case("weight_norm-conv", nnb.WeightNorm(nnb.Conv1D(2, 2)), (4, 2)),
+    Case("layer_norm", nnb.LayerNorm()),
+    Case("layer_norm-axes", nnb.LayerNorm(axes=2, epsilon=0.1, bias=False), (2, 3, 4)),
+    Case("layer_norm-plain", nnb.LayerNorm(affine=False), (3, 4)),
+    Case("rms_norm", nnb.RMSNorm(), (3, 4)),
+    Case("rms_norm-axes", nnb.RMSNorm(axes=2, epsilon=0.1, affine=False), (2, 3)),
+    Case("group_norm", nnb.GroupNorm(2), (3, 2, 4)),
+    Case("group_norm-first", nnb.GroupNorm(2, channels="first", epsilon=0.1), (6, 3)),
+    Case("group_norm-plain", nnb.GroupNorm(1, affine=False)),
+    Case("instance_norm", nnb.InstanceNorm(), (3, 2, 4)),
+    Case("instance_norm-first", nnb.InstanceNorm(affine=True, channels="first"), (2, 5)),
 ]  # fmt: skip
 
 CONVOLUTION: list[Case] = [
@@ -135,9 +147,45 @@ CONVOLUTION: list[Case] = [
 ]  # fmt: skip
 
 POOLING: list[Case] = [
+    Case("max_pool1d", nnb.MaxPool1D(2), (5, 2)),
+    Case("max_pool2d", nnb.MaxPool2D(2), (4, 4, 2)),
+    Case("max_pool2d-overlapping", nnb.MaxPool2D(3, 2, 1, channels="first"), (2, 4, 5)),
+    Case("max_pool2d-dilation", nnb.MaxPool2D((2, 1), 1, "same", dilation=2), (3, 3, 1)),
+    Case("max_pool3d", nnb.MaxPool3D((1, 2, 2)), (2, 2, 3, 2)),
+    Case("average_pool1d", nnb.AveragePool1D(3, 1, "same"), (4, 2)),
+    Case("average_pool2d", nnb.AveragePool2D(2), (4, 4, 2)),
+    Case("average_pool2d-same", nnb.AveragePool2D(2, 1, "same", count_padding=False), (3, 4, 2)),
+    Case("average_pool3d", nnb.AveragePool3D(2, 1, channels="first"), (2, 2, 3, 2)),
+    Case("lp_pool1d", nnb.LpPool1D(2, p=1), (4, 2)),
+    Case("lp_pool2d", nnb.LpPool2D(2, 1, 1), (3, 3, 2)),
+    Case("lp_pool3d", nnb.LpPool3D(2, p=3, channels="first"), (1, 2, 2, 2)),
+    Case("adaptive_average_pool1d", nnb.AdaptiveAveragePool1D(3), (5, 2)),
+    Case("adaptive_average_pool2d", nnb.AdaptiveAveragePool2D((2, 3)), (4, 5, 2)),
+    Case("adaptive_average_pool3d", nnb.AdaptiveAveragePool3D(2, "first"), (1, 3, 2, 2)),
+    Case("adaptive_max_pool1d", nnb.AdaptiveMaxPool1D(3), (5, 2)),
+    Case("adaptive_max_pool2d", nnb.AdaptiveMaxPool2D((2, 3)), (4, 5, 2)),
+    Case("adaptive_max_pool3d", nnb.AdaptiveMaxPool3D(2, "first"), (1, 3, 2, 2)),
+    Case("global_average_pool1d", nnb.GlobalAveragePool1D(), (4, 2)),
+    Case("global_average_pool2d", nnb.GlobalAveragePool2D("first"), (2, 3, 4)),
+    Case("global_average_pool3d", nnb.GlobalAveragePool3D(), (2, 1, 3, 2)),
+    Case("global_max_pool1d", nnb.GlobalMaxPool1D(), (4, 2)),
+    Case("global_max_pool2d", nnb.GlobalMaxPool2D("first"), (2, 3, 4)),
+    Case("global_max_pool3d", nnb.GlobalMaxPool3D(), (2, 1, 3, 2)),
 ]  # fmt: skip
 
 EMBEDDING: list[Case] = [
+    Case("embedding", nnb.Embedding(5, 3), (4,), indices=5),
+    Case("embedding-one", nnb.Embedding(6, 2, padding_index=5), (), indices=5),
+    Case("embedding-axes", nnb.Embedding(5, 3, padding_index=4, max_norm=1.2, regularizer=L2(0.02)),
+         (2, 3), indices=4),
+    Case("embedding-norm", nnb.Embedding(5, 3, max_norm=1.0, norm=3.0), (4,), indices=5),
+    Case("bag", nnb.EmbeddingBag(5, 3), (4,), indices=5),
+    Case("bag-mean", nnb.EmbeddingBag(5, 3, "mean"), (2, 4), indices=5),
+    Case("bag-mean-padding", nnb.EmbeddingBag(4, 3, "mean", padding_index=1), (3,), indices=4),
+    Case("bag-max", nnb.EmbeddingBag(5, 3, "max"), (4,), indices=5),
+    Case("bag-max-padding", nnb.EmbeddingBag(3, 2, "max", padding_index=0), (2,), indices=3),
+    Case("bag-weighted", nnb.EmbeddingBag(5, 3, weighted=True, padding_index=4), ((4,), (4,)),
+         indices=(5, None)),
 ]  # fmt: skip
 
 STRUCTURE: list[Case] = [
@@ -322,6 +370,12 @@ def _row_mean(x: Any, ctx: Any) -> Any:
 
 
 STATEFUL_LAYERS = [
+    Case("batch_norm", nnb.BatchNorm()),
+    Case("spectral_norm", nnb.SpectralNorm(nnb.Dense(3, activation="tanh"), iterations=40)),
+    Case("spectral_norm-conv", nnb.SpectralNorm(nnb.Conv1D(2, 2), iterations=40), (4, 2)),
+    Case("batch_norm-first", nnb.BatchNorm(axis=1, momentum=0.5), (3, 2, 2)),
+    Case("batch_norm-axes", nnb.BatchNorm(axis=(1, -1), epsilon=0.1), (2, 4, 3)),
+    Case("batch_norm-plain", nnb.BatchNorm(affine=False), (4, 2)),
     Case("running_mean", RunningMean()),
     Case("batch_scale", BatchScale()),
     Case(

@@ -56,14 +56,15 @@ WRONG = {  # by what an argument is: values that are something else
 KINDS = {  # names of arguments by what they are
     "size": """out_channels kernel_size stride dilation
         every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features pieces size rows count folds shuffle_buffer""",
-    "count": "padding output_padding pixels step seed prefetch cooldown",
+        accumulate out_features pieces size rows count features folds shuffle_buffer""",
+    "count": "padding output_padding padding_index pixels step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
-        stratified profile on_host training pure horizontal vertical""",
+        stratified profile on_host training pure weighted count_padding
+        horizontal vertical""",
     "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
         tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
         quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
-        slope fraction validation_split threshold probability""",
+        slope max_norm fraction validation_split threshold p probability""",
     "name": """activation initializer bias_initializer regularizer constraint function optimizer loss
         backend""",
     "path": "path directory resume",
@@ -82,18 +83,19 @@ OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
     "activation", "initializer", "regularizer", "constraint", "keep", "every_steps", "mode", "average",
     "alpha", "threshold", "outputs", "batch_size", "resume", "validation_split", "sample_weight", "y",
     "validation_data", "metrics", "callbacks", "loss", "dtype", "precision", "step", "norm", "value",
-    "multiplier", "final", "initial", "groups", "seed",
+    "multiplier", "final", "initial", "max_norm", "padding_index", "groups", "seed",
 }  # fmt: skip
 X = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(12, 2)
 Y = X[:, :1].copy()
 BASE: dict[str, Any] = {  # right values of arguments without a default
-    "out_channels": 2, "kernel_size": 2,
+    "out_channels": 2, "kernel_size": 2, "size": 2,
     "optimizer": "adam", "out_features": 3, "rate": 0.5, "std": 0.1, "function": "relu", "initial": 0.1,
     "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
     "layers": [nnb.Dense(1)], "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
-    "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
+    "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
+    "layer": nnb.Dense(2),
 }  # fmt: skip
 
 
@@ -127,6 +129,9 @@ def constructors() -> dict[str, Any]:
 ENTRIES = constructors() | {
     "Clipped": lambda norm: optimizers.Clipped("adam", norm=norm),
     "Grouped": lambda groups: optimizers.Grouped("adam", groups),
+    "GroupNorm": lambda count, epsilon=1e-5, affine=True, channels="last": nnb.GroupNorm(
+        count, epsilon, affine, channels
+    ),
     "Network": nnb.Network,
     "load": load,
     "observe": nnb.observe,
@@ -159,7 +164,12 @@ ENTRIES = constructors() | {
         ]
     },
 }
-ALIASES = {"count": "(?:fold|count)", "x": "X", "patterns": "pattern", "prediction": "prediction"}
+ALIASES = {
+    "count": "(?:fold|count|group)",
+    "x": "X",
+    "patterns": "pattern",
+    "prediction": "prediction",
+}
 
 
 def arguments_of(entry: Any) -> dict[str, Any]:

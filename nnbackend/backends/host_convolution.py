@@ -1,10 +1,11 @@
 """Convolutions on NumPy: products over blocks of windows that stay in the cache.
 
-The windows of a few rows of an image are copied to where a product reads them, and used at once; so what
-is copied never leaves the cache. The gradient of the input is, with stride 1, a convolution of the
-padded gradient of the output with the kernel turned round; otherwise products with the weight are added
-up where the windows were. Kernels of size one are plain products; where each channel has a kernel of its
-own, slices are multiplied and added.
+The windows of a few rows of the batch, or of a part of one, are copied to where a product reads them,
+and used at once: what is copied does not leave the cache. Kernels of size one are plain products.
+
+The gradient of the input is a convolution of the padded gradient of the output with the kernel turned
+round, where the stride is 1 and that is less work. Otherwise products with the weight are added up where
+the windows were.
 
 All functions write into ``out``, and keep nothing.
 """
@@ -19,17 +20,20 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from nnbackend.backends import host_depthwise
 from nnbackend.backends.convolution import Geometry
 
 __all__ = ["convolve", "input_gradient", "weight_gradient"]
 
 Values: TypeAlias = np.ndarray[Any, Any]
-
-BLOCK_BYTES = 1 << 18
-"""How much of windows is copied at a time: it stays in a core's cache until it is used."""
-
-
 Function: TypeAlias = Callable[[Values, Values, Values, Geometry], None]
+
+BLOCK_BYTES = 1 << 19
+"""How much of windows is copied at a time: it stays in the cache until it is used."""
+
+# What a number takes, in thousandths of a nanosecond on a core of 2020: to be copied as part of a
+# window, to be added to another, and for each product that it is part of.
+_COPY, _ADD, _PRODUCT = 250, 500, 50
 
 
 def _in_order(function: Function) -> Function:
@@ -53,6 +57,9 @@ def convolve(x: Values, weight: Values, out: Values, how: Geometry) -> None:
     if _is_product(weight, how):
         np.matmul(_rows(_strided(x, how)), _rows(weight), out=_rows(out))
         return
+    if _is_depthwise(weight, how):
+        host_depthwise.convolve(x, weight, out, how)
+        return
     matrices = _matrices(weight, how.groups)
     width = out.shape[-1] // how.groups
     for windows, block in _blocks(x, weight.shape[:-2], out, how):
@@ -65,6 +72,9 @@ def weight_gradient(x: Values, dy: Values, out: Values, how: Geometry) -> None:
     """Write the gradient of the weight; see :func:`nnbackend.backends.convolution.weight_gradient`."""
     if _is_product(out, how):
         np.matmul(_rows(_strided(x, how)).T, _rows(dy), out=_rows(out))
+        return
+    if _is_depthwise(out, how):
+        host_depthwise.weight_gradient(x, dy, out, how)
         return
     groups, width = how.groups, dy.shape[-1] // how.groups
     total = np.zeros((groups, math.prod(out.shape[:-1]), width), dtype=out.dtype)
@@ -79,7 +89,6 @@ def weight_gradient(x: Values, dy: Values, out: Values, how: Geometry) -> None:
 @_in_order
 def input_gradient(dy: Values, weight: Values, out: Values, how: Geometry) -> None:
     """Write the gradient of the input; see :func:`nnbackend.backends.convolution.input_gradient`."""
-    size, lengths = weight.shape[:-2], out.shape[1:-1]
     if _is_product(weight, how):
         if all(step == 1 for step in how.stride):
             np.matmul(_rows(dy), _rows(weight).T, out=_rows(out))
@@ -88,15 +97,16 @@ def input_gradient(dy: Values, weight: Values, out: Values, how: Geometry) -> No
         product = _rows(dy) @ _rows(weight).T
         _strided(out, how)[...] = product.reshape((*dy.shape[:-1], out.shape[-1]))
         return
-    spans = [d * (k - 1) for k, d in zip(size, how.dilation, strict=True)]
-    low = [span - before for span, (before, _) in zip(spans, how.padding, strict=True)]
-    axes = zip(lengths, dy.shape[1:-1], spans, low, strict=True)
-    padding = tuple((before, n + span - count - before) for n, count, span, before in axes)
-    if all(step == 1 for step in how.stride) and all(min(pair) >= 0 for pair in padding):
-        turned = Geometry(how.stride, padding, how.dilation, how.groups)
+    turned = _turned_geometry(dy, weight, out, how)
+    if _is_depthwise(weight, how):
+        if turned is not None and weight.shape[-1] == out.shape[-1]:
+            host_depthwise.convolve(dy, _turned(weight, how.groups), out, turned)
+        else:
+            host_depthwise.add_windows(dy, weight, out, how)
+    elif turned is not None and _is_less_work(dy, out, how.groups):
         convolve(dy, _turned(weight, how.groups), out, turned)
-        return
-    _add_windows(dy, weight, out, how)
+    else:
+        _add_windows(dy, weight, out, how)
 
 
 def _is_product(weight: Values, how: Geometry) -> bool:
@@ -105,8 +115,33 @@ def _is_product(weight: Values, how: Geometry) -> bool:
     return one and how.groups == 1 and not any(map(any, how.padding))
 
 
+def _is_depthwise(weight: Values, how: Geometry) -> bool:
+    """Return whether each channel has kernels of its own."""
+    return weight.shape[-2] == 1 and how.groups > 1
+
+
+def _turned_geometry(dy: Values, weight: Values, out: Values, how: Geometry) -> Geometry | None:
+    """Return how windows lie in ``dy`` for the convolution that gives ``dx``; None: there is none."""
+    size = weight.shape[:-2]
+    spans = [d * (k - 1) for k, d in zip(size, how.dilation, strict=True)]
+    low = [span - before for span, (before, _) in zip(spans, how.padding, strict=True)]
+    axes = zip(out.shape[1:-1], dy.shape[1:-1], spans, low, strict=True)
+    padding = tuple((before, n + span - count - before) for n, count, span, before in axes)
+    if any(step != 1 for step in how.stride) or any(min(pair) < 0 for pair in padding):
+        return None
+    return Geometry(how.stride, padding, how.dilation, how.groups)
+
+
+def _is_less_work(dy: Values, out: Values, groups: int) -> bool:
+    """Return whether ``dx`` is less work as a convolution than as products that are added up."""
+    inner, outputs = out.shape[-1] // groups, dy.shape[-1] // groups
+    places, counts = math.prod(out.shape[1:-1]), math.prod(dy.shape[1:-1])
+    convolution = places * outputs * (_COPY + _PRODUCT * max(inner, 8))
+    return bool(convolution <= counts * inner * (_ADD + _PRODUCT * outputs))
+
+
 def _rows(x: Values) -> Values:
-    return x.reshape((-1, x.shape[-1]))
+    return x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def _strided(x: Values, how: Geometry) -> Values:
@@ -125,16 +160,17 @@ def _turned(weight: Values, groups: int) -> Values:
 
 def _matrices(weight: Values, groups: int) -> Values:
     """Return the weight as a matrix for each group, (groups, size channels, outputs / groups)."""
-    matrices = weight.reshape((-1, groups, weight.shape[-1] // groups))
+    outputs = weight.shape[-1]
+    matrices = weight.reshape((math.prod(weight.shape[:-1]), groups, outputs // groups))
     return np.ascontiguousarray(np.moveaxis(matrices, 1, 0))
 
 
-def _block_shape(counts: tuple[int, ...], bytes_of_window: int) -> tuple[int, int]:
+def _block_shape(rows: int, counts: tuple[int, ...], bytes_of_window: int) -> tuple[int, int]:
     """Return of how many rows of the batch, and of how many places on the first axis, a block is."""
-    row = bytes_of_window * math.prod(counts[1:])
-    places = max(1, BLOCK_BYTES // row)
+    line = bytes_of_window * math.prod(counts[1:])
+    places = max(1, BLOCK_BYTES // line)
     if places >= counts[0]:
-        return places // counts[0], counts[0]
+        return max(1, min(rows, places // counts[0])), counts[0]
     return 1, -(-counts[0] // -(-counts[0] // places))  # of equal size
 
 
@@ -147,27 +183,46 @@ def _blocks(
     ``y`` has the shape (rows, *counts, outputs).
     """
     counts, channels = y.shape[1:-1], x.shape[-1]
-    inner, taps = channels // how.groups, math.prod(size)
-    rows, places = _block_shape(counts, taps * channels * x.itemsize)
-    rows = max(1, min(rows, len(x)))
-    lengths = how.padded(x.shape[1:-1])
-    wide = (
-        np.zeros((rows, *lengths, channels), dtype=x.dtype) if any(map(any, how.padding)) else None
-    )
+    rows, places = _block_shape(len(x), counts, math.prod(size) * channels * x.itemsize)
+    narrow = how.groups == how.stride[-1] == 1 and size[-1] * channels < counts[-1]
+    copies = any(map(any, how.padding)) or narrow
+    source = _source(rows, x, how, narrow) if copies else x
     inside = how.inside(x.shape[1:-1])
-    scratch = np.empty(rows * places * math.prod(counts[1:]) * taps * channels, dtype=x.dtype)
+    windows = _windows(source, counts, size, how)
+    copied = _memory((rows, places, *counts[1:]), windows.shape[1 + len(size) :], x.dtype, narrow)
+    matrices = _by_group(copied, len(size), narrow)
     for first in range(0, len(x), rows):
-        part = x[first : first + rows]
-        if wide is not None:
-            wide[: len(part)][inside] = part
-            part = wide[: len(part)]
-        windows = _windows(part, counts, size, how)
+        number = min(rows, len(x) - first)
+        if copies:
+            source[:number][inside] = x[first : first + number]
+        here = windows[:number] if copies else windows[first : first + number]
         for start in range(0, counts[0], places):
-            here = windows[:, start : start + places]
-            copy = scratch[: here.size].reshape(here.shape)
-            np.copyto(copy, here)
-            block = y[first : first + len(part), start : start + places]
-            yield _by_group(copy, len(size), taps * inner), _rows(block)
+            part, target, found = here[:, start : start + places], copied, matrices
+            if part.shape != copied.shape:  # the last one of several
+                target = copied[:number, : part.shape[1]]
+                found = _by_group(target, len(size), narrow)
+            np.copyto(target, part)
+            yield found, _rows(y[first : first + number, start : start + places])
+
+
+def _source(rows: int, x: Values, how: Geometry, narrow: bool) -> Values:
+    """Return zeros for some rows of the batch with their padding; of few channels, each by itself."""
+    lengths, channels = how.padded(x.shape[1:-1]), x.shape[-1]
+    if narrow:
+        return np.moveaxis(np.zeros((channels, rows, *lengths), dtype=x.dtype), 0, -1)
+    return np.zeros((rows, *lengths, channels), dtype=x.dtype)
+
+
+def _memory(outer: tuple[int, ...], inner: tuple[int, ...], dtype: Any, narrow: bool) -> Values:
+    """Return memory for windows; of few channels, the same place of all windows is together.
+
+    So long pieces are copied: as long as an axis, and not only as a window.
+    """
+    if not narrow:
+        return np.empty((*outer, *inner), dtype=dtype)
+    axes = len(inner) + len(outer)
+    memory = np.empty((*inner, *outer), dtype=dtype)
+    return memory.transpose((*range(len(inner), axes), *range(len(inner))))
 
 
 def _windows(x: Values, counts: tuple[int, ...], size: tuple[int, ...], how: Geometry) -> Values:
@@ -180,49 +235,38 @@ def _windows(x: Values, counts: tuple[int, ...], size: tuple[int, ...], how: Geo
     return as_strided(x, shape, (first, *outer, last * inner, *within, last), writeable=False)
 
 
-def _by_group(copy: Values, axes: int, width: int) -> Values:
+def _by_group(windows: Values, axes: int, narrow: bool = False) -> Values:
     """Return copied windows as a matrix for each group, (groups, count, size channels / groups)."""
-    groups = copy.shape[1 + axes]
-    return np.moveaxis(copy.reshape((-1, groups, width)), 1, 0)
+    count, width = math.prod(windows.shape[: 1 + axes]), math.prod(windows.shape[2 + axes :])
+    if narrow:  # as it is in memory, of one group
+        order = (*range(1 + axes, windows.ndim), *range(1 + axes))
+        return windows.transpose(order).reshape((width, count)).T[None]
+    return windows.reshape((count, windows.shape[1 + axes], width)).transpose((1, 0, 2))
 
 
 def _add_windows(dy: Values, weight: Values, out: Values, how: Geometry) -> None:
     """Write the gradient of the input: products with the weight, added up where the windows were."""
     size, counts, groups = weight.shape[:-2], dy.shape[1:-1], how.groups
-    channels, inner = out.shape[-1], weight.shape[-2]
-    axes, taps, width = len(size), math.prod(size), dy.shape[-1] // groups
-    rows, places = _block_shape(counts, taps * channels * dy.itemsize)
-    rows = max(1, min(rows, len(dy)))
-    matrices = np.moveaxis(_matrices(weight, groups), 1, 2)
+    channels, inner, width = out.shape[-1], weight.shape[-2], dy.shape[-1] // groups
+    taps = math.prod(size)
+    rows, places = _block_shape(len(dy), counts, taps * channels * dy.itemsize)
+    matrices = weight.reshape((taps, inner, groups, width)).transpose((2, 0, 3, 1))
     wide = np.empty((rows, *how.padded(out.shape[1:-1]), channels), dtype=dy.dtype)
-    scratch = np.empty(rows * places * math.prod(counts[1:]) * taps * channels, dtype=dy.dtype)
+    scratch = np.empty(taps * rows * places * math.prod(counts[1:]) * channels, dtype=dy.dtype)
     inside = how.inside(out.shape[1:-1])
     for first in range(0, len(dy), rows):
         part = wide[: min(rows, len(dy) - first)]
         part[...] = 0.0
         for start in range(0, counts[0], places):
             block = dy[first : first + len(part), start : start + places]
-            shape = (*block.shape[:-1], groups, *size, inner)
-            products = scratch[: math.prod(shape)].reshape(shape)
+            products = scratch[: taps * block.size // width // groups * channels]
+            products = products.reshape((taps, block.size // dy.shape[-1], channels))
             for g in range(groups):
-                rows_of_group = _rows(block)[:, g * width : (g + 1) * width]
                 np.matmul(
-                    rows_of_group, matrices[g], out=_by_group(products, axes, taps * inner)[g]
+                    _rows(block)[:, g * width : (g + 1) * width],
+                    matrices[g],
+                    out=products[..., g * inner : (g + 1) * inner],
                 )
-            _add_taps(part, products, start, how)
+            grouped = products.reshape((*size, *block.shape[:-1], channels))
+            host_depthwise.add_taps(part, grouped, start, how)
         out[first : first + len(part)] = part[inside]
-
-
-def _add_taps(wide: Values, products: Values, start: int, how: Geometry) -> None:
-    """Add what each place in a window got to where it was in the padded input."""
-    axes = len(how.stride)
-    counts, size = products.shape[1 : 1 + axes], products.shape[2 + axes : -1]
-    grouped = wide.reshape((*wide.shape[:-1], products.shape[1 + axes], products.shape[-1]))
-    firsts = (start * how.stride[0], *[0] * (axes - 1))
-    for tap in np.ndindex(*size):
-        axis = zip(tap, firsts, counts, how.stride, how.dilation, strict=True)
-        cuts = [
-            slice(first + t * apart, first + t * apart + (count - 1) * step + 1, step)
-            for t, first, count, step, apart in axis
-        ]
-        grouped[(slice(None), *cuts)] += products[(..., *tap, slice(None))]

@@ -8,8 +8,11 @@ method              for                              without a library's own
 ``loop``            recurrent layers, accumulation   a loop in Python, its outputs stacked
 ``windows``         convolution and pooling          slices, stacked
 ``windows_adjoint`` their backward passes            slices, added to
+``places_adjoint``  pooling's backward pass          slices, added to
 ``pad``             the same                         ends, concatenated
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
+``convolution``     whole convolutions               None: a product with ``windows``
+``sum_rows``        normalization                    a sum along the axis before the last
 ``convolution``     convolution                      a product with ``windows``
 ``erf``             GELU                             a rational approximation
 ``random_bits``     random numbers                   a counter-based generator
@@ -22,7 +25,7 @@ All of them may be used inside a step: compiled, and recorded by :mod:`nnbackend
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from nnbackend.backends import convolution
@@ -140,6 +143,28 @@ class Primitives:
                 wide = self._add_at(wide, key, d[(*places, place, ...)])
             d = wide
         return d
+
+    def places_adjoint(
+        self, parts: Sequence[Array], length: int, stride: int, dilation: int
+    ) -> Array:
+        """Return the gradient of an array for those of the slices of it that windows are made of.
+
+        ``part[j] = x[:, j dilation : ... : stride]`` has number j of each window along axis 1.
+
+        Args:
+            parts: the gradients of the slices, each of shape (rows, count, width).
+            length: the length of axis 1 of the array, whose shape is (rows, length, width).
+            stride: the distance from one window to the next.
+            dilation: the distance from one number of a window to the next.
+        """
+        rows, count, width = parts[0].shape
+        if stride == len(parts) and dilation == 1 and count * stride == length:
+            return self.xp.reshape(self.xp.stack(parts, axis=2), (rows, length, width))
+        dx = self._zeros((rows, length, width), parts[0])
+        keys = _slices(1, (count,), (len(parts),), (stride,), (dilation,))
+        for part, key in zip(parts, keys, strict=True):
+            dx = self._add_at(dx, key, part)
+        return dx
 
     def _windows(
         self, x: Array, counts: Sizes, size: Sizes, stride: Sizes, dilation: Sizes
@@ -317,6 +342,10 @@ class Primitives:
         """Return the sum of each channel, the last axis; of 16 bits in the dtype of parameters."""
         wide = self.dtype if functional.is_half(x.dtype) else None
         return self.xp.sum(x, axis=tuple(range(len(x.shape) - 1)), dtype=wide)
+
+    def sum_rows(self, x: Array) -> Array:
+        """Return the sum over the rows of a matrix, or of each of several matrices."""
+        return self.xp.sum(x, axis=-2)
 
     def erf(self, x: Array) -> Array:
         """Return the error function of each element."""

@@ -12,7 +12,15 @@ from nnbackend.core.checks import check_arrays
 from nnbackend.core.registry import field_names
 from nnbackend.core.types import Layer, Shape, State
 
-__all__ = ["children", "first_layer", "init_state", "is_stateful", "map_layers", "weights_with"]
+__all__ = [
+    "children",
+    "first_layer",
+    "has_layer",
+    "init_state",
+    "is_stateful",
+    "map_layers",
+    "weights_with",
+]
 
 
 def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
@@ -90,6 +98,13 @@ def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[
     return tuple(found)
 
 
+def has_layer(layer: Layer, attribute: str) -> bool:
+    """Return whether a layer, or one inside it, has an attribute that is true."""
+    if getattr(layer, attribute, False):
+        return True
+    return any(has_layer(child, attribute) for _, child in children(layer))
+
+
 def first_layer(layer: Layer) -> Layer:
     """Return the layer that takes the inputs: the first inside, or one that says what it takes."""
     while not hasattr(layer, "takes"):
@@ -101,10 +116,10 @@ def first_layer(layer: Layer) -> Layer:
 
 
 def is_stateful(layer: Layer) -> bool:
-    """Return whether a layer, or one inside it, has state: arrays that no optimizer trains."""
-    inside = [child for _, child in children(layer)]
-    composite = inside or hasattr(layer, "layers")  # a Sequential may be empty
-    return any(map(is_stateful, inside)) if composite else hasattr(layer, "init_state")
+    """Return whether a layer, or one inside it, may have state: arrays that no optimizer trains."""
+    if hasattr(layer, "init_state") and not getattr(layer, "state_is_of_layers", False):
+        return True
+    return any(is_stateful(child) for _, child in children(layer))
 
 
 def init_state(layer: Layer, input_shape: Shape) -> State:

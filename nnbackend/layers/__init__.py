@@ -19,10 +19,42 @@ from nnbackend.layers.convolution import (
 )
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
+from nnbackend.layers.embedding import Embedding
+from nnbackend.layers.embedding_bag import EmbeddingBag
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gates import GEGLU, GLU, Maxout, PReLU, ReGLU, SwiGLU
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalization.batch_norm import BatchNorm
+from nnbackend.layers.normalization.group_norm import GroupNorm
+from nnbackend.layers.normalization.instance_norm import InstanceNorm
+from nnbackend.layers.normalization.layer_norm import LayerNorm
+from nnbackend.layers.normalization.rms_norm import RMSNorm
+from nnbackend.layers.normalization.spectral_norm import SpectralNorm
+from nnbackend.layers.normalization.weight_norm import WeightNorm
 from nnbackend.layers.normalize import Normalize
+from nnbackend.layers.pooling import (
+    AdaptiveAveragePool1D,
+    AdaptiveAveragePool2D,
+    AdaptiveAveragePool3D,
+    AdaptiveMaxPool1D,
+    AdaptiveMaxPool2D,
+    AdaptiveMaxPool3D,
+    AveragePool1D,
+    AveragePool2D,
+    AveragePool3D,
+    GlobalAveragePool1D,
+    GlobalAveragePool2D,
+    GlobalAveragePool3D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    GlobalMaxPool3D,
+    LpPool1D,
+    LpPool2D,
+    LpPool3D,
+    MaxPool1D,
+    MaxPool2D,
+    MaxPool3D,
+)
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
@@ -33,7 +65,17 @@ __all__ = [
     "GLU",
     "LAYERS",
     "Activation",
+    "AdaptiveAveragePool1D",
+    "AdaptiveAveragePool2D",
+    "AdaptiveAveragePool3D",
+    "AdaptiveMaxPool1D",
+    "AdaptiveMaxPool2D",
+    "AdaptiveMaxPool3D",
     "AlphaDropout",
+    "AveragePool1D",
+    "AveragePool2D",
+    "AveragePool3D",
+    "BatchNorm",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -48,20 +90,40 @@ __all__ = [
     "DropBlock",
     "DropPath",
     "Dropout",
+    "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "GaussianNoise",
+    "GlobalAveragePool1D",
+    "GlobalAveragePool2D",
+    "GlobalAveragePool3D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
     "Graph",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "LpPool1D",
+    "LpPool2D",
+    "LpPool3D",
+    "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
     "Maxout",
     "Normalize",
     "PReLU",
     "Parameterless",
+    "RMSNorm",
     "ReGLU",
     "Residual",
     "SeparableConv1D",
     "SeparableConv2D",
     "Sequential",
     "SpatialDropout",
+    "SpectralNorm",
     "SwiGLU",
+    "WeightNorm",
     "children",
     "map_layers",
     "register_layer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
@@ -28,6 +29,8 @@ class Residual:
     """
 
     layers: Sequence[Layer]
+
+    state_is_of_layers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", Sequential(self.layers).layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeGuard
+from typing import ClassVar, TypeGuard
 
 from nnbackend.core.checks import check_arrays, check_items, check_takes, named
 from nnbackend.core.layer_tree import first_layer, init_state, is_stateful
@@ -35,6 +35,8 @@ class Sequential:
     """
 
     layers: Sequence[Layer]
+
+    state_is_of_layers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         layers = check_items("layers", self.layers, "a sequence of layers")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tools import assert_close
 
-from nnbackend.backends import convolution, host_convolution
+from nnbackend.backends import convolution, host_convolution, host_depthwise
 from nnbackend.backends.base import Backend
 from nnbackend.backends.convolution import Geometry
 from nnbackend.backends.numpy import NumPyBackend
@@ -16,6 +16,9 @@ CASES = {  # shape of x, size, outputs, how windows lie
     "padded": ((3, 6, 7, 3), (3, 3), 5, Geometry((1, 1), ((1, 1), (1, 1)), (1, 1))),
     "padded-a-lot": ((2, 3, 4, 3), (2, 3), 5, Geometry((1, 1), ((3, 2), (0, 4)), (1, 1))),
     "one-channel": ((3, 8, 9, 1), (5, 5), 6, Geometry((1, 1), ((0, 0), (2, 2)), (1, 1))),
+    "few-channels": ((5, 8, 12, 2), (3, 3), 3, Geometry((1, 1), ((1, 1), (1, 1)), (1, 1))),
+    "few-channels-stride": ((5, 8, 12, 2), (3, 3), 3, Geometry((2, 1), ((1, 1), (0, 0)), (1, 2))),
+    "more-outputs": ((5, 6, 7, 2), (3, 3), 9, Geometry((1, 1), ((0, 0), (0, 0)), (1, 1))),
     "stride": ((3, 7, 8, 3), (3, 2), 5, Geometry((2, 3), ((1, 1), (0, 1)), (1, 1))),
     "dilation": ((3, 7, 8, 3), (3, 2), 5, Geometry((1, 1), ((2, 2), (0, 3)), (2, 3))),
     "size-one": ((3, 4, 5, 3), (1, 1), 5, Geometry((1, 1), ((0, 0), (0, 0)), (1, 1))),
@@ -53,7 +56,8 @@ def of(case, rows=None):
 @pytest.mark.parametrize("block", [1, 1000, 1 << 18])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_blocks_of_any_size_give_the_products_with_windows(case, block, monkeypatch):
-    monkeypatch.setattr(host_convolution, "BLOCK_BYTES", block)
+    for module in (host_convolution, host_depthwise):
+        monkeypatch.setattr(module, "BLOCK_BYTES", block)
     calls, how = of(case)
     for name, (a, b, expected) in calls.items():
         out = np.full(expected.shape, np.nan)
