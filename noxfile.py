@@ -132,6 +132,7 @@ def types(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Run every example."""
     install_package(session, "cli", "sklearn")
+    session.install(*group("examples"))
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", str(example))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nnbackend
-from benchmarks import estimators, gpu, machine, streams, training, use
+from benchmarks import convolution, estimators, gpu, machine, streams, training, use
 from benchmarks.timing import Options
 
 SECTIONS = {
@@ -26,6 +26,7 @@ SECTIONS = {
     "growth": training.growth,
     "estimators": estimators.estimators,
     "streams": streams.streams,
+    "convolution": convolution.convolution,
 }
 RESULTS = Path(__file__).parent / "results"
 PARTS = """

@@ -35,6 +35,7 @@ EAGER = (SKLEARN, "PyTorch", FUSED, "thinc")
 LOOPS = ("PyTorch, batches by index", "PyTorch, DataLoader")
 MANY = "JAX, one jit over many steps"
 SCRIPT = "its NumPy script"
+FIRST, LAST = "PyTorch, channels first", "PyTorch, channels last"
 FLOOR = "matrix products, numpy"
 BY_HAND = ("NumPy by hand", "its NumPy script, loss each time")
 
@@ -72,6 +73,14 @@ TARGETS: list[tuple[str, str, tuple[str, ...], float]] = [
     ),
     ("import", "nnbackend", ("PyTorch",), 0.20),
     ("memory", NUMPY, ("counted",), 1.50),
+    ("convolution/lenet", NUMPY, (FIRST,), 1.40),
+    ("convolution/resnet", NUMPY, (FIRST,), 1.50),
+    ("convolution/resnet", NUMPY, (FIRST, LAST), 2.20),
+    ("convolution/separable", NUMPY, (FIRST,), 2.00),
+    *(
+        (f"convolution-memory/{name}", NUMPY, (FIRST, LAST), 1.50)
+        for name in ("lenet", "resnet", "separable")
+    ),
 ]
 
 
@@ -106,7 +115,7 @@ class Report:
                 yield "streams", streamed(tables)
             else:
                 yield name, "\n\n".join(f"{t['title']}:\n\n{listing(t)}" for t in tables)
-        for name in ("estimators", "streams"):
+        for name in ("estimators", "streams", "convolution"):
             if name not in self.sections:
                 yield name, f"Not measured yet: `python -m benchmarks --only {name}` does it."
 

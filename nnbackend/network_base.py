@@ -17,7 +17,7 @@ from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core import random
 from nnbackend.core.checks import check_arrays, check_flag, check_size
-from nnbackend.core.layer_tree import init_state
+from nnbackend.core.layer_tree import frozen_names, init_state
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes, row_shapes
 from nnbackend.core.tree import flatten, map_arrays, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params, State
@@ -163,8 +163,9 @@ class NetworkBase:
 
     @property
     def frozen(self) -> tuple[str, ...]:
-        """The dotted names of the parameters that training does not change."""
-        return self._frozen
+        """The dotted names of the parameters that training does not change, those in a Freeze too."""
+        inside = [] if self._params is None else frozen_names(self.layers, self._params)
+        return tuple(dict.fromkeys([*self._frozen, *inside])) if inside else self._frozen
 
     def freeze(self, *patterns: str) -> Self:
         """Keep parameters unchanged in training, to the last bit; return the network.

@@ -104,6 +104,22 @@ ACTIVATIONS = [
     Case("sparsemax", activations.Sparsemax()),
 ]
 
+
+@nnb.register_function("cube")
+def cube(x: Any, xp: Any) -> Any:
+    return x * x * x, lambda dy: 3.0 * x * x * dy
+
+
+@nnb.register_function("wave")
+def wave(x: Any, xp: Any) -> Any:
+    return xp.sin(x)
+
+
+@nnb.register_function("slope_of_wave")
+def slope_of_wave(x: Any, xp: Any) -> Any:
+    return xp.cos(x)
+
+
 NORMALIZATION: list[Case] = [
     Case("weight_norm", nnb.WeightNorm(nnb.Dense(3, activation="tanh"))),
     Case("weight_norm-conv", nnb.WeightNorm(nnb.Conv1D(2, 2)), (4, 2)),
@@ -214,6 +230,38 @@ STRUCTURE: list[Case] = [
             outputs="y",
         ),
         {"image": (2, 3), "table": (4,)},
+    ),
+    Case("add", nnb.Add(), ((3,), (3,), (3,))),
+    Case("average", nnb.Average(), {"a": (2, 3), "b": (2, 3)}),
+    Case("multiply", nnb.Multiply(), ((3,), (3,), (3,))),
+    Case("bilinear", nnb.Bilinear(2), ((3,), (4,))),
+    Case("bilinear-no-bias", nnb.Bilinear(3, bias=False), ((2, 3), (2, 2))),
+    Case("highway", nnb.Highway([nnb.Dense(4, "tanh"), nnb.Dropout(0.3)])),
+    Case("highway-axes", nnb.Highway([nnb.Dense(3)], gate_bias=0.5), (2, 3)),
+    Case("reshape", nnb.Reshape((2, -1)), (4, 3)),
+    Case("permute", nnb.Permute((2, 0, 1)), (2, 3, 4)),
+    Case("lambda", nnb.Lambda(cube)),
+    Case("lambda-derivative", nnb.Lambda(wave, slope_of_wave)),
+    Case("parallel", nnb.Parallel([nnb.Dense(3, "tanh"), nnb.Dropout(0.3)])),
+    Case("parallel-add", nnb.Parallel([nnb.Dense(4), nnb.Activation("tanh")], mode="add")),
+    Case("parallel-multiply", nnb.Parallel([nnb.Dense(4)] * 2, "multiply")),
+    Case("parallel-average", nnb.Parallel([nnb.Dense(4)] * 2, "average")),
+    Case("parallel-one", nnb.Parallel([nnb.Dense(4)], axis=0)),
+    Case("repeat", nnb.Repeat(nnb.Dense(4, "tanh"), 3)),
+    Case("repeat-shared", nnb.Repeat(nnb.Sequential([nnb.Dense(4), nnb.Dropout(0.3)]), 3, shared=True)),
+    Case("checkpoint", nnb.Checkpoint([nnb.Dense(4, "tanh"), nnb.Dropout(0.3), nnb.Dense(2)])),
+    Case("freeze", nnb.Sequential([nnb.Dense(3), nnb.Freeze(nnb.Dense(3, "tanh"))])),
+    Case(
+        "split",
+        nnb.Graph(
+            "x",
+            {
+                "cut": (nnb.Split((1, 3)), "x"),
+                "gate": (nnb.Dense(3, "sigmoid"), "cut.0"),
+                "y": (nnb.Multiply(), "gate", "cut.1"),
+            },
+            "y",
+        ),
     ),
     Case("concatenate", nnb.Concatenate(), ((3,), (2,))),
     Case("concatenate-axis-0", nnb.Concatenate(axis=0), {"a": (2, 3), "b": (1, 3)}),
@@ -368,6 +416,9 @@ def _row_share(x: Any, ctx: Any) -> Any:
 def _row_mean(x: Any, ctx: Any) -> Any:
     return ctx.xp.sum(x * _row_share(x, ctx), axis=0)
 
+
+SEVERAL_OUTPUTS = [nnb.Split(2), nnb.Freeze(nnb.Dense(3))]
+"""Layers that the tables have inside others alone: with several outputs, or that cannot learn."""
 
 STATEFUL_LAYERS = [
     Case("batch_norm", nnb.BatchNorm()),

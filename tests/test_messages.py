@@ -56,12 +56,13 @@ WRONG = {  # by what an argument is: values that are something else
 KINDS = {  # names of arguments by what they are
     "size": """out_channels kernel_size stride dilation
         every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features pieces size rows count features folds shuffle_buffer""",
+        accumulate out_features times pieces size rows count features folds shuffle_buffer""",
     "count": "padding output_padding padding_index pixels step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
-        stratified profile on_host training pure weighted count_padding
+        stratified profile on_host training pure shared weighted count_padding
         horizontal vertical""",
-    "number": """rate std learning_rate beta1 beta2 epsilon weight_decay momentum smoothing decay
+    "number": """gate_bias rate std learning_rate
+        beta1 beta2 epsilon weight_decay momentum smoothing decay
         tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
         quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
         slope max_norm fraction validation_split threshold p probability""",
@@ -72,7 +73,7 @@ KINDS = {  # names of arguments by what they are
     "choice": """padding_mode
         mode on_error unit adjust shape outputs approximate average dtype precision data_on
         channels per""",
-    "items": "layers callbacks metrics augment",
+    "items": "layers branches callbacks metrics augment",
     "integer": "axis",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
@@ -92,10 +93,10 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "optimizer": "adam", "out_features": 3, "rate": 0.5, "std": 0.1, "function": "relu", "initial": 0.1,
     "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
-    "layers": [nnb.Dense(1)], "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
+    "layers": [nnb.Dense(1)], "layer": nnb.Dense(1), "branches": [nnb.Dense(1)], "times": 2,
+    "parts": 2, "axes": (0,), "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
     "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
-    "layer": nnb.Dense(2),
 }  # fmt: skip
 
 
@@ -122,7 +123,7 @@ def constructors() -> dict[str, Any]:
     found = {name: getattr(module, name) for module in modules for name in module.__all__}
     apart = {"Registry", "Run", "Callback", "Schedule", "Parameterless", "PerRowL2", "Optimizer",
              "ActivationFunction", "Wrapper", "Constrained", "Clipped", "Grouped",
-             "Transform", "ImageTransform", "Augmentation"}  # fmt: skip
+             "Reshape", "Transform", "ImageTransform", "Augmentation"}  # fmt: skip
     return {n: cls for n, cls in found.items() if inspect.isclass(cls) and n not in apart}
 
 

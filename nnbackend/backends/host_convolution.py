@@ -31,6 +31,8 @@ Function: TypeAlias = Callable[[Values, Values, Values, Geometry], None]
 BLOCK_BYTES = 1 << 19
 """How much of windows is copied at a time: it stays in the cache until it is used."""
 
+_FEW_CHANNELS = 16
+
 # What a number takes, in thousandths of a nanosecond on a core of 2020: to be copied as part of a
 # window, to be added to another, and for each product that it is part of.
 _COPY, _ADD, _PRODUCT = 250, 500, 50
@@ -97,16 +99,50 @@ def input_gradient(dy: Values, weight: Values, out: Values, how: Geometry) -> No
         product = _rows(dy) @ _rows(weight).T
         _strided(out, how)[...] = product.reshape((*dy.shape[:-1], out.shape[-1]))
         return
+    by_residue = all(apart == 1 for apart in how.dilation)
     turned = _turned_geometry(dy, weight, out, how)
     if _is_depthwise(weight, how):
-        if turned is not None and weight.shape[-1] == out.shape[-1]:
-            host_depthwise.convolve(dy, _turned(weight, how.groups), out, turned)
-        else:
-            host_depthwise.add_windows(dy, weight, out, how)
-    elif turned is not None and _is_less_work(dy, out, how.groups):
+        convolves = weight.shape[-1] == out.shape[-1]
+    else:
+        convolves = _is_less_work(dy, out, how)
+    if convolves and turned is not None:
         convolve(dy, _turned(weight, how.groups), out, turned)
+    elif convolves and by_residue:
+        _convolve_by_residue(dy, weight, out, how)
+    elif _is_depthwise(weight, how):
+        host_depthwise.add_windows(dy, weight, out, how)
     else:
         _add_windows(dy, weight, out, how)
+
+
+def _convolve_by_residue(dy: Values, weight: Values, out: Values, how: Geometry) -> None:
+    """Write the gradient of the input for strides above 1, where windows are not dilated.
+
+    The numbers of the padded input whose places have the same residues by the strides are in windows at
+    the same places of the kernel: for each set of residues it is a convolution of ``dy`` with a part of
+    the kernel.
+    """
+    lengths, counts, size = out.shape[1:-1], dy.shape[1:-1], weight.shape[:-2]
+    ones = (1,) * len(size)
+    out[...] = 0.0  # what is in no window
+    for residues in np.ndindex(*how.stride):
+        read, padding, write, kernel = [slice(None)], [], [slice(None)], []
+        for axis, (residue, step) in enumerate(zip(residues, how.stride, strict=True)):
+            before, _ = how.padding[axis]
+            places = len(range(residue, size[axis], step))
+            first = -((residue - before) // step)  # of the windows that begin there
+            last = (before + lengths[axis] - 1 - residue) // step
+            low, high = places - 1 - first, last - counts[axis] + 1
+            read.append(slice(max(-low, 0), counts[axis] - max(-high, 0)))
+            padding.append((max(low, 0), max(high, 0)))
+            write.append(slice(first * step + residue - before, None, step))
+            kernel.append(slice(residue, None, step))
+        part, target = dy[tuple(read)], out[tuple(write)]
+        inside = weight[tuple(kernel)]
+        if not inside.size or not part.size or not target.size:
+            continue
+        geometry = Geometry(ones, tuple(padding), ones, how.groups)
+        convolve(part, _turned(inside, how.groups), target, geometry)
 
 
 def _is_product(weight: Values, how: Geometry) -> bool:
@@ -132,10 +168,10 @@ def _turned_geometry(dy: Values, weight: Values, out: Values, how: Geometry) -> 
     return Geometry(how.stride, padding, how.dilation, how.groups)
 
 
-def _is_less_work(dy: Values, out: Values, groups: int) -> bool:
+def _is_less_work(dy: Values, out: Values, how: Geometry) -> bool:
     """Return whether ``dx`` is less work as a convolution than as products that are added up."""
-    inner, outputs = out.shape[-1] // groups, dy.shape[-1] // groups
-    places, counts = math.prod(out.shape[1:-1]), math.prod(dy.shape[1:-1])
+    inner, outputs = out.shape[-1] // how.groups, dy.shape[-1] // how.groups
+    places, counts = math.prod(out.shape[1:-1]) / math.prod(how.stride), math.prod(dy.shape[1:-1])
     convolution = places * outputs * (_COPY + _PRODUCT * max(inner, 8))
     return bool(convolution <= counts * inner * (_ADD + _PRODUCT * outputs))
 
@@ -247,6 +283,9 @@ def _by_group(windows: Values, axes: int, narrow: bool = False) -> Values:
 def _add_windows(dy: Values, weight: Values, out: Values, how: Geometry) -> None:
     """Write the gradient of the input: products with the weight, added up where the windows were."""
     size, counts, groups = weight.shape[:-2], dy.shape[1:-1], how.groups
+    if groups == 1 and out.shape[-1] < min(_FEW_CHANNELS, len(dy)):
+        _add_few_channels(dy, weight, out, how)
+        return
     channels, inner, width = out.shape[-1], weight.shape[-2], dy.shape[-1] // groups
     taps = math.prod(size)
     rows, places = _block_shape(len(dy), counts, taps * channels * dy.itemsize)
@@ -270,3 +309,24 @@ def _add_windows(dy: Values, weight: Values, out: Values, how: Geometry) -> None
             grouped = products.reshape((*size, *block.shape[:-1], channels))
             host_depthwise.add_taps(part, grouped, start, how)
         out[first : first + len(part)] = part[inside]
+
+
+def _add_few_channels(dy: Values, weight: Values, out: Values, how: Geometry) -> None:
+    """Write the gradient of an input of few channels: as above, with the batch on the last axis.
+
+    So long pieces are added: as long as the batch times an axis, and not only as the channels.
+    """
+    *size, channels, outputs = weight.shape
+    counts, taps, batch = dy.shape[1:-1], math.prod(weight.shape[:-2]), len(dy)
+    wide = np.zeros((channels, *how.padded(out.shape[1:-1]), batch), dtype=dy.dtype)
+    matrix = weight.reshape((taps * channels, outputs))
+    turned = np.ascontiguousarray(np.moveaxis(dy, (-1, 0), (0, -1)))  # (outputs, *counts, batch)
+    line = taps * channels * math.prod(counts[1:]) * batch * dy.itemsize
+    places = min(counts[0], max(1, 8 * BLOCK_BYTES // line))
+    for start in range(0, counts[0], places):
+        part = turned[:, start : start + places]
+        products = matrix @ part.reshape((outputs, part.size // outputs))
+        grouped = products.reshape((*size, channels, *part.shape[1:]))
+        host_depthwise.add_taps(wide, grouped, start, how)
+    inside = np.moveaxis(wide, (0, -1), (-1, 0))[how.inside(out.shape[1:-1])]
+    out[...] = inside

@@ -249,6 +249,9 @@ class JAXBackend(Backend):
     def fetch(self, numbers: Any) -> Any:
         return numpy.asarray(numbers, dtype=numpy.float64)
 
+    def barrier(self, arrays: Any) -> Any:
+        return self._jax.lax.optimization_barrier(arrays)
+
     def erf(self, x: Array) -> Array:
         return self._jax.scipy.special.erf(x)
 

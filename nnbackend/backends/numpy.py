@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import ModuleType
@@ -20,6 +21,7 @@ from nnbackend.backends.replay.program import Program
 from nnbackend.backends.replay.recorded_array import RecordedArray, written
 from nnbackend.backends.replay.recording import MapArrays
 from nnbackend.backends.replay.replayed import ReplayedForward, replayed_step
+from nnbackend.core.functional import is_half
 from nnbackend.core.precision import Precision
 from nnbackend.core.types import Array, Arrays, Layer, Namespace, Shape, Step
 from nnbackend.errors import BackendUnavailableError
@@ -185,6 +187,19 @@ class NumPyBackend(Backend):
     def _weight_gradient(self, x: Array, dy: Array, size: Sizes, how: Geometry) -> Array:
         shape = (*size, x.shape[-1] // how.groups, dy.shape[-1])
         return written(host_convolution.weight_gradient, (x, dy), shape, how)
+
+    def add_to_channels(self, x: Array, values: Array) -> Array:
+        if x.flags.c_contiguous:  # numbers that are side by side, in long rows
+            rows = np.reshape(x, (math.prod(x.shape[:-2]), x.shape[-2] * x.shape[-1]))
+            rows += np.tile(values, x.shape[-2])
+            return x
+        return super().add_to_channels(x, values)
+
+    def channel_sums(self, x: Array) -> Array:
+        if is_half(x.dtype):
+            return super().channel_sums(x)
+        rows = np.reshape(x, (math.prod(x.shape[:-2]), x.shape[-2] * x.shape[-1]))
+        return _add.reduce(np.reshape(_add.reduce(rows, axis=0), x.shape[-2:]), axis=0)
 
     def scatter_add(self, rows: int, index: Array, values: Array) -> Array:
         """Return the sums of values with the same index, by ``add.at`` on a flat array."""

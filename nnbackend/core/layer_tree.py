@@ -10,11 +10,13 @@ from typing import Any
 
 from nnbackend.core.checks import check_arrays
 from nnbackend.core.registry import field_names
-from nnbackend.core.types import Layer, Shape, State
+from nnbackend.core.tree import flatten
+from nnbackend.core.types import Layer, Params, Shape, State
 
 __all__ = [
     "children",
     "first_layer",
+    "frozen_names",
     "has_layer",
     "init_state",
     "is_stateful",
@@ -96,6 +98,17 @@ def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[
     for name, child in children(layer):
         found += weights_with(attribute, child, f"{prefix}{name}.")
     return tuple(found)
+
+
+def frozen_names(layer: Layer, params: Params, prefix: str = "") -> list[str]:
+    """Return the dotted names of the parameters in layers that say ``freezes = True``: in a Freeze."""
+    if getattr(layer, "freezes", False):
+        return [prefix + name for name in flatten(params)]
+    return [
+        name
+        for inside, child in children(layer)
+        for name in frozen_names(child, params.get(inside, {}), f"{prefix}{inside}.")
+    ]
 
 
 def has_layer(layer: Layer, attribute: str) -> bool:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, TypeVar
 
 from nnbackend.core.checks import check_flag, check_text
 from nnbackend.errors import ModelFileError, given, unknown_name
 
 __all__ = [
+    "FunctionRegistry",
     "Registry",
     "describe",
     "field_names",
@@ -115,6 +117,43 @@ class Registry:
         return self.names.get(type(value))
 
 
+class FunctionRegistry(Registry):
+    """The known functions of one kind by name: plain functions, which have no fields."""
+
+    def register(self, name: str, *, pure: bool = True) -> Callable[[Any], Any]:
+        """Return a decorator that makes a function known as ``name``.
+
+        Raises:
+            TypeError: it is written above something else than a function.
+            ValueError: another function has that name already.
+        """
+        check_text("name", name)
+
+        def decorate(function: Any) -> Any:
+            if not isinstance(function, FunctionType):
+                raise TypeError(
+                    f"a {self.kind} is registered by its definition, got {given(function)}"
+                )
+            known: Any = self._classes.get(name)
+            if known is not None and _origin(known) != _origin(function):
+                raise ValueError(f"there is a {self.kind} called {name!r} already: {known}")
+            self._classes[name] = function  # type: ignore[assignment]
+            self.names[function] = name  # type: ignore[index]
+            return function
+
+        return decorate
+
+    def create(self, name: str, /, **fields: Any) -> Any:
+        """Return the function called ``name``."""
+        if fields:
+            raise unknown_name(f"argument of {self.kind} {name!r}:", next(iter(fields)), ())
+        return self[name]
+
+    def name_of(self, value: object) -> str | None:
+        """Return the name under which a function is registered, or None."""
+        return self.names.get(value) if isinstance(value, FunctionType) else None  # type: ignore[call-overload]
+
+
 def registered_name(value: object) -> tuple[str, str] | None:
     """Return the kind and the name under which the class of ``value`` is registered, or None."""
     names = ((kind, registry.name_of(value)) for kind, registry in _REGISTRIES.items())
@@ -156,11 +195,37 @@ def describe(value: Any, depth: int = 0) -> Any:
         kind, name = registered
         own: Any = type(value)
         given = field_names(own, init=True)
-        return {kind: name, "fields": {f: describe(getattr(value, f), depth + 1) for f in given}}
+        return {kind: name, "fields": {f: _described(value, name, f, depth) for f in given}}
+    if isinstance(value, FunctionType | BuiltinFunctionType | partial):
+        name = getattr(value, "__name__", "partial")
+        raise TypeError(
+            f"the function {name} cannot be written to a file: register it first, for instance with "
+            "@nnbackend.register_function('name') for a Lambda"
+        )
     raise TypeError(
         f"{type(value).__name__} cannot be written to a file: register its class first, "
         "for instance with @nnbackend.register_layer, and keep its fields plain data"
     )
+
+
+def _described(value: Any, name: str, field: str, depth: int) -> Any:
+    """Return the description of a field; an error names where it is."""
+    inside = getattr(value, field)
+    try:
+        return describe(inside, depth + 1)
+    except TypeError as error:
+        place = ""
+        if isinstance(inside, tuple | list):
+            place = next((f"[{i}]" for i, item in enumerate(inside) if not _can_describe(item)), "")
+        raise TypeError(f"{name}.{field}{place}: {error}") from None
+
+
+def _can_describe(value: Any) -> bool:
+    try:
+        describe(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def rebuild(data: Any, depth: int = 0) -> Any:
@@ -249,6 +314,6 @@ def field_names(cls: Any, init: bool = False) -> tuple[str, ...]:
     return tuple(field.name for field in fields if field.init or not init)
 
 
-def _origin(cls: type) -> tuple[str, str]:
+def _origin(cls: Any) -> tuple[str, str]:
     """Return the module and name of a class: a reloaded module may register its classes again."""
     return cls.__module__, cls.__qualname__

@@ -296,19 +296,39 @@ class Context:
         before, root._observer = root._observer, observer
         return before
 
-    def child(self, name: str, use: int = 0) -> Context:
+    def again(self) -> Context:
+        """Return a context in which this layer can run a second time, as it does from now on.
+
+        It has the same random numbers, and the state as it is now; the state that it sets goes nowhere.
+        """
+        root, own = self._root, self._root._state
+        for name in self.path:
+            own = own.get(name, {})
+        inside = {
+            path[len(self.path) :]: update
+            for path, update in root._updates.items()
+            if path[: len(self.path)] == self.path
+        }
+        state = _with_updates(own, (), inside) if inside else own
+        second = Context(self.backend, self.training, self.key)
+        second.start_pass(self.step, state, self.row_weight, self.first_row)
+        return second
+
+    def child(self, name: str, use: int = 0, training: bool | None = None) -> Context:
         """Return the context of the layer ``name`` inside this one, with the key of that name.
 
         Args:
             name: the layer's name.
             use: of a layer that runs several times in a pass, which time this is: each has its own
                 random numbers, and all have one state; default 0.
+            training: whether it behaves as in training; None (the default): as this layer does.
         """
-        place = (name, use) if use else name
+        place = name if use == 0 and training is None else (name, use, training)
         child = self._children.get(place)
         if child is None:
             child = object.__new__(Context)
-            child.backend, child.xp, child.training = self.backend, self.xp, self.training
+            child.backend, child.xp = self.backend, self.xp
+            child.training = self.training if training is None else training
             child._parent, child._root, child._use = self, self._root, use
             child.path, child._children = (*self.path, name), {}
             self._children[place] = child

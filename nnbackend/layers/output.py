@@ -19,7 +19,7 @@ from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.sequential import Sequential, runs_in_order
-from nnbackend.layers.structure import Concatenate, Graph
+from nnbackend.layers.structure import Add, Average, Concatenate, Graph, Multiply, Permute, Reshape
 from nnbackend.layers.structure.wiring import Node, node_of
 
 __all__ = [
@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 _DROPS = Dropout | AlphaDropout | SpatialDropout | DropPath | DropBlock
-_CHANGES = _DROPS | GaussianNoise | Flatten | Concatenate
+_MERGES = Add | Average | Concatenate | Multiply
+_CHANGES = _DROPS | GaussianNoise | Flatten | Reshape | Permute | _MERGES
 """Layers that hand on what an activation gave, changed in some way."""
 
 
@@ -112,8 +113,8 @@ def makes_outputs(layers: Layer) -> bool:
     for last in reversed(_in_a_row(layers)):
         if isinstance(last, Dense):
             return type(last).forward is Dense.forward
-        if isinstance(last, Concatenate):
-            return type(last) is Concatenate
+        if isinstance(last, _MERGES):
+            return type(last).__module__.startswith("nnbackend.")
         if _is_graph(last) and isinstance(last.outputs, str):
             node = _nodes(last).get(last.outputs)
             return node is not None and makes_outputs(node.layer)

@@ -271,7 +271,8 @@ def partial_fit(
 
 def without_frozen(network: Network, optimizer: Optimizer) -> Optimizer:
     """Return the optimizer, which leaves a network's frozen parameters alone."""
-    return Frozen(optimizer, network.frozen) if network.frozen else optimizer
+    frozen = network.frozen
+    return Frozen(optimizer, frozen) if frozen else optimizer
 
 
 def _say(message: str) -> None:

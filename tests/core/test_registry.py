@@ -26,7 +26,10 @@ from nnbackend.core.registry import Registry, describe, rebuild
 from nnbackend.errors import ModelFileError, UnknownNameError
 
 TABLES = [
-    (layers.LAYERS, [case.thing for case in cases.LAYERS + cases.STATEFUL_LAYERS]),
+    (
+        layers.LAYERS,
+        [*(case.thing for case in cases.LAYERS + cases.STATEFUL_LAYERS), *cases.SEVERAL_OUTPUTS],
+    ),
     (activations.ACTIVATIONS, [case.thing for case in cases.ACTIVATIONS]),
     (losses.LOSSES, [case.thing for case in cases.LOSSES]),
     (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS + cases.SOLVERS]),
