@@ -118,7 +118,8 @@ VARIANTS = [
     Variant("jax", "jax", _named("jax")),
     # What calls layers, losses and optimizers directly runs without the compiler anyway.
     Variant("jax-eager", "jax", lambda dtype: EagerJAX(None, dtype),
-            only=("backends/test_base.py", "test_exam_scores.py", "layers", "training/test_trainer.py")),
+            only=("backends/test_base.py", "test_exam_scores.py", "layers/test_residual.py",
+                  "training/test_trainer.py")),
     Variant("cupy", "cupy", _named("cupy")),
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
