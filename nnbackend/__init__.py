@@ -18,6 +18,7 @@ from nnbackend import (
     optimizers,
     regularizers,
     schedules,
+    transforms,
 )
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import BackendStatus, available_backends, get_backend
@@ -262,6 +263,7 @@ __all__ = [
     "schedules",
     "tables",
     "testing",
+    "transforms",
 ]
 
 __getattr__, __dir__ = lazily(

@@ -99,16 +99,50 @@ def input_gradient(dy: Values, weight: Values, out: Values, how: Geometry) -> No
         product = _rows(dy) @ _rows(weight).T
         _strided(out, how)[...] = product.reshape((*dy.shape[:-1], out.shape[-1]))
         return
+    by_residue = all(apart == 1 for apart in how.dilation)
     turned = _turned_geometry(dy, weight, out, how)
     if _is_depthwise(weight, how):
-        if turned is not None and weight.shape[-1] == out.shape[-1]:
-            host_depthwise.convolve(dy, _turned(weight, how.groups), out, turned)
-        else:
-            host_depthwise.add_windows(dy, weight, out, how)
-    elif turned is not None and _is_less_work(dy, out, how.groups):
+        convolves = weight.shape[-1] == out.shape[-1]
+    else:
+        convolves = _is_less_work(dy, out, how)
+    if convolves and turned is not None:
         convolve(dy, _turned(weight, how.groups), out, turned)
+    elif convolves and by_residue:
+        _convolve_by_residue(dy, weight, out, how)
+    elif _is_depthwise(weight, how):
+        host_depthwise.add_windows(dy, weight, out, how)
     else:
         _add_windows(dy, weight, out, how)
+
+
+def _convolve_by_residue(dy: Values, weight: Values, out: Values, how: Geometry) -> None:
+    """Write the gradient of the input for strides above 1, where windows are not dilated.
+
+    The numbers of the padded input whose places have the same residues by the strides are in windows at
+    the same places of the kernel: for each set of residues it is a convolution of ``dy`` with a part of
+    the kernel.
+    """
+    lengths, counts, size = out.shape[1:-1], dy.shape[1:-1], weight.shape[:-2]
+    ones = (1,) * len(size)
+    out[...] = 0.0  # what is in no window
+    for residues in np.ndindex(*how.stride):
+        read, padding, write, kernel = [slice(None)], [], [slice(None)], []
+        for axis, (residue, step) in enumerate(zip(residues, how.stride, strict=True)):
+            before, _ = how.padding[axis]
+            places = len(range(residue, size[axis], step))
+            first = -((residue - before) // step)  # of the windows that begin there
+            last = (before + lengths[axis] - 1 - residue) // step
+            low, high = places - 1 - first, last - counts[axis] + 1
+            read.append(slice(max(-low, 0), counts[axis] - max(-high, 0)))
+            padding.append((max(low, 0), max(high, 0)))
+            write.append(slice(first * step + residue - before, None, step))
+            kernel.append(slice(residue, None, step))
+        part, target = dy[tuple(read)], out[tuple(write)]
+        inside = weight[tuple(kernel)]
+        if not inside.size or not part.size or not target.size:
+            continue
+        geometry = Geometry(ones, tuple(padding), ones, how.groups)
+        convolve(part, _turned(inside, how.groups), target, geometry)
 
 
 def _is_product(weight: Values, how: Geometry) -> bool:
@@ -134,10 +168,10 @@ def _turned_geometry(dy: Values, weight: Values, out: Values, how: Geometry) -> 
     return Geometry(how.stride, padding, how.dilation, how.groups)
 
 
-def _is_less_work(dy: Values, out: Values, groups: int) -> bool:
+def _is_less_work(dy: Values, out: Values, how: Geometry) -> bool:
     """Return whether ``dx`` is less work as a convolution than as products that are added up."""
-    inner, outputs = out.shape[-1] // groups, dy.shape[-1] // groups
-    places, counts = math.prod(out.shape[1:-1]), math.prod(dy.shape[1:-1])
+    inner, outputs = out.shape[-1] // how.groups, dy.shape[-1] // how.groups
+    places, counts = math.prod(out.shape[1:-1]) / math.prod(how.stride), math.prod(dy.shape[1:-1])
     convolution = places * outputs * (_COPY + _PRODUCT * max(inner, 8))
     return bool(convolution <= counts * inner * (_ADD + _PRODUCT * outputs))
 

@@ -1,4 +1,4 @@
-"""The training step: forward, loss, backward, all-reduce, penalties, update.
+"""The training step: augmentation, forward, loss, backward, all-reduce, penalties, update.
 
 A step is a pure function of what it carries and of a batch, the same on every backend: a backend runs
 it in a loop, plays a recording of it, or compiles many steps into one program (``Backend.scan``). It
@@ -41,6 +41,7 @@ from nnbackend.training.accumulation import (
 from nnbackend.training.communicator import Communicator, all_reduce, rows_of_process
 from nnbackend.training.layout import layout_for
 from nnbackend.training.objective import Objective
+from nnbackend.transforms import Augmentation
 
 __all__ = ["overwrite", "run_data", "scan_steps"]
 
@@ -55,6 +56,7 @@ def make_step(
     microbatches: Microbatches | None,
     row_penalty: regularizers.PerRowL2 | None,
     mean_by_rows: bool,
+    augmentation: Augmentation | None = None,
     communicator: Communicator | None = None,
 ) -> Step:
     """Return the training step on a backend; see :func:`scan_steps`, and :class:`Objective`."""
@@ -71,6 +73,9 @@ def make_step(
         params, scale = layout.params(storage), layout.scale(storage)
         net = network if scale is None else network.scaled(scale)
         ctx = Context(backend, training=True) if context is None else context
+        if augmentation is not None:  # of whole batches, before they are split in any way
+            ctx.start_pass(number, {}, batch.weight, 0, data.key)
+            batch = augmentation.apply(batch, ctx)
         batch, first_row = rows_of_process(batch, communicator)
         ctx.start_pass(number, state, batch.weight, first_row, data.key)
         total = None if batch.weight is None else xp.sum(batch.weight)
@@ -153,6 +158,7 @@ def scan_steps(
         microbatches,
         row_penalty,
         objective.mean_by_rows,
+        objective.augmentation,
     )
     if communicator is not None:  # what it does can be neither recorded nor shared
         return backend.scan(make_step(backend, *description, communicator))

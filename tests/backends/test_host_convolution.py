@@ -85,3 +85,29 @@ def test_no_rows_give_no_rows_and_no_gradient(case):
         out = np.full(expected.shape, np.nan)
         getattr(host_convolution, name)(a, b, out, how)
         np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("few", [0, 16])
+@pytest.mark.parametrize("convolves", [False, True])
+@pytest.mark.parametrize("seed", range(60))
+def test_every_way_to_the_gradient_of_the_input_is_the_same(seed, convolves, few, monkeypatch):
+    """Of any geometry: strides above the kernel, padding above it, windows that leave some out."""
+    monkeypatch.setattr(host_convolution, "_is_less_work", lambda *_: convolves)
+    monkeypatch.setattr(host_convolution, "_FEW_CHANNELS", few)
+    rng = np.random.default_rng(seed)
+    axes, groups = int(rng.integers(1, 4)), int(rng.choice([1, 1, 2]))
+    size = tuple(int(n) for n in rng.integers(1, 5, axes))
+    stride = tuple(int(n) for n in rng.integers(1, 5, axes))
+    dilation = tuple(int(n) for n in rng.choice([1, 1, 2], axes))
+    padding = tuple((int(a), int(b)) for a, b in rng.integers(0, 6, (axes, 2)))
+    spans = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
+    sides = zip(spans, padding, strict=True)
+    lengths = tuple(max(1, s - a - b) + int(rng.integers(0, 6)) for s, (a, b) in sides)
+    inner, width = (int(n) for n in rng.integers(1, 4, 2))
+    how = Geometry(stride, padding, dilation, groups)
+    x = rng.normal(size=(4, *lengths, inner * groups))
+    weight = rng.normal(size=(*size, inner, width * groups))
+    dy = rng.normal(size=convolution.convolve(PLAIN, x, weight, how).shape)
+    out = np.full(x.shape, np.nan)
+    host_convolution.input_gradient(dy, weight, out, how)
+    assert_close(out, convolution.input_gradient(PLAIN, dy, weight, lengths, how), 1e-13)
