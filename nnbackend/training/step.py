@@ -161,7 +161,7 @@ def scan_steps(
         objective.augmentation,
     )
     if communicator is not None:  # what it does can be neither recorded nor shared
-        return backend.scan(make_step(backend, *description, communicator))
+        return backend.scan(make_step(backend, *description, communicator), parts=description)
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
     if not backend.slices_are_views:
@@ -179,7 +179,7 @@ def scan_steps(
 
 @cached_program
 def _compiled_steps(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(make_step(backend, *description))
+    return backend.scan(make_step(backend, *description), parts=description)
 
 
 def run_data(backend: Backend, seed: int, objective: Objective) -> RunData:

@@ -70,14 +70,21 @@ def augmentation_for(augment: Any, output_shape: Shapes, loss: Loss) -> Augmenta
         raise TypeError(f"augment must be a list of transforms, got {given(augment)}")
     found = tuple(_resolved(each) for each in check_items("augment", augment, "transforms"))
     for transform in found:
-        kind = kind_of(trait(loss, "targets"))
-        if getattr(transform, "mixes_targets", False) and (kind.one_hot or kind.signs):
-            only = "zeros and a one" if kind.one_hot else "-1 and 1"
-            raise ValueError(
-                f"{type(transform).__name__} mixes targets, and the loss {LOSSES.name_of(loss)} takes "
-                f"only {only}: take softmax_cross_entropy, binary_cross_entropy or mse, for instance"
-            )
+        if getattr(transform, "mixes_targets", False):
+            for part in getattr(loss, "parts", (loss,)):  # of several outputs each has a loss
+                _check_takes_mixed(transform, part)
     return Augmentation(found, output_shape) if found else None
+
+
+def _check_takes_mixed(transform: Transform, loss: Loss) -> None:
+    """Refuse a loss whose targets cannot be mixed."""
+    kind = kind_of(trait(loss, "targets"))
+    if kind.one_hot or kind.signs:
+        only = "zeros and a one" if kind.one_hot else "-1 and 1"
+        raise ValueError(
+            f"{type(transform).__name__} mixes targets, and the loss {LOSSES.name_of(loss)} takes "
+            f"only {only}: take softmax_cross_entropy, binary_cross_entropy or mse, for instance"
+        )
 
 
 def _resolved(each: Any) -> Transform:
