@@ -39,6 +39,7 @@ from nnbackend.training import fit as fitting
 from nnbackend.training.fit import FitOptions
 from nnbackend.training.objective import Objective, objective_for
 from nnbackend.training.trainer import Trainer
+from nnbackend.transforms import Transform
 
 __all__ = ["Network", "load"]
 
@@ -150,6 +151,7 @@ class Network(NetworkBase):
         class_weight: ClassWeight | None = None,
         data_on: str = "auto",
         accumulate: int = 1,
+        augment: Iterable[str | Transform] = (),
         metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
         callbacks: Iterable[Any] = (),
         resume: str | os.PathLike[str] | None = None,
@@ -189,6 +191,8 @@ class Network(NetworkBase):
                 Metrics, and steps that take all rows, need outputs and targets on the device.
             accumulate: the number of parts in which the gradient of a batch is computed, one after the
                 other, to the same result in the memory of one part; default 1.
+            augment: names or objects of :mod:`nnbackend.transforms`, which change each batch of training
+                in their order, at random by seed; default: none.
             metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
                 training data they are computed from the outputs during the epoch, as the loss is.
             callbacks: the callbacks, see :mod:`nnbackend.callbacks`.
@@ -218,8 +222,8 @@ class Network(NetworkBase):
         """
         options = FitOptions(
             loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_split, stratify,
-            groups, sample_weight, class_weight, data_on, accumulate, metrics, callbacks, resume,
-            verbose, profile,
+            groups, sample_weight, class_weight, data_on, accumulate, augment, metrics, callbacks,
+            resume, verbose, profile,
         )  # fmt: skip
         return fitting.fit(self, x, y, options)
 
@@ -234,6 +238,7 @@ class Network(NetworkBase):
         batch_size: int | None = None,
         sample_weight: Any = None,
         accumulate: int = 1,
+        augment: Iterable[str | Transform] = (),
     ) -> float:
         """Go once through rows ``x`` and targets ``y``, in their order; return the mean loss.
 
@@ -248,12 +253,13 @@ class Network(NetworkBase):
             batch_size: the number of rows of a step; None (the default): all rows in one.
             sample_weight: how much each row counts; default None: all count 1.
             accumulate: the number of parts of a batch, see ``fit``; default 1.
+            augment: the transforms of batches, see ``fit``; default: none.
 
         Raises:
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
         return fitting.partial_fit(
-            self, x, y, loss, optimizer, batch_size, sample_weight, accumulate
+            self, x, y, loss, optimizer, batch_size, sample_weight, accumulate, augment
         )
 
     @guarded("evaluate")

@@ -187,6 +187,19 @@ POOLING: list[Case] = [
     Case("global_max_pool1d", nnb.GlobalMaxPool1D(), (4, 2)),
     Case("global_max_pool2d", nnb.GlobalMaxPool2D("first"), (2, 3, 4)),
     Case("global_max_pool3d", nnb.GlobalMaxPool3D(), (2, 1, 3, 2)),
+    Case("upsample1d", nnb.Upsample1D(3), (3, 2)),
+    Case("upsample1d-linear", nnb.Upsample1D(3, "linear", align_corners=True), (4, 2)),
+    Case("upsample2d", nnb.Upsample2D((1, 2)), (3, 2, 2)),
+    Case("upsample2d-linear", nnb.Upsample2D(2, "bilinear", channels="first"), (2, 3, 2)),
+    Case("upsample3d", nnb.Upsample3D((2, 1, 3), "linear"), (2, 1, 3, 1)),
+    Case("zero_pad1d", nnb.ZeroPad1D(1), (3, 2)),
+    Case("zero_pad2d", nnb.ZeroPad2D(((1, 0), 2)), (2, 3, 2)),
+    Case("zero_pad3d", nnb.ZeroPad3D((0, 1, (0, 2)), "first"), (1, 2, 2, 2)),
+    Case("crop1d", nnb.Crop1D(1), (4, 2)),
+    Case("crop2d", nnb.Crop2D(((1, 0), 2)), (3, 5, 2)),
+    Case("crop3d", nnb.Crop3D((0, 1, (0, 2)), "first"), (1, 2, 3, 4)),
+    Case("pixel_shuffle", nnb.PixelShuffle(2), (2, 3, 8)),
+    Case("pixel_unshuffle", nnb.PixelUnshuffle(2, "first"), (2, 4, 2)),
 ]  # fmt: skip
 
 EMBEDDING: list[Case] = [

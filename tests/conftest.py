@@ -118,13 +118,17 @@ VARIANTS = [
     Variant("jax", "jax", _named("jax")),
     # What calls layers, losses and optimizers directly runs without the compiler anyway.
     Variant("jax-eager", "jax", lambda dtype: EagerJAX(None, dtype),
-            only=("backends/test_base.py", "test_exam_scores.py", "layers", "training/test_trainer.py")),
+            only=("backends/test_base.py", "test_exam_scores.py", "layers/test_residual.py",
+                  "training/test_trainer.py")),
     Variant("cupy", "cupy", _named("cupy")),
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
 ONCE = ("backends/cuda", "backends/replay", "backends/test_device.py", "backends/test_memory.py", "cli",
         "docs", "estimators", "fuzz", "saving/test_written_before.py", "tables")  # fmt: skip
+# JAX compiles each operation for each shape; there its own differentiation checks the gradients of all
+# layers (test_crosscheck_jax.py), in a part of the time.
+SLOW_ON_JAX = ("test_gradients_agree_with_central_differences",)
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
 
 
@@ -177,7 +181,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         per_backend = {"variant", "library"} & set(getattr(item, "fixturenames", ()))
         once = is_in(item.path, ONCE) and not per_backend
-        (dropped if once else kept).append(item)
+        slow = "jax" in chosen(config) and getattr(item, "originalname", "") in SLOW_ON_JAX
+        (dropped if once or slow else kept).append(item)
     config.hook.pytest_deselected(items=dropped)
     items[:] = kept
 

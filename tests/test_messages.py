@@ -24,6 +24,7 @@ from nnbackend import (
     regularizers,
     schedules,
     testing,
+    transforms,
 )
 
 
@@ -56,22 +57,23 @@ KINDS = {  # names of arguments by what they are
     "size": """out_channels kernel_size stride dilation
         every keep every_steps patience k iterations history line_search epochs batch_size
         accumulate out_features times pieces size rows count features folds shuffle_buffer""",
-    "count": "padding output_padding padding_index step seed prefetch cooldown",
+    "count": "padding cropping output_padding padding_index pixels step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
-        stratified profile on_host training pure shared weighted count_padding""",
+        stratified profile on_host training pure shared weighted count_padding
+        horizontal vertical align_corners""",
     "number": """gate_bias rate std learning_rate
         beta1 beta2 epsilon weight_decay momentum smoothing decay
         tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
         quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
-        slope max_norm fraction validation_split threshold p""",
+        slope max_norm fraction validation_split threshold p probability""",
     "name": """activation initializer bias_initializer regularizer constraint function optimizer loss
         backend""",
     "path": "path directory resume",
     "text": "monitor",
     "choice": """padding_mode
         mode on_error unit adjust shape outputs approximate average dtype precision data_on
-        channels""",
-    "items": "layers branches callbacks metrics",
+        channels per""",
+    "items": "layers branches callbacks metrics augment",
     "integer": "axis",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
@@ -87,7 +89,7 @@ OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
 X = np.linspace(-1.0, 1.0, 24, dtype=np.float32).reshape(12, 2)
 Y = X[:, :1].copy()
 BASE: dict[str, Any] = {  # right values of arguments without a default
-    "out_channels": 2, "kernel_size": 2, "size": 2,
+    "out_channels": 2, "kernel_size": 2, "size": 2, "padding": 1, "cropping": 1,
     "optimizer": "adam", "out_features": 3, "rate": 0.5, "std": 0.1, "function": "relu", "initial": 0.1,
     "steps": 10, "factor": 0.5, "value": 0.1, "peak": 0.1, "every": 2, "schedule": 0.1, "seconds": 1.0,
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
@@ -116,12 +118,12 @@ def load(
 def constructors() -> dict[str, Any]:
     modules = (
         layers, optimizers, losses, metrics, schedules, callbacks, regularizers, constraints,
-        initializers, activations,
+        initializers, activations, transforms,
     )  # fmt: skip
     found = {name: getattr(module, name) for module in modules for name in module.__all__}
     apart = {"Registry", "Run", "Callback", "Schedule", "Parameterless", "PerRowL2", "Optimizer",
              "ActivationFunction", "Wrapper", "Constrained", "Clipped", "Grouped",
-             "Reshape"}  # fmt: skip
+             "Reshape", "Transform", "ImageTransform", "Augmentation"}  # fmt: skip
     return {n: cls for n, cls in found.items() if inspect.isclass(cls) and n not in apart}
 
 
@@ -131,6 +133,8 @@ ENTRIES = constructors() | {
     "GroupNorm": lambda count, epsilon=1e-5, affine=True, channels="last": nnb.GroupNorm(
         count, epsilon, affine, channels
     ),
+    "PixelShuffle": lambda factor=2, channels="last": nnb.PixelShuffle(factor, channels),
+    "PixelUnshuffle": lambda factor=2, channels="last": nnb.PixelUnshuffle(factor, channels),
     "Network": nnb.Network,
     "load": load,
     "observe": nnb.observe,

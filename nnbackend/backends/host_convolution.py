@@ -32,6 +32,7 @@ BLOCK_BYTES = 1 << 19
 """How much of windows is copied at a time: it stays in the cache until it is used."""
 
 _FEW_CHANNELS = 16
+_FEW_BYTES = 1 << 21  # of products at a time
 
 # What a number takes, in thousandths of a nanosecond on a core of 2020: to be copied as part of a
 # window, to be added to another, and for each product that it is part of.
@@ -322,10 +323,13 @@ def _add_few_channels(dy: Values, weight: Values, out: Values, how: Geometry) ->
     matrix = weight.reshape((taps * channels, outputs))
     turned = np.ascontiguousarray(np.moveaxis(dy, (-1, 0), (0, -1)))  # (outputs, *counts, batch)
     line = taps * channels * math.prod(counts[1:]) * batch * dy.itemsize
-    places = min(counts[0], max(1, 8 * BLOCK_BYTES // line))
+    places = min(counts[0], max(1, _FEW_BYTES // line))
+    scratch = np.empty((taps * channels * places * math.prod(counts[1:]) * batch), dtype=dy.dtype)
     for start in range(0, counts[0], places):
         part = turned[:, start : start + places]
-        products = matrix @ part.reshape((outputs, part.size // outputs))
+        count = part.size // outputs
+        products = scratch[: taps * channels * count].reshape((taps * channels, count))
+        np.matmul(matrix, part.reshape((outputs, count)), out=products)
         grouped = products.reshape((*size, channels, *part.shape[1:]))
         host_depthwise.add_taps(wide, grouped, start, how)
     inside = np.moveaxis(wide, (0, -1), (-1, 0))[how.inside(out.shape[1:-1])]

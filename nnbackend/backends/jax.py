@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from nnbackend.backends.convolution import Geometry
 from nnbackend.backends.device import Device, Memory, import_library, not_a_device
 from nnbackend.backends.primitives import Sizes, check_count, check_scatter
 from nnbackend.core import functional
+from nnbackend.core.layer_tree import has_layer
 from nnbackend.core.precision import Precision
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays, Batch, Namespace, Params, Step
@@ -130,8 +132,12 @@ class JAXBackend(Backend):
         step_on: Callable[[Backend], Step] | None = None,
         parts: tuple[Any, ...] = (),
     ) -> Callable[..., tuple[Any, Any, Any, Arrays | None]]:
-        """Return one compiled program that runs all the steps; it consumes ``carry``."""
+        """Return one compiled program that runs all the steps; it consumes ``carry``.
+
+        On the CPU, XLA computes convolutions in a loop many times slower: there each step is a call.
+        """
         over_batches, repeated = self._scan_batches(step), self._repeat_batch(step)
+        apart = self.in_host_memory and any(has_layer(part, "convolves") for part in parts[:1])
 
         def run(
             carry: Any,
@@ -142,13 +148,38 @@ class JAXBackend(Backend):
         ) -> tuple[Any, Any, Any, Arrays | None]:
             # Scalars are data, not constants: a new learning rate compiles nothing.
             table = numpy.asarray(scalars, dtype=self.dtype)
-            single = size >= arrays_in(rows.x)[0].shape[0]
+            total = arrays_in(rows.x)[0].shape[0]
+            single = size >= total
+            if apart and len(numbers) > 1:
+                return self._one_by_one(over_batches, carry, rows, min(size, total), table, numbers)
             if single and len(numbers) > 1:
                 return repeated(carry, rows, table, numbers[0])  # type: ignore[no-any-return]
             carry, (losses, weights, outputs) = over_batches(carry, rows, size, table, numbers[0])
             return carry, losses, weights, map_arrays(_merge_steps, outputs)
 
         return run
+
+    def _one_by_one(
+        self,
+        steps: Callable[..., Any],
+        carry: Any,
+        rows: Batch,
+        size: int,
+        table: Any,
+        numbers: Sequence[int],
+    ) -> tuple[Any, Any, Any, Arrays | None]:
+        """Run the program of the steps for each of them; one batch alone is taken by all."""
+        single, results = size == arrays_in(rows.x)[0].shape[0], []
+        for i, number in enumerate(numbers):
+            cut = slice(None) if single else slice(i * size, (i + 1) * size)
+            batch = rows if single else map_arrays(operator.itemgetter(cut), rows)
+            carry, result = steps(carry, batch, size, table[i : i + 1], number)
+            results.append(result)
+        losses, weights, outputs = (
+            map_arrays(lambda *arrays: self.xp.concat(arrays), *parts)
+            for parts in zip(*results, strict=True)
+        )
+        return carry, losses, weights, map_arrays(_merge_steps, outputs)
 
     def _scan_batches(self, step: Step) -> Callable[..., Any]:
         """Return the program for steps on one batch after the other."""
@@ -160,6 +191,9 @@ class JAXBackend(Backend):
 
         def run(carry: Any, rows: Batch, size: int, scalars: Array, first: Any) -> Any:
             steps = scalars.shape[0]
+            if steps == 1:  # without a loop, which XLA would keep
+                carry, result = step(carry, rows, scalars[0], first)
+                return carry, map_arrays(lambda a: a[None], result)
             batches = map_arrays(lambda a: np.reshape(a, (steps, size, *a.shape[1:])), rows)
             numbers = first + np.arange(steps, dtype=np.int32)
             return jax.lax.scan(one, carry, (batches, scalars, numbers))

@@ -57,6 +57,19 @@ from nnbackend.layers.pooling import (
 )
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
+from nnbackend.layers.resizing import (
+    Crop1D,
+    Crop2D,
+    Crop3D,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample1D,
+    Upsample2D,
+    Upsample3D,
+    ZeroPad1D,
+    ZeroPad2D,
+    ZeroPad3D,
+)
 from nnbackend.layers.sequential import Sequential
 from nnbackend.layers.structure import (
     FUNCTIONS,
@@ -106,6 +119,9 @@ __all__ = [
     "ConvTranspose1D",
     "ConvTranspose2D",
     "ConvTranspose3D",
+    "Crop1D",
+    "Crop2D",
+    "Crop3D",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
@@ -143,6 +159,8 @@ __all__ = [
     "Parallel",
     "Parameterless",
     "Permute",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "RMSNorm",
     "ReGLU",
     "Repeat",
@@ -155,7 +173,13 @@ __all__ = [
     "SpectralNorm",
     "Split",
     "SwiGLU",
+    "Upsample1D",
+    "Upsample2D",
+    "Upsample3D",
     "WeightNorm",
+    "ZeroPad1D",
+    "ZeroPad2D",
+    "ZeroPad3D",
     "children",
     "map_layers",
     "register_function",

@@ -27,6 +27,7 @@ __all__ = [
     "channels_last",
     "check_input",
     "check_padding",
+    "check_pairs",
     "check_sizes",
     "input_lengths",
     "output_lengths",
@@ -97,11 +98,26 @@ def check_padding(value: Any, axes: int, name: str = "padding") -> str | Pairs:
     """
     if isinstance(value, str):
         return check_choice(name, value, ("valid", "same"))
+    return check_pairs(name, value, axes, "'valid', 'same', ")
+
+
+def check_pairs(name: str, value: Any, axes: int, also: str = "") -> Pairs:
+    """Return a whole number, or a number or a pair for each spatial axis, as a pair for each.
+
+    Args:
+        name: the name of the argument in messages.
+        value: what was given.
+        axes: how many spatial axes there are.
+        also: what else may be given, in messages; default "".
+
+    Raises:
+        ValueError: it is something else, such as a negative number.
+    """
     if _is_one(value):
         value = (value,) * axes
     items = list(value)
     wanted = (
-        f"'valid', 'same', a whole number of at least 0, or a tuple of {axes}, each a number or a pair "
+        f"{also}a whole number of at least 0, or a tuple of {axes}, each a number or a pair "
         "(before, after)"
     )
     if len(items) != axes:

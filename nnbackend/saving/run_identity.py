@@ -54,7 +54,10 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
         ResumeError: it is another run; the message says all that differs.
     """
     theirs = dict(found.state.get("task", {}))
-    theirs.setdefault("precision", theirs.get("dtype"))  # old checkpoints had no choice
+    # Old checkpoints had no choice.
+    theirs.setdefault("precision", theirs.get("dtype"))
+    if "augment" in task:
+        theirs.setdefault("augment", [])
     wrong = find_differences(theirs, {name: v for name, v in task.items() if name != "where"})
     if wrong:
         raise ResumeError(

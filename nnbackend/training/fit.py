@@ -24,6 +24,7 @@ from nnbackend.inspection.out_of_memory import explain_out_of_memory
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.training.augmentation import with_augmentation
 from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
 from nnbackend.training.objective import Objective
 from nnbackend.training.trainer import Trainer
@@ -51,6 +52,7 @@ class FitOptions:
     class_weight: ClassWeight | None
     data_on: str
     accumulate: int
+    augment: Iterable[Any]
     metrics: Iterable[str | Metric] | Mapping[str, Metric]
     callbacks: Iterable[Any]
     resume: str | os.PathLike[str] | None
@@ -126,6 +128,7 @@ def prepare(
     whole = None if isinstance(optimizer, LBFGS) else o.batch_size
     placement = data.placement((x, y, o.sample_weight), backend, o.data_on, whole)
     objective = network._objective(o.loss, o.metrics, x if source is None else source)
+    objective = with_augmentation(objective, o.augment, network)
     adapter = network._data_adapter(objective.loss)
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
     trained, profile = objective, None
@@ -227,6 +230,7 @@ def partial_fit(
     batch_size: int | None,
     sample_weight: Any,
     accumulate: int,
+    augment: Iterable[Any],
 ) -> float:
     """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`."""
     if batch_size is not None:
@@ -236,6 +240,7 @@ def partial_fit(
     with backend.scope():
         with network._unbuilt_if_refused():
             objective = network._objective(loss, (), x)
+            objective = with_augmentation(objective, augment, network)
             samples = network._data_adapter(objective.loss).samples(x, y, sample_weight)
         trainer, wanted = network._trainer, (objective, without_frozen(network, chosen))
         if trainer is None or (trainer.objective, trainer.optimizer) != wanted:

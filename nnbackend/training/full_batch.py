@@ -59,6 +59,10 @@ class FullBatchLoop(Loop):
             )
         if trainer.accumulate > 1:
             raise ValueError("L-BFGS computes the gradient of all rows in one: give accumulate=1")
+        if trainer.objective.augmentation is not None:
+            raise ValueError(
+                "L-BFGS compares losses on the same data: augment is for other optimizers"
+            )
         scipy_minimize()
         where = trainer.backend, trainer.params, trainer.seed
         self._function = FullBatchFunction(trainer.objective, *where, self._samples)

@@ -293,11 +293,13 @@ class Loop(Run):
     def task(self) -> dict[str, Any]:
         """Return the description that a resumed run must have, too."""
         objective, s, v = self._trainer.objective, self._stream, self._validation
+        augmentation = objective.augmentation
         return {
             **super().task(),
             "loss": describe(objective.loss),
             "optimizer": describe(self._trainer.optimizer),
             "accumulate": self._trainer.accumulate,
+            "augment": describe(augmentation.transforms if augmentation else ()),
             "metrics": {name: describe(metric) for name, metric in objective.metrics.items()},
             "validation rows": len(v) if isinstance(v, Samples) else v and v.describe(),
             **(self._describe_samples() if s is None else s.describe()),

@@ -16,6 +16,7 @@ from nnbackend.errors import listed
 from nnbackend.layers.output import output_activation
 from nnbackend.losses import Loss
 from nnbackend.metrics import Metric
+from nnbackend.transforms import Augmentation
 
 __all__ = ["Objective", "objective_for"]
 
@@ -34,6 +35,7 @@ class Objective:
         row_penalty: a penalty that is divided by the rows of each batch, or None.
         mean_by_rows: whether the mean loss of an epoch counts a batch by its rows, also where they have
             weights; if not, by the sum of their weights.
+        augmentation: what the batches of training go through before the layers, or None.
     """
 
     layers: Layer
@@ -44,6 +46,7 @@ class Objective:
     constraints: tuple[tuple[str, Any], ...] = ()
     row_penalty: regularizers.PerRowL2 | None = None
     mean_by_rows: bool = False
+    augmentation: Augmentation | None = None
 
 
 def objective_for(

@@ -1,4 +1,4 @@
-"""The training step: forward, loss, backward, all-reduce, penalties, update.
+"""The training step: augmentation, forward, loss, backward, all-reduce, penalties, update.
 
 A step is a pure function of what it carries and of a batch, the same on every backend: a backend runs
 it in a loop, plays a recording of it, or compiles many steps into one program (``Backend.scan``). It
@@ -42,6 +42,7 @@ from nnbackend.training.accumulation import (
 from nnbackend.training.communicator import Communicator, all_reduce, rows_of_process
 from nnbackend.training.layout import layout_for
 from nnbackend.training.objective import Objective
+from nnbackend.transforms import Augmentation
 
 __all__ = ["overwrite", "run_data", "scan_steps"]
 
@@ -56,6 +57,7 @@ def make_step(
     microbatches: Microbatches | None,
     row_penalty: regularizers.PerRowL2 | None,
     mean_by_rows: bool,
+    augmentation: Augmentation | None = None,
     communicator: Communicator | None = None,
 ) -> Step:
     """Return the training step on a backend; see :func:`scan_steps`, and :class:`Objective`."""
@@ -74,6 +76,9 @@ def make_step(
         net = network if scale is None else network.scaled(scale)
         ctx = Context(backend, training=True) if context is None else context
         ctx.ask_for_rows(by_rows)
+        if augmentation is not None:  # of whole batches, before they are split in any way
+            ctx.start_pass(number, {}, batch.weight, 0, data.key)
+            batch = augmentation.apply(batch, ctx)
         batch, first_row = rows_of_process(batch, communicator)
         ctx.start_pass(number, state, batch.weight, first_row, data.key)
         total = None if batch.weight is None else xp.sum(batch.weight)
@@ -173,9 +178,10 @@ def scan_steps(
         microbatches,
         row_penalty,
         objective.mean_by_rows,
+        objective.augmentation,
     )
     if communicator is not None:  # what it does can be neither recorded nor shared
-        return backend.scan(make_step(backend, *description, communicator))
+        return backend.scan(make_step(backend, *description, communicator), parts=description)
     if backend.static_shapes:
         return _compiled_steps(backend, *description)
     # The rows that are written to depend on the data, which a recording cannot have.
@@ -194,7 +200,7 @@ def scan_steps(
 
 @cached_program
 def _compiled_steps(backend: Backend, *description: Any) -> Callable[..., Any]:
-    return backend.scan(make_step(backend, *description))
+    return backend.scan(make_step(backend, *description), parts=description)
 
 
 def run_data(backend: Backend, seed: int, objective: Objective) -> RunData:

@@ -97,7 +97,8 @@ class Trainer:
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         terms = objective.penalties, objective.constraints
-        self._outside = OutsideValues((objective.layers, objective.loss, terms, optimizer))
+        own = objective.layers, objective.loss, terms, optimizer, objective.augmentation
+        self._outside = OutsideValues(own)
         self._predictor: Predictor | None = None
 
     def _gatherers(self) -> list[Gather]:

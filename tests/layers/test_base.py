@@ -23,39 +23,34 @@ from nnbackend.core.random import Generator, ShapeGenerator
 from nnbackend.core.tree import arrays_in, flatten, slice_rows, tree_map
 
 
-def passed(case: Case, backend, batch=3, input_grad=True):
+def passed(case: Case, backend, batch=3):
     """Return x, dy and the results of a training pass and its backward pass."""
     params = parameters(case.thing, case.shape, backend)
     x = on_backend(backend, case.inputs(batch))
     with backend.scope():
         y, backward = case.thing.forward(params, x, training(backend))
         dy = backend.asarray(rows(y.shape, seed=1))
-        return params, x, dy, y, *backward(dy, input_grad=input_grad), backward
+        return params, x, dy, y, *backward(dy), backward
 
 
 @each(LAYERS)
-@pytest.mark.parametrize("batch", [1, 3])
-def test_gradients_agree_with_central_differences(case, batch, backend64):
+def test_gradients_agree_with_central_differences(case, backend64):
     net = nnb.Network(case.thing, backend=backend64, input_shape=case.shape)
-    assert nnb.testing.check_gradients(net, case.inputs(batch)) < 1e-7
+    for batch in (1, 3) if backend64.name == "numpy" else (3,):  # the others compile for each shape
+        assert nnb.testing.check_gradients(net, case.inputs(batch)) < 1e-7
 
 
 @each(LAYERS)
-@pytest.mark.parametrize("batch", [1, 3])
-def test_shapes_of_output_and_gradients(case, batch, backend):
-    params, x, _, y, dx, grads, _ = passed(case, backend, batch)
-    _, output_shape = case.thing.init(case.shape, Generator.of(0))
-    assert tuple(y.shape) == (batch, *output_shape)
-    gradients_of_numbers(x, dx)
-    assert tree_map(lambda p: tuple(p.shape), grads) == tree_map(lambda p: tuple(p.shape), params)
-
-
-@each(LAYERS)
-def test_everything_keeps_dtype_and_device(case, backend):
-    _, x, _, y, dx, grads, _ = passed(case, backend)
-    for array in [y, *gradients_of_numbers(x, dx), *flatten(grads).values()]:
-        assert array.dtype == backend.xp.float32
-        assert str(array.device) == str(backend.device)
+def test_shapes_dtypes_and_devices_of_output_and_gradients(case, backend):
+    for batch in (1, 3) if backend.name == "numpy" else (3,):
+        params, x, _, y, dx, grads, _ = passed(case, backend, batch)
+        _, output_shape = case.thing.init(case.shape, Generator.of(0))
+        assert tuple(y.shape) == (batch, *output_shape)
+        shapes = tree_map(lambda p: tuple(p.shape), params)
+        assert tree_map(lambda p: tuple(p.shape), grads) == shapes
+        for array in [y, *gradients_of_numbers(x, dx), *flatten(grads).values()]:
+            assert array.dtype == backend.xp.float32
+            assert str(array.device) == str(backend.device)
 
 
 @each(LAYERS)
@@ -66,16 +61,11 @@ def test_inputs_gradients_and_parameters_are_left_alone(case, backend):
     with backend.scope():
         case.thing.forward(params, x, training(backend, step=5))
         again = dict(zip(("dx", "grads"), backward(dy), strict=True))
+        no_dx, without_dx = backward(dy, input_grad=False)
     assert_equal(host(backend, {"x": x, "dy": dy, "y": y, "params": params}), before)
     assert_equal(host(backend, again), first)
-
-
-@each(LAYERS)
-def test_without_the_gradient_of_the_input_the_others_are_the_same(case, backend):
-    *_, with_dx, _ = passed(case, backend)
-    *_, dx, without_dx, _ = passed(case, backend, input_grad=False)
-    assert arrays_in(dx) == []
-    assert_close(host(backend, without_dx), host(backend, with_dx), 1e-6)
+    assert arrays_in(no_dx) == []
+    assert_close(host(backend, without_dx), first["grads"], 1e-6)
 
 
 @each(LAYERS)

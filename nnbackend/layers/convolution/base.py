@@ -35,6 +35,8 @@ class ConvolutionLayer:
 
     axes: ClassVar[int]
     """How many spatial axes there are."""
+    convolves: ClassVar[bool] = True
+    """What XLA must not compile into a loop on the CPU."""
     plain_initializer: ClassVar[str | None] = None
     """The initializer where Glorot's would be the activation's; None: that one."""
 

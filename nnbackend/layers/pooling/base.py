@@ -26,7 +26,7 @@ from nnbackend.layers.spatial import (
     set_sizes,
 )
 
-__all__ = ["SpatialLayer", "WindowPooling", "in_wide"]
+__all__ = ["SpatialLayer", "WindowPooling", "check_input", "in_wide"]
 
 
 class SpatialLayer(Parameterless):
@@ -53,7 +53,7 @@ class SpatialLayer(Parameterless):
     def apply(self, x: Array, ctx: Context) -> tuple[Array, Callable[[Array], Array]]:
         """Return the output and the backward pass, channels where the user has them."""
         xp, channels = ctx.xp, self.channels
-        check_axes(x, self.axes, ctx, channels)
+        check_input(self, x, ctx)
         y, pullback = self.transform(channels_last(x, channels, xp), ctx)
 
         def backward(dy: Array) -> Array:
@@ -153,10 +153,10 @@ def numbers_inside(how: Windows, length: int, before: int, count: int) -> tuple[
     )
 
 
-def check_axes(x: Array, axes: int, ctx: Context, channels: str) -> None:
-    """Raise a ValueError that names the layer by its path if a batch has another number of axes."""
+def check_input(layer: SpatialLayer, x: Array, ctx: Context) -> None:
+    """Raise a ValueError that names the layer by its path if a batch does not have its shape."""
     try:
-        input_lengths(tuple(x.shape[1:]), axes, channels)
+        layer.output_shape(tuple(x.shape[1:]))
     except ValueError as error:
         where = f"{'.'.join(ctx.path)}: " if ctx.path else ""
         raise ValueError(f"{where}{error}") from None

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from nnbackend.core.types import Array, Context, Shape
 from nnbackend.layers.base import register_layer
-from nnbackend.layers.pooling.base import SpatialLayer, check_axes, in_wide
+from nnbackend.layers.pooling.base import SpatialLayer, check_input, in_wide
 from nnbackend.layers.pooling.stages import Pullback
 from nnbackend.layers.spatial import input_lengths, set_channels
 
@@ -38,7 +38,7 @@ class GlobalPooling(SpatialLayer):
     def apply(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         """Return the output, of shape (batch, channels), and the backward pass."""
         xp, shape = ctx.xp, tuple(x.shape)
-        check_axes(x, self.axes, ctx, self.channels)
+        check_input(self, x, ctx)
         first = self.channels == "first"
         axis, count = (2, shape[1]) if first else (1, shape[-1])
         length = math.prod(shape[2:] if first else shape[1:-1])

@@ -16,6 +16,7 @@ from nnbackend.backends import numpy as numpy_backend
 from nnbackend.backends.numpy import NumPyBackend
 from nnbackend.backends.replay import program as replay
 from nnbackend.backends.replay import replayed as steps
+from nnbackend.transforms import CutMix, Mixup, RandomCrop, RandomFlip, RandomShift
 
 
 @pytest.fixture
@@ -116,6 +117,16 @@ def test_an_optimizer_that_is_not_pure_runs_in_every_step(wrapped, recordings):
 def test_gradients_in_parts(recordings):
     layers = [nnb.Dense(5, activation="tanh", regularizer="l2"), nnb.Dropout(0.2), nnb.Dense(2)]
     assert_identical(layers, accumulate=3, weighted=True, metrics=["mae"])
+    assert used(recordings)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
+def test_augmentation(weighted, recordings):
+    augment = [RandomFlip(), RandomCrop(padding=1), RandomShift(fraction=0.3, fill="edge"), Mixup(0.4),
+               CutMix(per="row")]  # fmt: skip
+    assert_identical(
+        [nnb.Flatten(), nnb.Dense(2)], shape=(5, 4, 2), augment=augment, weighted=weighted
+    )
     assert used(recordings)
 
 

@@ -318,3 +318,19 @@ def test_sizes_are_plain_numbers_in_a_file():
     layer = nnb.Conv2D(np.int64(2), [np.int32(3), 2], padding=[np.int64(1), [0, 1]])
     assert layer == nnb.Conv2D(2, (3, 2), padding=((1, 1), (0, 1)))
     assert {type(n) for n in layer.kernel_size} == {int}
+
+
+def test_on_jax_each_step_with_a_convolution_is_a_call():
+    """In a loop XLA computes convolutions on the CPU many times slower."""
+    pytest.importorskip("jax")
+    found = {}
+    for name in ("numpy", "jax"):
+        net = nnb.Network(
+            [nnb.Residual([nnb.Conv2D(2, 3, padding=1)]), nnb.Flatten(), nnb.Dense(1)],
+            backend=nnb.get_backend(name, dtype="float64"), input_shape=(4, 3, 2), seed=1,
+        )  # fmt: skip
+        x, y = rows((12, 4, 3, 2)), rows((12, 1), seed=1)
+        for size in (4, None, 5):  # also one batch again and again, and a smaller last one
+            history = net.fit(x, y, epochs=3, batch_size=size, metrics=["mae"], verbose=0)
+        found[name] = {"loss": np.asarray(history["loss"]), **host(net.backend, net.state_dict())}
+    assert_close(found["jax"], found["numpy"], 1e-10)
