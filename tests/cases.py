@@ -141,6 +141,34 @@ EMBEDDING: list[Case] = [
 ]  # fmt: skip
 
 STRUCTURE: list[Case] = [
+    Case(
+        "graph",
+        nnb.Graph(
+            inputs="x",
+            nodes={
+                "y": (nnb.Dense(3), "both"),
+                "a": (nnb.Sequential([nnb.Dense(4, regularizer=L2(0.1)), nnb.Dropout(0.3)]), "x"),
+                "b": ("a", "a"),
+                "both": (nnb.Concatenate(), "a", "b", "x"),
+            },
+            outputs="y",
+        ),
+    ),
+    Case(
+        "graph-two-inputs",
+        nnb.Graph(
+            inputs=("image", "table"),
+            nodes={
+                "seen": (nnb.Sequential([nnb.Flatten(), nnb.Dense(3, "tanh")]), "image"),
+                "both": (nnb.Concatenate(), "table", "seen"),
+                "y": (nnb.Dense(2), "both"),
+            },
+            outputs="y",
+        ),
+        {"image": (2, 3), "table": (4,)},
+    ),
+    Case("concatenate", nnb.Concatenate(), ((3,), (2,))),
+    Case("concatenate-axis-0", nnb.Concatenate(axis=0), {"a": (2, 3), "b": (1, 3)}),
 ]  # fmt: skip
 
 GATES: list[Case] = [

@@ -49,6 +49,7 @@ WRONG = {  # by what an argument is: values that are something else
     "rows": [3, "x", {}, Thing(), nnb.Dense, HUGE, [HUGE], ["a"], [[1.0], [1.0, 2.0]]],
     "network": [None, 3, "x", [], {}, Thing(), nnb.Network, HUGE],
     "mapping": [None, 3, "x", [1], Thing(), nnb.Dense, HUGE],
+    "integer": [*NOTHINGS, 1.5, True, "3", HUGE, float("nan")],
     "several": [None, 3, Thing(), nnb.Dense, HUGE],
 }
 KINDS = {  # names of arguments by what they are
@@ -70,10 +71,11 @@ KINDS = {  # names of arguments by what they are
         mode on_error unit adjust shape outputs approximate average dtype precision data_on
         channels""",
     "items": "layers callbacks metrics",
+    "integer": "axis",
     "rows": "x y sample_weight prediction target validation_data",
     "network": "network",
-    "mapping": "state",
-    "several": "patterns groups",
+    "mapping": "state nodes",
+    "several": "patterns groups inputs",
 }
 OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
     "activation", "initializer", "regularizer", "constraint", "keep", "every_steps", "mode", "average",
@@ -90,6 +92,7 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "strength": 0.1, "path": "log.csv", "directory": "runs", "patterns": "*", "x": X, "y": Y,
     "layers": [nnb.Dense(1)], "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
+    "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
 }  # fmt: skip
 
 

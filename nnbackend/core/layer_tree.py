@@ -29,7 +29,9 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     - layers in a sequence or mapping ``layers``: ``"0"``, ``"1"``, ..., or its keys;
     - layers in another one, ``branches``: ``"branches.0"``, or ``"branches.key"``.
 
-    A layer that is made in a method and is kept in no attribute cannot be found.
+    A class with the methods ``named_children() -> [(name, layer), ...]`` and
+    ``with_children(function) -> layer``, for :func:`map_layers`, says itself what is inside. A layer
+    that is made in a method and is kept in no attribute cannot be found.
 
     Raises:
         ValueError: two layers would have the same name.
@@ -37,6 +39,9 @@ def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
     >>> [name for name, _ in children(Sequential([Dense(3), Dense(1)]))]
     ['0', '1']
     """
+    if _names_its_children(type(layer)):
+        yield from layer.named_children()  # type: ignore[attr-defined]
+        return
     if _is_leaf(type(layer), *map(type, getattr(layer, "__dict__", {}).values())):
         return
     seen = set()
@@ -54,6 +59,8 @@ def map_layers(function: Callable[[str, Layer], Layer], layer: Layer) -> Layer:
     Only direct children are replaced; the function may descend. A layer without children, or all of
     whose children stay, is returned itself. The new composite is made by its constructor.
     """
+    if _names_its_children(type(layer)):
+        return layer.with_children(function)  # type: ignore[attr-defined,no-any-return]
     values = {name: getattr(layer, name) for name in _attributes(layer)}
     mapped = {name: _replace_in(value, name, function) for name, value in values.items()}
     changed = {name: new for name, new in mapped.items() if new is not values[name]}
@@ -122,6 +129,10 @@ def init_state(layer: Layer, input_shape: Shape) -> State:
                 "ctx.child(name); nnbackend.core.layer_tree has init_state"
             )
     return {}
+
+
+def _names_its_children(kind: type) -> bool:
+    return hasattr(kind, "named_children")
 
 
 def _attributes(layer: Layer) -> list[str]:

@@ -29,6 +29,7 @@ Class = TypeVar("Class", bound=type)
 _REGISTRIES: dict[str, Registry] = {}
 MAX_NESTING_DEPTH = 64  # deeper than any network; a hostile file must not exhaust the stack
 MAX_ITEMS = 100_000  # of a list, longer than any network; nor the time
+_MAPPING = "mapping"  # the word for one in a description, where a kind of objects would be
 _PLAIN = (str, int, float, type(None), tuple, list)
 
 
@@ -123,8 +124,11 @@ def registered_name(value: object) -> tuple[str, str] | None:
 def describe(value: Any, depth: int = 0) -> Any:
     """Return ``value`` as JSON-ready data: registered objects become ``{kind: name, "fields": {...}}``.
 
+    Mappings become ``{"mapping": [[key, value], ...]}``: a list, which keeps their order.
+
     Raises:
-        TypeError: something in it is neither plain data nor a registered description.
+        TypeError: something in it is neither plain data nor a registered description, or a key of a
+            mapping is no text.
         ValueError: it is nested deeper than :func:`rebuild` reads.
     """
     if depth > MAX_NESTING_DEPTH:
@@ -140,6 +144,13 @@ def describe(value: Any, depth: int = 0) -> Any:
                 f"the description has more than {MAX_ITEMS:,} items, and would not be read again"
             )
         return [describe(item, depth + 1) for item in value]
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(
+                    f"a mapping cannot be written to a file with the key {key!r}: keys are texts"
+                )
+        return {_MAPPING: describe([*value.items()], depth + 1)}
     registered = registered_name(value)
     if registered is not None:
         kind, name = registered
@@ -153,7 +164,7 @@ def describe(value: Any, depth: int = 0) -> Any:
 
 
 def rebuild(data: Any, depth: int = 0) -> Any:
-    """Return the object that :func:`describe` described. Lists come back as tuples.
+    """Return the object that :func:`describe` described. Lists are tuples then, mappings dictionaries.
 
     Raises:
         ModelFileError: unknown kind, name or field, values that the class refuses, or a nesting
@@ -168,6 +179,8 @@ def rebuild(data: Any, depth: int = 0) -> Any:
     if not isinstance(data, dict):
         return data
     kind = next(iter(data), None)
+    if kind == _MAPPING:
+        return _rebuild_mapping(data, depth)
     if kind not in _REGISTRIES:
         raise ModelFileError(f"the file describes a {kind!r}, which this version does not know")
     fields = data.get("fields", {})
@@ -182,6 +195,19 @@ def rebuild(data: Any, depth: int = 0) -> Any:
         raise ModelFileError(
             f"the file describes a {kind} that cannot be built: {error}" + ("" if known else hint)
         ) from error
+
+
+def _rebuild_mapping(data: dict[str, Any], depth: int) -> dict[str, Any]:
+    """Return the dictionary that a description lists the pairs of."""
+    pairs = data[_MAPPING]
+    if len(data) == 1 and isinstance(pairs, list):
+        pairs = rebuild(pairs, depth + 1)
+        is_pair = (isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in pairs)
+        if all(is_pair) and len(found := dict(pairs)) == len(pairs):
+            return found
+    raise ModelFileError(
+        "the file describes a mapping that is no list of keys, each once, and values"
+    )
 
 
 def is_pure(value: Any) -> bool:

@@ -172,7 +172,8 @@ class Context:
         self._parent: Context | None = None
         self._root = self
         self.path: Path = ()
-        self._children: dict[str, Context] = {}
+        self._use = 0
+        self._children: dict[Any, Context] = {}
         self._observer: Observer | None = None
         self.start_pass(step, state, key=key)
 
@@ -200,7 +201,10 @@ class Context:
     @property
     def key(self) -> Any:
         """The random key. That of a layer is computed when it is first used: most layers need none."""
-        return self._key if self._parent is None else fold_in(self._parent.key, self.path[-1])
+        if self._parent is None:
+            return self._key
+        key = fold_in(self._parent.key, self.path[-1])
+        return fold_in(key, self._use) if self._use else key
 
     @property
     def step(self) -> Any:
@@ -274,15 +278,22 @@ class Context:
         before, root._observer = root._observer, observer
         return before
 
-    def child(self, name: str) -> Context:
-        """Return the context of the layer ``name`` inside this one, with the key of that name."""
-        child = self._children.get(name)
+    def child(self, name: str, use: int = 0) -> Context:
+        """Return the context of the layer ``name`` inside this one, with the key of that name.
+
+        Args:
+            name: the layer's name.
+            use: of a layer that runs several times in a pass, which time this is: each has its own
+                random numbers, and all have one state; default 0.
+        """
+        place = (name, use) if use else name
+        child = self._children.get(place)
         if child is None:
             child = object.__new__(Context)
             child.backend, child.xp, child.training = self.backend, self.xp, self.training
-            child._parent, child._root = self, self._root
+            child._parent, child._root, child._use = self, self._root, use
             child.path, child._children = (*self.path, name), {}
-            self._children[name] = child
+            self._children[place] = child
         return child
 
 

@@ -26,6 +26,7 @@ from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
 from nnbackend.layers.sequential import Sequential
+from nnbackend.layers.structure import Concatenate, Graph
 
 __all__ = [
     "GEGLU",
@@ -33,6 +34,7 @@ __all__ = [
     "LAYERS",
     "Activation",
     "AlphaDropout",
+    "Concatenate",
     "Conv1D",
     "Conv2D",
     "Conv3D",
@@ -48,6 +50,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GaussianNoise",
+    "Graph",
     "Maxout",
     "Normalize",
     "PReLU",

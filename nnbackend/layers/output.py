@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, TypeGuard
 
 from nnbackend import activations
 from nnbackend.activations import Identity
@@ -18,11 +19,22 @@ from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.sequential import Sequential, runs_in_order
+from nnbackend.layers.structure import Concatenate, Graph
+from nnbackend.layers.structure.wiring import Node, node_of
 
-__all__ = ["makes_outputs", "output_activation", "split_output_activation"]
+__all__ = [
+    "last_graph",
+    "makes_outputs",
+    "output_activation",
+    "output_activations",
+    "output_names",
+    "split_output_activation",
+    "without_output_activations",
+]
 
 _DROPS = Dropout | AlphaDropout | SpatialDropout | DropPath | DropBlock
-_CHANGES = _DROPS | GaussianNoise | Flatten
+_CHANGES = _DROPS | GaussianNoise | Flatten | Concatenate
+"""Layers that hand on what an activation gave, changed in some way."""
 
 
 def output_activation(layers: Layer) -> tuple[Any, str | None]:
@@ -33,6 +45,8 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
     change its outputs; Flatten makes other rows of them), or inside a layer that may do
     anything with the activation's outputs: a composite, or a subclass that overrides the forward pass.
     Such a layer may name its output activation in an attribute ``output_activation``, a name or None.
+    Of a Graph it is that of the node which is the output, or of those before one that hands on what it
+    gets. With several outputs there is none: see :func:`output_activations`.
     """
     where = None
     for last in reversed(_in_a_row(layers)):
@@ -41,6 +55,11 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
         name = type(last).__name__
         if isinstance(last, _CHANGES):
             where = where or f"followed by {name}"
+        elif _is_graph(last):
+            if not isinstance(last.outputs, str):
+                return Identity(), None
+            activation, place = _end_of(last, last.outputs)
+            return activation, where or place
         elif isinstance(last, Dense) and type(last).forward is Dense.forward:
             return last.activation, where
         elif isinstance(last, Activation) and not _overrides(last):
@@ -50,11 +69,54 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
     return Identity(), None
 
 
+def last_graph(layers: Layer) -> Graph | None:
+    """Return the Graph with several outputs that a network ends in, or None."""
+    for last in reversed(_in_a_row(layers)):
+        if not _does_nothing(last):
+            return last if _is_graph(last) and not isinstance(last.outputs, str) else None
+    return None
+
+
+def output_names(layers: Layer) -> tuple[str, ...]:
+    """Return the names of the several outputs of a Graph at the end, which may be a tuple; else ()."""
+    graph = last_graph(layers)
+    return () if graph is None else tuple(graph.output_nodes)
+
+
+def output_activations(layers: Layer) -> dict[str, tuple[Any, str | None]]:
+    """Return :func:`output_activation` for each of the several outputs of a Graph at the end, by name.
+
+    The names are those of the nodes in a tuple ``outputs``, or the keys of a dictionary; {} for a
+    network with one output, or that does not end in a Graph.
+    """
+    graph = last_graph(layers)
+    return {} if graph is None else {n: _end_of(graph, s) for n, s in graph.output_nodes.items()}
+
+
+def without_output_activations(layers: Layer, names: Collection[str]) -> Layer:
+    """Return layers that end in a Graph, without the activations of the outputs with such names.
+
+    Each must be one that can be taken off, as :func:`output_activations` says.
+    """
+    if runs_in_order(layers):
+        return _with_last(layers, lambda last: without_output_activations(last, names))
+    assert isinstance(layers, Graph)
+    nodes = [layers.output_nodes[name] for name in names]
+    return layers.with_children(
+        lambda name, layer: _without_activation(layer) if name in nodes else layer
+    )
+
+
 def makes_outputs(layers: Layer) -> bool:
     """Return whether outputs surely are new arrays, neither what the layers were given nor views."""
     for last in reversed(_in_a_row(layers)):
         if isinstance(last, Dense):
             return type(last).forward is Dense.forward
+        if isinstance(last, Concatenate):
+            return type(last) is Concatenate
+        if _is_graph(last) and isinstance(last.outputs, str):
+            node = _nodes(last).get(last.outputs)
+            return node is not None and makes_outputs(node.layer)
         own = isinstance(last, Activation) and not _overrides(last) and is_built_in(last)
         if own and not _does_nothing(last):
             return True
@@ -79,6 +141,41 @@ def _in_a_row(layers: Layer) -> list[Layer]:
     if not runs_in_order(layers):
         return [layers]
     return [layer for part in layers.layers for layer in _in_a_row(part)]
+
+
+def _is_graph(layer: Layer) -> TypeGuard[Graph]:
+    return isinstance(layer, Graph) and type(layer).forward is Graph.forward
+
+
+def _nodes(graph: Graph) -> dict[str, Node]:
+    return {node.name: node for node in graph.order}
+
+
+def _end_of(graph: Graph, output: str) -> tuple[Any, str | None]:
+    """Return the activation in which a node ends, and where it is if it cannot be taken off."""
+    nodes = _nodes(graph)
+    node = nodes.get(node_of(output))
+    if node is None:
+        return Identity(), None
+    if all(isinstance(part, _CHANGES) or _does_nothing(part) for part in _in_a_row(node.layer)):
+        for source in node.sources:
+            activation, _ = _end_of(graph, source)
+            if not isinstance(activation, Identity):
+                return activation, f"followed by the node {node.name}"
+        return Identity(), None
+    activation, where = output_activation(node.layer)
+    if "." in output:
+        return activation, f"in a part of the output of the node {node.name}"
+    takers = [n.name for n in graph.order if node.name in map(node_of, n.sources)]
+    sharers = [n.name for n in graph.order if n.owner == node.owner and n is not node]
+    named = [s for s in graph.output_nodes.values() if node_of(s) == node.name]
+    if takers:
+        where = where or f"also the input of the node {takers[0]}"
+    elif sharers:
+        where = where or f"shared with the node {sharers[0]}"
+    elif len(named) > 1:
+        where = where or f"in several outputs of the node {node.name}"
+    return activation, where
 
 
 def _overrides(layer: Activation) -> bool:
@@ -112,10 +209,18 @@ def _without_activation(layer: Layer) -> Layer:
         return Activation(Identity())
     if isinstance(layer, Dense):
         return dataclasses.replace(layer, activation=None)
+    if isinstance(layer, Graph):
+        last = layer.outputs
+        return layer.with_children(lambda n, own: _without_activation(own) if n == last else own)
     assert isinstance(layer, Sequential)
-    parts = list(layer.layers)
+    return _with_last(layer, _without_activation)
+
+
+def _with_last(layers: Sequential, function: Callable[[Layer], Layer]) -> Sequential:
+    """Return layers with another one in the place of the last that does something."""
+    parts = list(layers.layers)
     for i in reversed(range(len(parts))):
         if not all(map(_does_nothing, _in_a_row(parts[i]))):
-            parts[i] = _without_activation(parts[i])
+            parts[i] = function(parts[i])
             break
-    return dataclasses.replace(layer, layers=parts)
+    return dataclasses.replace(layers, layers=parts)

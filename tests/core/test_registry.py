@@ -118,7 +118,7 @@ def test_a_name_taken_is_refused_and_the_same_class_again_is_not():
         registry.register("thing")(dict)
 
 
-@pytest.mark.parametrize("value", [object(), {1, 2}, print, {"a": 1}, b"x"])
+@pytest.mark.parametrize("value", [object(), {1, 2}, print, {1: 2}, b"x"])
 def test_what_is_not_plain_data_cannot_be_described(value):
     with pytest.raises(TypeError, match="cannot be written"):
         describe(value)
