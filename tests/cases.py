@@ -105,6 +105,16 @@ ACTIVATIONS = [
 ]
 
 NORMALIZATION: list[Case] = [
+    Case("layer_norm", nnb.LayerNorm()),
+    Case("layer_norm-axes", nnb.LayerNorm(axes=2, epsilon=0.1, bias=False), (2, 3, 4)),
+    Case("layer_norm-plain", nnb.LayerNorm(affine=False), (3, 4)),
+    Case("rms_norm", nnb.RMSNorm(), (3, 4)),
+    Case("rms_norm-axes", nnb.RMSNorm(axes=2, epsilon=0.1, affine=False), (2, 3)),
+    Case("group_norm", nnb.GroupNorm(2), (3, 2, 4)),
+    Case("group_norm-first", nnb.GroupNorm(2, channels="first", epsilon=0.1), (6, 3)),
+    Case("group_norm-plain", nnb.GroupNorm(1, affine=False)),
+    Case("instance_norm", nnb.InstanceNorm(), (3, 2, 4)),
+    Case("instance_norm-first", nnb.InstanceNorm(affine=True, channels="first"), (2, 5)),
 ]  # fmt: skip
 
 CONVOLUTION: list[Case] = [
@@ -161,7 +171,7 @@ STRUCTURE: list[Case] = [
             nodes={
                 "seen": (nnb.Sequential([nnb.Flatten(), nnb.Dense(3, "tanh")]), "image"),
                 "both": (nnb.Concatenate(), "table", "seen"),
-                "y": (nnb.Dense(2), "both"),
+                "y": (nnb.Dense(3, "tanh"), "both"),
             },
             outputs="y",
         ),
@@ -322,6 +332,10 @@ def _row_mean(x: Any, ctx: Any) -> Any:
 
 
 STATEFUL_LAYERS = [
+    Case("batch_norm", nnb.BatchNorm()),
+    Case("batch_norm-first", nnb.BatchNorm(axis=1, momentum=0.5), (3, 2, 2)),
+    Case("batch_norm-axes", nnb.BatchNorm(axis=(1, -1), epsilon=0.1), (2, 4, 3)),
+    Case("batch_norm-plain", nnb.BatchNorm(affine=False), (4, 2)),
     Case("running_mean", RunningMean()),
     Case("batch_scale", BatchScale()),
     Case(

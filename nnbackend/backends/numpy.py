@@ -164,6 +164,13 @@ class NumPyBackend(Backend):
         wide[(slice(None), *inside)] = x
         return wide
 
+    def sum_rows(self, x: Array) -> Array:
+        """Return the sum over the rows of a matrix, or of each of several.
+
+        As a product: NumPy adds up short rows one by one, fifteen times slower.
+        """
+        return xp.ones(x.shape[-2], dtype=x.dtype) @ x
+
     def _convolve(self, x: Array, weight: Array, how: Geometry) -> Array:
         counts = window_counts(
             (len(x), *how.padded(x.shape[1:-1]), 1), weight.shape[:-2], how.stride, how.dilation

@@ -10,6 +10,8 @@ method              for                              without a library's own
 ``windows_adjoint`` their backward passes            slices, added to
 ``pad``             the same                         ends, concatenated
 ``scatter_add``     embeddings' gradients            values sorted by row, summed in pairs
+``convolution``     whole convolutions               None: a product with ``windows``
+``sum_rows``        normalization                    a sum along the axis before the last
 ``convolution``     convolution                      a product with ``windows``
 ``erf``             GELU                             a rational approximation
 ``random_bits``     random numbers                   a counter-based generator
@@ -317,6 +319,10 @@ class Primitives:
         """Return the sum of each channel, the last axis; of 16 bits in the dtype of parameters."""
         wide = self.dtype if functional.is_half(x.dtype) else None
         return self.xp.sum(x, axis=tuple(range(len(x.shape) - 1)), dtype=wide)
+
+    def sum_rows(self, x: Array) -> Array:
+        """Return the sum over the rows of a matrix, or of each of several matrices."""
+        return self.xp.sum(x, axis=-2)
 
     def erf(self, x: Array) -> Array:
         """Return the error function of each element."""

@@ -12,7 +12,15 @@ from nnbackend.core.checks import check_arrays
 from nnbackend.core.registry import field_names
 from nnbackend.core.types import Layer, Shape, State
 
-__all__ = ["children", "first_layer", "init_state", "is_stateful", "map_layers", "weights_with"]
+__all__ = [
+    "children",
+    "first_layer",
+    "has_layer",
+    "init_state",
+    "is_stateful",
+    "map_layers",
+    "weights_with",
+]
 
 
 def children(layer: Layer) -> Iterator[tuple[str, Layer]]:
@@ -88,6 +96,13 @@ def weights_with(attribute: str, layer: Layer, prefix: str = "") -> tuple[tuple[
     for name, child in children(layer):
         found += weights_with(attribute, child, f"{prefix}{name}.")
     return tuple(found)
+
+
+def has_layer(layer: Layer, attribute: str) -> bool:
+    """Return whether a layer, or one inside it, has an attribute that is true."""
+    if getattr(layer, attribute, False):
+        return True
+    return any(has_layer(child, attribute) for _, child in children(layer))
 
 
 def first_layer(layer: Layer) -> Layer:

@@ -155,6 +155,9 @@ class Context:
             state stays as it was then, but the output must be finite.
         first_row: the number of the batch's first row within the step's whole batch, which is not 0
             where several processes share a batch.
+        communicator: adds up arrays over the processes that share a batch; None: there is one process.
+        process_weight: the weight of this process's rows of the batch, by which its loss and its
+            gradients count in those of the whole; 1 without other processes.
         path: the names of the layers from the network down to the one that is running.
     """
 
@@ -175,6 +178,7 @@ class Context:
         self._use = 0
         self._children: dict[Any, Context] = {}
         self._observer: Observer | None = None
+        self._processes: tuple[Any, Any] = (None, 1.0)
         self.start_pass(step, state, key=key)
 
     def start_pass(
@@ -220,6 +224,20 @@ class Context:
     def first_row(self) -> Any:
         """The number of the batch's first row within the step's whole batch."""
         return self._root._first_row
+
+    @property
+    def communicator(self) -> Any:
+        """What adds up arrays over processes, one for all layers; None: there is one process."""
+        return self._root._processes[0]
+
+    @property
+    def process_weight(self) -> Any:
+        """The weight of this process's rows of the batch."""
+        return self._root._processes[1]
+
+    def share_batch(self, communicator: Any, process_weight: Any) -> None:
+        """Say that this process has a part of the batch, of that weight; for the next pass."""
+        self._root._processes = (communicator, process_weight)
 
     @property
     def state(self) -> State:

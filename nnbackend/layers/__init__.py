@@ -22,6 +22,11 @@ from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gates import GEGLU, GLU, Maxout, PReLU, ReGLU, SwiGLU
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.normalization.batch_norm import BatchNorm
+from nnbackend.layers.normalization.group_norm import GroupNorm
+from nnbackend.layers.normalization.instance_norm import InstanceNorm
+from nnbackend.layers.normalization.layer_norm import LayerNorm
+from nnbackend.layers.normalization.rms_norm import RMSNorm
 from nnbackend.layers.normalize import Normalize
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.residual import Residual
@@ -34,6 +39,7 @@ __all__ = [
     "LAYERS",
     "Activation",
     "AlphaDropout",
+    "BatchNorm",
     "Concatenate",
     "Conv1D",
     "Conv2D",
@@ -51,10 +57,14 @@ __all__ = [
     "Flatten",
     "GaussianNoise",
     "Graph",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
     "Maxout",
     "Normalize",
     "PReLU",
     "Parameterless",
+    "RMSNorm",
     "ReGLU",
     "Residual",
     "SeparableConv1D",

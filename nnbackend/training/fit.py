@@ -136,6 +136,8 @@ def prepare(
         trained, profile = with_profile(objective, backend)
     steps = steps_per_epoch(samples, rows, o.batch_size)
     trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
+    if isinstance(samples, Samples):
+        trainer.check_rows(samples, len(samples) if rows is None else len(rows), o.batch_size)
     loop: type[Loop] = Loop
     if isinstance(optimizer, LBFGS):
         from nnbackend.training.full_batch import FullBatchLoop as loop

@@ -73,6 +73,11 @@ def make_step(
         ctx = Context(backend, training=True) if context is None else context
         batch, first_row = rows_of_process(batch, communicator)
         ctx.start_pass(number, state, batch.weight, first_row, data.key)
+        total = None if batch.weight is None else xp.sum(batch.weight)
+        count = None
+        if communicator is not None:
+            count = count_rows(batch.x) if total is None else total
+            ctx.share_batch(communicator, count)
         if microbatches is None:
             output, backward = net.forward(params, batch.x, ctx)
             value, dy = loss_and_gradient(loss, output, batch)
@@ -85,10 +90,8 @@ def make_step(
         if not checked:  # once: a shape does not depend on the batch
             check_gradient_shapes(names, params, grads)
             checked = True
-        total = None if batch.weight is None else xp.sum(batch.weight)
         if communicator is not None:
-            rows, parts = count_rows(batch.x), (value, grads, new_state)
-            count = rows if total is None else total
+            parts = value, grads, new_state
             total, value, grads, new_state = all_reduce(communicator, count, *parts, xp)
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)

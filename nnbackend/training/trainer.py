@@ -9,11 +9,12 @@ from functools import lru_cache, partial
 from typing import Any
 
 from nnbackend.backends.base import Backend
+from nnbackend.core.layer_tree import has_layer
 from nnbackend.core.outside import OutsideValues
 from nnbackend.core.random import STEP_PERIOD
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.tree import arrays_in, count_rows, flatten, leaves, map_arrays, unflatten
-from nnbackend.core.types import STATELESS, Array, Batch, Carry, Params, State, StepResult
+from nnbackend.core.types import STATELESS, Array, Batch, Carry, Context, Params, State, StepResult
 from nnbackend.data.samples import Gather, Samples, row_copier, row_gatherer
 from nnbackend.data.stream import BatchStream
 from nnbackend.errors import DataError
@@ -90,6 +91,7 @@ class Trainer:
         self._resumes = False  # whether the log is that of a resumed epoch
         self._gather = self._gatherers()
         self._pads = weighs_rows(objective.loss)
+        self._needs_several_rows = has_layer(self._layers, "needs_several_rows")
         self._communicator = communicator
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         terms = objective.penalties, objective.constraints
@@ -146,6 +148,7 @@ class Trainer:
                     continue
                 block = part.slice(done, len(part))
             for rows, rows_of_step in self._batches(block, size):
+                self.check_rows(rows, len(rows), rows_of_step)
                 run = self._steps(batch_size or size)
                 self.carry, *results = run(self.carry, *self._inputs(rows, rows_of_step))
                 log.append(rows, rows_of_step, StepResult(*results))
@@ -172,6 +175,32 @@ class Trainer:
             return [(block, size)]
         rest = block.slice(whole, len(block))
         return [*([(block.slice(0, whole), size)] if whole else []), (rest, len(rest))]
+
+    def check_rows(self, samples: Samples, count: int, size: int | None) -> None:
+        """Refuse steps of one row where a layer needs several.
+
+        Where the row is padded, the layer itself does not see that it is alone.
+
+        Args:
+            samples: the samples.
+            count: how many rows are taken of them, in all steps.
+            size: the rows of a step; None: all.
+
+        Raises:
+            ValueError: in the words of the layer.
+        """
+        if self._needs_several_rows and 1 in self._pass_sizes(count, size or count):
+            x = map_arrays(lambda a: self.backend.asarray(a), samples.slice(0, 1).x)
+            ctx = Context(self.backend, True, state=self.state)
+            self._layers.forward(self.params, x, ctx)
+
+    def _pass_sizes(self, count: int, size: int) -> set[int]:
+        """Return how many rows forward passes get: of whole steps, of the last one, of their parts."""
+        found = set()
+        part = math.ceil(size / self.accumulate)
+        for rows in (min(size, count), count % size or size):
+            found |= {min(part, rows), rows % part or part}
+        return found
 
     def resume_epoch(self, state: dict[str, Any]) -> None:
         """Let the next epoch begin after the steps of a log's state."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import ClassVar
 
 from nnbackend.core.shapes import Shapes
 from nnbackend.core.tree import arrays_in
@@ -33,6 +34,7 @@ class Concatenate(Parameterless):
             the shapes differ in another axis.
     """
 
+    takes: ClassVar[str] = "numbers"  # of each input
     axis: int = -1
 
     def __post_init__(self) -> None:
