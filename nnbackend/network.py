@@ -169,8 +169,7 @@ class Network(NetworkBase):
             loss: a name or a function of :mod:`nnbackend.losses`; default ``"mse"``. Of several outputs
                 a mapping ``{output: loss}``, or a sequence for a tuple of outputs; one of the library's
                 alone is the loss of each, a function of yours alone takes all outputs and targets.
-            loss_weights: how much the loss of an output counts in the sum, by output as ``loss`` is;
-                default None: all count 1.
+            loss_weights: how much the loss of each output counts, by output; default None: 1.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`; default ``"adam"``. It starts
                 with a new state.
             epochs: the number of passes through the data; default 1.
@@ -223,8 +222,8 @@ class Network(NetworkBase):
         """
         options = FitOptions(
             loss, loss_weights, optimizer, epochs, batch_size, shuffle, validation_data,
-            validation_split, stratify, groups, sample_weight, class_weight, data_on, accumulate, metrics, callbacks, resume,
-            verbose, profile,
+            validation_split, stratify, groups, sample_weight, class_weight, data_on, accumulate,
+            metrics, callbacks, resume, verbose, profile,
         )  # fmt: skip
         return fitting.fit(self, x, y, options)
 
