@@ -20,6 +20,12 @@ from nnbackend.metrics.classes import (
     confusion_matrix,
 )
 from nnbackend.metrics.outputs import OUTPUTS, outputs_of
+from nnbackend.metrics.per_output import (
+    OneOutput,
+    OutputLoss,
+    OutputMetric,
+    resolve_by_output,
+)
 from nnbackend.metrics.regression import (
     R2,
     MeanAbsoluteError,
@@ -43,6 +49,9 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "Metric",
+    "OneOutput",
+    "OutputLoss",
+    "OutputMetric",
     "Precision",
     "Recall",
     "RootMeanSquaredError",
@@ -51,4 +60,5 @@ __all__ = [
     "get",
     "outputs_of",
     "resolve",
+    "resolve_by_output",
 ]
