@@ -90,6 +90,9 @@ def _targets_of_each(
     first: int,
 ) -> Arrays:
     """Return the targets of several outputs, nested as these are; see :func:`targets`."""
+    in_order = isinstance(output_shape, tuple)
+    if in_order and isinstance(y, dict) and y.keys() == set(loss.by_name):
+        y = tuple(y[own] for own in loss.by_name)  # a graph's outputs in order have names too
     given = arrange(y, output_shape, name)
     places = output_shape if isinstance(output_shape, dict) else range(len(output_shape))
     found = {}
