@@ -107,6 +107,8 @@ def check_loss(
     tolerance = check_number("tolerance", tolerance, 0.0)
     with chosen.scope():
         given = arrange(prediction, name="prediction")
+        if not arrays_in(given):
+            raise ValueError("prediction must hold an array, got none")
         names = name_arrays(given, "prediction")
         at = map_arrays(lambda a, name: validate.to_backend(a, chosen, name), given, names)
         with named("target"):

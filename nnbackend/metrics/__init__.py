@@ -20,12 +20,7 @@ from nnbackend.metrics.classes import (
     confusion_matrix,
 )
 from nnbackend.metrics.outputs import OUTPUTS, outputs_of
-from nnbackend.metrics.per_output import (
-    OneOutput,
-    OutputLoss,
-    OutputMetric,
-    resolve_by_output,
-)
+from nnbackend.metrics.per_output import resolve_by_output
 from nnbackend.metrics.regression import (
     R2,
     MeanAbsoluteError,
@@ -49,9 +44,6 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "Metric",
-    "OneOutput",
-    "OutputLoss",
-    "OutputMetric",
     "Precision",
     "Recall",
     "RootMeanSquaredError",

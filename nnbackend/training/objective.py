@@ -22,6 +22,7 @@ from nnbackend.layers.output import (
 )
 from nnbackend.losses import Loss, PerOutput
 from nnbackend.metrics import Metric
+from nnbackend.metrics.per_output import OneOutput
 from nnbackend.transforms import Augmentation
 
 __all__ = ["Objective", "loss_for", "names_of_outputs", "objective_for"]
@@ -114,7 +115,7 @@ def _of_several(
         end, shape, part = ends.get(name, (Identity(), None)), shapes[place], own.get(name)
         ends_in = activations.name_of(end[0]) if end[1] is None else None
         meaning = metrics.outputs_of(loss if part is None else part, ends_in)
-        outputs[name] = metrics.OneOutput(place, shape, meaning, part)
+        outputs[name] = OneOutput(place, shape, meaning, part)
         if part is None:
             continue
         if losses.LOSSES.name_of(part) is None:
