@@ -30,14 +30,13 @@ from nnbackend.inference.evaluate import evaluate
 from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
 from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers.output import split_output_activation
-from nnbackend.losses import Loss
-from nnbackend.metrics import Metric
+from nnbackend.losses import Loss, PerOutputSpec
 from nnbackend.network_base import NetworkBase
 from nnbackend.optimizers import Optimizer
 from nnbackend.saving import model_file
 from nnbackend.training import fit as fitting
 from nnbackend.training.fit import FitOptions
-from nnbackend.training.objective import Objective, objective_for
+from nnbackend.training.objective import Objective, loss_for, objective_for
 from nnbackend.training.trainer import Trainer
 from nnbackend.transforms import Transform
 
@@ -138,7 +137,8 @@ class Network(NetworkBase):
         x: Any,
         y: Any = None,
         *,
-        loss: str | Loss = "mse",
+        loss: str | Loss | PerOutputSpec = "mse",
+        loss_weights: PerOutputSpec | None = None,
         optimizer: str | Optimizer = "adam",
         epochs: int = 1,
         batch_size: int | None = BATCH_SIZE,
@@ -152,7 +152,7 @@ class Network(NetworkBase):
         data_on: str = "auto",
         accumulate: int = 1,
         augment: Iterable[str | Transform] = (),
-        metrics: Iterable[str | Metric] | Mapping[str, Metric] = (),
+        metrics: Iterable[Any] | Mapping[str, Any] = (),
         callbacks: Iterable[Any] = (),
         resume: str | os.PathLike[str] | None = None,
         verbose: int | bool | None = None,
@@ -167,8 +167,11 @@ class Network(NetworkBase):
                 of :mod:`nnbackend.data` such as a dataset of files. A memory map, with ``y``, is read a
                 part at a time.
             y: array-like of shape (rows, *output_shape), or (rows,) for a single output or class
-                numbers; or a tuple or dictionary of these for a loss that takes several.
-            loss: a name or a function of :mod:`nnbackend.losses`; default ``"mse"``.
+                numbers; of several outputs a tuple or dictionary of these, nested as they are.
+            loss: a name or a function of :mod:`nnbackend.losses`; default ``"mse"``. Of several outputs
+                a mapping ``{output: loss}``, or a sequence for a tuple of outputs; one of the library's
+                alone is the loss of each, a function of yours alone takes all outputs and targets.
+            loss_weights: how much the loss of each output counts, by output; default None: 1.
             optimizer: a name or an object of :mod:`nnbackend.optimizers`; default ``"adam"``. It starts
                 with a new state.
             epochs: the number of passes through the data; default 1.
@@ -193,8 +196,9 @@ class Network(NetworkBase):
                 other, to the same result in the memory of one part; default 1.
             augment: names or objects of :mod:`nnbackend.transforms`, which change each batch of training
                 in their order, at random by seed; default: none.
-            metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name. On the
-                training data they are computed from the outputs during the epoch, as the loss is.
+            metrics: names or functions of :mod:`nnbackend.metrics`, or functions by name; of several
+                outputs ``{output: [metric, ...]}``. On the training data they are computed from the
+                outputs during the epoch, as the loss is.
             callbacks: the callbacks, see :mod:`nnbackend.callbacks`.
             resume: a checkpoint, or a folder of them, that :class:`~nnbackend.callbacks.Checkpoint`
                 wrote: the run is resumed as if nothing had happened, with the parameters, the optimizer
@@ -221,9 +225,9 @@ class Network(NetworkBase):
             ValueError, TypeError: data or arguments that do not fit; nothing has changed then.
         """
         options = FitOptions(
-            loss, optimizer, epochs, batch_size, shuffle, validation_data, validation_split, stratify,
-            groups, sample_weight, class_weight, data_on, accumulate, augment, metrics, callbacks,
-            resume, verbose, profile,
+            loss, loss_weights, optimizer, epochs, batch_size, shuffle, validation_data,
+            validation_split, stratify, groups, sample_weight, class_weight, data_on, accumulate,
+            augment, metrics, callbacks, resume, verbose, profile,
         )  # fmt: skip
         return fitting.fit(self, x, y, options)
 
@@ -233,7 +237,8 @@ class Network(NetworkBase):
         x: Any,
         y: Any,
         *,
-        loss: str | Loss = "mse",
+        loss: str | Loss | PerOutputSpec = "mse",
+        loss_weights: PerOutputSpec | None = None,
         optimizer: str | Optimizer = "adam",
         batch_size: int | None = None,
         sample_weight: Any = None,
@@ -248,7 +253,8 @@ class Network(NetworkBase):
         Args:
             x: array-like of shape (rows, *input_shape).
             y: array-like, see ``fit``.
-            loss: a name or a function; default ``"mse"``.
+            loss: see ``fit``; default ``"mse"``.
+            loss_weights: see ``fit``; default None.
             optimizer: a name or an object; default ``"adam"``.
             batch_size: the number of rows of a step; None (the default): all rows in one.
             sample_weight: how much each row counts; default None: all count 1.
@@ -259,7 +265,15 @@ class Network(NetworkBase):
             DivergenceError: the loss became NaN or infinite; the weights are those from before.
         """
         return fitting.partial_fit(
-            self, x, y, loss, optimizer, batch_size, sample_weight, accumulate, augment
+            self,
+            x,
+            y,
+            (loss, loss_weights),
+            optimizer,
+            batch_size,
+            sample_weight,
+            accumulate,
+            augment,
         )
 
     @guarded("evaluate")
@@ -268,8 +282,9 @@ class Network(NetworkBase):
         x: Any,
         y: Any = None,
         *,
-        loss: str | Loss | None = None,
-        metrics: Iterable[str | Metric] | Mapping[str, Metric] | None = None,
+        loss: str | Loss | PerOutputSpec | None = None,
+        loss_weights: PerOutputSpec | None = None,
+        metrics: Iterable[Any] | Mapping[str, Any] | None = None,
         sample_weight: Any = None,
     ) -> dict[str, float]:
         """Return ``{"loss": ..., metric: ...}`` over all rows.
@@ -277,8 +292,9 @@ class Network(NetworkBase):
         Args:
             x: array-like of shape (rows, *input_shape), or a stream, see ``fit``.
             y: array-like, see ``fit``.
-            loss: a name or a function; None (the default): that of the last ``fit``.
-            metrics: names or functions; None (the default): those of the last ``fit``.
+            loss: see ``fit``; None (the default): that of the last ``fit``.
+            loss_weights: see ``fit``; default None.
+            metrics: see ``fit``; None (the default): those of the last ``fit``.
             sample_weight: how much each row counts; default None: all count 1.
 
         Arrays on the host that take more than half of the device's free memory come to it a part at a
@@ -292,16 +308,19 @@ class Network(NetworkBase):
         if loss is None:
             if self._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
+            if loss_weights is not None:
+                raise ValueError("loss_weights goes with a loss: say which, loss=...")
             loss = self._last.loss
-        if metrics is None:
-            same = self._last is not None and self._last.loss == losses.get(loss)
-            metrics = self._last.metrics if self._last is not None and same else ()
         with self.backend.scope(), self._unbuilt_if_refused():
             source = data.source_of(x, y, sample_weight)
             placement = self.backend
             if source is None:
                 placement = data.placement((x, y, sample_weight), self.backend, "auto")
-            objective = self._objective(loss, metrics, x if source is None else source)
+            chosen = self._chosen_loss(loss, loss_weights, x if source is None else source)
+            if metrics is None:
+                same = self._last is not None and self._last.loss == chosen
+                metrics = self._last.metrics if self._last is not None and same else ()
+            objective = self._objective(chosen, metrics)
             if self._evaluator is None or self._evaluator.layers is not objective.layers:
                 self._evaluator = Predictor(objective.layers, self.backend)
             what = objective, self._evaluator, self.params, self._state
@@ -362,28 +381,30 @@ class Network(NetworkBase):
         """Return the adapter that brings data to the network, which is built."""
         return DataAdapter(self.backend, self._inputs, self.output_shape or (), loss)
 
-    def _objective(
-        self,
-        loss: str | Loss,
-        watched: Iterable[str | Metric] | Mapping[str, Metric],
-        x: Any,
-    ) -> Objective:
-        """Return the objective; the network is built from ``x`` first, for the output's shape."""
-        chosen = losses.get(loss)
+    def _chosen_loss(self, loss: Any, weights: Any, x: Any) -> Loss:
+        """Return the loss for the outputs; the network is built from ``x`` first, for their shapes."""
+        if isinstance(loss, str) or callable(loss):
+            losses.get(loss)  # before anything is built
         if self._params is None:
             of_source = isinstance(x, data.Source)
             self.build(x.feature_shape() if of_source else check_row_shapes(x, self._inputs))
+        return loss_for(self.layers, self.output_shape or (), loss, weights)
+
+    def _objective(
+        self, chosen: Loss, watched: Iterable[Any] | Mapping[str, Any] | None
+    ) -> Objective:
+        """Return the objective of the network, which is built; see :func:`objective_for`."""
+        outputs = self.output_shape or ()
         if self._body is None or self._body[0] is not self.layers:
             self._body = self.layers, *split_output_activation(self.layers)
-        plain = watched is None or (isinstance(watched, list | tuple | dict) and not watched)
+        none = isinstance(watched, list | tuple | dict) and not watched and is_shape(outputs)
+        plain = watched is None or none
         if plain and self._plain_objective is not None:
             layers, objective = self._plain_objective
             same = type(objective.loss) is type(chosen) and objective.loss == chosen
             if layers is self.layers and same:
                 return objective
-        outputs = self.output_shape or ()
-        shape = outputs if is_shape(outputs) else ()
-        objective = objective_for(*self._body, self.params, shape, chosen, watched)
+        objective = objective_for(*self._body, self.params, outputs, chosen, watched)
         if plain:  # partial_fit may be called for each batch
             self._plain_objective = self.layers, objective
         return objective

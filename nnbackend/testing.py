@@ -17,9 +17,10 @@ from nnbackend.backends.choose import available_backends, get_backend
 from nnbackend.backends.host import host_numbers
 from nnbackend.core.checks import check_network, check_number, named
 from nnbackend.core.random import Generator, forward_key
-from nnbackend.core.tree import arrays_in, flatten, map_arrays, unflatten
+from nnbackend.core.tree import arrays_in, count_rows, flatten, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Context, Layer, Namespace, Params
 from nnbackend.data import validate
+from nnbackend.data.input_spec import arrange, name_arrays
 from nnbackend.errors import GradientError, listed
 from nnbackend.inspection.observe import run_observed
 from nnbackend.losses import Loss
@@ -87,8 +88,9 @@ def check_loss(
 
     Args:
         loss: a name or a function, for instance one that you wrote.
-        prediction: array-like of shape (batch, outputs), a few rows, away from kinks.
-        target: array-like, as the loss takes it; integers stay integers.
+        prediction: array-like of shape (batch, outputs), a few rows, away from kinks; or a tuple or
+            dictionary of these for a loss of several outputs.
+        target: array-like, as the loss takes it, nested as ``prediction`` is; integers stay integers.
         sample_weight: how much each row counts; default None: all count 1.
         backend: the backend that computes; default ``"numpy"``.
         tolerance: the largest relative error allowed; default 1e-5.
@@ -104,21 +106,28 @@ def check_loss(
     function, chosen = losses.get(loss), get_backend(backend, dtype="float64")
     tolerance = check_number("tolerance", tolerance, 0.0)
     with chosen.scope():
-        at = validate.to_backend(prediction, chosen, "prediction")
+        given = arrange(prediction, name="prediction")
+        if not arrays_in(given):
+            raise ValueError("prediction must hold an array, got none")
+        names = name_arrays(given, "prediction")
+        at = map_arrays(lambda a, name: validate.to_backend(a, chosen, name), given, names)
         with named("target"):
-            target = host_numbers(target)
-        labels = target.dtype.kind in "iu" and target.ndim == len(at.shape) - 1
-        with named("target"):
-            target = chosen.asarray(target, chosen.xp.int32 if labels else None)
-        rows = at.shape[0] if at.shape else 0
+            target = map_arrays(partial(_as_target, chosen), at, arrange(target, name="target"))
+        rows = count_rows(at) if arrays_in(at)[0].shape else 0
         weight = validate.weights(sample_weight, chosen, rows)
         extra = () if weight is None else (weight,)
         _, dy = function(at, target, *extra)
 
-        def value(moved: Array) -> float:
+        def value(name: str, moved: Array) -> float:
+            moved = _with_inputs(at, _named(at) | {name: moved})
             return float(function(moved, target, *extra)[0])
 
-        error = _relative_error(value, at, dy, chosen, Generator.of(seed, "check_loss"))
+        rng, gradients = Generator.of(seed, "check_loss"), _gradients_like(at, dy)
+        errors = {
+            name: _relative_error(partial(value, name), array, gradients[name], chosen, rng)
+            for name, array in _named(at).items()
+        }
+        error = errors[_worst(errors)]
     if error > tolerance:
         name = losses.LOSSES.name_of(function) or getattr(function, "__name__", repr(function))
         raise GradientError(
@@ -126,6 +135,13 @@ def check_loss(
             f"allowed: {tolerance:.2g})"
         )
     return error
+
+
+def _as_target(backend: Backend, prediction: Array, target: Any) -> Array:
+    """Return a target on the backend, class numbers as integers."""
+    numbers = host_numbers(target)
+    labels = numbers.dtype.kind in "iu" and numbers.ndim == len(prediction.shape) - 1
+    return backend.asarray(numbers, backend.xp.int32 if labels else None)
 
 
 def _training_context(net: Network) -> Context:

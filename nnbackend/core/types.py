@@ -383,7 +383,8 @@ class Layer(Protocol):
     - **Notes**: ``z = ctx.note("z", z)`` shows an array to :func:`nnbackend.observe`,
       and costs nothing otherwise.
     - **An output activation**: an attribute ``output_activation``, a name or None, where a composite
-      does not end in the activation of its last layer. Losses that take logits need to know it.
+      does not end in the activation of its last layer. Losses that take logits need to know it. Of
+      several outputs: ``output_activations``, a mapping (or a tuple, as the outputs are) of these.
     - **A penalty or a constraint** on its parameter ``weight``: attributes ``regularizer`` and
       ``constraint``.
     """

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
+from nnbackend.core.checks import named
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.input_spec import InputSpec, arrange, is_tree, name_arrays
 from nnbackend.data.validate import check_finite, hand_over, inputs, look_at, weights
-from nnbackend.losses import LOSSES, Loss, trait
+from nnbackend.losses import LOSSES, Loss, PerOutput, trait
 from nnbackend.losses.preconditions import TARGET_KINDS, TargetKind, check_targets, kind_of
 
 __all__ = ["RowCheck", "takes_classes", "targets"]
@@ -38,13 +39,15 @@ def targets(
     classes (more than features); then they stay whole numbers, of shape (rows,). Where a loss takes
     -1 and 1, 0 and 1 become these.
 
-    A tree of targets, or a network with several outputs, goes with a loss of the user's alone, which
-    gets the targets as numbers in the shapes they have.
+    Of several outputs with a loss each, the targets of each are as its loss takes them. With a loss of
+    the user's for all of them together they are a tree of numbers, in the shapes they have.
 
     Raises:
         TypeError: ``y`` does not hold numbers.
         ValueError: lengths or shapes do not match, or values are outside what the loss allows.
     """
+    if isinstance(loss, PerOutput):
+        return _targets_of_each(y, backend, loss, output_shape, x, name, first)
     rows = count_rows(x)
     if is_tree(y) or not is_shape(output_shape):
         _check_takes_several(y, loss, output_shape, name)
@@ -75,6 +78,30 @@ def targets(
         if few and len(array.shape) == 1:
             return backend.one_hot(array, outputs)
     return hand_over(array, given, y, near, backend)
+
+
+def _targets_of_each(
+    y: Any,
+    backend: Backend,
+    loss: PerOutput,
+    output_shape: Shapes,
+    x: Arrays,
+    name: str,
+    first: int,
+) -> Arrays:
+    """Return the targets of several outputs, nested as these are; see :func:`targets`."""
+    in_order = isinstance(output_shape, tuple)
+    if in_order and isinstance(y, dict) and y.keys() == set(loss.by_name):
+        y = tuple(y[own] for own in loss.by_name)  # a graph's outputs in order have names too
+    given = arrange(y, output_shape, name)
+    places = output_shape if isinstance(output_shape, dict) else range(len(output_shape))
+    found = {}
+    for place, own in zip(places, loss.by_name, strict=True):
+        what, shape = f"{name}[{place!r}]", output_shape[place]
+        part = loss.by_name[place if isinstance(output_shape, dict) else own]
+        with named(what):
+            found[place] = targets(given[place], backend, part, shape, x, what, first)
+    return found if isinstance(output_shape, dict) else tuple(found.values())
 
 
 def _are_few(output_shape: tuple[int, ...], x: Arrays) -> bool:

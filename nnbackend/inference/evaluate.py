@@ -14,10 +14,13 @@ from nnbackend.core.tree import count_rows, map_arrays, slice_rows, tree_map
 from nnbackend.core.types import Array, Arrays, Context, Params, State
 from nnbackend.errors import DataError, given
 from nnbackend.inference.predictor import Predictor
-from nnbackend.losses import LOSSES
-from nnbackend.losses.base import check_nesting, unchecked
+from nnbackend.layers.output_activations import OutputActivations
+from nnbackend.losses import Loss
+from nnbackend.losses.base import check_nesting, is_registered, unchecked
+from nnbackend.metrics import Metric
 from nnbackend.metrics.base import check_one_array
 from nnbackend.metrics.outputs import ClassMetric
+from nnbackend.metrics.per_output import OutputLoss, OutputMetric
 
 if TYPE_CHECKING:
     from nnbackend.data.samples import Samples
@@ -89,24 +92,27 @@ class _Scorer:
         """Return arrays of the network's backend as arrays of this one."""
         return arrays if self.backend is self._home else map_arrays(self._home.to_numpy, arrays)
 
-    def blocks(self, rows: list[Any]) -> Iterator[list[Any]]:
+    def blocks(self, rows: list[Any], loss: Loss | None = None) -> Iterator[list[Any]]:
         """Yield outputs, targets and weights of so few rows that their float32 sums are good.
 
-        A user's loss gets all rows together, for it need not be a mean.
+        A user's loss (None: that of the objective) gets all rows together, for it need not be a mean.
         """
         count = count_rows(rows[0])
-        size = count if LOSSES.name_of(self._objective.loss) is None else _LOSS_ROWS
+        size = (
+            _LOSS_ROWS if is_registered(self._objective.loss if loss is None else loss) else count
+        )
         return (slice_rows(tuple(rows), i, min(i + size, count)) for i in range(0, count, size))
 
-    def loss(self, rows: Sequence[Any]) -> tuple[Array, float]:
+    def loss(self, rows: Sequence[Any], loss: Loss | None = None) -> tuple[Array, float]:
         """Return the mean loss of some rows, without the penalty, and the sum of their weights."""
+        loss = self._objective.loss if loss is None else loss
         z, y, weight = rows
         total = count_rows(z) if weight is None else float64_sum(weight)
         with self.backend.scope():
             try:
-                return unchecked(self._objective.loss)(z, y, *_given(weight))[0], total
+                return unchecked(loss)(z, y, *_given(weight))[0], total
             except Exception as error:
-                check_nesting(self._objective.loss, z, y, error)
+                check_nesting(loss, z, y, error)
                 raise
 
     def mean(self, found: Iterable[tuple[Array, float]]) -> float:
@@ -132,10 +138,7 @@ class _Scorer:
             values = {}
             for name, metric in self._objective.metrics.items():
                 check_one_array(name, metric, isinstance(y, tuple | dict))
-                exact = None
-                if isinstance(metric, ClassMetric):
-                    exact = metric.before(activations.name_of(last))
-                value = exact(z, y, weight) if exact else metric(prediction, y, *_given(weight))
+                value = self._value(metric, last, z, prediction, y, weight)
                 try:
                     values[name] = float(value)
                 except (TypeError, ValueError, OverflowError):
@@ -143,6 +146,23 @@ class _Scorer:
                         f"metrics: {name} must return a number, and returned {given(value)}"
                     ) from None
             return values
+
+    def _value(
+        self, metric: Metric, last: Any, z: Arrays, prediction: Arrays, y: Arrays, weight: Any
+    ) -> Any:
+        """Return a metric of outputs before and after the activation ``last``."""
+        if isinstance(metric, OutputMetric):
+            if isinstance(last, OutputActivations):
+                last = last.of(metric.place)
+            own, answer, target = map(metric.part, (z, prediction, y))
+            return self._value(metric.metric, last, own, answer, target, weight)
+        if isinstance(metric, OutputLoss):
+            blocks = self.blocks([z, y, weight], metric.loss)
+            return self.mean(self.loss(rows, metric.loss) for rows in blocks)
+        exact = None
+        if isinstance(metric, ClassMetric) and last is not None:
+            exact = metric.before(activations.name_of(last))
+        return exact(z, y, weight) if exact else metric(prediction, y, *_given(weight))
 
 
 def _is_built_in(objective: Objective) -> bool:

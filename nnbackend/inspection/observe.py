@@ -21,7 +21,7 @@ from nnbackend.inspection.summary import line
 from nnbackend.layers.mixed_precision import MixedPrecision, with_precision
 
 if TYPE_CHECKING:
-    from nnbackend.losses import Loss
+    from nnbackend.losses import Loss, PerOutputSpec
     from nnbackend.network import Network
 
 __all__ = ["Observed", "Passage", "observe", "run_observed"]
@@ -72,7 +72,12 @@ class Passage:
 
 
 def observe(
-    network: Network, x: Any, y: Any = None, loss: str | Loss | None = None, *, step: int = 0
+    network: Network,
+    x: Any,
+    y: Any = None,
+    loss: str | Loss | PerOutputSpec | None = None,
+    *,
+    step: int = 0,
 ) -> list[Passage]:
     """List the arrays that go through each layer of a network, in the order of the forward pass.
 
@@ -86,7 +91,8 @@ def observe(
         network: the network; one that is not built is built for ``x``.
         x: array-like of shape (batch, *input_shape), a few rows.
         y: the targets of the rows; None: there is no backward pass.
-        loss: a name or a function of :mod:`nnbackend.losses`; None: the loss of the last fit.
+        loss: a name or a function of :mod:`nnbackend.losses`, or one for each of several outputs, see
+            :meth:`Network.fit`; None: the loss of the last fit.
         step: the number of the training step, which fixes dropout masks; default 0.
 
     Returns:
@@ -110,7 +116,7 @@ def observe(
             if network._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
             loss = network._last.loss
-        objective = network._objective(loss, (), rows)
+        objective = network._objective(network._chosen_loss(loss, None, rows), None)
         samples = network._data_adapter(objective.loss).samples(x, y)
         layers = with_precision(objective.layers, backend)
         passages, output, backward = run_observed(layers, network.params, samples.x, ctx)

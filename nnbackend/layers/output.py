@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeGuard
 
 from nnbackend import activations
@@ -17,18 +17,21 @@ from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
+from nnbackend.layers.output_activations import OutputActivations
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.sequential import Sequential, runs_in_order
 from nnbackend.layers.structure import Add, Average, Concatenate, Graph, Multiply, Permute, Reshape
 from nnbackend.layers.structure.wiring import Node, node_of
 
 __all__ = [
+    "is_removable",
     "last_graph",
     "makes_outputs",
     "output_activation",
     "output_activations",
     "output_names",
     "split_output_activation",
+    "split_output_activations",
     "without_output_activations",
 ]
 
@@ -87,11 +90,31 @@ def output_names(layers: Layer) -> tuple[str, ...]:
 def output_activations(layers: Layer) -> dict[str, tuple[Any, str | None]]:
     """Return :func:`output_activation` for each of the several outputs of a Graph at the end, by name.
 
-    The names are those of the nodes in a tuple ``outputs``, or the keys of a dictionary; {} for a
-    network with one output, or that does not end in a Graph.
+    The names are those of the nodes in a tuple ``outputs``, or the keys of a dictionary. Another layer
+    with several outputs may name their activations in an attribute ``output_activations``, a mapping
+    of names, or a tuple where the outputs are one (their names are their numbers); or it has those of
+    its last layer inside. They cannot be taken off. {} for a network with one output, or where
+    nothing is known.
     """
     graph = last_graph(layers)
-    return {} if graph is None else {n: _end_of(graph, s) for n, s in graph.output_nodes.items()}
+    if graph is not None:
+        return {n: _end_of(graph, s) for n, s in graph.output_nodes.items()}
+    for last in reversed(_in_a_row(layers)):
+        if not _does_nothing(last):
+            return _declared(last)
+    return {}
+
+
+def _declared(layer: Layer) -> dict[str, tuple[Any, str | None]]:
+    """Return the activations of the outputs of a layer as it says, or of its last layer inside."""
+    where = f"inside {type(layer).__name__}"
+    said: Any = getattr(layer, "output_activations", None)
+    if said is not None:
+        pairs = said.items() if isinstance(said, Mapping) else enumerate(said)
+        return {str(name): (activations.get(ending), where) for name, ending in pairs}
+    inside = [child for _, child in children(layer)]
+    ends = output_activations(inside[-1]) if inside else {}
+    return {name: (activation, where) for name, (activation, _) in ends.items()}
 
 
 def without_output_activations(layers: Layer, names: Collection[str]) -> Layer:
@@ -129,12 +152,34 @@ def makes_outputs(layers: Layer) -> bool:
 def split_output_activation(layers: Layer) -> tuple[Layer, Any]:
     """Return the layers without the activation at the very end, and that activation.
 
-    One that is not at the very end stays: then the second is the identity.
+    One that is not at the very end stays: then the second is the identity. Of several outputs it is
+    those of all, as :class:`~nnbackend.layers.output_activations.OutputActivations`.
     """
+    ends = output_activations(layers)
+    if ends:
+        return split_output_activations(layers, [n for n, end in ends.items() if is_removable(end)])
     activation, where = output_activation(layers)
     if where is not None or isinstance(activation, Identity):
         return layers, Identity()
     return _without_activation(layers), activation
+
+
+def is_removable(end: tuple[Any, str | None]) -> bool:
+    """Return whether an activation, as :func:`output_activations` gives it, is one to be taken off."""
+    activation, where = end
+    return where is None and not isinstance(activation, Identity)
+
+
+def split_output_activations(layers: Layer, names: Collection[str]) -> tuple[Layer, Any]:
+    """Return layers without the activations of the outputs with such names, and these."""
+    if not names:
+        return layers, Identity()
+    graph, ends = last_graph(layers), output_activations(layers)
+    assert graph is not None
+    by_key = isinstance(graph.outputs, Mapping)
+    places = [(n if by_key else i, n) for i, n in enumerate(ends) if n in names]
+    last = OutputActivations(tuple((place, ends[name][0]) for place, name in places))
+    return without_output_activations(layers, names), last
 
 
 def _in_a_row(layers: Layer) -> list[Layer]:

@@ -34,6 +34,7 @@ from nnbackend.losses.margin import (
     hinge,
     squared_hinge,
 )
+from nnbackend.losses.per_output import PerOutput, PerOutputSpec, loss_for_outputs
 from nnbackend.losses.regression import (
     Huber,
     LogCosh,
@@ -63,6 +64,8 @@ __all__ = [
     "Loss",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "PerOutput",
+    "PerOutputSpec",
     "Poisson",
     "Quantile",
     "SoftmaxCrossEntropy",
@@ -78,6 +81,7 @@ __all__ = [
     "huber",
     "kl_divergence",
     "log_cosh",
+    "loss_for_outputs",
     "mae",
     "mse",
     "poisson",

@@ -18,11 +18,14 @@ from nnbackend.losses.preconditions import call_unchecked, check_arguments, kind
 
 __all__ = [
     "LOSSES",
+    "CombinedLoss",
     "Loss",
     "LossFunction",
     "absorbed_activation",
     "check_nesting",
     "get",
+    "is_registered",
+    "parts",
     "trait",
     "unchecked",
     "weighs_rows",
@@ -137,6 +140,31 @@ class LossFunction(ABC):
         return xp.sum(terms * weight), weight
 
 
+class CombinedLoss(ABC):
+    """The base of losses that are made of others."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Loss, ...]:
+        """The losses that it is made of."""
+
+    @abstractmethod
+    def __call__(
+        self, prediction: Arrays, target: Arrays, sample_weight: Array | None = None
+    ) -> tuple[Array, Arrays]:
+        """Return the value and the gradient at the prediction."""
+
+
+def parts(loss: Loss) -> tuple[Loss, ...]:
+    """Return the losses that a loss is made of, or it alone."""
+    return loss.parts if isinstance(loss, CombinedLoss) else (loss,)
+
+
+def is_registered(loss: Loss) -> bool:
+    """Return whether a loss, and what it is made of, has a name."""
+    return all(LOSSES.name_of(part) is not None for part in parts(loss))
+
+
 def trait(loss: Loss, name: str) -> Any:
     """Return an attribute of :class:`LossFunction` of a loss; of a plain function its default."""
     return getattr(loss, name, getattr(LossFunction, name))
@@ -165,6 +193,8 @@ def check_nesting(loss: Loss, outputs: Arrays, targets: Arrays, error: Exception
 
 def weighs_rows(loss: Loss) -> bool:
     """Return whether a loss surely is a weighted mean, in which rows of weight 0 do not count."""
+    if isinstance(loss, CombinedLoss):
+        return all(map(weighs_rows, loss.parts))
     kind: Any = type(loss)
     if kind.__module__.startswith("nnbackend."):
         return True

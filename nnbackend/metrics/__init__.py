@@ -20,6 +20,7 @@ from nnbackend.metrics.classes import (
     confusion_matrix,
 )
 from nnbackend.metrics.outputs import OUTPUTS, outputs_of
+from nnbackend.metrics.per_output import resolve_by_output
 from nnbackend.metrics.regression import (
     R2,
     MeanAbsoluteError,
@@ -51,4 +52,5 @@ __all__ = [
     "get",
     "outputs_of",
     "resolve",
+    "resolve_by_output",
 ]

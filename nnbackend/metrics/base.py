@@ -69,7 +69,8 @@ def check_one_array(name: str, metric: Metric, several: bool) -> None:
     if several and METRICS.name_of(metric) is not None:
         raise ValueError(
             f"metrics: {name} compares one array of outputs with one of targets, and here are several: "
-            "give functions of yours, {name: function(outputs, targets)}"
+            "give metrics by output, {output: [metric, ...]}, or functions of yours, "
+            "{name: function(outputs, targets)}"
         )
 
 

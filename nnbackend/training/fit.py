@@ -21,8 +21,7 @@ from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.samples import Samples
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
-from nnbackend.losses import Loss
-from nnbackend.metrics import Metric
+from nnbackend.losses import Loss, PerOutputSpec
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.training.augmentation import with_augmentation
 from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
@@ -39,7 +38,8 @@ __all__ = ["FitOptions", "fit", "partial_fit"]
 class FitOptions:
     """The arguments of :meth:`nnbackend.network.Network.fit` beside the data; see there."""
 
-    loss: str | Loss
+    loss: str | Loss | PerOutputSpec
+    loss_weights: PerOutputSpec | None
     optimizer: str | Optimizer
     epochs: int
     batch_size: int | None
@@ -53,7 +53,7 @@ class FitOptions:
     data_on: str
     accumulate: int
     augment: Iterable[Any]
-    metrics: Iterable[str | Metric] | Mapping[str, Metric]
+    metrics: Iterable[Any] | Mapping[str, Any]
     callbacks: Iterable[Any]
     resume: str | os.PathLike[str] | None
     verbose: int | bool | None
@@ -127,7 +127,8 @@ def prepare(
     source = data.source_of(x, y, o.sample_weight)
     whole = None if isinstance(optimizer, LBFGS) else o.batch_size
     placement = data.placement((x, y, o.sample_weight), backend, o.data_on, whole)
-    objective = network._objective(o.loss, o.metrics, x if source is None else source)
+    loss = network._chosen_loss(o.loss, o.loss_weights, x if source is None else source)
+    objective = network._objective(loss, () if o.metrics is None else o.metrics)
     objective = with_augmentation(objective, o.augment, network)
     adapter = network._data_adapter(objective.loss)
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
@@ -225,21 +226,24 @@ def partial_fit(
     network: Network,
     x: Any,
     y: Any,
-    loss: str | Loss,
+    loss: tuple[Any, Any],
     optimizer: str | Optimizer,
     batch_size: int | None,
     sample_weight: Any,
     accumulate: int,
     augment: Iterable[Any],
 ) -> float:
-    """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`."""
+    """Train a network on one pass through rows; see :meth:`nnbackend.network.Network.partial_fit`.
+
+    ``loss`` is given with its ``loss_weights``.
+    """
     if batch_size is not None:
         batch_size = check_size("batch_size", batch_size)
     accumulate = check_size("accumulate", accumulate)
     backend, chosen = network.backend, optimizers.get(optimizer)
     with backend.scope():
         with network._unbuilt_if_refused():
-            objective = network._objective(loss, (), x)
+            objective = network._objective(network._chosen_loss(*loss, x), None)
             objective = with_augmentation(objective, augment, network)
             samples = network._data_adapter(objective.loss).samples(x, y, sample_weight)
         trainer, wanted = network._trainer, (objective, without_frozen(network, chosen))

@@ -8,17 +8,24 @@ from typing import Any
 
 from nnbackend import activations, losses, metrics, regularizers
 from nnbackend.activations import Identity
-from nnbackend.core.checks import check_takes
+from nnbackend.core.checks import check_takes, named
 from nnbackend.core.layer_tree import weights_with
+from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Array, Context, Layer, Params, Shape
-from nnbackend.errors import listed
-from nnbackend.layers.output import output_activation
-from nnbackend.losses import Loss
+from nnbackend.errors import listed, unknown_name
+from nnbackend.layers.output import (
+    is_removable,
+    output_activation,
+    output_activations,
+    split_output_activations,
+)
+from nnbackend.losses import Loss, PerOutput
 from nnbackend.metrics import Metric
+from nnbackend.metrics.per_output import OneOutput
 from nnbackend.transforms import Augmentation
 
-__all__ = ["Objective", "objective_for"]
+__all__ = ["Objective", "loss_for", "names_of_outputs", "objective_for"]
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,14 @@ def objective_for(
     body: Layer,
     last: Any,
     params: Params,
-    output_shape: Shape,
+    output_shape: Shapes,
     loss: Loss,
-    watched: Iterable[str | Metric] | Mapping[str, Metric],
+    watched: Iterable[str | Metric] | Mapping[str, Any] | None,
 ) -> Objective:
     """Return the objective of a network; a loss that contains the output activation gets it taken off.
 
     ``body`` are the layers without their output activation ``last``; ``watched`` are metrics, as names,
-    functions or functions by name.
+    functions or functions by name, or by output; None: none, nor the losses of several outputs.
 
     Raises:
         ValueError: the loss does not go with the output activation or the number of outputs, or a layer
@@ -69,10 +76,17 @@ def objective_for(
     """
     if losses.LOSSES.name_of(loss) is None:
         check_takes("loss", loss, "prediction", "target")
+    terms = (
+        _for_weights("regularizer", layers, params),
+        _for_weights("constraint", layers, params),
+    )
+    if not is_shape(output_shape):
+        trained, output, found = _of_several(layers, output_shape, loss, watched)
+        return Objective(trained, loss, output, found, *terms)
     absorbed = losses.absorbed_activation(loss)
     ends_in = activations.name_of(last)
     _check_ending(loss, ends_in, output_shape)
-    _check_hidden_activation(loss, layers)
+    _check_hidden_activation(loss, *output_activation(layers))
     if absorbed is not None and ends_in == absorbed:
         trained, output = body, last
     else:
@@ -83,9 +97,65 @@ def objective_for(
         loss,
         output,
         metrics.resolve(watched, meaning, output_shape),
-        _for_weights("regularizer", layers, params),
-        _for_weights("constraint", layers, params),
+        *terms,
     )
+
+
+def _of_several(
+    layers: Layer, shapes: Shapes, loss: Loss, watched: Any
+) -> tuple[Layer, Any, dict[str, Metric]]:
+    """Return the layers to train, the activations taken off, and the metrics of several outputs."""
+    names = names_of_outputs(layers, shapes)
+    if not names:  # outputs within outputs: they have no names
+        return layers, Identity(), metrics.resolve(watched, None, shapes)
+    ends, outputs, taken = output_activations(layers), {}, []
+    own = loss.by_name if isinstance(loss, PerOutput) else {}
+    places = shapes if isinstance(shapes, dict) else range(len(shapes))
+    for place, name in zip(places, names, strict=True):
+        end, shape, part = ends.get(name, (Identity(), None)), shapes[place], own.get(name)
+        ends_in = activations.name_of(end[0]) if end[1] is None else None
+        meaning = metrics.outputs_of(loss if part is None else part, ends_in)
+        outputs[name] = OneOutput(place, shape, meaning, part)
+        if part is None:
+            continue
+        if losses.LOSSES.name_of(part) is None:
+            check_takes(f"the loss of the output {name!r}", part, "prediction", "target")
+        with named(f"the output {name!r}"):
+            _check_ending(part, ends_in, shape)
+            _check_hidden_activation(part, *end)
+        if is_removable(end) and losses.absorbed_activation(part) == ends_in:
+            taken.append(name)
+    trained, output = split_output_activations(layers, taken)
+    return trained, output, metrics.resolve_by_output(watched, outputs)
+
+
+def loss_for(layers: Layer, shapes: Shapes, loss: Any, weights: Any) -> Loss:
+    """Return the loss of a network, as ``fit`` is given it with ``loss_weights``.
+
+    Raises:
+        ValueError, UnknownNameError, TypeError: they do not go with its outputs.
+    """
+    names = None if is_shape(shapes) else names_of_outputs(layers, shapes)
+    return losses.loss_for_outputs(loss, weights, names, isinstance(shapes, tuple))
+
+
+def names_of_outputs(layers: Layer, shapes: Shapes) -> tuple[str, ...]:
+    """Return the names of several outputs: keys, nodes of a graph, or numbers; () if they are nested.
+
+    Raises:
+        ValueError: a layer says the activations of other outputs than it has.
+    """
+    each = shapes.values() if isinstance(shapes, dict) else shapes
+    if not all(map(is_shape, each)):
+        return ()
+    said = tuple(output_activations(layers))
+    if isinstance(shapes, tuple) and len(said) == len(shapes):
+        return said
+    names = tuple(shapes) if isinstance(shapes, dict) else tuple(map(str, range(len(shapes))))
+    for name in said:
+        if name not in names:
+            raise ValueError(f"output_activations: {unknown_name('output', name, names)}")
+    return names
 
 
 def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
@@ -103,9 +173,8 @@ def _check_ending(loss: Loss, ends_in: str | None, output_shape: Shape) -> None:
         )
 
 
-def _check_hidden_activation(loss: Loss, layers: Layer) -> None:
-    """Check that no activation which a loss contains or refuses ends layers where it must stay."""
-    activation, where = output_activation(layers)
+def _check_hidden_activation(loss: Loss, activation: Any, where: str | None) -> None:
+    """Check that no activation which a loss contains or refuses is where it must stay."""
     name = activations.name_of(activation)
     contained = losses.absorbed_activation(loss)
     if where is None or name is None or name not in (contained, *losses.trait(loss, "refuses")):

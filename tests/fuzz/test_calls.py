@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -172,7 +173,11 @@ def use_of(kind: str, made: Any) -> None:
 
 NEEDED = {"out_features": 2, "function": "tanh", "layers": [nnb.Dense(3)], "rate": 0.5, "std": 0.1,
           "value": 0.1, "optimizer": "sgd", "initial": 0.1, "peak": 0.1, "steps": 10, "factor": 0.5,
-          "every": 2, "schedule": nnb.schedules.Constant(0.1)}  # fmt: skip
+          "every": 2, "schedule": nnb.schedules.Constant(0.1), "size": 1, "out_channels": 2,
+          "kernel_size": 1, "cropping": 0, "padding": 1, "count": 4, "features": 2,
+          "layer": nnb.Dense(3), "inputs": "x", "nodes": {"y": (nnb.Dense(3), "x")}, "outputs": "y",
+          "groups": 1, "mean": 0.5, "branches": [nnb.Dense(2)], "axes": (1,), "times": 2,
+          "shape": (3,), "parts": 3}  # fmt: skip
 """Arguments that classes must be given."""
 ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
@@ -213,7 +218,10 @@ def test_fields(kind, data):
     if fields:
         field, value = data.draw(st.sampled_from(fields)), data.draw(st.sampled_from(sorted(ODD)))
         given[field] = ODD[value]()
-    usual = {name: NEEDED[name] for name in fields if name in NEEDED}
+    needed = [
+        f.name for f in dataclasses.fields(cls) if f.init and f.default is dataclasses.MISSING
+    ]
+    usual = {name: NEEDED[name] for name in needed}
     with folder():
         made_it, made = attempt(cls, **{**usual, **given})
         if made_it:

@@ -81,7 +81,7 @@ def test_rows_without_any_weight_have_no_mean_loss():
     log.append(none, 10, StepResult(np.zeros(1), np.zeros(1), None))
     with pytest.raises(DataError, match="no row has a weight"):
         log.mean()
-    objective = net._objective("mse", (), X)
+    objective = net._objective(net._chosen_loss("mse", None, X), ())
     with pytest.raises(DataError, match="no row has a weight"):
         evaluate(objective, Predictor(net.layers, net.backend), net.params, {}, [none, none])
 

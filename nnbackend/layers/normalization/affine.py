@@ -27,8 +27,8 @@ def affine(
 ) -> tuple[Array, Backward]:
     """Return ``y = weight * z + bias``, as far as there are these parameters, and the backward pass.
 
-    ``z`` is normalized, in the backend's dtype; ``z_backward`` maps ``dz`` to ``dx``. The output and the
-    gradients have ``dtype``, and the parameters the shape of the last axes of ``z``::
+    ``z`` is normalized, in the backend's dtype; ``z_backward`` maps ``dz`` to ``dx``. The output and
+    ``dx`` have ``dtype``, and the parameters the shape of the last axes of ``z``::
 
         dweight = sum(dy * z)
         dbias   = sum(dy)
@@ -46,7 +46,7 @@ def affine(
         for name, p in params.items():
             terms = dy * z if name == "weight" else dy
             grad = ctx.backend.sum_rows(xp.reshape(terms, (-1, math.prod(p.shape))))
-            grads[name] = xp.astype(xp.reshape(grad, p.shape), dtype, copy=False)
+            grads[name] = xp.reshape(grad, p.shape)
         if not input_grad:
             return None, grads
         dz = dy * own["weight"] if "weight" in own else dy

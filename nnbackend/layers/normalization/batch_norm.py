@@ -118,10 +118,8 @@ class BatchNorm:
                 dbias = channels.sum(dy, ctx)
                 dweight = inverse * channels.sum(dy * centered, ctx)
             if self.affine:
-                grads = {
-                    name: xp.astype(xp.reshape(grad, params[name].shape), dtype, copy=False)
-                    for name, grad in (("weight", dweight), ("bias", dbias))
-                }
+                shape = params["weight"].shape
+                grads = {"weight": xp.reshape(dweight, shape), "bias": xp.reshape(dbias, shape)}
             if not input_grad:
                 return None, grads
             dx = dy * channels.spread(scale, xp)
