@@ -35,7 +35,10 @@ TABLES = [
     (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS + cases.SOLVERS]),
     (schedules.SCHEDULES, [case.thing for case in cases.SCHEDULES]),
     (initializers.INITIALIZERS, [moments.thing for moments in cases.INITIALIZERS.values()]),
-    (optimizers.WRAPPERS, [case.thing for case in cases.WRAPPERS]),
+    (
+        optimizers.WRAPPERS,
+        [case.thing for case in cases.WRAPPERS] + [optimizers.Lazy("adam", "*")],
+    ),  # fmt: skip
     (regularizers.REGULARIZERS, [case.thing for case in cases.REGULARIZERS]),
     (constraints.CONSTRAINTS, [case.thing for case in cases.CONSTRAINTS]),
     (metrics.METRICS, [case.thing for case in cases.METRICS.values()]),
