@@ -38,7 +38,7 @@ TABLES = [
     (
         optimizers.WRAPPERS,
         [case.thing for case in cases.WRAPPERS] + [optimizers.Lazy("adam", "*")],
-    ),  # fmt: skip
+    ),
     (regularizers.REGULARIZERS, [case.thing for case in cases.REGULARIZERS]),
     (constraints.CONSTRAINTS, [case.thing for case in cases.CONSTRAINTS]),
     (metrics.METRICS, [case.thing for case in cases.METRICS.values()]),
