@@ -14,28 +14,28 @@ import nnbackend as nnb
 
 @nnb.register_layer  # so that networks with it can be saved and loaded
 @dataclass(frozen=True)  # a layer is a description; its arrays are handed to it
-class RMSNorm:
-    """Root mean square normalization of the last axis (Zhang, Sennrich 2019, arXiv:1910.07467).
+class ScaleNorm:
+    """Normalization to a learned length of the last axis (Nguyen, Salazar 2019, arXiv:1910.05895).
 
-    y = gain * x / r with r = sqrt(mean(x**2) + epsilon).
+    y = gain * x / r with r = sqrt(sum(x**2) + epsilon), gain a number.
     """
 
     epsilon: float = 1e-6
 
     def init(self, input_shape, rng):
         """Return the initial parameters (NumPy, on the host) and the output's shape."""
-        return {"gain": np.ones(input_shape[-1:])}, input_shape
+        return {"gain": np.sqrt(input_shape[-1])}, input_shape
 
     def forward(self, params, x, ctx):
         """Return the output and its backward pass, in functions of the array API standard."""
         xp = ctx.xp
-        r = xp.sqrt(xp.mean(x * x, axis=-1, keepdims=True) + self.epsilon)
+        r = xp.sqrt(xp.sum(x * x, axis=-1, keepdims=True) + self.epsilon)
         normed = ctx.note("normed", x / r)  # for nnb.observe; it costs nothing otherwise
 
         def backward(dy, input_grad=True):
-            grads = {"gain": xp.sum(dy * normed, axis=tuple(range(dy.ndim - 1)))}
+            grads = {"gain": xp.sum(dy * normed)}
             dn = dy * params["gain"]
-            dx = (dn - normed * xp.mean(dn * normed, axis=-1, keepdims=True)) / r
+            dx = (dn - normed * xp.sum(dn * normed, axis=-1, keepdims=True)) / r
             return dx, grads
 
         return normed * params["gain"], backward
@@ -108,7 +108,7 @@ mask = (np.arange(8) < lengths[:, None]).astype(int)
 x = 5.0 + 2.0 * rng.normal(size=(512, 8, 4))
 y = (np.sum(mask[:, :, None] * x, axis=1) / lengths[:, None] @ [1, -1, 1, -1] > 0).astype(int)
 
-layers = [MaskedMean(), Standardize(), nnb.Dense(32, activation="silu"), RMSNorm(), nnb.Dense(2)]
+layers = [MaskedMean(), Standardize(), nnb.Dense(32, activation="silu"), ScaleNorm(), nnb.Dense(2)]
 net = nnb.Network(layers, seed=0)
 
 error = nnb.testing.check_gradients(net, (x[:5], mask[:5]))
