@@ -63,17 +63,17 @@ def test_a_model_of_one_format_is_right_on_every_other(ending, target):
         assert evaluated(other) | {"notes": []} == first | {"notes": []}, other
 
 
-def test_dates_are_left_out_alike_and_may_be_texts():
+def test_dates_are_read_alike_and_may_be_texts():
     frame = flags()
     for ending in ("csv", "parquet"):
         path = write(frame, ending)
         for stream in ([], ["--stream"]):
-            notes = train_json(path, "--target", "y", *BRIEF, *stream)["notes"]
-            assert "columns with dates (not features yet) left out: day" in notes
+            told = train_json(path, "--target", "y", *BRIEF, *stream)
+            assert told["settings"]["features"] == ["wet", "grade", "day"]
+            assert "date: days" in done("inspect", "model.safetensors").stdout
         told = train_json(path, "--target", "y", *BRIEF, "--text", "day,grade")
         assert told["settings"]["features"] == ["wet", "grade", "day"]
-        message = fails(1, "train", path, "--target", "y", "--features", "day,wet", *BRIEF)
-        assert "column 'day' cannot be a feature: it has dates" in message
+        assert "category: 2020" in done("inspect", "model.safetensors").stdout
 
 
 @pytest.mark.parametrize("stream", [[], ["--stream"]])
