@@ -26,6 +26,7 @@ __all__ = ["Change", "find_changes", "warn_changes"]
 
 _MUCH_OUTSIDE = 0.05  # of the rows beyond the training range
 _FAR_OUTSIDE = 1.0  # widths of the range
+_FEW_ROWS = 10
 _MORE_MISSING = 0.1  # of the rows, more than in training
 
 
@@ -55,15 +56,18 @@ class Change:
     def is_large(self) -> bool:
         """Whether it is worth a warning.
 
-        Unseen categories always are; values outside the range in 1 row of 20, or one further away than
-        the range is wide; missing ones in 10 % of the rows more than in training, and twice as many.
+        Unseen categories always are; a value further outside the range than that is wide. What may be
+        chance in few rows is from ten on: values outside the range in 1 row of 20; missing ones in 10 %
+        of the rows more than in training, and twice as many.
         """
+        if self.what == "outside" and self.furthest > _FAR_OUTSIDE:
+            return True
+        if self.what == "unseen" or self.rows < _FEW_ROWS:
+            return self.what == "unseen"
         if self.what == "outside":
-            return self.share >= _MUCH_OUTSIDE or self.furthest > _FAR_OUTSIDE
-        if self.what == "missing":
-            more = self.share - self.training_share
-            return more >= _MORE_MISSING and self.share >= 2 * self.training_share
-        return True
+            return self.share >= _MUCH_OUTSIDE
+        more = self.share - self.training_share
+        return more >= _MORE_MISSING and self.share >= 2 * self.training_share
 
 
 def find_changes(
