@@ -22,6 +22,7 @@ from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.sequential import Sequential, runs_in_order
 from nnbackend.layers.structure import Add, Average, Concatenate, Graph, Multiply, Permute, Reshape
 from nnbackend.layers.structure.wiring import Node, node_of
+from nnbackend.layers.tabular import MemberMean, Replicate
 
 __all__ = [
     "is_removable",
@@ -37,7 +38,7 @@ __all__ = [
 
 _DROPS = Dropout | AlphaDropout | SpatialDropout | DropPath | DropBlock
 _MERGES = Add | Average | Concatenate | Multiply
-_CHANGES = _DROPS | GaussianNoise | Flatten | Reshape | Permute | _MERGES
+_CHANGES = _DROPS | GaussianNoise | Flatten | Reshape | Permute | Replicate | MemberMean | _MERGES
 """Layers that hand on what an activation gave, changed in some way."""
 
 
