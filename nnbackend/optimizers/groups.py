@@ -127,7 +127,7 @@ class Grouped(Wrapper):
         )
         changed = replace(optimizer, **values)
         if decay_factor != 1.0:
-            decay: Any = {"weight_decay": _times(getattr(changed, "weight_decay"), decay_factor)}
+            decay: Any = {"weight_decay": _times(changed.weight_decay, decay_factor)}  # type: ignore[attr-defined]
             changed = replace(changed, **decay)
         return changed if rate_factor == 1.0 else changed.scaled(rate_factor)
 

@@ -26,7 +26,7 @@ class Warmup(Schedule):
         steps: the number of steps of the line.
         initial: value at step 0; default 0.
 
-    >>> schedule = Warmup(Constant(1.0), steps=4)
+    >>> schedule = Warmup(nnb.schedules.Constant(1.0), steps=4)
     >>> [schedule(step) for step in (0, 2, 4, 5)]
     [0.0, 0.5, 1.0, 1.0]
     """
@@ -60,7 +60,7 @@ class Scaled(Schedule):
         schedule: a schedule, or a number.
         factor: the number that its values are multiplied by.
 
-    >>> Scaled(Step(1.0, every=10), factor=3.0)(0)
+    >>> Scaled(nnb.schedules.Step(1.0, every=10), factor=3.0)(0)
     3.0
     """
 

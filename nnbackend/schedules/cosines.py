@@ -82,7 +82,7 @@ class CosineLog(Schedule):
 
     >>> schedule = CosineLog(1.0, steps=150)
     >>> [round(schedule(step), 3) for step in (0, 4, 10, 30, 70, 150)]
-    [0.0, 0.992, 0.0, 0.0, 0.0, 0.0]
+    [0.0, 0.998, 0.0, 0.0, 0.0, 0.0]
 
     Source: Holzmüller, Grinsztajn, Steinwart (2024), Better by Default, arXiv:2407.04491.
     """

@@ -127,12 +127,10 @@ class PeriodicEmbedding:
                 "frequency": xp.sum(long * du, axis=1) * (2.0 * math.pi),
                 "phase": xp.sum(du, axis=1),
                 "weight": waves.mT @ dz,
-                "bias": functional.total(dz, xp, 1, wide),
             }
-            grads = {
-                name: xp.reshape(xp.astype(g, dy.dtype, copy=False), params[name].shape)
-                for name, g in grads.items()
-            }
+            grads = {name: xp.astype(g, dy.dtype, copy=False) for name, g in grads.items()}
+            grads["bias"] = functional.total(dz, xp, 1, wide)
+            grads = {name: xp.reshape(g, params[name].shape) for name, g in grads.items()}
             if not input_grad:
                 return None, grads
             du *= turns

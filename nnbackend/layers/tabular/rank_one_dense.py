@@ -92,15 +92,21 @@ class RankOneDense:
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             dy = swapped(dy, xp)
             dscaled, dweight = pullback(dy * s[:, None, :], True)
-            sums = {"input_scale": by_member * dscaled, "output_scale": dy * z}
+            grads = {
+                "weight": dweight,
+                "input_scale": _total(by_member * dscaled, ctx),
+                "output_scale": _total(dy * z, ctx),
+            }
             if self.bias:
-                sums["bias"] = dy
-            grads = {"weight": dweight}
-            for name, terms in sums.items():
-                total = functional.total(terms, xp, 1, ctx.backend.dtype)
-                grads[name] = xp.astype(total, dy.dtype, copy=False)
+                grads["bias"] = functional.total(dy, xp, 1, ctx.backend.dtype)
             if not input_grad:
                 return None, grads
             return swapped(dscaled * r[:, None, :], xp), grads
 
         return swapped(y, xp), backward
+
+
+def _total(terms: Array, ctx: Context) -> Array:
+    """Return the sum over the rows of each member, in the dtype of the terms."""
+    total = functional.total(terms, ctx.xp, 1, ctx.backend.dtype)
+    return ctx.xp.astype(total, terms.dtype, copy=False)
