@@ -36,7 +36,7 @@ class LpPooling(WindowPooling):
         return in_wide(x, ctx, lambda x: super(LpPooling, self).transform(x, ctx))
 
     def pool(self, how: Windows, x: Array, ctx: Context) -> tuple[Array, Pullback]:
-        """Return the norm of each window along an axis; the norm of such norms is that of the whole window.
+        """Return the norm of each window along an axis; the norm of such norms is that of all.
 
         Numbers are divided by the largest of their window, so that no power overflows or vanishes.
         """
