@@ -8,8 +8,7 @@ import nnbackend as nnb
 from nnbackend.cli.arguments import Debug, Json, ModelFile
 from nnbackend.cli.printing import print_facts, print_json, say
 from nnbackend.cli.reporting import reporting
-from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
-from nnbackend.tables.table import in_digits
+from nnbackend.tables.encoding import TableEncoder
 
 __all__ = ["inspect"]
 
@@ -26,7 +25,7 @@ def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> No
         if "table" in network.metadata:
             encoder = TableEncoder.from_dict(network.metadata["table"])
             say()
-            print_facts({c.name: _describe(c) for c in (*encoder.features, encoder.target)})
+            print_facts({row.column: row for row in encoder.describe()})
         training = network.metadata.get("training")
         if isinstance(training, dict):
             say()
@@ -40,19 +39,3 @@ def _flatten(part: Any) -> str:
     if not isinstance(part, dict):
         return str(part)
     return ", ".join(f"{name} {value}" for name, value in part.items() if value is not None)
-
-
-def _describe(column: Number | Categories | Classes) -> str:
-    """Describe in words how a column is encoded."""
-    match column:
-        case Number():
-            shift, fill = (in_digits(x, column.scale) for x in (column.shift, column.fill))
-            return f"number: (value - {shift}) / {column.scale:.6g}, {fill} where missing"
-        case Categories():
-            return f"category: {_join(column.categories)}"
-        case Classes():
-            return f"classes: {_join(column.classes)}"
-
-
-def _join(values: Any) -> str:
-    return ", ".join("(missing)" if value is None else value for value in values)

@@ -74,7 +74,7 @@ class Settings(DialectOptions):
         "Different texts of a column that are categories; a column of more is left out.",
         min=1,
     )
-    scale: str = data_option("standard", "Of numbers: standard, max or none.")
+    scale: str = data_option("standard", "Of numbers: standard, max, robust or none.")
     validation: float = data_option(0.2, "Share of the rows that validates.")
     stream: bool = data_option(
         False,

@@ -18,6 +18,7 @@ from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.losses import Loss
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
 from nnbackend.tables.table import in_digits
@@ -176,6 +177,7 @@ class TableModel:
         """Return the network's input for the rows of a table; None: in the dialect of training."""
         kinds, dialect = self.encoder.feature_kinds, dialect or self.dialect
         table = table_of(as_polars(frame, kinds), kinds, kinds, dialect)
+        warn_changes(self.encoder.inputs.find_changes(table))
         return self.encoder.encode_features(table)
 
     def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
