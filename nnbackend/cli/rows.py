@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
 from nnbackend.errors import few
+from nnbackend.tables.column_encoding import Scale
 from nnbackend.tables.columns import StrayTextError, table_of
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.encoding import Scale, TableEncoder
+from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.reading import naming_lines, open_table
 from nnbackend.tables.selection import (
     check_target,

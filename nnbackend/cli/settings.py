@@ -20,7 +20,8 @@ from nnbackend.core.types import Layer
 from nnbackend.errors import unknown_name
 from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
-from nnbackend.tables.encoding import SCALES, TableEncoder
+from nnbackend.tables.column_encoding import SCALES
+from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
 from nnbackend.tables.selection import MAX_CATEGORIES
 from nnbackend.tables.table import WantedKind

@@ -8,7 +8,8 @@ import pytest
 from cli.commands import PENGUINS, done, fails, table
 
 import nnbackend as nnb
-from nnbackend.tables.encoding import Classes, Number, TableEncoder
+from nnbackend.tables.column_encoding import Classes, Number
+from nnbackend.tables.encoding import TableEncoder
 
 
 def saved_model(**metadata) -> Path:
