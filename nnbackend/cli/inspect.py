@@ -8,14 +8,16 @@ import nnbackend as nnb
 from nnbackend.cli.arguments import Debug, Json, ModelFile
 from nnbackend.cli.printing import print_facts, print_json, say
 from nnbackend.cli.reporting import reporting
-from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
+from nnbackend.tables.array_encoding import ArrayEncoder
+from nnbackend.tables.column_encoding import Categories, Classes, Number
+from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.table import in_digits
 
 __all__ = ["inspect"]
 
 
 def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> None:
-    """Show what a model file holds: the network, the table's columns, how it was trained."""
+    """Show what a model file holds: the network, the columns or the array, how it was trained."""
     with reporting(debug):
         network = nnb.load(model, backend="numpy")
         if as_json:
@@ -27,12 +29,24 @@ def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> No
             encoder = TableEncoder.from_dict(network.metadata["table"])
             say()
             print_facts({c.name: _describe(c) for c in (*encoder.features, encoder.target)})
+        elif "array" in network.metadata:
+            say()
+            print_facts(_describe_arrays(ArrayEncoder.from_dict(network.metadata["array"])))
         training = network.metadata.get("training")
         if isinstance(training, dict):
             say()
             print_facts(
                 {name: _flatten(part) for name, part in training.items() if part is not None}
             )
+
+
+def _describe_arrays(encoder: ArrayEncoder) -> dict[str, str]:
+    """Describe in words how an array of images or signals is encoded, and the target."""
+    return {
+        encoder.name: f"rows of {encoder.shape}: {encoder.layout}",
+        "scaling": encoder.scaling,
+        encoder.target.name: _describe(encoder.target),
+    }
 
 
 def _flatten(part: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import MISSING, fields, is_dataclass
 
 from nnbackend import activations
 from nnbackend.backends.base import Backend
@@ -59,4 +60,21 @@ def line(layer: Layer) -> str:
     if isinstance(layer, Activation):
         return f"{name}({activations.ACTIVATIONS.name_of(layer.function) or layer.function!r})"
     inside = [line(child) for _, child in children(layer)]
-    return f"{name}({', '.join(inside)})" if inside or hasattr(layer, "layers") else repr(layer)
+    return f"{name}({', '.join(inside)})" if inside or hasattr(layer, "layers") else _brief(layer)
+
+
+def _brief(layer: Layer) -> str:
+    """Return a layer without the fields that have their defaults: ``BatchNorm(momentum=0.2)``."""
+    shown = [f for f in fields(layer) if f.init and f.repr] if is_dataclass(layer) else []
+    needed = {f.name for f in shown if f.default is f.default_factory is MISSING}
+    try:
+        plain = type(layer)(**{name: getattr(layer, name) for name in needed})
+    except (TypeError, ValueError):  # fields that need each other
+        return repr(layer)
+    values = {f.name: repr(getattr(layer, f.name)) for f in shown}
+    parts = [
+        f"{name}={value}"
+        for name, value in values.items()
+        if name in needed or value != repr(getattr(plain, name))
+    ]
+    return f"{type(layer).__name__}({', '.join(parts)})" if shown else repr(layer)

@@ -13,12 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.data.files import find_files
 from nnbackend.errors import few
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.limits import check_memory
 from nnbackend.tables.table import Table, WantedKind, polars_module
 
-__all__ = ["ArrayHeader", "list_arrays", "load_array", "read_headers", "target_table"]
+__all__ = [
+    "ArrayHeader",
+    "array_file",
+    "check_length",
+    "list_arrays",
+    "load_array",
+    "read_headers",
+    "target_table",
+]
 
 NUMBERS = "biuf"  # kinds of dtypes
 
@@ -37,6 +46,24 @@ class ArrayHeader:
 
     def __str__(self) -> str:
         return f"{self.shape} of {self.dtype}"
+
+
+def array_file(path: Path) -> Path:
+    """Return the one ``.npz`` file that a path or a pattern stands for.
+
+    Raises:
+        ValueError: it stands for something else.
+        FileNotFoundError: it stands for nothing.
+    """
+    files = find_files(path, [".npz"])
+    if len(files) > 1:
+        raise ValueError(f"{path} stands for several files, and arrays are read from one of them")
+    if not files[0].name.lower().endswith(".npz"):
+        raise ValueError(
+            f"{files[0]} is no .npz file, and images and signals are read from arrays with names; "
+            "numpy.savez(path, x=array) writes them"
+        )
+    return files[0]
 
 
 def read_headers(path: Path) -> dict[str, ArrayHeader]:
@@ -91,6 +118,14 @@ def list_arrays(headers: Mapping[str, ArrayHeader]) -> str:
     return few([f"{name!r} {header}" for name, header in headers.items()], 10) or "no arrays"
 
 
+def check_length(name: str, array: NDArray[Any], target: str, targets: NDArray[Any]) -> None:
+    """Refuse features and targets that differ in length."""
+    if targets.ndim and len(array) != len(targets):
+        raise ValueError(
+            f"array {name!r} has {len(array)} rows, and the target {target!r} has {len(targets)}"
+        )
+
+
 def target_table(name: str, array: NDArray[Any], kind: WantedKind) -> Table:
     """Return an array of one value for each row as a table of one column.
 
@@ -140,10 +175,10 @@ def _read_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> ArrayHeader
     }
     name = _array_name(info)
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+        version = np.lib.format.read_magic(file)
         if version not in readers:  # its texts name fields of records, in any alphabet
             raise ValueError(f"array {name!r} is of records, not of numbers")
-        shape, _, dtype = readers[version](file)  # type: ignore[no-untyped-call]
+        shape, _, dtype = readers[version](file)
         header = ArrayHeader(shape, dtype)
         there = info.file_size - file.tell()
     if not dtype.hasobject and header.bytes != there:

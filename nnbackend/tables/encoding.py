@@ -102,7 +102,9 @@ class TableEncoder(Encoder):
             raise unknown_name("scale", scale, SCALES)
         columns = {name: _get_column(table, name) for name in (*features, target)}
         inputs = tuple(
-            Number.learn(name, column, scale) if is_number(column) else Categories.learn(name, column)
+            Number.learn(name, column, scale)
+            if is_number(column)
+            else Categories.learn(name, column)
             for name, column in columns.items()
             if name != target
         )

@@ -57,7 +57,7 @@ def test_hostile_models_are_refused(metadata, message, command):
 def test_models_without_a_table_are_refused():
     path = nnb.Network([nnb.Dense(2)], input_shape=1).save("bare.safetensors")
     message = fails(1, "predict", path, PENGUINS)
-    assert "does not describe a table: it was not written by 'nnbackend train'" in message
+    assert "does not describe a table or an array: it was not written by 'nnbackend train'" in message
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "inspect"])
