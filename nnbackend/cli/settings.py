@@ -333,12 +333,16 @@ class Settings(DialectOptions):
         """Return the settings with what depends on the network filled in."""
         model = self.model or default_model(input_shape)
         convolutional = model == "cnn"
-        dropout = 0.25 if convolutional and not full_batch else 0.0
+        if convolutional and full_batch:
+            raise ValueError(
+                "lbfgs needs the same loss each time, and the batch normalization of a cnn changes it: "
+                "choose another --optimizer, or --model mlp"
+            )
         settings = replace(
             self,
             model=model,
             hidden=default_widths(model, input_shape) if self.hidden is None else self.hidden,
-            dropout=dropout if self.dropout is None else self.dropout,
+            dropout=(0.25 if convolutional else 0.0) if self.dropout is None else self.dropout,
             epochs=self.epochs or (20 if convolutional else 100),
         )
         settings.build_layers(1, input_shape)

@@ -177,7 +177,7 @@ class ArrayEncoder(Encoder):
         if rows.shape[1:] != self.shape or rows.ndim == 0:
             raise ValueError(
                 f"array {self.name!r} has the shape {rows.shape}, and the model takes "
-                f"{('rows', *self.shape)}".replace("'", "")
+                f"(rows, {', '.join(map(str, self.shape))})"
             )
         check_features(self.name, rows)
         shift, scale = np.asarray(self.shift), np.asarray(self.scale)

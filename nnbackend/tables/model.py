@@ -366,7 +366,6 @@ def load(
         raise ModelFileError(f"{path} describes a loss that cannot be: {error}") from error
     expected = encoder.input_shape, (model.output_width,)
     if (network.input_shape, network.output_shape) != expected:
-        raise ModelFileError(
-            f"{path} holds a network and a {model.kind} that do not belong together"
-        )
+        what = "a table" if isinstance(encoder, TableEncoder) else "an array"
+        raise ModelFileError(f"{path} holds a network and {what} that do not belong together")
     return model
