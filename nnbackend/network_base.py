@@ -25,6 +25,7 @@ from nnbackend.data.input_spec import InputSpec, check_takes_several
 from nnbackend.errors import given, listed, nearest
 from nnbackend.inference.predictor import Predictor
 from nnbackend.inspection import summary
+from nnbackend.inspection.layer_text import describe_layer
 from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers import Sequential
 from nnbackend.layers.mixed_precision import with_precision
@@ -381,16 +382,28 @@ class NetworkBase:
         """Return a copy of an array on this network's backend."""
         return self.backend.xp.asarray(data.to_backend(values, self.backend, name), copy=True)
 
-    def summary_rows(self) -> list[tuple[str, str, str, int]]:
-        """Return name, layer, output shape and number of parameters of each layer."""
-        return summary.rows(self.layers.layers, self.input_shape, self._params)
+    def summary_rows(self) -> list[summary.SummaryRow]:
+        """Return what a summary says of each layer, each followed by the layers inside it.
+
+        A row has the attributes ``path``, ``layer``, ``output_shape``, ``parameters``,
+        ``multiply_adds``, ``activations`` and ``is_inside``; a layer's numbers hold those of the layers
+        inside it.
+        """
+        return summary.list_rows(self.layers.layers, self.input_shape, self._params)
 
     def summary(self) -> str:
-        """Return a table of layers, output shapes and numbers of parameters."""
-        return summary.table(self.summary_rows(), self.input_shape, self.backend)
+        """Return a table of layers with output shapes, parameters, multiply-adds and activations.
+
+        Layers inside a layer follow it, by their paths, and are part of its numbers. ``multiply-adds``
+        are the multiplications of inputs with weight matrices and kernels, each followed by an addition,
+        in a forward pass of one row; ``?`` for a layer of yours that does not say how often it uses its
+        weights (a method ``weight_uses(input_shape, output_shape)``). ``activations`` is the memory of
+        the outputs for one row, which training keeps for its backward pass.
+        """
+        return summary.write_table(self.summary_rows(), self.input_shape, self.backend)
 
     def __repr__(self) -> str:
-        layers = ", ".join(summary.line(layer) for layer in self.layers.layers)
+        layers = ", ".join(describe_layer(layer) for layer in self.layers.layers)
         precision = ""
         if self.backend.precision != self.backend.dtype_name:
             precision = f"precision={self.backend.precision!r}, "

@@ -354,10 +354,14 @@ def test_a_summary_is_a_table_of_layers_shapes_and_parameters(backend):
     lines = network(backend).summary().splitlines()
     assert [line.split("  ")[0] for line in lines[1:4]] == ["0", "1", "2"]
     assert "Dense(4, relu)" in lines[1]
-    assert lines[1].endswith("16")
+    assert lines[0].split() == ["layer", "output", "parameters", "multiply-adds", "activations"]
+    assert lines[1].split()[3:] == ["(4,)", "16", "12", "16", "bytes"]
     assert "(4,)" in lines[2]
-    assert lines[3].endswith("10")
-    assert lines[4].startswith("26 parameters, input (3,), ")
+    assert lines[3].split()[3:] == ["(2,)", "10", "8", "8", "bytes"]
+    assert lines[4].startswith(
+        "26 parameters, 20 multiply-adds and 40 bytes of activations a row, "
+    )
+    assert ", input (3,), " in lines[4]
     assert backend.name in lines[4]
 
 
@@ -379,7 +383,7 @@ def test_a_large_network_is_described_without_being_drawn():
 
 def test_a_network_says_what_it_is():
     assert repr(network()) == (
-        "Network([Dense(4, relu), Dropout(rate=0.25), Dense(2, softmax)], backend='numpy', "
+        "Network([Dense(4, relu), Dropout(0.25), Dense(2, softmax)], backend='numpy', "
         "input_shape=(3,))"
     )
 

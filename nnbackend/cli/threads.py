@@ -30,7 +30,8 @@ def thread_limit(
     the environment says how many, as many as the library chooses.
     """
     if threads is None:
-        largest = rows * max(count for *_, count in network.summary_rows())
+        sizes = [row.multiply_adds or row.parameters for row in network.summary_rows()]
+        largest = rows * max(sizes)
         if largest >= SMALL_PRODUCT or any(name in os.environ for name in _VARIABLES):
             return nullcontext()
     from threadpoolctl import threadpool_limits

@@ -182,14 +182,14 @@ def _plan(model: Model, rows: Rows, settings: Settings) -> dict[str, str]:
     network, encoder = model.network, model.encoder
     target = f"{model.task} of {encoder.target.name!r}"
     training, validation = rows.training_count, rows.validation_count
-    layers = network.summary_rows()
-    parameters = sum(count for *_, count in layers)
+    layers = [row for row in network.summary_rows() if not row.is_inside]
+    parameters = sum(row.parameters for row in layers)
     return {
         "task": f"{target}: {few(model.classes, 10)}" if model.classes else target,
         "rows": f"{training + validation}: {training} train, {validation} validate"
         + (f"; {len(rows.y)} of those that train are the sample" if rows.stream else ""),
         "features": encoder.summary,
-        "network": f"{settings.model}: {', '.join(layer for _, layer, _, _ in layers)}; "
+        "network": f"{settings.model}: {', '.join(row.layer for row in layers)}; "
         f"{parameters:,} parameters",
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
         f"{settings.loss}, {settings.optimizer}{_describe_rate(settings)}",

@@ -18,6 +18,7 @@ __all__ = [
     "first_layer",
     "frozen_names",
     "has_layer",
+    "holds_layers",
     "init_state",
     "is_stateful",
     "map_layers",
@@ -190,6 +191,11 @@ def _has_no_layers(kind: Any) -> bool:
 
 def _is_layer(value: Any) -> bool:
     return hasattr(value, "forward") and hasattr(value, "init") and not isinstance(value, type)
+
+
+def holds_layers(value: Any) -> bool:
+    """Return whether the value of a field is a layer, or a sequence or mapping with layers in it."""
+    return next(_layers_in(value, ""), None) is not None
 
 
 def _layers_in(value: Any, name: str) -> Iterator[tuple[str, Layer]]:

@@ -37,6 +37,11 @@ class Precision:
     tf32: bool = False
     scales_loss: bool = False
 
+    @property
+    def activation_bytes(self) -> int:
+        """The bytes of a number that a layer gives."""
+        return 2 if self.half else 8 if self.dtype == "float64" else 4
+
     def __str__(self) -> str:
         return f"mixed {self.name}" if self.half else self.name
 

@@ -64,7 +64,9 @@ class Registry:
         def decorate(cls: Class) -> Class:
             known = self._classes.get(name)
             if known is not None and _origin(known) != _origin(cls):
-                raise ValueError(f"there is a {self.kind} called {name!r} already: {known}; give yours another name")
+                raise ValueError(
+                    f"there is a {self.kind} called {name!r} already: {known}; choose another name"
+                )
             self._classes[name] = cls
             self.names[cls] = name
             if not pure:
@@ -136,7 +138,9 @@ class FunctionRegistry(Registry):
                 )
             known: Any = self._classes.get(name)
             if known is not None and _origin(known) != _origin(function):
-                raise ValueError(f"there is a {self.kind} called {name!r} already: {known}; give yours another name")
+                raise ValueError(
+                    f"there is a {self.kind} called {name!r} already: {known}; choose another name"
+                )
             self._classes[name] = function  # type: ignore[assignment]
             self.names[function] = name  # type: ignore[index]
             return function

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnbackend.inspection.summary import line
+from nnbackend.inspection.layer_text import describe_layer
 
 try:
     from sklearn.utils._repr_html.estimator import _VisualBlock
@@ -18,12 +18,14 @@ def block(estimator: Any) -> Any:
     """Return a block for each layer, one below the other; the output layer once it is known."""
     if estimator.__sklearn_is_fitted__() and hasattr(estimator, "_layers"):
         network = estimator.network_
-        layers = [line(layer) for layer in network.layers.layers]
+        layers = [describe_layer(layer) for layer in network.layers.layers]
         details = [
-            f"{shape}, {count:,} parameters" for _, _, shape, count in network.summary_rows()
+            f"{row.output_shape}, {row.parameters:,} parameters"
+            for row in network.summary_rows()
+            if not row.is_inside
         ]
     else:
-        layers = [*(line(layer) for layer in estimator._hidden_layers()), "output"]
+        layers = [*(describe_layer(layer) for layer in estimator._hidden_layers()), "output"]
         details = ["not fitted yet"] * len(layers)
     blocks = [
         _VisualBlock("single", None, names=layer, name_details=detail)

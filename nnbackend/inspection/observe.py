@@ -17,7 +17,7 @@ from nnbackend.core.layer_tree import map_layers
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import map_arrays
 from nnbackend.core.types import Array, Arrays, Backward, Context, Layer, Params, Shape, State
-from nnbackend.inspection.summary import line
+from nnbackend.inspection.layer_text import describe_layer
 from nnbackend.layers.mixed_precision import MixedPrecision, with_precision
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Passage:
 
     def __repr__(self) -> str:
         shapes = (f"{name}={_shapes(getattr(self, name))}" for name in ("x", "y", "dy", "dx"))
-        return f"Passage({self.path!r}, {line(self.layer)}, {', '.join(shapes)})"
+        return f"Passage({self.path!r}, {describe_layer(self.layer)}, {', '.join(shapes)})"
 
 
 def observe(

@@ -80,6 +80,10 @@ class Dense:
             params["bias"] = rng.draw(self.bias_initializer, shape[1:], "bias")  # type: ignore[arg-type]
         return params, (*input_shape[:-1], self.out_features)
 
+    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return how often a row is multiplied with the weight: once for each of its vectors."""
+        return math.prod(input_shape[:-1])
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(x @ weight + bias)``."""
         # One product of two matrices, whatever the axes: it is faster than one for each row, and

@@ -99,6 +99,10 @@ class Embedding:
             raise ValueError(f"Embedding takes one array of indices, got inputs of {input_shape}")
         return {"weight": make_table(self, rng)}, (*input_shape, self.features)
 
+    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return 0: rows of the weight are taken, not multiplied."""
+        return 0
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the rows that are looked up."""
         xp, table = ctx.xp, params["weight"]

@@ -118,6 +118,10 @@ class EmbeddingBag:
             )
         return input_shape[0]  # type: ignore[no-any-return]
 
+    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return 0: rows of the weight are taken and added, not multiplied."""
+        return 0
+
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Array, Backward]:
         """Return the rows of each bag put together."""
         xp, table = ctx.xp, params["weight"]

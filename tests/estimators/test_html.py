@@ -20,7 +20,7 @@ def test_the_diagram_shows_the_network():
     mlp = ours.MLPClassifier((12, 7), activation="tanh", dropout=0.25)
     before = estimator_html_repr(mlp)
     assert "Dense(12, tanh)" in before
-    assert "Dropout(rate=0.25)" in before
+    assert "Dropout(0.25)" in before
     after = estimator_html_repr(make_pipeline(StandardScaler(), mlp.fit(X, TARGETS["multiclass"])))
     assert "Dense(4, softmax)" in after
     assert "84 parameters" in after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -66,6 +67,10 @@ class Convolution(ConvolutionLayer):
         if self.bias:
             params["bias"] = rng.draw(self.bias_initializer, shape[-1:], "bias")  # type: ignore[arg-type]
         return params, output_shape(counts, self.out_channels, self.channels)
+
+    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return how often a row is multiplied with the weight: once for each place of its output."""
+        return math.prod(input_lengths(output_shape, self.axes, self.channels)[0])
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(x * weight + bias)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -96,6 +97,10 @@ class TransposedConvolution(ConvolutionLayer):
         if self.bias:
             params["bias"] = rng.draw(self.bias_initializer, (self.out_channels,), "bias")  # type: ignore[arg-type]
         return params, output_shape(found, self.out_channels, self.channels)
+
+    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return how often a row is multiplied with the weight: once for each place of its input."""
+        return math.prod(input_lengths(input_shape, self.axes, self.channels)[0])
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(z + bias)``, ``z`` being the adjoint of the convolution with ``weight``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -79,6 +80,10 @@ class Maxout:
             raise ValueError("Maxout needs at least one feature axis, got a scalar for each row")
         params, shape = self._dense.init(input_shape, rng)
         return params, (*shape[:-1], self.out_features)
+
+    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return how often a row is multiplied with the weight: once for each of its vectors."""
+        return math.prod(input_shape[:-1])
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the largest piece of each output."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from nnbackend.core.random import Generator
 from nnbackend.core.registry import is_pure
@@ -35,6 +36,8 @@ class Checkpoint:
     """
 
     layers: Sequence[Layer]
+
+    keeps_activations: ClassVar[bool] = False  # of the layers inside, for a summary
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", Sequential(self.layers).layers)

@@ -83,6 +83,11 @@ class Repeat:
         state = init_state(self.layer, input_shape)
         return {"layer": state} if state else {}
 
+    @property
+    def runs_inside(self) -> int:
+        """How often the layers inside run, for a summary."""
+        return self.times if self.shared else 1
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Run the layer so many times."""
         if not self.shared:
