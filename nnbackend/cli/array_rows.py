@@ -13,7 +13,7 @@ from nnbackend.cli.arguments import wrong_call
 from nnbackend.cli.rows import Rows, split
 from nnbackend.cli.settings import Settings
 from nnbackend.errors import few
-from nnbackend.tables.array_encoding import ArrayEncoder, Channels, check_features
+from nnbackend.tables.array_encoding import ArrayEncoder, ArrayScale, Channels, check_features
 from nnbackend.tables.arrays import (
     ArrayHeader,
     array_file,
@@ -23,7 +23,6 @@ from nnbackend.tables.arrays import (
     read_headers,
     target_table,
 )
-from nnbackend.tables.column_encoding import Scale
 from nnbackend.tables.limits import check_memory
 from nnbackend.tables.reading import find_tables
 from nnbackend.tables.selection import check_target, infer_classes, known_target
@@ -146,7 +145,7 @@ def _encode_rows(
         target,
         take_rows(table, training),
         channels=cast(Channels | None, settings.channels),
-        scale=cast(Scale, settings.scale),  # both were checked there
+        scale=cast(ArrayScale, settings.scale),  # both were checked there
         integer_classes=integer_classes and not is_number(table[target]),
     )
     _say_channels(encoder, settings)

@@ -15,10 +15,10 @@ from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
 from nnbackend.errors import few
 from nnbackend.tables.array_encoding import ArrayEncoder
-from nnbackend.tables.column_encoding import Scale
 from nnbackend.tables.columns import StrayTextError, table_of
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.encoding import Scale, TableEncoder
+from nnbackend.tables.encodings import usual_kind
 from nnbackend.tables.reading import naming_lines, open_table
 from nnbackend.tables.selection import (
     check_target,
@@ -113,7 +113,9 @@ def _encode_rows(table: Table, target: str, settings: Settings, dialect: Dialect
     )
     training, others = split(table, target, settings)
     scale = cast(Scale, settings.scale)  # checked there
-    encoder = TableEncoder.learn(take_rows(table, training), target, features, scale)
+    texts = settings.text or ()
+    kinds = {n: "category" if n in texts else usual_kind(table[n]) for n in features}
+    encoder = TableEncoder.learn(take_rows(table, training), target, kinds, scale)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     validation = (x[others], y[others]) if len(others) else None
     return Rows(encoder, x[training], y[training], validation, dialect)

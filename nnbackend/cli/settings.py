@@ -20,9 +20,8 @@ from nnbackend.core.types import Layer
 from nnbackend.errors import unknown_name
 from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
-from nnbackend.tables.array_encoding import CHANNELS, ArrayEncoder
-from nnbackend.tables.column_encoding import SCALES
-from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.array_encoding import ARRAY_SCALES, CHANNELS, ArrayEncoder
+from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
 from nnbackend.tables.selection import MAX_CATEGORIES
 from nnbackend.tables.table import WantedKind
@@ -76,7 +75,7 @@ class Settings(DialectOptions):
         "Different texts of a column that are categories; a column of more is left out.",
         min=1,
     )
-    scale: str = data_option("standard", "Of numbers: standard, max or none.")
+    scale: str = data_option("standard", "Of numbers: standard, max, robust or none.")
     validation: float = data_option(0.2, "Share of the rows that validates.")
     stream: bool = data_option(
         False,
@@ -270,6 +269,8 @@ class Settings(DialectOptions):
         """Refuse the options that are for tables alone; ``what`` names the data."""
         tables = ("exclude", "text", "max_categories", "stream", *vars(DialectOptions()))
         given = [name for name in tables if getattr(self, name) != getattr(Settings, name)]
+        if self.scale not in ARRAY_SCALES:
+            given.append(f"scale {self.scale}")
         if given:
             option = f"--{given[0].replace('_', '-')}"
             raise ValueError(

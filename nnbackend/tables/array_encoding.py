@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +12,29 @@ from numpy.typing import NDArray
 
 from nnbackend.errors import ModelFileError, unknown_name
 from nnbackend.saving import schema
-from nnbackend.tables.column_encoding import SCALES, Classes, Number, Scale
-from nnbackend.tables.encoding import Encoder, check_name, check_target_entry, target_from
+from nnbackend.tables.describe import ColumnDescription, describe_columns
+from nnbackend.tables.description import (
+    check_name,
+    check_target,
+    column_from_dict,
+    column_to_dict,
+)
+from nnbackend.tables.encoding import Encoder
+from nnbackend.tables.encodings import Target
 from nnbackend.tables.table import Table, in_digits
 
-__all__ = ["CHANNELS", "ArrayEncoder", "Channels", "check_features", "find_channels"]
+__all__ = [
+    "ARRAY_SCALES",
+    "CHANNELS",
+    "ArrayEncoder",
+    "ArrayScale",
+    "Channels",
+    "check_features",
+    "find_channels",
+]
+
+ArrayScale = Literal["standard", "max", "none"]
+ARRAY_SCALES: tuple[ArrayScale, ...] = ("standard", "max", "none")
 
 Channels = Literal["last", "first", "none"]
 CHANNELS: tuple[Channels, ...] = ("last", "first", "none")
@@ -87,7 +105,7 @@ class ArrayEncoder(Encoder):
     channels: Channels
     shift: tuple[float, ...]
     scale: tuple[float, ...]
-    target: Number | Classes
+    target: Target
     integer_classes: bool = False
 
     @classmethod
@@ -99,7 +117,7 @@ class ArrayEncoder(Encoder):
         table: Table,
         *,
         channels: Channels | None = None,
-        scale: Scale = "standard",
+        scale: ArrayScale = "standard",
         integer_classes: bool = False,
     ) -> ArrayEncoder:
         """Return the encoding learned from training rows.
@@ -119,7 +137,10 @@ class ArrayEncoder(Encoder):
             ValueError: no values, the same value everywhere, numbers too large to scale; or see
                 :func:`check_features`.
         """
-        for what, value, known in (("scale", scale, SCALES), ("channels", channels, CHANNELS)):
+        for what, value, known in (
+            ("scale", scale, ARRAY_SCALES),
+            ("channels", channels, CHANNELS),
+        ):
             if value is not None and value not in known:
                 raise unknown_name(what, value, known)
         check_features(name, rows)
@@ -155,6 +176,12 @@ class ArrayEncoder(Encoder):
     def summary(self) -> str:
         """The features in a few words."""
         return f"{self.name}: {self.layout}"
+
+    def describe(self) -> list[ColumnDescription]:
+        """Return what is done to the array, and to the target."""
+        width = math.prod(self.input_shape)
+        features = ColumnDescription(self.name, self.layout, self.scaling, width)
+        return [features, *describe_columns((), (), self.target)]
 
     @property
     def scaling(self) -> str:
@@ -198,7 +225,7 @@ class ArrayEncoder(Encoder):
                 "shift": list(self.shift),
                 "scale": list(self.scale),
             },
-            "target": asdict(self.target),
+            "target": column_to_dict(self.target),
             "integer_classes": self.integer_classes,
         }
 
@@ -218,7 +245,7 @@ class ArrayEncoder(Encoder):
             }
             encoder = cls(
                 **features,
-                target=target_from(data["target"]),
+                target=column_from_dict(data["target"]),
                 integer_classes=data["integer_classes"],
             )
             encoder._check()
@@ -256,7 +283,7 @@ def _channels_last(rows: NDArray[Any], channels: Channels) -> NDArray[Any]:
 
 
 def _learn_scales(
-    name: str, rows: NDArray[Any], channels: Channels, scale: Scale
+    name: str, rows: NDArray[Any], channels: Channels, scale: ArrayScale
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return the shift and the scale of each channel."""
 
@@ -301,7 +328,7 @@ _PARTS = schema.record(
             },
             closed=True,
         ),
-        "target": check_target_entry,
+        "target": check_target,
         "integer_classes": schema.flag,
     },
     closed=True,

@@ -6,38 +6,44 @@ unseen, and is stored with the model, so that prediction repeats exactly what tr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import ModelFileError, few, unknown_name
-from nnbackend.saving import schema
-from nnbackend.tables.column_encoding import SCALES, Categories, Classes, Number, Scale
-from nnbackend.tables.table import Table, WantedKind, is_number, missing, row_count, warn
+from nnbackend.errors import ModelFileError, few
+from nnbackend.tables.categories import Categories, Classes
+from nnbackend.tables.describe import ColumnDescription, describe_columns
+from nnbackend.tables.description import check_table, column_from_dict, column_to_dict
+from nnbackend.tables.encodings import Feature, Target
+from nnbackend.tables.features import Encoded, FeatureEncoder, column_of
+from nnbackend.tables.kinds import ColumnKind
+from nnbackend.tables.numbers import SCALES, Number, Scale
+from nnbackend.tables.summary import ColumnSummary
+from nnbackend.tables.table import Table, WantedKind, is_number
+from nnbackend.tables.targets import TargetScale, learn_target_number
 
-__all__ = ["Encoder", "TableEncoder", "check_name", "check_target_entry", "target_from"]
+__all__ = ["SCALES", "Categories", "Classes", "Encoder", "Number", "Scale", "TableEncoder"]
 
 
 class Encoder:
-    """What encoders of tables and of arrays have in common: the target.
+    """What the encoders of tables and of arrays have in common: the target.
 
     Attributes:
-        target: the encoding of the target column.
+        target: the encoding of the target.
     """
 
-    target: Number | Classes
+    target: Target
 
     @staticmethod
-    def learn_target(table: Table, name: str, scale: Scale) -> Number | Classes:
+    def learn_target(table: Table, name: str, scale: TargetScale) -> Target:
         """Return the encoding of a target, learned from the training rows."""
-        column = _get_column(table, name)
-        return (
-            Number.learn(name, column, scale) if is_number(column) else Classes.learn(name, column)
-        )
+        values = column_of(table, name)
+        if is_number(values):
+            return learn_target_number(name, values, scale)
+        return Classes.learn(name, values)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,16 +59,18 @@ class Encoder:
     def scales_target(self) -> bool:
         """Whether the target is a column of numbers that are scaled."""
         target = self.target
-        return isinstance(target, Number) and (target.shift, target.scale) != (0.0, 1.0)
+        if isinstance(target, Number):
+            return (target.shift, target.scale) != (0.0, 1.0)
+        return not isinstance(target, Classes)
 
     @property
     def target_kinds(self) -> dict[str, WantedKind]:
         """What the target is read as in other data."""
-        return {self.target.name: _read_as(self.target)}
+        return {self.target.name: "number" if self.target.kind == "number" else "known"}
 
     def encode_target(self, table: Table) -> NDArray[Any]:
         """Return scaled numbers of shape (rows, 1), or class numbers of shape (rows,)."""
-        return self.target.encode(_get_column(table, self.target.name))
+        return self.target.encode(column_of(table, self.target.name))
 
 
 @dataclass(frozen=True)
@@ -72,48 +80,63 @@ class TableEncoder(Encoder):
     Attributes:
         features: the encoding of each feature column, in the order of the network's inputs.
         target: the encoding of the target column.
+        columns: what the training rows held in each column; empty for a model of an earlier version.
     """
 
-    features: tuple[Number | Categories, ...]
-    target: Number | Classes
+    features: tuple[Feature, ...]
+    target: Target
+    columns: tuple[ColumnSummary, ...] = ()
 
     @classmethod
     def learn(
-        cls, table: Table, target: str, features: Iterable[str], scale: Scale = "standard"
+        cls,
+        table: Table,
+        target: str,
+        features: Mapping[str, ColumnKind] | Iterable[str],
+        scale: Scale = "standard",
+        *,
+        target_scale: TargetScale | None = None,
+        max_one_hot: int | None = None,
+        indicators: bool = False,
     ) -> TableEncoder:
         """Return the encoding learned from a table of training rows.
 
-        Numbers are scaled, and missing ones are replaced by the column's median; texts become
-        one column of zeros and ones per category. A target of numbers is scaled as well, a target
-        of texts becomes classes.
+        Numbers are scaled, and missing ones are replaced by the column's median; dates become numbers;
+        texts become one column of zeros and ones per category. A target of numbers is scaled as well, a
+        target of texts becomes classes.
 
         Args:
             table: the training rows.
             target: the name of the target column, in which no value is missing.
-            features: the names of the feature columns.
+            features: the names of the feature columns, or what each of them holds; see
+                :meth:`nnbackend.tables.features.FeatureEncoder.learn`, also for the rest.
             scale: ``standard`` for mean 0 and standard deviation 1, ``max`` for division by the
-                largest absolute value, or ``none``.
+                largest absolute value, ``none``, or ``robust``.
+            target_scale: of a target of numbers, see
+                :func:`nnbackend.tables.targets.learn_target_number`; None: that of the features.
+            max_one_hot: more categories, missing counted as one, become indices; None: no limit.
+            indicators: whether missing numbers and dates have inputs that say so.
 
         Raises:
             UnknownNameError: no such column or scale.
             ValueError: numbers so large that their statistics overflow.
         """
-        if scale not in SCALES:
-            raise unknown_name("scale", scale, SCALES)
-        columns = {name: _get_column(table, name) for name in (*features, target)}
-        inputs = tuple(
-            Number.learn(name, column, scale)
-            if is_number(column)
-            else Categories.learn(name, column)
-            for name, column in columns.items()
-            if name != target
+        kinds = features if isinstance(features, Mapping) else tuple(features)
+        learned = cls.learn_target(table, target, target_scale or scale)
+        inputs = FeatureEncoder.learn(
+            table, kinds, scale, max_one_hot=max_one_hot, indicators=indicators
         )
-        return cls(inputs, cls.learn_target(table, target, scale))
+        return cls(inputs.features, learned, inputs.columns)
+
+    @property
+    def inputs(self) -> FeatureEncoder:
+        """The encoder of the features alone."""
+        return FeatureEncoder(self.features, self.columns)
 
     @property
     def width(self) -> int:
         """The number of inputs of the network."""
-        return sum(feature.width for feature in self.features)
+        return self.inputs.width
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -133,32 +156,32 @@ class TableEncoder(Encoder):
     @property
     def feature_kinds(self) -> dict[str, WantedKind]:
         """What each feature column is read as in another table."""
-        return {feature.name: _read_as(feature) for feature in self.features}
+        return self.inputs.kinds
 
     @property
     def kinds(self) -> dict[str, WantedKind]:
         """What each feature column and the target are read as."""
         return self.feature_kinds | self.target_kinds
 
+    def encode(self, table: Table) -> Encoded:
+        """Return the network's inputs, and warn of filled gaps and unseen categories."""
+        return self.inputs.encode(table)
+
     def encode_features(self, table: Table) -> NDArray[np.float64]:
-        """Return the network's input, shape (rows, width); warn of filled gaps and unseen categories."""
-        columns = [(feature, _get_column(table, feature.name)) for feature in self.features]
-        filled = {
-            feature.name: int(missing(column).sum())
-            for feature, column in columns
-            if feature.kind == "number" and missing(column).any()
-        }
-        if filled:
-            counts = ", ".join(f"{name} ({count})" for name, count in filled.items())
-            warn(f"missing numbers filled with the median of the training rows: {counts}")
-        blocks = [feature.encode(column) for feature, column in columns]
-        return np.concatenate([np.empty((row_count(table), 0)), *blocks], axis=1)
+        """Return the numbers among the inputs, shape (rows, width); see :meth:`encode`."""
+        return self.inputs.encode(table).numbers
+
+    def describe(self) -> list[ColumnDescription]:
+        """Return what is done to each column, the target last."""
+        return describe_columns(self.features, self.columns, self.target)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description that JSON can hold."""
+        described = self.inputs.to_dict()
         return {
-            "features": [asdict(feature) for feature in self.features],
-            "target": asdict(self.target),
+            "features": described.pop("features"),
+            "target": column_to_dict(self.target),
+            **described,
         }
 
     @classmethod
@@ -168,87 +191,11 @@ class TableEncoder(Encoder):
         Raises:
             ModelFileError: the description is not one; nothing in it is trusted.
         """
+        data: Any = description
         try:
-            _check_description(description, "it")
+            check_table(data, "it")
         except ModelFileError as error:
             message = f"the model's description of its table is damaged: {error}"
             raise ModelFileError(message) from error
-        data: Any = description
-        features = tuple(_column_from(item, Categories) for item in data["features"])
-        return cls(features, target_from(data["target"]))
-
-
-def _get_column(table: Table, name: str) -> NDArray[Any]:
-    if name not in table:
-        raise unknown_name("column", name, table)
-    return table[name]
-
-
-def _read_as(column: Number | Categories | Classes) -> WantedKind:
-    return "number" if column.kind == "number" else "known"
-
-
-def _column_from(description: Mapping[str, Any], texts: type) -> Any:
-    """Return the encoding of a column of numbers, or of texts, that was described."""
-    if "scale" in description:
-        return Number(**description)
-    name, values = description["name"], next(v for k, v in description.items() if k != "name")
-    return texts(name, tuple(values))
-
-
-def target_from(description: Mapping[str, Any]) -> Number | Classes:
-    """Return the encoding of a target that was described, and checked."""
-    target: Number | Classes = _column_from(description, Classes)
-    return target
-
-
-def _check_description(value: Any, name: str) -> None:
-    """Check the description of an encoder; see :mod:`nnbackend.saving.schema`."""
-    _PARTS(value, name)
-    columns = [column["name"] for column in (*value["features"], value["target"])]
-    if len(set(columns)) < len(columns):
-        schema.refuse(columns, f"{name}.features", "columns that each have another name")
-
-
-def check_name(value: Any, name: str) -> None:
-    """Accept texts that are not empty, and that every file can hold."""
-    if not isinstance(value, str) or not value or value != value.encode(errors="ignore").decode():
-        schema.refuse(value, name, "a text")
-
-
-def _distinct(inner: schema.Check, fewest: int) -> schema.Check:
-    """Accept lists of which no item is there twice."""
-    each = schema.items(inner, fewest)
-
-    def check(value: Any, name: str) -> None:
-        each(value, name)
-        if len(set(value)) < len(value):
-            schema.refuse(value, name, "a list of different values")
-
-    return check
-
-
-def _column(**texts: schema.Check) -> schema.Check:
-    """Accept the description of a column of numbers, or of texts with these fields."""
-    number, scale = schema.number(), schema.number(math.ulp(0.0))  # above 0
-    numbers = {"fill": number, "shift": number, "scale": scale}
-    of_numbers, of_texts = (
-        schema.record({"name": check_name, **more}, closed=True) for more in (numbers, texts)
-    )
-
-    def check(value: Any, name: str) -> None:
-        (of_numbers if isinstance(value, dict) and "scale" in value else of_texts)(value, name)
-
-    return check
-
-
-check_target_entry = _column(classes=_distinct(check_name, 2))
-"""Accepts the description of a target."""
-
-_PARTS = schema.record(
-    {
-        "features": schema.items(_column(categories=_distinct(schema.optional(check_name), 1)), 1),
-        "target": check_target_entry,
-    },
-    closed=True,
-)
+        inputs = FeatureEncoder.from_dict({n: part for n, part in data.items() if n != "target"})
+        return cls(inputs.features, column_from_dict(data["target"]), inputs.columns)

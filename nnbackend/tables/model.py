@@ -19,6 +19,7 @@ from nnbackend.losses import Loss
 from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
 from nnbackend.tables.table import in_digits
@@ -272,6 +273,7 @@ class TableModel(Model):
         """Return the network's input for the rows of a table; None: in the dialect of training."""
         kinds, dialect = self.encoder.feature_kinds, dialect or self.dialect
         table = table_of(as_polars(frame, kinds), kinds, kinds, dialect)
+        warn_changes(self.encoder.inputs.find_changes(table))
         return self.encoder.encode_features(table)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -13,7 +11,15 @@ from numpy.typing import NDArray
 from nnbackend.core.random import permutation
 from nnbackend.data.splits import stratified
 from nnbackend.errors import few, unknown_name
+from nnbackend.tables.kinds import (
+    Found,
+    check_category_count,
+    find_flaw,
+    find_kind,
+    warn_left_out,
+)
 from nnbackend.tables.table import Table, has_one_value, is_number, missing, take_rows, warn
+from nnbackend.tables.targets import may_be_classes
 
 __all__ = [
     "MAX_CATEGORIES",
@@ -25,12 +31,11 @@ __all__ = [
 ]
 
 MAX_CATEGORIES = 100
-_MOST_DIFFERENT = 0.9  # a larger share of different texts in a column are no categories
-_NO_CATEGORIES = "texts that hardly repeat (names, identifiers)"
-_DAY = r"\d{4}(?P<a>[-/.])\d{1,2}(?P=a)\d{1,2}|\d{1,2}(?P<b>[-/.])\d{1,2}(?P=b)(\d{4}|\d{2})"
-_TIME = r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?(Z|[+-]\d{2}:?\d{2})?"
-_DATE = re.compile(f"({_DAY})([T ]{_TIME})?|{_TIME}")
-_FEW_CLASSES = 20  # of so many whole numbers it is said that they may be classes
+_HINTS = {
+    "texts": "; --features or --text takes them",
+    "whole": "; --features takes them",
+    "more": "; --max-categories takes more",
+}
 
 
 def known_target(table: Table, target: str) -> Table:
@@ -83,8 +88,7 @@ def choose_features(
         target: the name of the target.
         names: the names of the columns; None: all of which nothing speaks against. Of the others is
             said how many there are and why.
-        texts: columns that hold texts, even if they look like dates, which are no features yet, or
-            like identifiers, which hardly repeat.
+        texts: columns that hold texts, even if they look like identifiers, which hardly repeat.
         max_categories: a column of more different texts is left out.
 
     Raises:
@@ -94,7 +98,7 @@ def choose_features(
     if names is None:
         chosen = _useful_columns(table, target, texts, max_categories)
     else:
-        chosen = [_check_feature(table, target, name, texts) for name in dict.fromkeys(names)]
+        chosen = [_check_feature(table, target, name) for name in dict.fromkeys(names)]
     if not chosen:
         raise ValueError(f"there is no column to predict {target!r} from")
     return chosen
@@ -104,51 +108,35 @@ def _useful_columns(
     table: Table, target: str, texts: Collection[str], max_categories: int
 ) -> list[str]:
     """Return the columns from which something can be learned, and warn of the others."""
-    chosen, left_out = [], defaultdict(list)
-    for name, column in table.items():
-        if name == target:
-            continue
-        flaw, count = _find_flaw(column, name in texts), ""
-        if flaw is None and not is_number(column):
-            known = column[~missing(column)]
-            different = len(set(known))
-            count = f" ({different:,} in {len(known):,} rows)"
-            if different > _MOST_DIFFERENT * len(known) and name not in texts:
-                flaw = _NO_CATEGORIES
-            elif different > max_categories:
-                flaw = f"more than {max_categories} different texts"
-        if flaw is None:
-            chosen.append(name)
-        else:
-            left_out[flaw].append(f"{name}{count}")
-    for flaw, names in left_out.items():
-        hint = "; --features or --text takes them" if flaw == _NO_CATEGORIES else ""
-        hint = "; --max-categories takes more" if flaw.startswith("more") else hint
-        warn(f"columns with {flaw} left out: {few(names, 10)}{hint}")
-    return chosen
+    found = {
+        name: _kind_of_texts(column, max_categories)
+        if name in texts
+        else find_kind(name, column, free_text=False, max_categories=max_categories)
+        for name, column in table.items()
+        if name != target
+    }
+    warn_left_out(found, _HINTS)
+    return [name for name, each in found.items() if not each.why]
 
 
-def _check_feature(table: Table, target: str, name: str, texts: Collection[str]) -> str:
+def _kind_of_texts(column: NDArray[Any], max_categories: int) -> Found:
+    """Return what a column holds that is said to be one of texts."""
+    flaw = find_flaw(column)
+    if flaw is not None:
+        return flaw
+    known = column[~missing(column)]
+    return check_category_count(known, len(set(known)), max_categories) or Found("category")
+
+
+def _check_feature(table: Table, target: str, name: str) -> str:
     if name not in table:
         raise unknown_name("column", name, table)
     if name == target:
         raise ValueError(f"column {name!r} is the target and cannot be a feature as well")
-    flaw = _find_flaw(table[name], name in texts)
+    flaw = find_flaw(table[name])
     if flaw is not None:
-        raise ValueError(f"column {name!r} cannot be a feature: it has {flaw}")
+        raise ValueError(f"column {name!r} cannot be a feature: it has {flaw.why}")
     return name
-
-
-def _find_flaw(column: NDArray[Any], texts: bool) -> str | None:
-    """Return why nothing can be learned from a column, or None."""
-    absent = missing(column)
-    if absent.all():
-        return "no values"
-    if has_one_value(column) and (is_number(column) or not absent.any()):
-        return "one value only"
-    if not (is_number(column) or texts) and all(map(_DATE.fullmatch, set(column[~absent]))):
-        return "dates (not features yet)"
-    return None
 
 
 def infer_classes(table: Table, target: str) -> Table:
@@ -166,20 +154,13 @@ def infer_classes(table: Table, target: str) -> Table:
             "takes them for numbers"
         )
         return table | {target: np.array(["0", "1"], dtype=object)[column.astype(np.intp)]}
-    if _may_be_classes(values, len(column)):
+    if may_be_classes(values, len(column)):
         shown = few([f"{value:.0f}" for value in values], 10)
         warn(
             f"the target {target!r} holds the whole numbers {shown}, which are taken for numbers; "
             "--task classification takes them for classes"
         )
     return table
-
-
-def _may_be_classes(values: NDArray[Any], rows: int) -> bool:
-    """Return whether different numbers are whole and repeat, and are few or counted from 0."""
-    whole, repeat = bool((values == np.floor(values)).all()), 2 * len(values) <= rows
-    counted = bool(values[0] == 0 and values[-1] == len(values) - 1)
-    return whole and repeat and (counted or len(values) <= _FEW_CLASSES)
 
 
 def split_rows(

@@ -73,7 +73,7 @@ def test_from_training_to_answers():
         p, np.array([said[f"probability_{c}"] for c in "012"], dtype=float).T
     )
     described = done("inspect", "model.safetensors").stdout
-    for words in ("rows of (6, 6): images of 6 x 6", "scaling  (value - ", "classes: 0, 1, 2"):
+    for words in ("images of 6 x 6 pixels, 1 channel: (value - ", "classes: 0, 1, 2"):
         assert words in described
     assert "--id y: a column of the answers" in fails(
         2, "predict", "model.safetensors", "new.npz", "--id", "y"
@@ -309,6 +309,7 @@ def test_gaps_in_features_are_named_by_row(value):
         (["--text", "x"], "--text is for tables, and images.npz holds arrays"),
         (["--exclude", "x"], "--exclude is for tables"),
         (["--stream"], "--stream is for tables"),
+        (["--scale", "robust"], "--scale robust is for tables"),
         (["--max-categories", "5"], "--max-categories is for tables"),
         (["--delimiter", ";"], "--delimiter is for tables"),
         (["--missing", "?"], "--missing is for tables"),

@@ -51,8 +51,7 @@ def test_a_model_of_one_format_is_right_on_every_other(ending, target):
     frame = flags()
     task = ["--task", "classification"] if target == "grade" else []
     told = train_json(write(frame, ending), "--target", target, *BRIEF, *task)
-    assert any("dates" in note and "day" in note for note in told["notes"])
-    assert told["settings"]["features"] == [c for c in ("wet", "grade", "y") if c != target]
+    assert told["settings"]["features"] == [c for c in frame.columns if c != target]
     if target != "y":
         assert told["classes"] == (["false", "true"] if target == "wet" else ["1", "2", "3"])
     first = evaluated(Path(f"t.{ending}"))
@@ -63,17 +62,17 @@ def test_a_model_of_one_format_is_right_on_every_other(ending, target):
         assert evaluated(other) | {"notes": []} == first | {"notes": []}, other
 
 
-def test_dates_are_left_out_alike_and_may_be_texts():
+def test_dates_are_read_alike_and_may_be_texts():
     frame = flags()
     for ending in ("csv", "parquet"):
         path = write(frame, ending)
         for stream in ([], ["--stream"]):
-            notes = train_json(path, "--target", "y", *BRIEF, *stream)["notes"]
-            assert "columns with dates (not features yet) left out: day" in notes
+            told = train_json(path, "--target", "y", *BRIEF, *stream)
+            assert told["settings"]["features"] == ["wet", "grade", "day"]
+            assert "date: days" in done("inspect", "model.safetensors").stdout
         told = train_json(path, "--target", "y", *BRIEF, "--text", "day,grade")
         assert told["settings"]["features"] == ["wet", "grade", "day"]
-        message = fails(1, "train", path, "--target", "y", "--features", "day,wet", *BRIEF)
-        assert "column 'day' cannot be a feature: it has dates" in message
+        assert "category: 2020" in done("inspect", "model.safetensors").stdout
 
 
 @pytest.mark.parametrize("stream", [[], ["--stream"]])

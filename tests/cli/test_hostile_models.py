@@ -10,8 +10,7 @@ from cli.commands import PENGUINS, done, fails, table
 
 import nnbackend as nnb
 from nnbackend.tables.array_encoding import ArrayEncoder
-from nnbackend.tables.column_encoding import Classes, Number
-from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.encoding import Classes, Number, TableEncoder
 
 
 def saved_model(**metadata) -> Path:

@@ -9,10 +9,9 @@ import warnings
 import numpy as np
 import pytest
 
-from nnbackend.tables.column_encoding import Categories, Classes
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.encoding import Categories, Classes, TableEncoder
 from nnbackend.tables.reading import read_table
 from nnbackend.tables.table import TableWarning
 

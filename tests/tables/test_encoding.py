@@ -12,8 +12,7 @@ from hypothesis import given
 from tables.columns import numbers, texts
 
 from nnbackend.errors import ModelFileError, UnknownNameError
-from nnbackend.tables.column_encoding import Categories, Classes, Number
-from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.encoding import Categories, Classes, Number, TableEncoder
 from nnbackend.tables.table import TableWarning, take_rows
 
 

@@ -1,0 +1,231 @@
+"""Columns of dates and times as inputs of a network: time that passed, year, and cycles."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend.tables.numbers import Number, RobustNumber, Scale, learn_number
+from nnbackend.tables.table import Kind, has_one_value, is_number, missing, warn
+
+__all__ = [
+    "PARTS",
+    "Moment",
+    "dates_vary",
+    "is_moment",
+    "looks_like_a_moment",
+    "seconds_of",
+    "varies",
+]
+
+_CLOCK = (
+    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}(?:\.[0-9]+)?))?"
+    r"(?: ?(?P<half>[AaPp])[Mm])?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?"
+)
+_YEAR_FIRST = r"(?P<year>[0-9]{4})(?P<mark>[-/.])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})"
+_YEAR_LAST = (
+    r"(?P<a>[0-9]{1,2})(?P<mark>[-/.])(?P<b>[0-9]{1,2})(?P=mark)(?P<year>[0-9]{4}|[0-9]{2})"
+)
+_FORMS = [
+    re.compile(f"{_YEAR_FIRST}(?:[T ]{_CLOCK})?"),
+    re.compile(f"{_YEAR_LAST}(?:[T ]{_CLOCK})?"),
+    re.compile(_CLOCK),
+]
+_MOST_STRAY = 0.1  # a larger share of texts that are no dates makes a column one of texts
+_DAY = 86_400.0
+_EPOCH = dt.datetime(1970, 1, 1)
+
+
+_CYCLES = ("month", "day", "weekday", "hour")
+PARTS = ("days", "year", *(f"{name} {wave}" for name in _CYCLES for wave in ("sine", "cosine")))
+"""The numbers of a moment: days since 1970, year, and places in the cycles of year, month, week, day."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A column of dates, dates with times, or times of day, encoded as several scaled numbers.
+
+    Of :data:`PARTS` it has those that vary in the training rows; each is scaled like any other number.
+
+    Attributes:
+        name: the name of the column.
+        day_first: whether 1/2/2020 is the first of February rather than the second of January.
+        parts: the scaling of each part, whose name is the part.
+    """
+
+    name: str
+    day_first: bool
+    parts: tuple[Number | RobustNumber, ...]
+
+    kind: ClassVar[Kind] = "text"
+
+    @property
+    def width(self) -> int:
+        """The number of parts."""
+        return len(self.parts)
+
+    @classmethod
+    def learn(cls, name: str, column: NDArray[Any], scale: Scale) -> Moment:
+        """Return the encoding of a column, learned from its training rows.
+
+        Raises:
+            ValueError: the column holds one moment only.
+        """
+        day_first, open_date = _find_day_first(column)
+        if open_date is not None:
+            warn(
+                f"nothing tells day from month in dates of column {name!r}, for instance "
+                f"{open_date!r}: they are read with the month first"
+            )
+        seconds = seconds_of(column, day_first)
+        parts = {part: values for part, values in _parts_of(seconds).items() if varies(values)}
+        if not parts:
+            raise ValueError(f"the dates of column {name!r} do not vary")
+        return cls(name, day_first, tuple(learn_number(p, v, scale) for p, v in parts.items()))
+
+    def encode(self, column: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the scaled parts, shape (rows, width); texts that are no dates count as missing."""
+        seconds = self.seconds(column)
+        stray = np.isnan(seconds) & ~missing(column)
+        if stray.any():
+            warn(
+                f"column {self.name!r}: {np.sum(stray)} row(s) hold no date that can be read, for "
+                f"instance {column[stray][0]!r}; they count as missing"
+            )
+        values = _parts_of(seconds)
+        return np.concatenate([part.encode(values[part.name]) for part in self.parts], axis=1)
+
+    def seconds(self, column: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the seconds since 1970 of each row, NaN where there is no date."""
+        if is_number(column) and not missing(column).all():
+            raise ValueError(f"column {self.name!r} held dates in training and holds numbers here")
+        return seconds_of(column, self.day_first)
+
+
+def varies(values: NDArray[Any]) -> bool:
+    """Return whether a column of numbers has more than one value, beside missing ones."""
+    return not (np.isnan(values).all() or has_one_value(values))
+
+
+def looks_like_a_moment(text: str) -> bool:
+    """Return whether a text has the form of a date, a date with a time, or a time of day.
+
+    >>> [looks_like_a_moment(text) for text in ("2020-1-2", "01.02.20 3:04 pm", "12:30", "1-2", "soon")]
+    [True, True, True, False, False]
+    """
+    return any(form.fullmatch(text) for form in _FORMS)
+
+
+def is_moment(texts: Iterable[str]) -> bool:
+    """Return whether texts are dates or times, but for a few: at most one in ten."""
+    different = set(texts)
+    allowed = int(_MOST_STRAY * len(different))
+    for text in different:
+        if not looks_like_a_moment(text) or math.isnan(_best_seconds(text)):
+            allowed -= 1
+            if allowed < 0:
+                return False
+    return bool(different)
+
+
+def _best_seconds(text: str) -> float:
+    """Return the seconds that a text means in one order of day and month or the other, or NaN."""
+    first = _seconds(text, True)
+    return _seconds(text, False) if math.isnan(first) else first
+
+
+def dates_vary(column: NDArray[Any]) -> bool:
+    """Return whether a column of dates has more than one, beside missing ones."""
+    return varies(seconds_of(column, _find_day_first(column)[0]))
+
+
+def _find_day_first(column: NDArray[Any]) -> tuple[bool, str | None]:
+    """Return whether in dates such as 1/2/2020 the day comes first, and a date for which nothing tells.
+
+    It does with points; with other marks where a first number is above 12 and no second one is.
+    """
+    found = [_FORMS[1].fullmatch(text) for text in sorted(set(column[~missing(column)]))]
+    dates = [match for match in found if match]
+    first = any(int(match["a"]) > 12 for match in dates)
+    second = any(int(match["b"]) > 12 for match in dates)
+    if first != second:
+        return first, None
+    other = [match[0] for match in dates if match["mark"] != "."]
+    return bool(dates) and not other, other[0] if other else None
+
+
+def seconds_of(column: NDArray[Any], day_first: bool) -> NDArray[np.float64]:
+    """Return the seconds since 1970 of texts that are dates, and since midnight of times of day.
+
+    A moment with a time zone is one in UTC. NaN stands for missing values, and for texts that are none.
+    """
+    if is_number(column):
+        return np.full(len(column), np.nan)
+    meant = {text: math.nan if text is None else _seconds(text, day_first) for text in set(column)}
+    return np.array([meant[text] for text in column], dtype=np.float64)
+
+
+def _seconds(text: str, day_first: bool) -> float:
+    """Return the seconds since 1970 that a text means, or NaN."""
+    match = next((m for form in _FORMS if (m := form.fullmatch(text))), None)
+    if match is None:
+        return math.nan
+    field = match.groupdict()
+    year, month, day = 1970, 1, 1
+    if field.get("year"):
+        a, b = field.get("a"), field.get("b")
+        if a and b:
+            day, month = (int(a), int(b)) if day_first else (int(b), int(a))
+            year = int(field["year"]) + (_century(field["year"]))
+        else:
+            year, month, day = (int(field[part]) for part in ("year", "month", "day"))
+    hour, minute = int(field["hour"] or 0), int(field["minute"] or 0)
+    if field["half"]:
+        if not 1 <= hour <= 12:
+            return math.nan
+        hour = hour % 12 + (12 if field["half"] in "pP" else 0)
+    try:
+        whole = (dt.datetime(year, month, day, hour, minute) - _EPOCH).total_seconds()
+    except ValueError:  # no such day
+        return math.nan
+    return whole + float(field["second"] or 0.0) - _offset(field["zone"])
+
+
+def _century(year: str) -> int:
+    """Return what is to add to a year of two digits, which lies between 1969 and 2068."""
+    return 0 if len(year) > 2 else 1900 if int(year) > 68 else 2000
+
+
+def _offset(zone: str | None) -> float:
+    """Return the seconds by which the clocks of a time zone such as +01:30 are ahead of UTC."""
+    if zone is None or zone == "Z":
+        return 0.0
+    size = 3600 * int(zone[1:3]) + 60 * int(zone[-2:])
+    return float(-size if zone[0] == "-" else size)
+
+
+def _parts_of(seconds: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Return each part of moments, NaN where there is none."""
+    gone = np.isnan(seconds)
+    whole = np.floor(np.where(gone, 0.0, seconds)).astype(np.int64).astype("datetime64[s]")
+    day, month, year = (whole.astype(f"datetime64[{unit}]") for unit in "DMY")
+    days = day.astype(np.int64)
+    places: dict[str, tuple[NDArray[Any], float]] = {
+        "month": (month.astype(np.int64) % 12, 12),
+        "day": ((day - month).astype(np.int64), 31),
+        "weekday": ((days + 3) % 7, 7),  # 1970 began on a Thursday
+        "hour": (np.where(gone, 0.0, seconds) - days * _DAY, _DAY),
+    }
+    parts = {"days": seconds / _DAY, "year": year.astype(np.int64) + 1970.0}
+    for name in _CYCLES:
+        place, period = places[name]
+        parts[f"{name} sine"] = np.sin(2 * math.pi * place / period)
+        parts[f"{name} cosine"] = np.cos(2 * math.pi * place / period)
+    return {name: np.where(gone, np.nan, values) for name, values in parts.items()}
