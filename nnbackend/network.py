@@ -103,7 +103,7 @@ class Network(NetworkBase):
             y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
             if y is not None:
                 return y
-        self._refuse_frame(x)
+        self._refuse_raw_data(x)
         batch_size, on_host = check_size("batch_size", batch_size), check_flag("on_host", on_host)
         return self._predict(x, batch_size=batch_size, on_host=on_host)
 
@@ -125,8 +125,13 @@ class Network(NetworkBase):
             parts = [map_arrays(backend.to_numpy, y) for y in outputs]
             return map_arrays(lambda *same: np.concatenate(same), *parts)
 
-    def _refuse_frame(self, x: Any) -> None:
-        """Refuse the table itself where the network takes its scaled and encoded columns."""
+    def _refuse_raw_data(self, x: Any) -> None:
+        """Refuse the table or the array itself where the network takes scaled numbers."""
+        if "array" in self.metadata and getattr(getattr(x, "dtype", None), "kind", "f") in "biu":
+            raise ValueError(
+                "this network takes arrays that are scaled as in its training, and these are whole "
+                "numbers; nnb.tables.load(path) predicts from the array itself"
+            )
         if "table" in self.metadata and hasattr(x, "columns"):
             raise ValueError(
                 "this network takes the encoded columns of a table; nnb.tables.load(path) predicts "
@@ -336,7 +341,7 @@ class Network(NetworkBase):
             ValueError: there was no ``fit`` and no loss is given, or data do not fit.
             OutOfMemoryError: the device has too little memory.
         """
-        self._refuse_frame(x)
+        self._refuse_raw_data(x)
         if loss is None:
             if self._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
@@ -467,7 +472,7 @@ def load(
     """Read a network that :meth:`Network.save` wrote, whatever backend it was trained on.
 
     A checkpoint of a training run is read as well: the network as it was at that moment. Of a model of
-    the command line it is the network alone: ``nnb.tables.load`` reads it with its table.
+    the command line it is the network alone: ``nnb.tables.load`` reads it with its encoding.
 
     Args:
         path: the file.
