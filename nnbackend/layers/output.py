@@ -7,21 +7,34 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeGuard
 
 from nnbackend import activations
-from nnbackend.activations import Identity
+from nnbackend.activations import Identity, LogSoftmax, Sigmoid, Softmax, Sparsemax
 from nnbackend.core.layer_tree import children
 from nnbackend.core.registry import is_built_in
 from nnbackend.core.types import Layer
 from nnbackend.layers.activation import Activation
 from nnbackend.layers.alpha_dropout import AlphaDropout
+from nnbackend.layers.convolution.base import ConvolutionLayer
 from nnbackend.layers.dense import Dense
 from nnbackend.layers.dropout import Dropout
 from nnbackend.layers.flatten import Flatten
 from nnbackend.layers.gaussian_noise import GaussianNoise
 from nnbackend.layers.output_activations import OutputActivations
+from nnbackend.layers.pooling.base import SpatialLayer
 from nnbackend.layers.regularization import DropBlock, DropPath, SpatialDropout
 from nnbackend.layers.sequential import Sequential, runs_in_order
-from nnbackend.layers.structure import Add, Average, Concatenate, Graph, Multiply, Permute, Reshape
+from nnbackend.layers.structure import (
+    Add,
+    Average,
+    Concatenate,
+    Graph,
+    Multiply,
+    Parallel,
+    Permute,
+    Reshape,
+    Split,
+)
 from nnbackend.layers.structure.wiring import Node, node_of
+from nnbackend.layers.tabular import MemberMean, Replicate
 
 __all__ = [
     "is_removable",
@@ -37,8 +50,20 @@ __all__ = [
 
 _DROPS = Dropout | AlphaDropout | SpatialDropout | DropPath | DropBlock
 _MERGES = Add | Average | Concatenate | Multiply
-_CHANGES = _DROPS | GaussianNoise | Flatten | Reshape | Permute | _MERGES
-"""Layers that hand on what an activation gave, changed in some way."""
+_OF_MEMBERS = Replicate | MemberMean
+_CHANGES = (
+    _DROPS
+    | GaussianNoise
+    | Flatten
+    | Reshape
+    | Permute
+    | Split
+    | SpatialLayer
+    | _MERGES
+    | _OF_MEMBERS
+)
+"""Layers that hand on what an activation gave, changed in some way; pooling and resizing too."""
+_OF_CLASSES = Softmax | LogSoftmax | Sparsemax
 
 
 def output_activation(layers: Layer) -> tuple[Any, str | None]:
@@ -57,7 +82,7 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
         if _does_nothing(last):
             continue
         name = type(last).__name__
-        if isinstance(last, _CHANGES):
+        if _hands_on(last):
             where = where or f"followed by {name}"
         elif _is_graph(last):
             if not isinstance(last.outputs, str):
@@ -65,6 +90,10 @@ def output_activation(layers: Layer) -> tuple[Any, str | None]:
             activation, place = _end_of(last, last.outputs)
             return activation, where or place
         elif isinstance(last, Dense) and type(last).forward is Dense.forward:
+            return last.activation, where
+        elif isinstance(last, ConvolutionLayer) and _is_own(last):
+            if last.channels == "first" and isinstance(last.activation, _OF_CLASSES):
+                where = where or "of channels that are not the last axis"
             return last.activation, where
         elif isinstance(last, Activation) and not _overrides(last):
             return last.function, where
@@ -99,10 +128,25 @@ def output_activations(layers: Layer) -> dict[str, tuple[Any, str | None]]:
     graph = last_graph(layers)
     if graph is not None:
         return {n: _end_of(graph, s) for n, s in graph.output_nodes.items()}
-    for last in reversed(_in_a_row(layers)):
-        if not _does_nothing(last):
-            return _declared(last)
-    return {}
+    row = _in_a_row(layers)
+    while row and _does_nothing(row[-1]):
+        row.pop()
+    if not row:
+        return {}
+    last = row[-1]
+    if isinstance(last, Split):
+        return _of_parts(last, output_activation(Sequential(row[:-1]))[0])
+    if _is_graph(last) and isinstance(last.outputs, str):
+        node = _nodes(last).get(last.outputs)
+        if node is not None and isinstance(node.layer, Split):
+            return _of_parts(node.layer, _end_of(last, last.outputs)[0])
+    return _declared(last)
+
+
+def _of_parts(layer: Split, activation: Any) -> dict[str, tuple[Any, str | None]]:
+    """Return the activation of the outputs of a Split, of each by its number."""
+    count = layer.parts if isinstance(layer.parts, int) else len(layer.parts)
+    return {str(i): (activation, "followed by Split") for i in range(count)}
 
 
 def _declared(layer: Layer) -> dict[str, tuple[Any, str | None]]:
@@ -137,7 +181,7 @@ def makes_outputs(layers: Layer) -> bool:
         if isinstance(last, Dense):
             return type(last).forward is Dense.forward
         if isinstance(last, _MERGES):
-            return type(last).__module__.startswith("nnbackend.")
+            return _is_own(last)
         if _is_graph(last) and isinstance(last.outputs, str):
             node = _nodes(last).get(last.outputs)
             return node is not None and makes_outputs(node.layer)
@@ -203,12 +247,14 @@ def _end_of(graph: Graph, output: str) -> tuple[Any, str | None]:
     node = nodes.get(node_of(output))
     if node is None:
         return Identity(), None
-    if all(isinstance(part, _CHANGES) or _does_nothing(part) for part in _in_a_row(node.layer)):
-        for source in node.sources:
-            activation, _ = _end_of(graph, source)
-            if not isinstance(activation, Identity):
-                return activation, f"followed by the node {node.name}"
-        return Identity(), None
+    if all(_hands_on(part) or _does_nothing(part) for part in _in_a_row(node.layer)):
+        found = [_end_of(graph, source)[0] for source in node.sources]
+        activated = [each for each in found if not isinstance(each, Identity)]
+        is_gate = isinstance(node.layer, Multiply) and len(activated) < len(found)
+        if not activated or is_gate:  # a gate of logits gives logits
+            return Identity(), None
+        likely = [each for each in activated if isinstance(each, _OF_CLASSES | Sigmoid)]
+        return [*likely, *activated][0], f"followed by the node {node.name}"
     activation, where = output_activation(node.layer)
     if "." in output:
         return activation, f"in a part of the output of the node {node.name}"
@@ -222,6 +268,19 @@ def _end_of(graph: Graph, output: str) -> tuple[Any, str | None]:
     elif len(named) > 1:
         where = where or f"in several outputs of the node {node.name}"
     return activation, where
+
+
+def _is_own(layer: Layer) -> bool:
+    """Return whether the class of a layer is one of this library's."""
+    return type(layer).__module__.startswith("nnbackend.")
+
+
+def _hands_on(layer: Layer) -> bool:
+    """Return whether a layer hands on what it gets, changed in some way that is not learned."""
+    if isinstance(layer, _CHANGES):
+        return True
+    inside = [child for _, child in children(layer)]
+    return bool(inside) and is_built_in(layer) and all(map(_hands_on, inside))
 
 
 def _overrides(layer: Activation) -> bool:
@@ -243,8 +302,12 @@ def _inside(layer: Layer) -> Any:
     """Return the activation in which a layer ends as it says, or else its last layer inside."""
     if hasattr(layer, "output_activation"):
         return activations.get(layer.output_activation)
-    if isinstance(layer, Dense | Activation):
-        return layer.activation if isinstance(layer, Dense) else layer.function
+    if isinstance(layer, Activation):
+        return layer.function
+    if isinstance(layer, Dense | ConvolutionLayer):
+        return layer.activation
+    if isinstance(layer, Parallel):
+        return output_activation(layer.graph)[0]
     inside = [child for _, child in children(layer)]
     return output_activation(inside[-1])[0] if inside else Identity()
 
@@ -253,7 +316,7 @@ def _without_activation(layer: Layer) -> Layer:
     """Return layers, in which nothing is after the activation at their end, without it."""
     if isinstance(layer, Activation):
         return Activation(Identity())
-    if isinstance(layer, Dense):
+    if isinstance(layer, Dense | ConvolutionLayer):
         return dataclasses.replace(layer, activation=None)
     if isinstance(layer, Graph):
         last = layer.outputs

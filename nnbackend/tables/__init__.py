@@ -1,4 +1,4 @@
-"""Tables from files, and as numbers; models of tables, which predict from frames."""
+"""Tables and arrays from files, and as numbers; models of them, which predict from frames and arrays."""
 
 from typing import TYPE_CHECKING
 
@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from nnbackend.tables.features import FeatureEncoder
     from nnbackend.tables.inputs import read_columns
     from nnbackend.tables.kinds import choose_kinds, find_leaks
-    from nnbackend.tables.model import TableModel, load
+    from nnbackend.tables.model import ArrayModel, TableModel, load
     from nnbackend.tables.table import TableWarning
 
 __all__ = [
+    "ArrayModel",
     "FeatureEncoder",
     "TableModel",
     "TableWarning",
@@ -22,6 +23,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "ArrayModel": "model",
     "FeatureEncoder": "features",
     "TableModel": "model",
     "TableWarning": "table",

@@ -128,6 +128,18 @@ KEPT = {
     "inside Wrap": lambda last: [Wrap(Sequential([last]))],
     "inside DoubledDense": lambda last: [DoubledDense(3, last.activation)],
     "inside Doubled": lambda last: [Sequential([Doubled([last])])],
+    "inside Parallel": lambda last: [nnb.Parallel([last, Dense(3)], mode="add")],
+    "inside Parallel ": lambda last: [nnb.Parallel([Dense(2, "tanh"), last])],
+    "inside Freeze": lambda last: [nnb.Freeze(nnb.Parallel([last, Dense(3)], mode="average"))],
+    "followed by Freeze": lambda last: [last, nnb.Freeze(Dropout(0.5))],
+    "followed by Checkpoint": lambda last: [last, nnb.Checkpoint([Dropout(0.5)])],
+    "followed by Parallel": lambda last: [
+        last,
+        nnb.Parallel([Dropout(0.5), Dropout(0.1)], mode="average"),
+    ],
+    "followed by the node end": lambda last: [
+        nnb.Graph("x", {"two": (last, "x"), "end": (nnb.Split((2, 1)), "two")}, "end.0")
+    ],
 }
 
 
@@ -143,14 +155,82 @@ KEPT = {
 )
 def test_an_ending_that_must_stay_is_refused_with_the_reason(where, loss, activation):
     net = network([Dense(3), *KEPT[where](Dense(3, activation))])
-    y = LABELS if loss.startswith("softmax") else np.eye(3)[LABELS]
+    count = net.output_shape[0]
+    y = LABELS % count if loss.startswith("softmax") else np.eye(count)[LABELS % count]
     for work in (
         lambda: net.fit(X, y, loss=loss, verbose=0),
         lambda: net.evaluate(X, y, loss=loss),
     ):
-        with pytest.raises(ValueError, match=f"{activation} at the end.*is {where}"):
+        with pytest.raises(ValueError, match=f"{activation} at the end.*is {where.strip()}"):
             work()
-    net.fit(X, np.eye(3)[LABELS], loss="mse", epochs=1, verbose=0)  # takes any outputs
+    numbers = np.zeros((20, *net.output_shape))
+    net.fit(X, numbers, loss="mse", epochs=1, verbose=0)  # takes any outputs
+
+
+SPREAD = {
+    "followed by Flatten": [Flatten()],
+    "followed by GlobalAveragePool1D": [nnb.GlobalAveragePool1D()],
+    "followed by GlobalMaxPool1D": [nnb.GlobalMaxPool1D()],
+    "followed by Flatten ": [nnb.MaxPool1D(2), Flatten()],
+    "followed by Flatten  ": [nnb.Crop1D(((0, 1),)), nnb.Upsample1D(1), Flatten()],
+}
+
+
+@pytest.mark.parametrize("where", SPREAD)
+def test_the_activation_of_a_convolution_must_not_be_taken_for_logits(where):
+    layers = [nnb.Reshape((2, 2)), nnb.Conv1D(3, 1, activation="softmax"), *SPREAD[where]]
+    net = network(layers)
+    labels = LABELS % net.output_shape[0]
+    with pytest.raises(ValueError, match=f"softmax at the end.*is {where.strip()}"):
+        net.fit(X, labels, loss="softmax_cross_entropy", verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "channels"),
+    [
+        ("softmax", "softmax_cross_entropy", "last"),
+        ("sigmoid", "binary_cross_entropy", "last"),
+        ("sigmoid", "binary_cross_entropy", "first"),
+    ],
+)
+def test_a_loss_takes_the_activation_of_a_last_convolution_off(activation, loss, channels):
+    """As it does behind it, in a layer of its own."""
+    reshape, kernel = nnb.Reshape((2, 2)), nnb.Conv1D(3, 1, channels=channels)
+    apart = network([reshape, kernel, Activation(activation)])
+    own = nnb.Conv1D(3, 1, activation=activation, channels=channels)
+    net = network([reshape, own], apart.state_dict())
+    y = LABELS[:, None] * np.array([1, 0])
+    y = y if loss.startswith("softmax") else (np.zeros((20, *net.output_shape)) + 1.0)
+    options = {"loss": loss, "epochs": 2, "batch_size": 8, "verbose": 0}
+    expected, history = apart.fit(X, y, **options), net.fit(X, y, **options)
+    np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-12)
+    np.testing.assert_allclose(net.predict(X), apart.predict(X), rtol=1e-12)
+
+
+def test_a_softmax_over_channels_that_come_first_is_no_softmax_of_the_last_axis():
+    net = network([nnb.Reshape((2, 2)), nnb.Conv1D(3, 1, activation="softmax", channels="first")])
+    np.testing.assert_allclose(np.sum(net.predict(X), axis=1), 1.0)
+    with pytest.raises(ValueError, match="not the last axis"):
+        net.fit(X, np.zeros((20, 3), int), loss="softmax_cross_entropy", verbose=0)
+
+
+@pytest.mark.parametrize("wrap", [lambda split: [split], lambda split: [graph_of(split)]])
+def test_the_parts_of_an_activation_are_no_logits(wrap):
+    net = network([Dense(5, "softmax"), *wrap(nnb.Split((2, 3)))])
+    with pytest.raises(ValueError, match=r"softmax at the end.*is followed by Split"):
+        net.fit(X, (LABELS % 2, LABELS), loss="softmax_cross_entropy", verbose=0)
+
+
+def graph_of(layer):
+    return nnb.Graph("x", {"one": (Activation("softmax"), "x"), "end": (layer, "one")}, "end")
+
+
+@pytest.mark.parametrize(
+    "branches", [[Dense(3), Dense(3, "sigmoid")], [Dense(3, "sigmoid"), Dense(3)]]
+)
+def test_a_gate_of_logits_gives_logits(branches):
+    net = network([nnb.Parallel(branches, mode="multiply")])
+    net.fit(X, LABELS, loss="softmax_cross_entropy", epochs=1, verbose=0)
 
 
 REFUSED = {

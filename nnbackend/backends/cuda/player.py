@@ -234,7 +234,12 @@ class GraphProgram(Program):
         return False
 
     def record(
-        self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
+        self,
+        held: Any,
+        inputs: Arrays,
+        numbers: tuple[float, ...],
+        free: list[Any],
+        spoil: Callable[[Array], None] | None = None,
     ) -> tuple[Recording, Arrays]:
         """Record the function on copies on the host; call it on the device."""
         copy, self._pieces = mirrored(self._library, held, self.map_held)
@@ -247,6 +252,7 @@ class GraphProgram(Program):
             self.dtypes,
             set(),
             [],  # the player has the memory of the first recording still
+            spoil,
         )
         return new, self.call(held, inputs, numbers)
 

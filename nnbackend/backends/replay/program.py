@@ -1,9 +1,10 @@
 """A function over arrays that is called at first, then recorded, tried, and played from then on.
 
 A function with parts that users wrote is tried on other data, and what that changes is set back. It is
-recorded again: a constant that depends on the data, or on chance, is another one then. And the recording
-is played beside the function: what depends on the data in a way that was not recorded differs here at
-the latest. (The tests do this for all that the library has.)
+recorded again, with each array overwritten as soon as it is computed: a constant that depends on the
+data, or on chance, is another one then, whatever way it was read. And the recording is played beside the
+function: what depends on the data in a way that was not recorded differs here at the latest. (The tests
+do this for all that the library has.)
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MAX_CACHED_PROGRAMS = 4
 
 _ndarray = np.ndarray
 LARGE_SIZE = 1 << 16  # numbers in the inputs of a call that is recorded at once, for the memory
+LARGE_NUMBER = 3e4  # of what arrays are spoiled by; twice as much is a number of 16 bits
 COPIED_BYTES = 1 << 13  # of an input that are copied in less time than calls are given a new one
 
 
@@ -147,10 +149,14 @@ class Program:
         before = _copies(memory)
         # A threshold is likely to be between the numbers of these and of those.
         inputs, numbers = self._change(inputs, numbers, 10.0)
-        if self.record(held, inputs, numbers, free)[0].signature != recording.signature:
-            raise NotPlayableError("it is not the same on other data")
+        with np.errstate(all="ignore"):
+            for spoil in SPOILS:
+                copies = map_arrays(partial(self.change, factor=1.0), inputs)
+                new, _ = self.record(held, copies, numbers, free, spoil)
+                if new.signature != recording.signature:
+                    raise NotPlayableError("it is not the same on other data")
+                _copy_all(before, memory)
         inputs, numbers = self._change(inputs, numbers, -1.0)
-        _copy_all(before, memory)
         played = player.play(arrays_in(inputs), numbers)
         after = _copies(memory)
         _copy_all(before, memory)
@@ -173,12 +179,17 @@ class Program:
         return bool(self._parts) and is_built_in(self._parts)
 
     def record(
-        self, held: Any, inputs: Arrays, numbers: tuple[float, ...], free: list[Any]
+        self,
+        held: Any,
+        inputs: Arrays,
+        numbers: tuple[float, ...],
+        free: list[Any],
+        spoil: Callable[[Array], None] | None = None,
     ) -> tuple[Recording, Arrays]:
         """Return a recording of a call, and its results."""
         in_place = self._in_place(arrays_in(inputs))
         new = Recording(
-            self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, free
+            self.function, held, self.map_held, inputs, numbers, self.dtypes, in_place, free, spoil
         )
         return new, map_arrays(lambda a: a.copy() if a.ndim else a.item(), new.results)
 
@@ -278,6 +289,22 @@ def _kind_of_tree(inputs: Arrays) -> Any:
     if isinstance(inputs, tuple):
         return tuple(map(_kind_of_tree, inputs))
     return None if inputs is None else (inputs.shape, inputs.dtype)
+
+
+def _spoiled(array: Array, ones: Callable[[Array], Array]) -> None:
+    """Overwrite an array: truth by ``ones`` of its places, whole numbers by 1 and 0, others likewise."""
+    places = np.arange(array.size).reshape(array.shape)
+    new: Any = ones(places)
+    if array.dtype.kind not in "biu":
+        new = np.where(new, LARGE_NUMBER, -LARGE_NUMBER) * (1.0 + places / max(array.size, 1))
+    array[...] = new
+
+
+SPOILS = tuple(
+    partial(_spoiled, ones=ones)
+    for ones in (lambda i: i >= 0, lambda i: i < 0, lambda i: i % 2 == 1)
+)
+"""What overwrites arrays in a trial: each question about one has another answer with one of these."""
 
 
 def _copies(arrays: list[Array]) -> list[Array]:

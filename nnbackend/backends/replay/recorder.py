@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from nnbackend.backends.replay.recorded_array import Block, RecordedArray, plain
 from nnbackend.backends.replay.rewrites import without_copies
 from nnbackend.core.types import Array
 
-__all__ = ["MAX_CALLS", "Recorder"]
+__all__ = ["MAX_CALLS", "NotPlayableError", "Recorder"]
 
 MAX_CALLS = 4000
 """Calls of a recording: a loop over many times is unrolled, and its memory with it."""
@@ -55,12 +55,19 @@ _ABOUT_SHAPES = {np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.may
                  np.iscomplexobj, np.isrealobj}  # fmt: skip
 
 
+class NotPlayableError(Exception):
+    """A function cannot be played from a recording; the message says why."""
+
+
 class Recorder:
     """Writes down the calls of a function.
 
     Args:
         free: pieces of memory that results may be given; None: none yet. What is free again when
             the recording has been used is back in it.
+        spoil: ``spoil(array)``, which overwrites every array that is watched or computed: what the
+            function reads of them past the recorder, as ``table[index]`` of a plain table does, then
+            shows in the constants of the signature. None (the default): nothing is.
 
     Attributes:
         calls: the calls so far.
@@ -72,13 +79,19 @@ class Recorder:
         is_recording: whether it still writes down calls.
     """
 
-    def __init__(self, free: list[np.ndarray[Any, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        free: list[np.ndarray[Any, Any]] | None = None,
+        spoil: Callable[[Array], None] | None = None,
+    ) -> None:
         self.calls: list[Call] = []
         self.signature: list[Any] = []
         self.blocks: list[np.ndarray[Any, Any]] = []
         self.refused: str | None = None
         self.is_recording = True
         self._free = [] if free is None else free
+        self._spoil = spoil or (lambda array: None)
+        self._raises = spoil is not None
         self._ids = itertools.count()
         self._starts: dict[int, int] = {}  # the address of each buffer
         self._known: dict[int, tuple[Any, int | None]] = {}  # owners by their id; None: hidden ones
@@ -97,11 +110,18 @@ class Recorder:
             owner = owner_of(array)
             self._starts[buffer_id] = address_of(array if hidden else owner)
             self._known[id(owner)] = owner, None if hidden else buffer_id
+        self._spoil(array)
         return self._recorded(array, buffer_id)
 
     def refuse(self, reason: str) -> None:
-        """Say that the recording must not be used; the first reason stays."""
+        """Say that the recording must not be used; the first reason stays.
+
+        Raises:
+            NotPlayableError: arrays are spoiled, so that a loop may wait for a number in vain.
+        """
         self.refused = self.refused or reason
+        if self._raises:
+            raise NotPlayableError(reason)
 
     def finish(self, results: Iterable[Any]) -> None:
         """Stop recording; ``results`` are the arrays that will be looked at when calls are played."""
@@ -224,6 +244,7 @@ class Recorder:
             reads = [Operand(value, NUMBER)]
         self._append(Call(assign, [target, ..., plain(value)], 0, reads, buffer_id))
         target[...] = plain(value)
+        self._spoil(target)
 
     def _general(
         self,
@@ -243,6 +264,7 @@ class Recorder:
         array, buffer_id = plain(target), target._buffer_id
         self._append(Call(call_and_copy, [array, function, kwargs, *args], 0, reads, buffer_id))
         array[...] = result
+        self._spoil(array)
         return target
 
     def _write(
@@ -252,6 +274,7 @@ class Recorder:
         call = Call(function, args, out, reads, target._buffer_id)
         self._append(call)
         call.bind()()
+        self._spoil(call.target)
 
     def _append(self, call: Call) -> None:
         if self.refused is not None:  # it is never played

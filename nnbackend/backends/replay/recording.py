@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nnbackend.backends.replay.recorder import Recorder
+from nnbackend.backends.replay.recorder import NotPlayableError, Recorder
 from nnbackend.core.tree import arrays_in, map_arrays
 from nnbackend.core.types import Array, Arrays
 
@@ -31,10 +31,6 @@ MapArrays: TypeAlias = Callable[[Any, Callable[[Array], Array]], Any]
 """``map_held(held, function)``: the held state, with a function applied to each array in it."""
 
 
-class NotPlayableError(Exception):
-    """A function cannot be played from a recording; the message says why."""
-
-
 class Recording(Recorder):
     """The calls that a function makes, recorded as it is called; ``held`` is changed in place.
 
@@ -48,7 +44,8 @@ class Recording(Recorder):
         numbers: the numbers.
         dtypes: the dtype of all but the last of them, and of the last.
         in_place: the numbers of the inputs that are read where they are; the others are copied.
-        free: memory that may be used; see Recorder.
+        free: memory that may be used; see Recorder, as the next.
+        spoil: what overwrites all arrays that the function may see; None (the default): nothing.
 
     Attributes:
         inputs: the arrays that the calls read the inputs from.
@@ -67,8 +64,9 @@ class Recording(Recorder):
         dtypes: tuple[Any, ...],
         in_place: set[int],
         free: list[Any],
+        spoil: Callable[[Array], None] | None = None,
     ) -> None:
-        super().__init__(free)
+        super().__init__(free, spoil)
         self.inputs: list[Array] = []
 
         def watch_input(array: Array) -> Array:

@@ -92,18 +92,18 @@ class ConvolutionLayer:
         z, pullback = linear(channels_last(x, channels, xp))
         if self.bias:
             z = ctx.backend.add_to_channels(z, params["bias"])
-        z = ctx.note("z", channels_as_given(z, channels, xp))
-        y, activation_backward = self.activation(z, ctx)
+        ctx.note("z", channels_as_given(z, channels, xp))
+        y, activation_backward = self.activation(z, ctx)  # one over classes is over channels
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
-            dz = ctx.note("dz", activation_backward(dy))
-            dz = channels_last(dz, channels, xp)
+            dz = activation_backward(channels_last(dy, channels, xp))
+            ctx.note("dz", channels_as_given(dz, channels, xp))
             dx, grads = pullback(dz, input_grad=input_grad)
             if self.bias:
                 grads["bias"] = ctx.backend.channel_sums(dz)
             return (channels_as_given(dx, channels, xp) if input_grad else None), grads
 
-        return y, backward
+        return channels_as_given(y, channels, xp), backward
 
 
 def windowed(

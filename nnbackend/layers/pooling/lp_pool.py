@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import ClassVar
 
 from nnbackend.core.checks import set_number
 from nnbackend.core.types import Array, Context
 from nnbackend.layers.base import register_layer
 from nnbackend.layers.pooling.base import WindowPooling, in_wide
-from nnbackend.layers.pooling.stages import Pullback, Windows, total
+from nnbackend.layers.pooling.stages import Pullback, Windows
 from nnbackend.layers.spatial import Padding, Sizes
 
 __all__ = ["LpPool1D", "LpPool2D", "LpPool3D"]
@@ -29,25 +31,29 @@ class LpPooling(WindowPooling):
         self._check_fields()
         set_number(self, "p", 1.0)
 
-    def pool(self, how: Windows, x: Array, ctx: Context) -> tuple[Array, Pullback]:
-        """Return the sums."""
-        return total(how, x, ctx)
-
     def transform(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
         """Return the norms, and the backward pass."""
-        return in_wide(x, ctx, lambda x: self._norms(x, ctx))
+        return in_wide(x, ctx, lambda x: super(LpPooling, self).transform(x, ctx))
 
-    def _norms(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+    def pool(self, how: Windows, x: Array, ctx: Context) -> tuple[Array, Pullback]:
+        """Return the norm of each window along an axis; the norm of such norms is that of all.
+
+        Numbers are divided by the largest of their window, so that no power overflows or vanishes.
+        """
         xp, p = ctx.xp, self.p
-        size = xp.abs(x)
-        sums, pullback = super().transform(size**p, ctx)
-        y = sums ** (1.0 / p)
+        parts = how.parts(x, ctx)
+        sizes = [xp.abs(part) for part in parts]
+        unit = reduce(xp.maximum, sizes)
+        unit = xp.where(unit > 0.0, unit, xp.ones_like(unit))
+        y = unit * reduce(add, [(size / unit) ** p for size in sizes]) ** (1.0 / p)
 
         def backward(dy: Array) -> Array:
-            positive = y > 0.0
-            base = xp.where(positive, y, xp.ones_like(y))
-            d = pullback(xp.where(positive, dy / base ** (p - 1.0), xp.zeros_like(dy)))
-            return d * xp.sign(x) * size ** (p - 1.0)
+            base = xp.where(y > 0.0, y, xp.ones_like(y))
+            shares = [
+                dy * xp.sign(part) * (size / base) ** (p - 1.0)
+                for part, size in zip(parts, sizes, strict=True)
+            ]
+            return how.adjoint(shares, x.shape[1], ctx)
 
         return y, backward
 

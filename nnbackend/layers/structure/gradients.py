@@ -14,9 +14,14 @@ def part_of(arrays: Arrays, source: str) -> Arrays:
     """Return what a name means of a node's output: all of it, or of ``"halves.0"`` the first part.
 
     ``arrays`` may be a tree of shapes as well.
+
+    Raises:
+        KeyError, IndexError, ValueError: there is no such part.
     """
     for key in source.split(".")[1:]:
         arrays = arrays[key] if isinstance(arrays, dict) else arrays[int(key)]
+        if isinstance(arrays, int):  # a length: it was the shape of one array
+            raise KeyError(key)
     return arrays
 
 

@@ -66,13 +66,18 @@ class Parallel:
         object.__setattr__(self, "_graph", Graph("x", nodes, [*nodes][-1]))
 
     @property
+    def graph(self) -> Graph:
+        """The branches and what merges them as a graph."""
+        return self._graph  # type: ignore[attr-defined,no-any-return]
+
+    @property
     def takes(self) -> Any:
         """Whether the input is numbers or indices, as the branches say."""
-        return self._graph.takes  # type: ignore[attr-defined]
+        return self.graph.takes
 
     def index_limit(self) -> Any:
         """Return the number of indices, the smallest of the branches'."""
-        return self._graph.index_limit()  # type: ignore[attr-defined]
+        return self.graph.index_limit()
 
     def named_children(self) -> list[tuple[str, Layer]]:
         """Return the branches by name."""
@@ -87,17 +92,17 @@ class Parallel:
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return the parameters of each branch, and the shape of the merged output."""
-        params, shape = self._graph.init(input_shape, rng)  # type: ignore[attr-defined]
+        params, shape = self.graph.init(input_shape, rng)
         params.pop("merged", None)
         return params, shape
 
     def init_state(self, input_shape: Shape) -> State:
         """Return the state of the branches that have one, by their names."""
-        return self._graph.init_state(input_shape)  # type: ignore[attr-defined,no-any-return]
+        return self.graph.init_state(input_shape)
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
         """Run the branches and merge their outputs."""
-        y, graph_backward = self._graph.forward({**params, "merged": {}}, x, ctx)  # type: ignore[attr-defined]
+        y, graph_backward = self.graph.forward({**params, "merged": {}}, x, ctx)
 
         def backward(dy: Arrays, input_grad: bool = True) -> tuple[Arrays | None, Params]:
             dx, grads = graph_backward(dy, input_grad=input_grad)

@@ -394,6 +394,86 @@ def test_what_must_not_be_played_is_refused(deed, recordings):
     assert recordings[0].refused or deed in (draws, counts, remembers, crops)
 
 
+FACTORS = np.asarray([1.0, 2.0])
+
+
+def from_a_table(mask, xp):
+    return FACTORS[xp.astype(mask, xp.int64)]
+
+
+def taken_from_a_table(mask, xp):
+    return xp.take(FACTORS, xp.astype(mask[:, 0], xp.int64))[:, None]
+
+
+def copied_into_a_plain_array(mask, xp):
+    factor = np.ones(mask.shape)
+    factor[...] += np.asarray(mask)
+    return factor
+
+
+def written_into_a_plain_array(mask, xp):
+    factor = np.zeros(mask.shape)
+    factor[:] = mask
+    return 1.0 + factor
+
+
+def sorted_by_a_method(mask, xp):
+    return 1.0 + mask.argsort(axis=1)[:, :1]
+
+
+def largest_by_a_method(mask, xp):
+    return 1.0 + mask.argmax()
+
+
+def counted_by_a_method(mask, xp):
+    return 1.0 + mask.nonzero()[0].size
+
+
+def read_as_memory(mask, xp):
+    return 1.0 + max(memoryview(mask).tobytes())
+
+
+def asked_of_a_view(mask, xp):
+    return 2.0 if np.asarray(mask).max().item() else 1.0
+
+
+def multiplied_by_a_plain_array(mask, xp):
+    return 1.0 + np.eye(len(mask)).dot(mask * 1.0)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A layer that reads where its inputs are large past the recorder."""
+
+    read: Any
+
+    def init(self, input_shape, rng):
+        return {}, input_shape
+
+    def forward(self, params, x, ctx):
+        factor = self.read(x > 50.0, ctx.xp)
+        return x * factor, lambda dy, input_grad=True: (dy * factor, {})
+
+
+@pytest.mark.parametrize(
+    "read",
+    [from_a_table, taken_from_a_table, copied_into_a_plain_array, written_into_a_plain_array,
+     sorted_by_a_method, largest_by_a_method, counted_by_a_method, read_as_memory, asked_of_a_view,
+     multiplied_by_a_plain_array],
+)  # fmt: skip
+def test_what_is_read_past_the_recorder_is_found_before_it_matters(read, recordings):
+    """It is the same in all batches until the last, which the trial's data do not come near."""
+    x, y = rows((6 * 40, 4)), rows((6 * 40, 2))
+    x[-6:] *= 1e3
+    found = []
+    for backend in (Plain, NumPyBackend):
+        net = nnb.Network([Threshold(read), nnb.Dense(2)], backend=backend(), seed=3, input_shape=4)
+        net.fit(x, y, loss="mae", epochs=1, batch_size=6, shuffle=False, verbose=0)
+        found.append(net.params["1"]["weight"])
+    np.testing.assert_array_equal(*found)
+    assert recordings[0].refused
+
+
 def assert_identical_deed(deed):
     states = []
     for backend in (Plain, NumPyBackend):

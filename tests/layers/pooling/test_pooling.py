@@ -182,3 +182,19 @@ def test_the_layer_is_named_by_its_path(backend):
     layer = nnb.Sequential([nnb.Sequential([nnb.MaxPool2D(2)])])
     with pytest.raises(ValueError, match=r"0\.0: expects"):
         layer.forward({"0": {"0": {}}}, backend.asarray(rows((2, 3))), training(backend))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, 200.0])
+def test_powers_of_a_norm_neither_overflow_nor_vanish(p, scale, backend):
+    if backend.dtype_name == "float16":
+        pytest.skip("16 bits do not hold such numbers")
+    x = scale * np.asarray([3.0, -4.0, 0.0, 0.0]).reshape((1, 2, 2, 1))
+    y, _, dx = results(nnb.LpPool2D(2, p=p), x, backend)
+    size = (3.0**p + 4.0**p) ** (1.0 / p)
+    np.testing.assert_allclose(y.ravel(), [scale * size], rtol=1e-5)
+    expected = [(3.0 / size) ** (p - 1.0), -((4.0 / size) ** (p - 1.0)), 0.0, 0.0]
+    np.testing.assert_allclose(
+        dx.ravel() / dx.ravel()[1] * expected[1], expected, rtol=1e-4, atol=1e-7
+    )
+    assert dx.ravel()[1] != 0.0

@@ -493,6 +493,8 @@ def test_a_graph_that_cannot_be_is_refused(make, words):
          {"a": 3, "b": 4}, r"nodes p and q share a layer, whose weight .*\(3, 2\).*\(4, 2\)"),
         (Graph("x", {"h": (Halves(), "x"), "y": (D, "h.2")}, "y"), 4, "'h' has no such part"),
         (Graph("x", {"h": (Halves(True), "x"), "y": (D, "h.up")}, "y"), 4, "'h' has no such part"),
+        (Graph("x", {"h": (D, "x"), "y": (D, "h.0")}, "y"), 4, "'h' has no such part"),
+        (Graph("x", {"h": (D, "x")}, "h.0"), 4, "outputs: 'h.0' is not there"),
         (Graph("x", {"h": (Halves(), "x")}, "h.7"), 4, "outputs: 'h.7' is not there"),
         (Graph("x", {"y": (Concatenate(), "x")}, "y"), 4, r"node y \(Concatenate\): Concatenate takes"),
     ],
