@@ -1,12 +1,12 @@
-"""Tables from files, and as numbers; models of tables, which predict from frames."""
+"""Tables and arrays from files, and as numbers; models of them, which predict from frames and arrays."""
 
 from typing import TYPE_CHECKING
 
 from nnbackend.core.lazy import lazily
 
 if TYPE_CHECKING:
-    from nnbackend.tables.model import TableModel, load
+    from nnbackend.tables.model import ArrayModel, TableModel, load
 
-__all__ = ["TableModel", "load"]
+__all__ = ["ArrayModel", "TableModel", "load"]
 
-__getattr__, __dir__ = lazily(__name__, {"TableModel": "model", "load": "model"})
+__getattr__, __dir__ = lazily(__name__, dict.fromkeys(__all__, "model"))
