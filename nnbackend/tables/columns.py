@@ -234,13 +234,12 @@ class _Column:
         if series.dtype == polars.Duration:  # in seconds
             series = series.dt.total_nanoseconds() / 1e9
         boolean = series.dtype == polars.Boolean
-        if self._kind == "known":
-            return _objects(texts_of(series, self._dialect))
-        if self._kind == "text" or (boolean and self._kind == "target"):
+        if self._kind in ("known", "text") or (boolean and self._kind == "target"):
             texts = texts_of(series, self._dialect)
-            if self._dialect.decimal == "," and texts.str.contains(_COMMA_NUMBER).all():
-                texts = texts.str.replace(",", ".", literal=True)
-            return _objects(plain_text(texts))
+            if self._dialect.decimal == ",":
+                commas = texts.str.contains(_COMMA_NUMBER).fill_null(False)
+                texts = texts.zip_with(~commas, texts.str.replace(",", ".", literal=True))
+            return _objects(texts if self._kind == "known" else plain_text(texts))
         if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
             return self._numbers(series, self._dialect.missing)
         return self._numbers_or_texts(texts_of(series, self._dialect))
