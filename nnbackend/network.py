@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from nnbackend.network_base import NetworkBase
 from nnbackend.optimizers import Optimizer
 from nnbackend.saving import model_file
 from nnbackend.training import fit as fitting
+from nnbackend.training.adapting import adapted_params, check_adapts
 from nnbackend.training.fit import FitOptions
 from nnbackend.training.objective import Objective, loss_for, objective_for
 from nnbackend.training.trainer import Trainer
@@ -235,6 +236,37 @@ class Network(NetworkBase):
             augment, metrics, callbacks, resume, verbose, profile,
         )  # fmt: skip
         return fitting.fit(self, x, y, options)
+
+    @guarded("initialize_from")
+    def initialize_from(self, x: Any) -> Self:
+        """Set the parameters that layers derive from data, by one forward pass; return the network.
+
+        A layer such as :class:`~nnbackend.layers.ScaledDense` then begins with outputs of unit deviation
+        on these rows. Layers go first to last: each gets the rows as those before it leave them, with
+        their new parameters, and as in ``predict``, where dropout does nothing. What is drawn depends on
+        the network's seed and the layer's place, so that backends agree to rounding. Layers with frozen
+        parameters stay as they are, and so do all that have no method ``adapt``.
+
+        Args:
+            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these: some hundred
+                rows, as of a batch of training. They are computed at a time.
+
+        Raises:
+            ValueError: no layer derives its parameters from data, the network was trained before, which
+                would be lost, or data do not fit; nothing has changed then.
+            OutOfMemoryError: the device has too little memory for so many rows.
+        """
+        check_adapts(self.layers)
+        if self.trained[0]:
+            raise ValueError(
+                f"the network was trained for {self.trained[0]} steps, which initialize_from would undo "
+                "in part: call it before fit, or on a new network"
+            )
+        with self.backend.scope(), self._unbuilt_if_refused():
+            rows = self._rows(x)
+            own = self.layers, self.params, rows, self._state, self.backend
+            self.params = adapted_params(*own, self.seed, self.frozen)
+        return self
 
     @guarded("partial_fit")
     def partial_fit(
