@@ -32,8 +32,10 @@ __all__ = [
     "Normal",
     "Ones",
     "Orthogonal",
+    "RandomSigns",
     "Uniform",
     "Zeros",
+    "for_each_member",
     "get",
 ]
 
@@ -115,6 +117,24 @@ class Uniform:
 
     def __call__(self, shape: Shape, rng: Generator) -> Values:
         return rng.uniform(shape, self.low, self.high)
+
+
+@INITIALIZERS.register("random_signs")
+@dataclass(frozen=True)
+class RandomSigns:
+    """-1 or 1, each with the same probability."""
+
+    def __call__(self, shape: Shape, rng: Generator) -> Values:
+        return np.where(rng.uniform(shape) < 0.5, -1.0, 1.0)
+
+
+def for_each_member(initializer: Any) -> Initializer:
+    """Return the initializer of several members, shape (members, ...), each drawn by itself."""
+
+    def draw(shape: Shape, rng: Generator) -> Values:
+        return np.stack([initializer(shape[1:], rng.child(i)) for i in range(shape[0])])
+
+    return draw
 
 
 def _normal(variance: float, shape: Shape, rng: Generator) -> Values:

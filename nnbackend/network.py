@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from nnbackend.network_base import NetworkBase
 from nnbackend.optimizers import Optimizer
 from nnbackend.saving import model_file
 from nnbackend.training import fit as fitting
+from nnbackend.training.adapting import adapted_params, check_adapts
 from nnbackend.training.fit import FitOptions
 from nnbackend.training.objective import Objective, loss_for, objective_for
 from nnbackend.training.trainer import Trainer
@@ -102,7 +103,7 @@ class Network(NetworkBase):
             y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
             if y is not None:
                 return y
-        self._refuse_frame(x)
+        self._refuse_raw_data(x)
         batch_size, on_host = check_size("batch_size", batch_size), check_flag("on_host", on_host)
         return self._predict(x, batch_size=batch_size, on_host=on_host)
 
@@ -124,8 +125,13 @@ class Network(NetworkBase):
             parts = [map_arrays(backend.to_numpy, y) for y in outputs]
             return map_arrays(lambda *same: np.concatenate(same), *parts)
 
-    def _refuse_frame(self, x: Any) -> None:
-        """Refuse the table itself where the network takes its scaled and encoded columns."""
+    def _refuse_raw_data(self, x: Any) -> None:
+        """Refuse the table or the array itself where the network takes scaled numbers."""
+        if "array" in self.metadata and getattr(getattr(x, "dtype", None), "kind", "f") in "biu":
+            raise ValueError(
+                "this network takes arrays that are scaled as in its training, and these are whole "
+                "numbers; nnb.tables.load(path) predicts from the array itself"
+            )
         if "table" in self.metadata and hasattr(x, "columns"):
             raise ValueError(
                 "this network takes the encoded columns of a table; nnb.tables.load(path) predicts "
@@ -231,6 +237,37 @@ class Network(NetworkBase):
         )  # fmt: skip
         return fitting.fit(self, x, y, options)
 
+    @guarded("initialize_from")
+    def initialize_from(self, x: Any) -> Self:
+        """Set the parameters that layers derive from data, by one forward pass; return the network.
+
+        A layer such as :class:`~nnbackend.layers.ScaledDense` then begins with outputs of unit deviation
+        on these rows. Layers go first to last: each gets the rows as those before it leave them, with
+        their new parameters, and as in ``predict``, where dropout does nothing. What is drawn depends on
+        the network's seed and the layer's place, so that backends agree to rounding. Layers with frozen
+        parameters stay as they are, and so do all that have no method ``adapt``.
+
+        Args:
+            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these: some hundred
+                rows, as of a batch of training. They are computed at a time.
+
+        Raises:
+            ValueError: no layer derives its parameters from data, the network was trained before, which
+                would be lost, or data do not fit; nothing has changed then.
+            OutOfMemoryError: the device has too little memory for so many rows.
+        """
+        check_adapts(self.layers)
+        if self.trained[0]:
+            raise ValueError(
+                f"the network was trained for {self.trained[0]} steps, which initialize_from would undo "
+                "in part: call it before fit, or on a new network"
+            )
+        with self.backend.scope(), self._unbuilt_if_refused():
+            rows = self._rows(x)
+            own = self.layers, self.params, rows, self._state, self.backend
+            self.params = adapted_params(*own, self.seed, self.frozen)
+        return self
+
     @guarded("partial_fit")
     def partial_fit(
         self,
@@ -304,7 +341,7 @@ class Network(NetworkBase):
             ValueError: there was no ``fit`` and no loss is given, or data do not fit.
             OutOfMemoryError: the device has too little memory.
         """
-        self._refuse_frame(x)
+        self._refuse_raw_data(x)
         if loss is None:
             if self._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
@@ -435,7 +472,7 @@ def load(
     """Read a network that :meth:`Network.save` wrote, whatever backend it was trained on.
 
     A checkpoint of a training run is read as well: the network as it was at that moment. Of a model of
-    the command line it is the network alone: ``nnb.tables.load`` reads it with its table.
+    the command line it is the network alone: ``nnb.tables.load`` reads it with its encoding.
 
     Args:
         path: the file.

@@ -310,6 +310,30 @@ REGULARIZATION: list[Case] = [
     Case("drop_block-none", nnb.DropBlock(0.0, 3), (4, 2)),
 ]  # fmt: skip
 
+TABULAR: list[Case] = [
+    Case("periodic_embedding", nnb.PeriodicEmbedding(5, 2, 0.5)),
+    Case("periodic_embedding-some", nnb.PeriodicEmbedding(3, 1, count=2), (2, 4)),
+    Case("periodic_embedding-axes", nnb.PeriodicEmbedding(4, 2, count=3, axes=2), (2, 4)),
+    Case("feature_scale", nnb.FeatureScale(), (3, 4)),
+    Case("feature_scale-axes", nnb.FeatureScale(axes=2), (3, 4)),
+    Case("parametric_activation", nnb.ParametricActivation("selu")),
+    Case("parametric_activation-axes", nnb.ParametricActivation("mish", axes=2), (2, 3, 4)),
+    Case("scaled_dense", nnb.ScaledDense(3)),
+    Case("scaled_dense-axes", nnb.ScaledDense(3, bias=False, data_driven=False), (2, 4)),
+    Case("scaled_dense-members", nnb.ScaledDense(2, members=3, bias_initializer="normal"), (3, 4)),
+    Case("member_dense", nnb.MemberDense(2, 3), (3, 4)),
+    Case("member_dense-no-bias", nnb.MemberDense(2, 3, bias=False), (3, 4)),
+    Case("rank_one_dense",
+         nnb.RankOneDense(2, 3, bias_initializer="normal", input_initializer="random_signs",
+                          output_initializer="normal"), (3, 4)),
+    Case("rank_one_dense-no-bias", nnb.RankOneDense(4, 2, bias=False), (2, 3)),
+    Case("replicate", nnb.Replicate(3), (2, 4)),
+    Case("member_mean", nnb.MemberMean(), (3, 4)),
+    Case("members", nnb.Sequential([nnb.Replicate(3), nnb.ScaledDense(4, 3),
+                                    nnb.ParametricActivation("tanh", axes=2), nnb.Dropout(0.3),
+                                    nnb.MemberDense(2, 3)])),
+]  # fmt: skip
+
 # Their own tests compare them with torch's layers; test_crosscheck_torch.py has the others.
 FAMILIES = [
     *NORMALIZATION,
@@ -319,6 +343,7 @@ FAMILIES = [
     *STRUCTURE,
     *GATES,
     *REGULARIZATION,
+    *TABULAR,
 ]
 
 LAYERS = [
@@ -571,6 +596,9 @@ SCHEDULES = [
     Case("cosine-final", schedules.Cosine(0.4, 30, final=0.1)),
     Case("cosine-restarts", schedules.Cosine(0.4, 9, final=0.1, multiplier=1)),
     Case("cosine-longer", schedules.Cosine(0.4, 7, final=0.1, multiplier=2)),
+    Case("cosine_log", schedules.CosineLog(0.4, 50)),
+    Case("cosine_log-two", schedules.CosineLog(0.4, 40, cycles=2)),
+    Case("flat_cosine", schedules.FlatCosine(0.4, 40)),
     Case("one_cycle", schedules.OneCycle(0.4, 50)),
     Case("one_cycle-linear", schedules.OneCycle(0.4, 50, warmup=0.4, initial=0.1, final=0.01,
                                                 shape="linear")),
@@ -591,6 +619,10 @@ WRAPPERS = [
     Case("grouped", Grouped(AdamW(schedules.InverseSquareRoot(0.02, 4)),
                             {"0.*": {"learning_rate_factor": 0.5, "beta1": 0.8},
                              "*.bias": {"weight_decay": 0.3}, "2.*weight": SGD(0.1, momentum=0.5)})),
+    Case("grouped-factors",
+         Grouped(AdamW(0.02, weight_decay=schedules.FlatCosine(0.2, 8)),
+                 {"0.weight": {"learning_rate_factor": 6.0, "weight_decay_factor": 0.5},
+                  "2.*": {"weight_decay_factor": 0.0}})),
     Case("grouped-decay", Grouped(AdamW(0.02, weight_decay=0.2), decay="weights")),
     Case("frozen", Frozen(AdamW(0.02, weight_decay=0.1), ("0.weight", "2.*bias", "0.b*"))),
     Case("nested", Frozen(EMA(Clipped(Grouped(AdamW(0.02), decay="weights"), norm=0.5), decay=0.8),
@@ -643,6 +675,7 @@ INITIALIZERS = {
     "he_uniform": AdamBase(initializers.HeUniform(), 0.0, _HE, 3**0.5 * _HE),
     "lecun_normal": AdamBase(initializers.LecunNormal(), 0.0, _LECUN),
     "lecun_uniform": AdamBase(initializers.LecunUniform(), 0.0, _LECUN, 3**0.5 * _LECUN),
+    "random_signs": AdamBase(initializers.RandomSigns(), 0.0, 1.0, 1.0),
     "orthogonal": AdamBase(initializers.Orthogonal(), 0.0, math.sqrt(1 / 300), 1.0),
 }
 

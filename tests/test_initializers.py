@@ -32,7 +32,8 @@ def test_the_same_generator_gives_the_same_values_and_another_others(name):
     first = thing((4, 3), Generator.of(1))
     np.testing.assert_array_equal(thing((4, 3), Generator.of(1)), first)
     if INITIALIZERS[name].std > 0:
-        assert (thing((4, 3), Generator.of(2)) != first).all()
+        differ = thing((4, 3), Generator.of(2)) != first
+        assert differ.any() if name == "random_signs" else differ.all()
 
 
 @pytest.mark.parametrize("name", FAN)

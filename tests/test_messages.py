@@ -56,17 +56,20 @@ WRONG = {  # by what an argument is: values that are something else
 KINDS = {  # names of arguments by what they are
     "size": """out_channels kernel_size stride dilation
         every keep every_steps patience k iterations history line_search epochs batch_size
-        accumulate out_features times pieces size rows count features folds shuffle_buffer""",
+        accumulate out_features times pieces size rows count features folds shuffle_buffer
+        members frequencies
+        cycles""",
     "count": "padding cropping output_padding padding_index pixels step seed prefetch cooldown",
     "flag": """bias amsgrad nesterov bias_correction best_only restore_best log_input shuffle stratify
         stratified profile on_host training pure shared weighted count_padding
-        horizontal vertical align_corners""",
+        horizontal vertical align_corners data_driven""",
     "number": """gate_bias rate std learning_rate
         beta1 beta2 epsilon weight_decay momentum smoothing decay
         tolerance loss_tolerance momentum_decay initial factor final value power peak warmup delta gamma
         quantile label_smoothing min_delta minimum seconds strength l1 l2 norm mean gain low high alpha
         slope max_norm fraction validation_split threshold p probability""",
-    "name": """activation initializer bias_initializer regularizer constraint function optimizer loss
+    "name": """activation initializer bias_initializer input_initializer output_initializer
+        regularizer constraint function optimizer loss
         backend""",
     "path": "path directory resume",
     "text": "monitor",
@@ -80,6 +83,7 @@ KINDS = {  # names of arguments by what they are
     "mapping": "state nodes",
     "several": "patterns groups inputs",
 }
+OTHER_KINDS = {("PeriodicEmbedding", "outputs"): "size"}  # where a name means something else
 OPTIONAL = {  # arguments that may be None, and so may not be, in the list above
     "activation", "initializer", "regularizer", "constraint", "keep", "every_steps", "mode", "average",
     "alpha", "threshold", "outputs", "batch_size", "resume", "validation_split", "sample_weight", "y",
@@ -97,6 +101,7 @@ BASE: dict[str, Any] = {  # right values of arguments without a default
     "parts": 2, "axes": (0,), "mean": 0.5, "network": nnb.Network([nnb.Dense(1)], input_shape=2),
     "rows": 10, "fraction": 0.5, "batches": [(X, Y)], "prediction": Y, "target": Y, "loss": "mse",
     "features": 3, "count": 5, "inputs": "x", "outputs": "y", "nodes": {"y": (nnb.Dense(1), "x")},
+    "members": 2,
 }  # fmt: skip
 
 
@@ -192,8 +197,9 @@ def cases() -> list[Any]:
     for entry, function in ENTRIES.items():
         for argument, right in arguments_of(function).items():
             if argument in kinds:
-                optional = argument in OPTIONAL or right is None
-                wrong = [v for v in WRONG[kinds[argument]] if not (optional and v is None)]
+                kind = OTHER_KINDS.get((entry, argument), kinds[argument])
+                optional = right is None or (argument in OPTIONAL and kind == kinds[argument])
+                wrong = [v for v in WRONG[kind] if not (optional and v is None)]
                 found.append(pytest.param(function, argument, wrong, id=f"{entry}-{argument}"))
     return found
 

@@ -37,7 +37,17 @@ def pytorch_twins():
     def transformer(step):
         return min(step / 10, math.sqrt(10 / max(step, 1)))
 
+    def up_and_down(cycles, steps):
+        span = 2**cycles - 1
+        return lambda t: (1 - math.cos(2 * math.pi * math.log2(1 + span * min(t / steps, 1)))) / 2
+
+    def flat(step):
+        return (1 + math.cos(math.pi * min(max(step / 20 - 1, 0), 1))) / 2
+
     return {
+        "cosine_log": (0.4, lambda o: lr.LambdaLR(o, up_and_down(4, 50))),
+        "cosine_log-two": (0.4, lambda o: lr.LambdaLR(o, up_and_down(2, 40))),
+        "flat_cosine": (0.4, lambda o: lr.LambdaLR(o, flat)),
         "constant": (0.3, lambda o: lr.ConstantLR(o, 1.0)),
         "step": (0.4, lambda o: lr.StepLR(o, 7, 0.5)),
         "multi_step": (0.4, lambda o: lr.MultiStepLR(o, [5, 6, 30], 0.3)),
@@ -81,7 +91,8 @@ def optax_twins():
 # Each is compared with one of the two at least.
 NOT_IN_PYTORCH = {"exponential-every", "polynomial-2", "cosine-final"}
 NOT_IN_OPTAX = {"cosine-restarts", "cosine-longer", "one_cycle", "one_cycle-linear", "transformer",
-                "inverse_square_root", "scaled"}  # fmt: skip
+                "inverse_square_root", "scaled", "cosine_log", "cosine_log-two",
+                "flat_cosine"}  # fmt: skip
 
 
 def test_every_schedule_has_a_twin():
@@ -302,3 +313,38 @@ def test_a_schedule_of_a_callers_own_may_return_any_number():
     jnp = pytest.importorskip("jax.numpy")
     for value in (np.float32(0.5), np.asarray(0.5), jnp.asarray(0.5), 1):
         assert type(nnb.SGD(lambda step, value=value: value).rate(1)) is float
+
+
+# Those of pytabkit 1.8.0, the package of RealMLP's authors (realmlp/train.py), at shares of a run.
+REALMLP = {
+    "share": (0, 1, 5, 10, 30, 50, 60, 75, 90, 99),
+    "coslog4": (0.0, 0.350381261601, 0.323689004229, 0.718354688462, 0.983844426923, 0.073618934186,
+                0.718354688462, 0.875657731081, 0.186200800126, 0.001821440649),
+    "flat_cos": (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.904508497187, 0.5, 0.095491502813, 0.000986635786),
+}  # fmt: skip
+
+
+def test_the_schedules_of_realmlp_are_its_authors():
+    up_and_down, flat = schedules.CosineLog(1.0, 100), schedules.FlatCosine(1.0, 100)
+    np.testing.assert_allclose(
+        [up_and_down(t) for t in REALMLP["share"]], REALMLP["coslog4"], atol=1e-11
+    )
+    np.testing.assert_allclose([flat(t) for t in REALMLP["share"]], REALMLP["flat_cos"], atol=1e-11)
+
+
+@each(SCHEDULES)
+def test_the_last_step_is_that_from_which_a_value_stays(case):
+    last = case.thing.last_step
+    if last is None:  # it never does, as far as it is known
+        assert case.thing(10**4) != case.thing(10**4 + 5) or case.id in UNKNOWN_END
+    else:
+        assert {case.thing(t) for t in range(last, last + 60)} == {case.thing(last)}
+
+
+UNKNOWN_END = {"step", "exponential", "exponential-every", "cosine-longer", "scaled",
+               "cosine-restarts"}  # fmt: skip
+
+
+def test_cycles_that_no_float_can_tell_apart_are_refused():
+    with pytest.raises(ValueError, match="cycles must be at most 60, got 61"):
+        schedules.CosineLog(1.0, 10, cycles=61)

@@ -15,7 +15,7 @@ import typer
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.errors import BackendUnavailableError
-from nnbackend.tables.model import TableModel, load
+from nnbackend.tables.model import ArrayModel, TableModel, load
 from nnbackend.tables.reading import find_tables
 
 __all__ = [
@@ -69,7 +69,8 @@ DataFile = Annotated[
         metavar="DATA",
         callback=_check_tables,
         help="A table: .csv or .tsv (also .gz), .parquet, .feather, .jsonl or .npz; or a folder or a "
-        "quoted pattern, 'folder/*.parquet', of tables with the same columns.",
+        "quoted pattern, 'folder/*.parquet', of tables with the same columns. Or images or signals: an "
+        ".npz file of an array (rows, ...) and one of targets.",
         show_default=False,
     ),
 ]
@@ -162,7 +163,9 @@ def choose_backend(
             raise WrongCall(f"--device {device}: {error}") from error
 
 
-def load_model(path: Path, backend: str, device: str | None, precision: str | None) -> TableModel:
+def load_model(
+    path: Path, backend: str, device: str | None, precision: str | None
+) -> TableModel | ArrayModel:
     """Return the model of a call; see :func:`choose_backend` and :func:`nnbackend.tables.model.load`."""
     choose_backend(backend, device, precision=precision)  # a wrong call, before the file is read
     return load(path, backend=backend, device=device, precision=precision)

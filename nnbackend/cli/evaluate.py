@@ -15,18 +15,14 @@ from nnbackend.cli.arguments import (
     Reported,
     Threads,
     load_model,
-    wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
-from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.model_data import read_features_and_targets
+from nnbackend.cli.options import takes_options
 from nnbackend.cli.printing import print_json, print_metrics
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
-from nnbackend.tables.columns import table_of
-from nnbackend.tables.frames import select_columns
-from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
-from nnbackend.tables.selection import known_target
 
 __all__ = ["evaluate"]
 
@@ -44,18 +40,10 @@ def evaluate(
     debug: Debug = False,
     **options: Any,
 ) -> None:
-    """Compare the predictions for a table with its target column."""
+    """Compare the predictions for a table or an array with its targets."""
     with reporting(debug, quiet=as_json) as (notes, _):
         trained = load_model(model, backend, device, precision)
-        encoder = trained.encoder
-        with wrong_call():
-            dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)
-        frame = select_columns(read_frame(data, dialect), encoder.kinds)
-        dialect = dialect_of(data, dialect)
-        with naming_lines(data, dialect):
-            table = table_of(frame, encoder.kinds, encoder.kinds, dialect)
-        table = known_target(table, encoder.target.name)
-        x, y = encoder.encode_features(table), encoder.encode_target(table)
+        x, y = read_features_and_targets(trained, data, options)
         with thread_limit(threads, trained.network):
             metrics = trained.evaluate(x, y)
             full = build_report(trained, x, y) if in_full else None
@@ -63,6 +51,6 @@ def evaluate(
             extra = {} if full is None else {"report": full}
             print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})
             return
-        print_metrics({f"{len(y)} rows": metrics}, {}, encoder.scales_target)
+        print_metrics({f"{len(y)} rows": metrics}, {}, trained.encoder.scales_target)
         if full is not None:
             print_report(full, "rows")

@@ -8,13 +8,13 @@ import nnbackend as nnb
 from nnbackend.cli.arguments import Debug, Json, ModelFile
 from nnbackend.cli.printing import print_facts, print_json, say
 from nnbackend.cli.reporting import reporting
-from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.model import MODELS
 
 __all__ = ["inspect"]
 
 
 def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> None:
-    """Show what a model file holds: the network, the table's columns, how it was trained."""
+    """Show what a model file holds: the network, the columns or the array, how it was trained."""
     with reporting(debug):
         network = nnb.load(model, backend="numpy")
         if as_json:
@@ -22,10 +22,11 @@ def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> No
             return
         for line in network.summary().splitlines():
             say(line)
-        if "table" in network.metadata:
-            encoder = TableEncoder.from_dict(network.metadata["table"])
-            say()
-            print_facts({row.column: row for row in encoder.describe()})
+        for encoder_type, model_type in MODELS.items():
+            if model_type.kind in network.metadata:
+                encoder = encoder_type.from_dict(network.metadata[model_type.kind])
+                say()
+                print_facts({row.column: row for row in encoder.describe()})
         training = network.metadata.get("training")
         if isinstance(training, dict):
             say()

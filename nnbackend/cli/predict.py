@@ -1,4 +1,4 @@
-"""``nnbackend predict``: the answers of a model for a table."""
+"""``nnbackend predict``: the answers of a model for a table, or for images."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from nnbackend.cli.arguments import (
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
-from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.model_data import read_features
+from nnbackend.cli.options import takes_options
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.frames import polars_series, select_columns
-from nnbackend.tables.model import TableModel
-from nnbackend.tables.reading import dialect_of, naming_lines, read_frame
+from nnbackend.tables.model import Model
 from nnbackend.tables.table import polars_module
 from nnbackend.tables.writing import writer_for
 
@@ -52,7 +52,7 @@ Identifiers = Annotated[
     typer.Option(
         "--id",
         metavar="COLUMN",
-        help="Columns of the table that are written beside the answers as they are: a,b,c, or the "
+        help="Columns of the data that are written beside the answers as they are: a,b,c, or the "
         "option several times.",
         show_default="none",
     ),
@@ -76,7 +76,7 @@ def predict(
     debug: Debug = False,
     **options: Any,
 ) -> None:
-    """Predict the target for each row of a table: one answer for each row, in the table's order."""
+    """Predict the target for each row of a table or an array: one answer for each, in their order."""
     with reporting(debug):
         if output is not None:
             check_output(output, model, data)
@@ -86,12 +86,7 @@ def predict(
         if probabilities:
             with wrong_call("--probabilities"):
                 trained.check_probabilities()
-        with wrong_call():
-            dialect = build_from_options(DialectOptions, options).dialect(like=trained.dialect)
-        frame = read_frame(data, dialect)
-        dialect = dialect_of(data, dialect)
-        with naming_lines(data, dialect):
-            x = trained.encode(frame, dialect)
+        x, frame = read_features(trained, data, options, columns=bool(identifiers))
         with thread_limit(threads, trained.network):
             answers = _answers(trained, frame, x, identifiers or [], probabilities)
         content = write(answers)
@@ -102,7 +97,7 @@ def predict(
 
 
 def _answers(
-    model: TableModel,
+    model: Model,
     frame: pl.DataFrame,
     x: NDArray[Any],
     identifiers: list[str],

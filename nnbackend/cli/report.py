@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnbackend import metrics
 from nnbackend.cli.printing import in_figures, plain_table, print_table, say
-from nnbackend.tables.model import TableModel, output_activation_of
+from nnbackend.tables.model import Model, output_activation_of
 
 __all__ = ["build_report", "print_report"]
 
@@ -21,7 +21,7 @@ _SCORE_METRICS = ("log_loss", "roc_auc", "average_precision")
 _NUMBER_METRICS = ("mae", "mse", "rmse", "r2", "mape")
 
 
-def build_report(model: TableModel, x: NDArray[Any], y: NDArray[Any]) -> dict[str, Any]:
+def build_report(model: Model, x: NDArray[Any], y: NDArray[Any]) -> dict[str, Any]:
     """Return the report for encoded features and targets, as plain data.
 
     ``metrics`` by name are None where one is not defined, as a ROC area of one class. For classes there

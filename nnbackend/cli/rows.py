@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
 from nnbackend.errors import few
+from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import StrayTextError, table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import Scale, TableEncoder
@@ -28,7 +29,7 @@ from nnbackend.tables.selection import (
 )
 from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
 
-__all__ = ["Rows", "read_rows"]
+__all__ = ["Rows", "read_rows", "split"]
 
 MOST_MISTAKES = 5  # more texts in a column are no mistakes
 MIN_ROWS_TO_SPLIT = 10  # with fewer none is set aside: so small a validation would say nothing
@@ -36,22 +37,22 @@ MIN_ROWS_TO_SPLIT = 10  # with fewer none is set aside: so small a validation wo
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a table, encoded and split.
+    """The rows of a table or an array, encoded and split.
 
     Attributes:
         encoder: learned from the training rows.
         x: the features of the training rows.
         y: their targets.
         validation: features and targets of the validation rows, or None.
-        dialect: how the numbers of the table were written.
+        dialect: how the numbers of the table were written; None: they are those of an array.
         stream: the source of the training rows, if ``x`` and ``y`` are a sample of them.
     """
 
-    encoder: TableEncoder
+    encoder: TableEncoder | ArrayEncoder
     x: NDArray[Any]
     y: NDArray[Any]
     validation: tuple[NDArray[Any], NDArray[Any]] | None
-    dialect: Dialect
+    dialect: Dialect | None = None
     stream: TableStream | None = None
 
     @property
@@ -82,7 +83,7 @@ def read_rows(data: Path, target: str, settings: Settings) -> Rows:
     with _texts_for_numbers(target):
         table = source.sample(kinds)
     rows = _encode_rows(table, target, settings, source.dialect)
-    source.encode(rows.encoder, rows.x, rows.y)
+    source.encode(cast(TableEncoder, rows.encoder), rows.x, rows.y)
     return replace(rows, stream=source)
 
 
@@ -110,7 +111,7 @@ def _encode_rows(table: Table, target: str, settings: Settings, dialect: Dialect
     features = choose_features(
         table, target, settings.features, settings.text or (), settings.max_categories
     )
-    training, others = _split(table, target, settings)
+    training, others = split(table, target, settings)
     scale = cast(Scale, settings.scale)  # checked there
     texts = settings.text or ()
     kinds = {n: "category" if n in texts else usual_kind(table[n]) for n in features}
@@ -120,7 +121,7 @@ def _encode_rows(table: Table, target: str, settings: Settings, dialect: Dialect
     return Rows(encoder, x[training], y[training], validation, dialect)
 
 
-def _split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
+def split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the numbers of the training rows and of the validation rows."""
     rows, share = row_count(table), settings.validation
     if share and rows < MIN_ROWS_TO_SPLIT:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 
 import nnbackend as nnb
 from nnbackend import optimizers
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.callbacks import Callback, ReduceOnPlateau
 from nnbackend.cli.dialect import DialectOptions, names_option
+from nnbackend.cli.networks import MODELS, build_layers, default_model, default_widths
 from nnbackend.cli.options import data_option, network_option, training_option
 from nnbackend.cli.schedule import PLATEAU, SCHEDULES, rates_over_run
 from nnbackend.core.checks import check_number
@@ -20,6 +20,7 @@ from nnbackend.core.types import Layer
 from nnbackend.errors import unknown_name
 from nnbackend.initializers import INITIALIZERS
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
+from nnbackend.tables.array_encoding import ARRAY_SCALES, CHANNELS, ArrayEncoder
 from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
 from nnbackend.tables.selection import MAX_CATEGORIES
@@ -58,7 +59,7 @@ class Settings(DialectOptions):
     """
 
     features: Sequence[str] | None = names_option(
-        "--features", "The columns to predict from.", show_default="all others"
+        "--features", "The columns, or the one array, to predict from.", show_default="all others"
     )
     exclude: Sequence[str] | None = names_option("--exclude", "Columns not to read.")
     text: Sequence[str] | None = names_option(
@@ -82,9 +83,25 @@ class Settings(DialectOptions):
         "Scales, categories and the validation rows come from a sample of 100,000 rows.",
         "--stream",
     )
+    channels: str | None = data_option(
+        None,
+        "Which axis of images or signals has the channels: last, first or none.",
+        metavar="AXIS",
+        show_default="found out",
+    )
 
-    hidden: Sequence[int] = network_option(
-        (64,), "Widths of the hidden layers, 64,32; none: a linear model.", read=read_widths
+    model: str | None = network_option(
+        None,
+        "mlp, a multilayer perceptron, or cnn, a convolutional network for arrays of images or signals.",
+        metavar="NAME",
+        show_default="by the data",
+    )
+    hidden: Sequence[int] | None = network_option(
+        None,
+        "Widths of the hidden layers, 64,32; none: a linear model. Of a cnn the channels of its "
+        "convolutions.",
+        show_default="64; of a cnn by the size",
+        read=read_widths,
     )
     activation: str = network_option("relu", f"Of hidden layers: {', '.join(ACTIVATIONS)}.")
     output_activation: str | None = network_option(
@@ -94,7 +111,11 @@ class Settings(DialectOptions):
     init: str | None = network_option(
         None, f"First weights: {', '.join(INITIALIZERS)}.", show_default="he or glorot uniform"
     )
-    dropout: float = network_option(0.0, "Share dropped after each hidden layer.")
+    dropout: float | None = network_option(
+        None,
+        "Share dropped after each hidden layer; of a cnn before the last layer.",
+        show_default="0; of a cnn 0.25",
+    )
 
     loss: str | None = training_option(
         None,
@@ -143,7 +164,13 @@ class Settings(DialectOptions):
         metavar="SHARE",
         show_default="none; 0.3 of one-cycle",
     )
-    epochs: int = training_option(100, "How often to go through the rows.", min=1, max=2**31 - 1)
+    epochs: int | None = training_option(
+        None,
+        "How often to go through the rows.",
+        min=1,
+        max=2**31 - 1,
+        show_default="100; of a cnn 20",
+    )
     batch_size: int | None = training_option(
         None, "Rows of a step.", min=1, show_default="32 to 1024, by rows"
     )
@@ -155,6 +182,8 @@ class Settings(DialectOptions):
             ("loss", self.loss, [loss for group in LOSSES.values() for loss in group]),
             ("class weight", self.class_weight, ["balanced"]),
             ("scale", self.scale, SCALES),
+            ("channels", self.channels, CHANNELS),
+            ("model", self.model, MODELS),
             ("schedule", self.schedule, SCHEDULES),
         ):
             if value is not None and value not in known:
@@ -164,7 +193,7 @@ class Settings(DialectOptions):
         if self.warmup is not None:
             check_number("warmup", self.warmup, 0.0, 1.0)
         for name in ("validation", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
+            if not 0 <= (getattr(self, name) or 0.0) < 1:
                 raise ValueError(f"--{name} must be from 0 to below 1, got {getattr(self, name)}")
         if self.stream and self.class_weight is not None:
             raise ValueError("--class-weight counts all rows first, and --stream does not see them")
@@ -172,7 +201,7 @@ class Settings(DialectOptions):
         self.dialect()
         self.build_optimizer()
         self._check_full_batch()
-        self.build_layers(1)
+        build_layers(self, 1, (1, 1) if self.model == "cnn" else (1,))
 
     def check_target(self, target: str) -> None:
         """Refuse a target that is one of the features, or that is not read."""
@@ -205,7 +234,7 @@ class Settings(DialectOptions):
         """
         optimizer = self._build_rule()
         if rows is not None and (self.schedule is not None or self.warmup is not None):
-            steps = self.epochs * math.ceil(rows / (self.batch_size or rows))
+            steps = (self.epochs or 1) * math.ceil(rows / (self.batch_size or rows))
             rates = rates_over_run(self.schedule, self.warmup, optimizer.rate(1), steps)
             optimizer = replace(optimizer, learning_rate=rates)
         if self.clip_norm is not None:
@@ -236,23 +265,36 @@ class Settings(DialectOptions):
         if self.dropout:
             raise ValueError("lbfgs needs the same loss each time: it goes without --dropout")
 
-    def build_layers(self, outputs: int) -> list[Layer]:
-        """Return the layers of a network with that many outputs."""
-        penalty = None
-        if self.l1 or self.l2:
-            penalty = nnb.regularizers.ElasticNet(self.l1, self.l2)
-        dense = partial(nnb.Dense, bias=self.bias, initializer=self.init, regularizer=penalty)
-        layers: list[Layer] = []
-        for width in self.hidden:
-            layers.append(dense(width, self.activation))
-            layers += [nnb.Dropout(self.dropout)] if self.dropout else []
-        return [*layers, dense(outputs, self.output_activation)]
+    def check_for_arrays(self, what: str) -> None:
+        """Refuse the options that are for tables alone; ``what`` names the data."""
+        tables = ("exclude", "text", "max_categories", "stream", *vars(DialectOptions()))
+        given = [name for name in tables if getattr(self, name) != getattr(Settings, name)]
+        if self.scale not in ARRAY_SCALES:
+            given.append(f"scale {self.scale}")
+        if given:
+            option = f"--{given[0].replace('_', '-')}"
+            raise ValueError(
+                f"{option} is for tables, and {what} holds arrays of images or signals"
+            )
 
-    def resolve(self, encoder: TableEncoder, rows: int) -> Settings:
-        """Return the settings with what depends on the table, and on how many rows train, filled in.
+    def check_for_tables(self, what: str) -> None:
+        """Refuse the options that are for arrays alone; ``what`` names the data."""
+        option = "--model cnn" if self.model == "cnn" else "--channels" if self.channels else None
+        if option:
+            raise ValueError(
+                f"{option} is for arrays of images or signals in an .npz file, and {what} is a table"
+            )
+
+    def build_layers(self, outputs: int, input_shape: tuple[int, ...]) -> list[Layer]:
+        """Return the layers of a network with that many outputs, for rows of a shape."""
+        return build_layers(self, outputs, input_shape)
+
+    def resolve(self, encoder: TableEncoder | ArrayEncoder, rows: int) -> Settings:
+        """Return the settings with what depends on the data, and on how many rows train, filled in.
 
         Raises:
-            ValueError: the loss or the output activation does not suit the target.
+            ValueError: the loss or the output activation does not suit the target, or the network not
+                the shape of the rows.
         """
         task = encoder.task
         loss = self.loss or LOSSES[task][0]
@@ -275,9 +317,11 @@ class Settings(DialectOptions):
         batch_size = self.batch_size or (rows if full_batch else _default_batch_size(rows))
         if full_batch and batch_size < rows:
             raise ValueError(f"lbfgs takes all {rows} rows in each step: leave out --batch-size")
+        settings = self._resolve_network(encoder.input_shape, full_batch)
         return replace(
-            self,
-            features=[feature.name for feature in encoder.features],
+            settings,
+            features=encoder.feature_names,
+            channels=encoder.channels if isinstance(encoder, ArrayEncoder) else None,
             task=task,
             loss=loss,
             batch_size=min(batch_size, rows),
@@ -285,6 +329,25 @@ class Settings(DialectOptions):
             momentum=getattr(rule, "momentum", None),
             weight_decay=getattr(rule, "weight_decay", None),
         )
+
+    def _resolve_network(self, input_shape: tuple[int, ...], full_batch: bool) -> Settings:
+        """Return the settings with what depends on the network filled in."""
+        model = self.model or default_model(input_shape)
+        convolutional = model == "cnn"
+        if convolutional and full_batch:
+            raise ValueError(
+                "lbfgs needs the same loss each time, and the batch normalization of a cnn changes it: "
+                "choose another --optimizer, or --model mlp"
+            )
+        settings = replace(
+            self,
+            model=model,
+            hidden=default_widths(model, input_shape) if self.hidden is None else self.hidden,
+            dropout=(0.25 if convolutional else 0.0) if self.dropout is None else self.dropout,
+            epochs=self.epochs or (20 if convolutional else 100),
+        )
+        settings.build_layers(1, input_shape)
+        return settings
 
     def _check_output_activation(self, loss: str) -> None:
         """Refuse an output activation that a loss does not suit, and say which one does."""

@@ -1,10 +1,11 @@
-"""``nnbackend train``: from a table to a model file."""
+"""``nnbackend train``: from a table, or an array of images or signals, to a model file."""
 
 from __future__ import annotations
 
 import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import typer
@@ -14,6 +15,7 @@ from nnbackend.backends.base import Backend
 from nnbackend.backends.device import in_words
 from nnbackend.callbacks import Callback
 from nnbackend.cli.arguments import choose_backend, wrong_call
+from nnbackend.cli.array_rows import read_array_rows, takes_arrays
 from nnbackend.cli.call import Call
 from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.printing import print_facts, print_json, print_metrics, say
@@ -24,16 +26,17 @@ from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
 from nnbackend.core.history import History
 from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, few
-from nnbackend.tables.model import TableModel, has_one_output
+from nnbackend.tables.model import MODELS, Model, has_one_output
 
 __all__ = ["train"]
 
 
 @takes_options(Call, Settings)
 def train(**options: Any) -> None:
-    """Train a network to predict one column of a table from the others.
+    """Train a network to predict one column of a table from the others, or a class from an image.
 
-    For instance: nnbackend train examples/data/penguins.csv --target species
+    For instance: nnbackend train examples/data/penguins.csv --target species. Arrays of images or
+    signals come from .npz files: nnbackend train digits.npz --target y --model cnn
     """
     quiet = options["quiet"] or options["as_json"]
     with reporting(options["debug"], quiet) as (notes, interruption):
@@ -64,13 +67,17 @@ def train(**options: Any) -> None:
 
 def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
     """Train a model and write it; return all there is to know about the training."""
-    rows = read_rows(call.data, call.target, settings)
+    arrays = takes_arrays(call.data, settings)
+    read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else read_rows
+    rows = read(call.data, call.target, settings)
     with wrong_call():
         settings = settings.resolve(rows.encoder, rows.training_count)
         callbacks = call.build_callbacks(rows.validation is not None)
     model = _build_model(rows, settings, backend)
     # A checkpoint can predict, too.
-    model.network.metadata |= model.metadata() | {"dialect": rows.dialect.to_dict()}
+    model.network.metadata |= model.metadata()
+    if rows.dialect is not None:
+        model.network.metadata["dialect"] = rows.dialect.to_dict()
     if call.prints:
         print_facts(_plan(model, rows, settings))
     with thread_limit(call.threads, model.network, settings.batch_size or 1):
@@ -107,22 +114,23 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
     return facts | report
 
 
-def _build_model(rows: Rows, settings: Settings, backend: Backend) -> TableModel:
+def _build_model(rows: Rows, settings: Settings, backend: Backend) -> Model:
     """Return a model with a new network."""
-    loss = settings.loss or ""
+    loss, encoder = settings.loss or "", rows.encoder
+    outputs = 1 if has_one_output(loss) else len(encoder.classes)
     network = nnb.Network(
-        settings.build_layers(1 if has_one_output(loss) else len(rows.encoder.classes)),
+        settings.build_layers(outputs, encoder.input_shape),
         backend=backend,
         seed=settings.seed,
-        input_shape=(rows.encoder.width,),
+        input_shape=encoder.input_shape,
     )
-    return TableModel(
-        network, rows.encoder, loss, settings.output_activation, settings.label_smoothing
+    return MODELS[type(encoder)](
+        network, encoder, loss, settings.output_activation, settings.label_smoothing
     )
 
 
 def _fit(
-    model: TableModel, rows: Rows, settings: Settings, call: Call, callbacks: list[Callback]
+    model: Model, rows: Rows, settings: Settings, call: Call, callbacks: list[Callback]
 ) -> History:
     """Train the network of a model; see ``Network.fit``."""
     data = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
@@ -131,7 +139,7 @@ def _fit(
         loss=model.loss_function,
         class_weight=settings.class_weight,
         optimizer=settings.build_optimizer(rows.training_count),
-        epochs=settings.epochs,
+        epochs=settings.epochs or 1,
         batch_size=settings.batch_size,
         accumulate=settings.accumulate,
         validation_data=rows.validation,
@@ -143,7 +151,7 @@ def _fit(
     )
 
 
-def _evaluate(model: TableModel, rows: Rows) -> tuple[dict[str, Any], str]:
+def _evaluate(model: Model, rows: Rows) -> tuple[dict[str, Any], str]:
     """Return the metrics on both parts of the rows and those of a baseline, and its answer.
 
     The baseline is compared with the validation rows, or the training rows where there are none. For
@@ -169,7 +177,7 @@ def _peak_memory(backend: Backend) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
+def _plan(model: Model, rows: Rows, settings: Settings) -> dict[str, str]:
     """Announce the training: network, data and backend."""
     network, encoder = model.network, model.encoder
     target = f"{model.task} of {encoder.target.name!r}"
@@ -180,8 +188,9 @@ def _plan(model: TableModel, rows: Rows, settings: Settings) -> dict[str, str]:
         "task": f"{target}: {few(model.classes, 10)}" if model.classes else target,
         "rows": f"{training + validation}: {training} train, {validation} validate"
         + (f"; {len(rows.y)} of those that train are the sample" if rows.stream else ""),
-        "features": f"{few(settings.features or [], 10)} ({encoder.width} inputs)",
-        "network": f"{', '.join(row.layer for row in layers)}; {parameters:,} parameters",
+        "features": encoder.summary,
+        "network": f"{settings.model}: {', '.join(row.layer for row in layers)}; "
+        f"{parameters:,} parameters",
         "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
         f"{settings.loss}, {settings.optimizer}{_describe_rate(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "

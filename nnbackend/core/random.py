@@ -302,6 +302,15 @@ class Generator:
         z = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])[:count]
         return (mean + std * z).reshape(shape)
 
+    def exponential(self, shape: Shape) -> np.ndarray[Any, Any]:
+        """Return exponential numbers of mean 1."""
+        numbers: np.ndarray[Any, Any] = -np.log1p(-self.uniform(shape))  # 1 - u is never 0
+        return numbers
+
+    def integers(self, shape: Shape, count: int) -> np.ndarray[Any, Any]:
+        """Return whole numbers from 0 to ``count - 1``, ``count`` below 2**40."""
+        return (count * self.uniform(shape)).astype(np.int64)
+
     def permutation(self, n: int) -> np.ndarray[Any, Any]:
         """Return ``0 ... n-1`` in random order."""
         keys = self._doubles(n)

@@ -34,6 +34,7 @@ from nnbackend.layers.structure import (
     Split,
 )
 from nnbackend.layers.structure.wiring import Node, node_of
+from nnbackend.layers.tabular import MemberMean, Replicate
 
 __all__ = [
     "is_removable",
@@ -49,7 +50,18 @@ __all__ = [
 
 _DROPS = Dropout | AlphaDropout | SpatialDropout | DropPath | DropBlock
 _MERGES = Add | Average | Concatenate | Multiply
-_CHANGES = _DROPS | GaussianNoise | Flatten | Reshape | Permute | Split | SpatialLayer | _MERGES
+_OF_MEMBERS = Replicate | MemberMean
+_CHANGES = (
+    _DROPS
+    | GaussianNoise
+    | Flatten
+    | Reshape
+    | Permute
+    | Split
+    | SpatialLayer
+    | _MERGES
+    | _OF_MEMBERS
+)
 """Layers that hand on what an activation gave, changed in some way; pooling and resizing too."""
 _OF_CLASSES = Softmax | LogSoftmax | Sparsemax
 

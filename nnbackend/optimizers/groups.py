@@ -12,11 +12,15 @@ from nnbackend.errors import given, unknown_name
 from nnbackend.optimizers.base import Optimizer
 from nnbackend.optimizers.prepared import Group, Known
 from nnbackend.optimizers.wrapper import WRAPPERS, Wrapper, check_patterns, matching
-from nnbackend.schedules import Scaled
+from nnbackend.schedules import Scaled, Scheduled
 
 __all__ = ["Frozen", "Grouped"]
 
-_FACTOR_KEY = "learning_rate_factor"
+_FACTORS = {
+    "learning_rate_factor": "learning_rate",
+    "weight_decay_factor": "weight_decay",
+}
+"""The hyperparameter that each factor multiplies."""
 
 
 @WRAPPERS.register("grouped")
@@ -32,8 +36,10 @@ class Grouped(Wrapper):
     Args:
         optimizer: the optimizer that makes the update, an object or a name.
         groups: for each pattern (default: none), hyperparameters of the optimizer by name, and
-            ``learning_rate_factor``, which multiplies the learning rate, a schedule's too. Or another
-            optimizer, which takes the place of the first for these parameters.
+            ``learning_rate_factor`` and ``weight_decay_factor``, which multiply the learning rate and
+            the weight decay, schedules too. Or another optimizer, which takes the place of the first
+            for these parameters. AdamW multiplies the weight decay by the learning rate, so that there
+            both factors count: ``p *= 1 - rate * rate_factor * decay * decay_factor``.
         decay: ``"all"``, or ``"weights"`` to leave out of weight decay, unless a pattern says
             otherwise, those with fewer than two axes: biases, and the scales and shifts of norms.
 
@@ -110,14 +116,20 @@ class Grouped(Wrapper):
         if isinstance(change, Optimizer):
             return change
         known = [field.name for field in fields(optimizer) if field.init]
+        known += [factor for factor, name in _FACTORS.items() if name in known]
         values = dict(change)
         for name in values:
-            if name not in (*known, _FACTOR_KEY):
+            if name not in known:
                 kind = f"hyperparameter of {type(optimizer).__name__}:"
-                raise unknown_name(kind, name, [*known, _FACTOR_KEY])
-        factor = check_number(_FACTOR_KEY, values.pop(_FACTOR_KEY, 1.0), 0.0)
+                raise unknown_name(kind, name, known)
+        rate_factor, decay_factor = (
+            check_number(name, values.pop(name, 1.0), 0.0) for name in _FACTORS
+        )
         changed = replace(optimizer, **values)
-        return changed if factor == 1.0 else changed.scaled(factor)
+        if decay_factor != 1.0:
+            decay: Any = {"weight_decay": _times(changed.weight_decay, decay_factor)}  # type: ignore[attr-defined]
+            changed = replace(changed, **decay)
+        return changed if rate_factor == 1.0 else changed.scaled(rate_factor)
 
 
 @WRAPPERS.register("frozen")
@@ -192,5 +204,9 @@ def _scaled(change: Any, factor: float) -> Any:
     rate = dict(change).get("learning_rate")
     if rate is None:
         return change
-    rate = Scaled(rate, factor) if callable(rate) else rate * factor
-    return tuple((dict(change) | {"learning_rate": rate}).items())
+    return tuple((dict(change) | {"learning_rate": _times(rate, factor)}).items())
+
+
+def _times(value: Scheduled, factor: float) -> Scheduled:
+    """Return a number or a schedule times a factor."""
+    return Scaled(value, factor) if callable(value) else value * factor

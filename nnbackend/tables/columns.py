@@ -202,7 +202,7 @@ def readable_columns(frame: pl.DataFrame, asked: Iterable[str] = ()) -> list[str
 def _is_readable(dtype: Any) -> bool:
     polars = polars_module()
     if dtype.is_temporal():
-        return bool(dtype != polars.Duration)
+        return True
     plain = (polars.String, polars.Categorical, polars.Enum, polars.Boolean, polars.Null)
     return bool(dtype.is_numeric()) or dtype in plain
 
@@ -229,6 +229,8 @@ class _Column:
             raise ValueError(
                 f"column {series.name!r} holds {series.dtype}, neither numbers nor texts{advice}"
             )
+        if series.dtype == polars.Duration:  # in seconds
+            series = series.dt.total_nanoseconds() / 1e9
         boolean = series.dtype == polars.Boolean
         if self._kind == "known":
             return _objects(texts_of(series, self._dialect))

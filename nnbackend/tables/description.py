@@ -20,7 +20,9 @@ from nnbackend.tables.words import Words
 
 __all__ = [
     "check_features",
+    "check_name",
     "check_table",
+    "check_target",
     "column_from_dict",
     "column_to_dict",
     "summary_from_dict",
@@ -75,7 +77,7 @@ _TAGS: dict[str, type] = {
 }
 
 
-def _check_name(value: Any, name: str) -> None:
+def check_name(value: Any, name: str) -> None:
     """Accept texts that are not empty, and that every file can hold."""
     if not isinstance(value, str) or not value or value != value.encode(errors="ignore").decode():
         schema.refuse(value, name, "a text")
@@ -101,7 +103,7 @@ def _rising(value: Any, name: str) -> None:
 
 
 def _record(**fields: schema.Check) -> schema.Check:
-    return schema.record({"name": _check_name, **fields}, closed=True)
+    return schema.record({"name": check_name, **fields}, closed=True)
 
 
 def _tagged(**fields: schema.Check) -> schema.Check:
@@ -110,15 +112,15 @@ def _tagged(**fields: schema.Check) -> schema.Check:
 
 _NUMBER, _POSITIVE = schema.number(), schema.number(math.ulp(0.0))
 _PLAIN_NUMBER = _record(fill=_NUMBER, shift=_NUMBER, scale=_POSITIVE)
-_CATEGORIES = _record(categories=_distinct(schema.optional(_check_name), 1))
-_CLASSES = _record(classes=_distinct(_check_name, 2))
+_CATEGORIES = _record(categories=_distinct(schema.optional(check_name), 1))
+_CLASSES = _record(classes=_distinct(check_name, 2))
 _ROBUST_NUMBER = _tagged(center=_NUMBER, factor=schema.number(0.0))
 
 
 def _check_robust_categories(value: Any, name: str) -> None:
     numbers = schema.items(_NUMBER, 1)
     _tagged(
-        categories=_distinct(_check_name, 1),
+        categories=_distinct(check_name, 1),
         centers=numbers,
         factors=schema.items(schema.number(0.0), 1),
     )(value, name)
@@ -152,7 +154,7 @@ _FEATURES: dict[str, schema.Check] = {
     "moment": _check_moment,
     "words": _tagged(width=schema.whole(1, _MAX_WORDS)),
     "robust_categories": _check_robust_categories,
-    "embedding": _tagged(categories=_distinct(_check_name, 1)),
+    "embedding": _tagged(categories=_distinct(check_name, 1)),
 }
 _TARGETS: dict[str, schema.Check] = {
     "log": _tagged(shift=_NUMBER, scale=_POSITIVE),
@@ -180,7 +182,7 @@ def _one_of(tagged: Mapping[str, schema.Check], texts: schema.Check) -> schema.C
 _COUNT = schema.whole()
 _SUMMARY = schema.record(
     {
-        "name": _check_name,
+        "name": check_name,
         "kind": schema.text(*get_args(ColumnKind)),
         "rows": _COUNT,
         "missing": _COUNT,
@@ -193,9 +195,10 @@ _SUMMARY = schema.record(
 _FEATURE_FIELDS = {"features": schema.items(_one_of(_FEATURES, _CATEGORIES), 1)}
 _MORE = {"columns": schema.items(_SUMMARY)}
 _FEATURE_TABLE = schema.record(_FEATURE_FIELDS, _MORE, closed=True)
-_TABLE = schema.record(
-    {**_FEATURE_FIELDS, "target": _one_of(_TARGETS, _CLASSES)}, _MORE, closed=True
-)
+check_target = _one_of(_TARGETS, _CLASSES)
+"""Accepts the description of the encoding of a target."""
+
+_TABLE = schema.record({**_FEATURE_FIELDS, "target": check_target}, _MORE, closed=True)
 
 
 def check_features(value: Any, name: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import ModelFileError
+from nnbackend.errors import ModelFileError, few
 from nnbackend.tables.categories import Categories, Classes
 from nnbackend.tables.describe import ColumnDescription, describe_columns
 from nnbackend.tables.description import check_table, column_from_dict, column_to_dict
@@ -25,11 +25,56 @@ from nnbackend.tables.summary import ColumnSummary
 from nnbackend.tables.table import Table, WantedKind, is_number
 from nnbackend.tables.targets import TargetScale, learn_target_number
 
-__all__ = ["SCALES", "Categories", "Classes", "Number", "Scale", "TableEncoder"]
+__all__ = ["SCALES", "Categories", "Classes", "Encoder", "Number", "Scale", "TableEncoder"]
+
+
+class Encoder:
+    """What the encoders of tables and of arrays have in common: the target.
+
+    Attributes:
+        target: the encoding of the target.
+    """
+
+    target: Target
+
+    @staticmethod
+    def learn_target(table: Table, name: str, scale: TargetScale) -> Target:
+        """Return the encoding of a target, learned from the training rows."""
+        values = column_of(table, name)
+        if is_number(values):
+            return learn_target_number(name, values, scale)
+        return Classes.learn(name, values)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the target; none if it holds numbers."""
+        return self.target.classes if isinstance(self.target, Classes) else ()
+
+    @property
+    def task(self) -> str:
+        """``classification`` for a target of texts, ``regression`` for one of numbers."""
+        return "classification" if self.classes else "regression"
+
+    @property
+    def scales_target(self) -> bool:
+        """Whether the target is a column of numbers that are scaled."""
+        target = self.target
+        if isinstance(target, Number):
+            return (target.shift, target.scale) != (0.0, 1.0)
+        return not isinstance(target, Classes)
+
+    @property
+    def target_kinds(self) -> dict[str, WantedKind]:
+        """What the target is read as in other data."""
+        return {self.target.name: "number" if self.target.kind == "number" else "known"}
+
+    def encode_target(self, table: Table) -> NDArray[Any]:
+        """Return scaled numbers of shape (rows, 1), or class numbers of shape (rows,)."""
+        return self.target.encode(column_of(table, self.target.name))
 
 
 @dataclass(frozen=True)
-class TableEncoder:
+class TableEncoder(Encoder):
     """How the columns of a table become the input of a network, and its output the target.
 
     Attributes:
@@ -77,14 +122,10 @@ class TableEncoder:
             ValueError: numbers so large that their statistics overflow.
         """
         kinds = features if isinstance(features, Mapping) else tuple(features)
-        values = column_of(table, target)
+        learned = cls.learn_target(table, target, target_scale or scale)
         inputs = FeatureEncoder.learn(
             table, kinds, scale, max_one_hot=max_one_hot, indicators=indicators
         )
-        if is_number(values):
-            learned: Target = learn_target_number(target, values, target_scale or scale)
-        else:
-            learned = Classes.learn(target, values)
         return cls(inputs.features, learned, inputs.columns)
 
     @property
@@ -98,22 +139,19 @@ class TableEncoder:
         return self.inputs.width
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The classes of the target; none if it holds numbers."""
-        return self.target.classes if isinstance(self.target, Classes) else ()
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of a row of the network's input."""
+        return (self.width,)
 
     @property
-    def task(self) -> str:
-        """``classification`` for a target of texts, ``regression`` for one of numbers."""
-        return "classification" if self.classes else "regression"
+    def feature_names(self) -> list[str]:
+        """The names of the feature columns."""
+        return [feature.name for feature in self.features]
 
     @property
-    def scales_target(self) -> bool:
-        """Whether the target is a column of numbers that are scaled."""
-        target = self.target
-        if isinstance(target, Number):
-            return (target.shift, target.scale) != (0.0, 1.0)
-        return not isinstance(target, Classes)
+    def summary(self) -> str:
+        """The features in a few words."""
+        return f"{few(self.feature_names, 10)} ({self.width} inputs)"
 
     @property
     def feature_kinds(self) -> dict[str, WantedKind]:
@@ -123,8 +161,7 @@ class TableEncoder:
     @property
     def kinds(self) -> dict[str, WantedKind]:
         """What each feature column and the target are read as."""
-        target: WantedKind = "number" if self.target.kind == "number" else "known"
-        return self.feature_kinds | {self.target.name: target}
+        return self.feature_kinds | self.target_kinds
 
     def encode(self, table: Table) -> Encoded:
         """Return the network's inputs, and warn of filled gaps and unseen categories."""
@@ -133,10 +170,6 @@ class TableEncoder:
     def encode_features(self, table: Table) -> NDArray[np.float64]:
         """Return the numbers among the inputs, shape (rows, width); see :meth:`encode`."""
         return self.inputs.encode(table).numbers
-
-    def encode_target(self, table: Table) -> NDArray[Any]:
-        """Return scaled numbers of shape (rows, 1), or class numbers of shape (rows,)."""
-        return self.target.encode(column_of(table, self.target.name))
 
     def describe(self) -> list[ColumnDescription]:
         """Return what is done to each column, the target last."""

@@ -19,15 +19,21 @@ def memory_limit() -> int:
     return _UNKNOWN_BYTES if free is None else int(_SHARE * free)
 
 
-def check_memory(size: int, limit: int | None = None) -> None:
-    """Refuse a table of so many bytes in memory if it is above the limit.
+def check_memory(size: int, limit: int | None = None, *, stream: bool = True) -> None:
+    """Refuse data of so many bytes in memory if they are above the limit.
+
+    Args:
+        size: the bytes.
+        limit: the limit; None: :func:`memory_limit`.
+        stream: whether they are a table, which could be read part by part.
 
     Raises:
         ValueError: it is.
     """
     limit = memory_limit() if limit is None else limit
     if size > limit:
+        advice = "; --stream trains on tables that are larger than memory" if stream else ""
         raise ValueError(
             f"it takes {in_words(size)} or more in memory, and the limit is half of what is free, "
-            f"{in_words(limit)}; --stream trains on tables that are larger than memory"
+            f"{in_words(limit)}{advice}"
         )

@@ -1,11 +1,11 @@
-"""A network together with the encoding of the table it was trained on."""
+"""A network together with the encoding of the table, or the array, it was trained on."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from nnbackend.backends.base import Backend
 from nnbackend.core.functional import sigmoid, softmax
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.losses import Loss
+from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.drift import warn_changes
@@ -23,7 +24,17 @@ from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
 from nnbackend.tables.table import in_digits
 
-__all__ = ["LOSSES", "TableModel", "build_loss", "has_one_output", "load", "output_activation_of"]
+__all__ = [
+    "LOSSES",
+    "MODELS",
+    "ArrayModel",
+    "Model",
+    "TableModel",
+    "build_loss",
+    "has_one_output",
+    "load",
+    "output_activation_of",
+]
 
 # The losses of each task, the default first.
 LOSSES = {
@@ -70,60 +81,25 @@ def output_activation_of(loss: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class TableModel:
-    """A network that predicts a column of a table from others, in the column's own units.
+class Model:
+    """A network that predicts a target in its own units: the base of those of tables and of arrays.
 
     Attributes:
         network: the network.
-        encoder: between the table's columns and the network's arrays.
+        encoder: between the data and the network's arrays.
         loss: the name of the loss.
         output_activation: the name of the output activation, or None.
         label_smoothing: the label smoothing of the loss.
     """
 
     network: nnb.Network
-    encoder: TableEncoder
+    encoder: TableEncoder | ArrayEncoder
     loss: str
     output_activation: str | None = None
     label_smoothing: float = 0.0
 
-    def predict(self, frame: Any) -> Any:
-        """Return the predicted target of each row of a table.
-
-        Args:
-            frame: a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns, with the
-                columns that the model was trained on, as they were then: texts, numbers, gaps. Others
-                are ignored.
-
-        Returns:
-            the numbers (float64), in the units of the target, or the names of classes, shape (rows,): a
-            Series of the frame's library, for pandas with its index, else a NumPy array.
-
-        Raises:
-            TypeError: it is no table.
-            UnknownNameError: the table lacks columns; all of them are named.
-            ValueError: a column of numbers holds texts.
-        """
-        answers = self.answers(self.outputs(self.encode(frame)))
-        return series_like(frame, self.encoder.target.name, answers)
-
-    def predict_proba(self, frame: Any) -> Any:
-        """Return the probability of each class for each row of a table.
-
-        Args:
-            frame: as for :meth:`predict`.
-
-        Returns:
-            float64 in a column for each class, named like it: a DataFrame of the frame's library, else a
-            dictionary of NumPy arrays.
-
-        Raises:
-            ValueError: the target holds numbers, the loss (a hinge loss) gives no probabilities, or see
-                :meth:`predict`.
-        """
-        self.check_probabilities()
-        p = self.probabilities(self.outputs(self.encode(frame)))
-        return frame_like(frame, dict(zip(self.classes, p.T, strict=True)))
+    kind: ClassVar[str]
+    """The entry of the file's metadata that describes the encoder."""
 
     def check_probabilities(self) -> None:
         """Refuse to give probabilities where there are none."""
@@ -135,7 +111,7 @@ class TableModel:
     def metadata(self) -> dict[str, Any]:
         """Return the metadata that the model's file holds besides the network."""
         return {
-            "table": self.encoder.to_dict(),
+            self.kind: self.encoder.to_dict(),
             "task": self.task,
             "loss": self.loss,
             "output_activation": self.output_activation,
@@ -166,19 +142,6 @@ class TableModel:
     def output_width(self) -> int:
         """The number of outputs that the network needs."""
         return 1 if has_one_output(self.loss) else len(self.classes)
-
-    @property
-    def dialect(self) -> Dialect:
-        """How numbers and missing values were written in the table that it learned from."""
-        saved = self.network.metadata.get("dialect")
-        return Dialect() if saved is None else Dialect.from_dict(saved)
-
-    def encode(self, frame: Any, dialect: Dialect | None = None) -> NDArray[Any]:
-        """Return the network's input for the rows of a table; None: in the dialect of training."""
-        kinds, dialect = self.encoder.feature_kinds, dialect or self.dialect
-        table = table_of(as_polars(frame, kinds), kinds, kinds, dialect)
-        warn_changes(self.encoder.inputs.find_changes(table))
-        return self.encoder.encode_features(table)
 
     def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return the outputs of the network for encoded features.
@@ -252,14 +215,125 @@ class TableModel:
         return {name: float(metrics.get(name)(answers, truth)) for name in ("rmse", "r2")}
 
 
+@dataclass(frozen=True)
+class TableModel(Model):
+    """A network that predicts a column of a table from others, in the column's own units.
+
+    Attributes: see :class:`Model`.
+    """
+
+    encoder: TableEncoder
+    kind: ClassVar[str] = "table"
+
+    def predict(self, frame: Any) -> Any:
+        """Return the predicted target of each row of a table.
+
+        Args:
+            frame: a DataFrame of pandas or polars, an Arrow table, or a dictionary of columns, with the
+                columns that the model was trained on, as they were then: texts, numbers, gaps. Others
+                are ignored.
+
+        Returns:
+            the numbers (float64), in the units of the target, or the names of classes, shape (rows,): a
+            Series of the frame's library, for pandas with its index, else a NumPy array.
+
+        Raises:
+            TypeError: it is no table.
+            UnknownNameError: the table lacks columns; all of them are named.
+            ValueError: a column of numbers holds texts.
+        """
+        answers = self.answers(self.outputs(self.encode(frame)))
+        return series_like(frame, self.encoder.target.name, answers)
+
+    def predict_proba(self, frame: Any) -> Any:
+        """Return the probability of each class for each row of a table.
+
+        Args:
+            frame: as for :meth:`predict`.
+
+        Returns:
+            float64 in a column for each class, named like it: a DataFrame of the frame's library, else a
+            dictionary of NumPy arrays.
+
+        Raises:
+            ValueError: the target holds numbers, the loss (a hinge loss) gives no probabilities, or see
+                :meth:`predict`.
+        """
+        self.check_probabilities()
+        p = self.probabilities(self.outputs(self.encode(frame)))
+        return frame_like(frame, dict(zip(self.classes, p.T, strict=True)))
+
+    @property
+    def dialect(self) -> Dialect:
+        """How numbers and missing values were written in the table that it learned from."""
+        saved = self.network.metadata.get("dialect")
+        return Dialect() if saved is None else Dialect.from_dict(saved)
+
+    def encode(self, frame: Any, dialect: Dialect | None = None) -> NDArray[Any]:
+        """Return the network's input for the rows of a table; None: in the dialect of training."""
+        kinds, dialect = self.encoder.feature_kinds, dialect or self.dialect
+        table = table_of(as_polars(frame, kinds), kinds, kinds, dialect)
+        warn_changes(self.encoder.inputs.find_changes(table))
+        return self.encoder.encode_features(table)
+
+
+@dataclass(frozen=True)
+class ArrayModel(Model):
+    """A network that predicts a class or a number from an image, a signal or another array.
+
+    Attributes: see :class:`Model`.
+    """
+
+    encoder: ArrayEncoder
+    kind: ClassVar[str] = "array"
+
+    def predict(self, rows: Any) -> NDArray[Any]:
+        """Return the predicted target of each row.
+
+        Args:
+            rows: an array of shape (rows, ...) whose rows have the shape, the layout and the units of
+                those that the model was trained on.
+
+        Returns:
+            the numbers (float64), in the units of the target, or the classes (int64 if they were whole
+            numbers in training, else their names), shape (rows,).
+
+        Raises:
+            ValueError: rows of another shape, no numbers, NaN or infinity.
+        """
+        answers = self.answers(self.outputs(self.encode(rows)))
+        return answers.astype(np.int64) if self.encoder.integer_classes else answers
+
+    def predict_proba(self, rows: Any) -> NDArray[np.float64]:
+        """Return the probability of each class for each row, shape (rows, classes).
+
+        Args:
+            rows: as for :meth:`predict`.
+
+        Raises:
+            ValueError: the target holds numbers, the loss (a hinge loss) gives no probabilities, or see
+                :meth:`predict`.
+        """
+        self.check_probabilities()
+        return self.probabilities(self.outputs(self.encode(rows)))
+
+    def encode(self, rows: Any) -> NDArray[Any]:
+        """Return the network's input for an array of rows."""
+        return self.encoder.encode_features(np.asarray(rows), self.network.backend.dtype_name)
+
+
+MODELS: dict[Any, type[Model]] = {TableEncoder: TableModel, ArrayEncoder: ArrayModel}
+"""The model that each encoder belongs to."""
+
+
 def load(
     path: str | os.PathLike[str],
     *,
     backend: str | Backend | ModuleType = "numpy",
     device: Any = None,
     precision: str | None = None,
-) -> TableModel:
-    """Read a model that ``nnbackend train`` wrote, to predict from tables in Python.
+) -> TableModel | ArrayModel:
+    """Read a model that ``nnbackend train`` wrote, to predict from tables or arrays in Python.
 
     ``nnb.load`` reads the network alone, whose inputs and outputs are scaled numbers.
 
@@ -270,25 +344,30 @@ def load(
         precision: as for ``nnb.load``.
 
     Raises:
-        ModelFileError: the file is no model, or its network was not trained on a table.
+        ModelFileError: the file is no model, or its network was trained neither on a table nor on an
+            array by the command.
         FileNotFoundError, BackendUnavailableError: see ``nnb.load``.
     """
     network = nnb.load(path, backend=backend, device=device, precision=precision)
     saved = network.metadata
-    if "table" not in saved:
+    encoder_type = next((kind for kind in MODELS if MODELS[kind].kind in saved), None)
+    if encoder_type is None:
         raise ModelFileError(
-            f"{path} does not describe a table: it was not written by 'nnbackend train'"
+            f"{path} does not describe a table or an array: it was not written by 'nnbackend train'"
         )
-    encoder = TableEncoder.from_dict(saved["table"])
+    model_type: Any = MODELS[encoder_type]
+    encoder: TableEncoder | ArrayEncoder = encoder_type.from_dict(saved[model_type.kind])
     loss, ending = str(saved.get("loss")), saved.get("output_activation")
-    model = TableModel(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))
+    model: TableModel | ArrayModel
+    model = model_type(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))
     if loss not in LOSSES[encoder.task]:
         raise ModelFileError(f"{path} names a loss that does not belong to {encoder.task}")
     try:
         build_loss(loss, model.label_smoothing)
     except ValueError as error:
         raise ModelFileError(f"{path} describes a loss that cannot be: {error}") from error
-    expected = (encoder.width,), (model.output_width,)
+    expected = encoder.input_shape, (model.output_width,)
     if (network.input_shape, network.output_shape) != expected:
-        raise ModelFileError(f"{path} holds a network and a table that do not belong together")
+        what = "a table" if isinstance(encoder, TableEncoder) else "an array"
+        raise ModelFileError(f"{path} holds a network and {what} that do not belong together")
     return model

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.data.arrow import batches_of, pieces_of, pyarrow_module
 from nnbackend.data.files import ending_of, find_files
 from nnbackend.errors import DataError, few, unknown_name
+from nnbackend.tables.arrays import array_of, headers_of
 from nnbackend.tables.columns import (
     StrayTextError,
     bytes_of,
@@ -235,14 +234,11 @@ def _read_json_lines(path: Path, dialect: Dialect) -> pl.DataFrame:
 
 def _read_npz(path: Path, dialect: Dialect) -> pl.DataFrame:
     """Read named arrays; an array of several columns becomes ``name_0``, ``name_1`` and so on."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError("it holds no arrays with names")
-    with zipfile.ZipFile(path) as archive:
-        check_memory(sum(part.file_size for part in archive.infolist()))
+    headers = headers_of(path)
+    check_memory(sum(header.bytes for header in headers.values()))
     columns: dict[str, NDArray[Any]] = {}
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in arrays:
-            columns |= _array_columns(name, np.asarray(arrays[name]))
+    for name in headers:
+        columns |= _array_columns(name, array_of(path, name))
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"its arrays differ in length: {lengths}")

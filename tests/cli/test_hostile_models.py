@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli.commands import PENGUINS, done, fails, table
 
 import nnbackend as nnb
+from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.encoding import Classes, Number, TableEncoder
 
 
@@ -56,7 +58,9 @@ def test_hostile_models_are_refused(metadata, message, command):
 def test_models_without_a_table_are_refused():
     path = nnb.Network([nnb.Dense(2)], input_shape=1).save("bare.safetensors")
     message = fails(1, "predict", path, PENGUINS)
-    assert "does not describe a table: it was not written by 'nnbackend train'" in message
+    assert (
+        "does not describe a table or an array: it was not written by 'nnbackend train'" in message
+    )
 
 
 @pytest.mark.parametrize("command", ["predict", "evaluate", "inspect"])
@@ -67,3 +71,37 @@ def test_files_that_are_no_models_are_refused(command, kind):
     path.write_bytes({"foreign": b"a,b\n1,2\n", "empty": b"", "truncated": content[:-5]}[kind])
     message = fails(1, command, path, *([] if command == "inspect" else [PENGUINS]))
     assert "no.safetensors cannot be loaded" in message
+
+
+def saved_array_model(**changes) -> Path:
+    """Write a model of signals of three steps, whose description of the array may be anything."""
+    rows = np.arange(12.0).reshape(4, 3, 1)
+    targets = {"y": np.array(["a", "b", "a", "b"], dtype=object)}
+    description = ArrayEncoder.learn("x", rows, "y", targets, channels="last").to_dict()
+    network = nnb.Network([nnb.Flatten(), nnb.Dense(2)], input_shape=(3, 1))
+    network.metadata = {"array": description | changes, "loss": "softmax_cross_entropy"}
+    np.savez("x.npz", x=rows, y=np.array(["a", "b", "a", "b"]))
+    return network.save("hostile.safetensors")
+
+
+def test_the_array_model_that_the_hostile_ones_are_made_from_is_fine():
+    assert done("predict", saved_array_model(), "x.npz").stdout.startswith("y\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"features": {}}, "description of its arrays is damaged"),
+        ({"integer_classes": True}, "description of its arrays is damaged"),
+        ({"target": {"name": "y", "classes": ["a", "b", "c"]}}, "a network and an array that do not"),
+        (
+            {"features": {"name": "x", "shape": [2**62, 2**62], "channels": "none",
+                          "shift": [0.0], "scale": [1.0]}},
+            "a network and an array that do not",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_hostile_models_of_arrays_are_refused(changes, message, command):
+    model = saved_array_model(**changes)
+    assert message in fails(1, command, model, "x.npz")

@@ -54,16 +54,21 @@ def test_train_takes_all_fields_of_its_settings():
 def test_settings_without_options_are_those_of_the_command(tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n" + "\n".join(f"{i},{i % 7}" for i in range(40)))
     told = train_json(tmp_path / "table.csv", "--target", "b", "--epochs", "1")["settings"]
-    resolved = ("features", "task", "loss", "batch_size", "learning_rate", "weight_decay", "epochs")
+    resolved = ("features", "task", "loss", "batch_size", "learning_rate", "weight_decay", "epochs",
+                "model", "hidden", "dropout")  # fmt: skip
     default = {name: value for name, value in asdict(Settings()).items() if name not in resolved}
-    assert {name: told[name] for name in default} == default | {"hidden": [64]}
+    assert {name: told[name] for name in default} == default
+    assert {name: told[name] for name in resolved[-3:]} == {
+        "model": "mlp", "hidden": [64], "dropout": 0.0,
+    }  # fmt: skip
 
 
 def test_the_help_explains_every_option_and_shows_its_default():
     text = done("train", "--help").stdout.replace("│", " ")
     text = " ".join(text.split())
     for words in (
-        "Widths of the hidden layers, 64,32; none: a linear model. [default: 64]",
+        "Widths of the hidden layers, 64,32; none: a linear model. Of a cnn the channels of its "
+        "convolutions. [default: (64; of a cnn by the size)]",
         "Stop after a time: 90 (seconds), 15m, 2h. [default: (all epochs)]",
         "Rows of a step. [default: (32 to 1024, by rows)]",
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from optimizers.wrapped import (
@@ -18,8 +20,9 @@ from optimizers.wrapped import (
 from tools import assert_close, assert_equal, host
 
 from nnbackend.core.tree import flatten
-from nnbackend.optimizers import EMA, SGD, Adam, AdamW, Clipped, Frozen, Grouped
-from nnbackend.schedules import Constant, Step
+from nnbackend.errors import UnknownNameError
+from nnbackend.optimizers import EMA, SGD, Adam, AdamW, Clipped, Frozen, Grouped, Optimizer
+from nnbackend.schedules import Constant, CosineLog, FlatCosine, Step
 
 
 def test_each_group_is_updated_by_its_own_hyperparameters(backend64):
@@ -119,3 +122,56 @@ def test_an_average_around_groups_is_the_same_in_a_loop_and_in_a_fit(backend64):
     raw, averages = descend(looped, optimizer)
     assert_close(raw_weights(fitted), raw, 1e-12)
     assert_close(weights(fitted), averages, 1e-12)
+
+
+def test_factors_of_rate_and_decay_both_count_in_adamws_decay(backend64):
+    """p *= 1 - rate * rate_factor * decay * decay_factor, as RealMLP has it, at a step of schedules."""
+    rate, decay = CosineLog(0.3, 10), FlatCosine(0.2, 4)
+    factors = {"learning_rate_factor": 6.0, "weight_decay_factor": 0.5}
+    optimizer = Grouped(AdamW(rate, weight_decay=decay), {"0.weight": factors})
+    plain = Grouped(AdamW(rate, weight_decay=0.0), {"0.weight": {"learning_rate_factor": 6.0}})
+    assert rate(0) == 0.0  # the first step of that schedule changes nothing
+    (with_decay, *_), (without, *_) = (
+        trajectory(o, backend64, steps=2) for o in (optimizer, plain)
+    )
+    before = flatten(tree(0))
+    for name, value in flatten(with_decay[1]).items():
+        own = 6.0 * 0.5 if name == "0.weight" else 1.0
+        change = rate(1) * own * decay(1) * before[name]
+        np.testing.assert_allclose(
+            value, flatten(without[1])[name] - change, rtol=1e-12, atol=1e-14
+        )
+
+
+def test_a_step_with_factors_is_torchs(backend64):
+    torch = pytest.importorskip("torch")
+    optimizer = Grouped(
+        AdamW(0.04, beta2=0.95, weight_decay=0.02),
+        {"0.weight": {"learning_rate_factor": 6.0, "weight_decay_factor": 6.0},
+         "*.bias": {"learning_rate_factor": 0.1, "weight_decay": 0.0}},
+    )  # fmt: skip
+    own = {"0.weight": (6.0, 6.0), "2.0.weight": (1.0, 1.0), "0.bias": (0.1, 0.0),
+           "2.0.bias": (0.1, 0.0)}  # fmt: skip
+    p = {n: torch.tensor(a, requires_grad=True) for n, a in flatten(tree(0)).items()}
+    for name, g in flatten(tree(1)).items():
+        p[name].grad = torch.tensor(g)
+    torch.optim.AdamW(
+        [{"params": [p[n]], "lr": 0.04 * r, "weight_decay": 0.02 * d} for n, (r, d) in own.items()],
+        betas=(0.9, 0.95),
+    ).step()
+    raw, *_ = trajectory(optimizer, backend64, steps=1)
+    for name, value in flatten(raw[0]).items():
+        np.testing.assert_allclose(value, p[name].detach().numpy(), rtol=1e-13, atol=1e-15)
+
+
+@dataclass(frozen=True)
+class WithoutDecay(Optimizer):
+    def rule(self, p, g, slots, h, xp):
+        return p - h.learning_rate * g, slots
+
+
+def test_a_factor_of_a_decay_that_an_optimizer_has_not_is_refused():
+    with pytest.raises(UnknownNameError, match="WithoutDecay: 'weight_decay_factor'"):
+        Grouped(WithoutDecay(0.1), {"*": {"weight_decay_factor": 0.5}})
+    with pytest.raises(ValueError, match="weight_decay_factor must be a number, 0 or more; got -1"):
+        Grouped(AdamW(0.1), {"*": {"weight_decay_factor": -1}})
