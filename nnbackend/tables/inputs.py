@@ -266,15 +266,11 @@ def _plain_column(column: Any) -> tuple[Any, bool]:
         return series.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy(), False
     absent = np.asarray(column.isna())
     is_category = hasattr(dtype, "categories")
-    if not is_category and getattr(dtype, "kind", "O") in "biuf":
-        kind = bool if dtype.kind == "b" and not absent.any() else None
-        if kind or not absent.any():
-            return column.to_numpy(dtype=kind or dtype.numpy_dtype), False
-        if dtype.kind == "b":
-            return [
-                None if gone else bool(v) for v, gone in zip(column, absent, strict=True)
-            ], False
-        return column.to_numpy(dtype=np.float64, na_value=np.nan), False
+    kind = "O" if is_category else getattr(dtype, "kind", "O")
+    if kind in "biuf" and not absent.any():
+        return np.asarray(column, dtype=getattr(dtype, "numpy_dtype", None)), False
+    if kind == "f":
+        return np.asarray(column.astype(object).where(~absent, np.nan), dtype=np.float64), False
     values = [None if gone else v for v, gone in zip(column, absent, strict=True)]
     return values, is_category
 
@@ -288,7 +284,7 @@ def _parse_texts(
     plain = plain and (dialect is None or dialect.usual_decimal in (None, "."))
     if plain and all(column.is_plain for column in pending.values()):
         for name, column in pending.items():
-            table[name] = column.as_numbers()
+            table[name] = column.as_numbers(name)
         return dialect or Dialect()
     try:
         polars = polars_module()

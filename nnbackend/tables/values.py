@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import given
-from nnbackend.tables.columns import plain_moment
+from nnbackend.tables.columns import TEXT_FORMS, plain_moment, plain_number
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.moments import looks_like_a_moment
 from nnbackend.tables.numerals import MISSING_WORDS, NUMBER, missing_numbers
@@ -52,9 +52,10 @@ class NumberLike:
         """Whether all are numbers as programs write them."""
         return all(text is None or _PLAIN.fullmatch(text) for text in self.texts)
 
-    def as_numbers(self) -> NDArray[np.float64]:
-        """Return plain numbers."""
-        return np.array([math.nan if t is None else float(t) for t in self.texts], dtype=np.float64)
+    def as_numbers(self, name: str) -> NDArray[np.float64]:
+        """Return plain numbers; refuse those that float64 does not have."""
+        numbers = [math.nan if text is None else float(text) for text in self.texts]
+        return _as_numbers(name, np.array(numbers, dtype=np.float64), ())
 
 
 def numbers_or_texts(
@@ -80,14 +81,13 @@ def numbers_or_texts(
     if isinstance(column, np.ndarray) and column.ndim != 1:
         raise UnreadableError(f"{name!r} is an array of shape {column.shape}")
     values = _typed(name, column) if isinstance(column, np.ndarray) else _untyped(name, column)
-    if isinstance(values, np.ndarray):
-        if wanted in ("text", "known"):
-            return _texts(values.tolist(), extra)
-        return _as_numbers(name, values, extra)
-    texts = _texts(values, extra)
     if wanted in ("text", "known"):
-        return texts
-    return _read_texts(name, texts, wanted)
+        times = isinstance(column, np.ndarray) and column.dtype.kind in "mM"
+        texts = _texts(values if times else column, extra)  # whole numbers with all their digits
+        return texts if wanted == "known" else _in_one_form(texts)
+    if isinstance(values, np.ndarray):
+        return _as_numbers(name, values, extra)
+    return _read_texts(name, _texts(values, extra), wanted)
 
 
 def _typed(name: str, column: NDArray[Any]) -> NDArray[Any] | list[Any]:
@@ -199,8 +199,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"
     if isinstance(value, float | np.floating):
-        value = float(value)
-        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return plain_number(str(value))  # float32 in its own digits
     if isinstance(value, np.datetime64):
         return plain_moment(str(value))
     if isinstance(value, dt.datetime):
@@ -221,19 +220,31 @@ def _read_texts(
     different = set(known)
     if different and all(text.casefold() in ("true", "false") for text in different):
         return np.array([math.nan if t is None else float(t.casefold() == "true") for t in texts])
-    if not known and wanted == "number":
+    if not known:
         return np.full(len(texts), np.nan)
     if wanted == "number":
         return NumberLike(texts.tolist())
     if not any(_looks_like_a_number(text) for text in different):
-        return texts
+        return _in_one_form(texts)
     if any(_CODE.fullmatch(text) for text in different):
         if all(_PLAIN.fullmatch(text) for text in different):
             warn(f"numbers with leading zeros are codes, and are read as texts: {name}")
-        return texts
+        return _in_one_form(texts)
     numbers = {text for text in different if _looks_like_a_number(text)}
     mostly = 2 * sum(text in numbers for text in known) >= len(known)
-    return NumberLike(texts.tolist()) if mostly else texts
+    return NumberLike(texts.tolist()) if mostly else _in_one_form(texts)
+
+
+def _in_one_form(texts: NDArray[Any]) -> NDArray[Any]:
+    """Return texts in the one form that their values have; see :func:`columns.plain_text`."""
+    different = {text for text in texts if text is not None}
+    if not different or any(_CODE.fullmatch(text) for text in different):
+        return texts
+    for form, plain in zip(TEXT_FORMS, (plain_number, str.lower, plain_moment), strict=True):
+        if all(re.search(form, text) for text in different):
+            forms = {text: plain(text) for text in different}
+            return _objects([None if text is None else forms[text] for text in texts])
+    return texts
 
 
 def _looks_like_a_number(text: str) -> bool:

@@ -7,8 +7,10 @@ import decimal
 import sys
 import warnings
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from nnbackend.errors import UnknownNameError
 from nnbackend.tables.features import FeatureEncoder
@@ -297,3 +299,56 @@ def test_columns_are_read_as_they_are_said_to_hold():
         with pytest.raises(ValueError, match="'a' holds numbers, but row 3 holds 'x'"):
             read_columns(frame, kinds | {"a": "number"})
     assert read_columns({"m": ["a", "b", 2.0]}).table["m"].tolist() == ["a", "b", "2"]
+
+
+def test_digits_of_whole_numbers_are_kept_in_categories():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    large = [2**60 + 1, None, 2**60 + 2]
+    whole = pandas.array(large, dtype="Int64")
+    objects = np.array(large, dtype=object)
+    for frame in ({"a": large}, {"a": objects}, pandas.DataFrame({"a": whole})):
+        found = read_columns(frame, {"a": "category"}).table["a"]
+        assert found.tolist() == ["1152921504606846977", None, "1152921504606846978"]
+    for dtype in (np.float32, np.float64):
+        values = np.array([1.0, 0.1, 1e20, 1e-7, -0.0, 123456.75], dtype=dtype)
+        found = [read_columns(frame, {"a": "category"}).table["a"].tolist()
+                 for frame in ({"a": values}, polars.DataFrame({"a": values}))]  # fmt: skip
+        assert found[0] == found[1]
+    with pytest.raises(ValueError, match="'a' is infinite in row 1"):
+        read_columns({"a": ["1e400", "2"]})
+
+
+def test_types_of_pandas():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "when": pandas.to_datetime(["2020-01-01 01:30", None]).tz_localize("Europe/Berlin"),
+            "sparse": pandas.arrays.SparseArray([0, 1]),
+            "half": pandas.array([0.5, None], dtype="Float32"),
+            "flag": pandas.array([None, True], dtype="boolean"),
+        },
+        index=["a", "b"],
+    )
+    expected = {"when": ["2020-01-01 00:30:00", None], "sparse": [0, 1], "half": [0.5, np.nan],
+                "flag": [np.nan, 1]}  # fmt: skip
+    check_same(read(frame).table, expected)
+
+
+CELLS = st.none() | st.text("0123456789.,-+%$€ e'_ab/:", max_size=6)
+
+
+@settings(deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=4), st.lists(CELLS, min_size=1, max_size=4))
+def test_texts_mean_the_same_in_every_form(first, second):
+    """What reads texts without polars agrees with what reads them with it."""
+    polars = pytest.importorskip("polars")
+    rows = max(len(first), len(second))
+    columns = {"a": (first * rows)[:rows], "b": (second * rows)[:rows]}
+    found = []
+    for frame in (columns, polars.DataFrame(columns, schema=dict.fromkeys("ab", polars.String))):
+        try:
+            table = read(frame).table
+            found.append({name: repr(column.tolist()) for name, column in table.items()})
+        except ValueError:
+            found.append("refused")
+    assert found[0] == found[1]
