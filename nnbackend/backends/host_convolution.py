@@ -28,9 +28,17 @@ __all__ = ["convolve", "input_gradient", "weight_gradient"]
 Values: TypeAlias = np.ndarray[Any, Any]
 Function: TypeAlias = Callable[[Values, Values, Values, Geometry], None]
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 21
 """How much of windows is copied at a time: it stays in the cache until it is used."""
 
+SMALL_PRODUCT = 950_000
+"""The multiplications of a product that OpenBLAS computes at once, in the caller's thread.
+
+A larger one is packed and divided among threads, which does not pay with few outputs.
+"""
+
+_FEW_OUTPUTS = 16
+ADDED_BYTES = 1 << 19  # of products at a time that are added up where windows were
 _FEW_CHANNELS = 16
 _FEW_BYTES = 1 << 21  # of products at a time
 
@@ -202,10 +210,12 @@ def _matrices(weight: Values, groups: int) -> Values:
     return np.ascontiguousarray(np.moveaxis(matrices, 1, 0))
 
 
-def _block_shape(rows: int, counts: tuple[int, ...], bytes_of_window: int) -> tuple[int, int]:
+def _block_shape(
+    rows: int, counts: tuple[int, ...], bytes_of_window: int, block_bytes: int
+) -> tuple[int, int]:
     """Return of how many rows of the batch, and of how many places on the first axis, a block is."""
     line = bytes_of_window * math.prod(counts[1:])
-    places = max(1, BLOCK_BYTES // line)
+    places = max(1, block_bytes // line)
     if places >= counts[0]:
         return max(1, min(rows, places // counts[0])), counts[0]
     return 1, -(-counts[0] // -(-counts[0] // places))  # of equal size
@@ -220,7 +230,11 @@ def _blocks(
     ``y`` has the shape (rows, *counts, outputs).
     """
     counts, channels = y.shape[1:-1], x.shape[-1]
-    rows, places = _block_shape(len(x), counts, math.prod(size) * channels * x.itemsize)
+    outputs, block_bytes = y.shape[-1] // how.groups, BLOCK_BYTES
+    if outputs <= _FEW_OUTPUTS:
+        block_bytes = min(block_bytes, SMALL_PRODUCT * how.groups // outputs * x.itemsize)
+    window = math.prod(size) * channels * x.itemsize
+    rows, places = _block_shape(len(x), counts, window, block_bytes)
     narrow = how.groups == how.stride[-1] == 1 and size[-1] * channels < counts[-1]
     copies = any(map(any, how.padding)) or narrow
     source = _source(rows, x, how, narrow) if copies else x
@@ -289,7 +303,7 @@ def _add_windows(dy: Values, weight: Values, out: Values, how: Geometry) -> None
         return
     channels, inner, width = out.shape[-1], weight.shape[-2], dy.shape[-1] // groups
     taps = math.prod(size)
-    rows, places = _block_shape(len(dy), counts, taps * channels * dy.itemsize)
+    rows, places = _block_shape(len(dy), counts, taps * channels * dy.itemsize, ADDED_BYTES)
     matrices = weight.reshape((taps, inner, groups, width)).transpose((2, 0, 3, 1))
     wide = np.empty((rows, *how.padded(out.shape[1:-1]), channels), dtype=dy.dtype)
     scratch = np.empty(taps * rows * places * math.prod(counts[1:]) * channels, dtype=dy.dtype)

@@ -59,7 +59,7 @@ class Call:
 
     data: DataFile
     target: str = data_option(
-        MISSING, "The column to predict.", metavar="COLUMN", show_default=False
+        MISSING, "The column, or the array, to predict.", metavar="COLUMN", show_default=False
     )
     backend: BackendName = "numpy"
     device: DeviceName = None

@@ -19,6 +19,7 @@ from nnbackend.tables.columns import StrayTextError, table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import Scale, TableEncoder
 from nnbackend.tables.encodings import usual_kind
+from nnbackend.tables.kinds import find_leaks
 from nnbackend.tables.reading import naming_lines, open_table
 from nnbackend.tables.selection import (
     check_target,
@@ -111,6 +112,7 @@ def _encode_rows(table: Table, target: str, settings: Settings, dialect: Dialect
     features = choose_features(
         table, target, settings.features, settings.text or (), settings.max_categories
     )
+    find_leaks(table, table[target], features)
     training, others = split(table, target, settings)
     scale = cast(Scale, settings.scale)  # checked there
     texts = settings.text or ()

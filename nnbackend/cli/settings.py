@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import nnbackend as nnb
-from nnbackend import optimizers
+from nnbackend import optimizers, transforms
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.callbacks import Callback, ReduceOnPlateau
 from nnbackend.cli.dialect import DialectOptions, names_option
@@ -25,10 +25,17 @@ from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
 from nnbackend.tables.selection import MAX_CATEGORIES
 from nnbackend.tables.table import WantedKind
+from nnbackend.transforms import Transform
 
 __all__ = ["Settings"]
 
 MAX_WIDTH = 1 << 24
+AUGMENTATIONS: dict[str, Transform] = {
+    "flip": transforms.RandomFlip(),
+    "shift": transforms.RandomShift(fraction=0.125),
+    "mixup": transforms.Mixup(),
+    "cutmix": transforms.CutMix(),
+}
 
 
 def read_widths(text: str) -> list[int]:
@@ -41,6 +48,15 @@ def read_widths(text: str) -> list[int]:
             f"--hidden takes widths like 64,64 of at most {MAX_WIDTH}, or none; got {text!r}"
         )
     return widths
+
+
+def read_augmentations(text: str) -> list[str]:
+    """Return the names that ``shift,mixup`` stands for."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise unknown_name("augmentation", name, AUGMENTATIONS)
+    return names
 
 
 def optimizers_with(hyperparameter: str) -> str:
@@ -68,7 +84,9 @@ class Settings(DialectOptions):
         show_default="found out",
     )
     task: str = data_option(
-        "auto", "regression, classification or auto: numbers mean regression, 0 and 1 two classes."
+        "auto",
+        "regression, classification or auto: numbers mean regression, 0 and 1 two classes; for arrays "
+        "whole numbers that repeat are classes.",
     )
     max_categories: int = data_option(
         MAX_CATEGORIES,
@@ -130,6 +148,13 @@ class Settings(DialectOptions):
         "Let rare classes count as much as frequent ones.",
         metavar="balanced",
         show_default="none",
+    )
+    augment: Sequence[str] | None = training_option(
+        None,
+        f"Random changes of images in training: {', '.join(AUGMENTATIONS)}; some of them: shift,mixup.",
+        metavar="NAMES",
+        show_default="none",
+        read=read_augmentations,
     )
     optimizer: str = training_option("adamw", f"{', '.join(OPTIMIZERS)}.")
     learning_rate: float | None = training_option(
@@ -248,6 +273,10 @@ class Settings(DialectOptions):
         given = {name: rate for name, rate in rates.items() if rate is not None}
         return optimizers.get(self.optimizer, **given)
 
+    def build_augmentations(self) -> list[Transform]:
+        """Return the random changes of the batches."""
+        return [AUGMENTATIONS[name] for name in self.augment or ()]
+
     def build_callbacks(self, validates: bool) -> list[Callback]:
         """Return the callbacks that the settings need."""
         if self.schedule != PLATEAU:
@@ -279,7 +308,12 @@ class Settings(DialectOptions):
 
     def check_for_tables(self, what: str) -> None:
         """Refuse the options that are for arrays alone; ``what`` names the data."""
-        option = "--model cnn" if self.model == "cnn" else "--channels" if self.channels else None
+        given = {
+            "--model cnn": self.model == "cnn",
+            "--channels": self.channels,
+            "--augment": self.augment,
+        }
+        option = next((option for option, is_given in given.items() if is_given), None)
         if option:
             raise ValueError(
                 f"{option} is for arrays of images or signals in an .npz file, and {what} is a table"

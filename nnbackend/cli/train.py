@@ -35,8 +35,9 @@ __all__ = ["train"]
 def train(**options: Any) -> None:
     """Train a network to predict one column of a table from the others, or a class from an image.
 
-    For instance: nnbackend train examples/data/penguins.csv --target species. Arrays of images or
-    signals come from .npz files: nnbackend train digits.npz --target y --model cnn
+    For instance: nnbackend train examples/data/penguins.csv --target species
+
+    Images and signals are arrays in .npz files: nnbackend train digits.npz --target y
     """
     quiet = options["quiet"] or options["as_json"]
     with reporting(options["debug"], quiet) as (notes, interruption):
@@ -138,6 +139,7 @@ def _fit(
         *data,
         loss=model.loss_function,
         class_weight=settings.class_weight,
+        augment=settings.build_augmentations(),
         optimizer=settings.build_optimizer(rows.training_count),
         epochs=settings.epochs or 1,
         batch_size=settings.batch_size,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 __all__ = ["FrozenMapping"]
@@ -27,11 +28,12 @@ class FrozenMapping(Mapping[str, Any]):
         """Return a mapping's items in their order."""
         return cls(tuple(mapping.items()))
 
+    @cached_property
+    def _by_name(self) -> dict[str, Any]:
+        return dict(self.pairs)
+
     def __getitem__(self, name: str) -> Any:
-        for key, value in self.pairs:
-            if key == name:
-                return value
-        raise KeyError(name)
+        return self._by_name[name]
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self.pairs)

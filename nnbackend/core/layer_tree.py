@@ -15,6 +15,7 @@ from nnbackend.core.types import Layer, Params, Shape, State
 
 __all__ = [
     "children",
+    "count_layers",
     "first_layer",
     "frozen_names",
     "has_layer",
@@ -117,6 +118,17 @@ def has_layer(layer: Layer, attribute: str) -> bool:
     if getattr(layer, attribute, False):
         return True
     return any(has_layer(child, attribute) for _, child in children(layer))
+
+
+def count_layers(layer: Layer) -> int:
+    """Return how many layers run when this one does, itself among them.
+
+    A layer that runs one inside several times says so in an attribute ``layer_count``.
+    """
+    said = getattr(layer, "layer_count", None)
+    if isinstance(said, int):
+        return said
+    return 1 + sum(count_layers(child) for _, child in children(layer))
 
 
 def first_layer(layer: Layer) -> Layer:

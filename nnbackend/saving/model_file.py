@@ -27,7 +27,7 @@ import safetensors.numpy
 
 from nnbackend.core.checks import check_path
 from nnbackend.core.host_memory import free_memory
-from nnbackend.core.layer_tree import init_state
+from nnbackend.core.layer_tree import count_layers, init_state
 from nnbackend.core.precision import DTYPES, PRECISIONS, Precision
 from nnbackend.core.random import ShapeGenerator
 from nnbackend.core.registry import MAX_ITEMS, describe, rebuild
@@ -357,6 +357,8 @@ def _rebuild(text: str) -> SavedNetwork:
     if not isinstance(layers, Sequential):
         raise ModelFileError("it describes no network")
     try:
+        if count_layers(layers) > MAX_ITEMS:
+            raise ValueError(f"there are more than {MAX_ITEMS:,}")
         params, _ = layers.init(shape, ShapeGenerator((0, 0)))
         state = init_state(layers, shape)
     except Exception as error:  # a user's layer may refuse a shape in any way

@@ -18,6 +18,7 @@ from nnbackend.tables.table import Kind, missing, warn
 __all__ = ["Categories", "Classes", "EmbeddedCategories", "RobustCategories", "unseen_in"]
 
 _DIGITS = r"((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)"
+_DECIMAL_COMMA = re.compile("[+-]?(0|[1-9][0-9]*),([0-9]{1,2}|[0-9]{4,})")  # no thousands
 _NUMBER = re.compile(rf"(?i)true|false|[+-]?{_DIGITS}(e[+-]?[0-9]+)?")
 
 
@@ -230,6 +231,8 @@ def _meaning(text: str | None) -> float | str | None:
     """
     if text is None:
         return None
+    if _DECIMAL_COMMA.fullmatch(text):
+        text = text.replace(",", ".")
     if not _NUMBER.fullmatch(text):
         return plain_moment(text)
     word = text.lower()

@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "TEXT_FORMS",
     "StrayTextError",
     "bytes_of",
     "frame_of",
     "pick_columns",
     "plain_moment",
+    "plain_number",
     "plain_text",
     "readable_columns",
     "table_of",
@@ -52,7 +54,7 @@ _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
 _TIME = rf"[T ]({_CLOCK})(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?"
 _MOMENT = rf"(?:{_DATE}(?:{_TIME})?|^{_CLOCK})$"
-_TEXT_FORMS = (NUMBER, _BOOLEAN, _MOMENT)
+TEXT_FORMS = (NUMBER, _BOOLEAN, _MOMENT)
 
 
 class StrayTextError(ValueError):
@@ -202,7 +204,7 @@ def readable_columns(frame: pl.DataFrame, asked: Iterable[str] = ()) -> list[str
 def _is_readable(dtype: Any) -> bool:
     polars = polars_module()
     if dtype.is_temporal():
-        return bool(dtype != polars.Duration)
+        return True
     plain = (polars.String, polars.Categorical, polars.Enum, polars.Boolean, polars.Null)
     return bool(dtype.is_numeric()) or dtype in plain
 
@@ -229,14 +231,15 @@ class _Column:
             raise ValueError(
                 f"column {series.name!r} holds {series.dtype}, neither numbers nor texts{advice}"
             )
+        if series.dtype == polars.Duration:  # in seconds
+            series = series.dt.total_nanoseconds() / 1e9
         boolean = series.dtype == polars.Boolean
-        if self._kind == "known":
-            return _objects(texts_of(series, self._dialect))
-        if self._kind == "text" or (boolean and self._kind == "target"):
+        if self._kind in ("known", "text") or (boolean and self._kind == "target"):
             texts = texts_of(series, self._dialect)
-            if self._dialect.decimal == "," and texts.str.contains(_COMMA_NUMBER).all():
-                texts = texts.str.replace(",", ".", literal=True)
-            return _objects(plain_text(texts))
+            if self._dialect.decimal == ",":
+                commas = texts.str.contains(_COMMA_NUMBER).fill_null(False)
+                texts = texts.zip_with(~commas, texts.str.replace(",", ".", literal=True))
+            return _objects(texts if self._kind == "known" else plain_text(texts))
         if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
             return self._numbers(series, self._dialect.missing)
         return self._numbers_or_texts(texts_of(series, self._dialect))
@@ -288,22 +291,22 @@ class _Column:
 def plain_text(texts: pl.Series) -> pl.Series:
     """Return texts in the one form that their values have, if all are numbers, booleans, or dates."""
     polars = polars_module()
-    form = next((form for form in _TEXT_FORMS if texts.str.contains(form).all()), None)
+    form = next((form for form in TEXT_FORMS if texts.str.contains(form).all()), None)
     if form is None or not texts.count() or texts.str.contains(_CODE).any():
         return texts
     if form == _BOOLEAN:
         return texts.str.to_lowercase()
     known = texts.drop_nulls().unique()
-    plain = _plain_number if form == NUMBER else plain_moment
+    plain = plain_number if form == NUMBER else plain_moment
     return texts.replace_strict(
         known, [plain(text) for text in known], default=None, return_dtype=polars.String
     )
 
 
-def _plain_number(text: str) -> str:
+def plain_number(text: str) -> str:
     """Return the text of a number, without the fraction of a whole one.
 
-    >>> [_plain_number(text) for text in ("1.0", "+2", "1e3", "0.50", "-0.0")]
+    >>> [plain_number(text) for text in ("1.0", "+2", "1e3", "0.50", "-0.0")]
     ['1', '2', '1000', '0.50', '0']
     """
     if "e" in text.lower():

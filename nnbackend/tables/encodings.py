@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.tables.categories import Categories, Classes, EmbeddedCategories, RobustCategories
+from nnbackend.tables.columns import plain_number
 from nnbackend.tables.kinds import LEFT_OUT, ColumnKind
 from nnbackend.tables.moments import Moment, dates_vary, is_moment
 from nnbackend.tables.numbers import MissingIndicator, Number, RobustNumber, Scale, learn_number
@@ -70,5 +71,5 @@ def as_texts(column: NDArray[Any]) -> NDArray[Any]:
     """Return numbers as texts, without the fraction of whole ones; texts are returned as they are."""
     if not is_number(column):
         return column
-    texts = [None if x != x else f"{x:.0f}" if x == int(x) else repr(x) for x in column.tolist()]
+    texts = [None if x != x else plain_number(repr(x)) for x in column.tolist()]
     return np.array(texts, dtype=object)

@@ -15,7 +15,15 @@ from nnbackend.tables.table import polars_module
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["as_polars", "frame_like", "polars_series", "select_columns", "series_like"]
+__all__ = [
+    "as_polars",
+    "check_complete",
+    "frame_like",
+    "is_pandas",
+    "polars_series",
+    "select_columns",
+    "series_like",
+]
 
 
 def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
@@ -44,7 +52,7 @@ def as_polars(frame: Any, names: Iterable[str]) -> pl.DataFrame:
     if not isinstance(frame, Mapping) and not is_pandas(frame):
         raise no_table
     keys, names = {str(key): key for key in frame}, list(names)
-    _check_complete(keys, names)
+    check_complete(keys, names)
     columns = [_as_series(name, frame[keys[name]]) for name in names]
     try:
         return polars.DataFrame(columns)  # type: ignore[no-any-return]
@@ -59,11 +67,11 @@ def select_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
         UnknownNameError: the frame lacks columns; all of them are named.
     """
     names = list(names)
-    _check_complete(frame.columns, names)
+    check_complete(frame.columns, names)
     return pick_columns(frame, names)
 
 
-def _check_complete(there: Iterable[str], names: list[str]) -> None:
+def check_complete(there: Iterable[str], names: list[str]) -> None:
     """Refuse a table that lacks some of the columns."""
     there = dict.fromkeys(there)
     lacking = [name for name in names if name not in there]

@@ -42,8 +42,8 @@ _TEXT_WORDS = 3.0
 _FEWEST_IDS = 20  # in fewer rows it may be chance that whole numbers differ
 _FEWEST_LEAK_ROWS = 20
 _WHOLE_SHARE = 0.05  # whole numbers are categories where they repeat at least 20 times on average
-_IDS = {"id", "ids", "idx", "index", "key", "uuid", "guid", "rowid", "rownum", "rownumber", "nr"}
-_ID_NAMES = {"", "#", "no", "row", "number", "unnamed: 0"}
+_IDS = {"id", "ids", "uuid", "guid", "rowid"}  # at the end of a name
+_ID_NAMES = {"#", "idx", "index", "key", "no", "nr", "number", "row", "unnamed: 0"}
 _PARTS_OF_NAME = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 
 
@@ -179,8 +179,10 @@ def _kind_of_numbers(name: str, known: NDArray[Any], whole_categories: int) -> F
 def _is_named_like_an_id(name: str) -> bool:
     """Return whether a name is that of an identifier.
 
-    >>> [_is_named_like_an_id(n) for n in ("id", "PassengerId", "customer_ID", "index", "humid", "grid")]
-    [True, True, True, True, False, False]
+    >>> [_is_named_like_an_id(name) for name in ("id", "PassengerId", "customer_ID", "index")]
+    [True, True, True, True]
+    >>> [_is_named_like_an_id(name) for name in ("humid", "grid", "time_index", "idea")]
+    [False, False, False, False]
     """
     if name.strip().casefold() in _ID_NAMES:
         return True

@@ -58,6 +58,7 @@ def of(case, rows=None):
 def test_blocks_of_any_size_give_the_products_with_windows(case, block, monkeypatch):
     for module in (host_convolution, host_depthwise):
         monkeypatch.setattr(module, "BLOCK_BYTES", block)
+    monkeypatch.setattr(host_convolution, "ADDED_BYTES", block)
     calls, how = of(case)
     for name, (a, b, expected) in calls.items():
         out = np.full(expected.shape, np.nan)

@@ -202,6 +202,31 @@ def test_settings_and_options_of_the_run_work():
     assert nnb.load("model.safetensors").metadata["array"]["features"]["scale"] == [249.0]
 
 
+@pytest.mark.parametrize("names", ["flip", "shift,mixup", "cutmix"])
+def test_augmentation_changes_training(names):
+    saved()
+    task = ("images.npz", "--target", "y", *QUICK, "--dropout", "0")
+    plain, other = train_json(*task), train_json(*task, "--augment", names)
+    assert other["settings"]["augment"] == names.split(",")
+    assert other["history"]["loss"] != plain["history"]["loss"]
+    again = train_json(*task, "--augment", names)
+    assert again["history"]["loss"] == other["history"]["loss"]
+
+
+def test_augmentations_have_names_and_are_for_images():
+    saved()
+    task = ("train", "images.npz", "--target", "y")
+    assert "unknown augmentation 'filp'; did you mean 'flip'" in fails(
+        2, *task, "--augment", "filp"
+    )
+    message = fails(2, "train", PENGUINS, "--target", "species", "--augment", "flip")
+    assert "--augment is for arrays of images or signals" in message
+    saved(x=np.random.default_rng(0).normal(size=(24, 40, 2)), y=np.arange(24) % 2)
+    done(*task, "--augment", "shift,mixup", "--epochs", "1", "--hidden", "4")
+    saved(x=np.random.default_rng(0).normal(size=(24, 4, 4)), y=np.arange(24) / 3)
+    done(*task, "--augment", "shift,mixup", "--epochs", "1", "--hidden", "4")
+
+
 def test_lbfgs_is_for_an_mlp():
     saved()
     pytest.importorskip("scipy")

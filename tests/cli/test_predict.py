@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli.commands import EXAM, PENGUINS, answers, done, fails, table
+from cli.commands import EXAM, PENGUINS, answers, done, fails, table, train_json
 
 from nnbackend.tables.reading import read_frame
 
@@ -119,3 +119,25 @@ def test_no_rows_are_a_table_of_the_same_columns(ending):
 def test_wrong_outputs_and_identifiers(line, options, message):
     data = table("id,x,z,y\na,1,1,2\nb,2,1,4\n", "in.csv")
     assert message in fails(2, "predict", line, data, *options)
+
+
+def test_rows_that_differ_from_those_of_training_are_said():
+    rows = [f"{i % 10},{'ab'[i % 2]},{i % 10}.5\n" for i in range(60)]
+    done("train", table("x,c,y\n" + "".join(rows)), "--target", "y", "--quiet", "--epochs", "2")
+    same = done("predict", "model.safetensors", table("x,c\n3,a\n,b\n12,a\n", "same.csv"))
+    assert "range" not in same.stderr
+    assert "more values" not in same.stderr
+    other = "x,c\n" + "99,a\n" + ",z\n" * 20
+    said = done("predict", "model.safetensors", table(other, "other.csv")).stderr
+    assert "values far or often outside the range of the training rows: x (1 row(s))" in said
+    assert "more values missing than in the training rows: x (95%, in training 0%)" in said
+    assert "20 row(s) with a category that training has not seen: 'z'" in said
+
+
+def test_columns_that_give_the_target_away_are_said_in_training():
+    rows = "".join(f"{i % 3},{i % 7},{'uvw'[i % 3]}\n" for i in range(60))
+    told = train_json(table("code,x,y\n" + rows), "--target", "y", "--epochs", "1")
+    (said,) = told["notes"]
+    assert said.startswith("columns that give the target away")
+    assert "one-to-one with it: code;" in said
+    assert told["settings"]["features"] == ["code", "x"]

@@ -16,7 +16,13 @@ PAGES = sorted(
     if "```python" in page.read_text(encoding="utf-8")
 )  # fmt: skip
 # What stands in an example and is not there on every machine.
-NEEDS = {"sklearn": "sklearn", "import torch": "torch", "pyarrow": "pyarrow", "LBFGS": "scipy"}
+NEEDS = {
+    "sklearn": "sklearn",
+    "import torch": "torch",
+    "pyarrow": "pyarrow",
+    "import polars": "polars",
+    "LBFGS": "scipy",
+}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import random
 import struct
 import sys
@@ -28,6 +29,7 @@ from nnbackend import tables
 from nnbackend.callbacks import Checkpoint, EarlyStopping, LearningRateLog, ReduceOnPlateau
 from nnbackend.core.precision import PRECISIONS
 from nnbackend.errors import DataError, DivergenceError, ModelFileError, ResumeError
+from nnbackend.tables.array_encoding import ArrayEncoder
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ALLOWED = (ModelFileError, ResumeError, DivergenceError, DataError)
@@ -239,10 +241,28 @@ def as_estimator(path: Path) -> None:
 
 def as_table(path: Path) -> None:
     model = tables.load(path)
+    if isinstance(model, tables.ArrayModel):
+        if math.prod(model.encoder.shape) < 10_000:
+            with contextlib.suppress(ValueError):
+                model.predict(np.ones((2, *model.encoder.shape)))
+        return
     columns = {f.name: np.array([1.0, 2.0]) if f.kind == "number" else np.array(["a", "b"], dtype=object)
                for f in model.encoder.features}  # fmt: skip
     with contextlib.suppress(ValueError):  # numbers that a column may have, but float32 has not
         model.predict(columns)
+
+
+def array_model(path: Path) -> Path:
+    """Write a model of images of 2 x 3 pixels as the command line does."""
+    targets = {"y": np.array(["1", "2"] * 2, dtype=object)}
+    encoder = ArrayEncoder.learn(
+        "x", np.arange(24.0).reshape(4, 2, 3), "y", targets, integer_classes=True
+    )
+    layers = [nnb.Conv2D(2, 3, padding="same"), nnb.BatchNorm(), nnb.Flatten(), nnb.Dense(2)]
+    network = nnb.Network(layers, input_shape=encoder.input_shape)
+    model = tables.ArrayModel(network, encoder, "softmax_cross_entropy")
+    network.metadata = model.metadata()
+    return network.save(path)
 
 
 def sources(folder: Path) -> list[tuple[bytes, Callable[[Path], None]]]:
@@ -258,6 +278,7 @@ def sources(folder: Path) -> list[tuple[bytes, Callable[[Path], None]]]:
     found += [((FIXTURES / f"model_{name}.safetensors").read_bytes(), as_model)
               for name in ("mixed", "half")]  # fmt: skip
     found.append(((FIXTURES / "command_line.safetensors").read_bytes(), as_table))
+    found.append((array_model(folder / "images").read_bytes(), as_table))
     try:
         import sklearn  # noqa: F401
     except ImportError:

@@ -274,8 +274,51 @@ def dense(**fields):
     return {"layer": "Dense", "fields": {"out_features": 4} | fields}
 
 
+def one(layer, **fields):
+    """Return a description of a network of one layer."""
+    return stack({"layer": layer, "fields": fields})
+
+
+def repeated(times, depth=1, **fields):
+    layer = {"layer": "Flatten", "fields": {}}
+    for _ in range(depth):
+        layer = {"layer": "Repeat", "fields": {"layer": layer, "times": times} | fields}
+    return layer
+
+
+def chain(count, first="x"):
+    """Return a description of a graph of many nodes, one after the other."""
+    nodes = [["n0", [dense(), first]]]
+    nodes += [[f"n{i}", ["n0", f"n{i - 1}"]] for i in range(1, count)]
+    return one("Graph", inputs="x", nodes={"mapping": nodes}, outputs=f"n{count - 1}")
+
+
 HUGE = dense(out_features=10**9)
+FAR = [[10**12, 10**12]]
 CHANGES = {
+    "huge convolution": {"network": one("Conv1D", out_channels=10**12, kernel_size=10**6)},
+    "huge pooling": {"network": one("MaxPool1D", size=10**12, padding=FAR), "input_shape": [3, 1]},
+    "far pooling": {"network": one("MaxPool1D", size=2, padding=FAR), "input_shape": [3, 1]},
+    "same pooling": {
+        "network": stack(
+            {"layer": "MaxPool1D", "fields": {"size": 10**12, "stride": 1, "padding": "same"}}, HUGE
+        ),
+        "input_shape": [3, 1],
+    },
+    "long pooling": {
+        "network": stack({"layer": "MaxPool1D", "fields": {"size": 2, "stride": 1}}, HUGE),
+        "input_shape": [2**31 - 1, 1],
+    },
+    "many repeats": {"network": stack(repeated(10**9))},
+    "shared repeats": {"network": stack(repeated(10**9, shared=True))},
+    "repeated repeats": {"network": stack(repeated(1000, 20))},
+    "rows of repeats": {"network": stack(*[repeated(9000)] * 100)},
+    "many parts": {"network": one("Split", parts=2**31 - 1), "input_shape": [2**31 - 1]},
+    "long circle": {"network": chain(5_000, "n4999")},
+    "long graph": {"network": chain(5_000)},
+    "names in a circle": {
+        "network": one("Graph", inputs="x", nodes={"mapping": [["a", ["a", "x"]]]}, outputs="a")
+    },
     "another format": {"format": 2, "version": "9.0"},
     "no format": {"format": ...},
     "no network": {"network": ...},

@@ -165,8 +165,10 @@ def test_columns_of_lists_are_left_out_aloud_unless_asked_for(tmp_path):
     path = write(
         tmp_path, ".parquet", {"a": [1, 2], "l": [[1], [2, 3]], "d": [dt.timedelta(1)] * 2}
     )
-    with pytest.warns(TableWarning, match=r"left out: l, d \('l' holds List\(Int64\)\)"):
-        assert list(read_table(path)) == ["a"]
+    with pytest.warns(TableWarning, match=r"left out: l \('l' holds List\(Int64\)\)"):
+        table = read_table(path)
+    assert list(table) == ["a", "d"]
+    assert table["d"].tolist() == [86400, 86400]
     with pytest.raises(
         ValueError, match=r"column 'l' holds List\(Int64\), neither numbers nor texts"
     ):
@@ -396,3 +398,18 @@ def test_percents_beside_numbers_without_are_said(tmp_path):
     found, notes = read_aloud(write(tmp_path, ".csv", {"a": ["5%", "0.05", None, "7%"], "b": "5%"}))
     np.testing.assert_array_equal(found["a"], [5, 0.05, np.nan, 7])
     assert "some numbers have percents and others none in a: 5% is 5, 0.05 is 0.05" in notes
+
+
+@pytest.mark.parametrize("sizes", [["1,5", "2,0", "2,125"], ["1,5", "2,125", "XL"]])
+def test_texts_with_decimal_commas_are_known_again(tmp_path, sizes):
+    frame = pl.DataFrame({"size": sizes, "x": ["0,5", "1,5", "2,5"]})
+    dialect = Dialect(decimal=",")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TableWarning)
+        table = table_of(frame, ["size"], {"size": "text"}, dialect)
+    categories = Categories.learn("size", table["size"])
+    for rows in (slice(0, 3), slice(0, 1), slice(2, 3)):
+        known = table_of(frame[rows], ["size"], {"size": "known"}, dialect)["size"]
+        np.testing.assert_array_equal(categories.encode(known), np.eye(3)[rows])
+    without = np.array(["1,5"], dtype=object)  # as a frame without decimal commas has it
+    np.testing.assert_array_equal(Categories("size", ("1.5", "2")).encode(without), [[1, 0]])

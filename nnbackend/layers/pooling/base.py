@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -107,7 +108,7 @@ class WindowPooling(SpatialLayer):
         dilation = getattr(self, "dilation", (1,) * self.axes)
         counts = output_lengths(lengths, self.size, self.stride, pairs, dilation)
         for how, n, pair, count in zip(self.windows(), lengths, pairs, counts, strict=True):
-            if 0 in numbers_inside(how, n, pair[0], count):
+            if leaves_windows_empty(how, n, pair[0], count):
                 raise ValueError(
                     f"padding of {pair} leaves windows of size {how.size} with no number of an "
                     f"input of length {n} in them; use less padding"
@@ -146,11 +147,23 @@ def numbers_inside(how: Windows, length: int, before: int, count: int) -> tuple[
         before: how much is put before it.
         count: the number of windows.
     """
-    starts = range(-before, count * how.stride - before, how.stride)
-    inside = range(length)
-    return tuple(
-        sum(start + j * how.dilation in inside for j in range(how.size)) for start in starts
-    )
+    inside = []
+    for start in range(-before, count * how.stride - before, how.stride):
+        first = max(0, -(start // how.dilation))
+        last = min(how.size - 1, (length - 1 - start) // how.dilation)
+        inside.append(max(0, last - first + 1))
+    return tuple(inside)
+
+
+def leaves_windows_empty(how: Windows, length: int, before: int, count: int) -> bool:
+    """Return whether ``0 in numbers_inside(...)``, in a time that sizes in a file do not make long."""
+    if (count - 1) * how.stride - before >= length or before > how.dilation * (how.size - 1):
+        return True  # the last one begins behind the input, or the first one ends before it
+    if length >= how.dilation:  # no window steps over the input
+        return False
+    period = how.dilation // math.gcd(how.stride, how.dilation)
+    starts = range(-before, 0, how.stride)[: min(count, period)]
+    return any(start % how.dilation >= length for start in starts)
 
 
 def check_input(layer: SpatialLayer, x: Array, ctx: Context) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from nnbackend.core.checks import check_arrays
-from nnbackend.core.layer_tree import init_state, is_stateful
+from nnbackend.core.layer_tree import count_layers, init_state, is_stateful
 from nnbackend.core.random import Generator, ShapeGenerator
 from nnbackend.core.shapes import Shapes, check_shapes
 from nnbackend.core.tree import flatten
@@ -111,6 +111,11 @@ class Graph:
         """The nodes of whose outputs someone takes a part."""
         named = [source for node in self.order for source in node.sources]
         return frozenset(node_of(s) for s in [*named, *self.output_nodes.values()] if "." in s)
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers run, one that is shared as often as it is named."""
+        return 1 + sum(count_layers(node.layer) for node in self.order)
 
     def named_children(self) -> list[tuple[str, Layer]]:
         """Return the nodes' layers by name, one that is shared once, in the order of ``nodes``."""

@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from nnbackend.core.checks import named, set_flag, set_size
-from nnbackend.core.layer_tree import init_state
+from nnbackend.core.layer_tree import count_layers, init_state
 from nnbackend.core.random import Generator
 from nnbackend.core.types import Array, Backward, Context, Layer, Params, Shape, State
 from nnbackend.layers.base import check_layer, register_layer
 from nnbackend.layers.sequential import Sequential
 from nnbackend.layers.structure.gradients import add_grads
 
-__all__ = ["Repeat"]
+__all__ = ["MAX_LAYERS", "Repeat"]
+
+MAX_LAYERS = 10_000
+"""More than any network has; a file must not ask for so many in a few words."""
 
 
 @register_layer
@@ -31,7 +34,8 @@ class Repeat:
 
     Raises:
         TypeError: ``layer`` is no layer.
-        ValueError: ``times`` is below 1; when the network is built, if a shared layer changes the shape.
+        ValueError: ``times`` is below 1, or makes more than 10,000 layers; when the network is built, if
+            a shared layer changes the shape.
     """
 
     layer: Layer
@@ -43,6 +47,15 @@ class Repeat:
             check_layer(self.layer)
         set_size(self, "times")
         set_flag(self, "shared")
+        if self.layer_count > MAX_LAYERS:
+            raise ValueError(
+                f"times={self.times} makes more than {MAX_LAYERS:,} layers of those inside, too many"
+            )
+
+    @property
+    def layer_count(self) -> int:
+        """How many layers run."""
+        return 1 + self.times * count_layers(self.layer)
 
     @cached_property
     def _row(self) -> Sequential:

@@ -11,7 +11,10 @@ from nnbackend.core.types import Array, Context, Shape
 from nnbackend.layers.base import Parameterless, register_layer
 from nnbackend.layers.structure.axes import check_axis, place_of
 
-__all__ = ["Split"]
+__all__ = ["MAX_PARTS", "Split"]
+
+MAX_PARTS = 10_000
+"""More than any network needs; a file must not ask for so many in a few words."""
 
 
 @register_layer
@@ -27,8 +30,8 @@ class Split(Parameterless):
             default) the last.
 
     Raises:
-        ValueError: ``parts`` or ``axis`` is something else; when the network is built, if the parts do
-            not make up the axis.
+        ValueError: ``parts`` or ``axis`` is something else, or there are more than 10,000 parts; when
+            the network is built, if the parts do not make up the axis.
     """
 
     parts: int | Sequence[int]
@@ -37,7 +40,10 @@ class Split(Parameterless):
     def __post_init__(self) -> None:
         check_axis(self, "axis")
         if hasattr(self.parts, "__index__") or isinstance(self.parts, float):
-            parts: int | tuple[int, ...] = check_size("parts", self.parts)
+            count = check_size("parts", self.parts)
+            if count > MAX_PARTS:
+                raise ValueError(f"parts must be {MAX_PARTS:,} or fewer, got {count}")
+            parts: int | tuple[int, ...] = count
         else:
             items = check_items("parts", self.parts, "a number of parts, or the size of each")
             parts = tuple(check_size(f"parts[{i}]", size) for i, size in enumerate(items))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from nnbackend.core.checks import check_items, check_text, named
 from nnbackend.core.frozen_mapping import FrozenMapping
@@ -13,6 +13,9 @@ from nnbackend.errors import given, listed, unknown_name
 from nnbackend.layers.base import check_layer
 
 __all__ = ["Node", "checked_inputs", "checked_nodes", "checked_outputs", "in_order", "node_of"]
+
+Known: TypeAlias = Mapping[str, Any]
+"""Names, among which one of very many is found at once: a file may have a long graph."""
 
 _WANTED = "a layer, or the name of a node whose layer is used again, and the names of its inputs"
 
@@ -48,10 +51,12 @@ def checked_inputs(value: Any) -> tuple[str, ...]:
         TypeError, ValueError: it is something else, none, or a name is there twice.
     """
     names = [value] if isinstance(value, str) else check_items("inputs", value, "names of inputs")
+    seen: set[str] = set()
     for i, name in enumerate(names):
         _check_name(f"inputs[{i}]", name)
-        if name in names[:i]:
+        if name in seen:
             raise ValueError(f"inputs: {name!r} is there twice")
+        seen.add(name)
     if not names:
         raise ValueError("inputs must have a name for each input, got none")
     return tuple(names)
@@ -66,15 +71,16 @@ def checked_nodes(value: Any, inputs: tuple[str, ...]) -> FrozenMapping:
     """
     if not isinstance(value, Mapping):
         raise TypeError(f"nodes must be a dictionary, each name with {_WANTED}; got {given(value)}")
+    taken = set(inputs)
     for name in value:
         _check_name("a name in nodes", name)
-        if name in inputs:
+        if name in taken:
             raise ValueError(f"nodes: {name!r} is the name of an input, too; give each its own")
-    known = [*inputs, *value]
-    return FrozenMapping.of({n: _checked_node(n, v, known, [*value]) for n, v in value.items()})
+    known = dict.fromkeys([*inputs, *value])
+    return FrozenMapping.of({n: _checked_node(n, v, known, value) for n, v in value.items()})
 
 
-def _checked_node(name: str, value: Any, known: list[str], nodes: list[str]) -> tuple[Any, ...]:
+def _checked_node(name: str, value: Any, known: Known, nodes: Known) -> tuple[Any, ...]:
     """Return a node as a tuple, checked."""
     what = f"nodes[{name!r}]"
     if not isinstance(value, tuple | list) or len(value) < 2:
@@ -99,7 +105,7 @@ def checked_outputs(value: Any, inputs: tuple[str, ...], nodes: FrozenMapping) -
     Raises:
         TypeError, ValueError: it is something else, none, or a name is not known.
     """
-    known = [*inputs, *nodes]
+    known = dict.fromkeys([*inputs, *nodes])
     if isinstance(value, str):
         _check_known("outputs", value, known)
         return value
@@ -110,12 +116,14 @@ def checked_outputs(value: Any, inputs: tuple[str, ...], nodes: FrozenMapping) -
     else:
         wanted = "the name of a node, a tuple of names, or a dictionary of names"
         names = check_items("outputs", value, wanted)
-    for i, name in enumerate(names):
+    seen: set[str] = set()
+    for name in names:
         if not isinstance(name, str):
             raise TypeError(f"outputs must be names of nodes; one is {given(name)}")
         _check_known("outputs", name, known)
-        if name in names[:i]:
+        if name in seen:
             raise ValueError(f"outputs: {name!r} is there twice")
+        seen.add(name)
     if not names:
         raise ValueError("outputs must have a name for each output, got none")
     return FrozenMapping.of(value) if isinstance(value, Mapping) else tuple(names)
@@ -128,9 +136,11 @@ def in_order(inputs: tuple[str, ...], nodes: FrozenMapping, outputs: Iterable[st
         ValueError: nodes depend on each other in a circle, or one leads to no output.
     """
     sources = {name: tuple(node_of(s) for s in spec[1:]) for name, spec in nodes.items()}
-    owners = {name: _owner(name, nodes) for name in nodes}
+    owners: dict[str, str] = {}
+    for name in nodes:
+        _find_owner(name, nodes, owners)
     wanted = {node_of(name) for name in outputs}
-    order: list[str] = []
+    order: dict[str, None] = {}
     for name in nodes:
         _visit(name, sources, order)
     for name in reversed(order):
@@ -152,34 +162,41 @@ def in_order(inputs: tuple[str, ...], nodes: FrozenMapping, outputs: Iterable[st
     return found
 
 
-def _visit(start: str, sources: Mapping[str, tuple[str, ...]], order: list[str]) -> None:
+def _visit(start: str, sources: Mapping[str, tuple[str, ...]], order: dict[str, None]) -> None:
     """Append a node and all before it to the order, without recursion: a graph may be deep."""
-    done, path = set(order), [start]
-    if start in done:
+    path = {start: None}
+    if start in order:
         return
     pending = [iter(sources[start])]
     while pending:
         source = next(pending[-1], None)
         if source is None:
             pending.pop()
-            order.append(path[-1])
-            done.add(path.pop())
+            order[path.popitem()[0]] = None
         elif source in path:
-            circle = [*path[path.index(source) :], source]
-            raise ValueError(f"the nodes go in a circle: {' -> '.join(reversed(circle))}")
-        elif source in sources and source not in done:
-            path.append(source)
+            names = [*path]
+            circle = [*names[names.index(source) :], source]
+            raise ValueError(f"the nodes go in a circle: {' -> '.join(_short(circle[::-1]))}")
+        elif source in sources and source not in order:
+            path[source] = None
             pending.append(iter(sources[source]))
 
 
-def _owner(name: str, nodes: FrozenMapping) -> str:
-    """Return the node that has the layer of a node, which may only name another."""
-    path = [name]
-    while isinstance(nodes[path[-1]][0], str):
-        path.append(nodes[path[-1]][0])
-        if path[-1] in path[:-1]:
-            raise ValueError(f"nodes use each other's layer and none has one: {' -> '.join(path)}")
-    return path[-1]
+def _find_owner(name: str, nodes: FrozenMapping, owners: dict[str, str]) -> None:
+    """Add the node that has the layer of a node, which may only name another."""
+    path = {name: None}
+    while name not in owners and isinstance(nodes[name][0], str):
+        name = nodes[name][0]
+        if name in path:
+            names = " -> ".join(_short([*path, name]))
+            raise ValueError(f"nodes use each other's layer and none has one: {names}")
+        path[name] = None
+    owners.update(dict.fromkeys(path, owners.get(name, name)))
+
+
+def _short(names: list[str]) -> list[str]:
+    """Return names for a message, of very many the first and the last."""
+    return names if len(names) <= 40 else [*names[:20], "...", *names[-20:]]
 
 
 def _check_name(what: str, name: Any) -> None:
@@ -189,7 +206,7 @@ def _check_name(what: str, name: Any) -> None:
         raise ValueError(f"{what} must have no dot in it, got {name!r}")
 
 
-def _check_known(what: str, source: str, known: list[str]) -> None:
+def _check_known(what: str, source: str, known: Known) -> None:
     """Refuse the name of something that is not there."""
     if node_of(source) not in known:
         raise unknown_name(f"input or node in {what}:", source, known)

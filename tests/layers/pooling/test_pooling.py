@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from cases import rows
@@ -10,6 +12,8 @@ from tools import assert_close, training
 
 import nnbackend as nnb
 from nnbackend.core.random import Generator
+from nnbackend.layers.pooling.base import leaves_windows_empty, numbers_inside
+from nnbackend.layers.pooling.stages import Windows
 
 WINDOWS = {  # of rows of that shape: arguments by name
     "plain": ((6, 8, 3), {"size": 2}),
@@ -198,3 +202,23 @@ def test_powers_of_a_norm_neither_overflow_nor_vanish(p, scale, backend):
         dx.ravel() / dx.ravel()[1] * expected[1], expected, rtol=1e-4, atol=1e-7
     )
     assert dx.ravel()[1] != 0.0
+
+
+def test_the_numbers_inside_windows_are_counted_whatever_the_sizes():
+    sizes = itertools.product(
+        (1, 2, 3), (1, 2, 5), (1, 2, 4), (1, 2, 3, 5), (0, 1, 3, 8), (0, 2, 8)
+    )
+    tried = 0
+    for size, stride, dilation, length, before, after in sizes:
+        how, span = Windows(size, stride, dilation), dilation * (size - 1) + 1
+        if length + before + after < span:
+            continue
+        count = (length + before + after - span) // stride + 1
+        starts = range(-before, count * stride - before, stride)
+        expected = tuple(
+            sum(0 <= start + j * dilation < length for j in range(size)) for start in starts
+        )
+        assert numbers_inside(how, length, before, count) == expected
+        assert leaves_windows_empty(how, length, before, count) == (0 in expected)
+        tried += 1
+    assert tried > 1000
