@@ -140,7 +140,7 @@ from nnbackend.optimizers import (
 )
 
 if TYPE_CHECKING:
-    from nnbackend import tables, testing
+    from nnbackend import tables, tabular, testing
     from nnbackend.core import registry
     from nnbackend.inspection.observe import observe
     from nnbackend.saving import checkpoint as checkpoints
@@ -278,6 +278,7 @@ __all__ = [
     "regularizers",
     "schedules",
     "tables",
+    "tabular",
     "testing",
     "transforms",
 ]
@@ -289,6 +290,7 @@ __getattr__, __dir__ = lazily(
         "observe": "inspection.observe",
         "registry": "core.registry",
         "tables": "tables",
+        "tabular": "tabular",
         "testing": "testing",
     },
 )

@@ -397,7 +397,7 @@ class NetworkBase:
         Layers inside a layer follow it, by their paths, and are part of its numbers. ``multiply-adds``
         are the multiplications of inputs with weight matrices and kernels, each followed by an addition,
         in a forward pass of one row; ``?`` for a layer of yours that does not say how often it uses its
-        weights (a method ``weight_uses(input_shape, output_shape)``). ``activations`` is the memory of
+        own (by a method ``multiply_adds(input_shape, output_shape)``). ``activations`` is the memory of
         the outputs for one row, which training keeps for its backward pass.
         """
         return summary.write_table(self.summary_rows(), self.input_shape, self.backend)

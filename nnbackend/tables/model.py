@@ -14,7 +14,9 @@ import nnbackend as nnb
 from nnbackend import losses, metrics
 from nnbackend.backends.base import Backend
 from nnbackend.core.functional import sigmoid, softmax
+from nnbackend.core.tree import count_rows
 from nnbackend.errors import ModelFileError, UnknownNameError
+from nnbackend.layers import MemberMean, Parallel
 from nnbackend.losses import Loss
 from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import table_of
@@ -143,13 +145,13 @@ class Model:
         """The number of outputs that the network needs."""
         return 1 if has_one_output(self.loss) else len(self.classes)
 
-    def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the outputs of the network for encoded features.
+    def outputs(self, x: Any) -> NDArray[Any]:
+        """Return the outputs of the network for encoded features, an array or a dictionary of arrays.
 
         Those for numbers are float64, whatever the network computes in: the table's numbers have digits
         that float32 does not have.
         """
-        if not len(x):
+        if not count_rows(x):
             return np.empty((0, self.output_width))
         outputs = self.network.to_numpy(self.network.predict(x))
         return outputs if self.classes else outputs.astype(np.float64)
@@ -172,10 +174,20 @@ class Model:
         chosen = outputs.argmax(axis=1) if threshold is None else outputs[:, 0] > threshold
         return self.encoder.target.decode(chosen.astype(np.int64))
 
-    def evaluate(self, x: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+    def evaluate(self, x: Any, y: NDArray[Any]) -> dict[str, float]:
         """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
-        loss = self.network.evaluate(x, y, loss=self.loss_function)["loss"]
-        return {"loss": float(loss), **self._quality(self.outputs(x), y)}
+        outputs = self.outputs(x)
+        return {"loss": self._loss(x, y, outputs), **self._quality(outputs, y)}
+
+    def _loss(self, x: Any, y: NDArray[Any], outputs: NDArray[Any]) -> float:
+        """Return the loss, with the penalties of a network that has any."""
+        if not isinstance(self.network.layers.layers[-1], MemberMean | Parallel):
+            return float(self.network.evaluate(x, y, loss=self.loss_function)["loss"])
+        # The mean of several networks' probabilities: their logarithms are logits.
+        least = float(np.finfo(np.float64).tiny)
+        return float(
+            self.loss_function(np.log(np.maximum(self.probabilities(outputs), least)), y)[0]
+        )
 
     def evaluate_baseline(
         self, training: NDArray[Any], y: NDArray[Any]
@@ -269,7 +281,7 @@ class TableModel(Model):
         saved = self.network.metadata.get("dialect")
         return Dialect() if saved is None else Dialect.from_dict(saved)
 
-    def encode(self, frame: Any, dialect: Dialect | None = None) -> NDArray[Any]:
+    def encode(self, frame: Any, dialect: Dialect | None = None) -> Any:
         """Return the network's input for the rows of a table; None: in the dialect of training."""
         kinds, dialect = self.encoder.feature_kinds, dialect or self.dialect
         table = table_of(as_polars(frame, kinds), kinds, kinds, dialect)
