@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from analysis.models import linear_model, mixed_model
 
-from nnbackend.analysis import TableRows, permutation_importance, read_rows, score_model
+from nnbackend.analysis import (
+    TableRows,
+    partial_dependence,
+    permutation_importance,
+    read_rows,
+    row_contributions,
+    score_model,
+)
 from nnbackend.errors import UnknownNameError
+from nnbackend.tables.training import fit_table
 
 pytest.importorskip("polars")
 
@@ -90,3 +98,25 @@ def test_what_cannot_be_measured_is_said():
         permutation_importance(model, one)
     with pytest.raises(UnknownNameError):
         permutation_importance(model, TableRows({"a": rows.table["a"]}))
+
+
+def test_a_network_that_takes_numbers_and_indices():
+    """A column of many categories goes to an embedding; it decides, the numbers do not."""
+    random = np.random.default_rng(0)
+    letter = random.choice(np.array(list("abcdefghijklmnop"), object), 400)
+    y = np.array([float(ord(text)) for text in letter])
+    table = {"letter": letter, "x": random.normal(size=400), "y": y}
+    kinds = {"letter": "category", "x": "number"}
+    fitted = fit_table(table, "y", kinds, recipe={"epochs": 20}, verbose=0)
+    assert fitted.model.encoder.inputs.cardinalities == (17,)
+    rows = TableRows(table)
+    first, last = permutation_importance(fitted.model, rows, repeats=3).columns
+    assert (first.column, last.column) == ("letter", "x")
+    assert first.mean > 2 > 10 * abs(last.mean)
+    curve = partial_dependence(fitted.model, rows, "letter", max_rows=50)
+    expected = [float(ord(text)) for text in curve.values]
+    np.testing.assert_allclose(curve.mean[:, 0], expected, atol=1.0)
+    one = TableRows({name: column[:1] for name, column in table.items()})
+    found = row_contributions(fitted.model, one, rows)
+    assert found.columns[0].column == "letter"
+    assert abs(found.residual) < 1e-4
