@@ -70,7 +70,7 @@ def _paragraphs(results: dict[str, Any]) -> list[str]:
 
 
 _MEANING = {
-    "classification": "percent of held-out rows with a wrong answer, mean over splits ± standard deviation",
+    "classification": "percent of held-out rows with a wrong answer, mean and deviation over splits",
     "regression": "root mean square error divided by the standard deviation of the held-out rows",
 }
 
@@ -95,7 +95,7 @@ def _table(rows: list[dict[str, Any]], names: list[str], key: str, scale: float 
         cells = []
         for name in names:
             if name not in means:
-                cells.append("–")
+                cells.append("-")
                 continue
             values = [value * scale for value in scores[table, name]]
             digits = 1 if scale > 1 else 3
@@ -122,7 +122,7 @@ def _overall(rows: list[dict[str, Any]], names: list[str]) -> str:
         rank_large = (
             f"{statistics.fmean(_rank(errors, table, name, names) for table in large):.2f}"
             if large
-            else "–"
+            else "-"
         )
         score = statistics.fmean(_normalized(errors, table, name, names) for table in tables)
         time = statistics.median(seconds[table, name] for table in tables)
