@@ -33,6 +33,7 @@ __all__ = [
     "Model",
     "TableModel",
     "build_loss",
+    "describe_model",
     "has_one_output",
     "load",
     "output_activation_of",
@@ -112,13 +113,8 @@ class Model:
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata that the model's file holds besides the network."""
-        return {
-            self.kind: self.encoder.to_dict(),
-            "task": self.task,
-            "loss": self.loss,
-            "output_activation": self.output_activation,
-            "label_smoothing": self.label_smoothing,
-        }
+        ending, smoothing = self.output_activation, self.label_smoothing
+        return describe_model(self.encoder, self.loss, ending, smoothing)
 
     @property
     def loss_function(self) -> losses.Loss:
@@ -340,6 +336,22 @@ class ArrayModel(Model):
     def encode(self, rows: Any) -> NDArray[Any]:
         """Return the network's input for an array of rows."""
         return self.encoder.encode_features(np.asarray(rows), self.network.backend.dtype_name)
+
+
+def describe_model(
+    encoder: TableEncoder | ArrayEncoder,
+    loss: str,
+    output_activation: str | None = None,
+    label_smoothing: float = 0.0,
+) -> dict[str, Any]:
+    """Return the metadata of a network by which :func:`load` makes a model of it; see :class:`Model`."""
+    return {
+        MODELS[type(encoder)].kind: encoder.to_dict(),
+        "task": encoder.task,
+        "loss": loss,
+        "output_activation": output_activation,
+        "label_smoothing": label_smoothing,
+    }
 
 
 MODELS: dict[Any, type[Model]] = {TableEncoder: TableModel, ArrayEncoder: ArrayModel}

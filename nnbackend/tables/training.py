@@ -16,7 +16,7 @@ from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
 from nnbackend.tables.kinds import ColumnKind
-from nnbackend.tables.model import TableModel
+from nnbackend.tables.model import TableModel, describe_model
 from nnbackend.tables.selection import split_rows
 from nnbackend.tables.table import Table, in_digits, is_number, row_count, take_rows, warn
 from nnbackend.tables.targets import TargetScale, describe_target
@@ -128,8 +128,8 @@ def fit_table(
         announce(rows)
     encoder = rows.encoder
     outputs = len(encoder.classes) or 1
-    unfitted = TableModel(Any, encoder, *_loss_of(encoder))  # type: ignore[arg-type]
-    metadata = unfitted.metadata()
+    loss, ending = ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
+    metadata = describe_model(encoder, loss, ending)
     if dialect is not None:
         metadata["dialect"] = dialect.to_dict()
     settings: dict[str, Any] = {
@@ -156,7 +156,7 @@ def fit_table(
         if rows.validation is not None:
             network = trained.network
             held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
-    fitted = replace(unfitted, network=trained.network)
+    fitted = TableModel(trained.network, encoder, loss, ending)
     return FittedTable(fitted, trained, rows, held_out)
 
 
@@ -259,11 +259,6 @@ def _divide(
     if classes is not None and np.bincount(classes).min() < parts:
         classes = None
     return folds(count, parts, seed, classes=classes)
-
-
-def _loss_of(encoder: TableEncoder) -> tuple[str, str | None]:
-    """Return the loss by which predictions are judged, and the activation that they end in."""
-    return ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
 
 
 def _check_target(table: Table, target: str) -> None:
