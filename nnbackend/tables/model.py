@@ -173,17 +173,25 @@ class Model:
     def evaluate(self, x: Any, y: NDArray[Any]) -> dict[str, float]:
         """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
         outputs = self.outputs(x)
-        return {"loss": self._loss(x, y, outputs), **self._quality(outputs, y)}
+        if self.averages:
+            return self.evaluate_outputs(outputs, y)
+        # The network has the penalties, and the numbers before a softmax.
+        loss = float(self.network.evaluate(x, y, loss=self.loss_function)["loss"])
+        return {"loss": loss, **self._quality(outputs, y)}
 
-    def _loss(self, x: Any, y: NDArray[Any], outputs: NDArray[Any]) -> float:
-        """Return the loss, with the penalties of a network that has any."""
-        if not isinstance(self.network.layers.layers[-1], MemberMean | Parallel):
-            return float(self.network.evaluate(x, y, loss=self.loss_function)["loss"])
-        # The mean of several networks' probabilities: their logarithms are logits.
-        least = float(np.finfo(np.float64).tiny)
-        return float(
-            self.loss_function(np.log(np.maximum(self.probabilities(outputs), least)), y)[0]
-        )
+    def evaluate_outputs(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+        """Return the same for outputs, such as those of networks that did not see the rows."""
+        scores = outputs
+        if self.output_activation is not None:  # the logarithms of probabilities are logits
+            least = float(np.finfo(np.float64).tiny)
+            scores = np.log(np.maximum(self.probabilities(outputs), least))
+        loss, _ = self.loss_function(scores, y)
+        return {"loss": float(loss), **self._quality(outputs, y)}
+
+    @property
+    def averages(self) -> bool:
+        """Whether the outputs are means over several networks."""
+        return isinstance(self.network.layers.layers[-1], MemberMean | Parallel)
 
     def evaluate_baseline(
         self, training: NDArray[Any], y: NDArray[Any]
