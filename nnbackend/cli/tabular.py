@@ -13,7 +13,7 @@ from nnbackend.cli.arguments import wrong_call
 from nnbackend.cli.call import Call
 from nnbackend.cli.model_choice import TABLE_SETTINGS
 from nnbackend.cli.outcome import Outcome, check_epochs
-from nnbackend.cli.printing import print_facts, say
+from nnbackend.cli.printing import print_facts
 from nnbackend.cli.rows import choose_rows, read_table
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
@@ -54,11 +54,8 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
     kinds = choose_feature_kinds(table, call.target, settings.features, settings.text or (), limit)
     find_leaks(table, table[call.target], [n for n, kind in kinds.items() if kind not in LEFT_OUT])
     run = _Run(call, settings, backend, stack, limit)
-    time: dict[str, Any] = {"max_time": call.max_time}
-    if call.max_time is not None and (call.checkpoint or call.resume):
-        # A run to be resumed has the schedules of all its epochs.
-        time = {}
-        callbacks.append(TimeBudget(call.max_time))
+    if call.max_time is not None:
+        callbacks.append(TimeBudget(call.max_time / recipe.folds))
     fitted = fit_table(
         table,
         call.target,
@@ -76,7 +73,6 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
         resume=call.resume,
         verbose=None if call.prints else 0,
         profile=call.profile,
-        **time,
     )
     return run.judge(fitted)
 
