@@ -277,11 +277,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
 def _one_column(y: Any) -> NDArray[Any]:
     """Return the labels of samples as an array of one dimension without missing ones."""
     labels: NDArray[Any] = column_or_1d(y, warn=True, dtype=None)
-    if labels.dtype.kind == "O":
-        for row, label in enumerate(labels, 1):
+    if labels.dtype.kind in "fO":
+        for row, label in enumerate(labels.tolist(), 1):
             if label is None or label != label:
-                raise ValueError(f"y has no label in row {row}: Input y contains NaN or None")
-    kinds = {isinstance(label, str) for label in labels} if labels.dtype.kind == "O" else {True}
-    if len(kinds) > 1:
+                raise ValueError(f"y has no label in row {row}: it contains NaN or None")
+    if labels.dtype.kind == "O" and len({isinstance(label, str) for label in labels}) > 1:
         raise ValueError("y holds both texts and other labels: make all of them texts")
     return labels
