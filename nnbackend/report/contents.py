@@ -22,6 +22,7 @@ from nnbackend.analysis.metric_report import build_report
 from nnbackend.analysis.residuals import Residuals, summarize_residuals
 from nnbackend.analysis.scores import score_model
 from nnbackend.report import figures
+from nnbackend.report.svg import Picture
 from nnbackend.report.text import in_short
 from nnbackend.tables.describe import ColumnDescription
 from nnbackend.tables.model import Model, TableModel
@@ -66,12 +67,12 @@ class Contents:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     residuals: Residuals | None = None
     importance: Importance | None = None
-    importance_figure: str | None = None
-    history: list[str] = field(default_factory=list)
-    quality: list[str] = field(default_factory=list)
-    calibration: str | None = None
-    dependence: list[str] = field(default_factory=list)
-    drawing: str | None = None
+    importance_figure: Picture | None = None
+    history: list[Picture] = field(default_factory=list)
+    quality: list[Picture] = field(default_factory=list)
+    calibration: Picture | None = None
+    dependence: list[Picture] = field(default_factory=list)
+    drawing: Picture | None = None
     left_out: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, measure: Callable[[], T]) -> T | None:
@@ -197,14 +198,14 @@ def _add_columns(contents: Contents, model: TableModel, holdout: TableRows, seed
             contents.dependence.append(figures.draw_dependence(curve, place))
 
 
-def _draw_network(model: Model) -> str | None:
-    """Return the network drawn as SVG, if this version of the package can draw."""
+def _draw_network(model: Model) -> Picture | None:
+    """Return the network drawn, if this version of the package can draw."""
     try:
         draw = importlib.import_module("nnbackend.drawing.draw").draw
     except ModuleNotFoundError:
         return None
     svg: str = draw(model.network).svg
-    return svg[svg.index("<svg") :]
+    return Picture(svg[svg.index("<svg") :], "The network")
 
 
 @contextmanager

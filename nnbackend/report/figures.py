@@ -11,9 +11,10 @@ from nnbackend.analysis.calibration import Calibration
 from nnbackend.analysis.curves import PrecisionRecallCurve, ROCCurve
 from nnbackend.analysis.dependence import PartialDependence
 from nnbackend.analysis.importance import Importance
+from nnbackend.analysis.scores import LARGER_IS_BETTER
 from nnbackend.core.random import permutation
-from nnbackend.report.svg import COLORS, INK, figure, svg_of
-from nnbackend.report.text import in_short, number
+from nnbackend.report.svg import COLORS, INK, Picture, figure, svg_of
+from nnbackend.report.text import in_short, metric_name, number
 
 __all__ = [
     "draw_calibration",
@@ -31,7 +32,7 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1)))
 _DIAGONAL = {"color": INK, "linewidth": 1.0, "linestyle": ":"}
 
 
-def draw_history(history: dict[str, list[float]], metric: str) -> str:
+def draw_history(history: dict[str, list[float]], metric: str) -> Picture:
     """Return the curves of a metric on the training rows and on those held out."""
     with figure() as (made, axes):
         ends = []
@@ -45,13 +46,14 @@ def draw_history(history: dict[str, list[float]], metric: str) -> str:
                           marker=marker)  # fmt: skip
                 ends.append(f"on {label} from {number(history[name][0])} to "
                             f"{number(history[name][-1])}")  # fmt: skip
-        axes.set(xlabel="epoch", ylabel=metric)
+        axes.locator_params(axis="x", integer=True)
+        axes.set(xlabel="epoch", ylabel=metric_name(metric))
         axes.legend()
         return svg_of(made, f"history-{metric}", f"Learning curves: {metric} by epoch",
                       f"{metric} after {len(history['epoch'])} epochs: {'; '.join(ends)}.")  # fmt: skip
 
 
-def draw_predictions(predicted: NDArray[Any], true: NDArray[Any], target: str) -> str:
+def draw_predictions(predicted: NDArray[Any], true: NDArray[Any], target: str) -> Picture:
     """Return the predicted numbers beside the true ones, of at most 1000 rows."""
     shown = permutation(0, len(true), "figure")[:_MOST_POINTS]
     x, y = predicted[shown], true[shown]
@@ -65,11 +67,11 @@ def draw_predictions(predicted: NDArray[Any], true: NDArray[Any], target: str) -
                       "predicted exactly.")  # fmt: skip
 
 
-def draw_calibration(found: Calibration, event: str) -> str:
+def draw_calibration(found: Calibration, event: str) -> Picture:
     """Return what happened beside what was predicted."""
     with figure(4.2) as (made, axes):
         axes.plot([0, 1], [0, 1], **_DIAGONAL)
-        axes.plot(found.predicted, found.observed, "o-", color=COLORS[0])
+        axes.plot(found.predicted, found.observed, "o-", color=COLORS[0], clip_on=False)
         axes.set(xlabel="mean predicted probability", ylabel="how often it happened",
                  xlim=(0, 1), ylim=(-0.02, 1.02))  # fmt: skip
         return svg_of(made, "calibration", "Calibration curve",
@@ -78,7 +80,7 @@ def draw_calibration(found: Calibration, event: str) -> str:
                       f"calibration error {number(found.error)}.")  # fmt: skip
 
 
-def draw_roc(found: ROCCurve) -> str:
+def draw_roc(found: ROCCurve) -> Picture:
     """Return the ROC curve."""
     with figure(4.2) as (made, axes):
         axes.plot([0, 1], [0, 1], **_DIAGONAL)
@@ -89,7 +91,7 @@ def draw_roc(found: ROCCurve) -> str:
                       f"{number(found.area)}, and .5 on the dotted line of chance.")  # fmt: skip
 
 
-def draw_precision_recall(found: PrecisionRecallCurve) -> str:
+def draw_precision_recall(found: PrecisionRecallCurve) -> Picture:
     """Return precision by recall."""
     with figure(4.2) as (made, axes):
         axes.plot(found.recall, found.precision, color=COLORS[0], drawstyle="steps-pre")
@@ -99,7 +101,7 @@ def draw_precision_recall(found: PrecisionRecallCurve) -> str:
                       f"{number(found.average)}.")  # fmt: skip
 
 
-def draw_importance(found: Importance) -> str:
+def draw_importance(found: Importance) -> Picture:
     """Return a bar for each of the most important columns, with its spread."""
     columns = found.columns[:_MOST_BARS]
     with figure(0.9 + 0.32 * len(columns)) as (made, axes):
@@ -111,11 +113,11 @@ def draw_importance(found: Importance) -> str:
         axes.set(xlabel=_worsening(found.score))
         most = ", ".join(f"{in_short(c.column)} {number(c.mean)}" for c in columns[:3])
         return svg_of(made, "importance", "Importance of columns",
-                      f"{_worsening(found.score)} when a column is shuffled, with its standard "
+                      f"The {_worsening(found.score)} when a column is shuffled, with its standard "
                       f"deviation. The most important: {most}.")  # fmt: skip
 
 
-def draw_dependence(found: PartialDependence, place: int) -> str:
+def draw_dependence(found: PartialDependence, place: int) -> Picture:
     """Return the mean answer by the values of a column; ``place`` counts the figures."""
     answers = _answers_to_draw(found)
     if found.kind == "category":
@@ -127,8 +129,9 @@ def draw_dependence(found: PartialDependence, place: int) -> str:
             axes.fill_between(x, found.low[:, answers[0]], found.high[:, answers[0]],
                               color=COLORS[0], alpha=0.2, linewidth=0)  # fmt: skip
         for i, answer in enumerate(answers):
+            label, marker = in_short(found.answers[answer]), "o" if len(x) == 1 else ""
             axes.plot(x, found.mean[:, answer], linestyle=_STYLES[i], color=COLORS[i],
-                      marker="o" if len(x) == 1 else "", label=in_short(found.answers[answer]))  # fmt: skip
+                      marker=marker, label=label)  # fmt: skip
         if not numbers:
             ticks = sorted({0, (len(x) - 1) // 2, len(x) - 1})
             axes.set_xticks(ticks, [in_short(found.values[i], 16) for i in ticks])
@@ -138,7 +141,7 @@ def draw_dependence(found: PartialDependence, place: int) -> str:
         return _described(made, found, answers, place)
 
 
-def _draw_categories(found: PartialDependence, answers: list[int], place: int) -> str:
+def _draw_categories(found: PartialDependence, answers: list[int], place: int) -> Picture:
     """Return a point for each category and answer; of many the first."""
     count = min(len(found.values), _MOST_BARS)
     with figure(1.1 + 0.34 * count) as (made, axes):
@@ -160,7 +163,7 @@ def _draw_categories(found: PartialDependence, answers: list[int], place: int) -
         return _described(made, found, answers, place)
 
 
-def _described(made: Any, found: PartialDependence, answers: list[int], place: int) -> str:
+def _described(made: Any, found: PartialDependence, answers: list[int], place: int) -> Picture:
     ranges = "; ".join(
         f"{in_short(found.answers[a])} from {number(float(found.mean[:, a].min()))} to "
         f"{number(float(found.mean[:, a].max()))}"
@@ -186,5 +189,5 @@ def _answer_label(found: PartialDependence, answers: list[int]) -> str:
 
 
 def _worsening(score: str) -> str:
-    name = score.replace("_", " ")
-    return f"how much {'worse' if score in ('accuracy', 'r2') else 'larger'} the {name} gets"
+    change = "decrease" if LARGER_IS_BETTER[score] else "increase"
+    return f"{change} of the {metric_name(score)}"

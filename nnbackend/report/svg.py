@@ -8,9 +8,10 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["COLORS", "INK", "RULE", "figure", "svg_of"]
+__all__ = ["COLORS", "INK", "RULE", "Picture", "figure", "svg_of"]
 
 # What matplotlib draws in these colors, the page draws in its own, which differ in the dark.
 INK, RULE = "#010203", "#010204"
@@ -24,6 +25,7 @@ _SIZE = (4.8, 3.1)  # inches: as wide as a telephone, so that texts are not shru
 
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # texts stay texts
+    "svg.hashsalt": "nnbackend",  # the same names each time
     "text.parse_math": False,  # a dollar in the name of a column is one
     "font.size": 11,
     "axes.spines.top": False,
@@ -44,21 +46,34 @@ _SETTINGS: dict[str, Any] = {
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A figure of a page.
+
+    Attributes:
+        svg: its text, to stand in HTML.
+        title: what it shows, in a few words.
+    """
+
+    svg: str
+    title: str
+
+
 @contextmanager
 def figure(height: float | None = None) -> Iterator[tuple[Any, Any]]:
     """Yield a new figure and its axes, with the settings of the page."""
-    import matplotlib
+    from matplotlib import style
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     size = _SIZE if height is None else (_SIZE[0], height)
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_SETTINGS}):
+    with style.context(["default", _SETTINGS]):  # whatever the user's settings are
         made = Figure(figsize=size)
         FigureCanvasSVG(made)
         yield made, made.add_subplot()
 
 
-def svg_of(made: Any, name: str, title: str, description: str) -> str:
+def svg_of(made: Any, name: str, title: str, description: str) -> Picture:
     """Return a figure as SVG to stand in a page.
 
     Args:
@@ -92,7 +107,7 @@ def svg_of(made: Any, name: str, title: str, description: str) -> str:
         element = ET.Element(tag, {"id": f"{name}-{'title' if tag == 'title' else 'text'}"})
         element.text = text
         root.insert(place, element)
-    return ET.tostring(root, encoding="unicode")
+    return Picture(ET.tostring(root, encoding="unicode"), title)
 
 
 def _attribute(key: str, value: str, name: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["in_short", "number", "printable"]
+__all__ = ["in_short", "metric_name", "number", "printable"]
 
+_NAMES = {word: word.upper() for word in ("rmse", "r2", "mae", "mse", "mape", "roc", "auc", "f1")}
 _LONGEST = 24  # in a figure
 
 
 def printable(text: str) -> str:
-    """Return a text whose invisible characters, which could change how others are shown, are escaped.
+    r"""Return a text whose invisible characters, which could change how others are shown, are escaped.
 
-    >>> printable("a\\u202eb\\x00")
-    'a\\\\u202eb\\\\x00'
+    >>> print(printable("a\u202eb\x00"))
+    a\u202eb\x00
     """
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
@@ -26,6 +27,15 @@ def in_short(value: object, most: int = _LONGEST) -> str:
         return "(missing)"
     text = printable(value if isinstance(value, str) else number(value)).replace("\n", "\\n")
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def metric_name(name: str) -> str:
+    """Return the name of a metric for people.
+
+    >>> metric_name("roc_auc"), metric_name("f1_macro"), metric_name("log_loss")
+    ('ROC AUC', 'F1 macro', 'log loss')
+    """
+    return " ".join(_NAMES.get(word, word) for word in name.split("_"))
 
 
 def number(value: object) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from nnbackend.analysis.answers import TableRows
 from nnbackend.core.version import __version__
 from nnbackend.report.contents import Contents, collect_contents
-from nnbackend.report.text import number, printable
+from nnbackend.report.text import metric_name, number, printable
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.model import Model, TableModel
 
@@ -106,20 +106,22 @@ def render_page(contents: Contents, model: Model, model_path: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
+    environment.filters["metric"] = metric_name
     # Figures are ours: their texts were escaped when they were written as XML.
-    environment.filters["figure"] = markupsafe.Markup
+    environment.filters["markup"] = markupsafe.Markup
     template = environment.from_string(
         files("nnbackend.report").joinpath("page.html").read_text(encoding="utf-8")
     )
-    return template.render(
+    page: str = template.render(
         report=contents,
         classes=model.classes,
         is_table=isinstance(model, TableModel),
-        model_path=model_path,
+        python_path=repr(model_path),
         quoted_path=shlex.quote(model_path),
         version=__version__,
         today=datetime.date.today().isoformat(),
     )
+    return page
 
 
 def _finalize(value: Any) -> Any:
