@@ -20,7 +20,7 @@ from nnbackend.analysis.dependence import has_dependence, partial_dependence
 from nnbackend.analysis.importance import Importance, permutation_importance
 from nnbackend.analysis.metric_report import build_report
 from nnbackend.analysis.residuals import Residuals, summarize_residuals
-from nnbackend.analysis.scores import score_model
+from nnbackend.analysis.scores import score_rows
 from nnbackend.report import figures
 from nnbackend.report.svg import Picture
 from nnbackend.report.text import in_short
@@ -90,6 +90,7 @@ def collect_contents(
     y: NDArray[Any],
     *,
     rows: str,
+    outputs: NDArray[Any] | None = None,
     holdout: TableRows | None = None,
     training: TableRows | None = None,
     history: Mapping[str, list[float]] | None = None,
@@ -105,15 +106,18 @@ def collect_contents(
         notes=list(notes),
         columns=model.encoder.describe(),
         summary=model.network.summary(),
-        metrics=build_report(model, x, y),
+        metrics=build_report(model, x, y, outputs),
     )
+    outputs = model.outputs(x) if outputs is None else outputs
     if history is not None:
         for name in _CURVES:
             if name in history:
                 contents.history.append(figures.draw_history(dict(history), name))
-    _add_quality(contents, model, model.outputs(x), y)
+    _add_quality(contents, model, outputs, y)
+    if isinstance(model, TableModel):
+        contents.scores = {"this network": score_rows(model, outputs, y)}
     if isinstance(model, TableModel) and holdout is not None:
-        _add_scores(contents, model, holdout, training, seed)
+        _add_baselines(contents, model, holdout, training, seed)
         _add_columns(contents, model, holdout, seed)
     contents.drawing = _draw_network(model)
     return contents
@@ -156,15 +160,14 @@ def _add_quality(contents: Contents, model: Model, outputs: NDArray[Any], y: NDA
     contents.metrics["metrics"]["expected_calibration_error"] = calibration.error
 
 
-def _add_scores(
+def _add_baselines(
     contents: Contents,
     model: TableModel,
     holdout: TableRows,
     training: TableRows | None,
     seed: int,
 ) -> None:
-    """Add the scores of the model, and those of baselines that learn from the training rows."""
-    contents.scores = {"this network": score_model(model, holdout)}
+    """Add the scores of baselines that learn from the training rows."""
     if training is None:
         contents.left_out.append(
             "Baselines: they learn from the training rows, which are not at hand here; the report of "

@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from nnbackend.analysis.answers import TableRows
 from nnbackend.core.version import __version__
 from nnbackend.report.contents import Contents, collect_contents
@@ -43,6 +45,7 @@ def write_report(
     y: Any,
     *,
     rows: str = "rows",
+    outputs: NDArray[Any] | None = None,
     holdout: TableRows | None = None,
     training: TableRows | None = None,
     history: Mapping[str, list[float]] | None = None,
@@ -63,6 +66,8 @@ def write_report(
         x: encoded features of the rows to report on, best ones that did not train.
         y: their encoded targets.
         rows: these rows in words, such as ``validation rows``.
+        outputs: of the network for these rows, if they are not those of the model: of networks that did
+            not see them.
         holdout: the same rows of a table before they were encoded, see
             :func:`nnbackend.analysis.read_rows`: for the importance of columns and partial dependence.
         training: the rows that trained: for baselines.
@@ -82,6 +87,7 @@ def write_report(
         x,
         y,
         rows=rows,
+        outputs=outputs,
         holdout=holdout,
         training=training,
         history=history,

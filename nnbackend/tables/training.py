@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
 from nnbackend.tables.kinds import ColumnKind
-from nnbackend.tables.model import TableModel
+from nnbackend.tables.model import TableModel, describe_model
 from nnbackend.tables.selection import split_rows
 from nnbackend.tables.table import Table, in_digits, is_number, row_count, take_rows, warn
 from nnbackend.tables.targets import TargetScale, describe_target
@@ -37,12 +37,14 @@ class Rows:
         part: all rows.
         training: the numbers of the rows that train.
         held_out: the numbers of those that do not.
+        recipe: of the networks.
     """
 
     encoder: TableEncoder
     part: Part
     training: NDArray[Any]
     held_out: NDArray[Any]
+    recipe: Recipe
 
     @property
     def validation(self) -> Part | None:
@@ -84,6 +86,7 @@ def fit_table(
     callbacks: Iterable[Callback] = (),
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
+    announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
     """Train a network to predict a column of a table from others.
@@ -107,6 +110,7 @@ def fit_table(
         callbacks: of the training; default: none.
         dialect: how numbers were written in the table, kept with the model; default None.
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
+        announce: called with the encoded rows before the training; default: nothing is.
         more: further arguments of :meth:`nnbackend.Network.fit`.
 
     Raises:
@@ -120,10 +124,12 @@ def fit_table(
     if target_scale is None:
         target_scale = choose_target_scale(table, target, kinds, chosen, backend=backend, **fixed)
     rows = encode_rows(table, target, kinds, chosen, target_scale=target_scale, **fixed)
+    if announce is not None:
+        announce(rows)
     encoder = rows.encoder
     outputs = len(encoder.classes) or 1
-    unfitted = TableModel(Any, encoder, *_loss_of(encoder))  # type: ignore[arg-type]
-    metadata = unfitted.metadata()
+    loss, ending = ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
+    metadata = describe_model(encoder, loss, ending)
     if dialect is not None:
         metadata["dialect"] = dialect.to_dict()
     settings: dict[str, Any] = {
@@ -133,7 +139,7 @@ def fit_table(
         "backend": backend,
         "seed": seed,
         "class_weight": class_weight,
-        "callbacks": callbacks,
+        "callbacks": list(callbacks),
         "metadata": metadata,
         **more,
     }
@@ -141,16 +147,16 @@ def fit_table(
     held_out = None
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
-        trained, outputs_of = fit_folds(part, parts, columns, **settings)
+        trained, numbers, found = fit_folds(part, parts, columns, **settings)
         trained.network.metadata |= metadata
-        held_out = np.arange(len(part)), outputs_of
+        held_out = numbers, found
     else:
         training = part.take(rows.training)
         trained = fit_network(training, rows.validation, columns, **settings)
         if rows.validation is not None:
-            found = trained.network.predict(rows.validation.x)
-            held_out = rows.held_out, trained.network.to_numpy(found)
-    fitted = replace(unfitted, network=trained.network)
+            network = trained.network
+            held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
+    fitted = TableModel(trained.network, encoder, loss, ending)
     return FittedTable(fitted, trained, rows, held_out)
 
 
@@ -185,7 +191,7 @@ def encode_rows(
         more["max_one_hot"] = None
         encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
     x, y = encoder.encode_features(table), encoder.encode_target(table)
-    return Rows(encoder, Part(x, y, weight), training, held_out)
+    return Rows(encoder, Part(x, y, weight), training, held_out, recipe)
 
 
 def choose_target_scale(
@@ -253,11 +259,6 @@ def _divide(
     if classes is not None and np.bincount(classes).min() < parts:
         classes = None
     return folds(count, parts, seed, classes=classes)
-
-
-def _loss_of(encoder: TableEncoder) -> tuple[str, str | None]:
-    """Return the loss by which predictions are judged, and the activation that they end in."""
-    return ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
 
 
 def _check_target(table: Table, target: str) -> None:

@@ -52,11 +52,13 @@ class Trained:
         network: predicts numbers within the range of training, or calibrated probabilities.
         histories: of each network that was trained.
         temperatures: of each network for classes, what its logits were divided by.
+        best_epochs: of each network the epoch whose weights it has.
     """
 
     network: Network
     histories: list[History]
     temperatures: list[float] = field(default_factory=list)
+    best_epochs: list[int] = field(default_factory=list)
 
 
 def fit_network(
@@ -122,7 +124,8 @@ def fit_network(
         temperatures = [calibrate(network, validation.x, validation.y)]
     bounds = None if classifies else (float(rows.y.min()), float(rows.y.max()))
     ready = with_ending(network, ending_of(recipe.member_count, bounds))
-    return Trained(ready, [history], temperatures)
+    best_epoch = chosen[0].best_epoch if chosen else len(history)
+    return Trained(ready, [history], temperatures, [best_epoch])
 
 
 def fit_folds(
@@ -132,8 +135,10 @@ def fit_folds(
     *,
     seed: int = 0,
     **settings: Any,
-) -> tuple[Trained, NDArray[Any]]:
+) -> tuple[Trained, NDArray[Any], NDArray[Any]]:
     """Train a network for each division of the rows; together they predict.
+
+    A network that is interrupted is the last one. One without a whole epoch does not predict.
 
     Args:
         rows: all rows.
@@ -143,29 +148,53 @@ def fit_folds(
         settings: further arguments of :func:`fit_network`.
 
     Returns:
-        the networks as one, and for each row the outputs of the networks that it was held out of.
+        the networks as one; the numbers of the rows that were held out of one of them, all unless the
+        training was interrupted; and for each of these rows the outputs of the networks that it was
+        held out of.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted before an epoch was done.
+        ValueError: no network was trained for an epoch.
     """
     trained: list[Trained] = []
     held_out: NDArray[Any] | None = None
-    counts = np.zeros(len(rows))
+    counts, stopped = np.zeros(len(rows)), ""
     for number, (training, others) in enumerate(parts):
         one = fit_network(
-            rows.take(training), rows.take(others), columns, seed=seed + number, **settings
+            rows.take(training),
+            rows.take(others),
+            columns,
+            seed=(seed + number) % 2**64,
+            **settings,
         )
-        trained.append(one)
-        found = one.network.to_numpy(one.network.predict(rows.take(others).x))
-        if held_out is None:
-            held_out = np.zeros((len(rows), *found.shape[1:]))
-        held_out[others] += found
-        counts[others] += 1.0
-    assert held_out is not None
-    held_out /= np.maximum(counts, 1.0).reshape((-1, *(1,) * (held_out.ndim - 1)))
+        stopped = one.histories[0].stopped or ""
+        if len(one.histories[0]):
+            trained.append(one)
+            found = _outputs_of(one, rows.take(others))
+            held_out = np.zeros((len(rows), *found.shape[1:])) if held_out is None else held_out
+            held_out[others] += found
+            counts[others] += 1.0
+        if stopped.startswith("interrupted"):
+            break
+    if held_out is None:
+        if stopped.startswith("interrupted"):
+            raise KeyboardInterrupt
+        raise ValueError(f"no network was trained for an epoch: {stopped}")
+    known = np.flatnonzero(counts)
+    held_out = held_out[known] / counts[known].reshape((-1, *(1,) * (held_out.ndim - 1)))
     joined = Trained(
         join_networks([one.network for one in trained]),
         [history for one in trained for history in one.histories],
         [temperature for one in trained for temperature in one.temperatures],
+        [epoch for one in trained for epoch in one.best_epochs],
     )
-    return joined, held_out
+    return joined, known, held_out
+
+
+def _outputs_of(trained: Trained, rows: Part) -> NDArray[Any]:
+    """Return the outputs of a trained network for rows."""
+    network = trained.network
+    return network.to_numpy(network.predict(rows.x))
 
 
 def _keep_best(recipe: Recipe, classifies: bool) -> EarlyStopping:
