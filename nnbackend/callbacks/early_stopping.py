@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
 from nnbackend.core.checks import check_flag, check_number, check_size
+from nnbackend.core.state_names import known_name
 from nnbackend.errors import ModelFileError
 from nnbackend.saving.schema import Check, array, entries, number, optional, record, whole
 
@@ -88,8 +89,8 @@ class EarlyStopping(Callback):
         if not run.resumed:
             self._reset()
         if self._weights is not None:
-            own, kept = run.network.state_dict(), self._weights
-            if {n: a.shape for n, a in kept.items()} != {n: tuple(a.shape) for n, a in own.items()}:
+            own = {name: tuple(a.shape) for name, a in run.network.state_dict().items()}
+            if {known_name(n, own): a.shape for n, a in self._weights.items()} != own:
                 raise ModelFileError(
                     "the checkpoint's weights of the best epoch are not the network's"
                 )

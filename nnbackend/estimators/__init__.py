@@ -22,6 +22,7 @@ except ModuleNotFoundError as error:
 from nnbackend.estimators.files import load
 from nnbackend.estimators.mlp import MLPClassifier, MLPRegressor
 from nnbackend.estimators.network import NetworkClassifier, NetworkRegressor
+from nnbackend.estimators.search import Search, search_arguments, suggest_tabular
 from nnbackend.estimators.tabular import TabularClassifier, TabularRegressor
 
 __all__ = [
@@ -29,7 +30,10 @@ __all__ = [
     "MLPRegressor",
     "NetworkClassifier",
     "NetworkRegressor",
+    "Search",
     "TabularClassifier",
     "TabularRegressor",
     "load",
+    "search_arguments",
+    "suggest_tabular",
 ]

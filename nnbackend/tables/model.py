@@ -33,6 +33,7 @@ __all__ = [
     "Model",
     "TableModel",
     "build_loss",
+    "describe_model",
     "has_one_output",
     "load",
     "model_of",
@@ -113,13 +114,8 @@ class Model:
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata that the model's file holds besides the network."""
-        return {
-            self.kind: self.encoder.to_dict(),
-            "task": self.task,
-            "loss": self.loss,
-            "output_activation": self.output_activation,
-            "label_smoothing": self.label_smoothing,
-        }
+        ending, smoothing = self.output_activation, self.label_smoothing
+        return describe_model(self.encoder, self.loss, ending, smoothing)
 
     @property
     def loss_function(self) -> losses.Loss:
@@ -178,17 +174,25 @@ class Model:
     def evaluate(self, x: Any, y: NDArray[Any]) -> dict[str, float]:
         """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
         outputs = self.outputs(x)
-        return {"loss": self._loss(x, y, outputs), **self._quality(outputs, y)}
+        if self.averages:
+            return self.evaluate_outputs(outputs, y)
+        # The network has the penalties, and the numbers before a softmax.
+        loss = float(self.network.evaluate(x, y, loss=self.loss_function)["loss"])
+        return {"loss": loss, **self._quality(outputs, y)}
 
-    def _loss(self, x: Any, y: NDArray[Any], outputs: NDArray[Any]) -> float:
-        """Return the loss, with the penalties of a network that has any."""
-        if not isinstance(self.network.layers.layers[-1], MemberMean | Parallel):
-            return float(self.network.evaluate(x, y, loss=self.loss_function)["loss"])
-        # The mean of several networks' probabilities: their logarithms are logits.
-        least = float(np.finfo(np.float64).tiny)
-        return float(
-            self.loss_function(np.log(np.maximum(self.probabilities(outputs), least)), y)[0]
-        )
+    def evaluate_outputs(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+        """Return the same for outputs, such as those of networks that did not see the rows."""
+        scores = outputs
+        if self.output_activation is not None:  # the logarithms of probabilities are logits
+            least = float(np.finfo(np.float64).tiny)
+            scores = np.log(np.maximum(self.probabilities(outputs), least))
+        loss, _ = self.loss_function(scores, y)
+        return {"loss": float(loss), **self._quality(outputs, y)}
+
+    @property
+    def averages(self) -> bool:
+        """Whether the outputs are means over several networks."""
+        return isinstance(self.network.layers.layers[-1], MemberMean | Parallel)
 
     def evaluate_baseline(
         self, training: NDArray[Any], y: NDArray[Any]
@@ -333,6 +337,22 @@ class ArrayModel(Model):
     def encode(self, rows: Any) -> NDArray[Any]:
         """Return the network's input for an array of rows."""
         return self.encoder.encode_features(np.asarray(rows), self.network.backend.dtype_name)
+
+
+def describe_model(
+    encoder: TableEncoder | ArrayEncoder,
+    loss: str,
+    output_activation: str | None = None,
+    label_smoothing: float = 0.0,
+) -> dict[str, Any]:
+    """Return the metadata of a network by which :func:`load` makes a model of it; see :class:`Model`."""
+    return {
+        MODELS[type(encoder)].kind: encoder.to_dict(),
+        "task": encoder.task,
+        "loss": loss,
+        "output_activation": output_activation,
+        "label_smoothing": label_smoothing,
+    }
 
 
 MODELS: dict[Any, type[Model]] = {TableEncoder: TableModel, ArrayEncoder: ArrayModel}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
 from nnbackend.tables.kinds import ColumnKind
-from nnbackend.tables.model import TableModel
+from nnbackend.tables.model import TableModel, describe_model
 from nnbackend.tables.selection import split_rows
 from nnbackend.tables.table import (
     Table,
@@ -31,6 +31,7 @@ from nnbackend.tables.table import (
 )
 from nnbackend.tables.targets import TargetScale, describe_target
 from nnbackend.tabular import Part, Recipe, Trained, choose_recipe, fit_folds, fit_network
+from nnbackend.tabular.training import raise_interruption
 
 __all__ = ["FittedTable", "Rows", "choose_target_scale", "encode_rows", "fit_table"]
 
@@ -47,12 +48,14 @@ class Rows:
         part: all rows.
         training: the numbers of the rows that train.
         held_out: the numbers of those that do not.
+        recipe: of the networks.
     """
 
     encoder: TableEncoder
     part: Part
     training: NDArray[Any]
     held_out: NDArray[Any]
+    recipe: Recipe
 
     @property
     def validation(self) -> Part | None:
@@ -95,6 +98,7 @@ def fit_table(
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
     max_time: float | None = None,
+    announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
     """Train a network to predict a column of a table from others.
@@ -122,6 +126,7 @@ def fit_table(
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
         max_time: the seconds that all training may take together, see
             :func:`nnbackend.tabular.fit_network`; default None.
+        announce: called with the encoded rows before the training; default: nothing is.
         more: further arguments of :meth:`nnbackend.Network.fit`.
 
     Raises:
@@ -140,10 +145,12 @@ def fit_table(
             table, target, kinds, chosen, backend=backend, max_time=max_time, **fixed
         )
     rows = encode_rows(table, target, kinds, chosen, target_scale=target_scale, **fixed)
+    if announce is not None:
+        announce(rows)
     encoder = rows.encoder
     outputs = len(encoder.classes) or 1
-    unfitted = TableModel(Any, encoder, *_loss_of(encoder))  # type: ignore[arg-type]
-    metadata = unfitted.metadata()
+    loss, ending = ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
+    metadata = describe_model(encoder, loss, ending)
     if dialect is not None:
         metadata["dialect"] = dialect.to_dict()
     settings: dict[str, Any] = {
@@ -152,7 +159,7 @@ def fit_table(
         "task": encoder.task,
         "backend": backend,
         "seed": seed,
-        "callbacks": callbacks,
+        "callbacks": list(callbacks),
         "metadata": metadata,
         "max_time": None if end is None else max(end - time.monotonic(), 0.0),
         **more,
@@ -161,16 +168,16 @@ def fit_table(
     held_out = None
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
-        trained, outputs_of = fit_folds(part, parts, columns, **settings)
+        trained, numbers, found = fit_folds(part, parts, columns, **settings)
         trained.network.metadata |= metadata
-        held_out = np.arange(len(part)), outputs_of
+        held_out = numbers, found
     else:
         training = part.take(rows.training)
         trained = fit_network(training, rows.validation, columns, **settings)
         if rows.validation is not None:
-            found = trained.network.predict(rows.validation.x)
-            held_out = rows.held_out, trained.network.to_numpy(found)
-    fitted = replace(unfitted, network=trained.network)
+            network = trained.network
+            held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
+    fitted = TableModel(trained.network, encoder, loss, ending)
     return FittedTable(fitted, trained, rows, held_out)
 
 
@@ -205,7 +212,7 @@ def encode_rows(
         more["max_one_hot"] = None
         encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
     x, y = encoder.encode_features(table), encoder.encode_target(table)
-    return Rows(encoder, Part(x, y, weight), training, held_out)
+    return Rows(encoder, Part(x, y, weight), training, held_out, recipe)
 
 
 def choose_target_scale(
@@ -256,6 +263,7 @@ def choose_target_scale(
             max_time=None if max_time is None else max_time / 8.0,
             verbose=0,
         )
+        raise_interruption(trained)
         found = trained.network.to_numpy(trained.network.predict(others.x))
         answers: Any = encoder.target.decode(found)
         squares = (answers - column[rows.held_out]) ** 2
@@ -281,11 +289,6 @@ def _divide(
         if counts.max() < parts:
             classes = None
     return folds(count, parts, seed, classes=classes)
-
-
-def _loss_of(encoder: TableEncoder) -> tuple[str, str | None]:
-    """Return the loss by which predictions are judged, and the activation that they end in."""
-    return ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
 
 
 def _check_target(table: Table, target: str) -> None:

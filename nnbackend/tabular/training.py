@@ -21,7 +21,7 @@ from nnbackend.tabular.columns import Columns
 from nnbackend.tabular.prediction import calibrate, ending_of, join_networks, with_ending
 from nnbackend.tabular.recipe import Recipe
 
-__all__ = ["Part", "Trained", "fit_folds", "fit_network", "shorten"]
+__all__ = ["Part", "Trained", "fit_folds", "fit_network", "raise_interruption", "shorten"]
 
 Clock = Callable[[], float]
 
@@ -61,11 +61,13 @@ class Trained:
         network: predicts numbers within the range of training, or calibrated probabilities.
         histories: of each network that was trained.
         temperatures: of each network for classes, what its logits were divided by.
+        best_epochs: of each network the epoch whose weights it has.
     """
 
     network: Network
     histories: list[History]
     temperatures: list[float] = field(default_factory=list)
+    best_epochs: list[int] = field(default_factory=list)
 
 
 def fit_network(
@@ -140,7 +142,8 @@ def fit_network(
         temperatures = [calibrate(network, validation.x, validation.y, validation.weight)]
     bounds = None if classifies else (float(rows.y.min()), float(rows.y.max()))
     ready = with_ending(network, ending_of(recipe.member_count, bounds))
-    return Trained(ready, [history], temperatures)
+    best_epoch = chosen[0].best_epoch if chosen else len(history)
+    return Trained(ready, [history], temperatures, [best_epoch])
 
 
 def fit_folds(
@@ -152,8 +155,10 @@ def fit_folds(
     max_time: float | None = None,
     clock: Clock = time.monotonic,
     **settings: Any,
-) -> tuple[Trained, NDArray[Any]]:
+) -> tuple[Trained, NDArray[Any], NDArray[Any]]:
     """Train a network for each division of the rows; together they predict.
+
+    A network that is interrupted is the last one. One without a whole epoch does not predict.
 
     Args:
         rows: all rows.
@@ -165,38 +170,63 @@ def fit_folds(
         settings: further arguments of :func:`fit_network`.
 
     Returns:
-        the networks as one, and for each row the outputs of the networks that it was held out of.
+        the networks as one; the numbers of the rows that were held out of one of them, all unless the
+        training was interrupted; and for each of these rows the outputs of the networks that it was
+        held out of.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted before an epoch was done.
+        ValueError: no network was trained for an epoch.
     """
     trained: list[Trained] = []
     held_out: NDArray[Any] | None = None
-    counts, end = np.zeros(len(rows)), clock() + (max_time or 0.0)
+    counts, stopped, end = np.zeros(len(rows)), "", clock() + (max_time or 0.0)
     divisions = list(parts)
     for number, (training, others) in enumerate(divisions):
         if max_time is not None:  # an equal part of the time that is left
-            left = max(end - clock(), 0.0) / (len(divisions) - number)
-            settings["max_time"] = left
+            settings["max_time"] = max(end - clock(), 0.0) / (len(divisions) - number)
         one = fit_network(
             rows.take(training),
             rows.take(others),
             columns,
-            seed=seed + number,
+            seed=(seed + number) % 2**64,
             clock=clock,
             **settings,
         )
-        trained.append(one)
-        found = one.network.to_numpy(one.network.predict(rows.take(others).x))
-        if held_out is None:
-            held_out = np.zeros((len(rows), *found.shape[1:]))
-        held_out[others] += found
-        counts[others] += 1.0
-    assert held_out is not None
-    held_out /= np.maximum(counts, 1.0).reshape((-1, *(1,) * (held_out.ndim - 1)))
+        stopped = one.histories[0].stopped or ""
+        if len(one.histories[0]):
+            trained.append(one)
+            found = _outputs_of(one, rows.take(others))
+            held_out = np.zeros((len(rows), *found.shape[1:])) if held_out is None else held_out
+            held_out[others] += found
+            counts[others] += 1.0
+        if stopped.startswith("interrupted"):
+            break
+    if held_out is None:
+        if stopped.startswith("interrupted"):
+            raise KeyboardInterrupt
+        raise ValueError(f"no network was trained for an epoch: {stopped}")
+    known = np.flatnonzero(counts)
+    held_out = held_out[known] / counts[known].reshape((-1, *(1,) * (held_out.ndim - 1)))
     joined = Trained(
         join_networks([one.network for one in trained]),
         [history for one in trained for history in one.histories],
         [temperature for one in trained for temperature in one.temperatures],
+        [epoch for one in trained for epoch in one.best_epochs],
     )
-    return joined, held_out
+    return joined, known, held_out
+
+
+def _outputs_of(trained: Trained, rows: Part) -> NDArray[Any]:
+    """Return the outputs of a trained network for rows."""
+    network = trained.network
+    return network.to_numpy(network.predict(rows.x))
+
+
+def raise_interruption(trained: Trained) -> None:
+    """Raise a KeyboardInterrupt if a training of which nothing is kept ended by one."""
+    if (trained.histories[0].stopped or "").startswith("interrupted"):
+        raise KeyboardInterrupt
 
 
 class _EpochTimes(Callback):
@@ -244,7 +274,7 @@ def shorten(
     if validation is not None:
         validation = validation.take(np.arange(math.ceil(share * len(validation))))
     times = _EpochTimes(clock)
-    fit_network(
+    trial = fit_network(
         tried if tried.weight is None else replace(tried, weight=None),
         None if validation is None else replace(validation, weight=None),
         columns,
@@ -254,6 +284,7 @@ def shorten(
         verbose=0,
         **settings,
     )
+    raise_interruption(trial)
     if len(times.ends) < 2:  # not even that: an epoch, as far as it goes
         return replace(recipe, epochs=1)
     epoch = (times.ends[-1] - times.ends[-2]) / share

@@ -133,7 +133,8 @@ def test_folds_predict_rows_that_they_did_not_see():
                                 "task": "regression", "verbose": 0}  # fmt: skip
     weight = RNG.uniform(0.5, 2.0, len(X))
     rows = Part(X, NUMBERS, weight)
-    trained, held_out = fit_folds(rows, iter(parts), Columns(3), seed=5, **settings)
+    trained, numbers, held_out = fit_folds(rows, iter(parts), Columns(3), seed=5, **settings)
+    np.testing.assert_array_equal(numbers, np.arange(len(X)))
     alone = []
     for number, (training, others) in enumerate(parts):
         moved = Part(X, NUMBERS.copy(), weight)
@@ -215,9 +216,20 @@ def test_folds_share_the_time():
     settings: dict[str, Any] = {"outputs": 1, "recipe": replace(SMALL, epochs=10**6),
                                 "task": "regression", "verbose": 0}  # fmt: skip
     clock = Clock(1.0)
-    trained, _ = fit_folds(
+    trained, *_ = fit_folds(
         Part(X, NUMBERS), parts, Columns(3), max_time=60.0, clock=clock, **settings
     )
     # The first has 20 seconds less twice the trial's four; what they leave goes to the others, for on
     # this clock the training itself takes no time.
     assert [len(history) for history in trained.histories] == [11, 17, 35]
+
+
+def test_an_interrupted_trial_interrupts_the_training():
+    class Interrupted(Clock):
+        def __call__(self) -> float:
+            if self.now >= 4.0:
+                raise KeyboardInterrupt
+            return super().__call__()
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(NUMBERS, replace(SMALL, epochs=10), max_time=100.0, clock=Interrupted(1.0))
