@@ -34,9 +34,9 @@ BACKENDS = {
     "jax": ["jax"],
     "cupy": [],
 }
-# What results are compared with: metrics and splits, event files that are read back, optimizers.
+# What results are compared with, and tests need: metrics, event files that are read back, optimizers.
 REFERENCES = {
-    "numpy": ["scikit-learn", "tensorboard", "pandas"],
+    "numpy": ["scikit-learn", "tensorboard", "pandas", "optuna"],
     "strict": ["scikit-learn"],
     "jax": ["optax"],
 }

@@ -24,6 +24,7 @@ def convolution(options: Options) -> Tables:
         title = f"Training step, {network.title}, batch {network.batch}"
         key = f"convolution/{network.name}"
         tables.append(table(key, title, "step", rows, steps=task.steps, batch=network.batch))
+    tables += norm_relu(options)
     for network in NETWORKS[: 1 if options.quick else None]:
         rows = []
         for name in contestants(options):
@@ -39,6 +40,20 @@ def convolution(options: Options) -> Tables:
             rows.append({"name": name, **summary(peaks)})
         title = f"Peak of memory in training, {network.title}, batch {network.batch}"
         tables.append(table(f"convolution-memory/{network.name}", title, "B", rows))
+    return tables
+
+
+def norm_relu(options: Options) -> Tables:
+    """Return the time of batch norm with ReLU, forward and backward, and of going over its memory."""
+    from benchmarks.peers.norm_relu import MAKERS, SHAPES
+
+    tables, calls = [], 3 if options.quick else 20
+    for name, shape in SHAPES.items():
+        factories = {who: partial(make, shape, calls) for who, make in MAKERS.items()}
+        rows = race(factories, options, calls, work=f"batch norm {name}")
+        title = f"Batch norm with ReLU, forward and backward, {name}"
+        key = f"convolution/norm-{name.replace(' ', '')}"
+        tables.append(table(key, title, "step", rows, steps=calls, batch=shape[0]))
     return tables
 
 

@@ -77,6 +77,8 @@ TARGETS: list[tuple[str, str, tuple[str, ...], float]] = [
     ("convolution/resnet", NUMPY, (FIRST,), 1.50),
     ("convolution/resnet", NUMPY, (FIRST, LAST), 2.20),
     ("convolution/separable", NUMPY, (FIRST,), 2.00),
+    ("convolution/norm-32x32x32x16", NUMPY, ("reading and writing, numpy",), 2.50),
+    ("convolution/norm-32x16x16x64", NUMPY, ("reading and writing, numpy",), 2.50),
     *(
         (f"convolution-memory/{name}", NUMPY, (FIRST, LAST), 1.50)
         for name in ("lenet", "resnet", "separable")

@@ -140,7 +140,7 @@ from nnbackend.optimizers import (
 )
 
 if TYPE_CHECKING:
-    from nnbackend import tables, testing
+    from nnbackend import tables, tabular, testing
     from nnbackend.core import registry
     from nnbackend.drawing.draw import draw
     from nnbackend.inspection.observe import observe
@@ -280,6 +280,7 @@ __all__ = [
     "regularizers",
     "schedules",
     "tables",
+    "tabular",
     "testing",
     "transforms",
 ]
@@ -292,6 +293,7 @@ __getattr__, __dir__ = lazily(
         "observe": "inspection.observe",
         "registry": "core.registry",
         "tables": "tables",
+        "tabular": "tabular",
         "testing": "testing",
     },
 )

@@ -19,6 +19,7 @@ from nnbackend.core import random
 from nnbackend.core.checks import check_arrays, check_flag, check_size
 from nnbackend.core.layer_tree import frozen_names, init_state
 from nnbackend.core.shapes import Shapes, check_shapes, map_shapes, row_shapes
+from nnbackend.core.state_names import known_name, state_name
 from nnbackend.core.tree import flatten, map_arrays, tree_map, unflatten
 from nnbackend.core.types import Array, Context, Layer, Params, State
 from nnbackend.data.input_spec import InputSpec, check_takes_several
@@ -312,26 +313,25 @@ class NetworkBase:
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of parameters and state by dotted name: ``{"0.weight": ..., "0.bias": ...}``.
 
-        The names of the layers' state begin with ``state.``, as in ``"state.1.mean"``. No parameter's
-        name does, for those begin with the number of a layer.
+        The state of layers is among them, ``"1.running_mean"``; where a parameter has the same name,
+        with ``state.`` before it.
         """
         xp = self.backend.xp
         with self.backend.scope():
-            return {
-                name: xp.asarray(a, copy=True) for name, a in flatten(self._variables()).items()
-            }
+            return {name: xp.asarray(a, copy=True) for name, a in self._variables().items()}
 
-    def _variables(self) -> Params:
+    def _variables(self) -> dict[str, Array]:
         """Return parameters and state as ``state_dict`` names them."""
-        return {**self.params, "state": self._state} if self._state else self.params
+        params = flatten(self.params)
+        return params | {state_name(n, params): a for n, a in flatten(self._state).items()}
 
     @guarded("the parameters")
     def load_state_dict(self, state: Mapping[str, Any]) -> Self:
         """Set parameters and state to copies of ``state``, as from ``state_dict``; return the network.
 
         Args:
-            state: array-likes of any library by dotted name, one for each parameter and, under
-                ``state.``, for each array of the layers' state.
+            state: array-likes of any library by dotted name, one for each parameter and for each array
+                of the layers' state, whose names may have ``state.`` before them.
 
         Raises:
             ValueError: names are missing or unknown, a shape is wrong, or a number is not finite;
@@ -339,7 +339,8 @@ class NetworkBase:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state must be a dictionary of arrays by name, got {given(state)}")
-        own, state = flatten(self._variables()), {str(name): state[name] for name in state}
+        own = self._variables()
+        state = {known_name(str(name), own): state[name] for name in state}
         unknown, missing = sorted(state.keys() - own.keys()), sorted(own.keys() - state.keys())
         if unknown or missing:
             raise ValueError(_names_differ(unknown, missing))
@@ -354,7 +355,9 @@ class NetworkBase:
                         f"{name} holds NaN or infinite numbers, which nothing can start from"
                     )
         self.params = unflatten(values, self.params)
-        self.state = unflatten(values, self._state, "state.")
+        params = flatten(self.params)
+        of_state = {name: values[state_name(name, params)] for name in flatten(self._state)}
+        self.state = unflatten(of_state, self._state)
         return self
 
     @guarded("the parameters")
@@ -397,7 +400,7 @@ class NetworkBase:
         Layers inside a layer follow it, by their paths, and are part of its numbers. ``multiply-adds``
         are the multiplications of inputs with weight matrices and kernels, each followed by an addition,
         in a forward pass of one row; ``?`` for a layer of yours that does not say how often it uses its
-        weights (a method ``weight_uses(input_shape, output_shape)``). ``activations`` is the memory of
+        own (by a method ``multiply_adds(input_shape, output_shape)``). ``activations`` is the memory of
         the outputs for one row, which training keeps for its backward pass.
         """
         return summary.write_table(self.summary_rows(), self.input_shape, self.backend)

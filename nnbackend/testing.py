@@ -30,6 +30,7 @@ __all__ = ["Comparison", "check_gradients", "check_loss", "compare_backends"]
 
 # The best of them counts, as there may be a kink within a step.
 _RELATIVE_STEPS = (1e-5, 1e-6, 1e-7)
+_SMALL_SHARE = 1e-5  # of a value: a slope below it is compared with this, for values are rounded
 
 
 def check_gradients(
@@ -178,8 +179,12 @@ def _relative_errors(
         penalty = regularizers.penalty(terms, moved_params)
         return float(sum(backend.xp.sum(o * d) for o, d in pairs) + penalty)
 
+    xp, pairs = backend.xp, zip(arrays_in(y), arrays_in(dy), strict=True)
+    size = float(sum(xp.sum(xp.abs(o * d)) for o, d in pairs))
     return {"x": 0.0} | {
-        name: _relative_error(partial(value, name), at, gradients[name], backend, rng.child(name))
+        name: _relative_error(
+            partial(value, name), at, gradients[name], backend, rng.child(name), size
+        )
         for name, at in arguments.items()
         if not backend.xp.isdtype(at.dtype, ("integral", "bool"))  # these have no gradients
     }
@@ -219,28 +224,39 @@ def _relative_error(
     gradient: Array | None,
     backend: Backend,
     rng: Generator,
+    size: float = 0.0,
 ) -> float:
-    """Return the relative error of a gradient, the larger of those along two directions."""
+    """Return the relative error of a gradient, the larger of those along two directions.
+
+    ``size`` is that of the terms of the value, whose rounding is no error: the gradient of a bias before
+    a batch normalization is 0.
+    """
     if gradient is None or tuple(gradient.shape) != tuple(at.shape):
         return math.inf
     v = backend.asarray(rng.normal(tuple(at.shape)))
     xp = backend.xp
     # Along a random direction the terms may cancel and hide a small error: not so along this one.
     uphill = xp.where(gradient < 0.0, -xp.abs(v), xp.abs(v))
-    return max(_error_along(d, value, at, gradient, xp) for d in (v, uphill))
+    smallest = max(1e-8, _SMALL_SHARE * size)
+    return max(_error_along(d, value, at, gradient, smallest, xp) for d in (v, uphill))
 
 
 def _error_along(
-    v: Array, value: Callable[[Array], float], at: Array, gradient: Array, xp: Namespace
+    v: Array,
+    value: Callable[[Array], float],
+    at: Array,
+    gradient: Array,
+    smallest: float,
+    xp: Namespace,
 ) -> float:
-    """Return the relative error of a gradient along the direction ``v``."""
+    """Return the error of a gradient along the direction ``v``, relative to ``smallest`` or more."""
     analytic = float(xp.sum(gradient * v))
     # Rounding in a sum that cancels is no error: compare with the size of its terms.
     size = float(xp.sqrt(xp.sum((gradient * v) ** 2)))
     errors = []
     for step in _RELATIVE_STEPS:
         numeric = (value(at + step * v) - value(at - step * v)) / (2.0 * step)
-        scale = max(abs(analytic), abs(numeric), size, 1e-8)
+        scale = max(abs(analytic), abs(numeric), size, smallest)
         errors.append(abs(analytic - numeric) / scale)
     return min(errors)
 

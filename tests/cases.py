@@ -348,6 +348,7 @@ FAMILIES = [
 
 LAYERS = [
     *FAMILIES,
+    Case("dropout-schedule", nnb.Dropout(schedules.FlatCosine(0.4, 4))),
     Case("dense", nnb.Dense(3)),
     Case("dense-no-bias", nnb.Dense(3, bias=False)),
     Case("dense-tanh", nnb.Dense(3, activation="tanh", bias_initializer="normal")),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
-from nnbackend.core.checks import check_flag, check_size
+from nnbackend.core.checks import check_flag, check_number, check_size
+from nnbackend.core.state_names import known_name
 from nnbackend.errors import ModelFileError
 from nnbackend.saving.schema import Check, array, entries, number, optional, record, whole
 
@@ -27,6 +28,12 @@ class EarlyStopping(Callback):
         restore_best: whether the network gets the parameters of the best epoch at the end of the run,
             default True; however the run ends, unless a callback fails.
         mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
+        ties: which of several epochs with the same best value is the best, the ``"first"`` (the default)
+            or the ``"last"``. Of a value with few steps, such as an accuracy on few rows, the last
+            trained longer.
+        patience_factor: how much the patience grows with the best epoch, 0 or more: the run ends after
+            ``patience + patience_factor * best_epoch`` epochs without a better value; default 0. With
+            1 a run whose best epoch is late has as long again to find a better one.
 
     Attributes:
         best: the best value so far, or None.
@@ -56,10 +63,13 @@ class EarlyStopping(Callback):
         restore_best: bool = True,
         *,
         mode: str | None = None,
+        ties: str = "first",
+        patience_factor: float = 0.0,
     ) -> None:
         check_flag("restore_best", restore_best)
-        self.monitor = Monitor(monitor, min_delta, mode)
+        self.monitor = Monitor(monitor, min_delta, mode, ties)
         self.patience = check_size("patience", patience)
+        self.patience_factor = check_number("patience_factor", patience_factor, 0.0)
         self.restore_best = restore_best
         self._reset()
 
@@ -79,8 +89,8 @@ class EarlyStopping(Callback):
         if not run.resumed:
             self._reset()
         if self._weights is not None:
-            own, kept = run.network.state_dict(), self._weights
-            if {n: a.shape for n, a in kept.items()} != {n: tuple(a.shape) for n, a in own.items()}:
+            own = {name: tuple(a.shape) for name, a in run.network.state_dict().items()}
+            if {known_name(n, own): a.shape for n, a in self._weights.items()} != own:
                 raise ModelFileError(
                     "the checkpoint's weights of the best epoch are not the network's"
                 )
@@ -95,11 +105,11 @@ class EarlyStopping(Callback):
         self._check(run)
 
     def _check(self, run: Run) -> None:
-        if self._waited >= self.patience:
+        if self._waited >= self.patience + self.patience_factor * self.best_epoch:
             best = "was never a number"
             if self.best is not None:
                 best = f"was best in epoch {self.best_epoch} ({self.best:.6g})"
-            run.stop(f"{self.monitor.name} {best}, and no better for {self.patience} epochs")
+            run.stop(f"{self.monitor.name} {best}, and no better for {self._waited} epochs")
 
     def stop(self, run: Run) -> None:
         if self._weights is not None and run.failure is None:

@@ -57,6 +57,7 @@ class Monitor:
         name: the name in the history, ``"validation_loss"``.
         min_delta: the least improvement on the best value that counts, default 0.
         mode: ``"min"`` or ``"max"``: which values are better; None: as the metric says, or its name.
+        ties: which of several equal best values counts, the ``"first"`` (the default) or the ``"last"``.
 
     Attributes:
         best: the best value so far, or None.
@@ -66,11 +67,14 @@ class Monitor:
         ValueError: an argument is out of range.
     """
 
-    def __init__(self, name: str, min_delta: float = 0.0, mode: str | None = None) -> None:
+    def __init__(
+        self, name: str, min_delta: float = 0.0, mode: str | None = None, ties: str = "first"
+    ) -> None:
         self.name = check_text("monitor", name)
         self.min_delta = check_number("min_delta", min_delta, 0.0)
         self.mode = None if mode is None else check_choice("mode", mode, ("min", "max"))
         self._given_mode = self.mode
+        self._later_counts = check_choice("ties", ties, ("first", "last")) == "last"
         self.best: float | None = None
 
     def start(self, run: Run) -> None:
@@ -99,11 +103,13 @@ class Monitor:
         return run.history[self.name][-1]
 
     def improve(self, value: float) -> bool:
-        """Return whether a value is better than the best; if so, it becomes the best."""
+        """Return whether a value counts as the best from now on; if so, it becomes that."""
         if math.isnan(value):
             return False
         if self.mode is None:  # no run has started
             self.mode = _mode_of(self.name)
+        if self._later_counts and value == self.best:
+            return True
         sign = 1.0 if self.mode == "min" else -1.0
         if self.best is not None and not sign * value < sign * self.best - self.min_delta:
             return False

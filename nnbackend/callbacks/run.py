@@ -14,6 +14,7 @@ from nnbackend.callbacks.function import as_callback
 from nnbackend.callbacks.progress import choose_progress
 from nnbackend.core.checks import check_items
 from nnbackend.core.history import History
+from nnbackend.core.state_names import state_name
 from nnbackend.core.tree import leaves
 from nnbackend.core.version import __version__
 from nnbackend.errors import ModelFileError
@@ -297,7 +298,7 @@ class Run:
             return
         check_same_run(found, self.task())
         found.check_network(self.network.params, self.network.state)
-        state = {f"state.{name}": array for name, array in found.layer_state.items()}
+        state = {state_name(n, found.params): array for n, array in found.layer_state.items()}
         self.network.load_state_dict({**found.params, **state})
         self.restore(found.state)
         state = found.state.get("optimizer")

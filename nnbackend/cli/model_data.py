@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from nnbackend.analysis.answers import TableRows
 from nnbackend.cli.arguments import WrongCall, wrong_call
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.options import build_from_options
@@ -23,7 +24,7 @@ from nnbackend.tables.table import missing, polars_module
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["read_features", "read_features_and_targets"]
+__all__ = ["read_features", "read_features_and_targets", "read_table_rows"]
 
 
 def read_features(
@@ -62,13 +63,21 @@ def read_features_and_targets(
         rows = rows if known.all() else rows[known]
         return model.encode(rows), encoder.encode_target(known_target(table, name))
     assert isinstance(model, TableModel)
-    dialect, kinds = _dialect(model, options), model.encoder.kinds
+    table = read_table_rows(model, data, options, with_target=True).table
+    return model.encoder.encode_features(table), encoder.encode_target(table)
+
+
+def read_table_rows(
+    model: TableModel, data: Path, options: Mapping[str, Any], *, with_target: bool
+) -> TableRows:
+    """Return the rows of a table before they are encoded; of those with a target, if that is needed."""
+    encoder, dialect = model.encoder, _dialect(model, options)
+    kinds = encoder.kinds if with_target else encoder.feature_kinds
     frame = select_columns(read_frame(data, dialect), kinds)
     dialect = dialect_of(data, dialect)
     with naming_lines(data, dialect):
         table = table_of(frame, kinds, kinds, dialect)
-    table = known_target(table, name)
-    return model.encoder.encode_features(table), encoder.encode_target(table)
+    return TableRows(known_target(table, encoder.target.name) if with_target else table)
 
 
 def _dialect(model: TableModel, options: Mapping[str, Any]) -> Dialect:

@@ -13,6 +13,7 @@ from nnbackend.cli.arguments import (
     DataFile,
     Debug,
     DeviceName,
+    Json,
     LoadedPrecision,
     ModelFile,
     Threads,
@@ -22,6 +23,7 @@ from nnbackend.cli.arguments import (
     wrong_call,
 )
 from nnbackend.cli.dialect import DialectOptions
+from nnbackend.cli.explanation import explain_row
 from nnbackend.cli.model_data import read_features
 from nnbackend.cli.options import takes_options
 from nnbackend.cli.reporting import reporting
@@ -60,6 +62,27 @@ Identifiers = Annotated[
 Probabilities = Annotated[
     bool, typer.Option("--probabilities", help="Add a column with the probability of each class.")
 ]
+Explained = Annotated[
+    int | None,
+    typer.Option(
+        "--explain",
+        metavar="ROW",
+        min=1,
+        help="Show what each column contributes to the prediction for one row, counted from 1, instead "
+        "of the answers for all.",
+        show_default="none",
+    ),
+]
+Background = Annotated[
+    Path | None,
+    typer.Option(
+        "--background",
+        metavar="DATA",
+        exists=True,
+        help="For --explain: the table whose rows it is compared with, best that of training.",
+        show_default="the rows of DATA",
+    ),
+]
 
 
 @takes_options(DialectOptions)
@@ -69,6 +92,9 @@ def predict(
     output: OutputFile = None,
     identifiers: Identifiers = None,
     probabilities: Probabilities = False,
+    explain: Explained = None,
+    background: Background = None,
+    as_json: Json = False,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     precision: LoadedPrecision = None,
@@ -77,7 +103,20 @@ def predict(
     **options: Any,
 ) -> None:
     """Predict the target for each row of a table or an array: one answer for each, in their order."""
-    with reporting(debug):
+    with reporting(debug, quiet=as_json) as (notes, _):
+        if explain is not None:
+            if output is not None or identifiers or probabilities:
+                raise WrongCall(
+                    "--explain prints one row: it takes no --output, --id, --probabilities"
+                )
+            trained = load_model(model, backend, device, precision)
+            with thread_limit(threads, trained.network):
+                explain_row(trained, data, explain, background, options, notes if as_json else None)
+            return
+        if background is not None or as_json:
+            raise WrongCall(
+                "--background and --json go with --explain; for answers as JSON: --output answers.jsonl"
+            )
         if output is not None:
             check_output(output, model, data)
         with wrong_call("--output"):

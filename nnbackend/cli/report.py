@@ -21,14 +21,20 @@ _SCORE_METRICS = ("log_loss", "roc_auc", "average_precision")
 _NUMBER_METRICS = ("mae", "mse", "rmse", "r2", "mape")
 
 
-def build_report(model: Model, x: NDArray[Any], y: NDArray[Any]) -> dict[str, Any]:
+def build_report(
+    model: Model, x: Any, y: NDArray[Any], outputs: NDArray[Any] | None = None
+) -> dict[str, Any]:
     """Return the report for encoded features and targets, as plain data.
+
+    ``outputs`` are those of the rows, if they are not those of the model: of networks that did not see
+    them.
 
     ``metrics`` by name are None where one is not defined, as a ROC area of one class. For classes there
     are ``classes``, each with its precision, recall, f1 and number of rows, and ``confusion_matrix``:
     the number of rows by true class (rows) and predicted class (columns).
     """
-    outputs = model.outputs(x)
+    are_means = outputs is not None or model.averages
+    outputs = model.outputs(x) if outputs is None else outputs
     if not model.classes:
         answers, truth = model.answers(outputs), model.encoder.target.decode(y)
         values = {name: metrics.get(name)(answers, truth) for name in _NUMBER_METRICS}
@@ -43,9 +49,12 @@ def build_report(model: Model, x: NDArray[Any], y: NDArray[Any]) -> dict[str, An
     wanted |= {name: metrics.get(name) for name in scores}
     if model.output_width > 5:
         wanted["top_5_accuracy"] = metrics.TopKAccuracy(5)
-    # The network has the numbers before a sigmoid or softmax, which tell rows apart where those are 1.
-    loss = model.loss_function
-    values = model.network.evaluate(x, y, loss=loss, metrics=wanted)
+    if are_means:
+        found = metrics.resolve(wanted, model.meaning, outputs.shape[1:])
+        values = {name: metric(outputs, target) for name, metric in found.items()}
+    else:
+        # The network has the numbers before a softmax, which tell rows apart where that is 1.
+        values = model.network.evaluate(x, y, loss=model.loss_function, metrics=wanted)
     matrix = metrics.confusion_matrix(outputs, target, outputs=model.meaning)
     counts = np.asarray(matrix, dtype=np.int64)
     return {

@@ -30,8 +30,8 @@ def thread_limit(
     the environment says how many, as many as the library chooses.
     """
     if threads is None:
-        sizes = [row.multiply_adds or row.parameters for row in network.summary_rows()]
-        largest = rows * max(sizes)
+        # A convolution's products are of blocks, whatever the batch: its parameters say how large.
+        largest = rows * max(row.parameters for row in network.summary_rows())
         if largest >= SMALL_PRODUCT or any(name in os.environ for name in _VARIABLES):
             return nullcontext()
     from threadpoolctl import threadpool_limits

@@ -36,6 +36,8 @@ __all__ = [
     "forward_key_array",
     "normal",
     "permutation",
+    "rates",
+    "scheduled_mask",
     "seed_key",
     "threefry",
     "uniform_bits24",
@@ -53,6 +55,7 @@ _PARITY_WORD = 0x1BD11BDA
 _WORD_MASK = 0xFFFFFFFF
 STEP_PERIOD = 1 << 30
 """After so many training steps random numbers repeat: a counter is a word of 32 bits."""
+_MOST_RATES = 1024  # in the table of a schedule
 WORD_BITS = 24
 """Number of random bits in a word of :func:`uniform_bits24`: what float32 holds exactly."""
 
@@ -196,6 +199,59 @@ def bernoulli_mask(
     """
     first = first_row * math.prod(like.shape[1:])
     return backend.random_mask(key, step, like, round(rate * (1 << WORD_BITS)), first)
+
+
+def scheduled_mask(
+    key: Key,
+    step: Any,
+    like: Array,
+    schedule: Callable[[int], float],
+    last_step: int,
+    backend: Backend,
+    first_row: Any = 0,
+) -> tuple[Array, Array]:
+    """Return a mask as :func:`bernoulli_mask` does, of a rate by schedule, and ``1 / (1 - rate)``.
+
+    The step may be data of a recorded or compiled program. So the rate is looked up in a table, in whole
+    numbers: it is the same on every backend. Of a long schedule the table has every second or third
+    value, or fewer, so that there are at most 1024; from ``last_step`` on the rate is that of its end.
+    """
+    xp = backend.xp
+    table, every = _rate_table(schedule, last_step)
+    place = (
+        xp.asarray(step, dtype=xp.int32, device=backend.device) if isinstance(step, int) else step
+    )
+    place = xp.minimum(place, last_step)
+    if every > 1:
+        place = (place + (every - 1)) // every
+    units = xp.asarray(table, dtype=xp.int32, device=backend.device)
+    places = xp.arange(len(table), dtype=xp.int32, device=backend.device)
+    # Found by comparison: a recording would not see a place in a table that is constant.
+    found = xp.astype(places == place, xp.int32) * units
+    threshold = xp.sum(found, keepdims=True, dtype=xp.int32)
+    first = first_row * math.prod(like.shape[1:])
+    words = uniform_bits24(key, step, math.prod(like.shape), backend, first)
+    mask = xp.reshape(xp.astype(words >= threshold, like.dtype), like.shape)
+    whole = float(1 << WORD_BITS)
+    scale = whole / (whole - xp.astype(threshold, backend.dtype))
+    return mask, xp.astype(scale, like.dtype, copy=False)
+
+
+@lru_cache(maxsize=64)
+def _rate_table(schedule: Callable[[int], float], last_step: int) -> tuple[list[int], int]:
+    """Return the rates of a schedule in units of 2**-24, and how many steps each stands for."""
+    every = _steps_per_rate(last_step)
+    return [round(rate * (1 << WORD_BITS)) for rate in rates(schedule, last_step)], every
+
+
+def rates(schedule: Callable[[int], float], last_step: int) -> list[float]:
+    """Return the values of a schedule that are used for a rate, at most 1024."""
+    every = _steps_per_rate(last_step)
+    return [schedule(min(step, last_step)) for step in range(0, last_step + every, every)]
+
+
+def _steps_per_rate(last_step: int) -> int:
+    return max(1, -(-last_step // (_MOST_RATES - 1)))
 
 
 def normal(key: Key, step: Any, like: Array, backend: Backend, first_row: Any = 0) -> Array:

@@ -15,7 +15,8 @@ from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.input_spec import InputSpec, arrange, is_tree, name_arrays
 from nnbackend.data.validate import check_finite, hand_over, inputs, look_at, weights
-from nnbackend.losses import LOSSES, Loss, PerOutput, trait
+from nnbackend.losses import LOSSES, EachMember, Loss, PerOutput, trait
+from nnbackend.losses.each_member import shape_of_a_member
 from nnbackend.losses.preconditions import TARGET_KINDS, TargetKind, check_targets, kind_of
 
 __all__ = ["RowCheck", "takes_classes", "targets"]
@@ -48,6 +49,8 @@ def targets(
     """
     if isinstance(loss, PerOutput):
         return _targets_of_each(y, backend, loss, output_shape, x, name, first)
+    if isinstance(loss, EachMember):
+        loss, output_shape = loss.parts[0], shape_of_a_member(output_shape)
     rows = count_rows(x)
     if is_tree(y) or not is_shape(output_shape):
         _check_takes_several(y, loss, output_shape, name)

@@ -2,6 +2,7 @@
 
 ``MLPClassifier`` and ``MLPRegressor`` take the place of scikit-learn's classes of the same name,
 ``NetworkClassifier`` and ``NetworkRegressor`` make an estimator of any list of layers.
+``TabularClassifier`` and ``TabularRegressor`` take tables with columns of any kind.
 """
 
 from __future__ import annotations
@@ -21,5 +22,18 @@ except ModuleNotFoundError as error:
 from nnbackend.estimators.files import load
 from nnbackend.estimators.mlp import MLPClassifier, MLPRegressor
 from nnbackend.estimators.network import NetworkClassifier, NetworkRegressor
+from nnbackend.estimators.search import Search, search_arguments, suggest_tabular
+from nnbackend.estimators.tabular import TabularClassifier, TabularRegressor
 
-__all__ = ["MLPClassifier", "MLPRegressor", "NetworkClassifier", "NetworkRegressor", "load"]
+__all__ = [
+    "MLPClassifier",
+    "MLPRegressor",
+    "NetworkClassifier",
+    "NetworkRegressor",
+    "Search",
+    "TabularClassifier",
+    "TabularRegressor",
+    "load",
+    "search_arguments",
+    "suggest_tabular",
+]

@@ -47,17 +47,13 @@ class Traced:
     def multiply_adds(self) -> int | None:
         """The multiplications of inputs with weights in a forward pass of one row; None: unknown.
 
-        Counted are parameters of at least two axes: each multiplies as often as the layer's method
-        ``weight_uses(input_shape, output_shape)`` says. A layer with such parameters and without the
-        method is unknown.
+        They are what a layer's method ``multiply_adds(input_shape, output_shape)`` says, with those of
+        the layers inside. A layer with parameters of two axes or more and without the method is unknown.
         """
-        size = sum(math.prod(shape) for shape in self.weights if len(shape) > 1)
-        total = 0
-        if size:
-            uses: Any = getattr(self.layer, "weight_uses", None)
-            if uses is None:
-                return None
-            total = size * uses(self.input_shape, self.output_shape)
+        own: Any = getattr(self.layer, "multiply_adds", None)
+        if own is None and any(len(shape) > 1 for shape in self.weights):
+            return None
+        total = 0 if own is None else own(self.input_shape, self.output_shape)
         for one in self.inside:
             if one.multiply_adds is None:
                 return None

@@ -80,9 +80,9 @@ class Dense:
             params["bias"] = rng.draw(self.bias_initializer, shape[1:], "bias")  # type: ignore[arg-type]
         return params, (*input_shape[:-1], self.out_features)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weight: once for each of its vectors."""
-        return math.prod(input_shape[:-1])
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each input with a weight for each output."""
+        return math.prod(input_shape) * self.out_features
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(x @ weight + bias)``."""

@@ -99,7 +99,7 @@ class Embedding:
             raise ValueError(f"Embedding takes one array of indices, got inputs of {input_shape}")
         return {"weight": make_table(self, rng)}, (*input_shape, self.features)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
         """Return 0: rows of the weight are taken, not multiplied."""
         return 0
 

@@ -118,7 +118,7 @@ class EmbeddingBag:
             )
         return input_shape[0]  # type: ignore[no-any-return]
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
         """Return 0: rows of the weight are taken and added, not multiplied."""
         return 0
 

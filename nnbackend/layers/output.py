@@ -25,6 +25,7 @@ from nnbackend.layers.sequential import Sequential, runs_in_order
 from nnbackend.layers.structure import (
     Add,
     Average,
+    Checkpoint,
     Concatenate,
     Graph,
     Multiply,
@@ -140,7 +141,11 @@ def output_activations(layers: Layer) -> dict[str, tuple[Any, str | None]]:
         node = _nodes(last).get(last.outputs)
         if node is not None and isinstance(node.layer, Split):
             return _of_parts(node.layer, _end_of(last, last.outputs)[0])
-    return _declared(last)
+    ends = _declared(last)
+    if ends and _hands_on(last):  # a Split in something
+        activation, _ = output_activation(Sequential(row[:-1]))
+        return {name: (activation, f"followed by {type(last).__name__}") for name in ends}
+    return ends
 
 
 def _of_parts(layer: Split, activation: Any) -> dict[str, tuple[Any, str | None]]:
@@ -157,6 +162,8 @@ def _declared(layer: Layer) -> dict[str, tuple[Any, str | None]]:
         pairs = said.items() if isinstance(said, Mapping) else enumerate(said)
         return {str(name): (activations.get(ending), where) for name, ending in pairs}
     inside = [child for _, child in children(layer)]
+    if isinstance(layer, Checkpoint):
+        inside = [Sequential(inside)]
     ends = output_activations(inside[-1]) if inside else {}
     return {name: (activation, where) for name, (activation, _) in ends.items()}
 
@@ -257,6 +264,10 @@ def _end_of(graph: Graph, output: str) -> tuple[Any, str | None]:
         return [*likely, *activated][0], f"followed by the node {node.name}"
     activation, where = output_activation(node.layer)
     if "." in output:
+        ends, part = output_activations(node.layer), output.split(".")[1]
+        if part not in ends and part.isdecimal() and int(part) < len(ends):
+            part = [*ends][int(part)]  # of a tuple, whose parts have names
+        activation = ends[part][0] if part in ends else activation
         return activation, f"in a part of the output of the node {node.name}"
     takers = [n.name for n in graph.order if node.name in map(node_of, n.sources)]
     sharers = [n.name for n in graph.order if n.owner == node.owner and n is not node]

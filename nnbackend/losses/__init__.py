@@ -26,6 +26,7 @@ from nnbackend.losses.cross_entropy import (
     softmax_cross_entropy,
     softmax_focal,
 )
+from nnbackend.losses.each_member import EachMember
 from nnbackend.losses.margin import (
     CategoricalHinge,
     Hinge,
@@ -57,6 +58,7 @@ __all__ = [
     "BinaryFocal",
     "CategoricalHinge",
     "CosineSimilarity",
+    "EachMember",
     "Hinge",
     "Huber",
     "KLDivergence",

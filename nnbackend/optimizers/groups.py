@@ -30,8 +30,9 @@ class Grouped(Wrapper):
 
     ``Grouped(AdamW(1e-3), {"0.*": {"learning_rate_factor": 0.1}, "*.bias": {"weight_decay": 0.0}})``.
     A pattern is compared with dotted names such as ``0.weight``; ``*`` stands for any text, dots
-    included. A parameter that several patterns match takes what each of them says, and where two
-    disagree, the later; one that no pattern matches is updated by the optimizer as it is.
+    included. A parameter that several patterns match takes what each of them says: where two give a
+    hyperparameter another value, the later counts, and factors are multiplied. One that no pattern
+    matches is updated by the optimizer as it is.
 
     Args:
         optimizer: the optimizer that makes the update, an object or a name.

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import ModelFileError, few
@@ -139,9 +138,9 @@ class TableEncoder(Encoder):
         return self.inputs.width
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """The shape of a row of the network's input."""
-        return (self.width,)
+    def input_shape(self) -> Any:
+        """The shape of a row of the network's input, or the shapes of two."""
+        return self.inputs.network_columns.shape
 
     @property
     def feature_names(self) -> list[str]:
@@ -167,9 +166,9 @@ class TableEncoder(Encoder):
         """Return the network's inputs, and warn of filled gaps and unseen categories."""
         return self.inputs.encode(table)
 
-    def encode_features(self, table: Table) -> NDArray[np.float64]:
-        """Return the numbers among the inputs, shape (rows, width); see :meth:`encode`."""
-        return self.inputs.encode(table).numbers
+    def encode_features(self, table: Table) -> Any:
+        """Return what the network takes, numbers or a dictionary; see :meth:`encode`."""
+        return self.inputs.encode(table).inputs
 
     def describe(self) -> list[ColumnDescription]:
         """Return what is done to each column, the target last."""

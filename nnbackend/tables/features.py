@@ -25,6 +25,7 @@ from nnbackend.tables.moments import Moment
 from nnbackend.tables.numbers import SCALES, MissingIndicator, Number, RobustNumber, Scale
 from nnbackend.tables.summary import ColumnSummary
 from nnbackend.tables.table import Table, WantedKind, missing, row_count, warn
+from nnbackend.tabular import Columns, offset_indices
 
 __all__ = ["MAX_ONE_HOT", "Encoded", "FeatureEncoder", "column_of"]
 
@@ -48,6 +49,16 @@ class Encoded:
     indices: NDArray[np.int64]
     cardinalities: tuple[int, ...]
     numeric_count: int
+
+    @property
+    def inputs(self) -> Any:
+        """What a network takes: the numbers, or with indices a dictionary of both."""
+        if not self.cardinalities:
+            return self.numbers
+        return {
+            "numbers": self.numbers,
+            "indices": offset_indices(self.indices, self.cardinalities),
+        }
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,12 @@ class FeatureEncoder:
                 break
             count += feature.width
         return count
+
+    @property
+    def network_columns(self) -> Columns:
+        """What a network takes."""
+        count = self.numeric_count
+        return Columns(count, self.width - count, self.cardinalities)
 
     @property
     def kinds(self) -> dict[str, WantedKind]:

@@ -14,7 +14,9 @@ import nnbackend as nnb
 from nnbackend import losses, metrics
 from nnbackend.backends.base import Backend
 from nnbackend.core.functional import sigmoid, softmax
+from nnbackend.core.tree import count_rows
 from nnbackend.errors import ModelFileError, UnknownNameError
+from nnbackend.layers import MemberMean, Parallel
 from nnbackend.losses import Loss
 from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import table_of
@@ -31,6 +33,7 @@ __all__ = [
     "Model",
     "TableModel",
     "build_loss",
+    "describe_model",
     "has_one_output",
     "load",
     "output_activation_of",
@@ -110,13 +113,8 @@ class Model:
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata that the model's file holds besides the network."""
-        return {
-            self.kind: self.encoder.to_dict(),
-            "task": self.task,
-            "loss": self.loss,
-            "output_activation": self.output_activation,
-            "label_smoothing": self.label_smoothing,
-        }
+        ending, smoothing = self.output_activation, self.label_smoothing
+        return describe_model(self.encoder, self.loss, ending, smoothing)
 
     @property
     def loss_function(self) -> losses.Loss:
@@ -143,13 +141,13 @@ class Model:
         """The number of outputs that the network needs."""
         return 1 if has_one_output(self.loss) else len(self.classes)
 
-    def outputs(self, x: NDArray[Any]) -> NDArray[Any]:
-        """Return the outputs of the network for encoded features.
+    def outputs(self, x: Any) -> NDArray[Any]:
+        """Return the outputs of the network for encoded features, an array or a dictionary of arrays.
 
         Those for numbers are float64, whatever the network computes in: the table's numbers have digits
         that float32 does not have.
         """
-        if not len(x):
+        if not count_rows(x):
             return np.empty((0, self.output_width))
         outputs = self.network.to_numpy(self.network.predict(x))
         return outputs if self.classes else outputs.astype(np.float64)
@@ -172,10 +170,28 @@ class Model:
         chosen = outputs.argmax(axis=1) if threshold is None else outputs[:, 0] > threshold
         return self.encoder.target.decode(chosen.astype(np.int64))
 
-    def evaluate(self, x: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+    def evaluate(self, x: Any, y: NDArray[Any]) -> dict[str, float]:
         """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
-        loss = self.network.evaluate(x, y, loss=self.loss_function)["loss"]
-        return {"loss": float(loss), **self._quality(self.outputs(x), y)}
+        outputs = self.outputs(x)
+        if self.averages:
+            return self.evaluate_outputs(outputs, y)
+        # The network has the penalties, and the numbers before a softmax.
+        loss = float(self.network.evaluate(x, y, loss=self.loss_function)["loss"])
+        return {"loss": loss, **self._quality(outputs, y)}
+
+    def evaluate_outputs(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+        """Return the same for outputs, such as those of networks that did not see the rows."""
+        scores = outputs
+        if self.output_activation is not None:  # the logarithms of probabilities are logits
+            least = float(np.finfo(np.float64).tiny)
+            scores = np.log(np.maximum(self.probabilities(outputs), least))
+        loss, _ = self.loss_function(scores, y)
+        return {"loss": float(loss), **self._quality(outputs, y)}
+
+    @property
+    def averages(self) -> bool:
+        """Whether the outputs are means over several networks."""
+        return isinstance(self.network.layers.layers[-1], MemberMean | Parallel)
 
     def evaluate_baseline(
         self, training: NDArray[Any], y: NDArray[Any]
@@ -269,7 +285,7 @@ class TableModel(Model):
         saved = self.network.metadata.get("dialect")
         return Dialect() if saved is None else Dialect.from_dict(saved)
 
-    def encode(self, frame: Any, dialect: Dialect | None = None) -> NDArray[Any]:
+    def encode(self, frame: Any, dialect: Dialect | None = None) -> Any:
         """Return the network's input for the rows of a table; None: in the dialect of training."""
         kinds, dialect = self.encoder.feature_kinds, dialect or self.dialect
         table = table_of(as_polars(frame, kinds), kinds, kinds, dialect)
@@ -320,6 +336,22 @@ class ArrayModel(Model):
     def encode(self, rows: Any) -> NDArray[Any]:
         """Return the network's input for an array of rows."""
         return self.encoder.encode_features(np.asarray(rows), self.network.backend.dtype_name)
+
+
+def describe_model(
+    encoder: TableEncoder | ArrayEncoder,
+    loss: str,
+    output_activation: str | None = None,
+    label_smoothing: float = 0.0,
+) -> dict[str, Any]:
+    """Return the metadata of a network by which :func:`load` makes a model of it; see :class:`Model`."""
+    return {
+        MODELS[type(encoder)].kind: encoder.to_dict(),
+        "task": encoder.task,
+        "loss": loss,
+        "output_activation": output_activation,
+        "label_smoothing": label_smoothing,
+    }
 
 
 MODELS: dict[Any, type[Model]] = {TableEncoder: TableModel, ArrayEncoder: ArrayModel}

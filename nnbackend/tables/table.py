@@ -79,8 +79,8 @@ def has_one_value(column: NDArray[Any]) -> bool:
     return math.isfinite(mean) and bool(is_constant(low, high, mean, len(known)))
 
 
-def take_rows(table: Table, rows: NDArray[Any]) -> Table:
-    """Return the table of the given rows (their numbers, or a mask)."""
+def take_rows(table: Table, rows: NDArray[Any] | slice) -> Table:
+    """Return the table of the given rows (their numbers, a mask or a slice)."""
     return {name: column[rows] for name, column in table.items()}
 
 

@@ -20,7 +20,8 @@ from nnbackend.layers.output import (
     output_activations,
     split_output_activations,
 )
-from nnbackend.losses import Loss, PerOutput
+from nnbackend.losses import EachMember, Loss, PerOutput
+from nnbackend.losses.each_member import shape_of_a_member
 from nnbackend.metrics import Metric
 from nnbackend.metrics.per_output import OneOutput
 from nnbackend.transforms import Augmentation
@@ -85,12 +86,17 @@ def objective_for(
         return Objective(trained, loss, output, found, *terms)
     absorbed = losses.absorbed_activation(loss)
     ends_in = activations.name_of(last)
+    with_members = isinstance(loss, EachMember)
+    if with_members:
+        output_shape = shape_of_a_member(output_shape)
     _check_ending(loss, ends_in, output_shape)
     _check_hidden_activation(loss, *output_activation(layers))
     if absorbed is not None and ends_in == absorbed:
         trained, output = body, last
     else:
         trained, output = layers, Identity()
+    if with_members:
+        output = MeanOfMembers(output)
     meaning = metrics.outputs_of(loss, ends_in)
     return Objective(
         trained,
@@ -99,6 +105,21 @@ def objective_for(
         metrics.resolve(watched, meaning, output_shape),
         *terms,
     )
+
+
+@dataclass(frozen=True)
+class MeanOfMembers:
+    """An output activation, and then the mean over members: what metrics compare with targets.
+
+    Args:
+        activation: the output activation of each member.
+    """
+
+    activation: Callable[[Array, Context], tuple[Array, Any]]
+
+    def __call__(self, x: Array, ctx: Context) -> tuple[Array, Any]:
+        """Return the mean of outputs of shape (rows, members, ...), and no backward pass."""
+        return ctx.xp.mean(self.activation(x, ctx)[0], axis=1), None
 
 
 def _of_several(

@@ -87,3 +87,26 @@ def test_early_stopping_on_a_figure_that_is_not_there_names_those_that_are():
 def test_early_stopping_refuses_what_makes_no_sense(arguments, words):
     with pytest.raises(ValueError, match=words):
         EarlyStopping(**arguments)
+
+
+def test_of_equal_bests_the_first_or_the_last_is_the_best():
+    values = [3.0, 2.0, 2.5, 2.0, 2.2, 2.3]
+    for ties, epoch in (("first", 2), ("last", 4)):
+        history, stopping, weight = falling(values, min_delta=0.1, ties=ties)
+        assert (len(history), stopping.best, stopping.best_epoch, weight) == (6, 2.0, epoch, epoch)
+    history, stopping, _ = falling([1.0, 2.0, *[2.0] * 5], patience=3, mode="max", ties="last")
+    assert (len(history), stopping.best_epoch) == (7, 7)
+
+
+def test_patience_may_grow_with_the_best_epoch():
+    """RealMLP's rule, epoch > 2 * best + 2: with the best epoch 3 it is met in epoch 9."""
+    history, stopping, _ = falling([3, 2, 1, *[2] * 9], patience=3, patience_factor=1.0)
+    assert (len(history), stopping.best_epoch) == (9, 3)
+    assert history.stopped == "loss was best in epoch 3 (1), and no better for 6 epochs"
+
+
+def test_words_and_factors_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="ties must be 'first' or 'last'"):
+        EarlyStopping(ties="later")
+    with pytest.raises(ValueError, match="patience_factor must be a number, 0 or more"):
+        EarlyStopping(patience_factor=-1.0)

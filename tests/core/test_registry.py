@@ -31,7 +31,11 @@ TABLES = [
         [*(case.thing for case in cases.LAYERS + cases.STATEFUL_LAYERS), *cases.SEVERAL_OUTPUTS],
     ),
     (activations.ACTIVATIONS, [case.thing for case in cases.ACTIVATIONS]),
-    (losses.LOSSES, [case.thing for case in cases.LOSSES] + [losses.PerOutput({"a": "mse"})]),
+    (
+        losses.LOSSES,
+        [case.thing for case in cases.LOSSES]
+        + [losses.PerOutput({"a": "mse"}), losses.EachMember("mse")],
+    ),
     (optimizers.OPTIMIZERS, [case.thing for case in cases.OPTIMIZERS + cases.SOLVERS]),
     (schedules.SCHEDULES, [case.thing for case in cases.SCHEDULES]),
     (initializers.INITIALIZERS, [moments.thing for moments in cases.INITIALIZERS.values()]),

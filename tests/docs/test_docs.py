@@ -22,6 +22,7 @@ NEEDS = {
     "pyarrow": "pyarrow",
     "import polars": "polars",
     "LBFGS": "scipy",
+    "search_arguments": "optuna",
 }
 
 

@@ -91,9 +91,7 @@ def test_early_stopping_gives_back_the_state_of_the_best_epoch():
     ).fit(X, TARGETS["one"])  # fmt: skip
     best = int(np.argmax(model.validation_scores_))
     assert best < model.n_iter_ - 1
-    assert (
-        state_of(model)["2.count"] == states[best]["state.2.count"] != states[-1]["state.2.count"]
-    )
+    assert state_of(model)["2.count"] == states[best]["2.count"] != states[-1]["2.count"]
 
 
 def test_layers_that_take_indices_are_refused():

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from cases import LAYERS, STATEFUL_LAYERS, each
 
 import nnbackend as nnb
 from nnbackend import Dense
@@ -38,10 +39,21 @@ def find(traced, path):
         (nnb.Repeat(Dense(3), 4), (3,), 36),
         (nnb.Repeat(Dense(3), 4, shared=True), (3,), 36),
         (nnb.WeightNorm(nnb.Conv2D(2, 3)), (5, 5, 1), 9 * 9 * 2),
+        (nnb.ScaledDense(5), (3,), 15),
+        (nnb.ScaledDense(5, members=2), (2, 3), 30),
+        (nnb.MemberDense(5, 2), (2, 3), 30),
+        (nnb.RankOneDense(5, 2), (2, 3), 30),
+        (nnb.PeriodicEmbedding(16, 3), (4,), 4 * 16 * 3),
+        (nnb.PeriodicEmbedding(16, 3, count=2), (4,), 2 * 16 * 3),
     ],
 )
 def test_multiply_adds_of_a_row(layer, shape, count):
     assert trace_shapes(layer, shape).multiply_adds == count
+
+
+@each([*LAYERS, *STATEFUL_LAYERS])
+def test_every_layer_of_the_library_says_its_multiply_adds(case):
+    assert trace_shapes(case.thing, case.shape).multiply_adds is not None
 
 
 def test_multiply_adds_are_those_that_pytorch_counts():
@@ -80,7 +92,7 @@ def test_a_checkpoint_keeps_no_activations_of_the_layers_inside():
 
 @dataclass(frozen=True)
 class Mystery:
-    """A layer with a matrix, which does not say how often it uses it."""
+    """A layer with a matrix, which does not say how much it multiplies."""
 
     def init(self, input_shape, rng):
         return {"weight": np.zeros((3, 3))}, input_shape
@@ -89,7 +101,7 @@ class Mystery:
         return x @ params["weight"], None
 
 
-def test_a_layer_that_does_not_say_how_often_it_uses_its_weights_is_unknown():
+def test_a_layer_with_a_matrix_that_does_not_say_its_multiply_adds_is_unknown():
     traced = trace_shapes(nnb.Sequential([Dense(3), Mystery()]), (3,))
     assert find(traced, "1").multiply_adds is None
     assert traced.multiply_adds is None

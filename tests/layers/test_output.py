@@ -214,11 +214,32 @@ def test_a_softmax_over_channels_that_come_first_is_no_softmax_of_the_last_axis(
         net.fit(X, np.zeros((20, 3), int), loss="softmax_cross_entropy", verbose=0)
 
 
-@pytest.mark.parametrize("wrap", [lambda split: [split], lambda split: [graph_of(split)]])
-def test_the_parts_of_an_activation_are_no_logits(wrap):
+@pytest.mark.parametrize(
+    ("wrap", "where"),
+    [
+        (lambda split: [split], "followed by Split"),
+        (lambda split: [graph_of(split)], "followed by Split"),
+        (lambda split: [nnb.Freeze(split)], "followed by Freeze"),
+        (lambda split: [nnb.Checkpoint([Activation("softmax"), split])], "inside Checkpoint"),
+    ],
+    ids=["alone", "in a graph", "in Freeze", "in Checkpoint"],
+)
+def test_the_parts_of_an_activation_are_no_logits(wrap, where):
     net = network([Dense(5, "softmax"), *wrap(nnb.Split((2, 3)))])
-    with pytest.raises(ValueError, match=r"softmax at the end.*is followed by Split"):
+    with pytest.raises(ValueError, match=rf"softmax at the end.*is {where}"):
         net.fit(X, (LABELS % 2, LABELS), loss="softmax_cross_entropy", verbose=0)
+
+
+@pytest.mark.parametrize("outputs", [("one", "two"), {"one": "one", "two": "two"}], ids=str)
+def test_the_outputs_of_a_graph_inside_another_are_looked_at(outputs):
+    inside = nnb.Graph("x", {"one": (Dense(3, "softmax"), "x"), "two": (Dense(3), "x")}, outputs)
+    one, two = ("g.0", "g.1") if isinstance(outputs, tuple) else ("g.one", "g.two")
+    several = network(nnb.Graph("x", {"g": (inside, "x")}, {"a": one, "b": two}))
+    merged = nnb.Graph("x", {"g": (inside, "x"), "sum": (nnb.Add(), one, two)}, "sum")
+    with pytest.raises(ValueError, match="in a part of the output of the node g"):
+        several.fit(X, {"a": LABELS, "b": LABELS}, loss="softmax_cross_entropy", verbose=0)
+    with pytest.raises(ValueError, match="followed by the node sum"):
+        network(merged).fit(X, LABELS, loss="softmax_cross_entropy", verbose=0)
 
 
 def graph_of(layer):

@@ -221,3 +221,62 @@ def test_hostile_descriptions_are_refused(hostile):
     FeatureEncoder.from_dict(feature(**ROBUST, centers=[0.0] * 3, factors=[1.0] * 3))
     with pytest.raises(ModelFileError, match="description of its features is damaged"):
         FeatureEncoder.from_dict(hostile)
+
+
+HOSTILE = (
+    None,
+    True,
+    -1,
+    0,
+    10**400,
+    1e308,
+    -1e308,
+    5e-324,
+    float("nan"),
+    "",
+    "x",
+    "\ud800",
+    [],
+    {},
+    [[]],
+)
+
+
+def leaves(value: Any, path: tuple = ()):
+    """Yield the paths of all lists, tables and plain values in a description."""
+    yield path
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(
+        value, list) else ()  # fmt: skip
+    for key, child in children:
+        yield from leaves(child, (*path, key))
+
+
+def test_whatever_stands_in_a_description_it_is_refused_or_encodes():
+    """Each value of a description is replaced by each hostile one."""
+    table = {name: column[:3] for name, column in mixed().items()}
+    plain = json.dumps(learned(indicators=True).to_dict())
+    refused = encoded = 0
+    for path in leaves(json.loads(plain)):
+        for hostile in HOSTILE if path else ():
+            description = json.loads(plain)
+            inner = description
+            for key in path[:-1]:
+                inner = inner[key]
+            inner[path[-1]] = hostile
+            try:
+                encoder = FeatureEncoder.from_dict(description)
+            except ModelFileError:
+                refused += 1
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TableWarning)
+                try:
+                    found = encoder.encode(table)
+                except UnknownNameError:  # another name of a column
+                    continue
+                encoder.find_changes(table)
+            assert [str(row) for row in encoder.describe()]
+            assert np.isfinite(found.numbers).all(), (path, hostile)
+            encoded += 1
+    assert refused > 1000
+    assert encoded > 100

@@ -68,9 +68,11 @@ class Convolution(ConvolutionLayer):
             params["bias"] = rng.draw(self.bias_initializer, shape[-1:], "bias")  # type: ignore[arg-type]
         return params, output_shape(counts, self.out_channels, self.channels)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weight: once for each place of its output."""
-        return math.prod(input_lengths(output_shape, self.axes, self.channels)[0])
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: the numbers of a window for each output."""
+        _, count = input_lengths(input_shape, self.axes, self.channels)
+        window = math.prod(self.kernel_size) * count // self.groups  # type: ignore[arg-type]
+        return math.prod(output_shape) * window
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(x * weight + bias)``."""

@@ -63,9 +63,9 @@ class DepthwiseConvolution(ConvolutionLayer):
             params["bias"] = rng.draw(self.bias_initializer, shape[-1:], "bias")  # type: ignore[arg-type]
         return params, output_shape(counts, shape[-1], self.channels)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weight: once for each place of its output."""
-        return math.prod(input_lengths(output_shape, self.axes, self.channels)[0])
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: those of a window in one channel for each output."""
+        return math.prod(output_shape) * math.prod(self.kernel_size)  # type: ignore[arg-type]
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(x * weight + bias)``, each channel by itself."""

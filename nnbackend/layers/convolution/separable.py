@@ -66,9 +66,11 @@ class SeparableConvolution(ConvolutionLayer):
             params["bias"] = rng.draw(self.bias_initializer, (self.out_channels,), "bias")  # type: ignore[arg-type]
         return params, output_shape(counts, self.out_channels, self.channels)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weights: once for each place of its output."""
-        return math.prod(input_lengths(output_shape, self.axes, self.channels)[0])
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: a window of each channel, and all channels then."""
+        _, count = input_lengths(input_shape, self.axes, self.channels)
+        places, inner = math.prod(output_shape) // self.out_channels, count * self.multiplier
+        return places * inner * (math.prod(self.kernel_size) + self.out_channels)  # type: ignore[arg-type]
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f((x * depthwise) @ weight + bias)``."""

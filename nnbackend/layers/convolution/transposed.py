@@ -98,9 +98,10 @@ class TransposedConvolution(ConvolutionLayer):
             params["bias"] = rng.draw(self.bias_initializer, (self.out_channels,), "bias")  # type: ignore[arg-type]
         return params, output_shape(found, self.out_channels, self.channels)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weight: once for each place of its input."""
-        return math.prod(input_lengths(input_shape, self.axes, self.channels)[0])
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each input with its weights."""
+        window = math.prod(self.kernel_size) * self.out_channels // self.groups  # type: ignore[arg-type]
+        return math.prod(input_shape) * window
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``f(z + bias)``, ``z`` being the adjoint of the convolution with ``weight``."""

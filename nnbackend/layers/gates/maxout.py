@@ -81,9 +81,9 @@ class Maxout:
         params, shape = self._dense.init(input_shape, rng)
         return params, (*shape[:-1], self.out_features)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weight: once for each of its vectors."""
-        return math.prod(input_shape[:-1])
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each input with a weight for each piece."""
+        return math.prod(input_shape) * self.pieces * self.out_features
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the largest piece of each output."""

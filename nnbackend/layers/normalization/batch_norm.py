@@ -88,6 +88,10 @@ class BatchNorm:
             "running_var": initializers.Ones()(shape, none),
         }
 
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return 0: numbers are scaled one by one, and only products of matrices count."""
+        return 0
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the normalized input."""
         xp, wide, dtype = ctx.xp, ctx.backend.dtype, x.dtype

@@ -59,6 +59,10 @@ class LayerNorm:
         shape = tuple(input_shape[-self.axes :])
         return affine_params(shape, self.affine, self.affine and self.bias, rng), input_shape
 
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return 0: numbers are scaled one by one, and only products of matrices count."""
+        return 0
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the normalized input."""
         xp, axes = ctx.xp, tuple(range(-self.axes, 0))

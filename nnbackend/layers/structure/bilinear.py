@@ -70,9 +70,10 @@ class Bilinear:
             params["bias"] = rng.draw(self.bias_initializer, shape[2:], "bias")  # type: ignore[arg-type]
         return params, (*axes, self.out_features)
 
-    def weight_uses(self, input_shape: Shapes, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weight: once for each pair of its vectors."""
-        return math.prod(output_shape[:-1])
+    def multiply_adds(self, input_shape: Shapes, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each pair of inputs with a weight for each output."""
+        (*_, size_a), (*_, size_b) = shapes_in(input_shape, "Bilinear")
+        return math.prod(output_shape) * size_a * size_b
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Array, Backward]:
         """Return the map of both inputs."""

@@ -93,7 +93,7 @@ class Graph:
 
     def index_limit(self) -> Any:
         """Return the number of indices of the inputs that are indices, as ``takes`` is nested."""
-        return index_limits(self._takes, self.order)  # type: ignore[attr-defined]
+        return index_limits(self._takes, self.inputs, self.order)  # type: ignore[attr-defined]
 
     @property
     def output_nodes(self) -> dict[str, str]:

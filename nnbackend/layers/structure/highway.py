@@ -70,9 +70,9 @@ class Highway:
         """Return the state of the layers that have one, by their names."""
         return Sequential(self.layers).init_state(input_shape)
 
-    def weight_uses(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return how often a row is multiplied with the weight: once for each of its vectors."""
-        return math.prod(input_shape[:-1])
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications of the gate for a row, beside those of the layers."""
+        return math.prod(input_shape) * input_shape[-1]
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``t * f(x) + (1 - t) * x``."""

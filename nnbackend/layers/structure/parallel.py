@@ -32,7 +32,8 @@ _MODES: dict[str, Callable[[int], Layer]] = {
 class Parallel:
     """Layers that get the same input, side by side: ``y = merge(f_0(x), f_1(x), ...)``.
 
-    The gradient of the input is the sum of theirs.
+    The gradient of the input is the sum of theirs. The input may be several arrays, if the branches take
+    those.
 
     Args:
         branches: one layer or more. Their parameters are named ``"0"``, ``"1"``, ...
@@ -92,21 +93,22 @@ class Parallel:
 
     def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
         """Return the parameters of each branch, and the shape of the merged output."""
-        params, shape = self.graph.init(input_shape, rng)
+        # By its name, for an input of several arrays is a dictionary, or a tuple, itself.
+        params, shape = self.graph.init({"x": input_shape}, rng)
         params.pop("merged", None)
         return params, shape
 
     def init_state(self, input_shape: Shape) -> State:
         """Return the state of the branches that have one, by their names."""
-        return self.graph.init_state(input_shape)
+        return self.graph.init_state({"x": input_shape})
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
         """Run the branches and merge their outputs."""
-        y, graph_backward = self.graph.forward({**params, "merged": {}}, x, ctx)
+        y, graph_backward = self.graph.forward({**params, "merged": {}}, {"x": x}, ctx)
 
         def backward(dy: Arrays, input_grad: bool = True) -> tuple[Arrays | None, Params]:
             dx, grads = graph_backward(dy, input_grad=input_grad)
             grads.pop("merged", None)
-            return dx, grads
+            return (None if dx is None else dx["x"]), grads
 
         return y, backward

@@ -45,7 +45,7 @@ def inputs_taken(inputs: Sequence[str], order: Sequence[Node]) -> Any:
     return words if len(inputs) > 1 else words[inputs[0]]
 
 
-def index_limits(takes: Any, order: Sequence[Node]) -> Any:
+def index_limits(takes: Any, inputs: Sequence[str], order: Sequence[Node]) -> Any:
     """Return the smallest number of indices that nodes allow, for each input or for the only one."""
     if takes == "numbers":
         return None
@@ -53,12 +53,21 @@ def index_limits(takes: Any, order: Sequence[Node]) -> Any:
     for node, place, source in _connections(order):
         limit = getattr(first_layer(node.layer), "index_limit", None)
         limit = _part(limit() if callable(limit) else limit, place, None)
-        known = limits.get(source)
-        if limit is not None:
-            limits[source] = limit if known is None else min(known, limit)
-    if isinstance(takes, dict):
-        return {name: limits.get(name) for name in takes}
-    return next((limits[s] for _, _, s in _connections(order) if s in limits), None)
+        limits[source] = _smallest(limits.get(source), limit)
+    if len(inputs) > 1:
+        return {name: limits.get(name) for name in inputs}
+    return limits.get(inputs[0])
+
+
+def _smallest(a: Any, b: Any) -> Any:
+    """Return the smaller of two numbers, of trees of several inputs each; None: there is no limit."""
+    if a is None or b is None:
+        return b if a is None else a
+    if isinstance(a, dict):
+        return {name: _smallest(a[name], b[name]) for name in a}
+    if isinstance(a, tuple):
+        return tuple(map(_smallest, a, b))
+    return min(a, b)
 
 
 def _connections(order: Sequence[Node]) -> Iterator[tuple[Node, int | None, str]]:

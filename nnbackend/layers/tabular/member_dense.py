@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nnbackend import initializers
@@ -58,6 +59,10 @@ class MemberDense:
             own = (self.members, self.out_features)
             params["bias"] = rng.draw(for_each_member(self.bias_initializer), own, "bias")
         return params, (self.members, self.out_features)
+
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each input with a weight for each output."""
+        return math.prod(input_shape) * self.out_features
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``x @ weight + bias`` of each member."""

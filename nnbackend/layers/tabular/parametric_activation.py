@@ -50,6 +50,10 @@ class ParametricActivation:
         """Return ``weight``, and the shape of the input."""
         return {"weight": rng.draw(Ones(), last_axes(self, input_shape), "weight")}, input_shape
 
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return 0: numbers are scaled one by one, and only products of matrices count."""
+        return 0
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``x + weight * (f(x) - x)``."""
         weight = params["weight"]

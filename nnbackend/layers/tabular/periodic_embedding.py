@@ -89,6 +89,11 @@ class PeriodicEmbedding:
         width = count * (self.outputs + 1) + places[-1] - count
         return params, (*input_shape[:-1], width)
 
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each number's cosines with a weight for each mixture."""
+        embedded = (math.prod(output_shape) - math.prod(input_shape)) // self.outputs
+        return embedded * self.frequencies * self.outputs
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return the mixtures of cosines of the first features, with these, and the others."""
         xp, shape, dtype = ctx.xp, x.shape, x.dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nnbackend import initializers
@@ -78,6 +79,10 @@ class RankOneDense:
             shared = rng.draw(self.bias_initializer, (outputs,), "bias")  # type: ignore[arg-type]
             params["bias"] = rng.draw(Zeros(), (members, 1), "bias") + shared
         return params, (members, outputs)
+
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each member's inputs with a weight for each output."""
+        return math.prod(input_shape) * self.out_features
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``((x * r) @ weight) * s + bias``."""

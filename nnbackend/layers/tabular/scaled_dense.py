@@ -92,6 +92,10 @@ class ScaledDense:
             params["bias"] = rng.draw(bias, (*each, self.out_features), "bias")
         return params, (*input_shape[:-1], self.out_features)
 
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return the multiplications for a row: each input with a weight for each output."""
+        return math.prod(input_shape) * self.out_features
+
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``x @ weight / sqrt(in) + bias``."""
         xp, scale = ctx.xp, 1.0 / math.sqrt(x.shape[-1])

@@ -284,3 +284,31 @@ def test_a_softmax_inside_is_not_taken_for_logits(layer):
     activation, where = output_activation(layer)
     assert nnb.activations.name_of(activation) == "softmax"
     assert where is not None
+
+
+def test_parallel_branches_of_several_inputs(backend64):
+    """Each branch gets all inputs, numbers and indices, and each input the sum of the gradients."""
+    branches = [
+        nnb.Graph(
+            ("numbers", "codes"),
+            {
+                "looked_up": (nnb.Sequential([nnb.Embedding(n, 2), nnb.Flatten()]), "codes"),
+                "all": (nnb.Concatenate(), "numbers", "looked_up"),
+                "out": (Dense(3, "tanh"), "all"),
+            },
+            "out",
+        )
+        for n in (6, 5)
+    ]
+    shape = {"numbers": (2,), "codes": (1,)}
+    net = nnb.Network([nnb.Parallel(branches, "average")], backend=backend64, input_shape=shape)
+    x = {"numbers": rows((7, 2)), "codes": np.arange(7).reshape(7, 1) % 5}
+    nnb.testing.check_gradients(net, x)
+    each = [
+        nnb.Network([b], backend=backend64).restore(shape, {"0": net.params["0"][str(i)]}, {}, {})
+        for i, b in enumerate(branches)
+    ]
+    expected = np.mean([host(backend64, one.predict(x)) for one in each], axis=0)
+    np.testing.assert_allclose(host(backend64, net.predict(x)), expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match="5"):  # the smaller of the tables
+        net.predict({"numbers": rows((1, 2)), "codes": [[5]]})

@@ -1,0 +1,1 @@
+"""How well networks for tables predict, beside other libraries, on tables that packages carry."""

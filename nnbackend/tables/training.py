@@ -1,0 +1,275 @@
+"""Train a network for a table: its columns encoded, some rows held out, the best epoch kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend.callbacks import Callback
+from nnbackend.core.checks import check_number
+from nnbackend.data import folds
+from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.encoding import TableEncoder
+from nnbackend.tables.features import MAX_ONE_HOT
+from nnbackend.tables.kinds import ColumnKind
+from nnbackend.tables.model import TableModel, describe_model
+from nnbackend.tables.selection import split_rows
+from nnbackend.tables.table import Table, in_digits, is_number, row_count, take_rows, warn
+from nnbackend.tables.targets import TargetScale, describe_target
+from nnbackend.tabular import Part, Recipe, Trained, choose_recipe, fit_folds, fit_network
+
+__all__ = ["FittedTable", "Rows", "choose_target_scale", "encode_rows", "fit_table"]
+
+FEWEST_ROWS_TO_SPLIT = 10  # with fewer none is held out: so few would say nothing
+_TRIAL_EPOCHS = 64  # of the networks that decide how a target is scaled
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a table as arrays, and how they are divided.
+
+    Attributes:
+        encoder: learned from the rows that train; of several networks, from all.
+        part: all rows.
+        training: the numbers of the rows that train.
+        held_out: the numbers of those that do not.
+        recipe: of the networks.
+    """
+
+    encoder: TableEncoder
+    part: Part
+    training: NDArray[Any]
+    held_out: NDArray[Any]
+    recipe: Recipe
+
+    @property
+    def validation(self) -> Part | None:
+        """The rows that do not train; None: there are none."""
+        return self.part.take(self.held_out) if len(self.held_out) else None
+
+
+@dataclass
+class FittedTable:
+    """A model of a table, and how it was trained.
+
+    Attributes:
+        model: predicts the target in its own units.
+        trained: the histories of the networks.
+        rows: what they were trained on.
+        held_out: the numbers of rows that were held out, of several networks all rows, with the outputs
+            of networks that did not see them; None: no row was held out.
+    """
+
+    model: TableModel
+    trained: Trained
+    rows: Rows
+    held_out: tuple[NDArray[Any], NDArray[Any]] | None
+
+
+def fit_table(
+    table: Table,
+    target: str,
+    kinds: Mapping[str, ColumnKind],
+    *,
+    model: str | None = None,
+    preset: str = "default",
+    validation: float = 0.2,
+    target_scale: TargetScale | None = None,
+    weight: NDArray[Any] | None = None,
+    seed: int = 0,
+    backend: Any = "numpy",
+    class_weight: Any = None,
+    callbacks: Iterable[Callback] = (),
+    dialect: Dialect | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    announce: Callable[[Rows], None] | None = None,
+    **more: Any,
+) -> FittedTable:
+    """Train a network to predict a column of a table from others.
+
+    Args:
+        table: the columns by name; no value of the target is missing.
+        target: the name of the column to predict: texts are classes.
+        kinds: what the other columns hold, see :func:`nnbackend.tables.choose_kinds`.
+        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): as the preset says.
+        preset: ``"fast"``, ``"default"`` or ``"best"``, see
+            :func:`nnbackend.tabular.choose_recipe`.
+        validation: the share of rows held out, by which the best epoch is chosen; default 0.2. With
+            several folds it is not used. 0: the last epoch counts.
+        target_scale: of a target of numbers, see
+            :func:`nnbackend.tables.targets.learn_target_number`; None (the default): standardized, or
+            its logarithm where it has a heavy tail and held-out rows are predicted better so.
+        weight: how much each row counts; default None: all count 1.
+        seed: of the network and of the division of rows; default 0.
+        backend: a name or a backend; default ``"numpy"``.
+        class_weight: see :meth:`nnbackend.Network.fit`; default None.
+        callbacks: of the training; default: none.
+        dialect: how numbers were written in the table, kept with the model; default None.
+        recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
+        announce: called with the encoded rows before the training; default: nothing is.
+        more: further arguments of :meth:`nnbackend.Network.fit`.
+
+    Raises:
+        ValueError: a target of one class or one value, no column is left, or a number is out of range.
+        UnknownNameError: no model or preset has that name.
+    """
+    chosen = choose_recipe(row_count(table), model=model, preset=preset, **(recipe or {}))
+    _check_target(table, target)
+    share = check_number("validation", validation, 0.0, 1.0)
+    fixed: dict[str, Any] = {"validation": share, "seed": seed, "weight": weight}
+    if target_scale is None:
+        target_scale = choose_target_scale(table, target, kinds, chosen, backend=backend, **fixed)
+    rows = encode_rows(table, target, kinds, chosen, target_scale=target_scale, **fixed)
+    if announce is not None:
+        announce(rows)
+    encoder = rows.encoder
+    outputs = len(encoder.classes) or 1
+    loss, ending = ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
+    metadata = describe_model(encoder, loss, ending)
+    if dialect is not None:
+        metadata["dialect"] = dialect.to_dict()
+    settings: dict[str, Any] = {
+        "outputs": outputs,
+        "recipe": chosen,
+        "task": encoder.task,
+        "backend": backend,
+        "seed": seed,
+        "class_weight": class_weight,
+        "callbacks": list(callbacks),
+        "metadata": metadata,
+        **more,
+    }
+    columns, part = encoder.inputs.network_columns, rows.part
+    held_out = None
+    if chosen.folds > 1:
+        parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
+        trained, numbers, found = fit_folds(part, parts, columns, **settings)
+        trained.network.metadata |= metadata
+        held_out = numbers, found
+    else:
+        training = part.take(rows.training)
+        trained = fit_network(training, rows.validation, columns, **settings)
+        if rows.validation is not None:
+            network = trained.network
+            held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
+    fitted = TableModel(trained.network, encoder, loss, ending)
+    return FittedTable(fitted, trained, rows, held_out)
+
+
+def encode_rows(
+    table: Table,
+    target: str,
+    kinds: Mapping[str, ColumnKind],
+    recipe: Recipe,
+    *,
+    validation: float,
+    seed: int,
+    target_scale: TargetScale = "standard",
+    weight: NDArray[Any] | None = None,
+) -> Rows:
+    """Divide the rows of a table, and encode them as those that train teach; see :func:`fit_table`."""
+    count, column = row_count(table), table[target]
+    if recipe.folds > 1:
+        if count < recipe.folds:
+            raise ValueError(f"{recipe.folds} folds need as many rows, and there are {count}")
+        training, held_out = np.arange(count), np.arange(0)
+    else:
+        if validation and count < FEWEST_ROWS_TO_SPLIT:
+            warn(f"{count} rows are too few to hold some out: all of them train")
+            validation = 0.0
+        classes = None if is_number(column) else np.unique(column, return_inverse=True)[1]
+        training, held_out = split_rows(count, validation, seed, classes)
+    learned = take_rows(table, training)
+    limit = MAX_ONE_HOT if recipe.embeds else None
+    more = {"target_scale": target_scale, "max_one_hot": limit}
+    encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
+    if not encoder.width:  # a network needs a number: the only columns have many categories
+        more["max_one_hot"] = None
+        encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
+    x, y = encoder.encode_features(table), encoder.encode_target(table)
+    return Rows(encoder, Part(x, y, weight), training, held_out, recipe)
+
+
+def choose_target_scale(
+    table: Table,
+    target: str,
+    kinds: Mapping[str, ColumnKind],
+    recipe: Recipe,
+    *,
+    backend: Any = "numpy",
+    **settings: Any,
+) -> TargetScale:
+    """Return how a target is scaled: ``"log"`` where it has a heavy tail and is predicted better so.
+
+    A small network for each way is trained and predicts held-out rows, in the units of the target.
+
+    Args:
+        table: the columns by name.
+        target: the name of the target.
+        kinds: what the other columns hold.
+        recipe: of the network that is to be trained.
+        backend: a name or a backend; default ``"numpy"``.
+        settings: ``validation``, ``seed`` and ``weight``, see :func:`encode_rows`.
+    """
+    column = table[target]
+    usable = settings["validation"] and row_count(table) >= FEWEST_ROWS_TO_SPLIT
+    if not is_number(column) or not describe_target(column).heavy_tailed or not usable:
+        return "standard"
+    trial = replace(recipe, model="realmlp-simple", epochs=_TRIAL_EPOCHS, folds=1, members=None)
+    trial = replace(trial, learning_rate=None, patience=None)
+    errors: dict[TargetScale, float] = {}
+    scales: tuple[TargetScale, ...] = ("standard", "log")
+    for scale in scales:
+        rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
+        encoder, others = rows.encoder, rows.validation
+        assert others is not None
+        trained = fit_network(
+            rows.part.take(rows.training),
+            others,
+            encoder.inputs.network_columns,
+            outputs=1,
+            recipe=trial,
+            task="regression",
+            backend=backend,
+            seed=settings["seed"],
+            verbose=0,
+        )
+        found = trained.network.to_numpy(trained.network.predict(others.x))
+        answers: Any = encoder.target.decode(found)
+        errors[scale] = float(np.sqrt(np.mean((answers - column[rows.held_out]) ** 2)))
+    if errors["log"] >= errors["standard"]:
+        return "standard"
+    spread = float(np.std(column))
+    warn(
+        f"the target {target!r} has a heavy tail: its logarithm is learned, which predicts held-out "
+        f"rows better (root mean square error {in_digits(errors['log'], spread)} instead of "
+        f"{in_digits(errors['standard'], spread)})"
+    )
+    return "log"
+
+
+def _divide(
+    classes: NDArray[Any] | None, count: int, parts: int, seed: int
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Return folds of rows, with each class in proportion where each has a row for every fold."""
+    if classes is not None and np.bincount(classes).min() < parts:
+        classes = None
+    return folds(count, parts, seed, classes=classes)
+
+
+def _check_target(table: Table, target: str) -> None:
+    """Refuse a target that nothing can be learned of."""
+    column = table[target]
+    values = np.unique(column[~np.isnan(column)] if is_number(column) else column)
+    if len(values) < 2:
+        what = "value" if is_number(column) else "class"
+        raise ValueError(f"the target {target!r} has one {what} only, so there is nothing to learn")
+    if not is_number(column) and len(values) > len(column) // 2:
+        raise ValueError(
+            f"the target {target!r} has {len(values)} classes in {len(column)} rows: too few rows of "
+            "each to learn from; is it a column of numbers, or an identifier?"
+        )

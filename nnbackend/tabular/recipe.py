@@ -1,0 +1,158 @@
+"""How a network for a table is built and trained, with numbers that suit the size of the table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nnbackend.core.checks import check_choice, check_size
+from nnbackend.core.types import Layer
+from nnbackend.losses import Loss, SoftmaxCrossEntropy
+from nnbackend.losses import get as get_loss
+from nnbackend.losses.each_member import EachMember
+from nnbackend.optimizers import Optimizer
+from nnbackend.tabular.columns import Columns
+from nnbackend.tabular.realmlp import build_realmlp, build_realmlp_optimizer
+from nnbackend.tabular.tabm import build_tabm, build_tabm_optimizer
+
+__all__ = ["MODELS", "PRESETS", "Recipe", "choose_recipe"]
+
+MODELS = ("realmlp", "realmlp-simple", "tabm")
+"""The networks by name."""
+
+PRESETS = ("fast", "default", "best")
+"""What a recipe aims at."""
+
+_BATCHES = ((1_024, 64), (8_192, 128), (30_000, 256), (100_000, 512))
+_LARGEST_BATCH = 1_024
+_FAST_EPOCHS, _EPOCHS = 128, 256  # fewer leave small tables half learned
+_FOLDS = {"fast": 1, "default": 1, "best": 5}
+_TABM_EPOCHS = {"fast": 30, "default": 60, "best": 120}
+_TABM_MEMBERS = {"fast": 8, "default": 16, "best": 32}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network for tables and how it is trained.
+
+    Args:
+        model: one of :data:`MODELS`.
+        epochs: the number of epochs, over which learning rate, decay and dropout follow their schedules.
+        batch_size: the number of rows of a step.
+        learning_rate: the largest learning rate; None (the default): that of the model.
+        label_smoothing: of classes; default 0.1 as RealMLP has it.
+        hidden: the number of units of each hidden layer; None (the default): those of the model.
+        members: how many networks are trained together; None (the default): one, of TabM 32.
+        folds: into how many parts the rows are divided; each is held out of one network, and all of
+            them predict together. Default 1: one part of the rows is held out of one network.
+        patience: the run ends when so many epochs, and as many again as the best epoch's number, were
+            no better; None (the default): it goes through all epochs, and the best one's weights stay.
+
+    Raises:
+        UnknownNameError: no model has that name.
+        ValueError: a number is out of range.
+
+    Source: docs/tables.md; Holzmüller, Grinsztajn, Steinwart (2024), arXiv:2407.04491.
+    """
+
+    model: str = "realmlp"
+    epochs: int = 256
+    batch_size: int = 256
+    learning_rate: float | None = None
+    label_smoothing: float = 0.1
+    hidden: tuple[int, ...] | None = None
+    members: int | None = None
+    folds: int = 1
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("model", self.model, MODELS)
+        for name in ("epochs", "batch_size", "folds"):
+            check_size(name, getattr(self, name))
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether the model is the simple variant of RealMLP, which embeds nothing."""
+        return self.model == "realmlp-simple"
+
+    @property
+    def embeds(self) -> bool:
+        """Whether columns of many categories are indices of an embedding, rather than one-hot."""
+        return self.model == "realmlp"
+
+    @property
+    def member_count(self) -> int | None:
+        """How many networks are trained together; None: one."""
+        return self.members or (32 if self.model == "tabm" else None)
+
+    def build_layers(self, columns: Columns, outputs: int, task: str, steps: int) -> list[Layer]:
+        """Return the layers of a network.
+
+        Args:
+            columns: what it takes.
+            outputs: the number of classes, or of numbers.
+            task: ``"classification"`` or ``"regression"``.
+            steps: the number of steps of the training.
+        """
+        hidden: dict[str, Any] = {} if self.hidden is None else {"hidden": self.hidden}
+        if self.model == "tabm":
+            width, members = columns.numbers + columns.one_hot, self.member_count or 1
+            return build_tabm(width, outputs=outputs, task=task, members=members, **hidden)
+        return build_realmlp(
+            columns.numbers,
+            columns.one_hot,
+            columns.categories,
+            outputs=outputs,
+            steps=steps,
+            task=task,
+            simple=self.is_simple,
+            members=self.members,
+            **hidden,
+        )
+
+    def build_optimizer(self, layers: list[Layer], task: str, steps: int) -> Optimizer:
+        """Return the optimizer of a network; arguments as of :meth:`build_layers`."""
+        if self.model == "tabm":
+            return build_tabm_optimizer(
+                *(() if self.learning_rate is None else (self.learning_rate,))
+            )
+        simple, rate = self.is_simple, self.learning_rate
+        return build_realmlp_optimizer(layers, steps, task=task, simple=simple, learning_rate=rate)
+
+    def build_loss(self, task: str) -> Loss:
+        """Return the loss of a network for a task."""
+        loss: Loss = get_loss("mse")
+        if task == "classification":
+            loss = SoftmaxCrossEntropy(label_smoothing=self.label_smoothing)
+        return loss if self.member_count is None else EachMember(loss)
+
+
+def choose_recipe(
+    rows: int, *, model: str | None = None, preset: str = "default", **more: Any
+) -> Recipe:
+    """Return a recipe for a table of so many rows.
+
+    Args:
+        rows: the number of rows that train.
+        model: one of :data:`MODELS`; None (the default): RealMLP, with ``fast`` its simple variant.
+        preset: ``"fast"`` for fewer epochs, ``"default"``, or ``"best"`` for five networks, each trained
+            on another four fifths of the rows.
+        more: fields of the recipe that are not to be chosen; None: chosen all the same.
+
+    Raises:
+        UnknownNameError: no model or preset has that name.
+        ValueError: a number is out of range.
+    """
+    preset = check_choice("preset", preset, PRESETS)
+    fast = preset == "fast"
+    model = check_choice("model", model or ("realmlp-simple" if fast else "realmlp"), MODELS)
+    epochs = _TABM_EPOCHS[preset] if model == "tabm" else _FAST_EPOCHS if fast else _EPOCHS
+    chosen = Recipe(
+        model,
+        epochs=epochs,
+        batch_size=next((size for most, size in _BATCHES if rows <= most), _LARGEST_BATCH),
+        members=_TABM_MEMBERS[preset] if model == "tabm" else None,
+        folds=_FOLDS[preset],
+        patience=16 if model == "tabm" else None,
+    )
+    return replace(chosen, **{name: value for name, value in more.items() if value is not None})

@@ -1,0 +1,209 @@
+"""Train networks for a table that is numbers already."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnbackend.callbacks import Callback, EarlyStopping
+from nnbackend.core.history import History
+from nnbackend.core.random import permutation
+from nnbackend.core.tree import map_arrays
+from nnbackend.network import Network
+from nnbackend.tabular.columns import Columns
+from nnbackend.tabular.prediction import calibrate, ending_of, join_networks, with_ending
+from nnbackend.tabular.recipe import Recipe
+
+__all__ = ["Part", "Trained", "fit_folds", "fit_network"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a table as arrays.
+
+    Attributes:
+        x: the inputs: an array of shape (rows, columns), or a dictionary of those.
+        y: the targets: class numbers of shape (rows,), or numbers of shape (rows, outputs).
+        weight: how much each row counts, of shape (rows,); None: all count 1.
+    """
+
+    x: Any
+    y: NDArray[Any]
+    weight: NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: NDArray[Any]) -> Part:
+        """Return some of the rows."""
+        weight = None if self.weight is None else self.weight[rows]
+        return Part(map_arrays(lambda a: a[rows], self.x), self.y[rows], weight)
+
+
+@dataclass
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        network: predicts numbers within the range of training, or calibrated probabilities.
+        histories: of each network that was trained.
+        temperatures: of each network for classes, what its logits were divided by.
+        best_epochs: of each network the epoch whose weights it has.
+    """
+
+    network: Network
+    histories: list[History]
+    temperatures: list[float] = field(default_factory=list)
+    best_epochs: list[int] = field(default_factory=list)
+
+
+def fit_network(
+    rows: Part,
+    validation: Part | None,
+    columns: Columns,
+    *,
+    outputs: int,
+    recipe: Recipe,
+    task: str,
+    backend: Any = "numpy",
+    seed: int = 0,
+    class_weight: Any = None,
+    callbacks: Iterable[Callback] = (),
+    metadata: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Trained:
+    """Train a network by a recipe, and make it ready to predict.
+
+    The epoch with the least error on the validation rows, the last of several, gives the weights; for
+    classes these rows calibrate the probabilities, too. Without validation rows the last epoch does.
+
+    Args:
+        rows: the training rows.
+        validation: rows that do not train; None: there are none.
+        columns: what the network takes.
+        outputs: the number of classes, or of numbers.
+        recipe: the network and its training.
+        task: ``"classification"`` or ``"regression"``.
+        backend: a name or a backend; default ``"numpy"``.
+        seed: of weights, order and dropout; default 0.
+        class_weight: see :meth:`Network.fit`; default None.
+        callbacks: of the training, see :meth:`Network.fit`; default: none.
+        metadata: of the network, which is in its checkpoints; default: none.
+        more: further arguments of :meth:`Network.fit`.
+    """
+    steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
+    layers = recipe.build_layers(columns, outputs, task, steps)
+    network = Network(layers, backend=backend, seed=seed, input_shape=columns.shape)
+    network.metadata |= metadata or {}
+    if recipe.model == "realmlp" and len(rows) > 1:
+        first = permutation(seed, len(rows), "first batch")[: recipe.batch_size]
+        network.initialize_from(rows.take(first).x)
+    classifies = task == "classification"
+    # The choice of the best epoch looks at the history before other callbacks end the run.
+    chosen = [] if validation is None else [_keep_best(recipe, classifies)]
+    history = network.fit(
+        rows.x,
+        rows.y,
+        loss=recipe.build_loss(task),
+        optimizer=recipe.build_optimizer(layers, task, steps),
+        epochs=recipe.epochs,
+        batch_size=recipe.batch_size,
+        validation_data=None if validation is None else _as_tuple(validation),
+        sample_weight=rows.weight,
+        class_weight=class_weight,
+        metrics=["accuracy"] if classifies else [],
+        callbacks=[*chosen, *callbacks],
+        **more,
+    )
+    temperatures = []
+    if classifies and validation is not None:
+        temperatures = [calibrate(network, validation.x, validation.y)]
+    bounds = None if classifies else (float(rows.y.min()), float(rows.y.max()))
+    ready = with_ending(network, ending_of(recipe.member_count, bounds))
+    best_epoch = chosen[0].best_epoch if chosen else len(history)
+    return Trained(ready, [history], temperatures, [best_epoch])
+
+
+def fit_folds(
+    rows: Part,
+    parts: Iterable[tuple[NDArray[Any], NDArray[Any]]],
+    columns: Columns,
+    *,
+    seed: int = 0,
+    **settings: Any,
+) -> tuple[Trained, NDArray[Any], NDArray[Any]]:
+    """Train a network for each division of the rows; together they predict.
+
+    A network that is interrupted is the last one. One without a whole epoch does not predict.
+
+    Args:
+        rows: all rows.
+        parts: for each network the numbers of the rows that train it, and of those held out of it.
+        columns: what the networks take.
+        seed: of the first network; each further one has the next number.
+        settings: further arguments of :func:`fit_network`.
+
+    Returns:
+        the networks as one; the numbers of the rows that were held out of one of them, all unless the
+        training was interrupted; and for each of these rows the outputs of the networks that it was
+        held out of.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted before an epoch was done.
+        ValueError: no network was trained for an epoch.
+    """
+    trained: list[Trained] = []
+    held_out: NDArray[Any] | None = None
+    counts, stopped = np.zeros(len(rows)), ""
+    for number, (training, others) in enumerate(parts):
+        one = fit_network(
+            rows.take(training),
+            rows.take(others),
+            columns,
+            seed=(seed + number) % 2**64,
+            **settings,
+        )
+        stopped = one.histories[0].stopped or ""
+        if len(one.histories[0]):
+            trained.append(one)
+            found = _outputs_of(one, rows.take(others))
+            held_out = np.zeros((len(rows), *found.shape[1:])) if held_out is None else held_out
+            held_out[others] += found
+            counts[others] += 1.0
+        if stopped.startswith("interrupted"):
+            break
+    if held_out is None:
+        if stopped.startswith("interrupted"):
+            raise KeyboardInterrupt
+        raise ValueError(f"no network was trained for an epoch: {stopped}")
+    known = np.flatnonzero(counts)
+    held_out = held_out[known] / counts[known].reshape((-1, *(1,) * (held_out.ndim - 1)))
+    joined = Trained(
+        join_networks([one.network for one in trained]),
+        [history for one in trained for history in one.histories],
+        [temperature for one in trained for temperature in one.temperatures],
+        [epoch for one in trained for epoch in one.best_epochs],
+    )
+    return joined, known, held_out
+
+
+def _outputs_of(trained: Trained, rows: Part) -> NDArray[Any]:
+    """Return the outputs of a trained network for rows."""
+    network = trained.network
+    return network.to_numpy(network.predict(rows.x))
+
+
+def _keep_best(recipe: Recipe, classifies: bool) -> EarlyStopping:
+    """Return the callback that keeps the weights of the best epoch, and may end the run."""
+    monitor = "validation_accuracy" if classifies else "validation_loss"
+    waits = recipe.epochs if recipe.patience is None else recipe.patience
+    factor = 0.0 if recipe.patience is None else 1.0
+    return EarlyStopping(monitor, waits, ties="last", patience_factor=factor)
+
+
+def _as_tuple(part: Part) -> tuple[Any, ...]:
+    return (part.x, part.y) if part.weight is None else (part.x, part.y, part.weight)
