@@ -17,6 +17,7 @@ from nnbackend.callbacks import Callback
 from nnbackend.cli.arguments import choose_backend, wrong_call
 from nnbackend.cli.array_rows import read_array_rows, takes_arrays
 from nnbackend.cli.call import Call
+from nnbackend.cli.html_report import write_training_report
 from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.printing import print_facts, print_json, print_metrics, say
 from nnbackend.cli.report import build_report, print_report
@@ -48,7 +49,7 @@ def train(**options: Any) -> None:
             settings.check_target(call.target)
         backend = choose_backend(call.backend, call.device, call.dtype, call.precision)
         try:
-            facts = _train(call, settings, backend)
+            facts = _train(call, settings, backend, notes)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*_advice(call, settings)) from None
         except DivergenceError as error:
@@ -66,10 +67,11 @@ def train(**options: Any) -> None:
             raise typer.Exit(interruption.exit_code)
 
 
-def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
+def _train(call: Call, settings: Settings, backend: Backend, notes: list[str]) -> dict[str, Any]:
     """Train a model and write it; return all there is to know about the training."""
     arrays = takes_arrays(call.data, settings)
-    read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else read_rows
+    keep = partial(read_rows, keep_table=call.html is not None)
+    read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else keep
     rows = read(call.data, call.target, settings)
     with wrong_call():
         settings = settings.resolve(rows.encoder, rows.training_count)
@@ -112,6 +114,10 @@ def _train(call: Call, settings: Settings, backend: Backend) -> dict[str, Any]:
     }
     if history.profile is not None:
         facts["profile"] = history.profile.to_dict()
+    if call.html is not None:
+        plan = _plan(model, rows, settings)
+        write_training_report(call, model, rows, history, plan, notes)
+        facts["html"] = str(call.html)
     return facts | report
 
 
@@ -226,6 +232,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
     peak = "" if facts["peak_memory"] is None else f", peak memory {in_words(facts['peak_memory'])}"
     say(f"{facts['epochs']} epochs in {facts['seconds']:.1f} s on {facts['device']}{peak}")
     say(f"Model written to {facts['model']}")
+    if "html" in facts:
+        say(f"Report written to {facts['html']}")
     say(f"Predict with it: nnbackend predict {shlex.quote(facts['model'])} DATA")
     if "report" in facts:
         print_report(facts["report"], compared)
