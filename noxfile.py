@@ -68,7 +68,7 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
     extras = ["cli", "data", "scipy", *BACKENDS[backend]]
     if backend == "numpy":  # what does not depend on the backend is tested once
-        extras += ["notebook", "tensorboard"]
+        extras += ["notebook", "report", "sklearn", "tensorboard"]
     if backend == "cupy":
         cuda = cuda_extra(session)
         if cuda is None:
@@ -141,9 +141,10 @@ def examples(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Run the tests on NumPy with the lowest supported version of each dependency."""
     extras = PROJECT["project"]["optional-dependencies"]
-    session.install("-e", ".[cli,data]", *group("test"))
+    session.install("-e", ".[cli,data,report]", *group("test"))
     session.install(*lowest(PROJECT["project"]["dependencies"]))
-    session.install(*lowest(extras["cli"]), *lowest(extras["data"]))
+    for extra in ("cli", "data", "report"):
+        session.install(*lowest(extras[extra]))
     session.run("pytest", "--backend", "numpy", *session.posargs)
 
 

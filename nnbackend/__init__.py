@@ -142,6 +142,7 @@ from nnbackend.optimizers import (
 if TYPE_CHECKING:
     from nnbackend import tables, tabular, testing
     from nnbackend.core import registry
+    from nnbackend.drawing.draw import draw
     from nnbackend.inspection.observe import observe
     from nnbackend.saving import checkpoint as checkpoints
 
@@ -264,6 +265,7 @@ __all__ = [
     "checkpoints",
     "constraints",
     "data",
+    "draw",
     "errors",
     "get_backend",
     "initializers",
@@ -287,6 +289,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "checkpoints": "saving.checkpoint",
+        "draw": "drawing.draw",
         "observe": "inspection.observe",
         "registry": "core.registry",
         "tables": "tables",

@@ -415,6 +415,12 @@ class NetworkBase:
             f"input_shape={self.input_shape})"
         )
 
+    def _repr_html_(self) -> str:
+        """Return the network's drawing and summary, which a notebook shows."""
+        from nnbackend.drawing.notebook import network_html  # an import would wait for it
+
+        return network_html(self)  # type: ignore[arg-type]
+
     @contextlib.contextmanager
     def _unbuilt_if_refused(self) -> Iterator[None]:
         """Undo the building of the network if the data are refused, for their shape must not stay."""

@@ -9,11 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend import metrics
-from nnbackend.analysis.answers import outputs_of, read_rows
+from nnbackend.analysis.answers import encode_rows, outputs_of, read_rows
 from nnbackend.errors import unknown_name
 from nnbackend.tables.model import TableModel
 
-__all__ = ["LARGER_IS_BETTER", "choose_score", "score_answers", "score_model", "score_outputs"]
+__all__ = [
+    "LARGER_IS_BETTER",
+    "choose_score",
+    "score_answers",
+    "score_model",
+    "score_outputs",
+    "score_rows",
+]
 
 LARGER_IS_BETTER = {"log_loss": False, "accuracy": True, "rmse": False, "r2": True}
 """The scores by name, and whether a larger one is better."""
@@ -31,7 +38,12 @@ def score_model(model: TableModel, frame: Any) -> dict[str, float]:
         ``rmse`` in the units of the target and ``r2``.
     """
     table = read_rows(model, frame, with_target=True).table
-    outputs, y = outputs_of(model, table), model.encoder.encode_target(table)
+    outputs = outputs_of(model, encode_rows(model, table))
+    return score_rows(model, outputs, model.encoder.encode_target(table))
+
+
+def score_rows(model: TableModel, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
+    """Return the scores of the network's outputs for encoded targets; see :func:`score_model`."""
     return {name: score_outputs(model, outputs, y, name) for name in names_of_scores(model)}
 
 

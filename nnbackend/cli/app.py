@@ -8,6 +8,7 @@ import typer
 
 import nnbackend
 from nnbackend.cli.backends import backends
+from nnbackend.cli.draw import draw
 from nnbackend.cli.evaluate import evaluate
 from nnbackend.cli.inspect import inspect
 from nnbackend.cli.predict import predict
@@ -33,5 +34,5 @@ def command_line(
     """Neural networks on tables: train, predict and evaluate, on NumPy, CuPy, torch or JAX."""
 
 
-for command in (train, predict, evaluate, inspect, backends):
+for command in (train, predict, evaluate, inspect, draw, backends):
     app.command()(command)

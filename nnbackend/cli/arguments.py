@@ -15,6 +15,7 @@ import typer
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.errors import BackendUnavailableError
+from nnbackend.report.write import check_report_libraries
 from nnbackend.tables.model import ArrayModel, TableModel, load
 from nnbackend.tables.reading import find_tables
 
@@ -24,6 +25,7 @@ __all__ = [
     "Debug",
     "DeviceName",
     "Dtype",
+    "HTMLFile",
     "Json",
     "LoadedPrecision",
     "ModelFile",
@@ -31,6 +33,7 @@ __all__ = [
     "Reported",
     "Threads",
     "WrongCall",
+    "check_html",
     "check_output",
     "choose_backend",
     "load_model",
@@ -122,6 +125,16 @@ Reported = Annotated[
         "--report", help="Show all metrics of the task, class by class, and the confusion matrix."
     ),
 ]
+HTMLFile = Annotated[
+    Path | None,
+    _result_option(
+        "--html",
+        metavar="FILE",
+        help="Write a report as one HTML file: what was done to the data, scores beside baselines, "
+        "calibration, importance of columns, partial dependence, ...",
+        show_default="none",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]
 
 
@@ -142,6 +155,28 @@ def check_output(output: Path, *inputs: Path, option: str = "--output") -> None:
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise WrongCall(f"{option} {output} cannot be written: {reason}") from error
+
+
+def check_html(path: Path | None, *files: Path, data: Path) -> None:
+    """Check, before any work, that a report can be written.
+
+    Args:
+        path: the file of the report; None: there is none.
+        files: others of the call, which are not to be overwritten.
+        data: the table that is read.
+
+    Raises:
+        WrongCall: it cannot, it is one of the others, or its name is not that of a page.
+        ModuleNotFoundError: what makes reports is not installed.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise WrongCall(f"--html writes a page: say report.html, not {str(path)!r}")
+    if path.resolve() in [file.resolve() for file in files]:
+        raise WrongCall(f"--html {path} is another file of this call")
+    check_report_libraries()
+    check_output(path, data, option="--html")
 
 
 def choose_backend(

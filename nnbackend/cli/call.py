@@ -15,10 +15,12 @@ from nnbackend.cli.arguments import (
     Debug,
     DeviceName,
     Dtype,
+    HTMLFile,
     Json,
     PrecisionName,
     Reported,
     Threads,
+    check_html,
     check_output,
 )
 from nnbackend.cli.options import data_option, result_option, run_option
@@ -108,6 +110,7 @@ class Call:
     )
     profile: bool = result_option(False, "Show where the time goes, layer by layer.", "--profile")
     in_full: Reported = False
+    html: HTMLFile = None
     as_json: Json = False
     quiet: bool = result_option(False, "Print nothing but errors.", "--quiet", "-q")
     debug: Debug = False
@@ -132,6 +135,7 @@ class Call:
                     f"--log writes {' or '.join(LOG_CALLBACKS)}, not {self.log.name!r}"
                 )
             check_output(self.log, self.data, option="--log")
+        check_html(self.html, self.output, *filter(None, [self.log]), data=self.data)
 
     @property
     def prints(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from nnbackend.analysis.answers import TableRows
 from nnbackend.core.history import History
 from nnbackend.tables.model import Model
 
@@ -27,6 +28,8 @@ class Outcome:
         y: their targets.
         metrics: on the rows that train, on those that validate, and of a baseline.
         baseline_answer: what the baseline always answers.
+        plan: what was announced of the training, in words.
+        parts: the training rows, and those of ``x``, before they were encoded, if they were kept.
         outputs: of the rows of ``x``, if they come of networks that did not see them; None: those of the
             model.
         more: further facts, as plain data.
@@ -40,6 +43,8 @@ class Outcome:
     y: NDArray[Any]
     metrics: dict[str, Any]
     baseline_answer: str
+    plan: dict[str, str]
+    parts: tuple[TableRows | None, TableRows | None] = (None, None)
     outputs: NDArray[Any] | None = None
     more: dict[str, Any] = field(default_factory=dict)
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.analysis.answers import TableRows
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
 from nnbackend.errors import few
@@ -47,6 +48,7 @@ class Rows:
         y: their targets.
         validation: features and targets of the validation rows, or None.
         dialect: how the numbers of the table were written; None: they are those of an array.
+        parts: the training rows and the validation rows before they were encoded, if they were kept.
         stream: the source of the training rows, if ``x`` and ``y`` are a sample of them.
     """
 
@@ -56,6 +58,7 @@ class Rows:
     validation: tuple[NDArray[Any], NDArray[Any]] | None
     dialect: Dialect | None = None
     stream: TableStream | None = None
+    parts: tuple[TableRows, TableRows] | None = None
 
     @property
     def training_count(self) -> int:
@@ -68,18 +71,18 @@ class Rows:
         return 0 if self.validation is None else len(self.validation[1])
 
 
-def read_rows(data: Path, target: str, settings: Settings) -> Rows:
+def read_rows(data: Path, target: str, settings: Settings, *, keep_table: bool = False) -> Rows:
     """Read a table, choose its columns, split its rows and learn how to encode them.
 
     With the setting ``stream`` no more than a sample is read now, and the rest during training.
     """
     kinds, chosen = settings.kinds(target), _how_to_read(target, settings)
     if not settings.stream:
-        return _encode_rows(*read_table(data, target, settings), target, settings)
+        return _encode_rows(*read_table(data, target, settings), target, settings, keep_table)
     source = TableStream(data, seed=settings.seed, **chosen)
     with _texts_for_numbers(target):
         table = source.sample(kinds)
-    rows = _encode_rows(table, source.dialect, target, settings)
+    rows = _encode_rows(table, source.dialect, target, settings, keep_table)
     source.encode(cast(TableEncoder, rows.encoder), rows.x, rows.y)
     return replace(rows, stream=source)
 
@@ -121,7 +124,9 @@ def choose_rows(table: Table, target: str, settings: Settings) -> Table:
     return table
 
 
-def _encode_rows(table: Table, dialect: Dialect, target: str, settings: Settings) -> Rows:
+def _encode_rows(
+    table: Table, dialect: Dialect, target: str, settings: Settings, keep_table: bool
+) -> Rows:
     """Split the rows, and encode them as the training rows teach."""
     table = choose_rows(table, target, settings)
     limit = settings.max_categories or MAX_CATEGORIES
@@ -134,7 +139,10 @@ def _encode_rows(table: Table, dialect: Dialect, target: str, settings: Settings
     encoder = TableEncoder.learn(take_rows(table, training), target, kinds, scale)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     validation = (x[others], y[others]) if len(others) else None
-    return Rows(encoder, x[training], y[training], validation, dialect)
+    parts = None
+    if keep_table:
+        parts = TableRows(take_rows(table, training)), TableRows(take_rows(table, others))
+    return Rows(encoder, x[training], y[training], validation, dialect, parts=parts)
 
 
 def split(table: Table, target: str, settings: Settings) -> tuple[NDArray[Any], NDArray[Any]]:

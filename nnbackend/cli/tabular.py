@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import nnbackend as nnb
+from nnbackend.analysis.answers import TableRows
 from nnbackend.backends.base import Backend
 from nnbackend.callbacks import TimeBudget
 from nnbackend.cli.arguments import wrong_call
@@ -22,7 +23,7 @@ from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
 from nnbackend.tables.selection import MAX_CATEGORIES, MAX_EMBEDDED, choose_feature_kinds
-from nnbackend.tables.table import row_count
+from nnbackend.tables.table import Table, row_count, take_rows
 from nnbackend.tables.targets import LogNumber
 from nnbackend.tables.training import FittedTable, Rows, fit_table
 from nnbackend.tabular import Recipe, choose_recipe
@@ -53,9 +54,12 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
     limit = settings.max_categories or (MAX_EMBEDDED if recipe.embeds else MAX_CATEGORIES)
     kinds = choose_feature_kinds(table, call.target, settings.features, settings.text or (), limit)
     find_leaks(table, table[call.target], [n for n, kind in kinds.items() if kind not in LEFT_OUT])
-    run = _Run(call, settings, backend, stack, limit)
-    if call.max_time is not None:
-        callbacks.append(TimeBudget(call.max_time / recipe.folds))
+    run = _Run(call, settings, backend, stack, limit, table)
+    limits: dict[str, Any] = {"max_time": call.max_time}
+    if call.max_time is not None and (call.checkpoint or call.resume):
+        # The schedules of a run to go on with are those of all its epochs.
+        limits = {}
+        callbacks.append(TimeBudget(call.max_time))
     fitted = fit_table(
         table,
         call.target,
@@ -73,6 +77,7 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
         resume=call.resume,
         verbose=None if call.prints else 0,
         profile=call.profile,
+        **limits,
     )
     return run.judge(fitted)
 
@@ -99,6 +104,8 @@ class _Run:
     backend: Backend
     stack: ExitStack
     max_categories: int
+    table: Table
+    plan: dict[str, str] = field(default_factory=dict)
 
     def announce(self, rows: Rows) -> None:
         """Check the settings with the target that is known now, limit threads, and print the plan."""
@@ -108,8 +115,9 @@ class _Run:
         network = self._build_network(rows)
         limit = thread_limit(self.call.threads, network, rows.recipe.batch_size)
         self.stack.enter_context(limit)
+        self.plan = self._plan(rows, network) | _short_schema(rows.encoder)
         if self.call.prints:
-            print_facts(self._plan(rows, network) | _short_schema(rows.encoder))
+            print_facts(self.plan)
 
     def _build_network(self, rows: Rows) -> nnb.Network:
         """Return a network as the one to be trained."""
@@ -183,6 +191,11 @@ class _Run:
             "validation": validation,
             "baseline": baseline,
         }
+        parts: tuple[TableRows | None, TableRows | None] = (None, None)
+        if self.call.html is not None:
+            numbers = rows.training if fitted.held_out is None else fitted.held_out[0]
+            kept = (TableRows(take_rows(self.table, n)) for n in (rows.training, numbers))
+            parts = next(kept), next(kept)
         counts = len(training), 0 if validation is None else len(reported)
         more = {
             "columns": [asdict(row) for row in rows.encoder.describe()],
@@ -198,6 +211,8 @@ class _Run:
             reported.y,
             metrics,
             answer,
+            self.plan,
+            parts,
             outputs,
             more,
         )

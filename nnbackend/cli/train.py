@@ -19,6 +19,7 @@ from nnbackend.callbacks import Callback
 from nnbackend.cli.arguments import choose_backend, wrong_call
 from nnbackend.cli.array_rows import read_array_rows, takes_arrays
 from nnbackend.cli.call import Call
+from nnbackend.cli.html_report import write_training_report
 from nnbackend.cli.model_choice import (
     TABLE_OPTIONS,
     check_model_options,
@@ -62,7 +63,7 @@ def train(context: typer.Context, **options: Any) -> None:
             check_model_options(settings, given)
         backend = choose_backend(call.backend, call.device, call.dtype, call.precision)
         try:
-            facts = _train(call, settings, given, backend)
+            facts = _train(call, settings, given, backend, notes)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*_advice(call, settings)) from None
         except DivergenceError as error:
@@ -87,7 +88,7 @@ def _is_given(context: typer.Context, option: str) -> bool:
 
 
 def _train(
-    call: Call, settings: Settings, given: Collection[str], backend: Backend
+    call: Call, settings: Settings, given: Collection[str], backend: Backend, notes: list[str]
 ) -> dict[str, Any]:
     """Train a model and write it; return all there is to know about the training."""
     arrays = takes_arrays(call.data, settings)
@@ -125,6 +126,9 @@ def _train(
         facts["history"] = outcome.histories[0].to_dict()
     if outcome.histories[0].profile is not None:
         facts["profile"] = outcome.histories[0].profile.to_dict()
+    if call.html is not None:
+        write_training_report(call.html, outcome, notes, call.output)
+        facts["html"] = str(call.html)
     return facts | outcome.more | report
 
 
@@ -132,7 +136,8 @@ def _train_plain(
     call: Call, settings: Settings, backend: Backend, arrays: bool, stack: ExitStack
 ) -> Outcome:
     """Train a plain network for a table, or one for arrays; see :func:`train_tabular`."""
-    read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else read_rows
+    keep = partial(read_rows, keep_table=call.html is not None)
+    read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else keep
     rows = read(call.data, call.target, settings)
     with wrong_call():
         settings = settings.resolve(rows.encoder, rows.training_count)
@@ -142,17 +147,19 @@ def _train_plain(
     model.network.metadata |= model.metadata()
     if rows.dialect is not None:
         model.network.metadata["dialect"] = rows.dialect.to_dict()
+    plan = _plan(model, rows, settings)
     if call.prints:
-        print_facts(_plan(model, rows, settings))
+        print_facts(plan)
     stack.enter_context(thread_limit(call.threads, model.network, settings.batch_size or 1))
     history = _fit(model, rows, settings, call, callbacks)
     check_epochs(history)
     metrics, answer = _evaluate(model, rows)
     own = {name: value for name, value in asdict(settings).items() if name not in TABLE_OPTIONS}
     counts = rows.training_count, rows.validation_count
-    return Outcome(
-        model, own, [history], counts, *(rows.validation or (rows.x, rows.y)), metrics, answer
-    )
+    training, holdout = rows.parts or (None, None)
+    parts = training, holdout if rows.validation else training
+    reported = rows.validation or (rows.x, rows.y)
+    return Outcome(model, own, [history], counts, *reported, metrics, answer, plan, parts)
 
 
 def _build_model(rows: Rows, settings: Settings, backend: Backend) -> Model:
@@ -272,6 +279,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
     of_each = " of each network" if several else ""
     say(f"{facts['epochs']} epochs{of_each} in {facts['seconds']:.1f} s on {facts['device']}{peak}")
     say(f"Model written to {facts['model']}")
+    if "html" in facts:
+        say(f"Report written to {facts['html']}")
     say(f"Predict with it: nnbackend predict {shlex.quote(facts['model'])} DATA")
     if "report" in facts:
         print_report(facts["report"], compared)

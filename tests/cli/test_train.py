@@ -195,7 +195,7 @@ def test_a_card_trains_predicts_and_evaluates(monkeypatch):
     machine.install(monkeypatch)
     where = ["--backend", "cupy", "--device", "cuda:1"]
     task = [PENGUINS, "--target", "species", "--epochs", "3"]
-    text = done("train", *task, *where).stdout
+    text = done("train", *task, *where, "--debug").stdout
     assert "cupy on Make-Believe 9000 (cuda:1), float32" in text
     assert re.search(r"3 epochs in .* s on Make-Believe 9000 \(cuda:1\), peak memory .* kB", text)
     result = json.loads(done("train", *task, *where, "--json").stdout)

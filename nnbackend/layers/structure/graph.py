@@ -145,6 +145,10 @@ class Graph:
             self._run_shapes(input_shape, ShapeGenerator((0, 0)), {}, states)
         return states
 
+    def node_shapes(self, input_shape: Shapes) -> dict[str, Shapes]:
+        """Return the shape of each input and of each node's output, or a tree of shapes, by name."""
+        return self._run_shapes(input_shape, ShapeGenerator((0, 0)), {})
+
     def _run_shapes(
         self, input_shape: Shapes, rng: Generator, params: Params, states: State | None = None
     ) -> dict[str, Shapes]:
