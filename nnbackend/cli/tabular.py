@@ -23,7 +23,7 @@ from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
 from nnbackend.tables.selection import MAX_CATEGORIES, MAX_EMBEDDED, choose_feature_kinds
-from nnbackend.tables.table import Table, row_count, take_rows
+from nnbackend.tables.table import Table, is_number, row_count, take_rows
 from nnbackend.tables.targets import LogNumber
 from nnbackend.tables.training import FittedTable, Rows, fit_table
 from nnbackend.tabular import Recipe, choose_recipe
@@ -47,6 +47,8 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
     fields = _recipe_fields(call, settings)
     recipe = choose_recipe(row_count(table), model=settings.model, preset=settings.preset, **fields)
     with wrong_call():
+        if settings.class_weight is not None and is_number(table[call.target]):
+            raise ValueError("--class-weight needs classes, and the target holds numbers")
         call.check_folds(recipe.folds)
         callbacks = call.build_callbacks(
             settings.validation > 0 or recipe.folds > 1, by_recipe=True
@@ -166,7 +168,8 @@ class _Run:
             "loss": self.settings.choose_loss(encoder),
             "label_smoothing": recipe.label_smoothing if encoder.classes else 0.0,
             "learning_rate": _learning_rate(recipe, encoder),
-            **{name: getattr(recipe, name) for name in ("model", "epochs", "batch_size", "folds")},
+            **{name: getattr(recipe, name) for name in ("model", "epochs", "folds")},
+            "batch_size": min(recipe.batch_size, len(rows.training)),
             "hidden": list(recipe.widths),
         }
         kept = {name: own[name] for name in TABLE_SETTINGS}
