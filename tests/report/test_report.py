@@ -115,7 +115,7 @@ def test_a_report_on_two_classes(tmp_path):
     for column in permutation_importance(model, rows).columns:
         assert cells[cells.index(number(column.mean)) + 1] == number(column.std)
     described = page.texts("desc")
-    assert any("Dense(8)" in text for text in described)  # the network drawn
+    assert any("0: Dense(8" in text for text in described), described  # the network drawn
     assert any("loss after 3 epochs: on training rows from 1 to 0.25." in t for t in described)
     assert any("color" in text for text in page.texts("text"))
     for row in model.encoder.describe():
