@@ -6,7 +6,7 @@ For classes that is the probability of each, for numbers the prediction in the u
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nnbackend.core.random import permutation
 from nnbackend.errors import unknown_name
 from nnbackend.tables.columns import table_of
+from nnbackend.tables.features import Encoded
 from nnbackend.tables.frames import as_polars
 from nnbackend.tables.model import TableModel
 from nnbackend.tables.selection import known_target
@@ -26,6 +27,7 @@ __all__ = [
     "answers_of",
     "check_column",
     "columns_of",
+    "encode_rows",
     "outputs_of",
     "read_rows",
     "sample_rows",
@@ -88,28 +90,33 @@ def answer_names(model: TableModel) -> tuple[str, ...]:
     return model.classes or (model.encoder.target.name,)
 
 
-def outputs_of(model: TableModel, table: Table) -> NDArray[Any]:
-    """Return the outputs of the network for rows, without notes of gaps and unseen categories."""
-    rows = row_count(table)
-    parts = []
+def encode_rows(model: TableModel, table: Table) -> Encoded:
+    """Return the inputs of rows, without notes of gaps and unseen categories."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TableWarning)
-        for start in range(0, max(rows, 1), _ROWS_AT_A_TIME):
-            part = {n: c[start : start + _ROWS_AT_A_TIME] for n, c in table.items()}
-            parts.append(model.outputs(model.encoder.encode_features(part)))
+        return model.encoder.encode(table)
+
+
+def outputs_of(model: TableModel, inputs: Encoded) -> NDArray[Any]:
+    """Return the outputs of the network for inputs, so many rows at a time."""
+    parts = []
+    for start in range(0, max(len(inputs.numbers), 1), _ROWS_AT_A_TIME):
+        rows = slice(start, start + _ROWS_AT_A_TIME)
+        part = replace(inputs, numbers=inputs.numbers[rows], indices=inputs.indices[rows])
+        parts.append(model.outputs(part.inputs))
     return np.concatenate(parts)
 
 
-def answers_of(model: TableModel, table: Table) -> NDArray[np.float64]:
-    """Return the answers for rows, shape (rows, answers).
+def answers_of(model: TableModel, inputs: Encoded) -> NDArray[np.float64]:
+    """Return the answers for inputs, shape (rows, answers).
 
     Raises:
         ValueError: a model of classes gives no probabilities (a hinge loss).
     """
     if model.classes:
         model.check_probabilities()
-        return model.probabilities(outputs_of(model, table))
-    numbers: NDArray[np.float64] = model.answers(outputs_of(model, table))[:, None]
+        return model.probabilities(outputs_of(model, inputs))
+    numbers: NDArray[np.float64] = model.answers(outputs_of(model, inputs))[:, None]
     return numbers
 
 

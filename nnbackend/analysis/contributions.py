@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,18 +12,21 @@ from nnbackend.analysis.answers import (
     answer_names,
     answers_of,
     columns_of,
+    encode_rows,
     read_rows,
     sample_rows,
 )
+from nnbackend.analysis.inputs import mix_inputs, owners_of
 from nnbackend.core.checks import check_size
 from nnbackend.core.random import permutation
 from nnbackend.errors import unknown_name
+from nnbackend.tables.features import Encoded
 from nnbackend.tables.model import TableModel
-from nnbackend.tables.table import Table, missing, row_count
+from nnbackend.tables.table import missing, row_count
 
 __all__ = ["Contribution", "RowContributions", "row_contributions"]
 
-_ROWS_AT_A_TIME = 1 << 16
+_ROWS_AT_A_TIME = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -114,15 +117,16 @@ def row_contributions(
         raise ValueError("there is no background row to compare the row with")
     others = sample_rows(others, check_size("max_background", max_background), seed, "background")
     names, columns = answer_names(model), columns_of(model)
-    prediction = answers_of(model, one)[0]
+    row_inputs, inputs = encode_rows(model, one), encode_rows(model, others)
+    prediction = answers_of(model, row_inputs)[0]
     if answer is None:
         answer = names[int(prediction.argmax())]
     elif answer not in names:
         raise unknown_name("answer", answer, names)
     place = names.index(answer)
     orders = _draw_orders(row_count(others), pairs, len(columns), seed)
-    base = answers_of(model, others)[:, place]
-    steps = _walk(model, one, others, orders, columns, place)
+    base = answers_of(model, inputs)[:, place]
+    steps = _walk(model, row_inputs, inputs, orders, place)
     steps[..., 0], steps[..., -1] = base[:, None], prediction[place]
     mean, error = _average(np.diff(steps, axis=-1), orders)
     found = [
@@ -148,10 +152,9 @@ def _draw_orders(rows: int, pairs: int, count: int, seed: int) -> NDArray[np.int
 
 def _walk(
     model: TableModel,
-    one: Table,
-    others: Table,
+    one: Encoded,
+    others: Encoded,
     orders: NDArray[np.int64],
-    columns: list[str],
     place: int,
 ) -> NDArray[np.float64]:
     """Return an answer after each step from a background row to the row, but the first and last.
@@ -163,17 +166,17 @@ def _walk(
     if width == 1:
         return found
     ranks = np.argsort(orders, axis=-1)
-    taken = np.arange(1, width)
+    taken, owners = np.arange(1, width), owners_of(model, columns_of(model))
     part = max(1, _ROWS_AT_A_TIME // (count * (width - 1)))
     for start in range(0, rows, part):
         mask = ranks[start : start + part, :, None, :] < taken[:, None]
-        shape = mask.shape[:-1]
-        mixed = {}
-        for i, name in enumerate(columns):
-            old = others[name][start : start + part, None, None]
-            mixed[name] = np.where(mask[..., i], one[name][0], old).reshape(-1)
-        answers = answers_of(model, mixed)[:, place]
-        found[start : start + part, :, 1:-1] = answers.reshape(shape)
+        old = replace(
+            others,
+            numbers=others.numbers[start : start + part],
+            indices=others.indices[start : start + part],
+        )
+        answers = answers_of(model, mix_inputs(mask, one, old, owners))[:, place]
+        found[start : start + part, :, 1:-1] = answers.reshape(mask.shape[:-1])
     return found
 
 

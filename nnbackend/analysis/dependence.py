@@ -12,9 +12,12 @@ from nnbackend.analysis.answers import (
     answer_names,
     answers_of,
     check_column,
+    columns_of,
+    encode_rows,
     read_rows,
     sample_rows,
 )
+from nnbackend.analysis.inputs import owners_of, put_column
 from nnbackend.core.checks import check_size
 from nnbackend.tables.categories import Categories, EmbeddedCategories, RobustCategories
 from nnbackend.tables.encodings import Feature
@@ -100,14 +103,18 @@ def partial_dependence(
     kind, values = _values_of(feature, table[column], points)
     table = sample_rows(table, check_size("max_rows", max_rows), seed, "dependence")
     rows = row_count(table)
+    known = columns_of(model)
+    owners, place = owners_of(model, known), known.index(column)
+    inputs = encode_rows(model, table)
+    each = {name: np.repeat(values_of[:1], len(values)) for name, values_of in table.items()}
+    each[column] = np.array(values, dtype=table[column].dtype)
+    grid = encode_rows(model, each)
     means: list[Any] = []
     lows: list[Any] = []
     highs: list[Any] = []
-    for value in values:
-        constant = np.full(rows, np.nan if value is None and kind == "number" else value)
-        if table[column].dtype == object:
-            constant = constant.astype(object)
-        answers = answers_of(model, {**table, column: constant})
+    for i in range(len(values)):
+        put_column(inputs, grid, i, owners, place)
+        answers = answers_of(model, inputs)
         means.append(answers.mean(axis=0))
         for found, level in ((lows, 0), (highs, 1)):
             found.append(np.quantile(answers, _BAND[level], axis=0))

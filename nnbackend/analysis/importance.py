@@ -11,10 +11,12 @@ import numpy as np
 from nnbackend.analysis.answers import (
     check_column,
     columns_of,
+    encode_rows,
     outputs_of,
     read_rows,
     sample_rows,
 )
+from nnbackend.analysis.inputs import copy_inputs, owners_of, put_column
 from nnbackend.analysis.scores import LARGER_IS_BETTER, choose_score, score_outputs
 from nnbackend.core.checks import check_size
 from nnbackend.core.random import permutation
@@ -109,15 +111,19 @@ def permutation_importance(
     if rows < 2:
         raise ValueError("shuffling a column needs at least two rows")
     y = model.encoder.encode_target(table)
-    base = score_outputs(model, outputs_of(model, table), y, score)
+    inputs, known = encode_rows(model, table), columns_of(model)
+    owners, changed = owners_of(model, known), copy_inputs(inputs)
+    base = score_outputs(model, outputs_of(model, inputs), y, score)
     sign = -1.0 if LARGER_IS_BETTER[score] else 1.0
     found = []
     for name in names:
-        values = []
+        values, place = [], known.index(name)
         for repeat in range(repeats):
             order = permutation(seed, rows, "importance", name, repeat)
-            outputs = outputs_of(model, {**table, name: table[name][order]})
+            put_column(changed, inputs, order, owners, place)
+            outputs = outputs_of(model, changed)
             values.append(sign * (score_outputs(model, outputs, y, score) - base))
+        put_column(changed, inputs, slice(None), owners, place)
         mean, std = float(np.mean(values)), float(np.std(values, ddof=1))
         found.append(ColumnImportance(name, mean, std, tuple(values)))
     found.sort(key=lambda column: -column.mean)

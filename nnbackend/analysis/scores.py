@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend import metrics
-from nnbackend.analysis.answers import outputs_of, read_rows
+from nnbackend.analysis.answers import encode_rows, outputs_of, read_rows
 from nnbackend.errors import unknown_name
 from nnbackend.tables.model import TableModel
 
@@ -38,7 +38,8 @@ def score_model(model: TableModel, frame: Any) -> dict[str, float]:
         ``rmse`` in the units of the target and ``r2``.
     """
     table = read_rows(model, frame, with_target=True).table
-    return score_rows(model, outputs_of(model, table), model.encoder.encode_target(table))
+    outputs = outputs_of(model, encode_rows(model, table))
+    return score_rows(model, outputs, model.encoder.encode_target(table))
 
 
 def score_rows(model: TableModel, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:

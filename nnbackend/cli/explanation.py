@@ -16,6 +16,8 @@ from nnbackend.tables.table import row_count, take_rows
 
 __all__ = ["explain_row"]
 
+_STEPS = 20_000  # background rows times columns
+
 
 def explain_row(
     model: Model,
@@ -47,7 +49,9 @@ def explain_row(
     if background is not None:
         others = read_table_rows(model, background, options, with_target=False)
     one = TableRows(take_rows(rows.table, slice(row - 1, row)))
-    found = row_contributions(model, one, others)
+    # Of many columns each row of the background takes many steps.
+    most = max(10, min(100, _STEPS // len(model.encoder.feature_kinds)))
+    found = row_contributions(model, one, others, max_background=most)
     if notes is not None:
         print_json({"row": row, "task": model.task, **found.to_dict(), "notes": notes})
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,9 +12,10 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_is_fitted
 
 from nnbackend.core.precision import DTYPES
-from nnbackend.core.registry import describe, rebuild
 from nnbackend.core.tree import tree_map
 from nnbackend.errors import ModelFileError
+from nnbackend.estimators.plain import label_array, plain, rebuilt
+from nnbackend.estimators.tabular_files import is_tabular, rebuild_tabular
 from nnbackend.layers import Dense, Sequential
 from nnbackend.network import load as load_network
 from nnbackend.saving.schema import (
@@ -38,7 +38,6 @@ __all__ = ["load", "save", "saves"]
 E = TypeVar("E", bound="type[NeuralEstimator]")
 
 _SAVED_CLASSES: dict[str, Any] = {}  # by name
-_MAX_BYTES = 2**30  # of the classes; a file may name a dtype of texts of any length
 _NOT_KEPT = ("callbacks", "validation_data", "backend", "device")
 _ANY_NUMBER = number(finite=False)
 _LEARNED = {  # the attributes that are kept, and what they have to be
@@ -93,8 +92,8 @@ def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
     learned = {key: vars(estimator)[key] for key in _LEARNED if key in vars(estimator)}
     description: dict[str, Any] = {
         "class": name,
-        "parameters": {k: _plain(v, k) for k, v in settings.items() if k not in _NOT_KEPT},
-        "learned": {k: _plain(v, k) for k, v in learned.items()},
+        "parameters": {k: plain(v, k) for k, v in settings.items() if k not in _NOT_KEPT},
+        "learned": {k: plain(v, k) for k, v in learned.items()},
     }
     if "feature_names_in_" in vars(estimator):
         description["feature_names"] = [str(text) for text in estimator.feature_names_in_]
@@ -105,7 +104,7 @@ def save(estimator: NeuralEstimator, path: str | os.PathLike[str]) -> Path:
             "kind": binarizer.y_type_,
             "sparse": bool(binarizer.sparse_input_),
             "dtype": "object" if classes.dtype.kind == "O" else classes.dtype.str,
-            "values": [_plain(value, "classes_") for value in classes.tolist()],
+            "values": [plain(value, "classes_") for value in classes.tolist()],
         }
     network = estimator.network_
     network.metadata = {"estimator": description}
@@ -128,6 +127,10 @@ def load(path: str | os.PathLike[str], *, backend: Any = None, device: Any = Non
     if "estimator" not in network.metadata:
         raise ModelFileError(f"{path} holds a network and no estimator; nnbackend.load reads it")
     try:
+        if is_tabular(network):
+            # Where it computes was said; its numbers stay those of the file.
+            network = load_network(path, backend=backend or "numpy", device=device)
+            return rebuild_tabular(network, backend, device)
         return _rebuild_estimator(network, backend, device)
     except ModelFileError as error:
         raise ModelFileError(f"{path} cannot be loaded: {error}") from error
@@ -142,10 +145,10 @@ def _rebuild_estimator(network: Any, backend: Any, device: Any) -> Any:
     description = network.metadata["estimator"]
     _DESCRIPTION(description, "its estimator")
     text(*_SAVED_CLASSES)(description["class"], "its estimator.class")
-    parameters = {key: _rebuilt(value) for key, value in description["parameters"].items()}
+    parameters = {key: rebuilt(value) for key, value in description["parameters"].items()}
     if parameters.keys() & set(_NOT_KEPT):
         raise ModelFileError(f"its parameters are not those of {description['class']}")
-    learned = {key: _rebuilt(value) for key, value in description["learned"].items()}
+    learned = {key: rebuilt(value) for key, value in description["learned"].items()}
     _check_learned(learned, "its estimator.learned")
     cls = _SAVED_CLASSES[description["class"]]
     estimator = cls(**parameters, backend=backend, device=device)
@@ -188,48 +191,8 @@ def _take_network(estimator: Any, network: Any) -> None:
 
 def _binarizer(description: dict[str, Any]) -> LabelBinarizer:
     """Return scikit-learn's binarizer as it was when the estimator was fitted."""
-    dtype, values = np.dtype(description["dtype"]), [_rebuilt(v) for v in description["values"]]
-    if dtype.kind not in "biufUO" or dtype.itemsize * len(values) > _MAX_BYTES:
-        raise ModelFileError(f"its classes have the dtype {dtype}")
     binarizer = LabelBinarizer()
     binarizer.y_type_ = description["kind"]
     binarizer.sparse_input_ = description["sparse"]
-    binarizer.classes_ = np.array(values, dtype=dtype)
-    if binarizer.classes_.ndim != 1:
-        raise ModelFileError("its classes are no list")
+    binarizer.classes_ = label_array(description["dtype"], description["values"])
     return binarizer
-
-
-def _plain(value: Any, name: str) -> Any:
-    """Return a value as JSON can hold it."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return {"number": str(value)}
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {"pairs": [[_plain(k, name), _plain(v, name)] for k, v in value.items()]}
-    if isinstance(value, tuple):
-        return {"tuple": [_plain(item, name) for item in value]}
-    if isinstance(value, list):
-        return [_plain(item, name) for item in value]
-    try:
-        return describe(value)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from error
-
-
-def _rebuilt(value: Any) -> Any:
-    """Return the object that :func:`_plain` described."""
-    if isinstance(value, list):
-        return [_rebuilt(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"number"}:
-        return float(value["number"])
-    if value.keys() == {"pairs"}:
-        return {_rebuilt(k): _rebuilt(v) for k, v in value["pairs"]}
-    if value.keys() == {"tuple"}:
-        return tuple(_rebuilt(item) for item in value["tuple"])
-    return rebuild(value)

@@ -12,7 +12,8 @@ from sklearn.model_selection import cross_val_score
 
 from nnbackend.core.checks import check_number, check_size
 from nnbackend.errors import given
-from nnbackend.estimators.tabular import TabularClassifier, TabularEstimator
+from nnbackend.estimators.tabular import TabularClassifier
+from nnbackend.estimators.tabular_base import TabularEstimator
 
 __all__ = ["Search", "search_arguments", "suggest_tabular"]
 

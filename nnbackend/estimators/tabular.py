@@ -2,177 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from numbers import Real
-from pathlib import Path as FilePath
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
 
-from nnbackend.backends.base import Backend
-from nnbackend.backends.choose import BACKENDS, get_backend
-from nnbackend.callbacks import TimeBudget
-from nnbackend.core.precision import PRECISIONS
-from nnbackend.estimators.arguments import COUNT, FRACTION, POSITIVE
-from nnbackend.tables import choose_kinds, read_columns
-from nnbackend.tables.inputs import Columns
+from nnbackend.errors import few
+from nnbackend.estimators.tabular_base import TabularEstimator, keep_arguments
+from nnbackend.estimators.tabular_files import check_labels, saves_tabular
 from nnbackend.tables.targets import TARGET_SCALES
-from nnbackend.tables.training import FittedTable, fit_table
-from nnbackend.tabular.recipe import MODELS, PRESETS
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
-_RECIPE = ("epochs", "batch_size", "learning_rate", "label_smoothing", "hidden", "members", "folds")
 
-
-class TabularEstimator(BaseEstimator):
-    """What both estimators of tables have in common."""
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "model": [StrOptions(set(MODELS)), None],
-        "preset": [StrOptions(set(PRESETS))],
-        "epochs": [COUNT, None],
-        "batch_size": [COUNT, None],
-        "learning_rate": [POSITIVE, None],
-        "hidden": ["array-like", None],
-        "members": [COUNT, None],
-        "folds": [COUNT, None],
-        "validation_fraction": [FRACTION],
-        "columns": [dict, None],
-        "max_time": [POSITIVE, None],
-        "callbacks": [tuple, list, None],
-        "backend": [StrOptions({*BACKENDS, "auto"}), Backend],
-        "device": "no_validation",
-        "precision": [StrOptions(set(PRECISIONS)), None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        cls._parameter_constraints = {
-            **TabularEstimator._parameter_constraints,
-            **cls._parameter_constraints,
-        }
-
-    def _fit(self: Any, X: Any, target: NDArray[Any], sample_weight: Any, **more: Any) -> Any:
-        """Read the columns and train; ``target`` has numbers, or the names of classes."""
-        columns = self._read(X, reset=True)
-        check_consistent_length(X, target)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, target)
-            if not np.any(sample_weight):
-                raise ValueError("Sample weights must contain at least one non-zero number.")
-        name = "target"
-        while name in columns.table:
-            name += "_"
-        kinds = choose_kinds(columns.table, columns.kinds)
-        backend = get_backend(self.backend, self.device, precision=self.precision)
-        callbacks = list(self.callbacks or ())
-        if self.max_time is not None:
-            callbacks.append(TimeBudget(self.max_time))
-        recipe = {field: getattr(self, field, None) for field in _RECIPE}
-        if self.hidden is not None:
-            recipe["hidden"] = tuple(self.hidden)
-        fitted: FittedTable = fit_table(
-            {**columns.table, name: target},
-            name,
-            kinds,
-            model=self.model,
-            preset=self.preset,
-            validation=self.validation_fraction,
-            weight=sample_weight,
-            seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
-            backend=backend,
-            callbacks=callbacks,
-            dialect=columns.dialect,
-            recipe=recipe,
-            verbose=int(self.verbose),
-            **more,
-        )
-        self.model_ = fitted.model
-        self.histories_ = fitted.trained.histories
-        self.n_iter_ = max(len(history) for history in self.histories_)
-        self._dialect = columns.dialect
-        self._keep_held_out(fitted)
-        return self
-
-    def _keep_held_out(self: Any, fitted: FittedTable) -> None:
-        """Store what the networks said of rows that they did not see."""
-        self.held_out_ = None
-        if fitted.held_out is not None:
-            rows, outputs = fitted.held_out
-            self.held_out_ = rows, self._answers(outputs)
-
-    def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Return the numbers, or the probabilities of classes, that outputs of the network mean."""
-        raise NotImplementedError
-
-    def _read(self: Any, X: Any, reset: bool) -> Columns:
-        """Return the columns of X, checked as scikit-learn does."""
-        if scipy.sparse.issparse(X):
-            raise TypeError(
-                "Sparse data was passed, and columns of a table are needed: give X.toarray()"
-            )
-        if not _is_frame(X):
-            X = _checked_array(X)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        if not len(X):
-            raise ValueError(
-                f"Found array with 0 sample(s) (shape={X.shape}) while a minimum of 1 is required."
-            )
-        if reset:
-            return read_columns(X, self._kinds(X))
-        wanted = self.model_.encoder.feature_kinds
-        return read_columns(X, wanted=wanted, dialect=self._dialect)
-
-    def _kinds(self: Any, X: Any) -> Any:
-        """Return what columns were said to hold; those of an array by their numbers."""
-        given = self.columns or {}
-        return {f"x{key}" if isinstance(key, int) else key: kind for key, kind in given.items()}
-
-    def _outputs(self: Any, X: Any) -> NDArray[Any]:
-        """Return the outputs of the network for the rows of X."""
-        check_is_fitted(self)
-        table = self._read(X, reset=False).table
-        outputs: NDArray[Any] = self.model_.outputs(self.model_.encoder.encode_features(table))
-        return outputs
-
-    def save(self: Any, path: str | os.PathLike[str]) -> FilePath:
-        """Write the fitted model to one file, without pickle; return its path.
-
-        :func:`nnbackend.tables.load` reads it to predict from frames, and so does the command line:
-        ``nnbackend predict FILE DATA``. Classes are texts there.
-
-        Args:
-            path: the file.
-        """
-        check_is_fitted(self)
-        written: FilePath = self.model_.network.save(path)
-        return written
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.input_tags.string = True
-        tags.input_tags.categorical = True
-        tags.non_deterministic = False
-        return tags
-
-
+@saves_tabular
 class TabularClassifier(ClassifierMixin, TabularEstimator):
     """A classifier for tables: RealMLP or TabM, with columns of any kind.
 
@@ -249,7 +98,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         random_state: Any = None,
         verbose: bool | int = False,
     ) -> None:
-        _keep(self, locals())
+        keep_arguments(self, locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
@@ -268,33 +117,29 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        y = _one_column(y)
         check_classification_targets(y)
-        y = column_or_1d(y, warn=True, dtype=None)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        weight = self._checked_weight(sample_weight, y)
+        known = y if weight is None else y[weight > 0]
+        self.classes_ = np.unique(known)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs two classes or more to learn from; y has one class"
             )
-        texts = [str(label) for label in self.classes_]
-        if len(set(texts)) < len(texts) or "" in texts:
-            raise ValueError("the classes must differ as texts, and none may be empty")
+        texts = check_labels(self.classes_)
+        # Labels of rows that count nothing need not be among the classes.
+        places = np.minimum(np.searchsorted(self.classes_, y), len(texts) - 1)
+        target = np.array(texts, dtype=object)[places]
         weights = self.class_weight
         if isinstance(weights, dict):
-            places = {label: code for code, label in enumerate(self.classes_.tolist())}
-            weights = {places.get(label, label): weight for label, weight in weights.items()}
-            weights = {self._place(texts, code): weight for code, weight in weights.items()}
-        target = np.array(texts, dtype=object)[codes]
-        return self._fit(X, target, sample_weight, class_weight=weights)  # type: ignore[no-any-return]
-
-    @staticmethod
-    def _place(texts: list[str], code: Any) -> Any:
-        """Return the number that the model gives to a class; an unknown class stays as it is."""
-        if not isinstance(code, int) or not 0 <= code < len(texts):
-            return code
-        from nnbackend.tables.categories import Classes
-
-        ordered = Classes.learn("classes", np.array(texts, dtype=object)).classes
-        return ordered.index(texts[code])
+            names = dict(zip(self.classes_.tolist(), texts, strict=True))
+            unknown = [label for label in weights if label not in names]
+            if unknown:
+                raise ValueError(
+                    f"class_weight names {unknown[0]!r}, and the classes are {few([*names])}"
+                )
+            weights = {names[label]: factor for label, factor in weights.items()}
+        return self._fit(X, target, weight, class_weight=weights)  # type: ignore[no-any-return]
 
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         p = self.model_.probabilities(outputs)
@@ -315,10 +160,12 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         Args:
             X: rows with the columns of training.
         """
-        answers: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        p = self.predict_proba(X)
+        answers: NDArray[Any] = self.classes_[p.argmax(axis=1)]
         return answers
 
 
+@saves_tabular
 class TabularRegressor(RegressorMixin, TabularEstimator):
     """A regressor for tables: RealMLP or TabM, with columns of any kind.
 
@@ -385,7 +232,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         random_state: Any = None,
         verbose: bool | int = False,
     ) -> None:
-        _keep(self, locals())
+        keep_arguments(self, locals())
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
@@ -404,9 +251,15 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=2)
+        if y.ndim == 2 and y.shape[1] > 1:
+            raise ValueError(
+                f"y has {y.shape[1]} targets, and {type(self).__name__} predicts one: y should be a 1d "
+                "array; sklearn.multioutput.MultiOutputRegressor trains a model for each"
+            )
         y = column_or_1d(y, warn=True)
-        return self._fit(X, y, sample_weight, target_scale=self.target_scale)  # type: ignore[no-any-return]
+        weight = self._checked_weight(sample_weight, y)
+        return self._fit(X, y, weight, target_scale=self.target_scale)  # type: ignore[no-any-return]
 
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         answers: NDArray[Any] = self.model_.answers(outputs)
@@ -421,22 +274,13 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         return self._answers(self._outputs(X))
 
 
-def _keep(estimator: Any, arguments: dict[str, Any]) -> None:
-    """Make the arguments of a constructor attributes, as scikit-learn wants it."""
-    del arguments["self"]
-    arguments.pop("__class__", None)
-    vars(estimator).update(arguments)
-
-
-def _is_frame(X: Any) -> bool:
-    """Return whether X has named columns."""
-    return hasattr(X, "columns") or hasattr(X, "column_names") or isinstance(X, Mapping)
-
-
-def _checked_array(X: Any) -> Any:
-    """Return X as an array of two dimensions: numbers without infinity, or objects."""
-    array = np.asarray(X)
-    if array.dtype.kind in "OUS":
-        checked = check_array(X, dtype=object, ensure_all_finite=False, ensure_min_samples=0)
-        return checked
-    return check_array(X, dtype="numeric", ensure_all_finite="allow-nan", ensure_min_samples=0)
+def _one_column(y: Any) -> NDArray[Any]:
+    """Return the labels of samples as an array of one dimension without missing ones."""
+    labels: NDArray[Any] = column_or_1d(y, warn=True, dtype=None)
+    if labels.dtype.kind in "fO":
+        for row, label in enumerate(labels.tolist(), 1):
+            if label is None or label != label:
+                raise ValueError(f"y has no label in row {row}: it contains NaN or None")
+    if labels.dtype.kind == "O" and len({isinstance(label, str) for label in labels}) > 1:
+        raise ValueError("y holds both texts and other labels: make all of them texts")
+    return labels

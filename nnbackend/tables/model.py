@@ -36,6 +36,7 @@ __all__ = [
     "describe_model",
     "has_one_output",
     "load",
+    "model_of",
     "output_activation_of",
 ]
 
@@ -380,7 +381,11 @@ def load(
             array by the command.
         FileNotFoundError, BackendUnavailableError: see ``nnb.load``.
     """
-    network = nnb.load(path, backend=backend, device=device, precision=precision)
+    return model_of(nnb.load(path, backend=backend, device=device, precision=precision), path)
+
+
+def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel | ArrayModel:
+    """Return the model that the metadata of a network from a file describe; see :func:`load`."""
     saved = network.metadata
     encoder_type = next((kind for kind in MODELS if MODELS[kind].kind in saved), None)
     if encoder_type is None:

@@ -168,7 +168,8 @@ def learn_target_number(
 def skewness(column: NDArray[Any]) -> float:
     """Return how far numbers lean to one side: the mean cube of what is standardized, 0 if constant."""
     known = column[~missing(column)].astype(np.float64)
-    spread = float(np.max(np.abs(known - np.mean(known)))) if len(known) else 0.0
+    with np.errstate(over="ignore"):
+        spread = float(np.max(np.abs(known - np.mean(known)))) if len(known) else 0.0
     if spread == 0.0 or not np.isfinite(spread):
         return 0.0
     z = (known - np.mean(known)) / spread  # their squares do not overflow

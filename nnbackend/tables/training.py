@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,15 +13,25 @@ from numpy.typing import NDArray
 from nnbackend.callbacks import Callback
 from nnbackend.core.checks import check_number
 from nnbackend.data import folds
+from nnbackend.errors import few, unknown_name
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
 from nnbackend.tables.kinds import ColumnKind
 from nnbackend.tables.model import TableModel, describe_model
 from nnbackend.tables.selection import split_rows
-from nnbackend.tables.table import Table, in_digits, is_number, row_count, take_rows, warn
+from nnbackend.tables.table import (
+    Table,
+    in_digits,
+    is_number,
+    missing,
+    row_count,
+    take_rows,
+    warn,
+)
 from nnbackend.tables.targets import TargetScale, describe_target
 from nnbackend.tabular import Part, Recipe, Trained, choose_recipe, fit_folds, fit_network
+from nnbackend.tabular.training import raise_interruption
 
 __all__ = ["FittedTable", "Rows", "choose_target_scale", "encode_rows", "fit_table"]
 
@@ -86,6 +97,7 @@ def fit_table(
     callbacks: Iterable[Callback] = (),
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
+    max_time: float | None = None,
     announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
@@ -103,26 +115,35 @@ def fit_table(
         target_scale: of a target of numbers, see
             :func:`nnbackend.tables.targets.learn_target_number`; None (the default): standardized, or
             its logarithm where it has a heavy tail and held-out rows are predicted better so.
-        weight: how much each row counts; default None: all count 1.
+        weight: how much each row counts in the loss, in the choice of the epoch and for the temperature,
+            but not for how columns are scaled; default None: all count 1.
         seed: of the network and of the division of rows; default 0.
         backend: a name or a backend; default ``"numpy"``.
-        class_weight: see :meth:`nnbackend.Network.fit`; default None.
+        class_weight: how much the rows of each class count, by its text, 1 for those left out; or
+            ``"balanced"``: all classes count the same. It multiplies ``weight``. Default None.
         callbacks: of the training; default: none.
         dialect: how numbers were written in the table, kept with the model; default None.
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
+        max_time: the seconds that all training may take together, see
+            :func:`nnbackend.tabular.fit_network`; default None.
         announce: called with the encoded rows before the training; default: nothing is.
         more: further arguments of :meth:`nnbackend.Network.fit`.
 
     Raises:
-        ValueError: a target of one class or one value, no column is left, or a number is out of range.
-        UnknownNameError: no model or preset has that name.
+        ValueError: a target of one class or one value, or with missing values; no column is left; no
+            model or preset has that name, or a number is out of range.
     """
     chosen = choose_recipe(row_count(table), model=model, preset=preset, **(recipe or {}))
     _check_target(table, target)
     share = check_number("validation", validation, 0.0, 1.0)
+    end = None if max_time is None else time.monotonic() + check_number("max_time", max_time, 0.0)
+    if class_weight is not None:
+        weight = _weigh_by_class(table[target], class_weight, weight)
     fixed: dict[str, Any] = {"validation": share, "seed": seed, "weight": weight}
     if target_scale is None:
-        target_scale = choose_target_scale(table, target, kinds, chosen, backend=backend, **fixed)
+        target_scale = choose_target_scale(
+            table, target, kinds, chosen, backend=backend, max_time=max_time, **fixed
+        )
     rows = encode_rows(table, target, kinds, chosen, target_scale=target_scale, **fixed)
     if announce is not None:
         announce(rows)
@@ -138,9 +159,9 @@ def fit_table(
         "task": encoder.task,
         "backend": backend,
         "seed": seed,
-        "class_weight": class_weight,
         "callbacks": list(callbacks),
         "metadata": metadata,
+        "max_time": None if end is None else max(end - time.monotonic(), 0.0),
         **more,
     }
     columns, part = encoder.inputs.network_columns, rows.part
@@ -201,6 +222,7 @@ def choose_target_scale(
     recipe: Recipe,
     *,
     backend: Any = "numpy",
+    max_time: float | None = None,
     **settings: Any,
 ) -> TargetScale:
     """Return how a target is scaled: ``"log"`` where it has a heavy tail and is predicted better so.
@@ -213,6 +235,8 @@ def choose_target_scale(
         kinds: what the other columns hold.
         recipe: of the network that is to be trained.
         backend: a name or a backend; default ``"numpy"``.
+        max_time: the seconds that all training may take, of which this takes a quarter at most; default
+            None.
         settings: ``validation``, ``seed`` and ``weight``, see :func:`encode_rows`.
     """
     column = table[target]
@@ -236,11 +260,14 @@ def choose_target_scale(
             task="regression",
             backend=backend,
             seed=settings["seed"],
+            max_time=None if max_time is None else max_time / 8.0,
             verbose=0,
         )
+        raise_interruption(trained)
         found = trained.network.to_numpy(trained.network.predict(others.x))
         answers: Any = encoder.target.decode(found)
-        errors[scale] = float(np.sqrt(np.mean((answers - column[rows.held_out]) ** 2)))
+        squares = (answers - column[rows.held_out]) ** 2
+        errors[scale] = float(np.sqrt(np.average(squares, weights=others.weight)))
     if errors["log"] >= errors["standard"]:
         return "standard"
     spread = float(np.std(column))
@@ -255,21 +282,54 @@ def choose_target_scale(
 def _divide(
     classes: NDArray[Any] | None, count: int, parts: int, seed: int
 ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Return folds of rows, with each class in proportion where each has a row for every fold."""
-    if classes is not None and np.bincount(classes).min() < parts:
-        classes = None
+    """Return folds of rows, with each class in proportion that has a row for every fold."""
+    if classes is not None:
+        counts = np.bincount(classes)
+        classes = np.where(counts[classes] < parts, counts.argmax(), classes)
+        if counts.max() < parts:
+            classes = None
     return folds(count, parts, seed, classes=classes)
 
 
 def _check_target(table: Table, target: str) -> None:
     """Refuse a target that nothing can be learned of."""
     column = table[target]
-    values = np.unique(column[~np.isnan(column)] if is_number(column) else column)
+    if missing(column).any():
+        raise ValueError(
+            f"{int(missing(column).sum())} row(s) have no value of the target {target!r}: leave them out"
+        )
+    values = np.unique(column)
     if len(values) < 2:
         what = "value" if is_number(column) else "class"
         raise ValueError(f"the target {target!r} has one {what} only, so there is nothing to learn")
-    if not is_number(column) and len(values) > len(column) // 2:
+    if not is_number(column) and len(values) > max(2, len(column) // 2):
         raise ValueError(
             f"the target {target!r} has {len(values)} classes in {len(column)} rows: too few rows of "
             "each to learn from; is it a column of numbers, or an identifier?"
         )
+
+
+def _weigh_by_class(
+    column: NDArray[Any], class_weight: Any, weight: NDArray[Any] | None
+) -> NDArray[np.float64]:
+    """Return the weight of each row times that of its class."""
+    if is_number(column):
+        raise ValueError("class_weight is for classes, and the target holds numbers")
+    classes, codes = np.unique(column, return_inverse=True)
+    each = np.ones(len(column)) if weight is None else weight.astype(np.float64)
+    if isinstance(class_weight, Mapping):
+        unknown = [name for name in class_weight if name not in classes]
+        if unknown:
+            raise ValueError(
+                f"class_weight names {unknown[0]!r}, and the classes are {few(classes.tolist())}"
+            )
+        given = [class_weight.get(name, 1.0) for name in classes]
+        names = [f"class_weight[{name!r}]" for name in classes]
+        factors = np.array([check_number(n, v, 0.0) for n, v in zip(names, given, strict=True)])
+    elif class_weight == "balanced":
+        counts = np.bincount(codes, each, len(classes))
+        factors = counts.sum() / (len(classes) * np.maximum(counts, np.finfo(np.float64).tiny))
+    else:
+        raise unknown_name("class_weight", class_weight, ["balanced"])
+    weights: NDArray[np.float64] = each * factors[codes]
+    return weights

@@ -22,7 +22,9 @@ _FEWEST_ROWS = 20  # from which a temperature can be learned
 _GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 
 
-def find_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
+def find_temperature(
+    logits: NDArray[Any], labels: NDArray[Any], weight: NDArray[Any] | None = None
+) -> float:
     """Return the temperature by which logits are divided so that probabilities are as rows turn out.
 
     It has the least cross-entropy of ``mean over members of softmax(logits / temperature)``, from 0.1 to
@@ -33,6 +35,7 @@ def find_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     Args:
         logits: of rows that did not train, of shape (rows, classes) or (rows, members, classes).
         labels: the class numbers of the rows, of shape (rows,).
+        weight: how much each row counts, of shape (rows,); None (the default): all count 1.
 
     Returns:
         the temperature; 1.0 for fewer than 20 rows.
@@ -50,7 +53,8 @@ def find_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
 
     def loss(log: float) -> float:
         p = softmax(z * math.exp(-log), np).mean(axis=1)
-        return float(-np.mean(np.sum(shares * np.log(np.maximum(p, 1e-300)), axis=1)))
+        losses = -np.sum(shares * np.log(np.maximum(p, 1e-300)), axis=1)
+        return float(np.average(losses, weights=weight))
 
     low, high = -_LARGEST_LOG, _LARGEST_LOG
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -68,7 +72,9 @@ def find_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     return math.exp(best) if loss(best) < loss(0.0) else 1.0
 
 
-def calibrate(network: Network, x: Any, labels: NDArray[Any]) -> float:
+def calibrate(
+    network: Network, x: Any, labels: NDArray[Any], weight: NDArray[Any] | None = None
+) -> float:
     """Divide the logits of a network that ends in a softmax by a temperature; return that.
 
     The layer before the softmax has its weight and bias divided, so the network needs no other layer.
@@ -77,13 +83,14 @@ def calibrate(network: Network, x: Any, labels: NDArray[Any]) -> float:
         network: ends in a layer with weights and a softmax.
         x: rows that did not train.
         labels: their class numbers.
+        weight: how much each row counts; None (the default): all count 1.
     """
     *layers, _ = network.layers.layers
     name = str(len(layers) - 1)
     logits = _restored(
         network, layers, {n: p for n, p in network.params.items() if n != str(len(layers))}
     )
-    temperature = find_temperature(network.to_numpy(logits.predict(x)), labels)
+    temperature = find_temperature(network.to_numpy(logits.predict(x)), labels, weight)
     last = {key: value / temperature for key, value in network.params[name].items()}
     network.params = {**network.params, name: last}
     return temperature

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnbackend.core.checks import check_choice, check_size
+from nnbackend.core.checks import check_choice, check_items, check_number, check_size
 from nnbackend.core.types import Layer
 from nnbackend.losses import Loss, SoftmaxCrossEntropy
 from nnbackend.losses import get as get_loss
@@ -49,8 +49,7 @@ class Recipe:
             no better; None (the default): it goes through all epochs, and the best one's weights stay.
 
     Raises:
-        UnknownNameError: no model has that name.
-        ValueError: a number is out of range.
+        ValueError, TypeError: no model has that name, or a number is out of range or none.
 
     Source: docs/tables.md; Holzmüller, Grinsztajn, Steinwart (2024), arXiv:2407.04491.
     """
@@ -69,6 +68,15 @@ class Recipe:
         check_choice("model", self.model, MODELS)
         for name in ("epochs", "batch_size", "folds"):
             check_size(name, getattr(self, name))
+        for name in ("members", "patience"):
+            if getattr(self, name) is not None:
+                check_size(name, getattr(self, name))
+        if self.learning_rate is not None:
+            check_number("learning_rate", self.learning_rate, 0.0)
+        check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
+        if self.hidden is not None:
+            for width in check_items("hidden", self.hidden, "widths"):
+                check_size("hidden", width)
 
     @property
     def is_simple(self) -> bool:
@@ -140,8 +148,7 @@ def choose_recipe(
         more: fields of the recipe that are not to be chosen; None: chosen all the same.
 
     Raises:
-        UnknownNameError: no model or preset has that name.
-        ValueError: a number is out of range.
+        ValueError, TypeError: no model or preset has that name, or a number is out of range or none.
     """
     preset = check_choice("preset", preset, PRESETS)
     fast = preset == "fast"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.callbacks import Callback, EarlyStopping
+from nnbackend.callbacks import Callback, EarlyStopping, TimeBudget
+from nnbackend.callbacks.run import Run
 from nnbackend.core.history import History
 from nnbackend.core.random import permutation
 from nnbackend.core.tree import map_arrays
@@ -18,7 +21,13 @@ from nnbackend.tabular.columns import Columns
 from nnbackend.tabular.prediction import calibrate, ending_of, join_networks, with_ending
 from nnbackend.tabular.recipe import Recipe
 
-__all__ = ["Part", "Trained", "fit_folds", "fit_network"]
+__all__ = ["Part", "Trained", "fit_folds", "fit_network", "raise_interruption", "shorten"]
+
+Clock = Callable[[], float]
+
+_TRIAL_EPOCHS = 3  # of which the last is timed: the first compile and warm up
+_TRIAL_STEPS = 8  # of each of them
+_TRIAL_SHARE = 0.25  # of the time, at most
 
 
 @dataclass(frozen=True)
@@ -71,9 +80,10 @@ def fit_network(
     task: str,
     backend: Any = "numpy",
     seed: int = 0,
-    class_weight: Any = None,
     callbacks: Iterable[Callback] = (),
     metadata: Mapping[str, Any] | None = None,
+    max_time: float | None = None,
+    clock: Clock = time.monotonic,
     **more: Any,
 ) -> Trained:
     """Train a network by a recipe, and make it ready to predict.
@@ -90,11 +100,20 @@ def fit_network(
         task: ``"classification"`` or ``"regression"``.
         backend: a name or a backend; default ``"numpy"``.
         seed: of weights, order and dropout; default 0.
-        class_weight: see :meth:`Network.fit`; default None.
         callbacks: of the training, see :meth:`Network.fit`; default: none.
         metadata: of the network, which is in its checkpoints; default: none.
+        max_time: the seconds that the training may take: the recipe is shortened to the epochs for which
+            a trial says there is time, so that its schedules end as they should, and the run ends when
+            the time is up all the same. None (the default): it has all the time.
+        clock: gives the seconds since some moment; default ``time.monotonic``.
         more: further arguments of :meth:`Network.fit`.
     """
+    callbacks = list(callbacks)
+    if max_time is not None:
+        end = clock() + max_time
+        settings = {"outputs": outputs, "task": task, "backend": backend, "clock": clock}
+        recipe = shorten(recipe, max_time, rows, validation, columns, **settings)
+        callbacks.append(TimeBudget(max(end - clock(), 0.0)))
     steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
     layers = recipe.build_layers(columns, outputs, task, steps)
     network = Network(layers, backend=backend, seed=seed, input_shape=columns.shape)
@@ -114,14 +133,13 @@ def fit_network(
         batch_size=recipe.batch_size,
         validation_data=None if validation is None else _as_tuple(validation),
         sample_weight=rows.weight,
-        class_weight=class_weight,
         metrics=["accuracy"] if classifies else [],
         callbacks=[*chosen, *callbacks],
         **more,
     )
     temperatures = []
     if classifies and validation is not None:
-        temperatures = [calibrate(network, validation.x, validation.y)]
+        temperatures = [calibrate(network, validation.x, validation.y, validation.weight)]
     bounds = None if classifies else (float(rows.y.min()), float(rows.y.max()))
     ready = with_ending(network, ending_of(recipe.member_count, bounds))
     best_epoch = chosen[0].best_epoch if chosen else len(history)
@@ -134,6 +152,8 @@ def fit_folds(
     columns: Columns,
     *,
     seed: int = 0,
+    max_time: float | None = None,
+    clock: Clock = time.monotonic,
     **settings: Any,
 ) -> tuple[Trained, NDArray[Any], NDArray[Any]]:
     """Train a network for each division of the rows; together they predict.
@@ -145,6 +165,8 @@ def fit_folds(
         parts: for each network the numbers of the rows that train it, and of those held out of it.
         columns: what the networks take.
         seed: of the first network; each further one has the next number.
+        max_time: the seconds that all of them may take together; default None.
+        clock: see :func:`fit_network`.
         settings: further arguments of :func:`fit_network`.
 
     Returns:
@@ -158,13 +180,17 @@ def fit_folds(
     """
     trained: list[Trained] = []
     held_out: NDArray[Any] | None = None
-    counts, stopped = np.zeros(len(rows)), ""
-    for number, (training, others) in enumerate(parts):
+    counts, stopped, end = np.zeros(len(rows)), "", clock() + (max_time or 0.0)
+    divisions = list(parts)
+    for number, (training, others) in enumerate(divisions):
+        if max_time is not None:  # an equal part of the time that is left
+            settings["max_time"] = max(end - clock(), 0.0) / (len(divisions) - number)
         one = fit_network(
             rows.take(training),
             rows.take(others),
             columns,
             seed=(seed + number) % 2**64,
+            clock=clock,
             **settings,
         )
         stopped = one.histories[0].stopped or ""
@@ -195,6 +221,76 @@ def _outputs_of(trained: Trained, rows: Part) -> NDArray[Any]:
     """Return the outputs of a trained network for rows."""
     network = trained.network
     return network.to_numpy(network.predict(rows.x))
+
+
+def raise_interruption(trained: Trained) -> None:
+    """Raise a KeyboardInterrupt if a training of which nothing is kept ended by one."""
+    if (trained.histories[0].stopped or "").startswith("interrupted"):
+        raise KeyboardInterrupt
+
+
+class _EpochTimes(Callback):
+    """Notes when epochs end."""
+
+    every_batch = False
+    every_epoch = True
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.ends: list[float] = []
+
+    def epoch_end(self, run: Run) -> None:
+        self.ends.append(self._clock())
+
+
+def shorten(
+    recipe: Recipe,
+    max_time: float,
+    rows: Part,
+    validation: Part | None,
+    columns: Columns,
+    *,
+    clock: Clock = time.monotonic,
+    **settings: Any,
+) -> Recipe:
+    """Return a recipe with as many of its epochs as there is time for, at least one.
+
+    A few steps are tried, with a network that is thrown away; the time of an epoch is theirs for as many
+    rows. The trial takes a quarter of the time at most, and as much again is left for the beginning.
+
+    Args:
+        recipe: the whole recipe.
+        max_time: the seconds that there are, those of the trial included.
+        rows: the training rows.
+        validation: the rows that every epoch ends with; None: there are none.
+        columns: what the network takes.
+        clock: see :func:`fit_network`.
+        settings: ``outputs``, ``task`` and ``backend``, see :func:`fit_network`.
+    """
+    began = clock()
+    few = min(len(rows), _TRIAL_STEPS * recipe.batch_size)
+    share = few / len(rows)
+    tried = rows.take(np.arange(few))
+    if validation is not None:
+        validation = validation.take(np.arange(math.ceil(share * len(validation))))
+    times = _EpochTimes(clock)
+    trial = fit_network(
+        tried if tried.weight is None else replace(tried, weight=None),
+        None if validation is None else replace(validation, weight=None),
+        columns,
+        recipe=replace(recipe, epochs=_TRIAL_EPOCHS),
+        callbacks=[times, TimeBudget(_TRIAL_SHARE * max_time)],
+        clock=clock,
+        verbose=0,
+        **settings,
+    )
+    raise_interruption(trial)
+    if len(times.ends) < 2:  # not even that: an epoch, as far as it goes
+        return replace(recipe, epochs=1)
+    epoch = (times.ends[-1] - times.ends[-2]) / share
+    left = max_time - 2.0 * (clock() - began)
+    epochs = math.floor(left / epoch) if epoch > 0.0 else recipe.epochs
+    return replace(recipe, epochs=min(max(epochs, 1), recipe.epochs))
 
 
 def _keep_best(recipe: Recipe, classifies: bool) -> EarlyStopping:

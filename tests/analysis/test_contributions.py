@@ -10,7 +10,7 @@ import pytest
 from analysis.models import linear_model, mixed_model
 
 from nnbackend.analysis import TableRows, row_contributions
-from nnbackend.analysis.answers import answers_of
+from nnbackend.analysis.answers import answers_of, encode_rows
 from nnbackend.errors import UnknownNameError
 
 pytest.importorskip("polars")
@@ -27,7 +27,7 @@ def exact(model, row, rows, place):
 
     def value(columns):
         table = {**rows.table, **{n: np.repeat(row.table[n], count) for n in columns}}
-        return answers_of(model, table)[:, place].mean()
+        return answers_of(model, encode_rows(model, table))[:, place].mean()
 
     found = {}
     for name in names:
