@@ -40,7 +40,7 @@ def write_training_report(
         rows="validation rows" if validates else "training rows, since none was held out",
         holdout=holdout if validates else training,
         training=training,
-        history=history.to_dict(),
+        histories=[history.to_dict()],
         facts={**plan, "trained": f"{epochs}{f', {history.stopped}' if history.stopped else ''}"},
         notes=notes,
         model_path=call.output,

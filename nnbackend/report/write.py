@@ -48,7 +48,7 @@ def write_report(
     outputs: NDArray[Any] | None = None,
     holdout: TableRows | None = None,
     training: TableRows | None = None,
-    history: Mapping[str, list[float]] | None = None,
+    histories: Sequence[Mapping[str, Sequence[float]]] = (),
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     model_path: str | os.PathLike[str] = "model.safetensors",
@@ -71,7 +71,8 @@ def write_report(
         holdout: the same rows of a table before they were encoded, see
             :func:`nnbackend.analysis.read_rows`: for the importance of columns and partial dependence.
         training: the rows that trained: for baselines.
-        history: the metrics by epoch, see :class:`nnbackend.History`.
+        histories: the metrics by epoch, see :class:`nnbackend.History`; of several networks that predict
+            together those of each.
         facts: names and values to begin with, such as how it was trained.
         notes: what was said about the data.
         model_path: the file of the model, in the example of how to predict.
@@ -90,7 +91,7 @@ def write_report(
         outputs=outputs,
         holdout=holdout,
         training=training,
-        history=history,
+        histories=histories,
         facts=facts,
         notes=notes,
         seed=seed,
