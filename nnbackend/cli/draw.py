@@ -12,6 +12,7 @@ import nnbackend as nnb
 from nnbackend.cli.arguments import Debug, Json, ModelFile, check_output, wrong_call
 from nnbackend.cli.printing import print_json, say
 from nnbackend.cli.reporting import reporting
+from nnbackend.core.shapes import Shapes
 from nnbackend.drawing.drawing import check_format
 from nnbackend.network import Network
 from nnbackend.tables.input_names import input_names, output_names
@@ -83,9 +84,16 @@ def _load(path: Path) -> tuple[Network, list[str] | None, list[str] | None]:
     if not any(kind.kind in network.metadata for kind in MODELS.values()):
         return network, None, None
     model: TableModel | ArrayModel = load(path)
-    inputs = input_names(model.encoder.features) if isinstance(model, TableModel) else None
-    return model.network, _few(inputs), _few(output_names(model))
+    inputs = input_names(model.encoder.features) if isinstance(model, TableModel) else []
+    network = model.network
+    return (
+        network,
+        _few(inputs, network.input_shape),
+        _few(output_names(model), network.output_shape),
+    )
 
 
-def _few(names: list[str] | None) -> list[str] | None:
-    return names if names and len(names) <= _MOST_NAMES and all(names) else None
+def _few(names: list[str], shape: Shapes) -> list[str] | None:
+    """Return names if they are a few, none is empty, and they are those of a row's numbers."""
+    fit = len(names) <= _MOST_NAMES and shape == (len(names),) and all(names)
+    return names if fit else None
