@@ -52,6 +52,10 @@ class Part:
         weight = None if self.weight is None else self.weight[rows]
         return Part(map_arrays(lambda a: a[rows], self.x), self.y[rows], weight)
 
+    def for_outputs(self, count: int) -> Part:
+        """Return the rows with their one number as the target of each output."""
+        return replace(self, y=np.repeat(self.y, count, axis=1))
+
 
 @dataclass
 class Trained:
@@ -95,7 +99,7 @@ def fit_network(
         rows: the training rows.
         validation: rows that do not train; None: there are none.
         columns: what the network takes.
-        outputs: the number of classes, or of numbers.
+        outputs: the number of classes, or of numbers; of a recipe with quantiles as many as there are.
         recipe: the network and its training.
         task: ``"classification"`` or ``"regression"``.
         backend: a name or a backend; default ``"numpy"``.
@@ -109,6 +113,9 @@ def fit_network(
         more: further arguments of :meth:`Network.fit`.
     """
     callbacks = list(callbacks)
+    if recipe.quantiles is not None and rows.y.shape[-1] == 1:
+        rows = rows.for_outputs(outputs)
+        validation = validation and validation.for_outputs(outputs)
     if max_time is not None:
         end = clock() + max_time
         settings = {"outputs": outputs, "task": task, "backend": backend, "clock": clock}
