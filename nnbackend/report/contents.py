@@ -54,6 +54,8 @@ class Contents:
         history, quality, calibration, dependence: figures, as SVG.
         importance_figure, drawing: likewise.
         summary: of the network, as text.
+        rows_trained: whether the rows trained some of the networks, so that the importance of columns is
+            that for rows that are known.
         left_out: what is not shown, and why.
     """
 
@@ -73,6 +75,7 @@ class Contents:
     calibration: Picture | None = None
     dependence: list[Picture] = field(default_factory=list)
     drawing: Picture | None = None
+    rows_trained: bool = False
     left_out: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, measure: Callable[[], T]) -> T | None:
@@ -107,6 +110,7 @@ def collect_contents(
         columns=model.encoder.describe(),
         summary=model.network.summary(),
         metrics=build_report(model, x, y, outputs),
+        rows_trained=outputs is not None,
     )
     outputs = model.outputs(x) if outputs is None else outputs
     for name in _CURVES:
@@ -168,10 +172,11 @@ def _add_baselines(
 ) -> None:
     """Add the scores of baselines that learn from the training rows."""
     if training is None:
-        contents.left_out.append(
-            "Baselines: they learn from the training rows, which are not at hand here; the report of "
-            "the training has them"
-        )
+        reason = "they learn from the training rows, which are not at hand here; the report of the "
+        reason += "training has them"
+        if contents.rows_trained:
+            reason = "every row trained some of the networks, so that none is left to compare on"
+        contents.left_out.append(f"Baselines: {reason}")
         return
     # What is left out of them is said on the page.
     with _noting(contents.left_out):

@@ -128,7 +128,7 @@ def draw_dependence(found: PartialDependence, place: int) -> Picture:
     answers = _answers_to_draw(found)
     if found.kind == "category":
         return _draw_categories(found, answers, place)
-    with figure() as (made, axes):
+    with figure(3.1 if len(answers) == 1 else 3.6) as (made, axes):
         numbers = found.kind == "number"
         x = np.array(found.values, float) if numbers else np.arange(len(found.values))
         if len(answers) == 1:
@@ -142,7 +142,7 @@ def draw_dependence(found: PartialDependence, place: int) -> Picture:
             ticks = sorted({0, (len(x) - 1) // 2, len(x) - 1})
             axes.set_xticks(ticks, [in_short(found.values[i], 16) for i in ticks])
         if len(answers) > 1:
-            axes.legend()
+            made.legend(loc="outside lower center", ncols=2)
         axes.set(xlabel=in_short(found.column), ylabel=_answer_label(found, answers))
         return _described(made, found, answers, place)
 
@@ -164,7 +164,7 @@ def _draw_categories(found: PartialDependence, answers: list[int], place: int) -
         axes.set_yticks(places, [in_short(value) for value in found.values[:count]])
         axes.margins(y=0.1)
         if len(answers) > 1:
-            made.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            made.legend(loc="outside lower center", ncols=2)
         axes.set(ylabel=in_short(found.column), xlabel=_answer_label(found, answers))
         return _described(made, found, answers, place)
 

@@ -135,6 +135,17 @@ def test_the_curves_of_several_networks(tmp_path):
     )
 
 
+def test_outputs_of_networks_that_did_not_see_the_rows(tmp_path):
+    """The metrics are those of the outputs; the model itself, which saw the rows, has none here."""
+    model, rows = linear_model([2.0, 0.0])
+    truth = model.encoder.encode_target(rows.table)
+    page = page_of(model, rows, tmp_path / "r.html", outputs=truth + 3.0)
+    cells = page.texts("td")
+    assert cells[0] == "3"  # RMSE, the first score
+    assert any("every row trained some of the networks" in text for text in page.texts("li"))
+    assert any("a column may be of less use" in text for text in page.texts("p"))
+
+
 def test_a_report_on_numbers(tmp_path):
     model, rows = linear_model([2.0, 0.0], noise=0.5)
     page = page_of(model, rows, tmp_path / "r.html")
