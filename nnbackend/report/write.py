@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from nnbackend.analysis.answers import TableRows
 from nnbackend.core.version import __version__
-from nnbackend.report.contents import Contents, collect_contents
 from nnbackend.report.text import metric_name, number, printable
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.model import Model, TableModel
+
+if TYPE_CHECKING:
+    from nnbackend.report.contents import Contents
 
 __all__ = ["check_report_libraries", "render_page", "write_report"]
 
@@ -82,6 +84,9 @@ def write_report(
         ModuleNotFoundError: matplotlib or Jinja2 is not installed.
         OSError: the file cannot be written.
     """
+    # It imports much, for which every command would wait.
+    from nnbackend.report.contents import collect_contents
+
     check_report_libraries()
     contents = collect_contents(
         model,
