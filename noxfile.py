@@ -68,7 +68,7 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the tests on one backend. Arguments after -- go to pytest."""
     extras = ["cli", "data", "scipy", *BACKENDS[backend]]
     if backend == "numpy":  # what does not depend on the backend is tested once
-        extras += ["notebook", "report", "sklearn", "tensorboard"]
+        extras += ["draw", "notebook", "report", "sklearn", "tensorboard"]
     if backend == "cupy":
         cuda = cuda_extra(session)
         if cuda is None:

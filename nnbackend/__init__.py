@@ -140,7 +140,7 @@ from nnbackend.optimizers import (
 )
 
 if TYPE_CHECKING:
-    from nnbackend import tables, tabular, testing
+    from nnbackend import analysis, tables, tabular, testing
     from nnbackend.core import registry
     from nnbackend.drawing.draw import draw
     from nnbackend.inspection.observe import observe
@@ -260,6 +260,7 @@ __all__ = [
     "ZeroPad3D",
     "__version__",
     "activations",
+    "analysis",
     "available_backends",
     "callbacks",
     "checkpoints",
@@ -288,6 +289,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "analysis": "analysis",
         "checkpoints": "saving.checkpoint",
         "draw": "drawing.draw",
         "observe": "inspection.observe",

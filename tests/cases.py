@@ -520,6 +520,7 @@ LOSSES = [
     Case("log_cosh", losses.log_cosh, target=_numbers),
     Case("quantile", losses.quantile, target=_numbers),
     Case("quantile-0.9", losses.Quantile(0.9), target=_numbers),
+    Case("quantiles", losses.Quantile((0.05, 0.5, 0.95)), (2, 3), target=_numbers),
     Case("poisson", losses.poisson, target=_counts),
     Case("cosine_similarity", losses.cosine_similarity, target=_numbers),
     Case("cosine_similarity-axes", losses.cosine_similarity, (2, 3), target=_numbers),

@@ -120,6 +120,7 @@ LOSS_TWINS = {
     "log_cosh": lambda x, t: torch.log(torch.cosh(x - t)).mean(),
     "quantile": lambda x, t: pinball(x, t, 0.5),
     "quantile-0.9": lambda x, t: pinball(x, t, 0.9),
+    "quantiles": lambda x, t: pinball(x, t, torch.tensor([0.05, 0.5, 0.95], dtype=x.dtype)),
     "poisson": lambda x, t: F.poisson_nll_loss(x, t, log_input=True),
     "cosine_similarity": cosine_distance,
     "cosine_similarity-axes": cosine_distance,

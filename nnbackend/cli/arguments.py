@@ -35,6 +35,7 @@ __all__ = [
     "WrongCall",
     "check_html",
     "check_output",
+    "check_tables",
     "choose_backend",
     "load_model",
     "wrong_call",
@@ -54,8 +55,10 @@ def wrong_call(option: str | None = None) -> Iterator[None]:
         raise WrongCall(f"{option}: {error}" if option else str(error)) from error
 
 
-def _check_tables(path: Path) -> Path:
+def check_tables(path: Path | None) -> Path | None:
     """Check that a path exists, or that a folder or a pattern stands for some files."""
+    if path is None:
+        return None
     try:
         find_tables(path)
     except (FileNotFoundError, ValueError) as error:  # a pipe
@@ -70,7 +73,7 @@ DataFile = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        callback=_check_tables,
+        callback=check_tables,
         help="A table: .csv or .tsv (also .gz), .parquet, .feather, .jsonl or .npz; or a folder or a "
         "quoted pattern, 'folder/*.parquet', of tables with the same columns. Or images or signals: an "
         ".npz file of an array (rows, ...) and one of targets.",

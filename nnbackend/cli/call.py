@@ -86,8 +86,7 @@ class Call:
     patience: int | None = run_option(
         None,
         "Stop when the validation loss has not improved for so many epochs; keep the best weights. "
-        "Networks for tables always keep them, watch the accuracy of classes, and wait as many epochs "
-        "longer as the best one's number.",
+        "Networks for tables always keep them, and wait as many epochs longer as the best one's number.",
         min=1,
         show_default="all epochs",
     )

@@ -35,7 +35,7 @@ def write_training_report(path: Path, outcome: Outcome, notes: list[str], model_
         outputs=outcome.outputs,
         holdout=reported,
         training=None if several else training,
-        history=None if several else outcome.histories[0].to_dict(),
+        histories=[history.to_dict() for history in outcome.histories],
         facts={**outcome.plan, "trained": f"{epochs}{stopped}"},
         notes=notes,
         model_path=model_path,

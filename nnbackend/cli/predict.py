@@ -19,6 +19,7 @@ from nnbackend.cli.arguments import (
     Threads,
     WrongCall,
     check_output,
+    check_tables,
     load_model,
     wrong_call,
 )
@@ -78,7 +79,7 @@ Background = Annotated[
     typer.Option(
         "--background",
         metavar="DATA",
-        exists=True,
+        callback=check_tables,
         help="For --explain: the table whose rows it is compared with, best that of training.",
         show_default="the rows of DATA",
     ),

@@ -9,7 +9,7 @@ from nnbackend.core.types import Layer
 from nnbackend.drawing.flow import Flow
 from nnbackend.drawing.glyphs import block_picture, extents, sign_picture
 from nnbackend.drawing.parts import Block, Chain, Frame, Part, Sign, blocks_in
-from nnbackend.drawing.picture import Picture, framed, in_rows, wired
+from nnbackend.drawing.picture import Picture, break_rows, framed, in_rows, wired
 from nnbackend.drawing.svg import Svg
 from nnbackend.drawing.text import text_width
 from nnbackend.drawing.words import count_text
@@ -21,6 +21,7 @@ MOST_BLOCKS = 1500
 """As many blocks a drawing holds."""
 
 _OPENED_BLOCKS = 600  # with more, layers inside layers are left closed unless asked for
+_DEEPEST = 20  # levels that are opened unless asked for
 _ROW_WIDTH = 1120.0
 _MARGIN = 22.0
 
@@ -46,7 +47,7 @@ def choose_parts(
     """
     deepest = _depth(traced)
     most = _OPENED_BLOCKS if depth is None else MOST_BLOCKS
-    levels = range(deepest, -1, -1) if depth is None else [depth]
+    levels = range(min(deepest, _DEEPEST), -1, -1) if depth is None else [depth]
     for level in levels:
         parts = Flow(level, gathers).network(traced, input_names, output_names)
         count = sum(1 for _ in blocks_in(parts))
@@ -75,14 +76,27 @@ def _picture(part: Part, most: float, first: bool, tallest: float = 0.0) -> Pict
     if isinstance(part, Sign):
         return sign_picture(part)
     if isinstance(part, Chain):
-        blocks = [one for one in part.parts if isinstance(one, Block)]
-        tallest = max((_height(block, first) for block in blocks), default=0.0)
-        return in_rows([_picture(one, most, first, tallest) for one in part.parts], most)
+        return _rows(part.parts, most, first)
     if isinstance(part, Frame):
         inside = _picture(part.inside, most - 24, first)
         return framed(inside, part.label, part.note, part.title, part.is_connected)
     pictures = {key: _picture(node, most - 120, first) for key, node in part.nodes.items()}
     return wired(pictures, part.edges, part.entry, part.exit)
+
+
+def _rows(parts: Sequence[Part], most: float, first: bool) -> Picture:
+    """Return parts one after the other in rows; the texts of a row are at the same height."""
+    pictures = [_picture(part, most, first) for part in parts]
+    rows, start = [], 0
+    for count in break_rows([picture.width for picture in pictures], most):
+        row = range(start, start + count)
+        blocks = {i: block for i in row if isinstance(block := parts[i], Block)}
+        tallest = max((_height(block, first) for block in blocks.values()), default=0.0)
+        rows.append(
+            [_picture(blocks[i], most, first, tallest) if i in blocks else pictures[i] for i in row]
+        )
+        start += count
+    return in_rows(rows)
 
 
 def _height(block: Block, first: bool) -> float:

@@ -56,7 +56,10 @@ class _Circles:
         counts = [0 if c.weight is None else c.weight.size + (c.bias is not None) * c.size
                   for c in columns]  # fmt: skip
         self.is_labeled = max(counts) <= _MOST_LABELS
-        self.step = 2 * self.radius + (166.0 if self.is_labeled else 96.0)
+        tallest = max(column.size for column in columns)
+        gap = 166.0 if self.is_labeled else min(max(96.0, 13.0 * tallest), 200.0)
+        self.step = 2 * self.radius + gap
+        self.thickest = 5.0 if self.is_labeled else 3.4
         names = [*input_names, *output_names, *(["target -0.1234"] if targets is not None else [])]
         widest = min(_NAME, max((text_width(n, 11, bold=True) for n in names), default=0.0)) + 10
         self.left = _MARGIN + max(widest if input_names else 0.0, 24.0) + self.radius
@@ -137,7 +140,7 @@ def draw_circles(
     lines = [*circles.lines()]
     largest = max((abs(_shown(line)) for line in lines if math.isfinite(_shown(line))), default=0.0)
     for line in lines:
-        _draw_line(svg, line, largest)
+        _draw_line(svg, line, largest, circles.thickest)
     for i, column in enumerate(columns):
         if i and column.weight is None:
             for j in range(column.size):
@@ -160,12 +163,12 @@ def _shown(line: _Line) -> float:
     return line.weight if line.gradient is None else line.gradient
 
 
-def _draw_line(svg: Svg, line: _Line, largest: float) -> None:
+def _draw_line(svg: Svg, line: _Line, largest: float, thickest: float) -> None:
     value = _shown(line)
     share = abs(value) / largest if largest and math.isfinite(value) else 0.0
     with svg.group("weight", line.title):
         kind = "negative" if value < 0 else "positive" if value > 0 else "line"
-        svg.line(line.start, line.end, kind, 0.6 + 4.4 * share)
+        svg.line(line.start, line.end, kind, 0.6 + (thickest - 0.6) * share)
 
 
 def _label_lines(svg: Svg, lines: Sequence[_Line]) -> None:
@@ -298,16 +301,20 @@ def _draw_legend(svg: Svg, circles: _Circles, largest: float) -> tuple[float, fl
         svg.text(x + 34, y, text, "faint", "start", 10)
         x += 34 + text_width(text, 10) + 14
     wide = f"width: size, up to {digits(largest)}"
-    if circles.is_labeled:
-        svg.text(x, y, wide, "faint", "start", 10)
-    else:
-        svg.text(x, y, f"{wide}; numbers: rest the pointer", "faint", "start", 10)
+    if not circles.is_labeled:
+        wide += "; rest the pointer on a line for its number"
+    svg.text(x, y, wide, "faint", "start", 10)
     right = x + text_width(wide, 10)
     notes = []
     if circles.has_row:
         notes.append("In a circle: the sum, and below it the result.")
     if circles.has_grads:
         notes.append("dy, dz: the gradient of the loss with respect to result and sum.")
+    absorbed = circles.columns[-1].absorbed
+    if absorbed:
+        notes.append(
+            f"The output is that before its activation, {absorbed}, which the loss contains."
+        )
     for note in notes:
         y += 15
         svg.text(_MARGIN, y, note, "faint", "start", 10)

@@ -220,13 +220,11 @@ def _columns(network: Network, style: str, passages: list[Passage]) -> tuple[lis
 
 
 def _title(traced: Traced) -> str:
-    """Return the layers of a network in short: their types, and how often each comes."""
+    """Return a network in short: the sizes of its layers, or how many layers it has."""
     if all(len(one.output_shape) == 1 for one in traced.inside if is_shape(one.output_shape)):
-        sizes = [shape_text(one.output_shape) for one in traced.inside]
-        kept = [shape_text(traced.input_shape)]
-        kept += [a for a, b in zip(sizes, [*kept, *sizes], strict=False) if a != b]
-        if len(kept) <= 12:
-            return "Network " + " \u2192 ".join(kept)
+        sizes = [shape_text(one.output_shape) for one in traced.inside if one.parameters]
+        if len(sizes) <= 12:
+            return "Network " + " \u2192 ".join([shape_text(traced.input_shape), *sizes])
     count = len(traced.inside)
     return f"Network of {count} layer{'s' * (count != 1)}, {count_text(traced.parameters)}"
 

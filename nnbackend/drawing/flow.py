@@ -40,9 +40,9 @@ class Flow:
             output_names: names of the outputs, at the end.
         """
         layers = traced.inside
-        first = layers[0] if layers else None
+        first: Any = layers[0] if layers else None
         parts: list[Part] = []
-        if first is not None and isinstance(first.layer, Graph) and self.depth > 0:
+        if first is not None and _is(first.layer, Graph) and self.depth > 0:
             parts.append(self._graph(first, first.layer, 1, True, len(layers) == 1))
             layers = layers[1:]
         else:
@@ -79,22 +79,23 @@ class Flow:
         """Return a layer as a block, or opened as a frame; ``name``: that of its node."""
         if not traced.inside or level >= self.depth:
             return _block(traced, name)
-        layer, inner = traced.layer, level + 1
+        layer: Any = traced.layer
+        inner = level + 1
         label = f"{name}: {type(layer).__name__}" if name else type(layer).__name__
         own = arguments_of(layer, inside=False)
         notes = [own, _note(traced.parameters)]
         connected = True
-        if isinstance(layer, Graph | Parallel):
-            graph = layer if isinstance(layer, Graph) else layer.graph
+        if _is(layer, Graph, Parallel):
+            graph: Any = layer if isinstance(layer, Graph) else layer.graph
             inside: Part = self._graph(traced, graph, inner)
-        elif isinstance(layer, Residual | Highway):
+        elif _is(layer, Residual, Highway):
             sign = "+" if isinstance(layer, Residual) else "\u00d7+"
             inside = _around(_chain(self._parts(traced.inside, inner)), sign, layer)
-        elif isinstance(layer, Repeat):
+        elif _is(layer, Repeat):
             label += f" \u00d7 {layer.times}"
             notes = ["shared weights" if layer.shared else "", _note(traced.parameters)]
             inside = _chain(self._repeated(traced.inside, inner))
-        elif isinstance(layer, Sequential | Checkpoint) or _only_wraps(traced):
+        elif _is(layer, Sequential, Checkpoint) or _only_wraps(traced):
             inside = _chain(self._parts(traced.inside, inner))
         else:  # a layer that someone wrote: how it connects those inside is in its code
             nodes = {str(i): self._part(one, inner) for i, one in enumerate(traced.inside)}
@@ -188,6 +189,11 @@ class Flow:
         return _block(shared, name, f"shares {node.owner}")
 
 
+def _is(layer: Any, *kinds: Any) -> bool:
+    """Return whether a layer is of a class, and runs as that does: a subclass may change it."""
+    return any(isinstance(layer, kind) and type(layer).forward is kind.forward for kind in kinds)
+
+
 def _only_wraps(traced: Traced) -> bool:
     """Return whether a layer is one of the library around a single one: a Freeze, a WeightNorm."""
     module = type(traced.layer).__module__
@@ -244,6 +250,7 @@ def _note(parameters: int) -> str:
     return count_text(parameters) if parameters else ""
 
 
-def _signature(traced: Traced) -> tuple[str, str, str]:
+def _signature(traced: Traced) -> tuple[object, ...]:
     """Return what two layers have in common that are drawn alike."""
-    return repr(traced.layer), str(traced.input_shape), str(traced.output_shape)
+    shapes = str(traced.input_shape), str(traced.output_shape)
+    return repr(traced.layer), *shapes, traced.parameters

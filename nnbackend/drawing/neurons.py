@@ -45,6 +45,7 @@ class Column:
         weight_grads: the gradient of the loss with respect to the weights.
         bias_grads: the gradient of the loss with respect to the biases.
         function: the activation as text; "" for none.
+        absorbed: the activation that did not run, since the loss contains it, as text.
     """
 
     path: str
@@ -59,6 +60,7 @@ class Column:
     weight_grads: Values | None = None
     bias_grads: Values | None = None
     function: str = ""
+    absorbed: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,9 @@ def _add(
     if type(layer) not in _ONE_TO_ONE:
         return f"layer {path} is of type {type(layer).__name__}, which is not made of neurons"
     if row is not None and passage is None:
-        return ""  # a loss that contains the activation takes the outputs before it
+        # A loss that contains the activation takes the outputs before it.
+        last.absorbed = _function(getattr(layer, "function", None))
+        return ""
     ran: Any = layer if passage is None else passage.layer
     function = _function(ran.function) if isinstance(ran, Activation) else ""
     if isinstance(layer, Activation) and last.weight is not None and not last.function:
@@ -151,6 +155,8 @@ def _add(
     else:
         column = Column(path, describe_layer(ran), last.size, function=function)
         columns.append(column)
+    if isinstance(layer, Activation) and function != _function(layer.function):
+        column.absorbed = _function(layer.function)
     if row is not None and passage is not None:
         column.results = row.of(passage.y)
         column.result_grads = row.of(passage.dy)
@@ -182,6 +188,8 @@ def _dense(
     column.function = _function(ran.activation)
     if row is None or passage is None:
         return column
+    if column.function != _function(layer.activation):
+        column.absorbed = _function(layer.activation)
     column.sums, column.results = row.of(passage.notes["z"]), row.of(passage.y)
     if passage.grads is not None:
         column.result_grads = row.of(passage.dy)

@@ -9,7 +9,7 @@ from nnbackend.drawing.layering import Size, arrange
 from nnbackend.drawing.svg import Point, Svg
 from nnbackend.drawing.text import shorten, text_width
 
-__all__ = ["Picture", "framed", "in_rows", "wired"]
+__all__ = ["Picture", "break_rows", "framed", "in_rows", "wired"]
 
 _GAP = 16.0  # between pictures of a row
 _ROW_GAP = 26.0  # between rows
@@ -45,16 +45,22 @@ class Picture:
         return self.height / 2 if point is None else point[1]
 
 
-def in_rows(pictures: Sequence[Picture], most: float) -> Picture:
-    """Return pictures one after the other, connected, in as many rows as the greatest width needs."""
-    rows: list[list[Picture]] = [[]]
-    width = 0.0
-    for picture in pictures:
-        if rows[-1] and width + _GAP + picture.width > most:
-            rows.append([])
-            width = 0.0
-        width += picture.width + (_GAP if rows[-1] else 0.0)
-        rows[-1].append(picture)
+def break_rows(widths: Sequence[float], most: float) -> list[int]:
+    """Return how many pictures of these widths are in each row, if rows have a greatest width."""
+    counts = [0]
+    used = 0.0
+    for width in widths:
+        if counts[-1] and used + _GAP + width > most:
+            counts.append(0)
+            used = 0.0
+        used += width + (_GAP if counts[-1] else 0.0)
+        counts[-1] += 1
+    return counts
+
+
+def in_rows(rows: Sequence[Sequence[Picture]]) -> Picture:
+    """Return the pictures of rows one after the other, connected."""
+    pictures = [picture for row in rows for picture in row]
     places: list[Point] = []
     widest = top = 0.0
     for row in rows:
@@ -84,7 +90,8 @@ def in_rows(pictures: Sequence[Picture], most: float) -> Picture:
                 turns = [(right, start[1]), (right, between), (left, between), (left, end[1])]
                 svg.corners([start, *turns, end], picture.has_tip)
             else:
-                svg.flow(_level([start, end]), picture.has_tip)
+                bend = (x + before[0] + pictures[i - 1].width, start[1]), (x + place[0], end[1])
+                svg.flow(_level([start, *bend, end]), picture.has_tip)
 
     first, last = pictures[0], pictures[-1]
     return Picture(

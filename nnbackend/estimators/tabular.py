@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from nnbackend.errors import few
+from nnbackend.estimators.intervals import symmetric_pairs, widen_intervals
 from nnbackend.estimators.tabular_base import TabularEstimator, keep_arguments
 from nnbackend.estimators.tabular_files import check_labels, saves_tabular
 from nnbackend.tables.targets import TARGET_SCALES
@@ -139,7 +140,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
                     f"class_weight names {unknown[0]!r}, and the classes are {few([*names])}"
                 )
             weights = {names[label]: factor for label, factor in weights.items()}
-        return self._fit(X, target, weight, class_weight=weights)  # type: ignore[no-any-return]
+        self._fit(X, target, weight, class_weight=weights)
+        return self
 
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         p = self.model_.probabilities(outputs)
@@ -185,6 +187,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         target_scale: ``"standard"``, ``"log"`` or ``"quantile"`` for what the network learns; None (the
             default): standardized, or the logarithm where the target has a heavy tail and held-out rows
             are predicted better so, which is said.
+        quantiles: those of the target that are learned, rising, 0.5 among them: ``(0.05, 0.5, 0.95)``.
+            ``predict`` gives the median then, ``predict_quantiles`` all, ``predict_interval`` intervals.
+            None (the default): the mean is learned.
         columns: see :class:`TabularClassifier`; default None.
         max_time: the seconds after which training ends; None (the default): it has all the time.
         callbacks: see :mod:`nnbackend.callbacks`; default None.
@@ -202,12 +207,16 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         n_features_in_: the number of columns.
         feature_names_in_: their names, if they are texts.
         n_iter_: the number of epochs.
+        widening_: of each pair of quantiles that lie as far from 0 as from 1, the outermost first, by
+            how much an interval is widened; None: no quantiles were learned, or no rows held out.
 
-    Source: see :class:`TabularClassifier`.
+    Source: see :class:`TabularClassifier`; for quantiles Koenker, Bassett (1978); for the widening of
+    intervals Romano, Patterson, Candès (2019), Conformalized Quantile Regression, arXiv:1905.03222.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "target_scale": [StrOptions(set(TARGET_SCALES)), None],
+        "quantiles": ["array-like", None],
     }
 
     def __init__(
@@ -223,6 +232,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         folds: int | None = None,
         validation_fraction: float = 0.2,
         target_scale: str | None = None,
+        quantiles: Any = None,
         columns: Mapping[Any, str] | None = None,
         max_time: float | None = None,
         callbacks: Any = None,
@@ -259,7 +269,15 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             )
         y = column_or_1d(y, warn=True)
         weight = self._checked_weight(sample_weight, y)
-        return self._fit(X, y, weight, target_scale=self.target_scale)  # type: ignore[no-any-return]
+        fitted = self._fit(X, y, weight, target_scale=self.target_scale)
+        self.widening_: list[float] | None = None
+        if self.quantiles is not None and fitted.held_out is not None:
+            rows = (
+                fitted.held_out[0] if weight is None else np.flatnonzero(weight)[fitted.held_out[0]]
+            )
+            found = self.model_.answers_by_quantile(fitted.held_out[1])
+            self.widening_ = widen_intervals(found, y[rows], self.model_.quantiles)
+        return self
 
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         answers: NDArray[Any] = self.model_.answers(outputs)
@@ -272,6 +290,51 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             X: rows with the columns of training.
         """
         return self._answers(self._outputs(X))
+
+    def predict_quantiles(self, X: Any) -> NDArray[np.float64]:
+        """Return the predicted quantiles, float64 of shape (samples, quantiles), rising in each row.
+
+        Args:
+            X: rows with the columns of training.
+
+        Raises:
+            ValueError: no quantiles were learned.
+        """
+        outputs = self._outputs(X)
+        if not self.model_.quantiles:
+            raise ValueError(
+                "no quantiles were learned: TabularRegressor(quantiles=(0.05, 0.5, 0.95))"
+            )
+        found: NDArray[np.float64] = self.model_.answers_by_quantile(outputs)
+        return found
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:
+        """Return an interval for the target of each row, float64 of shape (samples, 2): low, high.
+
+        It goes from the quantile ``(1 - coverage) / 2`` to ``(1 + coverage) / 2``, each moved out by
+        what the rows held out needed for that share of them to lie inside (or in, where more did). Rows
+        like these lie inside with about that probability; the same rows chose the best epoch, so that
+        the share of new rows is a little smaller.
+
+        Args:
+            X: rows with the columns of training.
+            coverage: the share of targets that are to lie inside; default 0.9.
+
+        Raises:
+            ValueError: the quantiles of that interval were not learned.
+        """
+        found = self.predict_quantiles(X)
+        pairs = symmetric_pairs(self.model_.quantiles)
+        for place, (low, high, share) in enumerate(pairs):
+            if abs(share - coverage) < 1e-9:
+                wider = 0.0 if self.widening_ is None else self.widening_[place]
+                ends = [found[:, low] - wider, found[:, high] + wider]
+                return np.sort(np.stack(ends, axis=1), axis=1)
+        known = few([f"{share:g}" for *_, share in pairs]) or "none"
+        raise ValueError(
+            f"the quantiles learned have intervals of the coverage {known}, not {coverage}: "
+            f"fit with quantiles=({(1 - coverage) / 2:g}, 0.5, {(1 + coverage) / 2:g})"
+        )
 
 
 def _one_column(y: Any) -> NDArray[Any]:

@@ -33,7 +33,8 @@ from nnbackend.tabular.recipe import MODELS, PRESETS
 
 __all__ = ["TabularEstimator", "keep_arguments"]
 
-_RECIPE = ("epochs", "batch_size", "learning_rate", "label_smoothing", "hidden", "members", "folds")
+_RECIPE = ("epochs", "batch_size", "learning_rate", "label_smoothing", "hidden", "members", "folds",
+           "quantiles")  # fmt: skip
 
 
 class TabularEstimator(BaseEstimator):
@@ -80,9 +81,10 @@ class TabularEstimator(BaseEstimator):
         name = "target"
         while name in table:
             name += "_"
-        recipe = {field: getattr(self, field, None) for field in _RECIPE}
-        if self.hidden is not None:
-            recipe["hidden"] = tuple(self.hidden)
+        recipe: dict[str, Any] = {field: getattr(self, field, None) for field in _RECIPE}
+        for field in ("hidden", "quantiles"):
+            if (given := recipe[field]) is not None:
+                recipe[field] = tuple(given)
         fitted: FittedTable = fit_table(
             {**table, name: target},
             name,
@@ -107,7 +109,7 @@ class TabularEstimator(BaseEstimator):
         if fitted.held_out is not None:
             rows, outputs = fitted.held_out
             self.held_out_ = rows if kept is None else kept[rows], self._answers(outputs)
-        return self
+        return fitted
 
     @staticmethod
     def _checked_weight(sample_weight: Any, target: Any) -> Any:

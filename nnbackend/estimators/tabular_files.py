@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from nnbackend.errors import ModelFileError
+from nnbackend.estimators.intervals import symmetric_pairs
 from nnbackend.estimators.plain import label_array, plain, rebuilt
 from nnbackend.network import Network
-from nnbackend.saving.schema import anything, entries, items, record, text, whole
+from nnbackend.saving.schema import anything, entries, items, number, record, text, whole
 from nnbackend.tables.model import TableModel, model_of
 
 __all__ = ["check_labels", "is_tabular", "rebuild_tabular", "save_tabular", "saves_tabular"]
@@ -24,6 +25,7 @@ _DESCRIPTION = record(
     {"class": text(), "parameters": entries(), "n_features_in_": whole(1), "n_iter_": whole()},
     {
         "feature_names": items(text()),
+        "widening": items(number(), 0),
         "classes": record({"dtype": text(), "values": items(anything, 2)}),
     },
     closed=True,
@@ -72,6 +74,8 @@ def save_tabular(estimator: Any, path: str | os.PathLike[str]) -> Path:
             "dtype": "object" if labels.dtype.kind == "O" else labels.dtype.str,
             "values": [plain(value, "classes_") for value in labels.tolist()],
         }
+    if getattr(estimator, "widening_", None) is not None:
+        description["widening"] = list(estimator.widening_)
     network = estimator.model_.network
     before = network.metadata
     network.metadata = {**before, "estimator": description}
@@ -111,6 +115,11 @@ def rebuild_tabular(network: Network, backend: Any, device: Any) -> Any:
         if set(check_labels(labels)) != set(model.classes):
             raise ModelFileError("its classes are not those of its model")
         estimator.classes_ = labels
+    else:
+        estimator.widening_ = description.get("widening")
+        pairs = len(symmetric_pairs(model.quantiles))
+        if estimator.widening_ is not None and len(estimator.widening_) != pairs:
+            raise ModelFileError("its intervals are not those of its quantiles")
     estimator.model_ = model
     estimator.n_features_in_ = description["n_features_in_"]
     estimator.n_iter_ = description["n_iter_"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from nnbackend.core.checks import set_flag, set_number, set_positive
+from nnbackend.core.checks import check_number, set_flag, set_number, set_positive
 from nnbackend.core.types import Array, Namespace
 from nnbackend.losses.base import LOSSES, LossFunction
 
@@ -123,10 +124,12 @@ class Quantile(LossFunction):
 
     Args:
         quantile: ``q``, above 0 and below 1: 0.5 (the default) learns the median, 0.9 the value that
-            nine targets of ten do not exceed.
+            nine targets of ten do not exceed. Several, ``(0.05, 0.5, 0.95)``, are for as many outputs,
+            each of which is compared with its column of the target: repeat a target for all of them.
 
     Raises:
-        ValueError: ``quantile`` is out of range.
+        ValueError: a quantile is out of range; or when it is called, if there are several, and not as
+            many outputs.
 
     >>> prediction, target = np.array([[1.0], [3.0]]), np.array([[1.5], [1.0]])
     >>> value, dy = Quantile(0.9)(prediction, target)
@@ -136,20 +139,42 @@ class Quantile(LossFunction):
     Source: Koenker, Bassett (1978), Econometrica 46.
     """
 
-    quantile: float = 0.5
+    quantile: float | tuple[float, ...] = 0.5
 
     def __post_init__(self) -> None:
-        set_number(self, "quantile", 0.0, 1.0)
-        if self.quantile == 0.0:
-            raise ValueError("quantile must be above 0 and below 1, got 0")
+        if isinstance(self.quantile, list | tuple) and self.quantile:
+            several = enumerate(self.quantile)
+            found = tuple(_quantile(f"quantile[{place}]", value) for place, value in several)
+            object.__setattr__(self, "quantile", found)
+        else:
+            object.__setattr__(self, "quantile", _quantile("quantile", self.quantile))
+
+    def _times(self, array: Array, xp: Namespace) -> Array:
+        """Return an array times the quantile of each output."""
+        if not isinstance(self.quantile, tuple):
+            return self.quantile * array
+        if array.shape[-1] != len(self.quantile):
+            raise ValueError(
+                f"the loss has {len(self.quantile)} quantiles, and there are {array.shape[-1]} outputs"
+            )
+        columns = [q * array[..., k : k + 1] for k, q in enumerate(self.quantile)]
+        return xp.concat(columns, axis=-1)
 
     def terms(self, prediction: Array, target: Array, xp: Namespace) -> tuple[Array, Array]:
         error = prediction - target
         high = xp.maximum(error, 0.0)
         # One of the two parts of the error, above and below, is zero.
         sign = xp.sign(error)
-        dy = 0.5 * (xp.abs(sign) + sign) - self.quantile * sign * sign
-        return high - self.quantile * error, dy
+        dy = 0.5 * (xp.abs(sign) + sign) - self._times(sign * sign, xp)
+        return high - self._times(error, xp), dy
+
+
+def _quantile(name: str, value: Any) -> float:
+    """Return a quantile, checked."""
+    number = check_number(name, value, 0.0, 1.0)
+    if number in (0.0, 1.0):
+        raise ValueError(f"{name} must be above 0 and below 1, got {number:g}")
+    return number
 
 
 @LOSSES.register("poisson")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from nnbackend.analysis.importance import Importance, permutation_importance
 from nnbackend.analysis.metric_report import build_report
 from nnbackend.analysis.residuals import Residuals, summarize_residuals
 from nnbackend.analysis.scores import score_rows
+from nnbackend.drawing.draw import draw
 from nnbackend.report import figures
 from nnbackend.report.svg import Picture
 from nnbackend.report.text import in_short
@@ -54,6 +54,8 @@ class Contents:
         history, quality, calibration, dependence: figures, as SVG.
         importance_figure, drawing: likewise.
         summary: of the network, as text.
+        rows_trained: whether the rows trained some of the networks, so that the importance of columns is
+            that for rows that are known.
         left_out: what is not shown, and why.
     """
 
@@ -73,6 +75,7 @@ class Contents:
     calibration: Picture | None = None
     dependence: list[Picture] = field(default_factory=list)
     drawing: Picture | None = None
+    rows_trained: bool = False
     left_out: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, measure: Callable[[], T]) -> T | None:
@@ -93,7 +96,7 @@ def collect_contents(
     outputs: NDArray[Any] | None = None,
     holdout: TableRows | None = None,
     training: TableRows | None = None,
-    history: Mapping[str, list[float]] | None = None,
+    histories: Sequence[Mapping[str, Sequence[float]]] = (),
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     seed: int = 0,
@@ -107,19 +110,19 @@ def collect_contents(
         columns=model.encoder.describe(),
         summary=model.network.summary(),
         metrics=build_report(model, x, y, outputs),
+        rows_trained=outputs is not None,
     )
     outputs = model.outputs(x) if outputs is None else outputs
-    if history is not None:
-        for name in _CURVES:
-            if name in history:
-                contents.history.append(figures.draw_history(dict(history), name))
+    for name in _CURVES:
+        if any(name in history for history in histories):
+            contents.history.append(figures.draw_history(histories, name))
     _add_quality(contents, model, outputs, y)
     if isinstance(model, TableModel):
         contents.scores = {"this network": score_rows(model, outputs, y)}
     if isinstance(model, TableModel) and holdout is not None:
         _add_baselines(contents, model, holdout, training, seed)
         _add_columns(contents, model, holdout, seed)
-    contents.drawing = _draw_network(model)
+    contents.drawing = contents.attempt("The network drawn", lambda: _draw_network(model))
     return contents
 
 
@@ -169,10 +172,11 @@ def _add_baselines(
 ) -> None:
     """Add the scores of baselines that learn from the training rows."""
     if training is None:
-        contents.left_out.append(
-            "Baselines: they learn from the training rows, which are not at hand here; the report of "
-            "the training has them"
-        )
+        reason = "they learn from the training rows, which are not at hand here; the report of the "
+        reason += "training has them"
+        if contents.rows_trained:
+            reason = "every row trained some of the networks, so that none is left to compare on"
+        contents.left_out.append(f"Baselines: {reason}")
         return
     # What is left out of them is said on the page.
     with _noting(contents.left_out):
@@ -201,14 +205,10 @@ def _add_columns(contents: Contents, model: TableModel, holdout: TableRows, seed
             contents.dependence.append(figures.draw_dependence(curve, place))
 
 
-def _draw_network(model: Model) -> Picture | None:
-    """Return the network drawn, if this version of the package can draw."""
-    try:
-        draw = importlib.import_module("nnbackend.drawing.draw").draw
-    except ModuleNotFoundError:
-        return None
-    svg: str = draw(model.network).svg
-    return Picture(svg[svg.index("<svg") :], "The network")
+def _draw_network(model: Model) -> Picture:
+    """Return the network drawn."""
+    drawing = draw(model.network)
+    return Picture(drawing.svg, drawing.title)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,25 +33,30 @@ _STYLES = ("-", "--", "-.", ":", (0, (5, 1)))
 _DIAGONAL = {"color": INK, "linewidth": 1.0, "linestyle": ":"}
 
 
-def draw_history(history: dict[str, list[float]], metric: str) -> Picture:
-    """Return the curves of a metric on the training rows and on those held out."""
+def draw_history(histories: Sequence[Mapping[str, Sequence[float]]], metric: str) -> Picture:
+    """Return the curves of a metric on the training rows and on those held out, of each network."""
     with figure() as (made, axes):
         ends = []
         for name, label, color, style in (
             (metric, "training rows", COLORS[0], "-"),
             (f"validation_{metric}", "validation rows", COLORS[1], "--"),
         ):
-            if name in history:
-                marker = "o" if len(history[name]) == 1 else ""
-                axes.plot(history["epoch"], history[name], style, color=color, label=label,
-                          marker=marker)  # fmt: skip
-                ends.append(f"on {label} from {number(history[name][0])} to "
-                            f"{number(history[name][-1])}")  # fmt: skip
+            curves = [history for history in histories if name in history]
+            for i, history in enumerate(curves):
+                values = history[name]
+                axes.plot(history["epoch"], values, style, color=color,
+                          label=None if i else label, marker="o" if len(values) == 1 else "",
+                          linewidth=2.0 if len(curves) == 1 else 1.0)  # fmt: skip
+            if curves:
+                first, last = (np.mean([h[name][end] for h in curves]) for end in (0, -1))
+                ends.append(f"on {label} from {number(float(first))} to {number(float(last))}")
         axes.locator_params(axis="x", integer=True)
         axes.set(xlabel="epoch", ylabel=metric_name(metric))
         axes.legend()
+        of_each = "" if len(histories) == 1 else f" of {len(histories)} networks, on average"
+        epochs = max(len(history["epoch"]) for history in histories)
         return svg_of(made, f"history-{metric}", f"Learning curves: {metric} by epoch",
-                      f"{metric} after {len(history['epoch'])} epochs: {'; '.join(ends)}.")  # fmt: skip
+                      f"{metric}{of_each} after {epochs} epochs: {'; '.join(ends)}.")  # fmt: skip
 
 
 def draw_predictions(predicted: NDArray[Any], true: NDArray[Any], target: str) -> Picture:
@@ -122,7 +128,7 @@ def draw_dependence(found: PartialDependence, place: int) -> Picture:
     answers = _answers_to_draw(found)
     if found.kind == "category":
         return _draw_categories(found, answers, place)
-    with figure() as (made, axes):
+    with figure(3.1 if len(answers) == 1 else 3.6) as (made, axes):
         numbers = found.kind == "number"
         x = np.array(found.values, float) if numbers else np.arange(len(found.values))
         if len(answers) == 1:
@@ -136,7 +142,7 @@ def draw_dependence(found: PartialDependence, place: int) -> Picture:
             ticks = sorted({0, (len(x) - 1) // 2, len(x) - 1})
             axes.set_xticks(ticks, [in_short(found.values[i], 16) for i in ticks])
         if len(answers) > 1:
-            axes.legend()
+            made.legend(loc="outside lower center", ncols=2)
         axes.set(xlabel=in_short(found.column), ylabel=_answer_label(found, answers))
         return _described(made, found, answers, place)
 
@@ -158,7 +164,7 @@ def _draw_categories(found: PartialDependence, answers: list[int], place: int) -
         axes.set_yticks(places, [in_short(value) for value in found.values[:count]])
         axes.margins(y=0.1)
         if len(answers) > 1:
-            made.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+            made.legend(loc="outside lower center", ncols=2)
         axes.set(ylabel=in_short(found.column), xlabel=_answer_label(found, answers))
         return _described(made, found, answers, place)
 

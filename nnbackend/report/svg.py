@@ -27,7 +27,7 @@ _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",  # texts stay texts
     "svg.hashsalt": "nnbackend",  # the same names each time
     "text.parse_math": False,  # a dollar in the name of a column is one
-    "font.size": 11,
+    "font.size": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -36,7 +36,7 @@ _SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.prop_cycle": "cycler('color', " + repr(list(COLORS)) + ")",
     "legend.frameon": False,
-    "legend.fontsize": 10,
+    "legend.fontsize": 11,
     "lines.linewidth": 2.0,
     "figure.constrained_layout.use": True,
 } | dict.fromkeys(

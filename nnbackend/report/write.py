@@ -9,16 +9,18 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from nnbackend.analysis.answers import TableRows
 from nnbackend.core.version import __version__
-from nnbackend.report.contents import Contents, collect_contents
 from nnbackend.report.text import metric_name, number, printable
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.model import Model, TableModel
+
+if TYPE_CHECKING:
+    from nnbackend.report.contents import Contents
 
 __all__ = ["check_report_libraries", "render_page", "write_report"]
 
@@ -48,7 +50,7 @@ def write_report(
     outputs: NDArray[Any] | None = None,
     holdout: TableRows | None = None,
     training: TableRows | None = None,
-    history: Mapping[str, list[float]] | None = None,
+    histories: Sequence[Mapping[str, Sequence[float]]] = (),
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     model_path: str | os.PathLike[str] = "model.safetensors",
@@ -71,7 +73,8 @@ def write_report(
         holdout: the same rows of a table before they were encoded, see
             :func:`nnbackend.analysis.read_rows`: for the importance of columns and partial dependence.
         training: the rows that trained: for baselines.
-        history: the metrics by epoch, see :class:`nnbackend.History`.
+        histories: the metrics by epoch, see :class:`nnbackend.History`; of several networks that predict
+            together those of each.
         facts: names and values to begin with, such as how it was trained.
         notes: what was said about the data.
         model_path: the file of the model, in the example of how to predict.
@@ -81,6 +84,9 @@ def write_report(
         ModuleNotFoundError: matplotlib or Jinja2 is not installed.
         OSError: the file cannot be written.
     """
+    # It imports much, for which every command would wait.
+    from nnbackend.report.contents import collect_contents
+
     check_report_libraries()
     contents = collect_contents(
         model,
@@ -90,7 +96,7 @@ def write_report(
         outputs=outputs,
         holdout=holdout,
         training=training,
-        history=history,
+        histories=histories,
         facts=facts,
         notes=notes,
         seed=seed,

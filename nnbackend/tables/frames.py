@@ -109,6 +109,15 @@ def _as_series(name: str, column: Any) -> pl.Series:
         numbers = np.asarray(column)
         wide = numbers.dtype.kind != "f" or numbers.dtype.itemsize in (4, 8)
         return polars.Series(name, numbers if wide else numbers.astype(np.float64))  # type: ignore[no-any-return]
+    if isinstance(column, np.ndarray) and column.dtype.kind in "mM":
+        days = column.dtype.kind == "M" and np.datetime_data(column.dtype)[0] in (
+            "Y",
+            "M",
+            "W",
+            "D",
+        )
+        column = column.astype(f"{column.dtype.kind}8[{'D' if days else 'us'}]")
+        return polars.Series(name, column)  # type: ignore[no-any-return]
     found = list(column)
     if hasattr(column, "isna"):
         absent = column.isna().tolist()

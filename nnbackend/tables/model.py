@@ -26,6 +26,7 @@ from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
 from nnbackend.tables.numbers import Number
 from nnbackend.tables.table import in_digits
+from nnbackend.tabular import Recipe
 from nnbackend.tabular.prediction import with_ending
 
 __all__ = [
@@ -122,7 +123,14 @@ class Model:
     @property
     def loss_function(self) -> losses.Loss:
         """The loss it is trained with."""
+        if self.quantiles:
+            return losses.Quantile(self.quantiles)
         return build_loss(self.loss, self.label_smoothing)
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The quantiles of the target that the outputs are, rising; none if there is one output."""
+        return tuple(self.network.metadata.get("quantiles", ()))
 
     @property
     def meaning(self) -> str | None:
@@ -142,6 +150,8 @@ class Model:
     @property
     def output_width(self) -> int:
         """The number of outputs that the network needs."""
+        if self.quantiles:
+            return len(self.quantiles)
         return 1 if has_one_output(self.loss) else len(self.classes)
 
     def outputs(self, x: Any) -> NDArray[Any]:
@@ -166,12 +176,28 @@ class Model:
         return shares
 
     def answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        """Return the predicted values of the target column."""
+        """Return the predicted values of the target column; of several quantiles the median."""
+        if self.quantiles:
+            return self.answers_by_quantile(outputs)[:, self.quantiles.index(0.5)]
         if not self.classes:
             return self.encoder.target.decode(outputs)
         threshold = metrics.OUTPUTS[self.meaning or "softmax"]
         chosen = outputs.argmax(axis=1) if threshold is None else outputs[:, 0] > threshold
         return self.encoder.target.decode(chosen.astype(np.int64))
+
+    def answers_by_quantile(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the quantiles of the target, shape (rows, quantiles), rising in each row.
+
+        Where the network's cross, they are sorted (Chernozhukov, Fernández-Val, Galichon 2010).
+        """
+        columns = [
+            self.encoder.target.decode(outputs[:, k : k + 1]) for k in range(outputs.shape[1])
+        ]
+        return np.sort(np.stack(columns, axis=1), axis=1)
+
+    def _for_outputs(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the targets for the loss: the number of a row for each of several quantiles."""
+        return np.repeat(y, len(self.quantiles), axis=1) if self.quantiles else y
 
     def evaluate(self, x: Any, y: NDArray[Any]) -> dict[str, float]:
         """Return the loss, and accuracy or rmse and r2, for encoded features and targets."""
@@ -179,7 +205,9 @@ class Model:
         if self.averages:
             return self.evaluate_outputs(outputs, y)
         # The network has the penalties, and the numbers before a softmax.
-        loss = float(self.network.evaluate(x, y, loss=self.loss_function)["loss"])
+        loss = float(
+            self.network.evaluate(x, self._for_outputs(y), loss=self.loss_function)["loss"]
+        )
         return {"loss": loss, **self._quality(outputs, y)}
 
     def evaluate_outputs(self, outputs: NDArray[Any], y: NDArray[Any]) -> dict[str, float]:
@@ -188,7 +216,7 @@ class Model:
         if self.output_activation is not None:  # the logarithms of probabilities are logits
             least = float(np.finfo(np.float64).tiny)
             scores = np.log(np.maximum(self.probabilities(outputs), least))
-        loss, _ = self.loss_function(scores, y)
+        loss, _ = self.loss_function(scores, self._for_outputs(y))
         return {"loss": float(loss), **self._quality(outputs, y)}
 
     @property
@@ -204,7 +232,11 @@ class Model:
         The answer is learned from the encoded targets ``training``, and compared with ``y``.
         """
         outputs = np.tile(self._constant(training), (len(y), 1))
-        target = y if self.output_width > 1 else y.reshape(outputs.shape).astype(float)
+        target = (
+            self._for_outputs(y)
+            if self.output_width > 1
+            else y.reshape(outputs.shape).astype(float)
+        )
         if losses.trait(self.loss_function, "targets") == "signs":
             target = 2.0 * target - 1.0
         loss, _ = self.loss_function(outputs, target)
@@ -212,11 +244,14 @@ class Model:
         answer = logits.answers(outputs[:1])[0]
         if not self.classes:
             spread = float(self.encoder.target.decode(training).std())
-            answer = f"the mean, {in_digits(answer, spread)}"
+            middle = "median" if self.quantiles else "mean"
+            answer = f"the {middle}, {in_digits(answer, spread)}"
         return {"loss": float(loss), **logits._quality(outputs, y)}, f"always {answer}"
 
     def _constant(self, training: NDArray[Any]) -> NDArray[Any]:
         """Return the constant outputs that fit the training targets best."""
+        if self.quantiles:
+            return np.asarray(np.quantile(training[:, 0], self.quantiles))
         if not self.classes:
             mean: NDArray[Any] = training.mean(axis=0)
             if isinstance(self.encoder.target, Number):
@@ -404,7 +439,14 @@ def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel |
     loss, ending = str(saved.get("loss")), saved.get("output_activation")
     model: TableModel | ArrayModel
     model = model_type(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))
-    if loss not in LOSSES[encoder.task]:
+    if "quantiles" in saved:
+        try:
+            Recipe(quantiles=tuple(saved["quantiles"]))
+        except (TypeError, ValueError) as error:
+            raise ModelFileError(f"{path} has quantiles that cannot be: {error}") from error
+        if loss != "quantile" or encoder.classes:
+            raise ModelFileError(f"{path} has quantiles, which do not belong to it")
+    elif loss not in LOSSES[encoder.task]:
         raise ModelFileError(f"{path} names a loss that does not belong to {encoder.task}")
     try:
         build_loss(loss, model.label_smoothing)

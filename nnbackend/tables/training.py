@@ -135,6 +135,8 @@ def fit_table(
     """
     chosen = choose_recipe(row_count(table), model=model, preset=preset, **(recipe or {}))
     _check_target(table, target)
+    if chosen.quantiles is not None and not is_number(table[target]):
+        raise ValueError("quantiles are of numbers, and the target holds classes")
     share = check_number("validation", validation, 0.0, 1.0)
     end = None if max_time is None else time.monotonic() + check_number("max_time", max_time, 0.0)
     if class_weight is not None:
@@ -148,9 +150,13 @@ def fit_table(
     if announce is not None:
         announce(rows)
     encoder = rows.encoder
-    outputs = len(encoder.classes) or 1
+    outputs = len(encoder.classes) or len(chosen.quantiles or (0.5,))
     loss, ending = ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
+    if chosen.quantiles is not None:
+        loss = "quantile"
     metadata = describe_model(encoder, loss, ending)
+    if chosen.quantiles is not None:
+        metadata["quantiles"] = list(chosen.quantiles)
     if dialect is not None:
         metadata["dialect"] = dialect.to_dict()
     settings: dict[str, Any] = {
@@ -244,7 +250,7 @@ def choose_target_scale(
     if not is_number(column) or not describe_target(column).heavy_tailed or not usable:
         return "standard"
     trial = replace(recipe, model="realmlp-simple", epochs=_TRIAL_EPOCHS, folds=1, members=None)
-    trial = replace(trial, learning_rate=None, patience=None)
+    trial = replace(trial, learning_rate=None, patience=None, quantiles=None)
     errors: dict[TargetScale, float] = {}
     scales: tuple[TargetScale, ...] = ("standard", "log")
     for scale in scales:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nnbackend.core.checks import check_choice, check_items, check_number, check_size
 from nnbackend.core.types import Layer
-from nnbackend.losses import Loss, SoftmaxCrossEntropy
+from nnbackend.losses import Loss, Quantile, SoftmaxCrossEntropy
 from nnbackend.losses import get as get_loss
 from nnbackend.losses.each_member import EachMember
 from nnbackend.optimizers import Optimizer
@@ -47,6 +47,8 @@ class Recipe:
             them predict together. Default 1: one part of the rows is held out of one network.
         patience: the run ends when so many epochs, and as many again as the best epoch's number, were
             no better; None (the default): it goes through all epochs, and the best one's weights stay.
+        quantiles: of a target of numbers, rising, 0.5 among them: there is an output for each. None (the
+            default): the mean is learned.
 
     Raises:
         ValueError, TypeError: no model has that name, or a number is out of range or none.
@@ -63,6 +65,7 @@ class Recipe:
     members: int | None = None
     folds: int = 1
     patience: int | None = None
+    quantiles: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         check_choice("model", self.model, MODELS)
@@ -74,6 +77,8 @@ class Recipe:
         if self.learning_rate is not None:
             check_number("learning_rate", self.learning_rate, 0.0)
         check_number("label_smoothing", self.label_smoothing, 0.0, 1.0)
+        if self.quantiles is not None:
+            _check_quantiles(self.quantiles)
         if self.hidden is not None:
             for width in check_items("hidden", self.hidden, "widths"):
                 check_size("hidden", width)
@@ -134,10 +139,24 @@ class Recipe:
 
     def build_loss(self, task: str) -> Loss:
         """Return the loss of a network for a task."""
-        loss: Loss = get_loss("mse")
+        loss: Loss = get_loss("mse") if self.quantiles is None else Quantile(self.quantiles)
         if task == "classification":
             loss = SoftmaxCrossEntropy(label_smoothing=self.label_smoothing)
         return loss if self.member_count is None else EachMember(loss)
+
+
+def _check_quantiles(quantiles: Any) -> None:
+    """Refuse quantiles that do not rise, or lack the median."""
+    found = [
+        check_number("quantiles", q, 0.0, 1.0)
+        for q in check_items("quantiles", quantiles, "numbers")
+    ]
+    rise = all(low < high for low, high in zip([0.0, *found], [*found, 1.0], strict=True))
+    if not rise or 0.5 not in found:
+        raise ValueError(
+            "quantiles must rise, lie above 0 and below 1, and include 0.5, the median, which is what "
+            f"is predicted; got {tuple(found)}"
+        )
 
 
 def choose_recipe(

@@ -52,6 +52,10 @@ class Part:
         weight = None if self.weight is None else self.weight[rows]
         return Part(map_arrays(lambda a: a[rows], self.x), self.y[rows], weight)
 
+    def for_outputs(self, count: int) -> Part:
+        """Return the rows with their one number as the target of each output."""
+        return replace(self, y=np.repeat(self.y, count, axis=1))
+
 
 @dataclass
 class Trained:
@@ -88,14 +92,14 @@ def fit_network(
 ) -> Trained:
     """Train a network by a recipe, and make it ready to predict.
 
-    The epoch with the least error on the validation rows, the last of several, gives the weights; for
+    The epoch with the least loss on the validation rows, the last of several, gives the weights; for
     classes these rows calibrate the probabilities, too. Without validation rows the last epoch does.
 
     Args:
         rows: the training rows.
         validation: rows that do not train; None: there are none.
         columns: what the network takes.
-        outputs: the number of classes, or of numbers.
+        outputs: the number of classes, or of numbers; of a recipe with quantiles as many as there are.
         recipe: the network and its training.
         task: ``"classification"`` or ``"regression"``.
         backend: a name or a backend; default ``"numpy"``.
@@ -109,6 +113,9 @@ def fit_network(
         more: further arguments of :meth:`Network.fit`.
     """
     callbacks = list(callbacks)
+    if recipe.quantiles is not None and rows.y.shape[-1] == 1:
+        rows = rows.for_outputs(outputs)
+        validation = validation and validation.for_outputs(outputs)
     if max_time is not None:
         end = clock() + max_time
         settings = {"outputs": outputs, "task": task, "backend": backend, "clock": clock}
@@ -123,7 +130,7 @@ def fit_network(
         network.initialize_from(rows.take(first).x)
     classifies = task == "classification"
     # The choice of the best epoch looks at the history before other callbacks end the run.
-    chosen = [] if validation is None else [_keep_best(recipe, classifies)]
+    chosen = [] if validation is None else [_keep_best(recipe)]
     history = network.fit(
         rows.x,
         rows.y,
@@ -293,12 +300,15 @@ def shorten(
     return replace(recipe, epochs=min(max(epochs, 1), recipe.epochs))
 
 
-def _keep_best(recipe: Recipe, classifies: bool) -> EarlyStopping:
-    """Return the callback that keeps the weights of the best epoch, and may end the run."""
-    monitor = "validation_accuracy" if classifies else "validation_loss"
+def _keep_best(recipe: Recipe) -> EarlyStopping:
+    """Return the callback that keeps the weights of the best epoch, and may end the run.
+
+    The loss chooses, for classes too: the error of a few rows, by which RealMLP's authors choose,
+    changes in steps, and took epochs whose errors and log losses on other rows were larger.
+    """
     waits = recipe.epochs if recipe.patience is None else recipe.patience
     factor = 0.0 if recipe.patience is None else 1.0
-    return EarlyStopping(monitor, waits, ties="last", patience_factor=factor)
+    return EarlyStopping("validation_loss", waits, ties="last", patience_factor=factor)
 
 
 def _as_tuple(part: Part) -> tuple[Any, ...]:

@@ -120,3 +120,19 @@ def test_a_network_that_takes_numbers_and_indices():
     found = row_contributions(fitted.model, one, rows)
     assert found.columns[0].column == "letter"
     assert abs(found.residual) < 1e-4
+
+
+def test_the_model_of_an_estimator():
+    """Its frames are those of the estimator, with the target beside the features."""
+    pytest.importorskip("sklearn")
+    pandas = pytest.importorskip("pandas")
+    from nnbackend.estimators import TabularClassifier
+
+    random = np.random.default_rng(0)
+    X = pandas.DataFrame({"a": random.normal(size=200), "b": random.choice(["x", "y"], 200)})
+    y = np.where(X["a"] > 0, 1, 0)
+    fitted = TabularClassifier(epochs=5, random_state=0).fit(X, y)
+    found = permutation_importance(fitted.model_, X.assign(target=y), score="accuracy")
+    assert found.base == pytest.approx(fitted.score(X, y))
+    assert found.columns[0].column == "a"
+    assert found.columns[0].mean > 0.2

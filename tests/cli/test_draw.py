@@ -29,6 +29,30 @@ def test_the_exam_model_has_the_names_of_its_columns():
     assert drawn.titles()[0] == "Network 2 \u2192 3 \u2192 1"
 
 
+def test_a_row_of_the_data_is_shown_as_the_network_has_it():
+    done("train", EXAM, "--target", "score", *EXAM_OPTIONS, "--epochs", "5", "--quiet")
+    call = ["draw", "model.safetensors", "--data", EXAM]
+    model = nnb.tables.load("model.safetensors")
+    rows = {"hours_studied": [2.0, 1.0], "hours_slept": [9.0, 5.0]}
+    rows = dict(zip(model.encoder.feature_names, rows.values(), strict=True))
+    encoded = model.encode(rows)
+    for options, i in (([], 0), (["--row", "2"], 1)):
+        done(*call, *options)
+        results = page("model.svg").texts("result")
+        expected = [*encoded[i], model.outputs(encoded)[i, 0]]
+        assert [results[0], results[1], results[-1]] == [f"{v:.4g}" for v in expected]
+    assert "--row 4: the data have 3 row(s)" in fails(2, *call, "--row", "4")
+    assert "give --data as well" in fails(2, "draw", "model.safetensors", "--row", "1")
+    copy = table(Path(EXAM).read_text(), "rows.svg")
+    message = fails(2, "draw", "model.safetensors", "--data", copy, "--output", copy)
+    assert "would overwrite" in message
+    nnb.Network([nnb.Dense(2)], input_shape=2).save("plain.safetensors")
+    assert "nnbackend train" in fails(2, "draw", "plain.safetensors", "--data", EXAM)
+    assert "shown in circles, and this network is drawn as blocks" in fails(
+        1, *call, "--style", "blocks"
+    )
+
+
 def test_categories_dates_and_gaps_have_names_too():
     rows = "".join(
         f"{i % 9 or ''},{'abc'[i % 3]},2024-{1 + i % 12:02d}-11,{'yes' if i % 2 else 'no'}\n"

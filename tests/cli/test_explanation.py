@@ -50,6 +50,16 @@ def test_the_background_may_be_another_table(species):
     )
     same = json.loads(done("predict", species, PENGUINS, "--explain", "1", "--json").stdout)
     assert told["columns"] == same["columns"]
+    folder = Path("parts")
+    folder.mkdir()
+    table("\n".join(lines[:100]) + "\n", "parts/a.csv")
+    table("\n".join([lines[0], *lines[100:]]) + "\n", "parts/b.csv")
+    told = json.loads(
+        done(
+            "predict", species, one, "--explain", "1", "--background", "parts/*.csv", "--json"
+        ).stdout
+    )
+    assert told["columns"] == same["columns"]
 
 
 def test_numbers_are_explained_in_their_units():
@@ -75,6 +85,7 @@ def test_calls_that_cannot_be_explained(species):
     for more in (["--json"], ["--background", PENGUINS]):
         assert "go with --explain" in fails(2, "predict", species, PENGUINS, *more)
     fails(2, "predict", species, PENGUINS, "--explain", "0")
+    fails(2, "predict", species, PENGUINS, "--explain", "1", "--background", "no/*.csv")
 
 
 def test_a_hinge_loss_has_nothing_to_explain():

@@ -63,13 +63,13 @@ def test_models_without_a_table_are_refused():
     )
 
 
-@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect"])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "inspect", "draw"])
 @pytest.mark.parametrize("kind", ["foreign", "empty", "truncated"])
 def test_files_that_are_no_models_are_refused(command, kind):
     content = saved_model().read_bytes()
     path = Path("no.safetensors")
     path.write_bytes({"foreign": b"a,b\n1,2\n", "empty": b"", "truncated": content[:-5]}[kind])
-    message = fails(1, command, path, *([] if command == "inspect" else [PENGUINS]))
+    message = fails(1, command, path, *([] if command in ("inspect", "draw") else [PENGUINS]))
     assert "no.safetensors cannot be loaded" in message
 
 

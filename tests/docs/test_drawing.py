@@ -26,7 +26,8 @@ def drawn(tmp_path_factory):
 @pytest.mark.parametrize("name", re.findall(r"\]\(drawings/(\w+)\.svg\)", TEXT))
 def test_the_pictures_are_what_the_examples_draw(drawn, name):
     picture = (PAGE.parent / "drawings" / f"{name}.svg").read_text(encoding="utf-8")
-    assert picture == (drawn / f"{name}.svg").read_text(encoding="utf-8")
+    now = (drawn / f"{name}.svg").read_text(encoding="utf-8")
+    assert picture == now, "run the page's examples in docs/drawings, and look at the pictures"
 
 
 def test_no_picture_is_left_over(drawn):

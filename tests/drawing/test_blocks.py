@@ -184,6 +184,48 @@ def test_a_composite_of_users_shows_what_is_inside_and_claims_no_connections():
     assert len(page.all("path", "flow")) == 1  # from the input to the frame
 
 
+class Swapped(nnb.Residual):
+    """A subclass that connects its layers in another way."""
+
+    def forward(self, params, x, ctx):
+        return super().forward(params, x, ctx)
+
+
+def test_a_subclass_that_runs_in_its_own_way_claims_no_connections_either():
+    net = nnb.Network([Swapped([nnb.Dense(4), nnb.Dropout(0.1)])], input_shape=4)
+    page = Page(nnb.draw(net, style="blocks").svg)
+    assert any(text.startswith("connections not known") for text in page.texts())
+    assert "+" not in page.texts()
+
+
+def test_a_long_chain_is_broken_into_rows_with_texts_at_one_height():
+    sizes = [(64, 32), (128, 16), (256, 8)]
+    layers = [
+        layer
+        for features, _ in sizes
+        for layer in (nnb.Conv2D(features, 3, padding="same"), nnb.BatchNorm(), nnb.MaxPool2D(2))
+    ]
+    net = nnb.Network([*layers, nnb.Flatten(), nnb.Dense(10)], input_shape=(64, 64, 3))
+    page = Page(nnb.draw(net).svg)
+    check_page(page)
+    assert page.width < 1250
+    axes = {round((box[1] + box[3]) / 2) for box in page.blocks().values()}
+    assert len(axes) == 2
+    names = {"input", "Conv2D", "BatchNorm", "MaxPool2D", "Flatten", "Dense"}
+    assert (
+        len({float(one.get("y")) for one in page.all("text", "strong") if one.text in names}) == 2
+    )
+
+
+def test_very_deep_layers_are_opened_to_twenty_levels():
+    layer = nnb.Dense(3)
+    for _ in range(100):
+        layer = nnb.Sequential([layer])
+    drawing = nnb.draw(nnb.Network([layer], input_shape=3), style="blocks")
+    assert len(Page(drawing.svg).frames()) == 20
+    assert "opened to depth 20" in drawing.note
+
+
 def test_hundreds_of_layers_are_drawn_one_by_one():
     chain = nnb.Network([nnb.Dense(20 + i % 7) for i in range(400)], input_shape=30)
     nodes: dict[str, Any] = {"n0": (nnb.Dense(8), "x")}

@@ -134,14 +134,18 @@ def test_a_loss_that_contains_the_activation_shows_what_it_takes(gradients):
         "Dense(3)" if gradients else "Dense(3, softmax)",
     }
     assert headers <= set(page.texts())
+    absorbed = [text for text in page.texts() if "which the loss contains" in text]
+    assert len(absorbed) == gradients
 
 
 def test_an_activation_that_the_loss_contains_is_not_shown_as_one_that_ran():
     net = nnb.Network([nnb.Dense(3), nnb.Activation("softmax")], input_shape=2)
     page = Page(nnb.draw(net, X, 1, "softmax_cross_entropy", gradients=True).svg)
+    what = "The output is that before its activation, softmax, which the loss contains."
+    assert what in page.texts()
     logits = nnb.observe(net, [X], [1], "softmax_cross_entropy")[0].y[0]
     assert page.texts("result")[2:] == [shown(v) for v in logits]
-    assert not any("softmax" in text for text in page.texts())
+    assert not any("\u2192" in text for text in page.texts())
     assert "Dense(3) \u2192 softmax" in Page(nnb.draw(net, X).svg).texts()
 
 

@@ -124,6 +124,8 @@ def test_a_screen_reader_and_both_backgrounds_are_served():
     title, description = root.find(f"{NS}title"), root.find(f"{NS}desc")
     assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
     assert title.text == drawing.title == "Network 2 \u2192 3 \u2192 2"
+    twice = nnb.Network([nnb.Dense(2, "tanh"), nnb.Dropout(0.1), nnb.Dense(2)], input_shape=2)
+    assert nnb.draw(twice).title == "Network 2 \u2192 2 \u2192 2"
     assert description.text == drawing.description
     for words in ("input 2", "0: Dense(3, tanh), output 3, 9 parameters",
                   "For hours 1, sleep 2 the result is output 0", "; the target is 3, 4"):  # fmt: skip

@@ -438,3 +438,84 @@ def test_what_cannot_be_saved_says_so(tmp_path):
     np.testing.assert_array_equal(model.classes_, np.unique(dates))
     with pytest.raises(TypeError, match="make them texts"):
         model.save(tmp_path / "dates")
+
+
+def noisy(count: int, seed: int) -> tuple[Any, Any]:
+    """Targets whose spread grows with the first column."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0.0, 2.0, size=(count, 2))
+    return x, 3.0 * x[:, 1] + (0.2 + x[:, 0]) * rng.normal(size=count)
+
+
+@pytest.mark.parametrize("more", [{}, {"folds": 2}, {"model": "tabm", "members": 4}])
+def test_quantiles_and_intervals(more, tmp_path):
+    x, y = noisy(600, 0)
+    settings: dict[str, Any] = {"preset": "fast", "epochs": 24, "hidden": (32,), "random_state": 0}
+    model = TabularRegressor(**settings | more, quantiles=[0.05, 0.25, 0.5, 0.75, 0.95])
+    model.fit(x, y)
+    new, truth = noisy(2000, 1)
+    found = model.predict_quantiles(new)
+    assert found.shape == (2000, 5)
+    assert (np.diff(found, axis=1) >= 0).all()
+    np.testing.assert_array_equal(model.predict(new), found[:, 2])
+    assert abs(np.mean(truth <= found[:, 2]) - 0.5) < 0.1
+    for coverage in (0.9, 0.5):
+        low, high = model.predict_interval(new, coverage).T
+        assert np.mean((low <= truth) & (truth <= high)) == pytest.approx(coverage, abs=0.07)
+        wide, narrow = new[:, 0] > 1.5, new[:, 0] < 0.5
+        assert np.mean((high - low)[wide]) > 1.5 * np.mean((high - low)[narrow])
+    with pytest.raises(
+        ValueError, match=r"coverage 0\.9, 0\.5, not 0\.8: fit with quantiles=\(0\.1"
+    ):
+        model.predict_interval(new, 0.8)
+    path = model.save(tmp_path / "model")
+    back = load(path)
+    np.testing.assert_array_equal(back.predict_interval(new), model.predict_interval(new))
+    plain = tables.load(path)
+    columns = {f"x{place}": new[:, place] for place in range(2)}
+    np.testing.assert_allclose(plain.predict(columns), model.predict(new))
+    encoded = plain.encode(columns)
+    targets = plain.encoder.encode_target({"target": truth})
+    quality = plain.evaluate(encoded, targets)
+    pinball = nnb.losses.Quantile(plain.quantiles)(plain.outputs(encoded), np.tile(targets, 5))[0]
+    assert quality["loss"] == pytest.approx(float(pinball), rel=1e-5)
+    baseline, words = plain.evaluate_baseline(targets, targets)
+    assert quality["loss"] < baseline["loss"]
+    assert words.startswith("always the median")
+
+
+def test_quantiles_that_cannot_be_are_refused(tmp_path):
+    for wrong in ([0.1, 0.9], [0.9, 0.5, 0.1], [0.0, 0.5], [0.5, 1.0], ["a"], []):
+        with pytest.raises((ValueError, TypeError), match="quantiles"):
+            TabularRegressor(**SMALL, quantiles=wrong).fit(X, Y)
+    model = TabularRegressor(**SMALL).fit(X, Y)
+    with pytest.raises(ValueError, match="no quantiles were learned"):
+        model.predict_quantiles(X)
+    path = TabularRegressor(**SMALL, quantiles=(0.1, 0.5, 0.9)).fit(X, Y).save(tmp_path / "good")
+    for quantiles in (3, [0.5], [0.1, 0.2, 0.9], ["a", 0.5, "b"], None, [0.1, 0.5, 0.9, 0.95]):
+        bad = nnb.load(path)
+        bad.metadata["quantiles"] = quantiles
+        bad.save(tmp_path / "bad")
+        for read in (load, tables.load):
+            with pytest.raises(ModelFileError):
+                read(tmp_path / "bad")
+    bad = nnb.load(path)
+    for widening in ([], [1.0, 2.0], "a", [float("nan")]):
+        bad.metadata["estimator"]["widening"] = widening
+        with pytest.raises((ModelFileError, ValueError)):  # noqa: PT012 (NaN is not even written)
+            bad.save(tmp_path / "bad")
+            load(tmp_path / "bad")
+
+
+def test_intervals_are_as_wide_as_held_out_rows_need():
+    from nnbackend.estimators.intervals import symmetric_pairs, widen_intervals
+
+    assert symmetric_pairs((0.05, 0.1, 0.5, 0.9, 0.95)) == [(0, 4, 0.9), (1, 3, 0.8)]
+    assert symmetric_pairs((0.1, 0.5)) == []
+    targets = np.arange(1.0, 20.0)  # 19 rows: 0.9 * 20 is the 18th
+    found = np.zeros((19, 3))
+    assert widen_intervals(found, targets, (0.05, 0.5, 0.95)) == [18.0]
+    assert widen_intervals(found[:5], targets[:5], (0.05, 0.5, 0.95)) == [5.0]  # there is no more
+    assert widen_intervals(np.tile([-1.0, 0.0, 30.0], (19, 1)), targets, (0.05, 0.5, 0.95)) == [
+        -3.0
+    ]

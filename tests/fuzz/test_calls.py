@@ -177,7 +177,7 @@ NEEDED = {"out_features": 2, "function": "tanh", "layers": [nnb.Dense(3)], "rate
           "kernel_size": 1, "cropping": 0, "padding": 1, "count": 4, "features": 2,
           "layer": nnb.Dense(3), "inputs": "x", "nodes": {"y": (nnb.Dense(3), "x")}, "outputs": "y",
           "groups": 1, "mean": 0.5, "branches": [nnb.Dense(2)], "axes": (1,), "times": 2,
-          "shape": (3,), "parts": 3}  # fmt: skip
+          "shape": (3,), "parts": 3, "members": 2}  # fmt: skip
 """Arguments that classes must be given."""
 ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 

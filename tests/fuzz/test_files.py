@@ -165,6 +165,7 @@ def use(content: bytes) -> None:
         attempt(nnb.checkpoints.load, path)
         attempt(nnb.checkpoints.newest, here)
         run_command("inspect", str(path))
+        run_command("draw", str(path))
         fresh = nnb.Network(LAYERS, input_shape=3, seed=1)
         callbacks = [nnb.callbacks.EarlyStopping(patience=3), nnb.callbacks.Checkpoint(here)]
         attempt(fresh.fit, X, Y, epochs=3, batch_size=5, validation_split=0.25, verbose=0,

@@ -43,6 +43,7 @@ COMMANDS = {
     "predict": ["m.safetensors", "table.csv"],
     "evaluate": ["m.safetensors", "table.csv"],
     "inspect": ["m.safetensors"],
+    "draw": ["m.safetensors"],
     "backends": [],
 }
 

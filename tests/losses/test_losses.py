@@ -184,6 +184,8 @@ def test_hubers_delta_must_be_positive(delta):
     [
         (lambda: losses.Quantile(0), "quantile"),
         (lambda: losses.Quantile(1.0), "quantile"),
+        (lambda: losses.Quantile((0.5, 1.0)), r"quantile\[1\]"),
+        (lambda: losses.Quantile(()), "quantile"),
         (lambda: losses.Poisson(log_input=1), "log_input"),
         (lambda: losses.Poisson(epsilon=-1e-3), "epsilon"),
         (lambda: losses.BinaryFocal(-1), "gamma"),
@@ -371,3 +373,16 @@ def test_a_gradient_that_is_wrong_is_found(off):
 
 def test_a_loss_of_class_numbers_can_be_checked():
     assert nnb.testing.check_loss("softmax_focal", rows((4, 3)), [0, 2, 1, 1]) < 1e-7
+
+
+def test_quantiles_are_those_of_the_columns(backend64):
+    rng = np.random.default_rng(0)
+    p, t = rng.normal(size=(2, 6, 3))
+    qs = (0.1, 0.5, 0.9)
+    value, dy = losses.Quantile(qs)(backend64.asarray(p), backend64.asarray(t))
+    parts = [losses.Quantile(q)(p[:, k : k + 1], t[:, k : k + 1]) for k, q in enumerate(qs)]
+    assert float(value) == pytest.approx(np.mean([part[0] for part in parts]))
+    expected = np.concatenate([part[1] for part in parts], axis=1) / 3
+    np.testing.assert_allclose(backend64.to_numpy(dy), expected)
+    with pytest.raises(ValueError, match="3 quantiles, and there are 2 outputs"):
+        losses.Quantile(qs)(backend64.asarray(p[:, :2]), backend64.asarray(t[:, :2]))

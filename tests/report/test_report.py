@@ -65,7 +65,7 @@ def test_names_from_the_data_stay_texts(tmp_path):
     page = page_of(
         model, rows, tmp_path / "<i>.html", training=rows, notes=notes,
         facts={HOSTILE[0]: HOSTILE[1]}, model_path="a'b <u>.safetensors", rows=HOSTILE[1],
-        history={"epoch": [1, 2], "loss": [1.0, 0.5], "validation_loss": [1.1, 0.7]},
+        histories=[{"epoch": [1, 2], "loss": [1.0, 0.5], "validation_loss": [1.1, 0.7]}],
     )  # fmt: skip
     assert page.texts("title")[0] == "Report: <b>target</b>"
     headers = page.texts("th")
@@ -90,7 +90,7 @@ def test_a_report_on_two_classes(tmp_path):
     pytest.importorskip("sklearn")
     model, rows = mixed_model()
     history = {"epoch": [1, 2, 3], "loss": [1.0, 0.5, 0.25], "accuracy": [0.5, 0.6, 0.7]}
-    page = page_of(model, rows, tmp_path / "r.html", training=rows, history=history)
+    page = page_of(model, rows, tmp_path / "r.html", training=rows, histories=[history])
     assert page.texts("h2") == [
         "Scores", "Data, and what was done to it", "Learning curves", "Classes", "Calibration",
         "Importance of columns", "Partial dependence", "Network", "How to predict",
@@ -115,10 +115,35 @@ def test_a_report_on_two_classes(tmp_path):
     for column in permutation_importance(model, rows).columns:
         assert cells[cells.index(number(column.mean)) + 1] == number(column.std)
     described = page.texts("desc")
+    assert any("0: Dense(8" in text for text in described), described  # the network drawn
     assert any("loss after 3 epochs: on training rows from 1 to 0.25." in t for t in described)
     assert any("color" in text for text in page.texts("text"))
     for row in model.encoder.describe():
         assert row.done in cells
+
+
+def test_the_curves_of_several_networks(tmp_path):
+    model, rows = linear_model([2.0, 0.0], noise=0.5)
+    histories = [
+        {"epoch": [1, 2], "loss": [1.0, 0.25], "validation_loss": [1.0, 0.5]},
+        {"epoch": [1, 2, 3], "loss": [1.0, 0.5, 0.25], "validation_loss": [2.0, 0.5, 0.7]},
+    ]
+    page = page_of(model, rows, tmp_path / "r.html", histories=histories)
+    assert page.texts("desc")[0] == (
+        "loss of 2 networks, on average after 3 epochs: on training rows from 1 to 0.25; "
+        "on validation rows from 1.5 to 0.6."
+    )
+
+
+def test_outputs_of_networks_that_did_not_see_the_rows(tmp_path):
+    """The metrics are those of the outputs; the model itself, which saw the rows, has none here."""
+    model, rows = linear_model([2.0, 0.0])
+    truth = model.encoder.encode_target(rows.table)
+    page = page_of(model, rows, tmp_path / "r.html", outputs=truth + 3.0)
+    cells = page.texts("td")
+    assert cells[0] == "3"  # RMSE, the first score
+    assert any("every row trained some of the networks" in text for text in page.texts("li"))
+    assert any("a column may be of less use" in text for text in page.texts("p"))
 
 
 def test_a_report_on_numbers(tmp_path):
@@ -189,7 +214,7 @@ def test_in_a_browser(tmp_path, width):
     model, rows = hostile_model()
     path = write_report(
         tmp_path / "r.html", model, *encoded(model, rows), holdout=rows, training=rows,
-        history={"epoch": [1, 2], "loss": [1.0, 0.5], "validation_loss": [1.1, 0.7]},
+        histories=[{"epoch": [1, 2], "loss": [1.0, 0.5], "validation_loss": [1.1, 0.7]}],
     )  # fmt: skip
     script = """page => ({
         title: page.title,

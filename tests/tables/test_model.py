@@ -170,3 +170,18 @@ def test_numbers_and_hinges_have_no_probabilities():
     done("train", PENGUINS, *options, "sex", "--loss", "hinge")
     with pytest.raises(ValueError, match="hinge gives no probabilities"):
         nnb.tables.load("model.safetensors").predict_proba({})
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ns"])
+def test_dates_of_numpy_are_read_as_in_training(unit):
+    from nnbackend.tables import choose_kinds, read_columns
+    from nnbackend.tables.training import fit_table
+
+    days = np.datetime64("2020-01-31") + 11 * np.arange(30)
+    frame = {"d": days.astype(f"datetime64[{unit}]"), "t": days - days[0], "a": np.arange(30.0)}
+    columns = read_columns(frame)
+    table = {**columns.table, "y": np.arange(30.0)}
+    kinds = choose_kinds(table, target="y")
+    model = fit_table(table, "y", kinds, recipe={"epochs": 1, "hidden": (4,)}, verbose=0).model
+    expected = model.answers(model.outputs(model.encoder.encode_features(table)))
+    np.testing.assert_array_equal(model.predict(frame), expected)

@@ -59,12 +59,8 @@ def test_the_best_epoch_is_kept_the_last_of_several(recipe, y):
     weights = Weights()
     trained = fit(y, recipe, callbacks=[weights])
     (history,) = trained.histories
-    if y.ndim == 1:
-        values = np.array(history["validation_accuracy"])
-        best = np.flatnonzero(values == values.max())[-1]
-    else:
-        values = np.array(history["validation_loss"])
-        best = np.flatnonzero(values == values.min())[-1]
+    values = np.array(history["validation_loss"])
+    best = np.flatnonzero(values == values.min())[-1]
     own, kept = trained.network.state_dict(), weights.found[best]
     assert set(own) == set(kept)
     last = max(int(name.split(".")[0]) for name in kept)

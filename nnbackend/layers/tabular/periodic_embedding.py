@@ -12,6 +12,7 @@ from nnbackend.core.types import Array, Backward, Context, Params, Shape
 from nnbackend.initializers import Normal, Uniform
 from nnbackend.layers.base import register_layer
 from nnbackend.layers.tabular.last_axes import last_axes
+from nnbackend.layers.tabular.products import swapped
 
 __all__ = ["PeriodicEmbedding"]
 
@@ -101,47 +102,46 @@ class PeriodicEmbedding:
         rest = shape[-1] - count
         numbers = x[..., :count] if rest else x
         features = math.prod(params["phase"].shape[:-1])
-        columns = xp.reshape(numbers, (-1, features)).T  # one row for each feature
+        rows = xp.reshape(numbers, (-1, features))
         # Angles may be many times 2 pi, of which 16 bits would leave little.
         wide = ctx.backend.dtype if functional.is_half(dtype) else dtype
-        per_feature = (features, 1, self.frequencies)
+        per_feature = (features, self.frequencies)
         turns = xp.reshape(xp.astype(params["frequency"], wide, copy=False), per_feature)
         turns = turns * (2.0 * math.pi)
-        long = xp.astype(columns, wide, copy=False)[:, :, None]
-        angle = long * turns
+        long = xp.astype(rows, wide, copy=False)[:, :, None]
+        angle = long * turns  # (rows, features, frequencies)
         angle += xp.reshape(xp.astype(params["phase"], wide, copy=False), per_feature)
-        waves = xp.astype(xp.cos(angle), dtype, copy=False)  # (features, rows, frequencies)
+        waves = swapped(
+            xp.astype(xp.cos(angle), dtype, copy=False), xp
+        )  # a matrix for each feature
         weight = xp.reshape(params["weight"], (features, self.frequencies, self.outputs))
         z = waves @ weight
         z += xp.reshape(params["bias"], (features, 1, self.outputs))
-        both = xp.concat([z, columns[:, :, None]], axis=2)
         width = (*shape[:-1], count * (self.outputs + 1))
-        y = xp.reshape(xp.permute_dims(both, (1, 0, 2)), width)
+        y = xp.reshape(xp.concat([swapped(z, xp), rows[:, :, None]], axis=2), width)
         if rest:
             y = xp.concat([y, x[..., count:]], axis=-1)
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
             own = dy[..., : width[-1]] if rest else dy
-            by_feature = xp.permute_dims(
-                xp.reshape(own, (-1, features, self.outputs + 1)), (1, 0, 2)
-            )
-            dz = by_feature[:, :, : self.outputs]
+            own = xp.reshape(own, (-1, features, self.outputs + 1))
+            dz = own[:, :, : self.outputs]
+            by_feature = swapped(dz, xp)
             du = xp.sin(angle)
-            du *= -xp.astype(dz @ weight.mT, wide, copy=False)
+            du *= -xp.astype(swapped(by_feature @ weight.mT, xp), wide, copy=False)
             grads = {
-                "frequency": xp.sum(long * du, axis=1) * (2.0 * math.pi),
-                "phase": xp.sum(du, axis=1),
-                "weight": waves.mT @ dz,
+                "frequency": xp.sum(long * du, axis=0) * (2.0 * math.pi),
+                "phase": xp.sum(du, axis=0),
+                "weight": waves.mT @ by_feature,
             }
             grads = {name: xp.astype(g, dy.dtype, copy=False) for name, g in grads.items()}
-            grads["bias"] = functional.total(dz, xp, 1, wide)
+            grads["bias"] = functional.total(dz, xp, 0, wide)
             grads = {name: xp.reshape(g, params[name].shape) for name, g in grads.items()}
             if not input_grad:
                 return None, grads
             du *= turns
             dx = xp.astype(xp.sum(du, axis=2), dy.dtype, copy=False)
-            dx = dx + by_feature[:, :, self.outputs]
-            dx = xp.reshape(dx.T, (*shape[:-1], count))
+            dx = xp.reshape(dx + own[:, :, self.outputs], (*shape[:-1], count))
             return (xp.concat([dx, dy[..., width[-1] :]], axis=-1) if rest else dx), grads
 
         return y, backward

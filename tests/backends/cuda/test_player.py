@@ -134,7 +134,14 @@ def assert_identical(layers: Any, made: Any, **task: Any) -> None:
 
 
 # NumPy's convolutions, and products of several matrices at once, are not played.
-REFUSED = ("conv", "group_norm", "instance_norm", "adaptive_average")
+REFUSED = (
+    "conv",
+    "group_norm",
+    "instance_norm",
+    "adaptive_average",
+    "periodic_embedding",
+    "member",
+)
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weighted"])
