@@ -221,7 +221,7 @@ def test_a_card_trains_predicts_and_evaluates(monkeypatch):
     assert failed.exit_code == 1
     assert "error: Make-Believe 9000 (cuda:1) has too little memory for" in failed.stderr
     failed = run("train", *task, "--backend", "cupy", "--device", "7")
-    assert failed.exit_code == 2, failed.stderr
+    assert failed.exit_code == 2
     assert "there is no CUDA device 7: this machine has 2" in failed.stderr
     nnb.backends.choose._status.cache_clear()
 
