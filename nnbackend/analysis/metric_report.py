@@ -50,8 +50,10 @@ def build_report(
     if model.output_width > 5:
         wanted["top_5_accuracy"] = metrics.TopKAccuracy(5)
     if are_means:
-        found = metrics.resolve(wanted, model.meaning, outputs.shape[1:])
-        values = {name: metric(outputs, target) for name, metric in found.items()}
+        # Single precision does not let probabilities sum to 1 closely enough for all metrics.
+        p = model.probabilities(outputs) if model.output_activation else outputs
+        found = metrics.resolve(wanted, model.meaning, p.shape[1:])
+        values = {name: metric(p, target) for name, metric in found.items()}
     else:
         # The network has the numbers before a softmax, which tell rows apart where that is 1.
         values = model.network.evaluate(x, y, loss=model.loss_function, metrics=wanted)

@@ -85,7 +85,8 @@ class Call:
     )
     patience: int | None = run_option(
         None,
-        "Stop when the validation loss has not improved for so many epochs; keep the best weights.",
+        "Stop when the validation loss has not improved for so many epochs; keep the best weights. "
+        "Networks for tables always keep them, and wait as many epochs longer as the best one's number.",
         min=1,
         show_default="all epochs",
     )
@@ -140,17 +141,33 @@ class Call:
         """Whether anything is printed for people."""
         return not (self.quiet or self.as_json)
 
-    def build_callbacks(self, validates: bool) -> list[Callback]:
-        """Return the callbacks for the options; refuse early stopping without validation rows."""
-        watching: list[Callback] = []
-        if self.patience is not None:
-            if not validates:
+    def check_patience(self, validates: bool) -> None:
+        """Refuse early stopping without validation rows."""
+        if self.patience is not None and not validates:
+            raise ValueError(
+                "--patience watches the validation loss, and no rows are set aside; give "
+                "--validation a share of the rows"
+            )
+
+    def check_folds(self, folds: int) -> None:
+        """Refuse what is of one network where there are several."""
+        for option in ("checkpoint", "resume", "log", "profile"):
+            if folds > 1 and getattr(self, option):
                 raise ValueError(
-                    "--patience watches the validation loss, and no rows are set aside; give "
-                    "--validation a share of the rows"
+                    f"--{option} is of one network, and {folds} are trained, one for each fold: "
+                    "leave it out, or say --folds 1"
                 )
+
+    def build_callbacks(self, validates: bool, *, by_recipe: bool = False) -> list[Callback]:
+        """Return the callbacks for the options; refuse early stopping without validation rows.
+
+        With ``by_recipe`` the training itself sees to the patience and to the time.
+        """
+        self.check_patience(validates)
+        watching: list[Callback] = []
+        if self.patience is not None and not by_recipe:
             watching.append(callbacks.EarlyStopping(patience=self.patience))
-        if self.max_time is not None:
+        if self.max_time is not None and not by_recipe:
             watching.append(callbacks.TimeBudget(self.max_time))
         if self.log is not None:
             watching.append(LOG_CALLBACKS[self.log.suffix](self.log))

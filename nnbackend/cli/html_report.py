@@ -8,43 +8,38 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nnbackend.cli.call import Call
 from nnbackend.cli.model_data import read_table_rows
-from nnbackend.cli.rows import Rows
-from nnbackend.core.history import History
+from nnbackend.cli.outcome import Outcome
 from nnbackend.report.write import write_report
 from nnbackend.tables.model import Model, TableModel
 
 __all__ = ["write_evaluation_report", "write_training_report"]
 
 
-def write_training_report(
-    call: Call,
-    model: Model,
-    rows: Rows,
-    history: History,
-    plan: Mapping[str, str],
-    notes: list[str],
-) -> None:
-    """Write the report on a training, about the validation rows where there are some."""
-    assert call.html is not None
-    validates = rows.validation is not None
-    x, y = rows.validation or (rows.x, rows.y)
-    training, holdout = rows.parts or (None, None)
-    epochs = f"{len(history)} epochs in {sum(history['seconds']):.1f} s"
+def write_training_report(path: Path, outcome: Outcome, notes: list[str], model_path: Path) -> None:
+    """Write the report on a training, about the rows that validate where there are some.
+
+    Of several networks there are no baselines, since every row trained some of them.
+    """
+    training, reported = outcome.parts
+    several = len(outcome.histories) > 1
+    rows = "validation rows" if outcome.counts[1] else "training rows, since none was held out"
+    epochs = f"{outcome.epochs} epochs in {outcome.seconds:.1f} s"
+    stopped = f", {outcome.stopped}" if outcome.stopped else ""
     write_report(
-        call.html,
-        model,
-        x,
-        y,
-        rows="validation rows" if validates else "training rows, since none was held out",
-        holdout=holdout if validates else training,
-        training=training,
-        histories=[history.to_dict()],
-        facts={**plan, "trained": f"{epochs}{f', {history.stopped}' if history.stopped else ''}"},
+        path,
+        outcome.model,
+        outcome.x,
+        outcome.y,
+        rows="rows, each by the networks that it was held out of" if several else rows,
+        outputs=outcome.outputs,
+        holdout=reported,
+        training=None if several else training,
+        histories=[history.to_dict() for history in outcome.histories],
+        facts={**outcome.plan, "trained": f"{epochs}{stopped}"},
         notes=notes,
-        model_path=call.output,
-        seed=model.network.seed,
+        model_path=model_path,
+        seed=outcome.settings["seed"],
     )
 
 

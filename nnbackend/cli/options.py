@@ -105,5 +105,6 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
 
 
 def _panel_number(parameter: inspect.Parameter) -> int:
-    panel = getattr(get_args(parameter.annotation)[1], "rich_help_panel", None)
+    option = (*get_args(parameter.annotation), None)[1:2]  # the context of a call is no option
+    panel = getattr(option[0] if option else None, "rich_help_panel", None)
     return HELP_PANELS.index(panel) if panel in HELP_PANELS else len(HELP_PANELS)

@@ -23,6 +23,7 @@ from nnbackend.tables.encodings import usual_kind
 from nnbackend.tables.kinds import find_leaks
 from nnbackend.tables.reading import naming_lines, open_table
 from nnbackend.tables.selection import (
+    MAX_CATEGORIES,
     check_target,
     choose_features,
     infer_classes,
@@ -31,7 +32,7 @@ from nnbackend.tables.selection import (
 )
 from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
 
-__all__ = ["Rows", "read_rows", "split"]
+__all__ = ["Rows", "choose_rows", "read_rows", "read_table", "split"]
 
 MOST_MISTAKES = 5  # more texts in a column are no mistakes
 MIN_ROWS_TO_SPLIT = 10  # with fewer none is set aside: so small a validation would say nothing
@@ -75,20 +76,28 @@ def read_rows(data: Path, target: str, settings: Settings, *, keep_table: bool =
 
     With the setting ``stream`` no more than a sample is read now, and the rest during training.
     """
-    columns = None if settings.features is None else [*settings.features, target]
-    kinds = settings.kinds(target)
-    chosen: dict[str, Any] = {"exclude": settings.exclude or (), "dialect": settings.dialect()}
+    kinds, chosen = settings.kinds(target), _how_to_read(target, settings)
     if not settings.stream:
-        frame, dialect = open_table(data, columns, kinds, **chosen)
-        with _texts_for_numbers(target), naming_lines(data, dialect):
-            table = table_of(frame, frame.columns, kinds, dialect)
-        return _encode_rows(table, target, settings, dialect, keep_table)
-    source = TableStream(data, columns, settings.seed, **chosen)
+        return _encode_rows(*read_table(data, target, settings), target, settings, keep_table)
+    source = TableStream(data, seed=settings.seed, **chosen)
     with _texts_for_numbers(target):
         table = source.sample(kinds)
-    rows = _encode_rows(table, target, settings, source.dialect, keep_table)
+    rows = _encode_rows(table, source.dialect, target, settings, keep_table)
     source.encode(cast(TableEncoder, rows.encoder), rows.x, rows.y)
     return replace(rows, stream=source)
+
+
+def read_table(data: Path, target: str, settings: Settings) -> tuple[Table, Dialect]:
+    """Return the columns of a table that settings choose, and how its numbers were written."""
+    kinds = settings.kinds(target)
+    frame, dialect = open_table(data, kinds=kinds, **_how_to_read(target, settings))
+    with _texts_for_numbers(target), naming_lines(data, dialect):
+        return table_of(frame, frame.columns, kinds, dialect), dialect
+
+
+def _how_to_read(target: str, settings: Settings) -> dict[str, Any]:
+    columns = None if settings.features is None else [*settings.features, target]
+    return {"columns": columns, "exclude": settings.exclude or (), "dialect": settings.dialect()}
 
 
 @contextmanager
@@ -106,17 +115,22 @@ def _texts_for_numbers(target: str) -> Iterator[None]:
         raise ValueError(f"the target {target!r} holds texts, {words}; {advice}") from error
 
 
-def _encode_rows(
-    table: Table, target: str, settings: Settings, dialect: Dialect, keep_table: bool
-) -> Rows:
-    """Split the rows, and encode them as the training rows teach."""
+def choose_rows(table: Table, target: str, settings: Settings) -> Table:
+    """Return the rows whose target is known, with classes as texts; refuse what is no target."""
     table = known_target(table, target)
     if settings.infers_task:
         table = infer_classes(table, target)
     check_target(table, target)
-    features = choose_features(
-        table, target, settings.features, settings.text or (), settings.max_categories
-    )
+    return table
+
+
+def _encode_rows(
+    table: Table, dialect: Dialect, target: str, settings: Settings, keep_table: bool
+) -> Rows:
+    """Split the rows, and encode them as the training rows teach."""
+    table = choose_rows(table, target, settings)
+    limit = settings.max_categories or MAX_CATEGORIES
+    features = choose_features(table, target, settings.features, settings.text or (), limit)
     find_leaks(table, table[target], features)
     training, others = split(table, target, settings)
     scale = cast(Scale, settings.scale)  # checked there

@@ -23,8 +23,10 @@ from nnbackend.optimizers import OPTIMIZERS, Optimizer
 from nnbackend.tables.array_encoding import ARRAY_SCALES, CHANNELS, ArrayEncoder
 from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
-from nnbackend.tables.selection import MAX_CATEGORIES
+from nnbackend.tables.selection import MAX_CATEGORIES, MAX_EMBEDDED
 from nnbackend.tables.table import WantedKind
+from nnbackend.tabular.recipe import MODELS as TABLE_MODELS
+from nnbackend.tabular.recipe import PRESETS
 from nnbackend.transforms import Transform
 
 __all__ = ["Settings"]
@@ -88,12 +90,15 @@ class Settings(DialectOptions):
         "regression, classification or auto: numbers mean regression, 0 and 1 two classes; for arrays "
         "whole numbers that repeat are classes.",
     )
-    max_categories: int = data_option(
-        MAX_CATEGORIES,
+    max_categories: int | None = data_option(
+        None,
         "Different texts of a column that are categories; a column of more is left out.",
         min=1,
+        show_default=f"{MAX_CATEGORIES}; of realmlp {MAX_EMBEDDED:,}",
     )
-    scale: str = data_option("standard", "Of numbers: standard, max, robust or none.")
+    scale: str = data_option(
+        "standard", "Of numbers, for an mlp or cnn: standard, max, robust or none."
+    )
     validation: float = data_option(0.2, "Share of the rows that validates.")
     stream: bool = data_option(
         False,
@@ -110,15 +115,29 @@ class Settings(DialectOptions):
 
     model: str | None = network_option(
         None,
-        "mlp, a multilayer perceptron, or cnn, a convolutional network for arrays of images or signals.",
+        "For tables realmlp, realmlp-simple, tabm, or mlp, a plain network, to which most of "
+        "these options belong; for arrays cnn, a convolutional network, or mlp.",
         metavar="NAME",
-        show_default="by the data",
+        show_default="realmlp; of arrays by their shape",
+    )
+    preset: str = network_option(
+        "default",
+        "Of networks for tables: fast, for fewer epochs of realmlp-simple; default; best, for 5 folds.",
+        metavar="NAME",
+    )
+    folds: int | None = network_option(
+        None,
+        "Of networks for tables: train so many, each with another part of the rows held out; together "
+        "they predict.",
+        min=1,
+        max=1000,
+        show_default="1; of --preset best 5",
     )
     hidden: Sequence[int] | None = network_option(
         None,
         "Widths of the hidden layers, 64,32; none: a linear model. Of a cnn the channels of its "
         "convolutions.",
-        show_default="64; of a cnn by the size",
+        show_default="the model's: 256,256,256 of realmlp, 512,512,512 of tabm, 64 of mlp",
         read=read_widths,
     )
     activation: str = network_option("relu", f"Of hidden layers: {', '.join(ACTIVATIONS)}.")
@@ -140,8 +159,10 @@ class Settings(DialectOptions):
         "; ".join(", ".join(names) for names in LOSSES.values()) + ".",
         show_default="the first that suits",
     )
-    label_smoothing: float = training_option(
-        0.0, "Share of a target spread over all classes, for cross-entropies."
+    label_smoothing: float | None = training_option(
+        None,
+        "Share of a target spread over all classes, for cross-entropies.",
+        show_default="0.1; of an mlp or cnn 0",
     )
     class_weight: str | None = training_option(
         None,
@@ -158,7 +179,7 @@ class Settings(DialectOptions):
     )
     optimizer: str = training_option("adamw", f"{', '.join(OPTIMIZERS)}.")
     learning_rate: float | None = training_option(
-        None, "Size of a step.", show_default="the optimizer's"
+        None, "Size of a step.", show_default="the model's or the optimizer's"
     )
     momentum: float | None = training_option(
         None, f"For {optimizers_with('momentum')}.", show_default="the optimizer's"
@@ -194,11 +215,9 @@ class Settings(DialectOptions):
         "How often to go through the rows.",
         min=1,
         max=2**31 - 1,
-        show_default="100; of a cnn 20",
+        show_default="256; of tabm 60, of an mlp 100, of a cnn 20",
     )
-    batch_size: int | None = training_option(
-        None, "Rows of a step.", min=1, show_default="32 to 1024, by rows"
-    )
+    batch_size: int | None = training_option(None, "Rows of a step.", min=1, show_default="by rows")
     seed: int = training_option(0, "Fixes all that is random.", min=0)
 
     def __post_init__(self) -> None:
@@ -208,12 +227,13 @@ class Settings(DialectOptions):
             ("class weight", self.class_weight, ["balanced"]),
             ("scale", self.scale, SCALES),
             ("channels", self.channels, CHANNELS),
-            ("model", self.model, MODELS),
+            ("model", self.model, (*TABLE_MODELS, *MODELS)),
+            ("preset", self.preset, PRESETS),
             ("schedule", self.schedule, SCHEDULES),
         ):
             if value is not None and value not in known:
                 raise unknown_name(name, value, known)
-        build_loss(self.loss or LOSSES["classification"][0], self.label_smoothing)
+        build_loss(self.loss or LOSSES["classification"][0], self.label_smoothing or 0.0)
         seed_key(self.seed)
         if self.warmup is not None:
             check_number("warmup", self.warmup, 0.0, 1.0)
@@ -226,7 +246,8 @@ class Settings(DialectOptions):
         self.dialect()
         self.build_optimizer()
         self._check_full_batch()
-        build_layers(self, 1, (1, 1) if self.model == "cnn" else (1,))
+        if self.model not in TABLE_MODELS:
+            build_layers(self, 1, (1, 1) if self.model == "cnn" else (1,))
 
     def check_target(self, target: str) -> None:
         """Refuse a target that is one of the features, or that is not read."""
@@ -296,8 +317,11 @@ class Settings(DialectOptions):
 
     def check_for_arrays(self, what: str) -> None:
         """Refuse the options that are for tables alone; ``what`` names the data."""
-        tables = ("exclude", "text", "max_categories", "stream", *vars(DialectOptions()))
-        given = [name for name in tables if getattr(self, name) != getattr(Settings, name)]
+        tables = ("exclude", "text", "max_categories", "stream", "preset", "folds")
+        names = (*tables, *vars(DialectOptions()))
+        given = [name for name in names if getattr(self, name) != getattr(Settings, name)]
+        if self.model in TABLE_MODELS:
+            given.append(f"model {self.model}")
         if self.scale not in ARRAY_SCALES:
             given.append(f"scale {self.scale}")
         if given:
@@ -323,12 +347,11 @@ class Settings(DialectOptions):
         """Return the layers of a network with that many outputs, for rows of a shape."""
         return build_layers(self, outputs, input_shape)
 
-    def resolve(self, encoder: TableEncoder | ArrayEncoder, rows: int) -> Settings:
-        """Return the settings with what depends on the data, and on how many rows train, filled in.
+    def choose_loss(self, encoder: TableEncoder | ArrayEncoder) -> str:
+        """Return the name of the loss for a target.
 
         Raises:
-            ValueError: the loss or the output activation does not suit the target, or the network not
-                the shape of the rows.
+            ValueError: the loss, its label smoothing or the weights of classes do not suit the target.
         """
         task = encoder.task
         loss = self.loss or LOSSES[task][0]
@@ -344,7 +367,17 @@ class Settings(DialectOptions):
                 f"{loss} is for two classes, and {encoder.target.name!r} has "
                 f"{len(encoder.classes)}; softmax_cross_entropy takes any number"
             )
-        build_loss(loss, self.label_smoothing)
+        build_loss(loss, self.label_smoothing or 0.0)
+        return loss
+
+    def resolve(self, encoder: TableEncoder | ArrayEncoder, rows: int) -> Settings:
+        """Return the settings with what depends on the data, and on how many rows train, filled in.
+
+        Raises:
+            ValueError: the loss or the output activation does not suit the target, or the network not
+                the shape of the rows.
+        """
+        task, loss = encoder.task, self.choose_loss(encoder)
         self._check_output_activation(loss)
         rule = self._build_rule()
         full_batch = isinstance(rule, nnb.LBFGS)
@@ -358,6 +391,8 @@ class Settings(DialectOptions):
             channels=encoder.channels if isinstance(encoder, ArrayEncoder) else None,
             task=task,
             loss=loss,
+            label_smoothing=self.label_smoothing or 0.0,
+            max_categories=self.max_categories or MAX_CATEGORIES,
             batch_size=min(batch_size, rows),
             learning_rate=None if full_batch else rule.rate(1),
             momentum=getattr(rule, "momentum", None),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -18,12 +20,20 @@ from nnbackend.cli.arguments import choose_backend, wrong_call
 from nnbackend.cli.array_rows import read_array_rows, takes_arrays
 from nnbackend.cli.call import Call
 from nnbackend.cli.html_report import write_training_report
+from nnbackend.cli.model_choice import (
+    TABLE_OPTIONS,
+    check_model_options,
+    choose_model,
+    is_for_tables,
+)
 from nnbackend.cli.options import build_from_options, takes_options
+from nnbackend.cli.outcome import Outcome, check_epochs
 from nnbackend.cli.printing import print_facts, print_json, print_metrics, say
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.rows import Rows, read_rows
 from nnbackend.cli.settings import Settings
+from nnbackend.cli.tabular import train_tabular
 from nnbackend.cli.threads import thread_limit
 from nnbackend.core.history import History
 from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, few
@@ -33,23 +43,27 @@ __all__ = ["train"]
 
 
 @takes_options(Call, Settings)
-def train(**options: Any) -> None:
+def train(context: typer.Context, **options: Any) -> None:
     """Train a network to predict one column of a table from the others, or a class from an image.
 
     For instance: nnbackend train examples/data/penguins.csv --target species
 
-    Images and signals are arrays in .npz files: nnbackend train digits.npz --target y
+    A table trains RealMLP, or with --model another network; options of the plain network, such as
+    --activation, take that: --model mlp. Images and signals are arrays in .npz files: nnbackend train
+    digits.npz --target y
     """
     quiet = options["quiet"] or options["as_json"]
+    given = {name for name in options if _is_given(context, name)}
     with reporting(options["debug"], quiet) as (notes, interruption):
         # Errors in the call come first, before any reading and training.
         with wrong_call():
             call = build_from_options(Call, options)
             settings = build_from_options(Settings, options)
             settings.check_target(call.target)
+            check_model_options(settings, given)
         backend = choose_backend(call.backend, call.device, call.dtype, call.precision)
         try:
-            facts = _train(call, settings, backend, notes)
+            facts = _train(call, settings, given, backend, notes)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*_advice(call, settings)) from None
         except DivergenceError as error:
@@ -67,32 +81,29 @@ def train(**options: Any) -> None:
             raise typer.Exit(interruption.exit_code)
 
 
-def _train(call: Call, settings: Settings, backend: Backend, notes: list[str]) -> dict[str, Any]:
+def _is_given(context: typer.Context, option: str) -> bool:
+    """Return whether an option was given, rather than left at its default."""
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _train(
+    call: Call, settings: Settings, given: Collection[str], backend: Backend, notes: list[str]
+) -> dict[str, Any]:
     """Train a model and write it; return all there is to know about the training."""
     arrays = takes_arrays(call.data, settings)
-    keep = partial(read_rows, keep_table=call.html is not None)
-    read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else keep
-    rows = read(call.data, call.target, settings)
-    with wrong_call():
-        settings = settings.resolve(rows.encoder, rows.training_count)
-        callbacks = call.build_callbacks(rows.validation is not None)
-    model = _build_model(rows, settings, backend)
-    # A checkpoint can predict, too.
-    model.network.metadata |= model.metadata()
-    if rows.dialect is not None:
-        model.network.metadata["dialect"] = rows.dialect.to_dict()
-    if call.prints:
-        print_facts(_plan(model, rows, settings))
-    with thread_limit(call.threads, model.network, settings.batch_size or 1):
-        history = _fit(model, rows, settings, call, callbacks)
-        if not len(history):
-            if (history.stopped or "").startswith("interrupted"):
-                raise KeyboardInterrupt
-            raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
-        metrics, baseline_answer = _evaluate(model, rows)
-        reported = rows.validation or (rows.x, rows.y)
-        report = {"report": build_report(model, *reported)} if call.in_full else {}
-    facts = {"settings": asdict(settings), "epochs": len(history), **metrics}
+    if not arrays:
+        settings = choose_model(settings, given)
+    with ExitStack() as stack:
+        if arrays or not is_for_tables(settings):
+            outcome = _train_plain(call, settings, backend, arrays, stack)
+        else:
+            outcome = train_tabular(call, settings, backend, stack)
+        report = {}
+        if call.in_full:
+            report["report"] = build_report(outcome.model, outcome.x, outcome.y, outcome.outputs)
+    model, (training, validation) = outcome.model, outcome.counts
+    facts = {"settings": outcome.settings, "epochs": outcome.epochs, **outcome.metrics}
     model.network.metadata |= {"training": {"precision": backend.precision, **facts}}
     model.network.save(call.output)
     facts |= {
@@ -104,21 +115,51 @@ def _train(call: Call, settings: Settings, backend: Backend, notes: list[str]) -
         "peak_memory": _peak_memory(backend),
         "dtype": backend.dtype_name,
         "precision": backend.precision,
-        "rows": rows.training_count + rows.validation_count,
-        "validation_rows": rows.validation_count,
-        "seconds": sum(history["seconds"]),
-        "stopped": history.stopped,
-        "baseline_answer": baseline_answer,
+        "rows": training + validation,
+        "validation_rows": validation,
+        "seconds": outcome.seconds,
+        "stopped": outcome.stopped,
+        "baseline_answer": outcome.baseline_answer,
         "model": str(call.output),
-        "history": history.to_dict(),
     }
-    if history.profile is not None:
-        facts["profile"] = history.profile.to_dict()
+    if len(outcome.histories) == 1:
+        facts["history"] = outcome.histories[0].to_dict()
+    if outcome.histories[0].profile is not None:
+        facts["profile"] = outcome.histories[0].profile.to_dict()
     if call.html is not None:
-        plan = _plan(model, rows, settings)
-        write_training_report(call, model, rows, history, plan, notes)
+        write_training_report(call.html, outcome, notes, call.output)
         facts["html"] = str(call.html)
-    return facts | report
+    return facts | outcome.more | report
+
+
+def _train_plain(
+    call: Call, settings: Settings, backend: Backend, arrays: bool, stack: ExitStack
+) -> Outcome:
+    """Train a plain network for a table, or one for arrays; see :func:`train_tabular`."""
+    keep = partial(read_rows, keep_table=call.html is not None)
+    read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else keep
+    rows = read(call.data, call.target, settings)
+    with wrong_call():
+        settings = settings.resolve(rows.encoder, rows.training_count)
+        callbacks = call.build_callbacks(rows.validation is not None)
+    model = _build_model(rows, settings, backend)
+    # A checkpoint can predict, too.
+    model.network.metadata |= model.metadata()
+    if rows.dialect is not None:
+        model.network.metadata["dialect"] = rows.dialect.to_dict()
+    plan = _plan(model, rows, settings)
+    if call.prints:
+        print_facts(plan)
+    stack.enter_context(thread_limit(call.threads, model.network, settings.batch_size or 1))
+    history = _fit(model, rows, settings, call, callbacks)
+    check_epochs(history)
+    metrics, answer = _evaluate(model, rows)
+    own = {name: value for name, value in asdict(settings).items() if name not in TABLE_OPTIONS}
+    counts = rows.training_count, rows.validation_count
+    training, holdout = rows.parts or (None, None)
+    parts = training, holdout if rows.validation else training
+    reported = rows.validation or (rows.x, rows.y)
+    return Outcome(model, own, [history], counts, *reported, metrics, answer, plan, parts)
 
 
 def _build_model(rows: Rows, settings: Settings, backend: Backend) -> Model:
@@ -132,7 +173,7 @@ def _build_model(rows: Rows, settings: Settings, backend: Backend) -> Model:
         input_shape=encoder.input_shape,
     )
     return MODELS[type(encoder)](
-        network, encoder, loss, settings.output_activation, settings.label_smoothing
+        network, encoder, loss, settings.output_activation, settings.label_smoothing or 0.0
     )
 
 
@@ -222,21 +263,40 @@ def _print_facts(facts: dict[str, Any]) -> None:
     """Print what came of a training, for people."""
     say()
     metrics = {name: facts[name] for name in ("train", "validation", "baseline")}
+    several = len(facts.get("networks", ())) > 1
     compared = "validation rows" if facts["validation"] else "training rows"
-    answer = f"({facts['baseline_answer']}, on {compared})"
-    scaled = facts["task"] == "regression" and facts["settings"]["scale"] != "none"
-    print_metrics(metrics, {"baseline": answer}, scaled)
+    remarks = {"baseline": f"({facts['baseline_answer']}, on {compared})"}
+    if several:
+        remarks["validation"] = "(each row by the networks that it was held out of)"
+    scaled = facts["task"] == "regression" and facts["settings"].get("scale") != "none"
+    print_metrics(metrics, remarks, scaled)
     say()
     if facts["stopped"] and not facts["stopped"].startswith("interrupted"):  # that was said at once
         say(f"Stopped early: {facts['stopped']}")
+    for line in _describe_networks(facts):
+        say(line)
     peak = "" if facts["peak_memory"] is None else f", peak memory {in_words(facts['peak_memory'])}"
-    say(f"{facts['epochs']} epochs in {facts['seconds']:.1f} s on {facts['device']}{peak}")
+    of_each = " of each network" if several else ""
+    say(f"{facts['epochs']} epochs{of_each} in {facts['seconds']:.1f} s on {facts['device']}{peak}")
     say(f"Model written to {facts['model']}")
     if "html" in facts:
         say(f"Report written to {facts['html']}")
     say(f"Predict with it: nnbackend predict {shlex.quote(facts['model'])} DATA")
     if "report" in facts:
         print_report(facts["report"], compared)
+
+
+def _describe_networks(facts: dict[str, Any]) -> Iterator[str]:
+    """Say which epochs' weights the networks for a table have, and how they were calibrated."""
+    networks = facts.get("networks", [])
+    if networks and facts["validation"]:
+        yield f"Best epoch: {', '.join(str(one['best_epoch']) for one in networks)}"
+    temperatures = [one["temperature"] for one in networks if one["temperature"] is not None]
+    if temperatures:
+        shown = ", ".join(f"{temperature:.3g}" for temperature in temperatures)
+        yield f"Temperature by which logits are divided: {shown}"
+    if facts.get("target_scale") == "log":
+        yield "The target's logarithm was learned"
 
 
 def _advice(call: Call, settings: Settings) -> list[str]:

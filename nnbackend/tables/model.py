@@ -24,8 +24,10 @@ from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
+from nnbackend.tables.numbers import Number
 from nnbackend.tables.table import in_digits
 from nnbackend.tabular import Recipe
+from nnbackend.tabular.prediction import with_ending
 
 __all__ = [
     "LOSSES",
@@ -252,6 +254,11 @@ class Model:
             return np.asarray(np.quantile(training[:, 0], self.quantiles))
         if not self.classes:
             mean: NDArray[Any] = training.mean(axis=0)
+            if isinstance(self.encoder.target, Number):
+                return mean
+            # The mean of logarithms is not the logarithm of the mean.
+            values = self.encoder.target.decode(training)
+            mean = self.encoder.target.encode(np.mean(values, keepdims=True))[0]
             return mean
         shares = np.bincount(training, minlength=len(self.classes)) / len(training)
         # A hinge loss wants the most frequent class to lead by 1.
@@ -445,6 +452,11 @@ def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel |
         build_loss(loss, model.label_smoothing)
     except ValueError as error:
         raise ModelFileError(f"{path} describes a loss that cannot be: {error}") from error
+    shape = network.output_shape
+    if isinstance(shape, tuple) and len(shape) == 2 and shape[1:] == (model.output_width,):
+        # A checkpoint of members that train together, whose mean is taken after the training.
+        network = with_ending(network, [MemberMean()])
+        model = replace(model, network=network)
     expected = encoder.input_shape, (model.output_width,)
     if (network.input_shape, network.output_shape) != expected:
         what = "a table" if isinstance(encoder, TableEncoder) else "an array"

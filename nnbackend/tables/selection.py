@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from nnbackend.core.random import permutation
 from nnbackend.data.splits import stratified
 from nnbackend.errors import few, unknown_name
+from nnbackend.tables.encodings import usual_kind
 from nnbackend.tables.kinds import (
+    LEFT_OUT,
+    ColumnKind,
     Found,
     check_category_count,
     find_flaw,
@@ -23,7 +26,9 @@ from nnbackend.tables.targets import may_be_classes
 
 __all__ = [
     "MAX_CATEGORIES",
+    "MAX_EMBEDDED",
     "check_target",
+    "choose_feature_kinds",
     "choose_features",
     "infer_classes",
     "known_target",
@@ -31,6 +36,8 @@ __all__ = [
 ]
 
 MAX_CATEGORIES = 100
+MAX_EMBEDDED = 1000
+"""The same for a network that embeds categories, where each costs few parameters."""
 _HINTS = {
     "texts": "; --features or --text takes them",
     "whole": "; --features takes them",
@@ -95,28 +102,48 @@ def choose_features(
         UnknownNameError: the table has no such column.
         ValueError: a column is the target or holds one value only, or none is left.
     """
-    if names is None:
-        chosen = _useful_columns(table, target, texts, max_categories)
+    kinds = choose_feature_kinds(table, target, names, texts, max_categories, free_text=False)
+    return [name for name, kind in kinds.items() if kind not in LEFT_OUT]
+
+
+def choose_feature_kinds(
+    table: Table,
+    target: str,
+    names: Iterable[str] | None = None,
+    texts: Collection[str] = (),
+    max_categories: int = MAX_CATEGORIES,
+    *,
+    free_text: bool = True,
+) -> dict[str, ColumnKind]:
+    """Return what the columns hold, those that are left out included; see :func:`choose_features`.
+
+    Args:
+        table: the table.
+        target: the name of the target.
+        names: the names of the columns; None: all but the target.
+        texts: columns that hold texts.
+        max_categories: a column of more different texts is left out.
+        free_text: whether texts of many words that hardly repeat are free text, rather than identifiers;
+            default True.
+
+    Raises:
+        UnknownNameError, ValueError: see :func:`choose_features`.
+    """
+    if names is not None:
+        kinds = {name: _kind_as_told(table, target, name, texts) for name in dict.fromkeys(names)}
     else:
-        chosen = [_check_feature(table, target, name) for name in dict.fromkeys(names)]
-    if not chosen:
+        found = {
+            name: _kind_of_texts(column, max_categories)
+            if name in texts
+            else find_kind(name, column, free_text=free_text, max_categories=max_categories)
+            for name, column in table.items()
+            if name != target
+        }
+        warn_left_out(found, _HINTS)
+        kinds = {name: each.kind for name, each in found.items()}
+    if all(kind in LEFT_OUT for kind in kinds.values()):
         raise ValueError(f"there is no column to predict {target!r} from")
-    return chosen
-
-
-def _useful_columns(
-    table: Table, target: str, texts: Collection[str], max_categories: int
-) -> list[str]:
-    """Return the columns from which something can be learned, and warn of the others."""
-    found = {
-        name: _kind_of_texts(column, max_categories)
-        if name in texts
-        else find_kind(name, column, free_text=False, max_categories=max_categories)
-        for name, column in table.items()
-        if name != target
-    }
-    warn_left_out(found, _HINTS)
-    return [name for name, each in found.items() if not each.why]
+    return kinds
 
 
 def _kind_of_texts(column: NDArray[Any], max_categories: int) -> Found:
@@ -128,15 +155,20 @@ def _kind_of_texts(column: NDArray[Any], max_categories: int) -> Found:
     return check_category_count(known, len(set(known)), max_categories) or Found("category")
 
 
-def _check_feature(table: Table, target: str, name: str) -> str:
+def _kind_as_told(table: Table, target: str, name: str, texts: Collection[str]) -> ColumnKind:
+    """Return what a column holds that is to be a feature, whatever it looks like."""
     if name not in table:
         raise unknown_name("column", name, table)
     if name == target:
         raise ValueError(f"column {name!r} is the target and cannot be a feature as well")
-    flaw = find_flaw(table[name])
+    column = table[name]
+    flaw = find_flaw(column)
     if flaw is not None:
         raise ValueError(f"column {name!r} cannot be a feature: it has {flaw.why}")
-    return name
+    if name in texts:
+        return "category"
+    found = find_kind(name, column).kind
+    return usual_kind(column) if found in LEFT_OUT else found
 
 
 def infer_classes(table: Table, target: str) -> Table:

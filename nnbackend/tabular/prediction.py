@@ -91,7 +91,8 @@ def calibrate(
         network, layers, {n: p for n, p in network.params.items() if n != str(len(layers))}
     )
     temperature = find_temperature(network.to_numpy(logits.predict(x)), labels, weight)
-    last = {key: value / temperature for key, value in network.params[name].items()}
+    with network.backend.scope():
+        last = {key: value / temperature for key, value in network.params[name].items()}
     network.params = {**network.params, name: last}
     return temperature
 

@@ -94,6 +94,11 @@ class Recipe:
         return self.model == "realmlp"
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """The number of units of each hidden layer."""
+        return self.hidden or 3 * ((512,) if self.model == "tabm" else (256,))
+
+    @property
     def member_count(self) -> int | None:
         """How many networks are trained together; None: one."""
         return self.members or (32 if self.model == "tabm" else None)

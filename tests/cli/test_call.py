@@ -38,7 +38,7 @@ def test_a_run_is_gone_on_with_exactly():
 
 def test_patience_stops_early_with_the_best_weights_and_says_so():
     result = done("train", PENGUINS, "--target", "species", "--patience", "3", "--epochs", "5000",
-                  "--learning-rate", "0.01", "--log", "log.jsonl")  # fmt: skip
+                  "--learning-rate", "0.01", "--log", "log.jsonl", "--model", "mlp")  # fmt: skip
     lines = [json.loads(line) for line in Path("log.jsonl").read_text().splitlines()]
     losses = [line["validation_loss"] for line in lines]
     best = losses.index(min(losses)) + 1
@@ -92,7 +92,7 @@ def test_wrong_calls_of_what_watches_a_run(options, message):
 
 
 def test_a_checkpoint_of_another_command_is_refused():
-    options = ["train", PENGUINS, "--target", "species", "--epochs", "2"]
+    options = ["train", PENGUINS, "--target", "species", "--epochs", "2", "--model", "mlp"]
     done(*options, "--checkpoint", "saved")
     message = fails(1, *options, "--resume", "saved", "--hidden", "32", "--optimizer", "sgd")
     assert "network layers 0 out_features is 64 in the checkpoint and 32 here" in message

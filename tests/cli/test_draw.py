@@ -59,7 +59,7 @@ def test_categories_dates_and_gaps_have_names_too():
         for i in range(60)
     )
     path = table("size,kind,day,won\n" + rows)
-    options = ["--hidden", "3", "--epochs", "2", "--quiet"]
+    options = ["--hidden", "3", "--epochs", "2", "--quiet", "--model", "mlp"]
     done("train", path, "--target", "won", *options)
     done("draw", "model.safetensors", "--output", "net.svg")
     names = page("net.svg").texts("strong")
@@ -76,7 +76,8 @@ def test_categories_dates_and_gaps_have_names_too():
 
 
 def test_blocks_and_what_is_said_of_them():
-    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "1")
+    plain = ["--quiet", "--epochs", "1", "--model", "mlp"]
+    done("train", PENGUINS, "--target", "species", *plain)
     told = json.loads(done("draw", "model.safetensors", "--json").stdout)
     assert told["output"] == "model.svg"
     assert told["style"] == "blocks"

@@ -10,7 +10,9 @@ from cli.commands import PENGUINS, done, fails, table, train_json
 
 
 def test_evaluate_for_people_and_for_programs():
-    figures = train_json(PENGUINS, "--target", "species", "--validation", "0")["train"]
+    figures = train_json(PENGUINS, "--target", "species", "--validation", "0", "--epochs", "20")[
+        "train"
+    ]
     result = done("evaluate", "model.safetensors", PENGUINS)
     assert "344 rows" in result.stdout
     assert "accuracy" in result.stdout

@@ -10,7 +10,7 @@ import nnbackend as nnb
 
 
 def test_inspect_shows_network_columns_and_training():
-    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "2")
+    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "2", "--model", "mlp")
     text = done("inspect", "model.safetensors").stdout
     for words in (
         "Dense(64, relu)",

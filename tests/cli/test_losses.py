@@ -11,7 +11,7 @@ from cli.commands import PENGUINS, answers, done, fails, train_json
 
 
 def test_classes_from_probabilities():
-    done("train", PENGUINS, "--target", "species", "--quiet")
+    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "5")
     text = done("predict", "model.safetensors", PENGUINS, "--probabilities").stdout
     columns = answers(text)
     names = ["Adelie", "Chinstrap", "Gentoo"]

@@ -16,7 +16,7 @@ def test_a_batch_larger_than_the_data_is_one_batch():
 
 def test_too_few_rows_to_validate_is_said():
     result = done("train", EXAM, "--target", "score", "--epochs", "2")
-    assert "3 rows are too few to set some aside" in result.stderr
+    assert "3 rows are too few to hold some out" in result.stderr
     assert "3: 3 train, 0 validate" in result.stdout
 
 

@@ -16,7 +16,7 @@ import nnbackend as nnb
 pytestmark = pytest.mark.usefixtures("importable")
 
 EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-LONG = ["train", PENGUINS, "--target", "species", "--epochs", "10000000"]
+LONG = ["train", PENGUINS, "--target", "species", "--model", "mlp", "--epochs", "10000000"]
 
 
 @pytest.fixture(autouse=True)

@@ -33,19 +33,27 @@ def test_penguins_with_nothing_but_a_target():
     for words in (
         "classification of 'species': Adelie, Chinstrap, Gentoo",
         "344: 275 train, 69 validate",
-        "Dense(64, relu), Dense(3, identity); 963 parameters",
+        "7 columns, 9 inputs",
+        "realmlp with hidden layers of 256, 256, 256; 139,962 parameters",
+        "softmax_cross_entropy with label smoothing 0.1",
+        "bill_length_mm, bill_depth_mm, flipper_length_mm, body_mass_g, year",
+        "island (3), sex (2)",
+        "Best epoch: ",
+        "Temperature by which logits are divided: ",
         "(always Adelie, on validation rows)",
         "Model written to model.safetensors",
         "nnbackend predict model.safetensors DATA",
     ):
-        assert words in result.stdout
+        assert words in " ".join(result.stdout.split())
     assert "missing numbers filled with the median" in result.stderr
     assert Path("model.safetensors").exists()
+    saved = json.loads(done("inspect", "model.safetensors", "--json").stdout)["metadata"]
+    assert saved["training"]["validation"]["accuracy"] >= 0.95
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_penguins_reach_95_percent_in_validation(seed):
-    result = train_json(PENGUINS, "--target", "species", "--seed", seed)
+    result = train_json(PENGUINS, "--target", "species", "--seed", seed, "--model", "mlp")
     assert result["validation"]["accuracy"] >= 0.95
     assert result["baseline"]["accuracy"] == pytest.approx(0.44, abs=0.02)
     assert result["validation"]["loss"] < result["baseline"]["loss"]
@@ -54,6 +62,7 @@ def test_penguins_reach_95_percent_in_validation(seed):
 def test_training_is_what_the_library_does_with_the_same_choices():
     """Penalties, clipping, an average and accumulation, each of which changes the weights."""
     task = [PENGUINS, "--target", "species", "--epochs", "3", "--hidden", "8", "--batch-size", "50"]
+    task += ["--model", "mlp"]
     options = {"--l1": 0.001, "--l2": 0.02, "--clip-norm": 0.1, "--ema": 0.9, "--accumulate": 3}
     plain = train_json(*task, "--output", "plain.model")
     for name, value in options.items():
@@ -69,7 +78,8 @@ def test_training_is_what_the_library_does_with_the_same_choices():
 
 
 def test_json_says_all_there_is():
-    result = train_json(PENGUINS, "--target", "species", "--epochs", "3", "--output", "p.model")
+    task = [PENGUINS, "--target", "species", "--epochs", "3", "--model", "mlp"]
+    result = train_json(*task, "--output", "p.model")
     assert {
         "task": "classification",
         "target": "species",
@@ -92,8 +102,9 @@ def test_json_says_all_there_is():
     assert len(result["notes"]) == 1
 
 
-def test_regression_is_in_the_units_of_the_data():
-    result = train_json(PENGUINS, "--target", "body_mass_g")
+@pytest.mark.parametrize("model", ["mlp", "realmlp-simple"])
+def test_regression_is_in_the_units_of_the_data(model):
+    result = train_json(PENGUINS, "--target", "body_mass_g", "--model", model, "--epochs", "60")
     assert result["task"] == "regression"
     assert result["rows"] == 342
     assert "2 row(s) without a value for the target 'body_mass_g' dropped" in result["notes"]
@@ -141,11 +152,12 @@ def test_every_backend_gives_the_same_figures(library):
 
 def test_numbers_are_classes_when_asked():
     data = table("x,digit\n" + "".join(f"{i % 3},{[7, 9, 10][i % 3]}\n" for i in range(60)))
-    result = train_json(data, "--target", "digit", "--task", "classification")
+    few = ["--target", "digit", "--epochs", "30"]
+    result = train_json(data, *few, "--task", "classification")
     assert result["classes"] == ["7", "9", "10"]
     assert result["validation"]["accuracy"] == 1
-    assert train_json(data, "--target", "digit")["task"] == "regression"
-    by_loss = train_json(data, "--target", "digit", "--loss", "softmax_cross_entropy")
+    assert train_json(data, *few)["task"] == "regression"
+    by_loss = train_json(data, *few, "--loss", "softmax_cross_entropy")
     assert by_loss["task"] == "classification"
 
 
@@ -197,7 +209,7 @@ def test_a_card_trains_predicts_and_evaluates(monkeypatch):
     task = [PENGUINS, "--target", "species", "--epochs", "3"]
     text = done("train", *task, *where).stdout
     assert "cupy on Make-Believe 9000 (cuda:1), float32" in text
-    assert re.search(r"3 epochs in .* s on Make-Believe 9000 \(cuda:1\), peak memory .* kB", text)
+    assert re.search(r"3 epochs in .* s on Make-Believe 9000 \(cuda:1\), peak memory .* MB", text)
     result = json.loads(done("train", *task, *where, "--json").stdout)
     assert result["device"] == "Make-Believe 9000 (cuda:1)"
     assert result["peak_memory"] == machine.held[1]

@@ -22,7 +22,8 @@ def in_an_empty_folder(tmp_path, monkeypatch):
 def species(tmp_path_factory):
     """A model of species, and what the command predicts with it for the table."""
     path = tmp_path_factory.mktemp("model") / "species.safetensors"
-    done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "5", "--output", path)
+    options = ["--quiet", "--epochs", "5", "--model", "mlp", "--output", path]
+    done("train", PENGUINS, "--target", "species", *options)
     return path, answers(done("predict", path, PENGUINS, "--probabilities").stdout)
 
 
@@ -74,7 +75,7 @@ def test_answers_are_of_the_frames_library_with_its_index(species):
 def test_large_numbers_keep_their_digits():
     """What float32 cannot tell apart, in the answers, in the figures and in what is printed."""
     rows = "".join(f"{x},{1_600_000_000 + 10 * x}\n" for x in range(200))
-    told = train_json(table("x,y\n" + rows), "--target", "y", "--epochs", "60")
+    told = train_json(table("x,y\n" + rows), "--target", "y", "--epochs", "60", "--model", "mlp")
     assert told["validation"]["r2"] > 0.99
     assert told["baseline_answer"].startswith("always the mean, 16000009")
     frame = pl.DataFrame({"x": range(200)})

@@ -1,0 +1,78 @@
+"""What came of a training of ``nnbackend train``, whatever the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from nnbackend.analysis.answers import TableRows
+from nnbackend.core.history import History
+from nnbackend.tables.model import Model
+
+__all__ = ["Outcome", "check_epochs"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained model and all there is to know about its training.
+
+    Attributes:
+        model: the model.
+        settings: the settings of the training, as plain data.
+        histories: of each network that was trained.
+        counts: how many rows trained, and how many validated.
+        x: the features of the rows that a report is about: the validation rows, or where there are none
+            the training rows.
+        y: their targets.
+        metrics: on the rows that train, on those that validate, and of a baseline.
+        baseline_answer: what the baseline always answers.
+        plan: what was announced of the training, in words.
+        parts: the training rows, and those of ``x``, before they were encoded, if they were kept.
+        outputs: of the rows of ``x``, if they come of networks that did not see them; None: those of the
+            model.
+        more: further facts, as plain data.
+    """
+
+    model: Model
+    settings: dict[str, Any]
+    histories: list[History]
+    counts: tuple[int, int]
+    x: Any
+    y: NDArray[Any]
+    metrics: dict[str, Any]
+    baseline_answer: str
+    plan: dict[str, str]
+    parts: tuple[TableRows | None, TableRows | None] = (None, None)
+    outputs: NDArray[Any] | None = None
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs; of several networks the largest."""
+        return max(len(history) for history in self.histories)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of all epochs."""
+        return sum(second for history in self.histories for second in history["seconds"])
+
+    @property
+    def stopped(self) -> str | None:
+        """Why training ended before the last epoch, or None; of several networks the last reason."""
+        reasons = [history.stopped for history in self.histories if history.stopped]
+        return reasons[-1] if reasons else None
+
+
+def check_epochs(history: History) -> None:
+    """Refuse a training that ended before an epoch was done.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+        ValueError: it ended for another reason.
+    """
+    if not len(history):
+        if (history.stopped or "").startswith("interrupted"):
+            raise KeyboardInterrupt
+        raise ValueError(f"no model was written: no epoch was done, {history.stopped}")
