@@ -19,7 +19,7 @@ __all__ = ["write_evaluation_report", "write_training_report"]
 def write_training_report(path: Path, outcome: Outcome, notes: list[str], model_path: Path) -> None:
     """Write the report on a training, about the rows that validate where there are some.
 
-    Of several networks there are no learning curves, and no baselines, since all rows trained.
+    Of several networks there are no baselines, since every row trained some of them.
     """
     training, reported = outcome.parts
     several = len(outcome.histories) > 1

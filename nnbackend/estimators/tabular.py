@@ -261,6 +261,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        if getattr(getattr(y, "dtype", None), "kind", "") in ("m", "M"):
+            raise TypeError(
+                "y holds dates or durations: make numbers of them, such as days since a day"
+            )
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=2)
         if y.ndim == 2 and y.shape[1] > 1:
             raise ValueError(

@@ -147,6 +147,10 @@ class TabularEstimator(BaseEstimator):
         if reset:
             return read_columns(X, self._kinds(X))
         model = self.model_
+        if not _is_frame(X) and hasattr(
+            self, "feature_names_in_"
+        ):  # by place, as scikit-learn says
+            X = {str(name): X[:, place] for place, name in enumerate(self.feature_names_in_)}
         return read_columns(X, wanted=model.encoder.feature_kinds, dialect=model.dialect)
 
     def _note_names(self: Any, X: Mapping[Any, Any], reset: bool) -> None:

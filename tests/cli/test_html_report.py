@@ -51,6 +51,16 @@ def test_a_report_without_validation_rows_says_so():
     assert "<b>" in page.texts("th")
 
 
+def test_a_report_on_folds():
+    result = train_json(PENGUINS, "--target", "body_mass_g", "--folds", "2", "--epochs", "4",
+                        "--html", "r.html")  # fmt: skip
+    page = page_of("r.html")
+    assert "342 rows, each by the networks that it was held out of" in page.text
+    assert f"{result['validation']['rmse']:.4g}" in page.texts("td")
+    assert any("loss of 2 networks, on average after 4 epochs" in t for t in page.texts("desc"))
+    assert any("every row trained some of the networks" in text for text in page.texts("li"))
+
+
 def test_a_report_on_arrays_has_what_does_not_need_columns():
     x = np.random.default_rng(0).normal(size=(60, 4, 4)).astype(np.float32)
     np.savez("a.npz", x=x, y=(x.mean(axis=(1, 2)) > 0).astype(int))

@@ -102,6 +102,25 @@ def test_columns_of_a_dictionary_are_found_by_name():
         TabularRegressor(**SMALL).fit(columns(), Y[:7])  # as many as there are columns
 
 
+def test_columns_of_an_array_are_those_of_the_frame_by_place():
+    model = TabularRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]}, Y)
+    expected = model.predict({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]})
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        np.testing.assert_array_equal(model.predict(X), expected)
+    with pytest.raises(UnknownNameError, match="lacks 3"), pytest.warns(UserWarning, match="X has"):
+        TabularRegressor(**SMALL).fit(X, Y).predict(pandas_frame())
+
+
+def pandas_frame() -> Any:
+    return pytest.importorskip("pandas").DataFrame(X, columns=["a", "b", "c"])
+
+
+def test_targets_of_dates_are_refused():
+    for dates in (DATES, DATES - DATES[0]):
+        with pytest.raises(TypeError, match="y holds dates or durations"):
+            TabularRegressor(**SMALL).fit(X, dates)
+
+
 def test_unseen_categories_and_missing_values_are_predicted():
     model = TabularClassifier(**SMALL).fit(columns(), CLASSES)
     with pytest.warns(tables.TableWarning, match="a category that training has not seen: 'new'"):
