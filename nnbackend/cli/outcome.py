@@ -49,6 +49,11 @@ class Outcome:
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def row_count(self) -> int:
+        """The number of rows; with folds each trains networks, and validates another."""
+        return sum(self.counts) if self.outputs is None else self.counts[0]
+
+    @property
     def epochs(self) -> int:
         """The number of epochs; of several networks the largest."""
         return max(len(history) for history in self.histories)

@@ -102,7 +102,7 @@ def _train(
         report = {}
         if call.in_full:
             report["report"] = build_report(outcome.model, outcome.x, outcome.y, outcome.outputs)
-    model, (training, validation) = outcome.model, outcome.counts
+    model = outcome.model
     facts = {"settings": outcome.settings, "epochs": outcome.epochs, **outcome.metrics}
     model.network.metadata |= {"training": {"precision": backend.precision, **facts}}
     model.network.save(call.output)
@@ -115,8 +115,8 @@ def _train(
         "peak_memory": _peak_memory(backend),
         "dtype": backend.dtype_name,
         "precision": backend.precision,
-        "rows": training + validation,
-        "validation_rows": validation,
+        "rows": outcome.row_count,
+        "validation_rows": outcome.counts[1],
         "seconds": outcome.seconds,
         "stopped": outcome.stopped,
         "baseline_answer": outcome.baseline_answer,
@@ -290,10 +290,10 @@ def _describe_networks(facts: dict[str, Any]) -> Iterator[str]:
     """Say which epochs' weights the networks for a table have, and how they were calibrated."""
     networks = facts.get("networks", [])
     if networks and facts["validation"]:
-        yield f"Best epoch: {', '.join(str(one['best_epoch']) for one in networks)}"
+        yield f"Best epoch: {few([str(one['best_epoch']) for one in networks], 10)}"
     temperatures = [one["temperature"] for one in networks if one["temperature"] is not None]
     if temperatures:
-        shown = ", ".join(f"{temperature:.3g}" for temperature in temperatures)
+        shown = few([f"{temperature:.3g}" for temperature in temperatures], 10)
         yield f"Temperature by which logits are divided: {shown}"
     if facts.get("target_scale") == "log":
         yield "The target's logarithm was learned"

@@ -156,3 +156,29 @@ def test_an_interruption_after_training_names_the_checkpoints(monkeypatch):
     result = run(*LONG[:-1], "2", "--checkpoint", "saved", "--quiet")
     assert result.exit_code == 130
     assert result.stderr == ("error: interrupted; Go on with the same command and --resume saved\n")
+
+
+def test_folds_that_were_trained_before_an_interruption_predict(monkeypatch):
+    """Ctrl-C comes in the second epoch of the second network."""
+
+    class Interrupting(nnb.callbacks.Callback):
+        runs = 0
+
+        def start(self, run):
+            self.runs += 1
+
+        def epoch_start(self, run):
+            if (self.runs, run.epoch) == (2, 2):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(
+        "nnbackend.cli.call.Call.build_callbacks", lambda *_, **__: [Interrupting()]
+    )
+    command = ["train", PENGUINS, "--target", "species", "--folds", "3", "--epochs", "3"]
+    result = run(*command, "--hidden", "8", "--json")
+    assert result.exit_code == 130
+    told = json.loads(result.stdout)
+    assert [network["epochs"] for network in told["networks"]] == [3, 1]
+    assert told["stopped"].startswith("interrupted in epoch 2")
+    assert told["validation_rows"] < told["rows"] == 344
+    done("predict", "model.safetensors", PENGUINS)

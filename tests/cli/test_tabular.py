@@ -59,6 +59,7 @@ def test_every_command_takes_every_network(target, options):
         assert metrics["rmse"] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-6)
     folds = int(options[-1]) if "--folds" in options else 1
     assert len(result["networks"]) == folds
+    assert result["rows"] == 120
     text = " ".join(done("inspect", "model.safetensors").stdout.split())
     assert "left out: whole numbers" in text or "left out: identifier" in text
     assert "text: words hashed to 64 columns" in text
@@ -170,6 +171,7 @@ def test_a_time_limit_holds_for_all_folds():
     result = train_json(*TASK, "--epochs", "100000", "--folds", "2", "--max-time", "1s")
     assert result["seconds"] < 1.5
     assert len(result["networks"]) == 2
+    assert any("the time of 1 s is enough for" in note for note in result["notes"])
 
 
 def test_more_categories_are_taken_where_they_are_embedded():
