@@ -183,8 +183,21 @@ def fit_table(
         if rows.validation is not None:
             network = trained.network
             held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
+    if max_time is not None:
+        _warn_of_time(trained, chosen, max_time)
     fitted = TableModel(trained.network, encoder, loss, ending)
     return FittedTable(fitted, trained, rows, held_out)
+
+
+def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
+    """Say how much of the training there was no time for."""
+    planned, done = min(trained.planned_epochs), min(map(len, trained.histories))
+    if not done:
+        warn(
+            f"the time of {seconds:g} s was up before the first epoch ended: the model is hardly trained"
+        )
+    elif planned < recipe.epochs:
+        warn(f"in {seconds:g} s there is time for {planned} of {recipe.epochs} epochs")
 
 
 def encode_rows(

@@ -66,12 +66,14 @@ class Trained:
         histories: of each network that was trained.
         temperatures: of each network for classes, what its logits were divided by.
         best_epochs: of each network the epoch whose weights it has.
+        planned_epochs: of each network how many its schedules were made for.
     """
 
     network: Network
     histories: list[History]
     temperatures: list[float] = field(default_factory=list)
     best_epochs: list[int] = field(default_factory=list)
+    planned_epochs: list[int] = field(default_factory=list)
 
 
 def fit_network(
@@ -150,7 +152,7 @@ def fit_network(
     bounds = None if classifies else (float(rows.y.min()), float(rows.y.max()))
     ready = with_ending(network, ending_of(recipe.member_count, bounds))
     best_epoch = chosen[0].best_epoch if chosen else len(history)
-    return Trained(ready, [history], temperatures, [best_epoch])
+    return Trained(ready, [history], temperatures, [best_epoch], [recipe.epochs])
 
 
 def fit_folds(
@@ -220,6 +222,7 @@ def fit_folds(
         [history for one in trained for history in one.histories],
         [temperature for one in trained for temperature in one.temperatures],
         [epoch for one in trained for epoch in one.best_epochs],
+        [epochs for one in trained for epochs in one.planned_epochs],
     )
     return joined, known, held_out
 
@@ -277,7 +280,8 @@ def shorten(
     began = clock()
     few = min(len(rows), _TRIAL_STEPS * recipe.batch_size)
     share = few / len(rows)
-    tried = rows.take(np.arange(few))
+    # At random: the first rows of a sorted table may be all alike.
+    tried = rows.take(permutation(0, len(rows), "trial")[:few])
     if validation is not None:
         validation = validation.take(np.arange(math.ceil(share * len(validation))))
     times = _EpochTimes(clock)

@@ -174,6 +174,12 @@ def test_class_weights_of_no_class_are_refused(given, message):
 def test_all_training_shares_the_time():
     y = np.exp(2.0 * A)  # with a heavy tail, so that two networks more are trained
     fitted = fit(table(y=y), max_time=1.0, recipe={"epochs": 10**6, "hidden": (8,), "folds": 2})
+    with pytest.warns(
+        TableWarning, match="the time of 1e-09 s was up before the first epoch ended"
+    ):
+        fit(table(y=A), max_time=1e-9, recipe={"epochs": 2, "hidden": (8,), "batch_size": 8})
+    with pytest.warns(TableWarning, match=r"in 0.3 s there is time for [0-9]+ of 1000000 epochs"):
+        fit(table(y=A), max_time=0.3, recipe={"epochs": 10**6, "hidden": (8,)})
     seconds = sum(sum(history["seconds"]) for history in fitted.trained.histories)
     assert all(len(history) < 10**6 for history in fitted.trained.histories)
     assert seconds < 20.0  # which a busy machine keeps, too

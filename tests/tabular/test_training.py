@@ -203,6 +203,7 @@ def test_time_that_is_short_shortens_and_enough_changes_nothing():
     np.testing.assert_array_equal(enough.network.predict(X), whole.network.predict(X))
     short = fit(NUMBERS, replace(SMALL, epochs=10**6), max_time=100.0, clock=Clock(10.0))
     assert len(short.histories[0]) == 2
+    assert (short.planned_epochs, whole.planned_epochs) == ([2], [3])
     none = fit(CLASSES, replace(SMALL, epochs=10**6), max_time=1e-6)
     assert len(none.histories[0]) <= 1
 
