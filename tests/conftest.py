@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,8 @@ import pytest
 from nnbackend import Backend, available_backends, get_backend
 from nnbackend.backends.jax import JAXBackend
 from nnbackend.backends.numpy import NumPyBackend
+from nnbackend.inference import predictor
+from nnbackend.training import full_batch, step
 
 hypothesis.settings.register_profile(
     "suite",
@@ -129,6 +134,8 @@ ONCE = ("backends/cuda", "backends/replay", "backends/test_device.py", "backends
 # JAX compiles each operation for each shape; there its own differentiation checks the gradients of all
 # layers (test_crosscheck_jax.py), in a part of the time.
 SLOW_ON_JAX = ("test_gradients_agree_with_central_differences",)
+# JAX keeps what it compiled: five megabytes a test, on average.
+TESTS_BETWEEN_CLEARING = 250
 REQUIRE_GPU = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
 
 
@@ -194,6 +201,21 @@ def require(library: str) -> None:
         pytest.fail(f"NNBACKEND_REQUIRE_GPU is set, but {reason}")
     if reason:
         pytest.skip(reason)
+
+
+_tests_of_jax = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def clear_programs() -> Iterator[None]:
+    """Let JAX forget its programs every few hundred tests: all of them would take tens of gigabytes."""
+    yield
+    jax = sys.modules.get("jax")
+    if jax is not None and next(_tests_of_jax) % TESTS_BETWEEN_CLEARING == 0:
+        for program in (full_batch._program, step._compiled_steps, predictor._forward_pass):
+            program.forget()
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ import pytest
 
 from nnbackend.tables import choose_kinds
 from nnbackend.tables.table import TableWarning
-from nnbackend.tables.training import choose_target_scale, encode_rows, fit_table
+from nnbackend.tables.training import (
+    _warn_of_time,
+    choose_target_scale,
+    encode_rows,
+    fit_table,
+)
 from nnbackend.tabular import Recipe
 
 pytestmark = pytest.mark.filterwarnings("ignore::nnbackend.tables.TableWarning")
@@ -171,13 +177,20 @@ def test_class_weights_of_no_class_are_refused(given, message):
         fit(table(y=A), class_weight="balanced")
 
 
+def test_it_is_said_what_there_was_no_time_for(recwarn):
+    one, none = [{"loss": 1.0}], []  # stand for histories
+    for planned, history in ((2, one), (1, one), (1, none)):
+        _warn_of_time(SimpleNamespace(planned_epochs=[planned, 2], histories=[history, one]),
+                      Recipe(epochs=2), 3.0)  # fmt: skip
+    assert [str(warning.message) for warning in recwarn] == [
+        "in 3 s there is time for 1 of 2 epochs",
+        "the time of 3 s was up before the first epoch ended: the model is hardly trained",
+    ]
+
+
 def test_all_training_shares_the_time():
     y = np.exp(2.0 * A)  # with a heavy tail, so that two networks more are trained
     fitted = fit(table(y=y), max_time=1.0, recipe={"epochs": 10**6, "hidden": (8,), "folds": 2})
-    with pytest.warns(
-        TableWarning, match="the time of 1e-09 s was up before the first epoch ended"
-    ):
-        fit(table(y=A), max_time=1e-9, recipe={"epochs": 2, "hidden": (8,), "batch_size": 8})
     with pytest.warns(TableWarning, match=r"in 0.3 s there is time for [0-9]+ of 1000000 epochs"):
         fit(table(y=A), max_time=0.3, recipe={"epochs": 10**6, "hidden": (8,)})
     seconds = sum(sum(history["seconds"]) for history in fitted.trained.histories)
