@@ -23,7 +23,7 @@ from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
 from nnbackend.tables.selection import MAX_CATEGORIES, MAX_EMBEDDED, choose_feature_kinds
-from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
+from nnbackend.tables.table import Table, is_number, row_count, take_rows
 from nnbackend.tables.targets import LogNumber
 from nnbackend.tables.training import FittedTable, Rows, fit_table
 from nnbackend.tabular import Recipe, choose_recipe
@@ -179,12 +179,6 @@ class _Run:
         """Return the outcome of the training."""
         model, rows, trained = fitted.model, fitted.rows, fitted.trained
         check_epochs(trained.histories[0])
-        epochs = max(len(history) for history in trained.histories)
-        if epochs < rows.recipe.epochs and not any(h.stopped for h in trained.histories):
-            warn(
-                f"the time of {self.call.max_time or 0:g} s is enough for {epochs} of the "
-                f"{rows.recipe.epochs} epochs: the schedules of the training are made for those"
-            )
         training = rows.part.take(rows.training)
         outputs, reported, validation = None, training, None
         if fitted.held_out is not None:

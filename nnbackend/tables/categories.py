@@ -105,7 +105,9 @@ class RobustCategories:
         codes = _find_codes(column, self.categories)
         _warn_unseen(self.name, column, (codes < 0) & ~missing(column))
         raw = self._raw(codes, len(self.categories))
-        return smooth_clip(raw, np.array(self.centers), np.array(self.factors))
+        # Whole numbers that no int64 holds would make an array of objects.
+        centers, factors = np.array([self.centers, self.factors], dtype=np.float64)
+        return smooth_clip(raw, centers, factors)
 
 
 @dataclass(frozen=True)

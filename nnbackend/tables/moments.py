@@ -94,6 +94,10 @@ class Moment:
         """Return the scaled parts, shape (rows, width); texts that are no dates count as missing."""
         seconds = self.seconds(column)
         stray = np.isnan(seconds) & ~missing(column)
+        turned = stray & ~np.isnan(seconds_of(column, not self.day_first))
+        if turned.any():
+            self._warn_turned(column, turned)
+        stray &= ~turned
         if stray.any():
             warn(
                 f"column {self.name!r}: {np.sum(stray)} row(s) hold no date that can be read, for "
@@ -101,6 +105,26 @@ class Moment:
             )
         values = _parts_of(seconds)
         return np.concatenate([part.encode(values[part.name]) for part in self.parts], axis=1)
+
+    def _warn_turned(self, column: NDArray[Any], turned: NDArray[np.bool_]) -> None:
+        """Warn of dates that can be read only with day and month the other way round.
+
+        They tell that dates which can be read either way may mean something else than is read.
+        """
+        other = seconds_of(column, not self.day_first)
+        doubtful = ~np.isnan(other) & ~turned & (other != self.seconds(column))
+        also = ""
+        if doubtful.any():
+            also = (
+                f", and others, such as {column[doubtful][0]!r}, may mean another day than is read"
+            )
+        example = _EPOCH + dt.timedelta(seconds=float(other[turned][0]))
+        first = "day" if self.day_first else "month"
+        warn(
+            f"column {self.name!r}: dates are read with the {first} first, which {np.sum(turned)} row(s) "
+            f"cannot be, for instance {column[turned][0]!r}: they count as missing{also}; write "
+            f"{example:%Y-%m-%d}"
+        )
 
     def seconds(self, column: NDArray[Any]) -> NDArray[np.float64]:
         """Return the seconds since 1970 of each row, NaN where there is no date."""

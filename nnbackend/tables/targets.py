@@ -215,7 +215,7 @@ def describe_target(column: NDArray[Any]) -> TargetFacts:
 
 def may_be_classes(values: NDArray[Any], rows: int) -> bool:
     """Return whether different numbers are whole and repeat, and are few or counted from 0."""
-    if not len(values):
+    if len(values) < 2:
         return False
     whole, repeat = bool((values == np.floor(values)).all()), 2 * len(values) <= rows
     counted = bool(values[0] == 0 and values[-1] == len(values) - 1)

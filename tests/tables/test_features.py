@@ -231,6 +231,7 @@ HOSTILE = (
     10**400,
     1e308,
     -1e308,
+    10**30,  # JSON has whole numbers of any size
     5e-324,
     float("nan"),
     "",

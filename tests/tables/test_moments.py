@@ -108,6 +108,22 @@ def test_dates_that_cannot_be_read_count_as_missing_aloud():
     np.testing.assert_array_equal(encoder.encode(numbers(np.nan)), np.zeros((1, encoder.width)))
 
 
+def test_dates_with_day_and_month_the_other_way_round_are_said(recwarn):
+    encoder = Moment.learn("when", texts("2020-01-02", "2021-02-03", "2022-05-06"), "robust")
+    encoder.encode(texts("04/11/2023", "2023-11-25", "25/11/2023"))
+    encoder = Moment.learn("when", texts("25/11/2023", "1/12/2023"), "robust")
+    encoder.encode(texts("11/25/2023", "1/1/2023", "soon"))
+    assert [str(warning.message) for warning in recwarn] == [
+        "column 'when': dates are read with the month first, which 1 row(s) cannot be, for instance "
+        "'25/11/2023': they count as missing, and others, such as '04/11/2023', may mean another day "
+        "than is read; write 2023-11-25",
+        "column 'when': dates are read with the day first, which 1 row(s) cannot be, for instance "
+        "'11/25/2023': they count as missing; write 2023-11-25",
+        "column 'when': 1 row(s) hold no date that can be read, for instance 'soon'; they count as "
+        "missing",
+    ]
+
+
 def test_one_stray_text_in_ten_is_allowed():
     dates = [f"2020-01-{day:02d}" for day in range(1, 20)]
     assert is_moment([*dates, "unknown"])

@@ -183,6 +183,7 @@ def test_whole_numbers_that_may_be_classes_are_numbers_and_that_is_said(target, 
         numbers(*range(30)),
         numbers(*range(5, 50), *range(5, 50)),
         numbers(1, 2, 3),
+        numbers(5, 5, 5),
         texts("0", "1"),
     ],
 )
