@@ -27,6 +27,8 @@ _BATCHES = ((1_024, 64), (8_192, 128), (30_000, 256), (100_000, 512))
 _LARGEST_BATCH = 1_024
 _FAST_EPOCHS, _EPOCHS = 128, 256  # fewer leave small tables half learned
 _FOLDS = {"fast": 1, "default": 1, "best": 5}
+_PATIENCE, _TABM_PATIENCE = 20, 16
+_FEW_ROWS = 2_000
 _TABM_EPOCHS = {"fast": 30, "default": 60, "best": 120}
 _TABM_MEMBERS = {"fast": 8, "default": 16, "best": 32}
 
@@ -159,6 +161,18 @@ def _check_quantiles(quantiles: Any) -> None:
         )
 
 
+def _choose_patience(rows: int, model: str, preset: str) -> int | None:
+    """Return after how many epochs that were no better a run ends; None: it goes through all.
+
+    RealMLP's learning rate rises and falls in cycles, each as long as all before it: that as many epochs
+    as the best one's number follow lets it come to the end of the next. Of few rows all epochs take
+    seconds, and the loss on the few that are held out may well be least in the last cycle.
+    """
+    if model == "tabm":
+        return _TABM_PATIENCE
+    return _PATIENCE if rows > _FEW_ROWS and preset != "best" else None
+
+
 def choose_recipe(
     rows: int, *, model: str | None = None, preset: str = "default", **more: Any
 ) -> Recipe:
@@ -184,6 +198,6 @@ def choose_recipe(
         batch_size=next((size for most, size in _BATCHES if rows <= most), _LARGEST_BATCH),
         members=_TABM_MEMBERS[preset] if model == "tabm" else None,
         folds=_FOLDS[preset],
-        patience=16 if model == "tabm" else None,
+        patience=_choose_patience(rows, model, preset),
     )
     return replace(chosen, **{name: value for name, value in more.items() if value is not None})

@@ -29,6 +29,14 @@ def test_presets():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("rows", "preset", "patience"),
+    [(2_000, "default", None), (2_001, "default", 20), (2_001, "fast", 20), (2_001, "best", None)],
+)
+def test_runs_on_many_rows_end_early(rows, preset, patience):
+    assert choose_recipe(rows, preset=preset).patience == patience
+
+
 def test_what_is_given_is_not_chosen():
     given = choose_recipe(100, preset="best", folds=1, epochs=3, hidden=(8,), members=None)
     assert given == Recipe(epochs=3, batch_size=64, hidden=(8,), folds=1)
