@@ -121,9 +121,9 @@ class Moment:
         example = _EPOCH + dt.timedelta(seconds=float(other[turned][0]))
         first = "day" if self.day_first else "month"
         warn(
-            f"column {self.name!r}: dates are read with the {first} first, which {np.sum(turned)} row(s) "
-            f"cannot be, for instance {column[turned][0]!r}: they count as missing{also}; write "
-            f"{example:%Y-%m-%d}"
+            f"column {self.name!r}: dates are read with the {first} first, which "
+            f"{np.sum(turned)} row(s) cannot be, for instance {column[turned][0]!r}: they count as "
+            f"missing{also}; write {example:%Y-%m-%d}"
         )
 
     def seconds(self, column: NDArray[Any]) -> NDArray[np.float64]:
