@@ -19,7 +19,7 @@ from nnbackend.tables.words import Words
 __all__ = ["ColumnDescription", "describe_columns"]
 
 _LEFT_OUT = {
-    "identifier": "identifier",
+    "identifier": "identifier or too many values",
     "constant": "one value only",
     "empty": "no values",
     "drop": "as told",

@@ -97,6 +97,8 @@ class Moment:
         turned = stray & ~np.isnan(seconds_of(column, not self.day_first))
         if turned.any():
             self._warn_turned(column, turned)
+        elif not self.day_first:
+            self._warn_points(column)
         stray &= ~turned
         if stray.any():
             warn(
@@ -125,6 +127,21 @@ class Moment:
             f"{np.sum(turned)} row(s) cannot be, for instance {column[turned][0]!r}: they count as "
             f"missing{also}; write {example:%Y-%m-%d}"
         )
+
+    def _warn_points(self, column: NDArray[Any]) -> None:
+        """Warn of dates with points, in which the day comes first almost everywhere."""
+        found = [_FORMS[1].fullmatch(text) for text in sorted(set(column[~missing(column)]))]
+        points = [m[0] for m in found if m and m["mark"] == "." and int(m["a"]) != int(m["b"])]
+        meant = {
+            text: _seconds(text, True) for text in points if not math.isnan(_seconds(text, False))
+        }
+        if meant and not any(map(math.isnan, meant.values())):
+            text, seconds = next(iter(meant.items()))
+            example = _EPOCH + dt.timedelta(seconds=seconds)
+            warn(
+                f"column {self.name!r}: dates are read with the month first, those with points too, "
+                f"for instance {text!r}: write {example:%Y-%m-%d} if the day comes first"
+            )
 
     def seconds(self, column: NDArray[Any]) -> NDArray[np.float64]:
         """Return the seconds since 1970 of each row, NaN where there is no date."""

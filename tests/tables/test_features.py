@@ -57,6 +57,7 @@ def test_each_column_is_described():
     assert rows["when"].done == "days, day sine, day cosine, weekday sine, weekday cosine"
     assert rows["c"].done == "a, b (signs, scaled)"
     assert rows["many"].done.endswith("(index for an embedding)")
+    assert rows["id"].done == "identifier or too many values"
     assert str(rows["nothing"]) == "left out: no values; 20 missing, 0 different"
     bare = FeatureEncoder(learned().features)  # of a model of an earlier version
     assert bare.describe()[0].missing is None

@@ -124,6 +124,21 @@ def test_dates_with_day_and_month_the_other_way_round_are_said(recwarn):
     ]
 
 
+def test_dates_with_points_that_are_read_with_the_month_first_are_said(recwarn):
+    encoder = Moment.learn("when", texts("2020-01-02", "2021-02-03", "2022-05-06"), "robust")
+    encoder.encode(texts("4/11/2023", "5.5.2023", "2023.4.11", None))  # nothing tells, or no matter
+    assert not recwarn.list
+    encoder.encode(texts("2023-11-04", "04.11.2023"))
+    assert [str(warning.message) for warning in recwarn] == [
+        "column 'when': dates are read with the month first, those with points too, for instance "
+        "'04.11.2023': write 2023-11-04 if the day comes first"
+    ]
+    encoder.encode(texts("03.11.2023", "12.25.2023"))  # the month does come first
+    day_first = Moment.learn("when", texts("1.2.2020", "3.4.2020"), "robust")
+    day_first.encode(texts("04.11.2023"))
+    assert len(recwarn) == 1
+
+
 def test_one_stray_text_in_ten_is_allowed():
     dates = [f"2020-01-{day:02d}" for day in range(1, 20)]
     assert is_moment([*dates, "unknown"])
