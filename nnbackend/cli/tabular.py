@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from nnbackend.cli.printing import print_facts
 from nnbackend.cli.rows import choose_rows, read_table
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
-from nnbackend.errors import few
+from nnbackend.errors import ResumeError, few
 from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
@@ -62,26 +63,39 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
         # The schedules of a run to go on with are those of all its epochs.
         limits = {}
         callbacks.append(TimeBudget(call.max_time))
-    fitted = fit_table(
-        table,
-        call.target,
-        kinds,
-        model=settings.model,
-        preset=settings.preset,
-        validation=settings.validation,
-        seed=settings.seed,
-        backend=backend,
-        class_weight=settings.class_weight,
-        callbacks=callbacks,
-        dialect=dialect,
-        recipe=fields,
-        announce=run.announce,
-        resume=call.resume,
-        verbose=None if call.prints else 0,
-        profile=call.profile,
-        **limits,
-    )
+    with _resume_advice():
+        fitted = fit_table(
+            table,
+            call.target,
+            kinds,
+            model=settings.model,
+            preset=settings.preset,
+            validation=settings.validation,
+            seed=settings.seed,
+            backend=backend,
+            class_weight=settings.class_weight,
+            callbacks=callbacks,
+            dialect=dialect,
+            recipe=fields,
+            announce=run.announce,
+            resume=call.resume,
+            verbose=None if call.prints else 0,
+            profile=call.profile,
+            **limits,
+        )
     return run.judge(fitted)
+
+
+@contextmanager
+def _resume_advice() -> Iterator[None]:
+    """Add to the error of a checkpoint of another run which options to look at."""
+    try:
+        yield
+    except ResumeError as error:
+        raise ResumeError(
+            f"{error}; or repeat the options of the run that wrote it, --epochs among them, for which "
+            "its schedules are made"
+        ) from error
 
 
 def _recipe_fields(call: Call, settings: Settings) -> dict[str, Any]:

@@ -165,6 +165,9 @@ def test_a_run_is_gone_on_with_exactly_and_its_checkpoints_predict():
         p = [np.array(column, float) for name, column in answers(text).items() if "_" in name]
         np.testing.assert_allclose(sum(p), 1, atol=1e-6)
         assert "of another run" in fails(1, *call, "--hidden", "9", "--resume", model)
+    call[call.index("tabm")] = "realmlp"  # whose schedules are made for the number of epochs
+    message = fails(1, *call, "--epochs", "5", "--resume", "realmlp")
+    assert "or repeat the options of the run that wrote it, --epochs among them" in message
 
 
 def test_a_time_limit_holds_for_all_folds():
