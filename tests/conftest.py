@@ -73,7 +73,7 @@ class EagerJAX(JAXBackend):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
 
-    def scan(self, body: Callable[..., Any], *_: Any) -> Callable[..., Any]:
+    def scan(self, body: Callable[..., Any], *_: Any, **__: Any) -> Callable[..., Any]:
         return Backend.scan(self, body)
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.append(str(ROOT))  # the benchmark is no part of the package
 
 from benchmarks import convolution  # noqa: E402
-from benchmarks.peers import nnb_images, products_images  # noqa: E402
+from benchmarks.peers import nnb_images, norm_relu, products_images  # noqa: E402
 from benchmarks.peers.networks import NETWORKS, image_task  # noqa: E402
 from benchmarks.timing import Options  # noqa: E402
 
@@ -72,14 +72,18 @@ def test_products_are_those_of_all_layers():
     assert blocks[-1] == (1, 64, 10)
 
 
-def test_the_section_has_a_table_of_times_and_one_of_memory(monkeypatch, capsys):
+def test_the_section_has_tables_of_times_of_batch_norm_and_of_memory(monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.timing.PAUSE", 0.0)
     small = [type(LENET)(LENET.name, LENET.title, LENET.shape, 2, LENET.layers)]
     monkeypatch.setattr(convolution, "NETWORKS", small)
     monkeypatch.setattr(convolution, "FACTORIES", {"products_images": ("matrix products, numpy",)})
     monkeypatch.setattr(convolution, "_peak", lambda *_: 5.0)
-    times, memory = convolution.convolution(Options(["numpy"], quick=True, rounds=1))
+    monkeypatch.setattr(norm_relu, "SHAPES", {"2 x 3 x 3 x 4": (2, 3, 3, 4)})
+    monkeypatch.delitem(norm_relu.MAKERS, "PyTorch, channels last")
+    times, norm, memory = convolution.convolution(Options(["numpy"], quick=True, rounds=1))
     assert (times["key"], memory["key"]) == ("convolution/lenet", "convolution-memory/lenet")
+    assert norm["key"] == "convolution/norm-2x3x3x4"
+    assert [r["name"] for r in norm["rows"]] == ["nnbackend numpy", "reading and writing, numpy"]
     assert [r["name"] for r in times["rows"]] == ["nnbackend numpy", "matrix products, numpy"]
     assert [(r["name"], r["median"]) for r in memory["rows"]] == [("nnbackend numpy", 5.0)]
     capsys.readouterr()
