@@ -77,6 +77,14 @@ TARGETS: list[tuple[str, str, tuple[str, ...], float]] = [
     ("convolution/resnet", NUMPY, (FIRST,), 1.50),
     ("convolution/resnet", NUMPY, (FIRST, LAST), 2.20),
     ("convolution/separable", NUMPY, (FIRST,), 2.00),
+    *(
+        (f"convolution/{name}", ours, by_hand, 1.10)
+        for ours, by_hand in (
+            ("nnbackend torch", (FIRST, LAST)),
+            (JAX, ("JAX, one jit per step",)),
+        )
+        for name in ("lenet", "resnet", "separable")
+    ),
     ("convolution/norm-32x32x32x16", NUMPY, ("reading and writing, numpy",), 2.50),
     ("convolution/norm-32x16x16x64", NUMPY, ("reading and writing, numpy",), 2.50),
     *(
