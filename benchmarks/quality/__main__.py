@@ -30,7 +30,7 @@ def main() -> None:
     """Run what is missing in the file of results."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--tables", help=f"by commas; default all: {','.join(DATASETS)}")
-    parser.add_argument("--contestants", help="by commas; default all that are installed")
+    parser.add_argument("--contestants", help="by semicolons; default all that are installed")
     parser.add_argument("--splits", type=int, default=5, help="how many splits of each table")
     parser.add_argument("--quick", action="store_true", help="leave out what takes minutes a split")
     today = datetime.date.today().isoformat()

@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nnbackend.core.checks import set_size
-from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Params, Shape
-from nnbackend.initializers import Ones
+from nnbackend.core.types import Array, Backward, Context, Params
 from nnbackend.layers.base import register_layer
-from nnbackend.layers.tabular.last_axes import last_axes, total_over_rows
+from nnbackend.layers.tabular.last_axes import LastAxesWeight, total_over_rows
 
 __all__ = ["FeatureScale"]
 
 
 @register_layer
 @dataclass(frozen=True)
-class FeatureScale:
+class FeatureScale(LastAxesWeight):
     """Multiply each feature by a learned number: ``y = x * weight``.
 
     The shapes of ``x`` and ``y`` are the same; ``weight``, one at the beginning, has that of the last
@@ -42,14 +40,6 @@ class FeatureScale:
 
     def __post_init__(self) -> None:
         set_size(self, "axes")
-
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return ``weight``, and the shape of the input."""
-        return {"weight": rng.draw(Ones(), last_axes(self, input_shape), "weight")}, input_shape
-
-    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return 0: numbers are scaled one by one, and only products of matrices count."""
-        return 0
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``x * weight``."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from nnbackend.core import functional
-from nnbackend.core.types import Array, Context, Shape
+from nnbackend.core.random import Generator
+from nnbackend.core.types import Array, Context, Params, Shape
+from nnbackend.initializers import Ones
 
-__all__ = ["last_axes", "total_over_rows"]
+__all__ = ["LastAxesWeight", "last_axes", "total_over_rows"]
 
 
 def last_axes(layer: Any, input_shape: Shape) -> Shape:
@@ -29,3 +31,17 @@ def total_over_rows(x: Array, axes: int, ctx: Context) -> Array:
     before = tuple(range(len(x.shape) - axes))
     total = functional.total(x, ctx.xp, before, ctx.backend.dtype)
     return ctx.xp.astype(total, x.dtype, copy=False)
+
+
+class LastAxesWeight:
+    """The base of layers whose ``weight`` has a number for each place of a row's last ``axes`` axes."""
+
+    axes: int
+
+    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
+        """Return ``weight``, and the shape of the input."""
+        return {"weight": rng.draw(Ones(), last_axes(self, input_shape), "weight")}, input_shape
+
+    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
+        """Return 0: numbers are scaled one by one, and only products of matrices count."""
+        return 0

@@ -7,18 +7,16 @@ from dataclasses import dataclass
 from nnbackend import activations
 from nnbackend.activations import ActivationFunction
 from nnbackend.core.checks import convert_fields, set_size
-from nnbackend.core.random import Generator
-from nnbackend.core.types import Array, Backward, Context, Params, Shape
-from nnbackend.initializers import Ones
+from nnbackend.core.types import Array, Backward, Context, Params
 from nnbackend.layers.base import register_layer
-from nnbackend.layers.tabular.last_axes import last_axes, total_over_rows
+from nnbackend.layers.tabular.last_axes import LastAxesWeight, total_over_rows
 
 __all__ = ["ParametricActivation"]
 
 
 @register_layer
 @dataclass(frozen=True)
-class ParametricActivation:
+class ParametricActivation(LastAxesWeight):
     """An activation mixed with the identity: ``y = x + weight * (f(x) - x)``.
 
     The shapes of ``x`` and ``y`` are the same; ``weight`` has that of the last axes of a row. It is one
@@ -45,14 +43,6 @@ class ParametricActivation:
     def __post_init__(self) -> None:
         convert_fields(self, function=activations.get)
         set_size(self, "axes")
-
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return ``weight``, and the shape of the input."""
-        return {"weight": rng.draw(Ones(), last_axes(self, input_shape), "weight")}, input_shape
-
-    def multiply_adds(self, input_shape: Shape, output_shape: Shape) -> int:
-        """Return 0: numbers are scaled one by one, and only products of matrices count."""
-        return 0
 
     def forward(self, params: Params, x: Array, ctx: Context) -> tuple[Array, Backward]:
         """Return ``x + weight * (f(x) - x)``."""
