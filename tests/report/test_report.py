@@ -12,8 +12,8 @@ from report.pages import Page, check_accessible, check_safe, open_in_browser
 
 import nnbackend as nnb
 from nnbackend.analysis import TableRows
-from nnbackend.report import write_report
 from nnbackend.core.text import in_short
+from nnbackend.report import write_report
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.model import TableModel
 
