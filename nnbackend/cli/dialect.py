@@ -71,6 +71,12 @@ class DialectOptions:
         metavar="TEXT",
         show_default="there is none",
     )
+    day_first: bool | None = data_option(
+        None,
+        "Which number comes first in dates such as 1/2/2020.",
+        "--day-first/--month-first",
+        show_default="each column tells",
+    )
 
     def dialect(self, like: Dialect | None = None) -> Dialect:
         """Return the dialect; numbers and missing values that no option names are as in ``like``.

@@ -20,10 +20,10 @@ from nnbackend.analysis.importance import Importance, permutation_importance
 from nnbackend.analysis.metric_report import build_report
 from nnbackend.analysis.residuals import Residuals, summarize_residuals
 from nnbackend.analysis.scores import score_rows
+from nnbackend.core.text import in_short
 from nnbackend.drawing.draw import draw
 from nnbackend.report import figures
 from nnbackend.report.svg import Picture
-from nnbackend.report.text import in_short
 from nnbackend.tables.describe import ColumnDescription
 from nnbackend.tables.model import Model, TableModel
 from nnbackend.tables.table import TableWarning

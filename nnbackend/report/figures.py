@@ -14,8 +14,8 @@ from nnbackend.analysis.dependence import PartialDependence
 from nnbackend.analysis.importance import Importance
 from nnbackend.analysis.scores import LARGER_IS_BETTER
 from nnbackend.core.random import permutation
+from nnbackend.core.text import in_short, metric_name, number
 from nnbackend.report.svg import COLORS, INK, Picture, figure, svg_of
-from nnbackend.report.text import in_short, metric_name, number
 
 __all__ = [
     "draw_calibration",
