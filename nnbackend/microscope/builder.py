@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nnbackend.callbacks.record import Record
+from nnbackend.core.shapes import Shapes
 from nnbackend.drawing.drawing import Drawing
 from nnbackend.microscope.dense_formulas import chosen_units, unit_formulas
 from nnbackend.microscope.explanation import Explanation, LayerSummary
@@ -15,10 +16,11 @@ from nnbackend.microscope.items import (
     Item,
     input_items,
     layer_images,
+    output_items,
     unit_items,
     window_items,
 )
-from nnbackend.microscope.loss_formulas import loss_formulas, loss_text
+from nnbackend.microscope.loss_formulas import has_output_units, loss_formulas, loss_text
 from nnbackend.microscope.moments import StepTaker, find_moments
 from nnbackend.microscope.snapshot import Snapshot
 from nnbackend.microscope.steps import find_steps
@@ -42,12 +44,14 @@ class Builder:
         snapshot: Snapshot,
         optimizer: Optimizer,
         rows: int,
+        shape: Shapes,
         input_names: list[str],
         output_names: list[str],
     ) -> None:
         self.network, self.snapshot, self.rows = network, snapshot, rows
         self.optimizer = optimizer
         self.input_names, self.output_names = input_names, output_names
+        self.shape = shape
         self.views = find_views(network.layers, snapshot.seen.passages)
         self.windows: list[list[Window]] = [
             chosen_windows(view, snapshot) if view.is_convolution else [] for view in self.views
@@ -89,7 +93,9 @@ class Builder:
         )
 
     def _items(self) -> Iterator[Item]:
-        yield from input_items(self.views[0], self.snapshot, self.input_names, self.rows)
+        yield from input_items(
+            self.views[0], self.snapshot, self.shape, self.input_names, self.rows
+        )
         for i, view in enumerate(self.views):
             if self.windows[i]:
                 yield from window_items(view, i, self.windows[i], self.snapshot, self.rows)
@@ -97,6 +103,8 @@ class Builder:
                 names = self.output_names if i == len(self.views) - 1 else []
                 known = self.snapshot, self.input_names, names, self.rows
                 yield from unit_items(self.views, i, *known)
+        if not self._has_units(len(self.views) - 1) and has_output_units(self.snapshot):
+            yield from output_items(self.views, self.snapshot, self.output_names, self.rows)
 
     def _has_units(self, i: int) -> bool:
         """Return whether a layer gives a vector of units, each by a formula."""
@@ -104,7 +112,7 @@ class Builder:
         x, y = arrays.get(f"{view.path}:x"), arrays.get(f"{view.end}:y")
         if x is None or y is None or y.ndim != 2:
             return False
-        return view.is_dense or x.shape == y.shape
+        return view.is_dense or (view.is_one_to_one and x.shape == y.shape)
 
     def _formulas(self, items: dict[str, Item]) -> Iterator[Formula]:
         for i, view in enumerate(self.views):

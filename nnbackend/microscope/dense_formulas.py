@@ -126,7 +126,7 @@ def _one_to_one(
         if f"{view.path}:{note}" in snapshot.arrays:
             drawn = Number(f"{view.path}:{note}", (row, unit))
             return f"y = x {sign} {note}", (x, f" {sign} ", drawn, " = ", y)
-    return "y of x", (x, " \u2192 ", y)
+    return "y = x", (x, " \u2192 ", y)
 
 
 def _hidden_error(

@@ -11,6 +11,7 @@ from nnbackend import optimizers
 from nnbackend.callbacks.record import Record
 from nnbackend.core.checks import check_network
 from nnbackend.core.shapes import is_shape
+from nnbackend.core.tree import count_rows, map_arrays
 from nnbackend.drawing.draw import check_names, draw
 from nnbackend.drawing.drawing import Drawing
 from nnbackend.microscope.builder import Builder
@@ -81,12 +82,14 @@ def explain(
     rows = _rows(x, network)
     copy = network.to()
     copy.predict(rows)  # builds it, or says that the rows do not fit
-    targets = _targets(y, len(rows), copy)
+    count = count_rows(rows)
+    targets = _targets(y, count, copy)
     inputs = check_names("input_names", input_names, copy.input_shape)
     outputs = check_names("output_names", output_names, copy.output_shape)
     drawing = _drawing(copy, rows, targets, loss, inputs, outputs)
     taker = StepTaker(copy, rows, targets, loss, chosen)
-    builder = Builder(network, taker.take(), chosen, len(rows), inputs, outputs)
+    shape = copy.input_shape or ()
+    builder = Builder(network, taker.take(), chosen, count, shape, inputs, outputs)
     return builder.build(drawing, taker, record)
 
 
@@ -102,24 +105,23 @@ def _drawing(
 
 
 def _rows(x: Any, network: Network) -> Any:
-    """Return rows as a batch."""
-    if isinstance(x, dict | tuple) and not (network.input_shape and is_shape(network.input_shape)):
-        raise ValueError("x: networks with several inputs are not explained, only observed")
+    """Return rows as a batch; of several inputs they have to be one."""
     wanted = network.input_shape
-    if wanted is not None and not is_shape(wanted):
-        raise ValueError("x: networks with several inputs are not explained, only observed")
-    values = x if hasattr(x, "shape") else np.asarray(x)
-    axes = len(wanted) if wanted is not None else max(len(values.shape) - 1, 1)
-    if len(values.shape) == axes:
-        values = values[None, ...]
-    if len(values.shape) != axes + 1 or (wanted and tuple(values.shape[1:]) != tuple(wanted)):
-        what = f"of shape {wanted}" if wanted is not None else "of numbers"
-        raise ValueError(f"x must be a row {what}, or a few, got an array of shape {values.shape}")
-    if not 1 <= values.shape[0] <= MOST_ROWS:
+    if isinstance(x, dict | tuple) and not (wanted and is_shape(wanted)):
+        rows = map_arrays(lambda a: a if hasattr(a, "shape") else np.asarray(a), x)
+    else:
+        rows = x if hasattr(x, "shape") else np.asarray(x)
+        axes = len(wanted) if wanted is not None else max(len(rows.shape) - 1, 1)
+        if len(rows.shape) == axes:
+            rows = rows[None, ...]
+        if len(rows.shape) != axes + 1:
+            what = f"of shape {wanted}" if wanted is not None else "of numbers"
+            raise ValueError(f"x must be a row {what}, or a few, got the shape {rows.shape}")
+    if not 1 <= count_rows(rows) <= MOST_ROWS:
         raise ValueError(
-            f"x must be 1 to {MOST_ROWS} rows to be explained, got {values.shape[0]:,}"
+            f"x must be 1 to {MOST_ROWS} rows to be explained, got {count_rows(rows):,}"
         )
-    return values
+    return rows
 
 
 def _targets(y: Any, rows: int, network: Network) -> Any:

@@ -7,13 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnbackend.core.shapes import Shapes
 from nnbackend.microscope.dense_formulas import chosen_units, chosen_weights
 from nnbackend.microscope.formulas import Number, busiest
+from nnbackend.microscope.loss_formulas import output_units
 from nnbackend.microscope.snapshot import Snapshot
 from nnbackend.microscope.views import View
 from nnbackend.microscope.window_formulas import MOST_CHANNELS, Window, place_in
 
-__all__ = ["Image", "Item", "input_items", "layer_images", "unit_items", "window_items"]
+__all__ = [
+    "Image",
+    "Item",
+    "input_items",
+    "layer_images",
+    "output_items",
+    "unit_items",
+    "window_items",
+]
 
 _MOST_PIXELS = 400
 
@@ -64,10 +74,12 @@ class Image:
     step: str = "row"
 
 
-def input_items(first: View, snapshot: Snapshot, names: Sequence[str], rows: int) -> list[Item]:
-    """Return the inputs, if a row is a vector."""
+def input_items(
+    first: View, snapshot: Snapshot, shape: Shapes, names: Sequence[str], rows: int
+) -> list[Item]:
+    """Return the inputs, if a row of this shape is a vector, and the first layer takes all of it."""
     x = snapshot.arrays.get(f"{first.path}:x")
-    if x is None or x.ndim != 2 or (not first.is_dense and not _is_chain(first, snapshot)):
+    if x is None or x.ndim != 2 or shape != x.shape[1:]:
         return []
     found = []
     for j in busiest(np.abs(x).max(axis=0), 16 if x.shape[1] <= 16 else 8):
@@ -77,10 +89,22 @@ def input_items(first: View, snapshot: Snapshot, names: Sequence[str], rows: int
     return found
 
 
-def _is_chain(view: View, snapshot: Snapshot) -> bool:
-    """Return whether a layer takes each number of a vector by itself, as far as shapes tell."""
-    x, y = snapshot.arrays.get(f"{view.path}:x"), snapshot.arrays.get(f"{view.end}:y")
-    return x is not None and y is not None and x.ndim == 2 and x.shape == y.shape
+def output_items(
+    views: Sequence[View], snapshot: Snapshot, names: Sequence[str], rows: int
+) -> list[Item]:
+    """Return the outputs of a network whose last layer has no units that are shown."""
+    column, found = len(views), []
+    for unit in output_units(snapshot):
+        arrays = {"result": "prediction", "error": "output:gradient", "target": "target"}
+        numbers = {
+            what: [Number(array, (row, unit)) for row in range(rows)]
+            for what, array in arrays.items()
+            if snapshot.arrays[array].ndim == 2
+        }
+        known = {"result": "loss", "error": f"error:{column - 1}", "target": "row"}
+        name = names[unit] if names else f"output {unit}"
+        found.append(Item(f"neuron:{column}:{unit}", name, column, numbers, known))
+    return found
 
 
 def unit_items(
@@ -123,9 +147,12 @@ def unit_items(
 
 
 def _source(views: Sequence[View], i: int, j: int, inputs: Sequence[str]) -> str:
-    if i == 0:
-        return inputs[j] if inputs else f"input {j}"
-    return f"unit {j} of layer {views[i - 1].path}"
+    view = views[i]
+    if i and views[i - 1].last.y is view.first.x:
+        return f"unit {j} of layer {views[i - 1].path}"
+    if i == 0 and inputs and len(inputs) == view.first.x.shape[1]:
+        return inputs[j]
+    return f"input {j}" if i == 0 else f"input {j} of layer {view.path}"
 
 
 def _neuron(
@@ -135,7 +162,7 @@ def _neuron(
     arrays = {"sum": f"{view.path}:z", "result": f"{view.end}:y", "error": f"{view.end}:dy",
               "delta": f"{view.path}:dz"}  # fmt: skip
     known = {"sum": step, "result": step, "error": f"error:{i}", "delta": f"delta:{i}"}
-    if is_last and "prediction" in snapshot.arrays:
+    if is_last and snapshot.arrays["target"].ndim == snapshot.arrays["prediction"].ndim == 2:
         arrays |= {"target": "target"}
         known |= {"target": "row"}
         if view.absorbed:
@@ -145,7 +172,8 @@ def _neuron(
         for what, array in arrays.items()
         if array in snapshot.arrays
     }
-    return Item(f"neuron:{i + 1}:{unit}", name, i + 1, numbers, known)
+    shown_from = {what: known[what] for what in numbers}
+    return Item(f"neuron:{i + 1}:{unit}", name, i + 1, numbers, shown_from)
 
 
 def _parameter(item: str, title: str, column: int, name: str, place: tuple[int, ...]) -> Item:

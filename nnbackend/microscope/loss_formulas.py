@@ -10,13 +10,18 @@ from nnbackend.microscope.dense_formulas import MOST_TERMS, MOST_UNITS
 from nnbackend.microscope.formulas import Formula, Number, Part, busiest
 from nnbackend.microscope.snapshot import Snapshot
 
-__all__ = ["loss_formulas", "loss_text", "output_units"]
+__all__ = ["has_output_units", "loss_formulas", "loss_text", "output_units"]
 
 
 def loss_text(loss: Any) -> str:
     """Return the name of a loss."""
     name = losses.LOSSES.name_of(loss) or getattr(loss, "__name__", type(loss).__name__)
     return str(name)
+
+
+def has_output_units(snapshot: Snapshot) -> bool:
+    """Return whether the output of a row is a vector, with a target for each number."""
+    return all(snapshot.arrays[name].ndim == 2 for name in ("output", "prediction", "target"))
 
 
 def output_units(snapshot: Snapshot) -> list[int]:
@@ -26,7 +31,7 @@ def output_units(snapshot: Snapshot) -> list[int]:
 
 
 def loss_formulas(loss: Any, snapshot: Snapshot, column: int, rows: int) -> Iterator[Formula]:
-    """Yield the formulas of the loss and of the output error; of several outputs none but the loss.
+    """Yield the formulas of the loss and, where a row has a vector of outputs, of their errors.
 
     Args:
         loss: the loss.
@@ -34,7 +39,7 @@ def loss_formulas(loss: Any, snapshot: Snapshot, column: int, rows: int) -> Iter
         column: the number of the output layer, the inputs being 0.
         rows: the number of rows.
     """
-    if snapshot.arrays.get("output", snapshot.arrays["loss"]).ndim != 2:
+    if not has_output_units(snapshot):
         symbols, parts = f"loss = {loss_text(loss)}(output, target)", (Number("loss"),)
         yield Formula("loss", "loss", None, symbols, parts)
         return

@@ -151,7 +151,7 @@ function revealActive() {
     const own = circle.getBoundingClientRect(), frame = box.getBoundingClientRect();
     box.scrollLeft += own.left + own.width / 2 - frame.left - frame.width / 2;
   }
-  const layer = document.querySelector(".layer.active");
+  const layer = document.querySelector("#layers .active");
   if (layer && innerWidth > 760) layer.scrollIntoView({block: "nearest"});
 }
 

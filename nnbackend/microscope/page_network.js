@@ -30,7 +30,7 @@ function prepareDrawing() {
 function cutLegend(svg) {
   const legend = svg.querySelector(".legend");
   const [left, top, width] = svg.getAttribute("viewBox").split(" ").map(Number);
-  const height = Number(legend.querySelector("text").getAttribute("y")) - 22;
+  const height = Number(legend.querySelector("text").getAttribute("y")) - 13;
   legend.remove();
   svg.setAttribute("viewBox", `${left} ${top} ${width} ${height}`);
   svg.querySelector("rect.back").setAttribute("height", height);
@@ -194,7 +194,7 @@ function paint(image, canvas) {
 function drawLayers() {
   const column = data.steps[state.step].column, chosen = data.items[state.item];
   const back = data.steps[state.step].key.startsWith("error") || data.steps[state.step].key.startsWith("delta");
-  for (const part of document.querySelectorAll(".layer")) {
+  for (const part of document.querySelectorAll("#layers .layer")) {
     const own = Number(part.dataset.column);
     part.classList.toggle("active", own === column);
     part.classList.toggle("near", own === (column ?? data.layers.length) - 1); // a telephone shows these two

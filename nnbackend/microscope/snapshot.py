@@ -35,7 +35,7 @@ class Snapshot:
         arrays: of each layer ``"0:x"``, ``"0:y"``, ``"0:dy"``, ``"0:dx"`` and what it notes (``"0:z"``,
             ``"0:dz"``), where they are arrays; ``"0:summary"`` and ``"0:dsummary"``: smallest number,
             mean and largest of y and dy; of each parameter ``"0.weight"``, ``"0.weight:gradient"``
-            (without the penalty of a regularizer) and ``"0.weight:after"``, when the optimizer has updated it;
+            (without the penalty of a regularizer) and ``"0.weight:after"``, updated by the optimizer;
             ``"output"``, what the loss is given, ``"output:gradient"``, ``"prediction"``, the network's
             output, ``"target"``, ``"loss"`` and ``"learning_rate"``.
         seen: the passages, the loss and the gradients as the backend's arrays.
@@ -63,8 +63,7 @@ def take_snapshot(
             arrays[f"{name}:gradient"] = _copy(backend.to_numpy(gradient))
         for name, values in flatten(network.params).items():
             arrays[name] = _copy(backend.to_numpy(values))
-        if hasattr(seen.output, "shape"):
-            arrays |= _arrays_of_loss(seen, backend)
+        arrays |= _arrays_of_loss(seen, backend)
         arrays["loss"] = _copy(backend.to_numpy(seen.loss))
     arrays["learning_rate"] = np.array(optimizer.rate(1), dtype=np.float64)
     network.partial_fit(x, y, loss=loss, optimizer=optimizer)

@@ -50,7 +50,9 @@ def find_steps(views: Sequence[View], loss: str, optimizer: str, rows: int) -> l
     hidden = range(last - 1, -1, -1)
     for i in hidden:
         name = f", layer {views[i].path}" if last > 1 else ""
-        steps.append(Step(f"error:{i}", f"Hidden error{name}", _hidden_text(views[i + 1]), i + 1))
+        steps.append(
+            Step(f"error:{i}", f"Hidden error{name}", _hidden_text(views[i], views[i + 1]), i + 1)
+        )
         if views[i].is_dense or views[i].is_convolution:
             text = _delta_text(views[i], False)
             steps.append(Step(f"delta:{i}", f"Hidden delta{name}", text, i + 1))
@@ -110,7 +112,9 @@ def _delta_text(view: View, is_output: bool) -> str:
     return f"There is no activation behind the sum: the {what} error is that of the sum."
 
 
-def _hidden_text(following: View) -> str:
+def _hidden_text(view: View, following: View) -> str:
+    if following.first.dx is not view.last.dy:
+        return "How the loss changes with each number that the layer gave: what is behind hands it back."
     if following.is_dense:
         return (
             "What each unit contributed to the error: the deltas of the layer behind it, each times the "

@@ -11,7 +11,15 @@ from nnbackend.activations import Identity
 from nnbackend.core.types import Layer
 from nnbackend.inspection.layer_text import describe_layer
 from nnbackend.inspection.observe import Passage
-from nnbackend.layers import Activation, Conv2D, Dense, Sequential
+from nnbackend.layers import (
+    Activation,
+    AlphaDropout,
+    Conv2D,
+    Dense,
+    Dropout,
+    GaussianNoise,
+    Sequential,
+)
 
 __all__ = ["View", "find_views"]
 
@@ -44,6 +52,11 @@ class View:
     def is_dense(self) -> bool:
         """Whether each unit is a sum over a vector: its formula can be written."""
         return type(self.layer) is Dense and len(self.first.x.shape) == 2
+
+    @property
+    def is_one_to_one(self) -> bool:
+        """Whether it is known to take each number by itself."""
+        return isinstance(self.layer, Activation | Dropout | AlphaDropout | GaussianNoise)
 
     @property
     def is_convolution(self) -> bool:
