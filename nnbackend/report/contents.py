@@ -149,7 +149,7 @@ def _add_quality(contents: Contents, model: Model, outputs: NDArray[Any], y: NDA
         probability, happened = np.clip(p[:, 1], 0.0, 1.0), y == 1
         roc = contents.attempt("ROC curve", lambda: roc_curve(probability, happened))
         if roc is not None:
-            contents.quality.append(figures.draw_roc(roc))
+            contents.quality.append(figures.draw_roc(roc, probability, happened))
         curve = contents.attempt(
             "Precision and recall", lambda: precision_recall_curve(probability, happened)
         )
@@ -159,7 +159,7 @@ def _add_quality(contents: Contents, model: Model, outputs: NDArray[Any], y: NDA
         event = "the predicted class is the true one"
         probability, happened = top_label(p, y)
     calibration = calibration_curve(probability, happened)
-    contents.calibration = figures.draw_calibration(calibration, event)
+    contents.calibration = figures.draw_calibration(calibration, probability, happened, event)
     contents.metrics["metrics"]["expected_calibration_error"] = calibration.error
 
 
