@@ -190,7 +190,11 @@ def wasm(session: nox.Session) -> None:
     if not (shutil.which("node") and shutil.which("npm")):
         session.skip("no Node here: node or npm is missing")
     install_package(session)
-    session.run("python", "tests/webassembly/compare.py", session.create_tmp())
+    session.install(*group("test"), "array-api-strict", "playwright")
+    folder = session.create_tmp()
+    session.run("python", "tests/webassembly/compare.py", folder)
+    # A page whose blocks run in a browser, skipped where there is none.
+    session.run("pytest", "tests/webassembly", "--backend", "numpy", env={"NNBACKEND_WASM": folder})
 
 
 @nox.session
