@@ -175,6 +175,16 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html: pages and examples are run, warnings are errors."""
+    install_package(session, "cli", "data", "draw", "report", "scipy", "sklearn", "jax")
+    session.install(*group("docs"), *group("test"), *group("examples"))
+    site = "docs/_build/html"
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--jobs", "auto",
+                *session.posargs, "docs", site, env=ONE_THREAD)  # fmt: skip
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try files, tables, options and calls that nobody means to write, thousands of each."""
     install_package(session, "cli", "data", "scipy", "sklearn")
