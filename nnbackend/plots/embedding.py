@@ -66,6 +66,8 @@ def embedding(
         x, y = points[groups == i].T
         ax.plot(x, y, linestyle="", marker=_MARKERS[i % len(_MARKERS)], color=f"C{i}",
                 markersize=5, label=escape_text(str(name)))  # fmt: skip
+    if names is not None:
+        ax.margins(0.15)  # so that texts at the edges have room
     for text, point in zip([] if names is None else names, points, strict=False):
         ax.annotate(escape_text(str(text)), point, xytext=(4, 4), textcoords="offset points")
     ax.set(**{
