@@ -141,7 +141,7 @@ def test_a_class_without_rows_is_said(ax):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0.5]), "2 labels, and scores for 1 rows"),
+        (([0, 1], [0.5]), "2 labels, and scores for 1 row"),
         (([0, 0], [[0.5, 0.5], [0.4, 0.6]]), "all are of one"),
         (([0, 1, 2], [0.1, 0.2, 0.3]), "for two classes, and there are 3"),
         (([0, 0], [0.1, 0.2]), "for two classes, and there are 1"),
@@ -182,7 +182,7 @@ def test_calibration_of_several_classes_is_of_the_predicted_one(ax):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0.5]), "2 labels, and probabilities for 1 rows"),
+        (([0, 1], [0.5]), "2 labels, and probabilities for 1 row"),
         (([0, 1], [0.5, 1.5]), "from 0 to 1"),
         (([0, 2], [0.5, 0.5]), "labels has the class 2; classes: 0, 1"),
         (([0, 1], [0.5, 0.5], ["a", "b", "c"]), "two classes, and there are 3"),
