@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnbackend.cli.options import data_option
@@ -86,13 +86,12 @@ class DialectOptions:
         """
         like = like or Dialect()
         missing = like.missing if self.missing is None else tuple(self.missing)
-        marks = self.decimal, like.thousands if self.thousands is None else self.thousands
-        return Dialect(
-            self.delimiter,
-            *marks,
-            self.encoding,
-            missing,
-            self.comment,
-            like.usual_decimal,
-            like.points,
+        return replace(
+            like,
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+            thousands=like.thousands if self.thousands is None else self.thousands,
+            encoding=self.encoding,
+            missing=missing,
+            comment=self.comment,
         )
