@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nnbackend.analysis.curves import roc_curve
 from nnbackend.backends.host import to_host
 from nnbackend.core.axes import LINE_STYLES, get_axes
+from nnbackend.errors import counted
 from nnbackend.plots.arrays import (
     class_numbers,
     escape_text,
@@ -91,7 +92,9 @@ def _scored_classes(
             )
         columns = {1: number_column("scores", host)}
     if len(numbers) != len(next(iter(columns.values()))):
-        raise ValueError(f"there are {len(numbers)} labels, and scores for {len(host)} rows")
+        raise ValueError(
+            f"there are {len(numbers)} labels, and scores for {counted(len(host), 'row')}"
+        )
     if len(columns) > _MOST_CLASSES:
         raise ValueError(
             f"{len(columns)} curves cannot be told apart; draw that of one class against the rest: "
