@@ -19,7 +19,7 @@ from nnbackend.cli.printing import print_facts
 from nnbackend.cli.rows import choose_rows, read_table
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
-from nnbackend.errors import ResumeError, few
+from nnbackend.errors import ResumeError, counted, few
 from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
@@ -76,6 +76,7 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
             backend=backend,
             class_weight=settings.class_weight,
             callbacks=callbacks,
+            day_first=settings.day_first,
             dialect=dialect,
             recipe=fields,
             announce=run.announce,
@@ -163,12 +164,12 @@ class _Run:
         return {
             "task": f"{target}: {few(encoder.classes, 10)}" if encoder.classes else target,
             "rows": f"{count}: {parts}",
-            "features": f"{len(encoder.features)} columns, {encoder.width} inputs"
+            "features": f"{counted(len(encoder.features), 'column')}, {counted(encoder.width, 'input')}"
             f"{f' and {embedded} embedded' if embedded else ''}; nnbackend inspect MODEL shows what is "
             "done to each",
             "network": f"{model} with hidden layers of {widths}; "
             f"{sum(row.parameters for row in layers):,} parameters",
-            "training": f"{recipe.epochs} epochs in batches of {recipe.batch_size}, "
+            "training": f"{counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size}, "
             f"{settings['loss']}{f' with label smoothing {smoothing:g}' if smoothing else ''}, "
             f"adamw with learning rate {rate:g} at most",
             "backend": f"{self.backend.name} on {self.backend.device_name()}, "

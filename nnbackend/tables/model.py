@@ -24,6 +24,7 @@ from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
 from nnbackend.tables.losses import LOSSES, build_loss, has_one_output, output_activation_of
+from nnbackend.tables.moments import Moment
 from nnbackend.tables.numbers import Number
 from nnbackend.tables.table import in_digits
 from nnbackend.tabular import Recipe
@@ -279,6 +280,20 @@ class TableModel(Model):
         p = self.probabilities(self.outputs(self.encode(frame)))
         return frame_like(frame, dict(zip(self.classes, p.T, strict=True)))
 
+    def with_dates(self, *, day_first: bool) -> TableModel:
+        """Return the model reading dates such as 1/2/2020 with the day, or with the month, first.
+
+        It is for tables that write dates in a form of which training had none, or in another order.
+
+        Args:
+            day_first: whether that is the first of February rather than the second of January.
+        """
+        features = tuple(
+            replace(feature, day_first=day_first) if isinstance(feature, Moment) else feature
+            for feature in self.encoder.features
+        )
+        return replace(self, encoder=replace(self.encoder, features=features))
+
     @property
     def dialect(self) -> Dialect:
         """How numbers and missing values were written in the table that it learned from."""
@@ -393,6 +408,8 @@ def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel |
         )
     model_type: Any = MODELS[encoder_type]
     encoder: TableEncoder | ArrayEncoder = encoder_type.from_dict(saved[model_type.kind])
+    if saved.get("dialect") is not None:
+        Dialect.from_dict(saved["dialect"])  # refuses one that is damaged
     loss, ending = str(saved.get("loss")), saved.get("output_activation")
     model: TableModel | ArrayModel
     model = model_type(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))

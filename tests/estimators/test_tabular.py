@@ -96,7 +96,7 @@ def test_columns_of_a_dictionary_are_found_by_name():
     expected = model.predict(columns())
     turned = dict([*columns().items()][::-1]) | {"more": ["?"] * N}
     np.testing.assert_array_equal(model.predict(turned), expected)
-    with pytest.raises(UnknownNameError, match=r"lacks 2 column\(s\): 'a', 'c'"):
+    with pytest.raises(UnknownNameError, match=r"lacks 2 columns: 'a', 'c'"):
         model.predict({n: c for n, c in columns().items() if n not in "ac"})
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         TabularRegressor(**SMALL).fit(columns(), Y[:7])  # as many as there are columns
