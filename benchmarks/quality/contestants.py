@@ -72,13 +72,14 @@ def _plain(split: Split) -> NDArray[Any]:
     from nnbackend.estimators import MLPClassifier, MLPRegressor
 
     settings: dict[str, Any] = {
+        "hidden_layer_sizes": (64,),
         "max_iter": 100,
         "n_iter_no_change": 100,
         "random_state": split.seed,
     }
     if split.dataset.task == "classification":
-        return _answers(MLPClassifier((64,), **settings), split, scales=True)
-    return _answers(MLPRegressor((64,), **settings), split, scales=True)
+        return _answers(MLPClassifier(**settings), split, scales=True)
+    return _answers(MLPRegressor(**settings), split, scales=True)
 
 
 def _sklearn(split: Split, kind: str) -> NDArray[Any]:
@@ -145,6 +146,9 @@ def _pytabkit(split: Split, name: str) -> NDArray[Any]:
     for column in x.select_dtypes(exclude=["number", "bool"]).columns:
         x[column] = x[column].astype("category")
         test[column] = test[column].astype("category")
+    numbers = list(x.select_dtypes("number").columns)  # in which pytabkit takes no gaps
+    middle = x[numbers].median()
+    x[numbers], test[numbers] = x[numbers].fillna(middle), test[numbers].fillna(middle)
     model.fit(x, split.y)
     if kind == "Regressor":
         return np.asarray(model.predict(test)).reshape(-1)
