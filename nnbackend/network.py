@@ -85,9 +85,10 @@ class Network(NetworkBase):
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
-                with several inputs. Of a memory map, and of an array on the host that takes more than
-                half of the device's free memory, so many rows are brought to the device at a time.
+            x: array-like of shape ``(rows, *input_shape)``, or a tuple or dictionary of these for a
+                network with several inputs. Of a memory map, and of an array on the host that takes
+                more than half of the device's free memory, so many rows are brought to the device
+                at a time.
             batch_size: the largest number of rows computed at a time, which bounds the memory.
             on_host: whether to return a NumPy array, to which each batch is copied when it is done: for
                 outputs that do not fit on the device together; default False.
@@ -167,12 +168,12 @@ class Network(NetworkBase):
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
-                with several inputs; or, without ``y``, a stream: an iterable of batches
+            x: array-like of shape ``(rows, *input_shape)``, or a tuple or dictionary of these for a
+                network with several inputs; or, without ``y``, a stream: an iterable of batches
                 ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch, or a source
                 of :mod:`nnbackend.data` such as a dataset of files. A memory map, with ``y``, is read a
                 part at a time.
-            y: array-like of shape (rows, *output_shape), or (rows,) for a single output or class
+            y: array-like of shape ``(rows, *output_shape)``, or (rows,) for a single output or class
                 numbers; of several outputs a tuple or dictionary of these, nested as they are.
             loss: a name or a function of :mod:`nnbackend.losses`; default ``"mse"``. Of several outputs
                 a mapping ``{output: loss}``, or a sequence for a tuple of outputs; one of the library's
@@ -248,8 +249,8 @@ class Network(NetworkBase):
         parameters stay as they are, and so do all that have no method ``adapt``.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these: some hundred
-                rows, as of a batch of training. They are computed at a time.
+            x: array-like of shape ``(rows, *input_shape)``, or a tuple or dictionary of these: some
+                hundred rows, as of a batch of training. They are computed at a time.
 
         Raises:
             ValueError: no layer derives its parameters from data, the network was trained before, which
@@ -288,7 +289,7 @@ class Network(NetworkBase):
         the same and the parameters were not set in between.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape ``(rows, *input_shape)``.
             y: array-like, see ``fit``.
             loss: see ``fit``; default ``"mse"``.
             loss_weights: see ``fit``; default None.
@@ -327,7 +328,7 @@ class Network(NetworkBase):
         """Return ``{"loss": ..., metric: ...}`` over all rows.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a stream, see ``fit``.
+            x: array-like of shape ``(rows, *input_shape)``, or a stream, see ``fit``.
             y: array-like, see ``fit``.
             loss: see ``fit``; None (the default): that of the last ``fit``.
             loss_weights: see ``fit``; default None.
@@ -469,7 +470,7 @@ def load(
     dtype: str | None = None,
     precision: str | None = None,
 ) -> Network:
-    """Read a network that :meth:`Network.save` wrote, whatever backend it was trained on.
+    """Read a network that :meth:`nnbackend.Network.save` wrote, whatever backend it was trained on.
 
     A checkpoint of a training run is read as well: the network as it was at that moment. Of a model of
     the command line it is the network alone: ``nnb.tables.load`` reads it with its encoding.

@@ -259,7 +259,7 @@ class NetworkBase:
         A training pass updates the state of the layers.
 
         Args:
-            x: array-like of shape (batch, *input_shape), or a tuple or dictionary of these.
+            x: array-like of shape ``(batch, *input_shape)``, or a tuple or dictionary of these.
             training: whether layers behave as in training; default False.
             step: the number of the training step, which fixes dropout masks; None (the default): the
                 next one.

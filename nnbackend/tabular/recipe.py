@@ -38,7 +38,7 @@ class Recipe:
     """A network for tables and how it is trained.
 
     Args:
-        model: one of :data:`MODELS`.
+        model: one of ``MODELS``.
         epochs: the number of epochs, over which learning rate, decay and dropout follow their schedules.
         batch_size: the number of rows of a step.
         learning_rate: the largest learning rate; None (the default): that of the model.
@@ -180,7 +180,7 @@ def choose_recipe(
 
     Args:
         rows: the number of rows that train.
-        model: one of :data:`MODELS`; None (the default): RealMLP, with ``fast`` its simple variant.
+        model: one of ``MODELS``; None (the default): RealMLP, with ``fast`` its simple variant.
         preset: ``"fast"`` for fewer epochs, ``"default"``, or ``"best"`` for five networks, each trained
             on another four fifths of the rows.
         more: fields of the recipe that are not to be chosen; None: chosen all the same.
