@@ -36,6 +36,7 @@ myst_heading_anchors = 4  # as on GitHub, so that links to headings work in both
 nb_execution_mode = "inline"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
+nb_eval_name_regex = ".+"  # any expression in the text, not names alone
 nb_ipywidgets_js: dict = {}  # would be fetched from elsewhere
 nb_merge_streams = True
 

@@ -140,7 +140,7 @@ from nnbackend.optimizers import (
 )
 
 if TYPE_CHECKING:
-    from nnbackend import analysis, tables, tabular, testing
+    from nnbackend import analysis, plots, tables, tabular, testing
     from nnbackend.core import registry
     from nnbackend.drawing.draw import draw
     from nnbackend.inspection.observe import observe
@@ -275,6 +275,7 @@ __all__ = [
     "metrics",
     "observe",
     "optimizers",
+    "plots",
     "register_function",
     "register_layer",
     "registry",
@@ -293,6 +294,7 @@ __getattr__, __dir__ = lazily(
         "checkpoints": "saving.checkpoint",
         "draw": "drawing.draw",
         "observe": "inspection.observe",
+        "plots": "plots",
         "registry": "core.registry",
         "tables": "tables",
         "tabular": "tabular",

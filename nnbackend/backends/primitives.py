@@ -299,7 +299,8 @@ class Primitives:
 
         Returns:
             ``y`` of shape ``(rows, *counts, outputs)``, and
-            ``pullback(dy, input_grad=True) -> (dx, dw)``: the gradients of ``x`` (None without ``input_grad``) and ``weight``.
+            ``pullback(dy, input_grad=True) -> (dx, dw)``: the gradients of ``x`` (None without
+            ``input_grad``) and ``weight``.
         """
         how = Geometry(stride, padding, dilation, groups)
 

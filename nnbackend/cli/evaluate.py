@@ -20,7 +20,7 @@ from nnbackend.cli.arguments import (
 )
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.html_report import write_evaluation_report
-from nnbackend.cli.model_data import read_features_and_targets
+from nnbackend.cli.model_data import as_told, read_features_and_targets
 from nnbackend.cli.options import takes_options
 from nnbackend.cli.printing import print_json, print_metrics, say
 from nnbackend.cli.report import build_report, print_report
@@ -47,7 +47,7 @@ def evaluate(
     """Compare the predictions for a table or an array with its targets."""
     with reporting(debug, quiet=as_json) as (notes, _):
         check_html(html, model, data=data)
-        trained = load_model(model, backend, device, precision)
+        trained = as_told(load_model(model, backend, device, precision), options)
         x, y = read_features_and_targets(trained, data, options)
         with thread_limit(threads, trained.network):
             metrics = trained.evaluate(x, y)

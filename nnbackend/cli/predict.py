@@ -16,6 +16,7 @@ from nnbackend.cli.arguments import (
     Json,
     LoadedPrecision,
     ModelFile,
+    Quiet,
     Threads,
     WrongCall,
     check_output,
@@ -25,7 +26,7 @@ from nnbackend.cli.arguments import (
 )
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.explanation import explain_row
-from nnbackend.cli.model_data import read_features
+from nnbackend.cli.model_data import as_told, read_features
 from nnbackend.cli.options import takes_options
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
@@ -96,6 +97,7 @@ def predict(
     explain: Explained = None,
     background: Background = None,
     as_json: Json = False,
+    quiet: Quiet = False,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     precision: LoadedPrecision = None,
@@ -104,13 +106,13 @@ def predict(
     **options: Any,
 ) -> None:
     """Predict the target for each row of a table or an array: one answer for each, in their order."""
-    with reporting(debug, quiet=as_json) as (notes, _):
+    with reporting(debug, quiet=quiet or as_json) as (notes, _):
         if explain is not None:
             if output is not None or identifiers or probabilities:
                 raise WrongCall(
                     "--explain prints one row: it takes no --output, --id, --probabilities"
                 )
-            trained = load_model(model, backend, device, precision)
+            trained = as_told(load_model(model, backend, device, precision), options)
             with thread_limit(threads, trained.network):
                 explain_row(trained, data, explain, background, options, notes if as_json else None)
             return
@@ -122,7 +124,7 @@ def predict(
             check_output(output, model, data)
         with wrong_call("--output"):
             write = writer_for(output or Path("answers.csv"))
-        trained = load_model(model, backend, device, precision)
+        trained = as_told(load_model(model, backend, device, precision), options)
         if probabilities:
             with wrong_call("--probabilities"):
                 trained.check_probabilities()

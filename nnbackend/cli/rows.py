@@ -136,7 +136,8 @@ def _encode_rows(
     scale = cast(Scale, settings.scale)  # checked there
     texts = settings.text or ()
     kinds = {n: "category" if n in texts else usual_kind(table[n]) for n in features}
-    encoder = TableEncoder.learn(take_rows(table, training), target, kinds, scale)
+    order: dict[str, Any] = {"day_first": settings.day_first}
+    encoder = TableEncoder.learn(take_rows(table, training), target, kinds, scale, **order)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     validation = (x[others], y[others]) if len(others) else None
     parts = None

@@ -75,6 +75,7 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
             backend=backend,
             class_weight=settings.class_weight,
             callbacks=callbacks,
+            day_first=settings.day_first,
             dialect=dialect,
             recipe=fields,
             announce=run.announce,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
 from nnbackend.errors import unknown_name
@@ -81,6 +81,24 @@ class History:
             {name: values[i] for name, values in self._columns.items()}
             for i in range(first, len(self))
         ]
+
+    def plot(self, names: str | Iterable[str] | None = None, ax: Any = None) -> Any:
+        """Draw training and validation curves; return the axes of matplotlib.
+
+        ``nnbackend.plots.curves`` does the same for several runs.
+
+        Args:
+            names: what is drawn by epoch, such as ``"accuracy"`` or ``["loss", "mae"]``, each with its
+                curve on the validation data where there is one; default None: ``"loss"``.
+            ax: the axes to draw in; default None: those of a new figure.
+
+        Raises:
+            ValueError: there are no epochs, or a name is unknown.
+            ModuleNotFoundError: matplotlib is not installed; it comes with the extra ``plot``.
+        """
+        from nnbackend.core.learning_curves import curves  # few runs are drawn
+
+        return curves(self, names, ax)
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())

@@ -27,6 +27,7 @@ from nnbackend.tables.numerals import (
     which_contain,
 )
 from nnbackend.tables.table import Table, WantedKind, polars_module, warn
+from nnbackend.tables.units import check_units, find_units, has_suffixes, split_suffixes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _FEW = 5  # texts that a message shows
+_FEW_CODES = 20  # so few different texts in a target, such as 5k and 10k, are classes
 
 _CODE = r"^0[0-9]+$"
 _BOOLEAN = r"^(?i:true|false)$"
@@ -149,6 +151,7 @@ def table_of(
     dialect = dialect or Dialect()
     if dialect.decimal is None:  # else the parts of a table might differ in it
         dialect = find_decimal(frame, dialect)
+    dialect = find_units(frame, dialect)
     usual = (dialect.decimal, dialect.thousands, dialect.missing) == (".", None, ())
     plain = _plain_numbers(frame, kinds) if usual else {}
     columns = {
@@ -182,6 +185,8 @@ def _plain_numbers(
 
 
 _NOTES = {
+    "suffixes": "numbers with suffixes in {}: 1.5k is 1500, 2M is 2000000, 3bn is 3000000000 (--text if "
+    "they are codes)",
     "marks": "numbers with marks in {}: what parts thousands is left out, and $7 is 7, 5% is 5",
     "percents": "some numbers have percents and others none in {}: 5% is 5, 0.05 is 0.05",
     "codes": "numbers with leading zeros are codes, and are read as texts: {}",
@@ -213,6 +218,7 @@ class _Column:
     """A column of a frame, on its way to a table.
 
     Attributes:
+        suffixes: whether numbers had suffixes such as k and M.
         marks: whether numbers had thousands separators, signs of currencies or percents.
         percents: whether some had percents and others had none.
         codes: whether it holds numbers with leading zeros, which are texts.
@@ -220,7 +226,7 @@ class _Column:
 
     def __init__(self, series: pl.Series, kind: WantedKind | None, dialect: Dialect) -> None:
         self._series, self._kind, self._dialect = series, kind, dialect
-        self.marks = self.percents = self.codes = False
+        self.suffixes = self.marks = self.percents = self.codes = False
 
     def read(self) -> NDArray[Any]:
         """Return the column as float64 with NaN, or as texts with None."""
@@ -241,7 +247,10 @@ class _Column:
                 texts = texts.zip_with(~commas, texts.str.replace(",", ".", literal=True))
             return _objects(texts if self._kind == "known" else plain_text(texts))
         if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
-            return self._numbers(series, self._dialect.missing)
+            numbers = self._numbers(series, self._dialect.missing)
+            if self._kind == "number" and not np.isnan(numbers).all():
+                check_units(series.name, None, self._dialect)
+            return numbers
         return self._numbers_or_texts(texts_of(series, self._dialect))
 
     def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
@@ -256,12 +265,13 @@ class _Column:
             if texts.str.contains(_CODE).any():
                 self.codes = bool(texts.str.contains(NUMBER).all())
                 return _objects(plain_text(texts))
-        points = self._series.name in self._dialect.points
-        numbers, self.marks = parse_numbers(texts, self._dialect, points)
+        numbers = self._parse(texts)
         percents = texts.str.ends_with("%")
         self.percents = bool(self.marks and percents.any() and not percents.all())
         wrong = texts.is_not_null() & numbers.is_null()
         if not wrong.any():
+            if self._kind == "number":
+                check_units(self._series.name, texts, self._dialect)
             return self._numbers(numbers, self._dialect.missing)
         if self._kind == "number":
             words = texts.str.to_lowercase()
@@ -275,6 +285,16 @@ class _Column:
                 self._series.name, dict(zip(rows, texts.filter(wrong), strict=True)), self._kind
             )
         return _objects(plain_text(texts))
+
+    def _parse(self, texts: pl.Series) -> pl.Series:
+        """Return the numbers that texts stand for, else null."""
+        name, factors = self._series.name, None
+        classes = self._kind == "target" and texts.n_unique() <= _FEW_CODES
+        if has_suffixes(name, self._dialect) and not classes:
+            self.suffixes = True
+            texts, factors = split_suffixes(texts)
+        numbers, self.marks = parse_numbers(texts, self._dialect, name in self._dialect.points)
+        return numbers if factors is None else numbers * factors
 
     def _numbers(self, series: pl.Series, missing: Iterable[str] = ()) -> NDArray[Any]:
         numbers: NDArray[Any] = series.cast(polars_module().Float64).to_numpy()  # null becomes NaN

@@ -137,7 +137,7 @@ def _outside(feature: Feature, summary: ColumnSummary, column: NDArray[Any]) -> 
     if not rows:
         return []
     width = high - low
-    furthest = float(beyond.max()) / width if width > 0 else float("inf")
+    furthest = float(np.nanmax(beyond)) / width if width > 0 else float("inf")
     return [Change(feature.name, "outside", rows, rows / len(column), furthest=furthest)]
 
 

@@ -83,6 +83,7 @@ class FeatureEncoder:
         *,
         max_one_hot: int | None = None,
         indicators: bool = False,
+        day_first: bool | None = None,
     ) -> FeatureEncoder:
         """Return the encoding learned from a table of training rows.
 
@@ -97,6 +98,7 @@ class FeatureEncoder:
                 embedding; None: all categories are one-hot. RealMLP has ``MAX_ONE_HOT``.
             indicators: whether a column of numbers or dates with missing values has a further input
                 that says which are missing.
+            day_first: whether in dates such as 1/2/2020 the day comes first; None: each column tells.
 
         Raises:
             UnknownNameError: no such column or scale.
@@ -110,12 +112,12 @@ class FeatureEncoder:
         columns = []
         for name, kind in kinds.items():
             column = column_of(table, name)
-            found = learn_feature(name, column, kind, scale, max_one_hot)
+            found = learn_feature(name, column, kind, scale, max_one_hot, day_first)
             if found is None and kind not in LEFT_OUT:
                 warn(f"column {name!r} does not vary in the training rows, and is left out")
                 kind = "constant"
-            day_first = isinstance(found, Moment) and found.day_first
-            columns.append(ColumnSummary.learn(name, kind, column, day_first))
+            order = found.day_first if isinstance(found, Moment) else None
+            columns.append(ColumnSummary.learn(name, kind, column, order))
             if found is None:
                 continue
             features.append(found)

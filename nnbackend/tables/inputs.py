@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,8 @@ from nnbackend.tables.columns import StrayTextError, readable_columns, table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.frames import as_polars, check_complete, is_pandas
 from nnbackend.tables.kinds import GIVEN_KINDS, ColumnKind
-from nnbackend.tables.numerals import find_decimal
-from nnbackend.tables.table import Table, WantedKind, polars_module, warn
+from nnbackend.tables.table import Table, WantedKind, is_number, missing, polars_module, warn
+from nnbackend.tables.units import check_units, find_numerals
 from nnbackend.tables.values import NumberLike, UnreadableError, numbers_or_texts
 
 __all__ = ["Columns", "read_columns"]
@@ -159,7 +159,7 @@ def _read_polars(
         if reads[name] is None and frame.schema[name] in (polars.Categorical, polars.Enum):
             given_kinds[name], reads[name] = "category", "text"
     texts = [n for n in names if frame.schema[n] == polars.String]
-    found = find_decimal(as_polars(frame, texts), dialect or Dialect())
+    found = find_numerals(as_polars(frame, texts), dialect or Dialect())
     return Columns(_table_of(frame, names, reads, found), given_kinds, found)
 
 
@@ -285,7 +285,9 @@ def _parse_texts(
     if plain and all(column.is_plain for column in pending.values()):
         for name, column in pending.items():
             table[name] = column.as_numbers(name)
-        return dialect or Dialect()
+        dialect = dialect or Dialect()
+        _check_plain(table, wanted, dialect)
+        return replace(dialect, units=dialect.units or {})
     try:
         polars = polars_module()
     except ModuleNotFoundError as error:
@@ -298,6 +300,16 @@ def _parse_texts(
     frame = polars.DataFrame(
         [polars.Series(n, c.texts, dtype=polars.String) for n, c in pending.items()]
     )
-    found = find_decimal(frame, dialect or Dialect())
+    found = find_numerals(frame, dialect or Dialect())
+    _check_plain({n: c for n, c in table.items() if n not in pending}, wanted, found)
     table.update(_table_of(frame, pending, {n: wanted.get(n) for n in pending}, found))
     return found
+
+
+def _check_plain(
+    table: Mapping[str, Any], wanted: Mapping[str, WantedKind | None], dialect: Dialect
+) -> None:
+    """Refuse plain numbers in a column of which training had percents or suffixes."""
+    for name, column in table.items():
+        if wanted.get(name) == "number" and is_number(column) and not missing(column).all():
+            check_units(name, None, dialect)

@@ -24,6 +24,7 @@ from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
 from nnbackend.tables.losses import LOSSES, build_loss, has_one_output, output_activation_of
+from nnbackend.tables.moments import Moment
 from nnbackend.tables.numbers import Number
 from nnbackend.tables.table import in_digits
 from nnbackend.tabular import Recipe
@@ -278,6 +279,20 @@ class TableModel(Model):
         self.check_probabilities()
         p = self.probabilities(self.outputs(self.encode(frame)))
         return frame_like(frame, dict(zip(self.classes, p.T, strict=True)))
+
+    def with_dates(self, *, day_first: bool) -> TableModel:
+        """Return the model reading dates such as 1/2/2020 with the day, or with the month, first.
+
+        It is for tables that write dates in a form of which training had none, or in another order.
+
+        Args:
+            day_first: whether that is the first of February rather than the second of January.
+        """
+        features = tuple(
+            replace(feature, day_first=day_first) if isinstance(feature, Moment) else feature
+            for feature in self.encoder.features
+        )
+        return replace(self, encoder=replace(self.encoder, features=features))
 
     @property
     def dialect(self) -> Dialect:

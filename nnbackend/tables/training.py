@@ -95,6 +95,7 @@ def fit_table(
     backend: Any = "numpy",
     class_weight: Any = None,
     callbacks: Iterable[Callback] = (),
+    day_first: bool | None = None,
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
     max_time: float | None = None,
@@ -122,6 +123,8 @@ def fit_table(
         class_weight: how much the rows of each class count, by its text, 1 for those left out; or
             ``"balanced"``: all classes count the same. It multiplies ``weight``. Default None.
         callbacks: of the training; default: none.
+        day_first: whether in dates such as 1/2/2020 the day comes first; None (the default): the dates
+            of each column tell.
         dialect: how numbers were written in the table, kept with the model; default None.
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
         max_time: the seconds that all training may take together, see
@@ -142,6 +145,7 @@ def fit_table(
     if class_weight is not None:
         weight = _weigh_by_class(table[target], class_weight, weight)
     fixed: dict[str, Any] = {"validation": share, "seed": seed, "weight": weight}
+    fixed["day_first"] = day_first
     if target_scale is None:
         target_scale = choose_target_scale(
             table, target, kinds, chosen, backend=backend, max_time=max_time, **fixed
@@ -210,6 +214,7 @@ def encode_rows(
     seed: int,
     target_scale: TargetScale = "standard",
     weight: NDArray[Any] | None = None,
+    day_first: bool | None = None,
 ) -> Rows:
     """Divide the rows of a table, and encode them as those that train teach; see :func:`fit_table`."""
     count, column = row_count(table), table[target]
@@ -225,11 +230,12 @@ def encode_rows(
         training, held_out = split_rows(count, validation, seed, classes)
     learned = take_rows(table, training)
     limit = MAX_ONE_HOT if recipe.embeds else None
-    more = {"target_scale": target_scale, "max_one_hot": limit}
-    encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
+    more: dict[str, Any] = {"target_scale": target_scale, "max_one_hot": limit}
+    more["day_first"] = day_first
+    encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)
     if not encoder.width:  # a network needs a number: the only columns have many categories
         more["max_one_hot"] = None
-        encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
+        encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     return Rows(encoder, Part(x, y, weight), training, held_out, recipe)
 
@@ -256,7 +262,7 @@ def choose_target_scale(
         backend: a name or a backend; default ``"numpy"``.
         max_time: the seconds that all training may take, of which this takes a quarter at most; default
             None.
-        settings: ``validation``, ``seed`` and ``weight``, see :func:`encode_rows`.
+        settings: ``validation``, ``seed``, ``weight`` and ``day_first``, see :func:`encode_rows`.
     """
     column = table[target]
     usable = settings["validation"] and row_count(table) >= FEWEST_ROWS_TO_SPLIT

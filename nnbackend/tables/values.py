@@ -20,6 +20,7 @@ from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.moments import looks_like_a_moment
 from nnbackend.tables.numerals import MISSING_WORDS, NUMBER, missing_numbers
 from nnbackend.tables.table import WantedKind, warn
+from nnbackend.tables.units import are_suffixed
 
 __all__ = ["NumberLike", "UnreadableError", "numbers_or_texts"]
 
@@ -223,6 +224,8 @@ def _read_texts(
     if not known:
         return np.full(len(texts), np.nan)
     if wanted == "number":
+        return NumberLike(texts.tolist())
+    if are_suffixed(different):
         return NumberLike(texts.tolist())
     if not any(_looks_like_a_number(text) for text in different):
         return _in_one_form(texts)
