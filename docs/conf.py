@@ -26,6 +26,7 @@ extensions = [
     "mathml",
     "outside_names",
     "repository_links",
+    "runnable",
 ]
 exclude_patterns = ["_build", "_extensions", "**/.ipynb_checkpoints"]
 
@@ -67,3 +68,6 @@ html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_theme_options = {"show_toc_level": 2, "show_prev_next": True}
+
+# Pages whose blocks run in the browser; tests/webassembly runs them as visitors would.
+runnable_pages = ["book/*"]

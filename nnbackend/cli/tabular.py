@@ -19,7 +19,7 @@ from nnbackend.cli.printing import print_facts
 from nnbackend.cli.rows import choose_rows, read_table
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
-from nnbackend.errors import ResumeError, few
+from nnbackend.errors import ResumeError, counted, few
 from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
@@ -28,6 +28,7 @@ from nnbackend.tables.table import Table, is_number, row_count, take_rows
 from nnbackend.tables.targets import LogNumber
 from nnbackend.tables.training import FittedTable, Rows, fit_table
 from nnbackend.tabular import Recipe, choose_recipe
+from nnbackend.tabular.recipe import FEW_ROWS
 
 __all__ = ["train_tabular"]
 
@@ -148,6 +149,8 @@ class _Run:
         layers = [row for row in network.summary_rows() if not row.is_inside]
         widths = ", ".join(map(str, recipe.widths))
         model = recipe.model
+        if self._is_chosen_by_rows(recipe):
+            model += f" (for up to {FEW_ROWS:,} rows; --model realmlp takes the whole recipe)"
         if recipe.member_count is not None:
             model += f" of {recipe.member_count} members"
         if recipe.folds > 1:
@@ -161,17 +164,22 @@ class _Run:
         return {
             "task": f"{target}: {few(encoder.classes, 10)}" if encoder.classes else target,
             "rows": f"{count}: {parts}",
-            "features": f"{len(encoder.features)} columns, {encoder.width} inputs"
+            "features": f"{counted(len(encoder.features), 'column')}, {counted(encoder.width, 'input')}"
             f"{f' and {embedded} embedded' if embedded else ''}; nnbackend inspect MODEL shows what is "
             "done to each",
             "network": f"{model} with hidden layers of {widths}; "
             f"{sum(row.parameters for row in layers):,} parameters",
-            "training": f"{recipe.epochs} epochs in batches of {recipe.batch_size}, "
+            "training": f"{counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size}, "
             f"{settings['loss']}{f' with label smoothing {smoothing:g}' if smoothing else ''}, "
             f"adamw with learning rate {rate:g} at most",
             "backend": f"{self.backend.name} on {self.backend.device_name()}, "
             f"{self.backend.precision_label}, seed {self.settings.seed}",
         }
+
+    def _is_chosen_by_rows(self, recipe: Recipe) -> bool:
+        """Return whether the simple variant was taken because there are few rows."""
+        settings = self.settings
+        return recipe.is_simple and settings.model is None and settings.preset == "default"
 
     def settings_of(self, rows: Rows) -> dict[str, Any]:
         """Return the settings of the training as plain data, without those of other networks."""

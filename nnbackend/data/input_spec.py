@@ -14,7 +14,7 @@ from nnbackend.core.layer_tree import first_layer
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Arrays, Layer
-from nnbackend.errors import listed
+from nnbackend.errors import counted, listed
 
 __all__ = [
     "InputSpec",
@@ -194,7 +194,7 @@ def check_same_rows(arrays: Arrays, names: Any = "X") -> None:
 
 
 def _rows_in_words(array: Any) -> str:
-    return f"{int(array.shape[0])} rows" if len(array.shape) else "a single number"
+    return counted(int(array.shape[0]), "row") if len(array.shape) else "a single number"
 
 
 def _keys(tree: Any) -> list[Any]:

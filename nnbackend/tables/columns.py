@@ -1,13 +1,15 @@
 """Columns of frames as numbers or texts, in one form whatever the file's format.
 
-A value has one text: ``true`` and ``false`` for booleans, no fraction for whole numbers, ISO 8601 for
-dates and times, without a midnight after a date. Booleans are the numbers 0 and 1; in a target texts.
+A value has one text: for booleans the commonest word in the column, for whole numbers no fraction, for
+dates and times ISO 8601, without a midnight after a date. Booleans are the numbers 0 and 1; in a target
+texts.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TEXT_FORMS",
     "StrayTextError",
+    "boolean_writings",
     "bytes_of",
     "frame_of",
     "pick_columns",
@@ -257,9 +260,9 @@ class _Column:
         """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
         if self._kind != "number":
             if texts.str.contains(_BOOLEAN).any() and texts.str.contains(_TRUTH).all():
-                truth, target = texts.str.contains("^(?i:true|1)"), self._kind == "target"
-                texts = truth.cast(polars_module().String)
-                return _objects(texts) if target else self._numbers(truth)
+                if self._kind == "target":
+                    return _objects(_in_one_writing(texts))
+                return self._numbers(texts.str.contains("^(?i:true|1)"))
             if texts.count() and not texts.str.contains("[0-9]").any():
                 return _objects(texts)
             if texts.str.contains(_CODE).any():
@@ -315,12 +318,32 @@ def plain_text(texts: pl.Series) -> pl.Series:
     if form is None or not texts.count() or texts.str.contains(_CODE).any():
         return texts
     if form == _BOOLEAN:
-        return texts.str.to_lowercase()
+        return _in_one_writing(texts)
     known = texts.drop_nulls().unique()
     plain = plain_number if form == NUMBER else plain_moment
     return texts.replace_strict(
         known, [plain(text) for text in known], default=None, return_dtype=polars.String
     )
+
+
+def _in_one_writing(texts: pl.Series) -> pl.Series:
+    """Return booleans in texts, each in one writing; see :func:`boolean_writings`."""
+    known = texts.drop_nulls()
+    return texts.replace(boolean_writings(known)) if len(known) else texts
+
+
+def boolean_writings(texts: Iterable[str]) -> dict[str, str]:
+    """Return for each text that stands for a boolean the commonest word there for its value.
+
+    >>> boolean_writings(["TRUE", "TRUE", "true", "0", "FALSE"])
+    {'TRUE': 'TRUE', 'true': 'TRUE', '0': 'FALSE', 'FALSE': 'FALSE'}
+    """
+    counts = Counter(texts)
+    usual = {"true": "true", "false": "false"}
+    for word in sorted(counts, key=lambda text: (counts[text], text)):
+        if word.casefold() in usual:
+            usual[word.casefold()] = word
+    return {text: usual["true" if re.match("(?i:true|1)", text) else "false"] for text in counts}
 
 
 def plain_number(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.errors import few, given, unknown_name
+from nnbackend.errors import counted, few, given, unknown_name
 from nnbackend.tables.columns import StrayTextError, readable_columns, table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.frames import as_polars, check_complete, is_pandas
@@ -247,7 +247,8 @@ def _check_lengths(columns: Mapping[str, Any]) -> None:
     for name, length in lengths.items():
         if length != lengths[first]:
             raise ValueError(
-                f"the columns differ in length: {first!r} has {lengths[first]} rows, {name!r} {length}"
+                f"the columns differ in length: {first!r} has {counted(lengths[first], 'row')}, "
+                f"{name!r} {length}"
             )
 
 

@@ -408,6 +408,8 @@ def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel |
         )
     model_type: Any = MODELS[encoder_type]
     encoder: TableEncoder | ArrayEncoder = encoder_type.from_dict(saved[model_type.kind])
+    if saved.get("dialect") is not None:
+        Dialect.from_dict(saved["dialect"])  # refuses one that is damaged
     loss, ending = str(saved.get("loss")), saved.get("output_activation")
     model: TableModel | ArrayModel
     model = model_type(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnbackend.core.random import permutation
 from nnbackend.data.splits import stratified
-from nnbackend.errors import few, unknown_name
+from nnbackend.errors import counted, few, unknown_name
 from nnbackend.tables.encodings import usual_kind
 from nnbackend.tables.kinds import (
     LEFT_OUT,
@@ -58,7 +58,9 @@ def known_target(table: Table, target: str) -> Table:
     if not known.any():
         raise ValueError(f"no row has a value for the target {target!r}")
     if not known.all():
-        warn(f"{np.sum(~known)} row(s) without a value for the target {target!r} dropped")
+        warn(
+            f"{counted(int((~known).sum()), 'row')} without a value for the target {target!r} dropped"
+        )
     return take_rows(table, known)
 
 
@@ -76,8 +78,8 @@ def check_target(table: Table, target: str) -> None:
         raise ValueError(f"the target {target!r} has one value only, {values.pop()}")
     if not is_number(column) and len(values) > max(10, len(column) / 2):
         raise ValueError(
-            f"the target {target!r} holds {len(values)} different texts in {len(column)} rows, "
-            f"for instance {column[0]!r}; classes have to repeat"
+            f"the target {target!r} holds {len(values)} different texts in "
+            f"{counted(len(column), 'row')}, for instance {column[0]!r}; classes have to repeat"
         )
 
 

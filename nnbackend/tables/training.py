@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from nnbackend.callbacks import Callback
 from nnbackend.core.checks import check_number
 from nnbackend.data import folds
-from nnbackend.errors import few, unknown_name
+from nnbackend.errors import counted, few, unknown_name
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
@@ -108,7 +108,8 @@ def fit_table(
         table: the columns by name; no value of the target is missing.
         target: the name of the column to predict: texts are classes.
         kinds: what the other columns hold, see :func:`nnbackend.tables.choose_kinds`.
-        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): as the preset says.
+        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): by the
+            preset and the number of rows.
         preset: ``"fast"``, ``"default"`` or ``"best"``, see
             :func:`nnbackend.tabular.choose_recipe`.
         validation: the share of rows held out, by which the best epoch is chosen; default 0.2. With
@@ -201,7 +202,7 @@ def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
             f"the time of {seconds:g} s was up before the first epoch ended: the model is hardly trained"
         )
     elif planned < recipe.epochs:
-        warn(f"in {seconds:g} s there is time for {planned} of {recipe.epochs} epochs")
+        warn(f"in {seconds:g} s there is time for {planned} of {counted(recipe.epochs, 'epoch')}")
 
 
 def encode_rows(
@@ -321,7 +322,8 @@ def _check_target(table: Table, target: str) -> None:
     column = table[target]
     if missing(column).any():
         raise ValueError(
-            f"{int(missing(column).sum())} row(s) have no value of the target {target!r}: leave them out"
+            f"the target {target!r} has no value in {counted(int(missing(column).sum()), 'row')}: leave "
+            "them out"
         )
     values = np.unique(column)
     if len(values) < 2:
@@ -329,8 +331,8 @@ def _check_target(table: Table, target: str) -> None:
         raise ValueError(f"the target {target!r} has one {what} only, so there is nothing to learn")
     if not is_number(column) and len(values) > max(2, len(column) // 2):
         raise ValueError(
-            f"the target {target!r} has {len(values)} classes in {len(column)} rows: too few rows of "
-            "each to learn from; is it a column of numbers, or an identifier?"
+            f"the target {target!r} has {len(values)} classes in {counted(len(column), 'row')}: too few "
+            "rows of each to learn from; is it a column of numbers, or an identifier?"
         )
 
 

@@ -350,7 +350,7 @@ def test_booleans_in_words_and_digits_are_booleans(tmp_path):
     columns = {"a": ["True", "0", "1", None, "false"], "b": ["True", "0", "1.0", None, "false"]}
     found = read_table(write(tmp_path, ".csv", columns), kinds={"b": "target"})
     np.testing.assert_array_equal(found["a"], [1, 0, 1, np.nan, 0])
-    assert found["b"].tolist() == ["true", "false", "true", None, "false"]
+    assert found["b"].tolist() == ["True", "false", "True", None, "false"]
 
 
 def test_texts_of_numbers_have_one_decimal_mark(tmp_path):

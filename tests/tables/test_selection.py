@@ -30,7 +30,7 @@ def notes(function, *arguments):
 
 def test_rows_without_a_target_are_dropped_and_counted():
     table = {"x": numbers(1, 2, 3), "y": texts("a", None, "b")}
-    with pytest.warns(TableWarning, match=r"1 row\(s\) without a value for the target 'y'"):
+    with pytest.warns(TableWarning, match=r"1 row without a value for the target 'y'"):
         assert known_target(table, "y")["x"].tolist() == [1, 3]
     with pytest.raises(ValueError, match="no row has a value for the target 'x'"):
         known_target({"x": numbers(np.nan)}, "x")
