@@ -27,8 +27,9 @@ def curves(
     Lines have the colors of your style, and differ without color, too.
 
     Args:
-        history: the record of a run, what :meth:`Network.fit` returns; a dictionary of equally long
-            lists, with ``"epoch"`` among them; or several of either, whose curves share a color.
+        history: the record of a run, what :meth:`nnbackend.Network.fit` returns; a dictionary of
+            equally long lists, with ``"epoch"`` among them; or several of either, whose curves
+            share a color.
         names: a name, such as ``"accuracy"``, or several; default None: ``"loss"``.
         ax: the axes to draw in; default None: those of a new figure.
 

@@ -110,7 +110,7 @@ def _draw_norms(steps: Any, norms: Mapping[str, Any], ax: Any) -> Any:
 
 
 def _draw_numbers(steps: Any, values: Any, name: str, show: str, ax: Any) -> Any:
-    """Draw quantiles, of shape (moments, 5), or single numbers, of shape (moments, *shape)."""
+    """Draw quantiles, of shape (moments, 5), or single numbers, of shape ``(moments, *shape)``."""
     ax.set_title(name)
     if show == "values":
         lines = values.reshape(len(steps), -1)

@@ -40,7 +40,7 @@ class Recipe:
     """A network for tables and how it is trained.
 
     Args:
-        model: one of :data:`MODELS`.
+        model: one of ``MODELS``.
         epochs: the number of epochs, over which learning rate, decay and dropout follow their schedules.
         batch_size: the number of rows of a step.
         learning_rate: the largest learning rate; None (the default): that of the model.
@@ -194,7 +194,7 @@ def choose_recipe(
 
     Args:
         rows: the number of rows that train.
-        model: one of :data:`MODELS`; None (the default): ``"realmlp-simple"`` with ``fast`` and, with
+        model: one of ``MODELS``; None (the default): ``"realmlp-simple"`` with ``fast`` and, with
             ``default``, of up to 2,000 rows, else ``"realmlp"``. On so few rows the simple variant
             predicted as well in a quarter of the time (docs/tables.md).
         preset: ``"fast"``, ``"default"``, or ``"best"`` for five networks, each trained on another four
