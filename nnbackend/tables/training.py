@@ -18,6 +18,7 @@ from nnbackend.errors import counted, few, unknown_name
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
+from nnbackend.tables.intervals import widen_intervals
 from nnbackend.tables.kinds import ColumnKind
 from nnbackend.tables.model import TableModel, describe_model
 from nnbackend.tables.selection import split_rows, warn_rare_classes
@@ -81,6 +82,18 @@ class FittedTable:
     trained: Trained
     rows: Rows
     held_out: tuple[NDArray[Any], NDArray[Any]] | None
+
+    @property
+    def widening(self) -> list[float] | None:
+        """By how much intervals between quantiles are widened; None: there are none, or no such rows.
+
+        See :func:`nnbackend.tables.intervals.widen_intervals`.
+        """
+        if self.held_out is None or not self.model.quantiles:
+            return None
+        numbers, outputs = self.held_out
+        truth = self.model.encoder.target.decode(self.rows.part.y[numbers])
+        return widen_intervals(self.model.answers_by_quantile(outputs), truth, self.model.quantiles)
 
 
 def fit_table(
@@ -192,8 +205,11 @@ def fit_table(
             held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
-    fitted = TableModel(trained.network, encoder, loss, ending)
-    return FittedTable(fitted, trained, rows, held_out)
+    model_of_table = TableModel(trained.network, encoder, loss, ending)
+    fitted = FittedTable(model_of_table, trained, rows, held_out)
+    if fitted.widening is not None:
+        trained.network.metadata["widening"] = fitted.widening
+    return fitted
 
 
 def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
