@@ -79,7 +79,7 @@ class Settings(DialectOptions):
     validation: float = data_option(0.2, "Share of the rows that validates.")
     stream: bool = data_option(
         False,
-        "For tables larger than memory: train a plain network (--model mlp), and read them again in each "
+        "For tables larger than memory: train a plain network (--model mlp), reading them again in each "
         "epoch, a part at a time. "
         "Scales, categories and the validation rows come from a sample of 100,000 rows.",
         "--stream",

@@ -489,7 +489,7 @@ def test_quantiles_and_intervals(more, tmp_path):
         wide, narrow = new[:, 0] > 1.5, new[:, 0] < 0.5
         assert np.mean((high - low)[wide]) > 1.5 * np.mean((high - low)[narrow])
     with pytest.raises(
-        ValueError, match=r"coverage 0\.9, 0\.5, not 0\.8: fit with quantiles=\(0\.1"
+        ValueError, match=r"coverage 0\.9, 0\.5, not 0\.8: train with the quantiles 0\.1, 0\.5"
     ):
         model.predict_interval(new, 0.8)
     path = model.save(tmp_path / "model")
