@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +20,10 @@ from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
 from nnbackend.tables.kinds import ColumnKind
 from nnbackend.tables.model import TableModel, describe_model
-from nnbackend.tables.selection import split_rows
+from nnbackend.tables.selection import split_rows, warn_rare_classes
 from nnbackend.tables.table import (
     Table,
+    TableWarning,
     in_digits,
     is_number,
     missing,
@@ -229,6 +231,8 @@ def encode_rows(
             validation = 0.0
         classes = None if is_number(column) else np.unique(column, return_inverse=True)[1]
         training, held_out = split_rows(count, validation, seed, classes)
+    if not is_number(column):
+        warn_rare_classes(column, held_out, recipe.folds)
     learned = take_rows(table, training)
     limit = MAX_ONE_HOT if recipe.embeds else None
     more: dict[str, Any] = {"target_scale": target_scale, "max_one_hot": limit}
@@ -274,7 +278,11 @@ def choose_target_scale(
     errors: dict[TargetScale, float] = {}
     scales: tuple[TargetScale, ...] = ("standard", "log")
     for scale in scales:
-        rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
+        with (
+            warnings.catch_warnings()
+        ):  # what is done to the columns is said when the rows are encoded
+            warnings.simplefilter("ignore", TableWarning)
+            rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
         encoder, others = rows.encoder, rows.validation
         assert others is not None
         trained = fit_network(
