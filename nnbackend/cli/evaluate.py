@@ -26,6 +26,7 @@ from nnbackend.cli.printing import print_json, print_metrics, say
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
+from nnbackend.errors import counted
 
 __all__ = ["evaluate"]
 
@@ -58,7 +59,7 @@ def evaluate(
             extra = {} if full is None else {"report": full}
             print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})
             return
-        print_metrics({f"{len(y)} rows": metrics}, {}, trained.encoder.scales_target)
+        print_metrics({counted(len(y), "row"): metrics}, {}, trained.encoder.scales_target)
         if html is not None:
             say(f"Report written to {html}")
         if full is not None:

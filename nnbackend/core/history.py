@@ -6,7 +6,7 @@ import math
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
-from nnbackend.errors import unknown_name
+from nnbackend.errors import counted, unknown_name
 
 __all__ = ["History"]
 
@@ -102,4 +102,8 @@ class History:
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
-        return f"History({len(self)} epochs; last: {values})" if len(self) else "History(empty)"
+        return (
+            f"History({counted(len(self), 'epoch')}; last: {values})"
+            if len(self)
+            else "History(empty)"
+        )

@@ -10,6 +10,7 @@ from nnbackend.plots.confusion import confusion_matrix
 from nnbackend.plots.curves import curves
 from nnbackend.plots.embedding import embedding
 from nnbackend.plots.filters import filters
+from nnbackend.plots.parameters import parameters_over_time
 from nnbackend.plots.residuals import predictions, residuals
 from nnbackend.plots.roc import roc
 
@@ -20,6 +21,7 @@ __all__ = [
     "curves",
     "embedding",
     "filters",
+    "parameters_over_time",
     "predictions",
     "residuals",
     "roc",

@@ -113,6 +113,8 @@ def escape_text(value: object) -> str:
 
 
 def _numbers(name: str, values: Any) -> NDArray[np.float64]:
+    if isinstance(values, np.ma.MaskedArray):  # what is hidden is missing
+        values = np.ma.filled(values.astype(np.float64), np.nan)
     try:
         return host_numbers(values, "float64")
     except TypeError as error:

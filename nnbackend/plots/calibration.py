@@ -11,6 +11,7 @@ from nnbackend.analysis.calibration import Calibration, calibration_curve, top_l
 from nnbackend.backends.host import to_host
 from nnbackend.core.axes import get_axes
 from nnbackend.core.text import number
+from nnbackend.errors import counted
 from nnbackend.plots.arrays import (
     class_numbers,
     number_column,
@@ -80,7 +81,8 @@ def _measured(
             )
     (true,), _ = class_numbers(column, known)
     if len(true) != len(table):
-        raise ValueError(f"there are {len(true)} labels, and probabilities for {len(table)} rows")
+        rows = counted(len(table), "row")
+        raise ValueError(f"there are {len(true)} labels, and probabilities for {rows}")
     if len(known) > 2:
         return (
             calibration_curve(*top_label(table, true), bins),

@@ -16,6 +16,7 @@ from nnbackend.analysis.importance import Importance
 from nnbackend.analysis.scores import LARGER_IS_BETTER
 from nnbackend.core.random import permutation
 from nnbackend.core.text import in_short, metric_name, number
+from nnbackend.errors import counted
 from nnbackend.report.svg import COLORS, INK, Picture, figure, svg_of
 
 __all__ = [
@@ -44,9 +45,9 @@ def draw_history(histories: Sequence[Mapping[str, Sequence[float]]], metric: str
                 first, last = (np.mean([values[end] for values in found]) for end in (0, -1))
                 ends.append(f"on {rows} rows from {number(float(first))} to {number(float(last))}")
         of_each = "" if len(histories) == 1 else f" of {len(histories)} networks, on average"
-        epochs = max(len(history["epoch"]) for history in histories)
+        epochs = counted(max(len(history["epoch"]) for history in histories), "epoch")
         return svg_of(made, f"history-{metric}", f"Learning curves: {metric} by epoch",
-                      f"{metric}{of_each} after {epochs} epochs: {'; '.join(ends)}.")  # fmt: skip
+                      f"{metric}{of_each} after {epochs}: {'; '.join(ends)}.")  # fmt: skip
 
 
 def draw_predictions(predicted: NDArray[Any], true: NDArray[Any], target: str) -> Picture:
@@ -56,7 +57,7 @@ def draw_predictions(predicted: NDArray[Any], true: NDArray[Any], target: str) -
         plots.predictions(true[shown], predicted[shown], axes)
         axes.set(xlabel=f"predicted {in_short(target)}", ylabel=f"true {in_short(target)}")
         return svg_of(made, "predictions", "True numbers by predicted ones",
-                      f"A point for each of {len(shown)} rows; those on the dotted line are "
+                      f"A point for each of {counted(len(shown), 'row')}; those on the dotted line are "
                       "predicted exactly.")  # fmt: skip
 
 
@@ -160,8 +161,8 @@ def _described(made: Any, found: PartialDependence, answers: list[int], place: i
         for a in answers
     )
     return svg_of(made, f"dependence-{place}", f"Partial dependence on {in_short(found.column)}",
-                  f"The mean answer of {found.rows} rows for {len(found.values)} values of the "
-                  f"column: {ranges}.")  # fmt: skip
+                  f"The mean answer of {counted(found.rows, 'row')} for "
+                  f"{counted(len(found.values), 'value')} of the column: {ranges}.")  # fmt: skip
 
 
 def _answers_to_draw(found: PartialDependence) -> list[int]:

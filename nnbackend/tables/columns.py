@@ -1,13 +1,15 @@
 """Columns of frames as numbers or texts, in one form whatever the file's format.
 
-A value has one text: ``true`` and ``false`` for booleans, no fraction for whole numbers, ISO 8601 for
-dates and times, without a midnight after a date. Booleans are the numbers 0 and 1; in a target texts.
+A value has one text: for booleans the commonest word in the column, for whole numbers no fraction, for
+dates and times ISO 8601, without a midnight after a date. Booleans are the numbers 0 and 1; in a target
+texts.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ from nnbackend.tables.numerals import (
     texts_of,
     which_contain,
 )
-from nnbackend.tables.table import Table, WantedKind, polars_module, warn
+from nnbackend.tables.table import ColumnError, Table, WantedKind, polars_module, warn
 from nnbackend.tables.units import check_units, find_units, has_suffixes, split_suffixes
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TEXT_FORMS",
     "StrayTextError",
+    "boolean_writings",
     "bytes_of",
     "frame_of",
     "pick_columns",
@@ -59,7 +62,7 @@ _MOMENT = rf"(?:{_DATE}(?:{_TIME})?|^{_CLOCK})$"
 TEXT_FORMS = (NUMBER, _BOOLEAN, _MOMENT)
 
 
-class StrayTextError(ValueError):
+class StrayTextError(ColumnError):
     """Some texts in a column of numbers.
 
     Attributes:
@@ -82,16 +85,20 @@ class StrayTextError(ValueError):
         ]
         more = f" and {len(texts) - _FEW} more hold texts" if len(texts) > _FEW else ""
         words = ",".join(dict.fromkeys(islice(texts.values(), _FEW)))
-        advice = {
+        options = {
             "number": "",
             "target": f", or take them for classes: --text {column!r}",
         }.get(
             kind or "",
             f", or leave the column out or take it for texts: --exclude or --text {column!r}",
         )
+        told = f"columns={{{column!r}: 'category'}} of estimators, kinds= of read_columns"
+        arguments = f", or say that the column holds categories ({told})"
+        arguments = "" if kind == "number" else arguments
         super().__init__(
-            f"column {column!r} holds numbers, but {', '.join(shown)}{more}; correct it, or if it "
-            f"stands for a missing value give --missing {words!r}{advice}"
+            f"column {column!r} holds numbers, but {', '.join(shown)}{more}",
+            f"correct it, or if it stands for a missing value make it None{arguments}",
+            f"correct it, or if it stands for a missing value give --missing {words!r}{options}",
         )
 
 
@@ -257,9 +264,9 @@ class _Column:
         """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
         if self._kind != "number":
             if texts.str.contains(_BOOLEAN).any() and texts.str.contains(_TRUTH).all():
-                truth, target = texts.str.contains("^(?i:true|1)"), self._kind == "target"
-                texts = truth.cast(polars_module().String)
-                return _objects(texts) if target else self._numbers(truth)
+                if self._kind == "target":
+                    return _objects(_in_one_writing(texts))
+                return self._numbers(texts.str.contains("^(?i:true|1)"))
             if texts.count() and not texts.str.contains("[0-9]").any():
                 return _objects(texts)
             if texts.str.contains(_CODE).any():
@@ -315,12 +322,32 @@ def plain_text(texts: pl.Series) -> pl.Series:
     if form is None or not texts.count() or texts.str.contains(_CODE).any():
         return texts
     if form == _BOOLEAN:
-        return texts.str.to_lowercase()
+        return _in_one_writing(texts)
     known = texts.drop_nulls().unique()
     plain = plain_number if form == NUMBER else plain_moment
     return texts.replace_strict(
         known, [plain(text) for text in known], default=None, return_dtype=polars.String
     )
+
+
+def _in_one_writing(texts: pl.Series) -> pl.Series:
+    """Return booleans in texts, each in one writing; see :func:`boolean_writings`."""
+    known = texts.drop_nulls()
+    return texts.replace(boolean_writings(known)) if len(known) else texts
+
+
+def boolean_writings(texts: Iterable[str]) -> dict[str, str]:
+    """Return for each text that stands for a boolean the commonest word there for its value.
+
+    >>> boolean_writings(["TRUE", "TRUE", "true", "0", "FALSE"])
+    {'TRUE': 'TRUE', 'true': 'TRUE', '0': 'FALSE', 'FALSE': 'FALSE'}
+    """
+    counts = Counter(texts)
+    usual = {"true": "true", "false": "false"}
+    for word in sorted(counts, key=lambda text: (counts[text], text)):
+        if word.casefold() in usual:
+            usual[word.casefold()] = word
+    return {text: usual["true" if re.match("(?i:true|1)", text) else "false"] for text in counts}
 
 
 def plain_number(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nnbackend.errors import ModelFileError, few
+from nnbackend.errors import ModelFileError, counted, few
 from nnbackend.tables.categories import Categories, Classes
 from nnbackend.tables.describe import ColumnDescription, describe_columns
 from nnbackend.tables.description import check_table, column_from_dict, column_to_dict
@@ -157,7 +157,7 @@ class TableEncoder(Encoder):
     @property
     def summary(self) -> str:
         """The features in a few words."""
-        return f"{few(self.feature_names, 10)} ({self.width} inputs)"
+        return f"{few(self.feature_names, 10)} ({counted(self.width, 'input')})"
 
     @property
     def feature_kinds(self) -> dict[str, WantedKind]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.errors import counted
 from nnbackend.tables.numbers import Number, RobustNumber, Scale, learn_number
 from nnbackend.tables.table import ColumnError, Kind, has_one_value, is_number, missing, warn
 
@@ -118,8 +119,8 @@ class Moment:
         stray &= ~turned
         if stray.any():
             warn(
-                f"column {self.name!r}: {np.sum(stray)} row(s) hold no date that can be read, for "
-                f"instance {column[stray][0]!r}; they count as missing"
+                f"column {self.name!r}: no date that can be read in {counted(int(stray.sum()), 'row')}, "
+                f"for instance {column[stray][0]!r}; they count as missing"
             )
         values = _parts_of(seconds)
         return np.concatenate([part.encode(values[part.name]) for part in self.parts], axis=1)
@@ -140,8 +141,8 @@ class Moment:
         first = "day" if self.day_first else "month"
         warn(
             f"column {self.name!r}: dates are read with the {first} first, which "
-            f"{np.sum(turned)} row(s) cannot be, for instance {column[turned][0]!r}: they count as "
-            f"missing{also}; write {example:%Y-%m-%d}"
+            f"{counted(int(turned.sum()), 'row')} cannot be, for instance {column[turned][0]!r}: they "
+            f"count as missing{also}; write {example:%Y-%m-%d}"
         )
 
     def _warn_points(self, column: NDArray[Any]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import given
-from nnbackend.tables.columns import TEXT_FORMS, plain_moment, plain_number
+from nnbackend.tables.columns import TEXT_FORMS, boolean_writings, plain_moment, plain_number
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.moments import looks_like_a_moment
 from nnbackend.tables.numerals import MISSING_WORDS, NUMBER, missing_numbers
@@ -243,7 +243,9 @@ def _in_one_form(texts: NDArray[Any]) -> NDArray[Any]:
     different = {text for text in texts if text is not None}
     if not different or any(_CODE.fullmatch(text) for text in different):
         return texts
-    for form, plain in zip(TEXT_FORMS, (plain_number, str.lower, plain_moment), strict=True):
+    writings = boolean_writings(text for text in texts if text is not None)
+    plainly = (plain_number, writings.__getitem__, plain_moment)
+    for form, plain in zip(TEXT_FORMS, plainly, strict=True):
         if all(re.search(form, text) for text in different):
             forms = {text: plain(text) for text in different}
             return _objects([None if text is None else forms[text] for text in texts])

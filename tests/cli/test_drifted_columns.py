@@ -9,6 +9,7 @@ import pytest
 from cli.commands import answers, done, fails, table
 
 import nnbackend as nnb
+from nnbackend.errors import ModelFileError
 
 SMALL = ["--epochs", "1", "--hidden", "4"]
 PLAIN = ["--model", "mlp", *SMALL]
@@ -106,3 +107,33 @@ def test_numbers_with_suffixes_are_read_as_numbers_then_and_later():
 def test_codes_that_end_in_letters_are_categories():
     train(code=["1a", "2k", "3m", "4b"] * 10)
     assert "category" in done("inspect", MODEL).stdout
+
+
+@pytest.mark.parametrize(
+    "words", [("FALSE", "TRUE"), ("False", "True"), ("no", "yes"), ("No", "Yes")]
+)
+@pytest.mark.parametrize("more", [[], ["--task", "classification"]], ids=["", "told"])
+def test_classes_are_answered_as_the_table_wrote_them(words, more):
+    data = write("data.csv", x=[i % 9 for i in range(40)], y=[words[i % 9 > 4] for i in range(40)])
+    done("train", data, "--target", "y", *more, "--model", "mlp", "--epochs", "30")
+    assert set(predict(data)) == set(words)
+    if words[1].lower() == "true":
+        other = write("other.csv", x=[1, 8], y=["false", "true"])
+        assert done("evaluate", MODEL, other, "--json").exit_code == 0
+
+
+def test_one_boolean_in_several_writings_is_one_class():
+    labels = ["TRUE", "true", "0", "FALSE", "TRUE"]
+    data = write("data.csv", x=[i % 5 for i in range(40)], y=[labels[i % 5] for i in range(40)])
+    done("train", data, "--target", "y", *PLAIN)
+    header = done("predict", MODEL, data, "--probabilities").stdout.partition("\n")[0]
+    assert header == "y,probability_FALSE,probability_TRUE"
+
+
+def test_a_damaged_dialect_is_refused_when_the_model_is_loaded():
+    train(x=list(range(40)))
+    network = nnb.load(MODEL)
+    network.metadata["dialect"]["units"] = {"x": "%"}
+    network.save(MODEL)
+    with pytest.raises(ModelFileError, match="dialect of its table is damaged"):
+        nnb.tables.load(MODEL)

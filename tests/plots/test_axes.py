@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 import nnbackend as nnb
-from nnbackend.core.axes import get_axes
+from nnbackend.core.axes import get_axes, line_style
+
+
+def recorded():
+    record = nnb.callbacks.Record()
+    nnb.Network([nnb.Dense(1)], seed=0).fit([[1.0]], [2.0], callbacks=[record], verbose=0)
+    return record
+
 
 CALLS = {
     "attention": lambda ax: nnb.plots.attention([[0.5, 0.5]], ax=ax),
@@ -20,6 +27,7 @@ CALLS = {
     "filters": lambda ax: nnb.plots.filters(
         nnb.Network([nnb.Conv2D(2, 3)], input_shape=(3, 3, 1)), ax=ax
     ),
+    "parameters_over_time": lambda ax: nnb.plots.parameters_over_time(recorded(), ax=ax),
     "predictions": lambda ax: nnb.plots.predictions([1.0, 2.0], [1.5, 2.0], ax=ax),
     "residuals": lambda ax: nnb.plots.residuals([1.0, 2.0], [1.5, 2.0], ax=ax),
     "roc": lambda ax: nnb.plots.roc([0, 1], [0.2, 0.7], ax=ax),
@@ -73,3 +81,8 @@ def test_without_matplotlib_it_says_which_extra_to_install(monkeypatch):
     for draw in (history.plot, lambda: CALLS["residuals"](None)):
         with pytest.raises(ModuleNotFoundError, match=r"pip install 'nnbackend\[plot\]'"):
             draw()
+
+
+def test_twenty_lines_differ_without_color():
+    styles = [line_style(i, 3) for i in range(20)]
+    assert len({(style["linestyle"], style["marker"]) for style in styles}) == 20

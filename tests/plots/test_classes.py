@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array_api_strict as xp
 import numpy as np
 import pytest
 
@@ -62,8 +63,7 @@ def test_classes_by_name_and_by_number(true, said, classes, counts, ax):
 
 
 def test_arrays_of_other_libraries(ax):
-    torch = pytest.importorskip("torch")
-    nnb.plots.confusion_matrix(torch.tensor(TRUE), torch.tensor(SAID), ax=ax)
+    nnb.plots.confusion_matrix(xp.asarray(TRUE), xp.asarray(SAID), ax=ax)
     assert matrix(ax) == COUNTS
 
 
@@ -141,7 +141,7 @@ def test_a_class_without_rows_is_said(ax):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0.5]), "2 labels, and scores for 1 rows"),
+        (([0, 1], [0.5]), "2 labels, and scores for 1 row"),
         (([0, 0], [[0.5, 0.5], [0.4, 0.6]]), "all are of one"),
         (([0, 1, 2], [0.1, 0.2, 0.3]), "for two classes, and there are 3"),
         (([0, 0], [0.1, 0.2]), "for two classes, and there are 1"),
@@ -182,7 +182,7 @@ def test_calibration_of_several_classes_is_of_the_predicted_one(ax):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0.5]), "2 labels, and probabilities for 1 rows"),
+        (([0, 1], [0.5]), "2 labels, and probabilities for 1 row"),
         (([0, 1], [0.5, 1.5]), "from 0 to 1"),
         (([0, 2], [0.5, 0.5]), "labels has the class 2; classes: 0, 1"),
         (([0, 1], [0.5, 0.5], ["a", "b", "c"]), "two classes, and there are 3"),

@@ -34,6 +34,7 @@ def test_predictions(ax):
         (Y, [1.0, 2.0], ValueError, "there are 3 and 2"),
         (Y, np.ones((3, 2)), ValueError, r"predicted.*\(3, 2\). Take one output at a time"),
         ([1.0, np.nan], [1.0, 2.0], ValueError, r"y\[1\] is not"),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), [1.0, 2.0], ValueError, r"y\[1\] is not"),
         (["a"], [1.0], TypeError, "y must be numbers"),
         ([], [], ValueError, "for each of some rows"),
     ],
