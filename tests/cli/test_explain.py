@@ -69,7 +69,7 @@ def test_clear_words():
     Path("model.html").write_bytes(Path("model.safetensors").read_bytes())
     assert "would overwrite" in fails(2, "explain", "model.html", EXAM, "-o", "model.html")
     Path("rows.csv").write_text("hours_studied,hours_slept\n1,2\n")
-    assert "score" in fails(1, "explain", "model.safetensors", "rows.csv")
+    assert "score" in fails(2, "explain", "model.safetensors", "rows.csv")
     nnb.Network([nnb.Dense(2)], input_shape=2).save("plain.safetensors")
     fails(1, "explain", "plain.safetensors", EXAM)
     assert "DATA" in fails(2, "explain", "model.safetensors")
