@@ -19,11 +19,12 @@ language = "en"
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
+    "api_reference",
     "mathml",
+    "outside_names",
     "repository_links",
     "runnable",
 ]
@@ -41,9 +42,23 @@ nb_ipywidgets_js: dict = {}  # would be fetched from elsewhere
 nb_merge_streams = True
 
 # Docstrings.
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", r"nnbackend\..*\.(Class|Self)"),  # type variables
+    ("py:class", r".*\[.*"),  # a type in brackets that was cut at its comma
+    ("py:class", "Key|Primitives|np.ndarray|.*_Times"),
+    # What only annotations name: the parts of a table's model, of a step, of what is read ahead.
+    ("py:class", r"nnbackend\.tables\.(\w+)\.\w+"),
+    ("py:class", r"nnbackend\.(backends\.base|optimizers\.prepared|core\.row_gradient)\.\w+"),
+    ("py:class", r"nnbackend\.data\.(prefetch|samples|targets)\.\w+"),
+    ("py:class", r"nnbackend\.(layers\.structure\.wiring\.Node|metrics\.per_output\.OneOutput)"),
+    ("py:exc", "NotFittedError"),  # scikit-learn's
+]
 napoleon_google_docstring = True
+napoleon_use_ivar = True  # attributes as a list; those with a docstring have an entry of their own
 napoleon_numpy_docstring = False
 
 # Appearance.

@@ -212,7 +212,7 @@ class Record(Callback):
 
     @property
     def parameters(self) -> dict[str, Values]:
-        """The parameters by dotted name, each of shape (moments, *shape); {} if they are too many."""
+        """The parameters by dotted name, each ``(moments, *shape)``; {} if they are too many."""
         return self._arrays("parameters")
 
     @property

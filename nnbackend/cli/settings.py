@@ -25,8 +25,8 @@ from nnbackend.tables.encoding import SCALES, TableEncoder
 from nnbackend.tables.model import LOSSES, build_loss, has_one_output, output_activation_of
 from nnbackend.tables.selection import MAX_CATEGORIES, MAX_EMBEDDED
 from nnbackend.tables.table import WantedKind
+from nnbackend.tabular.recipe import FEW_ROWS, PRESETS
 from nnbackend.tabular.recipe import MODELS as TABLE_MODELS
-from nnbackend.tabular.recipe import PRESETS
 from nnbackend.transforms import Transform
 
 __all__ = ["Settings"]
@@ -118,11 +118,12 @@ class Settings(DialectOptions):
         "For tables realmlp, realmlp-simple, tabm, or mlp, a plain network, to which most of "
         "these options belong; for arrays cnn, a convolutional network, or mlp.",
         metavar="NAME",
-        show_default="realmlp; of arrays by their shape",
+        show_default=f"realmlp, up to {FEW_ROWS:,} rows realmlp-simple; of arrays by their shape",
     )
     preset: str = network_option(
         "default",
-        "Of networks for tables: fast, for fewer epochs of realmlp-simple; default; best, for 5 folds.",
+        "Of networks for tables: fast, for realmlp-simple whatever the rows; default; best, for 5 folds "
+        "of realmlp.",
         metavar="NAME",
     )
     folds: int | None = network_option(
@@ -215,7 +216,7 @@ class Settings(DialectOptions):
         "How often to go through the rows.",
         min=1,
         max=2**31 - 1,
-        show_default="256; of tabm 60, of an mlp 100, of a cnn 20",
+        show_default="256; of realmlp-simple 128, tabm 60, an mlp 100, a cnn 20",
     )
     batch_size: int | None = training_option(None, "Rows of a step.", min=1, show_default="by rows")
     seed: int = training_option(0, "Fixes all that is random.", min=0)

@@ -28,6 +28,7 @@ from nnbackend.tables.table import Table, is_number, row_count, take_rows
 from nnbackend.tables.targets import LogNumber
 from nnbackend.tables.training import FittedTable, Rows, fit_table
 from nnbackend.tabular import Recipe, choose_recipe
+from nnbackend.tabular.recipe import FEW_ROWS
 
 __all__ = ["train_tabular"]
 
@@ -148,6 +149,8 @@ class _Run:
         layers = [row for row in network.summary_rows() if not row.is_inside]
         widths = ", ".join(map(str, recipe.widths))
         model = recipe.model
+        if self._is_chosen_by_rows(recipe):
+            model += f" (for up to {FEW_ROWS:,} rows; --model realmlp takes the whole recipe)"
         if recipe.member_count is not None:
             model += f" of {recipe.member_count} members"
         if recipe.folds > 1:
@@ -172,6 +175,11 @@ class _Run:
             "backend": f"{self.backend.name} on {self.backend.device_name()}, "
             f"{self.backend.precision_label}, seed {self.settings.seed}",
         }
+
+    def _is_chosen_by_rows(self, recipe: Recipe) -> bool:
+        """Return whether the simple variant was taken because there are few rows."""
+        settings = self.settings
+        return recipe.is_simple and settings.model is None and settings.preset == "default"
 
     def settings_of(self, rows: Rows) -> dict[str, Any]:
         """Return the settings of the training as plain data, without those of other networks."""

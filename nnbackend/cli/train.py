@@ -48,9 +48,9 @@ def train(context: typer.Context, **options: Any) -> None:
 
     For instance: nnbackend train examples/data/penguins.csv --target species
 
-    A table trains RealMLP, or with --model another network; options of the plain network, such as
-    --activation, take that: --model mlp. Images and signals are arrays in .npz files: nnbackend train
-    digits.npz --target y
+    A table trains RealMLP, of few rows its simple variant, or with --model another network; options of
+    the plain network, such as --activation, take that: --model mlp. Images and signals are arrays in
+    .npz files: nnbackend train digits.npz --target y
     """
     quiet = options["quiet"] or options["as_json"]
     given = {name for name in options if _is_given(context, name)}

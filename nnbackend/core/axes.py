@@ -6,10 +6,26 @@ from typing import Any
 
 from nnbackend.errors import given
 
-__all__ = ["LINE_STYLES", "get_axes"]
+__all__ = ["get_axes", "line_style"]
 
-LINE_STYLES = ("-", "--", "-.", ":")
-"""So that lines are told apart without color: line ``i`` has color ``C{i}`` and style ``i % 4``."""
+_DASHES = ("-", "--", "-.", ":")
+_MARKERS = ("", "o", "s", "^", "D")
+
+
+def line_style(i: int, points: int) -> dict[str, Any]:
+    """Return the color of your style, dashes and marks of line ``i``; 20 lines differ without color.
+
+    Args:
+        i: the number of the line in the figure, from 0.
+        points: how many it joins; about ten of them have a mark.
+    """
+    return {
+        "color": f"C{i}",
+        "linestyle": _DASHES[i % len(_DASHES)],
+        "marker": _MARKERS[i // len(_DASHES) % len(_MARKERS)],
+        "markevery": max(1, points // 10),
+        "markersize": 5,
+    }
 
 
 def get_axes(ax: Any = None) -> Any:

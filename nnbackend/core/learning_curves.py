@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nnbackend.core.axes import LINE_STYLES, get_axes
+from nnbackend.core.axes import get_axes, line_style
 from nnbackend.core.text import metric_name
 from nnbackend.errors import given, unknown_name
 
@@ -27,8 +27,9 @@ def curves(
     Lines have the colors of your style, and differ without color, too.
 
     Args:
-        history: the record of a run, what :meth:`Network.fit` returns; a dictionary of equally long
-            lists, with ``"epoch"`` among them; or several of either, whose curves share a color.
+        history: the record of a run, what :meth:`nnbackend.Network.fit` returns; a dictionary of
+            equally long lists, with ``"epoch"`` among them; or several of either, whose curves
+            share a color.
         names: a name, such as ``"accuracy"``, or several; default None: ``"loss"``.
         ax: the axes to draw in; default None: those of a new figure.
 
@@ -50,14 +51,12 @@ def curves(
         label = part if len(chosen) == 1 else metric_name(column)
         drawn = _having(histories, column)
         for j, each in enumerate(drawn):
+            style = line_style(i, len(each["epoch"]))
+            if len(each["epoch"]) == 1:
+                style["marker"] = "o"  # a line of one point is not seen
+            width = 2.0 if len(drawn) == 1 else 1.0
             ax.plot(
-                each["epoch"],
-                each[column],
-                color=f"C{i}",
-                linestyle=LINE_STYLES[i % len(LINE_STYLES)],
-                linewidth=2.0 if len(drawn) == 1 else 1.0,
-                marker="o" if len(each["epoch"]) == 1 else "",
-                label=None if j else label,
+                each["epoch"], each[column], linewidth=width, label=None if j else label, **style
             )
     ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="epoch", ylabel=metric_name(chosen[0]) if len(chosen) == 1 else "")

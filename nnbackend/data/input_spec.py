@@ -132,7 +132,8 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
     """Return inputs as one array-like, or as tuples and dictionaries of array-likes.
 
     Args:
-        x: the inputs, as users give them; see :func:`is_tree` for what are several.
+        x: the inputs, as users give them; see
+            :func:`nnbackend.data.input_spec.is_tree` for what are several.
         shape: the tree of shapes that the network was built for; None: any. Where it says that there
             are several, a list of as many is taken as well.
         name: the inputs' name in messages.

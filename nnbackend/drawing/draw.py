@@ -65,7 +65,7 @@ def draw(
 
     Args:
         network: a network that is built, or is built for ``x``.
-        x: one row, of shape ``input_shape`` or (1, *input_shape), whose numbers are shown; only with
+        x: one row, of shape ``input_shape`` or ``(1, *input_shape)``, whose numbers are shown; only with
             circles. Default None: no numbers but those of weights.
         y: the target of the row, which is shown beside the result: a number for each output, or the
             number of a class.

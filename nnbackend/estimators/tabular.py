@@ -31,8 +31,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     are kept, and calibrates the probabilities.
 
     Args:
-        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): RealMLP, and with
-            ``preset="fast"`` its simple variant.
+        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): RealMLP, of up to
+            2,000 rows, and with ``preset="fast"``, its simple variant.
         preset: ``"fast"``, ``"default"`` or ``"best"`` (five networks, each trained on another four
             fifths of the rows).
         epochs: the number of epochs; None (the default): by model and preset.
@@ -63,6 +63,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         classes_: the classes.
         model_: the :class:`nnbackend.tables.TableModel`.
         histories_: the history of each network.
+        recipe_: the :class:`nnbackend.tabular.Recipe` that was chosen: model, epochs, batches and so on.
         held_out_: the numbers of the rows held out, and the probabilities of their classes from networks
             that did not see them; None: no rows were held out.
         n_features_in_: the number of columns.
@@ -207,6 +208,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     Attributes:
         model_: the :class:`nnbackend.tables.TableModel`.
         histories_: the history of each network.
+        recipe_: the :class:`nnbackend.tabular.Recipe` that was chosen: model, epochs, batches and so on.
         held_out_: the numbers of the rows held out, and what networks that did not see them predict;
             None: no rows were held out.
         n_features_in_: the number of columns.

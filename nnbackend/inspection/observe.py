@@ -36,9 +36,9 @@ class Passage:
         path: the place of the layer, a dotted name: ``"1.0"`` for the first layer inside the second.
         layer: the layer.
         params: its parameters.
-        x: its input, of shape (batch, *input_shape), or a tree of such arrays.
+        x: its input, of shape ``(batch, *input_shape)``, or a tree of such arrays.
         ctx: the context it ran in.
-        y: its output, of shape (batch, *output_shape), or a tree of such arrays.
+        y: its output, of shape ``(batch, *output_shape)``, or a tree of such arrays.
         dy: the gradient of the loss with respect to ``y``; None before a backward pass.
         dx: the gradient of the loss with respect to ``x``; None where none is computed.
         grads: the gradients of the loss with respect to ``params``, nested as they are, without the
@@ -84,16 +84,16 @@ def observe(
 
     With targets that is a training pass and its backward pass; the network stays as it is. A loss that
     contains the output activation, such as a cross-entropy, takes the network's outputs before it, as
-    in :meth:`Network.fit`: the last layer is shown without the activation. Without targets it is a pass
-    as in ``predict``. A layer with layers inside comes after them. A pass in mixed precision shows 16
-    bits, and gradients without the scale that training gives them.
+    in :meth:`nnbackend.Network.fit`: the last layer is shown without the activation. Without
+    targets it is a pass as in ``predict``. A layer with layers inside comes after them. A pass in
+    mixed precision shows 16 bits, and gradients without the scale that training gives them.
 
     Args:
         network: the network; one that is not built is built for ``x``.
-        x: array-like of shape (batch, *input_shape), a few rows.
+        x: array-like of shape ``(batch, *input_shape)``, a few rows.
         y: the targets of the rows; None: there is no backward pass.
         loss: a name or a function of :mod:`nnbackend.losses`, or one for each of several outputs, see
-            :meth:`Network.fit`; None: the loss of the last fit.
+            :meth:`nnbackend.Network.fit`; None: the loss of the last fit.
         step: the number of the training step, which fixes dropout masks; default 0.
 
     Returns:
@@ -123,7 +123,7 @@ class ObservedStep:
     Attributes:
         passages: the passages of the layers, as of :func:`observe`.
         objective: the loss, and the layers without the activation that it contains.
-        output: what the loss is given: the outputs, of shape (batch, *output_shape).
+        output: what the loss is given: the outputs, of shape ``(batch, *output_shape)``.
         target: the targets as the loss takes them.
         loss: the value of the loss, without the penalties of regularizers, an array without axes.
         dy: the gradient of the loss with respect to ``output``.

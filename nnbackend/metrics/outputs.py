@@ -57,8 +57,8 @@ def outputs_of(loss: Loss, activation: str | None) -> str | None:
         activation: the name of the output activation, or None.
 
     Returns:
-        one of :data:`OUTPUTS`; None for a loss that is not made for classes, if the activation does not
-        tell either.
+        one of :data:`nnbackend.metrics.OUTPUTS`; None for a loss that is not made for classes, if
+        the activation does not tell either.
     """
     absorbed: str | None = trait(loss, "absorbs")
     if absorbed in ("sigmoid", "softmax"):
@@ -84,7 +84,7 @@ class ClassOutputs:
         target: numbers from 0 to 1 (or -1 and 1) of that shape for independent binary outputs or rows of
             probabilities; else class numbers of shape (rows,).
         weight: how much each row counts, shape (rows, 1); None: all rows count 1.
-        outputs: the meaning of an output, one of :data:`OUTPUTS`.
+        outputs: the meaning of an output, one of :data:`nnbackend.metrics.OUTPUTS`.
         threshold: an output above it is positive; None where the largest output is the answer.
         epsilon: the spacing at 1 of the dtype that outputs had.
     """
@@ -262,7 +262,7 @@ class ClassMetric:
         """Return the metric for outputs of a meaning, unless it has one already.
 
         Args:
-            outputs: the meaning, one of :data:`OUTPUTS`, or None.
+            outputs: the meaning, one of :data:`nnbackend.metrics.OUTPUTS`, or None.
             shape: the shape of one row of outputs.
 
         Raises:

@@ -22,7 +22,7 @@ def load(
     dtype: str | None = None,
     precision: str | None = None,
 ) -> Network:
-    """Read a network that :meth:`Network.save` wrote, whatever backend it was trained on.
+    """Read a network that :meth:`nnbackend.Network.save` wrote, whatever backend it was trained on.
 
     A checkpoint of a training run is read as well: the network as it was at that moment. Of a model of
     the command line it is the network alone: ``nnb.tables.load`` reads it with its encoding.

@@ -105,12 +105,12 @@ class Network(NetworkPasses):
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
-                with several inputs; or, without ``y``, a stream: an iterable of batches
+            x: array-like of shape ``(rows, *input_shape)``, or a tuple or dictionary of these for a
+                network with several inputs; or, without ``y``, a stream: an iterable of batches
                 ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch, or a source
                 of :mod:`nnbackend.data` such as a dataset of files. A memory map, with ``y``, is read a
                 part at a time.
-            y: array-like of shape (rows, *output_shape), or (rows,) for a single output or class
+            y: array-like of shape ``(rows, *output_shape)``, or (rows,) for a single output or class
                 numbers; of several outputs a tuple or dictionary of these, nested as they are.
             loss: a name or a function of :mod:`nnbackend.losses`; default ``"mse"``. Of several outputs
                 a mapping ``{output: loss}``, or a sequence for a tuple of outputs; one of the library's
@@ -195,7 +195,7 @@ class Network(NetworkPasses):
         the same and the parameters were not set in between.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape ``(rows, *input_shape)``.
             y: array-like, see ``fit``.
             loss: see ``fit``; default ``"mse"``.
             loss_weights: see ``fit``; default None.
@@ -234,7 +234,7 @@ class Network(NetworkPasses):
         """Return ``{"loss": ..., metric: ...}`` over all rows.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a stream, see ``fit``.
+            x: array-like of shape ``(rows, *input_shape)``, or a stream, see ``fit``.
             y: array-like, see ``fit``.
             loss: see ``fit``; None (the default): that of the last ``fit``.
             loss_weights: see ``fit``; default None.

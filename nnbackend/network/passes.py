@@ -43,7 +43,7 @@ class NetworkPasses(NetworkParameters):
         A training pass updates the state of the layers.
 
         Args:
-            x: array-like of shape (batch, *input_shape), or a tuple or dictionary of these.
+            x: array-like of shape ``(batch, *input_shape)``, or a tuple or dictionary of these.
             training: whether layers behave as in training; default False.
             step: the number of the training step, which fixes dropout masks; None (the default): the
                 next one.
@@ -93,9 +93,10 @@ class NetworkPasses(NetworkParameters):
         """Return the network's output for rows ``x``, in the backend's arrays.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
-                with several inputs. Of a memory map, and of an array on the host that takes more than
-                half of the device's free memory, so many rows are brought to the device at a time.
+            x: array-like of shape ``(rows, *input_shape)``, or a tuple or dictionary of these for a
+                network with several inputs. Of a memory map, and of an array on the host that takes
+                more than half of the device's free memory, so many rows are brought to the device
+                at a time.
             batch_size: the largest number of rows computed at a time, which bounds the memory.
             on_host: whether to return a NumPy array, to which each batch is copied when it is done: for
                 outputs that do not fit on the device together; default False.
@@ -144,8 +145,8 @@ class NetworkPasses(NetworkParameters):
         parameters stay as they are, and so do all that have no method ``adapt``.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these: some hundred
-                rows, as of a batch of training. They are computed at a time.
+            x: array-like of shape ``(rows, *input_shape)``, or a tuple or dictionary of these: some
+                hundred rows, as of a batch of training. They are computed at a time.
 
         Raises:
             ValueError: no layer derives its parameters from data, the network was trained before, which

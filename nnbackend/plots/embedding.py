@@ -14,7 +14,7 @@ from nnbackend.plots.arrays import class_numbers, escape_text, number_matrix, va
 __all__ = ["embedding"]
 
 _MARKERS = "os^DvP*X<>"
-_MOST_CLASSES = 20  # kinds of markers and colors that can be told apart
+_MOST_CLASSES = 2 * len(_MARKERS)  # full and hollow
 
 
 def embedding(
@@ -32,7 +32,7 @@ def embedding(
     Args:
         vectors: shape (vectors, dimensions): the table of an Embedding layer,
             ``net.params["0"]["weight"]``, or the outputs of a layer, ``nnb.observe(net, x)[i].y``.
-        labels: a class for each vector, told apart by color and marker; default None.
+        labels: a class for each vector, told apart by marker and color; default None.
         names: a text for each vector, written beside it, such as the words; default None.
         ax: the axes to draw in; default None: those of a new figure.
 
@@ -50,30 +50,29 @@ def embedding(
     groups, known = np.zeros(len(points), np.int64), [""]
     if labels is not None:
         (groups,), known = class_numbers({"labels": value_column("labels", labels)}, None)
-    for what, count in (
-        ("labels", len(groups)),
-        ("names", len(points if names is None else names)),
-    ):
+    given = {"labels": len(groups), "names": len(points if names is None else names)}
+    for what, count in given.items():
         if count != len(points):
             raise ValueError(f"{what} must be {len(points)}, one for each vector; got {count}")
     if len(known) > _MOST_CLASSES:
         raise ValueError(
-            f"{len(known)} classes cannot be told apart by color and marker; at most {_MOST_CLASSES}: "
+            f"{len(known)} classes cannot be told apart by marker; at most {_MOST_CLASSES}: "
             "write them beside the points, names="
         )
     ax = get_axes(ax)
     for i, name in enumerate(known):
         x, y = points[groups == i].T
-        ax.plot(x, y, linestyle="", marker=_MARKERS[i % len(_MARKERS)], color=f"C{i}",
-                markersize=5, label=escape_text(str(name)))  # fmt: skip
+        fill = "full" if i < len(_MARKERS) else "none"
+        ax.plot(x, y, linestyle="", marker=_MARKERS[i % len(_MARKERS)], fillstyle=fill,
+                color=f"C{i}", markersize=5, label=escape_text(str(name)))  # fmt: skip
     if names is not None:
         ax.margins(0.15)  # so that texts at the edges have room
-    for text, point in zip([] if names is None else names, points, strict=False):
-        ax.annotate(escape_text(str(text)), point, xytext=(4, 4), textcoords="offset points")
-    ax.set(**{
-        f"{axis}label": f"principal axis {i}: {share:.0%} of the variance"
-        for i, (axis, share) in enumerate(zip("xy", shares, strict=True), 1)
-    })  # fmt: skip
+        for text, point in zip(names, points, strict=True):
+            ax.annotate(escape_text(str(text)), point, xytext=(4, 4), textcoords="offset points")
+    first, second = (
+        f"principal axis {i}: {s:.0%} of the variance" for i, s in enumerate(shares, 1)
+    )
+    ax.set(xlabel=first, ylabel=second)
     if labels is not None:
         ax.legend()
     return ax

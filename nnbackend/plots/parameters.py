@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nnbackend.callbacks.record import Record
-from nnbackend.core.axes import LINE_STYLES, get_axes
+from nnbackend.core.axes import get_axes, line_style
 from nnbackend.core.checks import check_choice
 from nnbackend.errors import few, given, unknown_name
 
@@ -102,8 +102,7 @@ def _chosen(recorded: Mapping[str, Any], names: str | Iterable[str] | None) -> l
 
 def _draw_norms(steps: Any, norms: Mapping[str, Any], ax: Any) -> Any:
     for i, (name, values) in enumerate(norms.items()):
-        style = LINE_STYLES[i % len(LINE_STYLES)]
-        ax.plot(steps, values, color=f"C{i}", linestyle=style, label=name)
+        ax.plot(steps, values, label=name, **line_style(i, len(steps)))
     if all((values > 0).all() for values in norms.values()):
         ax.set_yscale("log")
     ax.legend()
@@ -111,7 +110,7 @@ def _draw_norms(steps: Any, norms: Mapping[str, Any], ax: Any) -> Any:
 
 
 def _draw_numbers(steps: Any, values: Any, name: str, show: str, ax: Any) -> Any:
-    """Draw quantiles, of shape (moments, 5), or single numbers, of shape (moments, *shape)."""
+    """Draw quantiles, of shape (moments, 5), or single numbers, of shape ``(moments, *shape)``."""
     ax.set_title(name)
     if show == "values":
         lines = values.reshape(len(steps), -1)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnbackend.analysis.curves import roc_curve
 from nnbackend.backends.host import to_host
-from nnbackend.core.axes import LINE_STYLES, get_axes
+from nnbackend.core.axes import get_axes, line_style
 from nnbackend.errors import counted
 from nnbackend.plots.arrays import (
     class_numbers,
@@ -55,17 +55,12 @@ def roc(labels: Any, scores: Any, classes: Sequence[Any] | None = None, *, ax: A
     ax.plot([0, 1], [0, 1], color=ax.xaxis.label.get_color(), linewidth=1.0, linestyle=":")
     for i, (place, score) in enumerate(columns.items()):
         name = "" if len(columns) == 1 else f"{escape_text(str(known[place]))}: "
-        style = {"color": f"C{i}", "linestyle": LINE_STYLES[i % len(LINE_STYLES)]}
         if not (numbers == place).any():
-            ax.plot([], [], label=f"{name}no rows", **style)
+            ax.plot([], [], label=f"{name}no rows", **line_style(i, 0))
             continue
         curve = roc_curve(score, numbers == place)
-        ax.plot(
-            curve.false_positive_rate,
-            curve.true_positive_rate,
-            label=f"{name}AUC {curve.area:.3f}",
-            **style,
-        )
+        false, true = curve.false_positive_rate, curve.true_positive_rate
+        ax.plot(false, true, label=f"{name}AUC {curve.area:.3f}", **line_style(i, len(false)))
     ax.set(xlabel="false positive rate", ylabel="true positive rate")
     ax.legend(loc="lower right")
     return ax

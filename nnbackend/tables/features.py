@@ -89,13 +89,13 @@ class FeatureEncoder:
 
         Args:
             table: the training rows.
-            kinds: what each column holds, see :func:`nnbackend.tables.kinds.choose_kinds`; of names
+            kinds: what each column holds, see :func:`nnbackend.tables.choose_kinds`; of names
                 alone, numbers are numbers and texts are dates if they look like it, else categories.
             scale: ``standard`` for mean 0 and standard deviation 1, ``max`` for division by the largest
                 absolute value, ``none``, or ``robust``, with which numbers come first in the network's
                 input: :class:`~nnbackend.tables.numbers.RobustNumber`, and categories likewise.
             max_one_hot: a column of more categories, missing counted as one, becomes indices for an
-                embedding; None: all categories are one-hot. RealMLP has :data:`MAX_ONE_HOT`.
+                embedding; None: all categories are one-hot. RealMLP has ``MAX_ONE_HOT``.
             indicators: whether a column of numbers or dates with missing values has a further input
                 that says which are missing.
             day_first: whether in dates such as 1/2/2020 the day comes first; None: each column tells.

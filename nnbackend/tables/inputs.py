@@ -57,7 +57,7 @@ def read_columns(
         frame: a DataFrame of pandas or polars, an Arrow table, a dictionary of columns, or an array of
             two dimensions, whose columns are named ``x0``, ``x1`` ...
         kinds: what columns hold, where they are not to be read as they look: see
-            :func:`nnbackend.tables.kinds.choose_kinds`. One of the kind ``drop`` is not read.
+            :func:`nnbackend.tables.choose_kinds`. One of the kind ``drop`` is not read.
         wanted: the columns to read, and what each is read as: ``encoder.kinds`` of a trained encoder;
             None: all, as ``kinds`` and their types say, and of others what they hold is found out.
         dialect: of the table that the encoder was trained on; None: it is found out.

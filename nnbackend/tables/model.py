@@ -236,7 +236,7 @@ class Model:
 class TableModel(Model):
     """A network that predicts a column of a table from others, in the column's own units.
 
-    Attributes: see :class:`Model`.
+    Attributes: see :class:`nnbackend.tables.model.Model`.
     """
 
     encoder: TableEncoder
@@ -251,8 +251,8 @@ class TableModel(Model):
                 are ignored.
 
         Returns:
-            the numbers (float64), in the units of the target, or the names of classes, shape (rows,): a
-            Series of the frame's library, for pandas with its index, else a NumPy array.
+            the numbers (float64), in the units of the target, or the names of classes, of shape
+            (rows,), as a Series of the frame's library, for pandas with its index, else a NumPy array.
 
         Raises:
             TypeError: it is no table.
@@ -269,8 +269,8 @@ class TableModel(Model):
             frame: as for :meth:`predict`.
 
         Returns:
-            float64 in a column for each class, named like it: a DataFrame of the frame's library, else a
-            dictionary of NumPy arrays.
+            float64 in a column for each class, named like it, as a DataFrame of the frame's
+            library, else a dictionary of NumPy arrays.
 
         Raises:
             ValueError: the target holds numbers, the loss (a hinge loss) gives no probabilities, or see
@@ -312,7 +312,7 @@ class TableModel(Model):
 class ArrayModel(Model):
     """A network that predicts a class or a number from an image, a signal or another array.
 
-    Attributes: see :class:`Model`.
+    Attributes: see :class:`nnbackend.tables.model.Model`.
     """
 
     encoder: ArrayEncoder

@@ -109,7 +109,8 @@ def fit_table(
         table: the columns by name; no value of the target is missing.
         target: the name of the column to predict: texts are classes.
         kinds: what the other columns hold, see :func:`nnbackend.tables.choose_kinds`.
-        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): as the preset says.
+        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): by the
+            preset and the number of rows.
         preset: ``"fast"``, ``"default"`` or ``"best"``, see
             :func:`nnbackend.tabular.choose_recipe`.
         validation: the share of rows held out, by which the best epoch is chosen; default 0.2. With

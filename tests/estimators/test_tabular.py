@@ -176,6 +176,11 @@ def test_a_column_may_be_named_like_the_target():
     assert model.predict(given).shape == (N,)
 
 
+def test_the_recipe_says_what_was_chosen_by_the_rows():
+    for more, model in (({}, "realmlp-simple"), ({"preset": "best", "folds": 1}, "realmlp")):
+        assert TabularRegressor(**SMALL, **more).fit(X, X[:, 0]).recipe_.model == model
+
+
 @pytest.mark.parametrize(
     "labels",
     [(0, 1), (10, 9), (-1, 1), (2**60, 2**60 + 1), (0.0, 1.0), (True, False), ("10", "9"),

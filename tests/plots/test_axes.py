@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import nnbackend as nnb
-from nnbackend.core.axes import get_axes
+from nnbackend.core.axes import get_axes, line_style
 
 
 def recorded():
@@ -81,3 +81,8 @@ def test_without_matplotlib_it_says_which_extra_to_install(monkeypatch):
     for draw in (history.plot, lambda: CALLS["residuals"](None)):
         with pytest.raises(ModuleNotFoundError, match=r"pip install 'nnbackend\[plot\]'"):
             draw()
+
+
+def test_twenty_lines_differ_without_color():
+    styles = [line_style(i, 3) for i in range(20)]
+    assert len({(style["linestyle"], style["marker"]) for style in styles}) == 20

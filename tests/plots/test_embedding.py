@@ -51,6 +51,11 @@ def test_labels_and_names(ax):
     assert ax.texts[2].xy == pytest.approx(points(ax.lines[1])[1])
 
 
+def test_twenty_classes_differ_without_color(ax):
+    nnb.plots.embedding(np.eye(20), range(20), ax=ax)
+    assert len({(line.get_marker(), line.get_fillstyle()) for line in ax.lines}) == 20
+
+
 def test_the_table_of_an_embedding_layer(ax):
     net = nnb.Network([nnb.Embedding(5, 3)], input_shape=(2,), seed=0)
     nnb.plots.embedding(net.params["0"]["weight"], names=list("abcde"), ax=ax)
