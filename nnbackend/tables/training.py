@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,11 +18,13 @@ from nnbackend.errors import counted, few, unknown_name
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
+from nnbackend.tables.intervals import widen_intervals
 from nnbackend.tables.kinds import ColumnKind
 from nnbackend.tables.model import TableModel, describe_model
-from nnbackend.tables.selection import split_rows
+from nnbackend.tables.selection import split_rows, warn_rare_classes
 from nnbackend.tables.table import (
     Table,
+    TableWarning,
     in_digits,
     is_number,
     missing,
@@ -79,6 +82,18 @@ class FittedTable:
     trained: Trained
     rows: Rows
     held_out: tuple[NDArray[Any], NDArray[Any]] | None
+
+    @property
+    def widening(self) -> list[float] | None:
+        """By how much intervals between quantiles are widened; None: there are none, or no such rows.
+
+        See :func:`nnbackend.tables.intervals.widen_intervals`.
+        """
+        if self.held_out is None or not self.model.quantiles:
+            return None
+        numbers, outputs = self.held_out
+        truth = self.model.encoder.target.decode(self.rows.part.y[numbers])
+        return widen_intervals(self.model.answers_by_quantile(outputs), truth, self.model.quantiles)
 
 
 def fit_table(
@@ -193,8 +208,11 @@ def fit_table(
             held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
-    fitted = TableModel(trained.network, encoder, loss, ending)
-    return FittedTable(fitted, trained, rows, held_out)
+    model_of_table = TableModel(trained.network, encoder, loss, ending)
+    fitted = FittedTable(model_of_table, trained, rows, held_out)
+    if fitted.widening is not None:
+        trained.network.metadata["widening"] = fitted.widening
+    return fitted
 
 
 def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
@@ -232,6 +250,8 @@ def encode_rows(
             validation = 0.0
         classes = None if is_number(column) else np.unique(column, return_inverse=True)[1]
         training, held_out = split_rows(count, validation, seed, classes)
+    if not is_number(column):
+        warn_rare_classes(column, held_out, recipe.folds)
     learned = take_rows(table, training)
     limit = MAX_ONE_HOT if recipe.embeds else None
     more: dict[str, Any] = {"target_scale": target_scale, "max_one_hot": limit}
@@ -277,7 +297,11 @@ def choose_target_scale(
     errors: dict[TargetScale, float] = {}
     scales: tuple[TargetScale, ...] = ("standard", "log")
     for scale in scales:
-        rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
+        with (
+            warnings.catch_warnings()
+        ):  # what is done to the columns is said when the rows are encoded
+            warnings.simplefilter("ignore", TableWarning)
+            rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
         encoder, others = rows.encoder, rows.validation
         assert others is not None
         trained = fit_network(
