@@ -139,7 +139,8 @@ def _targets(y: Any, rows: int, network: Network) -> Any:
         labels = values.reshape(rows).astype(np.float64)
         if (labels == labels.round()).all() and ((labels >= 0) & (labels < shape[0])).all():
             return labels.astype(np.int64)
+    classes = f", or the numbers of classes below {shape[-1]}" if shape[-1:] > (1,) else ""
     raise ValueError(
-        f"y must be the targets of {rows} row(s): {shape} numbers each, one for each output, or the "
-        f"numbers of classes below {shape[-1]}; got an array of shape {values.shape}"
+        f"y must be the targets of {rows} row(s), of shape {shape} each{classes}; got an array of shape "
+        f"{values.shape}"
     )

@@ -281,7 +281,7 @@ def test_clear_words():
         nnb.explain(net, np.zeros((9, 2)), np.zeros((9, 1)), "mse")
     with pytest.raises(ValueError, match="x must be a row"):
         nnb.explain(net, np.zeros((1, 2, 2)), 1.0, "mse")
-    with pytest.raises(ValueError, match=r"shape \(2,\)|2 numbers|\(1, 3\)"):
+    with pytest.raises(ValueError, match=r"the network was built for \(2,\)"):
         nnb.explain(net, np.zeros(3), 1.0, "mse")
     with pytest.raises(ValueError, match=r"y must be the targets of 1 row"):
         nnb.explain(net, X[0], [1.0, 2.0], "mse")
