@@ -20,16 +20,20 @@ from nnbackend.core.tree import flatten
 from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.samples import Samples
+from nnbackend.errors import given
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
 from nnbackend.losses import Loss, PerOutputSpec
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.parallel import MPI
 from nnbackend.training.augmentation import with_augmentation
 from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
 from nnbackend.training.objective import Objective
+from nnbackend.training.parallel_loop import ParallelLoop
 from nnbackend.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from nnbackend.network import Network
+    from nnbackend.parallel.communicator import HostCommunicator
 
 __all__ = ["FitOptions", "fit", "partial_fit"]
 
@@ -58,6 +62,7 @@ class FitOptions:
     resume: str | os.PathLike[str] | None
     verbose: int | bool | None
     profile: bool
+    parallel: MPI | None = None
 
     def __post_init__(self) -> None:
         self.epochs = check_size("epochs", self.epochs)
@@ -73,20 +78,38 @@ class FitOptions:
             self.validation_split = check_fraction("validation_split", self.validation_split)
         if self.validation_data is not None and self.validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
+        if not isinstance(self.parallel, MPI | None):
+            raise TypeError(
+                f"parallel must be nnb.parallel.MPI() or None, got {given(self.parallel)}"
+            )
 
 
 def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
     """Train a network; see :meth:`nnbackend.network.Network.fit`."""
+    parallel = options.parallel
+    if parallel is None or parallel.size == 1:
+        return _fit(network, x, y, options, None)
+    with parallel.processes.failing_together(), parallel.processes.silence():
+        return _fit(network, x, y, options, parallel.connect(network.backend))
+
+
+def _fit(
+    network: Network, x: Any, y: Any, options: FitOptions, communicator: HostCommunicator | None
+) -> History:
+    """Train a network, perhaps together with other processes."""
     loop = profile = None
+    speaks = communicator is None or communicator.rank == 0
     try:
         callbacks = resolve_callbacks(options.callbacks, options.verbose)
         resume = options.resume
         checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
         with network.backend.scope():
             with network._unbuilt_if_refused():
-                objective, loop, profile = prepare(network, x, y, options, callbacks)
+                objective, loop, profile = prepare(network, x, y, options, callbacks, communicator)
                 if checkpoint is not None:
                     loop.check(checkpoint)
+                if isinstance(loop, ParallelLoop):
+                    loop.check_alike(checkpoint)
             loop.publish()  # so that the arrays from before are not kept
             started = time.perf_counter()
             history = loop.train(checkpoint)
@@ -111,15 +134,20 @@ def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
         raise problem from error
     if profile is not None:
         history.profile = profile
-        if options.verbose != 0:
+        if options.verbose != 0 and speaks:
             _say(str(profile))
-    if history.stopped is not None and history.stopped.startswith("interrupted"):
+    if speaks and history.stopped is not None and history.stopped.startswith("interrupted"):
         _say(f"training was {history.stopped}")
     return history
 
 
 def prepare(
-    network: Network, x: Any, y: Any, options: FitOptions, callbacks: list[Any]
+    network: Network,
+    x: Any,
+    y: Any,
+    options: FitOptions,
+    callbacks: list[Any],
+    communicator: HostCommunicator | None = None,
 ) -> tuple[Objective, Loop, Any]:
     """Return the objective of a fit, the loop that trains, and the profile it fills (or None)."""
     o, backend = options, network.backend
@@ -138,10 +166,10 @@ def prepare(
 
         trained, profile = with_profile(objective, backend)
     steps = steps_per_epoch(samples, rows, o.batch_size)
-    trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
+    trainer = make_trainer(network, trained, optimizer, o.accumulate, steps, communicator)
     if isinstance(samples, Samples):
         trainer.check_rows(samples, len(samples) if rows is None else len(rows), o.batch_size)
-    loop: type[Loop] = Loop
+    loop: type[Loop] = Loop if communicator is None else ParallelLoop
     if isinstance(optimizer, LBFGS):
         from nnbackend.training.full_batch import FullBatchLoop as loop
     run = loop(
@@ -196,12 +224,18 @@ def make_trainer(
     optimizer: Optimizer,
     accumulate: int = 1,
     steps_per_epoch: int | None = None,
+    communicator: HostCommunicator | None = None,
 ) -> Trainer:
     """Return a trainer that starts from a network's parameters and state.
 
     Raises:
-        ValueError: the network has no parameters, or L-BFGS would compute in mixed precision.
+        ValueError: the network has no parameters, or L-BFGS would compute in mixed precision, or in
+            several processes.
     """
+    if communicator is not None and isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "L-BFGS is driven by SciPy in one process: take another optimizer, or leave parallel= out"
+        )
     if network.backend.mixed and isinstance(optimizer, LBFGS):
         raise ValueError(
             "L-BFGS compares losses that differ by less than 16 bits can show: give "
@@ -219,6 +253,7 @@ def make_trainer(
         accumulate,
         steps_per_epoch,
         state=network.state,
+        communicator=communicator,
     )
 
 
