@@ -192,6 +192,29 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into docs/_build/html: pages and examples are run, warnings are errors."""
+    install_package(session, "cli", "data", "draw", "report", "scipy", "sklearn", "jax")
+    session.install(*group("docs"), *group("test"), *group("examples"))
+    site = "docs/_build/html"
+    session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--jobs", "auto",
+                *session.posargs, "docs", site, env=ONE_THREAD)  # fmt: skip
+
+
+@nox.session
+def wasm(session: nox.Session) -> None:
+    """Train in WebAssembly, as pages of the site do, and compare: Pyodide in Node, packages by npm."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        session.skip("no Node here: node or npm is missing")
+    install_package(session)
+    session.install(*group("test"), "array-api-strict", "playwright")
+    folder = session.create_tmp()
+    session.run("python", "tests/webassembly/compare.py", folder)
+    # A page whose blocks run in a browser, skipped where there is none.
+    session.run("pytest", "tests/webassembly", "--backend", "numpy", env={"NNBACKEND_WASM": folder})
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Try files, tables, options and calls that nobody means to write, thousands of each."""
     install_package(session, "cli", "data", "scipy", "sklearn")

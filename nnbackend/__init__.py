@@ -140,7 +140,7 @@ from nnbackend.optimizers import (
 )
 
 if TYPE_CHECKING:
-    from nnbackend import analysis, tables, tabular, testing
+    from nnbackend import analysis, plots, tables, tabular, testing
     from nnbackend.core import registry
     from nnbackend.drawing.draw import draw
     from nnbackend.inspection.observe import observe
@@ -276,6 +276,7 @@ __all__ = [
     "observe",
     "optimizers",
     "parallel",
+    "plots",
     "register_function",
     "register_layer",
     "registry",
@@ -295,6 +296,7 @@ __getattr__, __dir__ = lazily(
         "draw": "drawing.draw",
         "observe": "inspection.observe",
         "parallel": "parallel",
+        "plots": "plots",
         "registry": "core.registry",
         "tables": "tables",
         "tabular": "tabular",

@@ -20,6 +20,7 @@ __all__ = [
     "PrecisionError",
     "ResumeError",
     "UnknownNameError",
+    "counted",
     "few",
     "given",
     "listed",
@@ -110,6 +111,16 @@ def given(value: object) -> str:
     short = Repr()
     short.maxstring = short.maxother = short.maxlong = 80
     return short.repr(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, "row"), counted(0, "row"), counted(2, "class")
+    ('1 row', '0 rows', '2 classes')
+    """
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count} {noun}{ending}"
 
 
 def listed(names: Iterable[object]) -> str:

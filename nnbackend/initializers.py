@@ -41,6 +41,7 @@ __all__ = [
 
 Values: TypeAlias = np.ndarray[Any, Any]
 Initializer: TypeAlias = Callable[[Shape, Generator], Values]
+"""``initializer(shape, rng) -> numbers`` on the host; any such function works."""
 
 INITIALIZERS = Registry("initializer")
 get: Callable[[str | Initializer], Initializer] = INITIALIZERS.get

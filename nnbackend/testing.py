@@ -45,7 +45,7 @@ def check_gradients(
 
     Args:
         network: a network, or a layer that takes ``x``.
-        x: array-like of shape (batch, *input_shape), a few rows, away from kinks such as ReLU's 0.
+        x: array-like of shape ``(batch, *input_shape)``, a few rows, away from kinks such as ReLU's 0.
         tolerance: the largest relative error allowed; default 1e-5.
         seed: the random seed of the directions; default 0.
 
@@ -339,7 +339,7 @@ def compare_backends(
 
     Args:
         network: the network, which stays as it is.
-        x: array-like of shape (batch, *input_shape).
+        x: array-like of shape ``(batch, *input_shape)``.
         backends: two, or one to compare with the network's own. Without any, its own is compared with
             NumPy, or if it is NumPy, with the first other one that is usable here.
         tolerance: the relative difference above which backends are said to part; None: 1e-10 in

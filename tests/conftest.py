@@ -130,7 +130,8 @@ VARIANTS = [
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
 ONCE = ("backends/cuda", "backends/replay", "backends/test_device.py", "backends/test_memory.py", "cli",
-        "docs", "estimators", "fuzz", "saving/test_written_before.py", "tables")  # fmt: skip
+        "docs", "estimators", "fuzz", "saving/test_written_before.py", "tables",
+        "webassembly")  # fmt: skip
 # JAX compiles each operation for each shape; there its own differentiation checks the gradients of all
 # layers (test_crosscheck_jax.py), in a part of the time.
 SLOW_ON_JAX = ("test_gradients_agree_with_central_differences",)

@@ -55,7 +55,7 @@ def test_a_batch_goes_one_way_from_fit_to_a_layer(name):
     net.fit(rows((12, 3)), rows((12, 3), 1), batch_size=4, epochs=2)
     path = SEEN[0]
     modules = [frame.partition(":")[0] for frame in path]
-    assert modules[:4] == ["network", "training/fit", "training/loop", "training/trainer"]
+    assert modules[:4] == ["network/network", "training/fit", "training/loop", "training/trainer"]
     assert modules[-2:] == ["training/step", "layers/sequential"]
     assert all(module.startswith("backends") for module in modules[4:-2])
     assert len(path) < MAX_FRAMES, path  # that of the layer is one more

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = ["torch", "jax", "cupy", "nvmath", "scipy", "sklearn", "pandas", "polars", "pyarrow", "typer",
-         "rich", "ipywidgets", "IPython", "tensorboardX",
+         "rich", "ipywidgets", "IPython", "tensorboardX", "matplotlib",
          "cairosvg", "array_api_strict", "hypothesis", "pytest"]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.quality.data import Split
 
-__all__ = ["contestants"]
+__all__ = ["Contestant", "contestants", "recipe_of"]
 
 Contestant = Callable[[Split], NDArray[Any]]
 
@@ -24,22 +24,35 @@ Contestant = Callable[[Split], NDArray[Any]]
 def contestants(quick: bool = False) -> dict[str, Contestant]:
     """Return the contestants by name; libraries that are not installed are left out."""
     found: dict[str, Contestant] = {
-        "nnbackend": partial(_ours, preset="default"),
-        "nnbackend, TabM": partial(_ours, preset="default", model="tabm"),
-        "nnbackend, fast": partial(_ours, preset="fast"),
-        "nnbackend, best": partial(_ours, preset="best"),
         "scikit-learn's MLP": partial(_sklearn, kind="mlp"),
         "gradient boosting": partial(_sklearn, kind="boosting"),
         "random forest": partial(_sklearn, kind="forest"),
         "linear model": partial(_sklearn, kind="linear"),
+        "nnbackend, plain network": _plain,
+        "nnbackend, best": partial(_ours, preset="best"),
+        "nnbackend, fast": partial(_ours, preset="fast"),
+        "nnbackend": partial(_ours, preset="default"),
+        # Each beside its peer, so that both meet the machine as it is at that time.
+        "nnbackend, RealMLP": partial(_ours, preset="default", model="realmlp"),
+        "pytabkit's RealMLP-TD": partial(_pytabkit, name="RealMLP_TD"),
+        "nnbackend, TabM": partial(_ours, preset="default", model="tabm"),
+        "pytabkit's TabM-D": partial(_pytabkit, name="TabM_D"),
     }
-    if find_spec("pytabkit") is not None:
-        found["pytabkit's RealMLP-TD"] = partial(_pytabkit, name="RealMLP_TD")
-        found["pytabkit's TabM-D"] = partial(_pytabkit, name="TabM_D")
+    if find_spec("pytabkit") is None:
+        found = {name: one for name, one in found.items() if "pytabkit" not in name}
     if quick:
         slow = ("nnbackend, best", "pytabkit's TabM-D")
         found = {name: one for name, one in found.items() if name not in slow}
     return found
+
+
+def recipe_of(contestant: Contestant, split: Split) -> Any:
+    """Return the recipe by which one of this library's estimators learns a split; None of others."""
+    if getattr(contestant, "func", None) is not _ours:
+        return None
+    from nnbackend.tabular import choose_recipe
+
+    return choose_recipe(len(split.y), **contestant.keywords)  # type: ignore[attr-defined]
 
 
 def _ours(split: Split, preset: str, model: str | None = None) -> NDArray[Any]:
@@ -52,6 +65,21 @@ def _ours(split: Split, preset: str, model: str | None = None) -> NDArray[Any]:
     classifier = TabularClassifier(preset=preset, random_state=split.seed, **more)
     classifier.fit(split.x, split.y)
     return _in_order(classifier.predict_proba(split.test_x), classifier.classes_, split)
+
+
+def _plain(split: Split) -> NDArray[Any]:
+    """Return the answers of a usual network: 64 units, 100 epochs, no rows held out."""
+    from nnbackend.estimators import MLPClassifier, MLPRegressor
+
+    settings: dict[str, Any] = {
+        "hidden_layer_sizes": (64,),
+        "max_iter": 100,
+        "n_iter_no_change": 100,
+        "random_state": split.seed,
+    }
+    if split.dataset.task == "classification":
+        return _answers(MLPClassifier(**settings), split, scales=True)
+    return _answers(MLPRegressor(**settings), split, scales=True)
 
 
 def _sklearn(split: Split, kind: str) -> NDArray[Any]:
@@ -76,12 +104,18 @@ def _sklearn(split: Split, kind: str) -> NDArray[Any]:
             model = linear_model.LogisticRegression(max_iter=1000)
         case _:
             model = linear_model.RidgeCV(np.logspace(-3, 3, 13))
-    if kind == "mlp" and not classifies:
-        from sklearn.compose import TransformedTargetRegressor
-        from sklearn.preprocessing import StandardScaler
+    return _answers(model, split, scales=kind in ("mlp", "linear"))
 
+
+def _answers(model: Any, split: Split, scales: bool) -> NDArray[Any]:
+    """Return the answers of a model in a usual pipeline, which may scale columns and target."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    classifies = split.dataset.task == "classification"
+    if scales and not classifies:
         model = TransformedTargetRegressor(model, transformer=StandardScaler())
-    pipeline = _prepared(model, split.x, scales=kind in ("mlp", "linear"))
+    pipeline = _prepared(model, split.x, scales)
     pipeline.fit(split.x, split.y)
     if not classifies:
         return np.asarray(pipeline.predict(split.test_x))
@@ -112,6 +146,9 @@ def _pytabkit(split: Split, name: str) -> NDArray[Any]:
     for column in x.select_dtypes(exclude=["number", "bool"]).columns:
         x[column] = x[column].astype("category")
         test[column] = test[column].astype("category")
+    numbers = list(x.select_dtypes("number").columns)  # in which pytabkit takes no gaps
+    middle = x[numbers].median()
+    x[numbers], test[numbers] = x[numbers].fillna(middle), test[numbers].fillna(middle)
     model.fit(x, split.y)
     if kind == "Regressor":
         return np.asarray(model.predict(test)).reshape(-1)

@@ -91,13 +91,13 @@ class Primitives:
         spatial axes.
 
         Args:
-            x: the array, of shape (rows, *lengths, channels); any padding is the caller's.
+            x: the array, of shape ``(rows, *lengths, channels)``; any padding is the caller's.
             size: the numbers in a window along each spatial axis.
             stride: the distance from one window to the next; None: 1 along each axis.
             dilation: the distance from one number of a window to the next; None: 1 along each axis.
 
         Returns:
-            an array of shape (rows, *counts, *size, channels), with
+            an array of shape ``(rows, *counts, *size, channels)``, with
             ``count = (length - dilation (size - 1) - 1) // stride + 1``.
 
         Raises:
@@ -195,7 +195,7 @@ class Primitives:
         """Return an array with one number put before and after along its spatial axes.
 
         Args:
-            x: the array, of shape (rows, *lengths, channels).
+            x: the array, of shape ``(rows, *lengths, channels)``.
             padding: how many numbers before and after along each spatial axis.
             value: the number; default 0.
         """
@@ -290,16 +290,17 @@ class Primitives:
         weight[a, b, c, o]`` for ``x`` padded with zeros: a product with :meth:`windows`.
 
         Args:
-            x: the array, of shape (rows, *lengths, channels), with one to three spatial axes.
-            weight: the weight, of shape (*size, channels / groups, outputs).
+            x: the array, of shape ``(rows, *lengths, channels)``, with one to three spatial axes.
+            weight: the weight, of shape ``(*size, channels / groups, outputs)``.
             stride: the distance from one window to the next along each spatial axis.
             padding: the number of zeros put before and after along each spatial axis.
             dilation: the distance from one number of a window to the next along each spatial axis.
             groups: the number of parts of channels and outputs, each with its own weights; default 1.
 
         Returns:
-            ``y`` of shape (rows, *counts, outputs), and ``pullback(dy, input_grad=True) -> (dx, dw)``:
-            the gradients of ``x`` (None without ``input_grad``) and ``weight``.
+            ``y`` of shape ``(rows, *counts, outputs)``, and
+            ``pullback(dy, input_grad=True) -> (dx, dw)``: the gradients of ``x`` (None without
+            ``input_grad``) and ``weight``.
         """
         how = Geometry(stride, padding, dilation, groups)
 
@@ -327,8 +328,8 @@ class Primitives:
         ``x``.
 
         Args:
-            x: the array, of shape (rows, *counts, channels).
-            weight: the weight, of shape (*size, outputs / groups, channels).
+            x: the array, of shape ``(rows, *counts, channels)``.
+            weight: the weight, of shape ``(*size, outputs / groups, channels)``.
             lengths: the lengths of the spatial axes of ``y``, for which a convolution gives ``counts``.
             stride: see :meth:`convolution`, as the next three.
             padding: what is cut off ``y`` before and after.
@@ -336,7 +337,8 @@ class Primitives:
             groups: the number of parts of channels and outputs.
 
         Returns:
-            ``y`` of shape (rows, *lengths, outputs), and ``pullback(dy, input_grad=True) -> (dx, dw)``.
+            ``y`` of shape ``(rows, *lengths, outputs)``, and
+            ``pullback(dy, input_grad=True) -> (dx, dw)``.
         """
         how = Geometry(stride, padding, dilation, groups)
 
@@ -399,7 +401,7 @@ def window_counts(shape: Shape, size: Sizes, stride: Sizes, dilation: Sizes) -> 
     ``count = (length - dilation (size - 1) - 1) // stride + 1``
 
     Args:
-        shape: (rows, *lengths, channels).
+        shape: ``(rows, *lengths, channels)``.
         size: the numbers in a window along each spatial axis.
         stride: the distance from one window to the next.
         dilation: the distance from one number of a window to the next.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nnbackend.callbacks.learning_rate_log import LearningRateLog
     from nnbackend.callbacks.logs import CSVLog, JSONLines
     from nnbackend.callbacks.progress import Progress
+    from nnbackend.callbacks.record import Record
     from nnbackend.callbacks.reduce_on_plateau import ReduceOnPlateau
     from nnbackend.callbacks.run import Run, resolve
     from nnbackend.callbacks.tensorboard import TensorBoard
@@ -32,6 +33,7 @@ __all__ = [
     "Lambda",
     "LearningRateLog",
     "Progress",
+    "Record",
     "ReduceOnPlateau",
     "Run",
     "TensorBoard",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazily(
         "CSVLog": "logs",
         "JSONLines": "logs",
         "Progress": "progress",
+        "Record": "record",
         "ReduceOnPlateau": "reduce_on_plateau",
         "Run": "run",
         "resolve": "run",

@@ -9,7 +9,7 @@ from nnbackend.callbacks.base import Callback
 from nnbackend.callbacks.monitor import Monitor
 from nnbackend.core.checks import check_flag, check_number, check_size
 from nnbackend.core.state_names import known_name
-from nnbackend.errors import ModelFileError
+from nnbackend.errors import ModelFileError, counted
 from nnbackend.saving.schema import Check, array, entries, number, optional, record, whole
 
 if TYPE_CHECKING:
@@ -109,7 +109,9 @@ class EarlyStopping(Callback):
             best = "was never a number"
             if self.best is not None:
                 best = f"was best in epoch {self.best_epoch} ({self.best:.6g})"
-            run.stop(f"{self.monitor.name} {best}, and no better for {self._waited} epochs")
+            run.stop(
+                f"{self.monitor.name} {best}, and no better for {counted(self._waited, 'epoch')}"
+            )
 
     def stop(self, run: Run) -> None:
         if self._weights is not None and run.failure is None:

@@ -30,6 +30,7 @@ __all__ = [
     "LoadedPrecision",
     "ModelFile",
     "PrecisionName",
+    "Quiet",
     "Reported",
     "Threads",
     "WrongCall",
@@ -122,6 +123,9 @@ Threads = Annotated[
     ),
 ]
 Json = Annotated[bool, _result_option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[
+    bool, _result_option("--quiet", "-q", help="Print nothing but answers and errors: no notes.")
+]
 Reported = Annotated[
     bool,
     _result_option(

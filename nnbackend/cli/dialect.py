@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nnbackend.cli.options import data_option
@@ -71,6 +71,12 @@ class DialectOptions:
         metavar="TEXT",
         show_default="there is none",
     )
+    day_first: bool | None = data_option(
+        None,
+        "Which number comes first in dates such as 1/2/2020.",
+        "--day-first/--month-first",
+        show_default="each column tells",
+    )
 
     def dialect(self, like: Dialect | None = None) -> Dialect:
         """Return the dialect; numbers and missing values that no option names are as in ``like``.
@@ -80,13 +86,12 @@ class DialectOptions:
         """
         like = like or Dialect()
         missing = like.missing if self.missing is None else tuple(self.missing)
-        marks = self.decimal, like.thousands if self.thousands is None else self.thousands
-        return Dialect(
-            self.delimiter,
-            *marks,
-            self.encoding,
-            missing,
-            self.comment,
-            like.usual_decimal,
-            like.points,
+        return replace(
+            like,
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+            thousands=like.thousands if self.thousands is None else self.thousands,
+            encoding=self.encoding,
+            missing=missing,
+            comment=self.comment,
         )

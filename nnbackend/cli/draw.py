@@ -18,6 +18,7 @@ from nnbackend.cli.printing import print_json, say
 from nnbackend.cli.reporting import reporting
 from nnbackend.core.shapes import Shapes
 from nnbackend.drawing.drawing import check_format
+from nnbackend.errors import counted
 from nnbackend.network import Network
 from nnbackend.tables.input_names import input_names, output_names
 from nnbackend.tables.model import MODELS, ArrayModel, TableModel, load
@@ -126,7 +127,7 @@ def _read_row(
         raise WrongCall("--data is for models that 'nnbackend train' wrote, which know its columns")
     rows, _ = read_features(model, data, options, columns=False)
     if row > len(rows):
-        raise WrongCall(f"--row {row}: the data have {len(rows)} row(s)")
+        raise WrongCall(f"--row {row}: the data have {counted(len(rows), 'row')}")
     chosen: NDArray[Any] = rows[row - 1]
     return chosen
 

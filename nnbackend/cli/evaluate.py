@@ -20,12 +20,13 @@ from nnbackend.cli.arguments import (
 )
 from nnbackend.cli.dialect import DialectOptions
 from nnbackend.cli.html_report import write_evaluation_report
-from nnbackend.cli.model_data import read_features_and_targets
+from nnbackend.cli.model_data import as_told, read_features_and_targets
 from nnbackend.cli.options import takes_options
 from nnbackend.cli.printing import print_json, print_metrics, say
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.threads import thread_limit
+from nnbackend.errors import counted
 
 __all__ = ["evaluate"]
 
@@ -47,7 +48,7 @@ def evaluate(
     """Compare the predictions for a table or an array with its targets."""
     with reporting(debug, quiet=as_json) as (notes, _):
         check_html(html, model, data=data)
-        trained = load_model(model, backend, device, precision)
+        trained = as_told(load_model(model, backend, device, precision), options)
         x, y = read_features_and_targets(trained, data, options)
         with thread_limit(threads, trained.network):
             metrics = trained.evaluate(x, y)
@@ -58,7 +59,7 @@ def evaluate(
             extra = {} if full is None else {"report": full}
             print_json({"task": trained.task, "rows": len(y), **metrics, **extra, "notes": notes})
             return
-        print_metrics({f"{len(y)} rows": metrics}, {}, trained.encoder.scales_target)
+        print_metrics({counted(len(y), "row"): metrics}, {}, trained.encoder.scales_target)
         if html is not None:
             say(f"Report written to {html}")
         if full is not None:

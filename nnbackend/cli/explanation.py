@@ -11,6 +11,7 @@ from nnbackend.analysis.contributions import RowContributions, row_contributions
 from nnbackend.cli.arguments import WrongCall, wrong_call
 from nnbackend.cli.model_data import read_table_rows
 from nnbackend.cli.printing import in_figures, plain_table, print_json, print_table, say
+from nnbackend.errors import counted
 from nnbackend.tables.model import Model, TableModel
 from nnbackend.tables.table import row_count, take_rows
 
@@ -39,7 +40,7 @@ def explain_row(
     rows = read_table_rows(model, data, options, with_target=False)
     count = row_count(rows.table)
     if row > count:
-        raise WrongCall(f"--explain {row}: the table has {count} row(s)")
+        raise WrongCall(f"--explain {row}: the table has {counted(count, 'row')}")
     if background is None and count < 2:
         raise WrongCall(
             "--explain compares a row with others, and there are none: give --background a table, best "
@@ -62,8 +63,8 @@ def _print(found: RowContributions, row: int, classifies: bool) -> None:
     what = f"probability of {found.answer}" if classifies else found.answer
     say(f"Row {row}: {what} {in_figures(found.prediction)}")
     say(
-        f"The mean of {found.background_rows} rows is {in_figures(found.base)}; what makes the "
-        "difference:"
+        f"The mean of {counted(found.background_rows, 'row')} is {in_figures(found.base)}; what makes "
+        "the difference:"
     )
     say()
     lines = [

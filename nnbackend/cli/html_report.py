@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nnbackend.cli.model_data import read_table_rows
 from nnbackend.cli.outcome import Outcome
+from nnbackend.errors import counted
 from nnbackend.report.write import write_report
 from nnbackend.tables.model import Model, TableModel
 
@@ -24,7 +25,7 @@ def write_training_report(path: Path, outcome: Outcome, notes: list[str], model_
     training, reported = outcome.parts
     several = len(outcome.histories) > 1
     rows = "validation rows" if outcome.counts[1] else "training rows, since none was held out"
-    epochs = f"{outcome.epochs} epochs in {outcome.seconds:.1f} s"
+    epochs = f"{counted(outcome.epochs, 'epoch')} in {outcome.seconds:.1f} s"
     stopped = f", {outcome.stopped}" if outcome.stopped else ""
     write_report(
         path,

@@ -8,6 +8,7 @@ import nnbackend as nnb
 from nnbackend.cli.arguments import Debug, Json, ModelFile
 from nnbackend.cli.printing import print_facts, print_json, say
 from nnbackend.cli.reporting import reporting
+from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.model import MODELS
 
 __all__ = ["inspect"]
@@ -27,6 +28,10 @@ def inspect(model: ModelFile, as_json: Json = False, debug: Debug = False) -> No
                 encoder = encoder_type.from_dict(network.metadata[model_type.kind])
                 say()
                 print_facts({row.column: row for row in encoder.describe()})
+        units = Dialect.from_dict(network.metadata.get("dialect", Dialect().to_dict())).units
+        if units:
+            shown = (f"{name}: {' '.join(filter(None, found))}" for name, found in units.items())
+            print_facts({"written with": ", ".join(shown)})
         training = network.metadata.get("training")
         if isinstance(training, dict):
             say()

@@ -23,7 +23,7 @@ _PLAIN_OPTIONS = (
     "scale", "stream", "activation", "output_activation", "bias", "init", "dropout", "optimizer",
     "momentum", "weight_decay", "l1", "l2", "clip_norm", "ema", "accumulate", "schedule", "warmup",
 )  # fmt: skip
-TABLE_OPTIONS = ("preset", "folds")
+TABLE_OPTIONS = ("preset", "folds", "members", "quantiles")
 """The options that only networks for tables have."""
 
 _ARRAY_OPTIONS = ("channels", "augment")
@@ -77,7 +77,7 @@ def choose_model(settings: Settings, given: Collection[str]) -> Settings:
     verb = "belongs" if len(plain) == 1 else "belong"
     warn(
         f"{few(plain, 3)} {verb} to the plain network, which is taken: --model mlp. Without such "
-        "options realmlp is taken, which is better for most tables"
+        "options a network for tables is taken, which is better for most"
     )
     return replace(settings, model="mlp")
 

@@ -24,7 +24,15 @@ from nnbackend.tables.table import missing, polars_module
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["read_features", "read_features_and_targets", "read_table_rows"]
+__all__ = ["as_told", "read_features", "read_features_and_targets", "read_table_rows"]
+
+
+def as_told(model: Model, options: Mapping[str, Any]) -> Model:
+    """Return a model that reads dates as options say, if they do."""
+    day_first = options["day_first"]
+    if day_first is None or not isinstance(model, TableModel):
+        return model
+    return model.with_dates(day_first=day_first)
 
 
 def read_features(
@@ -87,9 +95,10 @@ def _dialect(model: TableModel, options: Mapping[str, Any]) -> Dialect:
 
 def _array_file(data: Path, options: Mapping[str, Any]) -> Path:
     """Return the file of arrays, after a check that no option is for tables."""
-    given = [name for name in vars(DialectOptions()) if options[name]]
-    if given:
-        raise WrongCall(f"--{given[0]} is for tables, and the model takes images or signals")
+    given = [name for name in vars(DialectOptions()) if options[name] not in (None, [], False)]
+    if given or options["day_first"] is not None:
+        option = given[0].replace("_", "-") if given else "month-first"
+        raise WrongCall(f"--{option} is for tables, and the model takes images or signals")
     return array_file(data)
 
 

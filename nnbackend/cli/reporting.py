@@ -21,6 +21,7 @@ from nnbackend.errors import (
     OutOfMemoryError,
     UnknownNameError,
 )
+from nnbackend.tables.table import ColumnError
 
 __all__ = ["reporting"]
 
@@ -78,6 +79,8 @@ def reporting(debug: bool, quiet: bool = False) -> Iterator[tuple[list[str], Int
 
 
 def _message(error: BaseException) -> str:
+    if isinstance(error, ColumnError):
+        return error.for_command_line
     if isinstance(error, (*_OWN_ERRORS, ImportError)) and str(error):
         return str(error)
     if isinstance(error, MemoryError):

@@ -33,9 +33,9 @@ from nnbackend.tables.columns import frame_of, readable_columns, table_of
 from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
-from nnbackend.tables.numerals import find_decimal
 from nnbackend.tables.reading import check_columns, naming_lines
-from nnbackend.tables.table import Table, WantedKind, missing, row_count, take_rows
+from nnbackend.tables.table import ColumnError, Table, WantedKind, missing, row_count, take_rows
+from nnbackend.tables.units import find_numerals
 
 if TYPE_CHECKING:
     import polars as pl
@@ -101,7 +101,7 @@ class TableStream(Source):
             raise DataError("the files hold no rows")
         frame = polars.concat(frames, how="vertical_relaxed")
         self._names = readable_columns(frame, [*self._asked, *kinds])
-        self.dialect = find_decimal(frame, self.dialect)
+        self.dialect = find_numerals(frame, self.dialect)
         with naming_lines(self._files, self.dialect):
             return table_of(frame, self._names, kinds, self.dialect)
 
@@ -161,5 +161,7 @@ def _at(where: str, first: int) -> Iterator[None]:
     """Add the place of the rows to what is wrong with them."""
     try:
         yield
+    except ColumnError as error:
+        raise DataError(f"{where}, rows from {first}: {error.for_command_line}") from error
     except ValueError as error:
         raise DataError(f"{where}, rows from {first}: {error}") from error

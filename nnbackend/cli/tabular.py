@@ -19,7 +19,7 @@ from nnbackend.cli.printing import print_facts
 from nnbackend.cli.rows import choose_rows, read_table
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
-from nnbackend.errors import ResumeError, few
+from nnbackend.errors import ResumeError, counted, few
 from nnbackend.parallel import MPI
 from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
@@ -29,6 +29,7 @@ from nnbackend.tables.table import Table, is_number, row_count, take_rows
 from nnbackend.tables.targets import LogNumber
 from nnbackend.tables.training import FittedTable, Rows, fit_table
 from nnbackend.tabular import Recipe, choose_recipe
+from nnbackend.tabular.recipe import FEW_ROWS
 
 __all__ = ["train_tabular"]
 
@@ -83,6 +84,7 @@ def train_tabular(
             backend=backend,
             class_weight=settings.class_weight,
             callbacks=callbacks,
+            day_first=settings.day_first,
             dialect=dialect,
             recipe=fields,
             announce=run.announce,
@@ -116,6 +118,8 @@ def _recipe_fields(call: Call, settings: Settings) -> dict[str, Any]:
         "label_smoothing": settings.label_smoothing,
         "hidden": None if settings.hidden is None else tuple(settings.hidden),
         "folds": settings.folds,
+        "members": settings.members,
+        "quantiles": None if settings.quantiles is None else tuple(settings.quantiles),
         "patience": call.patience,
     }
 
@@ -146,8 +150,9 @@ class _Run:
 
     def _build_network(self, rows: Rows) -> nnb.Network:
         """Return a network as the one to be trained."""
-        encoder, columns = rows.encoder, rows.encoder.inputs.network_columns
-        layers = rows.recipe.build_layers(columns, len(encoder.classes) or 1, encoder.task, 1)
+        encoder, recipe = rows.encoder, rows.recipe
+        columns = encoder.inputs.network_columns
+        layers = recipe.build_layers(columns, _count_outputs(recipe, encoder), encoder.task, 1)
         return nnb.Network(layers, backend=self.backend, input_shape=columns.shape)
 
     def _plan(self, rows: Rows, network: nnb.Network) -> dict[str, str]:
@@ -156,6 +161,8 @@ class _Run:
         layers = [row for row in network.summary_rows() if not row.is_inside]
         widths = ", ".join(map(str, recipe.widths))
         model = recipe.model
+        if self._is_chosen_by_rows(recipe):
+            model += f" (for up to {FEW_ROWS:,} rows; --model realmlp takes the whole recipe)"
         if recipe.member_count is not None:
             model += f" of {recipe.member_count} members"
         if recipe.folds > 1:
@@ -169,17 +176,22 @@ class _Run:
         return {
             "task": f"{target}: {few(encoder.classes, 10)}" if encoder.classes else target,
             "rows": f"{count}: {parts}",
-            "features": f"{len(encoder.features)} columns, {encoder.width} inputs"
+            "features": f"{counted(len(encoder.features), 'column')}, {counted(encoder.width, 'input')}"
             f"{f' and {embedded} embedded' if embedded else ''}; nnbackend inspect MODEL shows what is "
             "done to each",
             "network": f"{model} with hidden layers of {widths}; "
             f"{sum(row.parameters for row in layers):,} parameters",
-            "training": f"{recipe.epochs} epochs in batches of {recipe.batch_size}, "
+            "training": f"{counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size}, "
             f"{settings['loss']}{f' with label smoothing {smoothing:g}' if smoothing else ''}, "
             f"adamw with learning rate {rate:g} at most",
             "backend": f"{self.backend.name} on {self.backend.device_name()}, "
             f"{self.backend.precision_label}, seed {self.settings.seed}",
         }
+
+    def _is_chosen_by_rows(self, recipe: Recipe) -> bool:
+        """Return whether the simple variant was taken because there are few rows."""
+        settings = self.settings
+        return recipe.is_simple and settings.model is None and settings.preset == "default"
 
     def settings_of(self, rows: Rows) -> dict[str, Any]:
         """Return the settings of the training as plain data, without those of other networks."""
@@ -261,6 +273,11 @@ def _networks(fitted: FittedTable) -> list[dict[str, Any]]:
     ]
 
 
+def _count_outputs(recipe: Recipe, encoder: TableEncoder) -> int:
+    """Return the number of a network's outputs."""
+    return len(encoder.classes) or len(recipe.quantiles or (0.5,))
+
+
 def _target_scale(encoder: TableEncoder) -> str | None:
     """Return how a target of numbers is scaled; None for classes."""
     if encoder.classes:
@@ -271,7 +288,7 @@ def _target_scale(encoder: TableEncoder) -> str | None:
 def _learning_rate(recipe: Recipe, encoder: TableEncoder) -> float:
     """Return the largest learning rate of a training."""
     columns, task = encoder.inputs.network_columns, encoder.task
-    layers = recipe.build_layers(columns, len(encoder.classes) or 1, task, 1)
+    layers = recipe.build_layers(columns, _count_outputs(recipe, encoder), task, 1)
     optimizer: Any = recipe.build_optimizer(layers, task, 1)
     rate = getattr(optimizer, "optimizer", optimizer).learning_rate
     return float(rate.value if isinstance(rate, CosineLog) else rate)

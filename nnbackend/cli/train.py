@@ -37,7 +37,7 @@ from nnbackend.cli.settings import Settings
 from nnbackend.cli.tabular import train_tabular
 from nnbackend.cli.threads import thread_limit
 from nnbackend.core.history import History
-from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, few
+from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, counted, few
 from nnbackend.parallel import MPI
 from nnbackend.tables.model import MODELS, Model, has_one_output
 
@@ -50,9 +50,9 @@ def train(context: typer.Context, **options: Any) -> None:
 
     For instance: nnbackend train examples/data/penguins.csv --target species
 
-    A table trains RealMLP, or with --model another network; options of the plain network, such as
-    --activation, take that: --model mlp. Images and signals are arrays in .npz files: nnbackend train
-    digits.npz --target y
+    A table trains RealMLP, of few rows its simple variant, or with --model another network; options of
+    the plain network, such as --activation, take that: --model mlp. Images and signals are arrays in
+    .npz files: nnbackend train digits.npz --target y
     """
     quiet = options["quiet"] or options["as_json"]
     given = {name for name in options if _is_given(context, name)}
@@ -267,7 +267,7 @@ def _plan(model: Model, rows: Rows, settings: Settings) -> dict[str, str]:
         "features": encoder.summary,
         "network": f"{settings.model}: {', '.join(row.layer for row in layers)}; "
         f"{parameters:,} parameters",
-        "training": f"{settings.epochs} epochs in batches of {settings.batch_size}, "
+        "training": f"{counted(settings.epochs or 1, 'epoch')} in batches of {settings.batch_size}, "
         f"{settings.loss}, {settings.optimizer}{_describe_rate(settings)}",
         "backend": f"{network.backend.name} on {network.backend.device_name()}, "
         f"{network.backend.precision_label}, seed {settings.seed}",
@@ -304,7 +304,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
         say(line)
     peak = "" if facts["peak_memory"] is None else f", peak memory {in_words(facts['peak_memory'])}"
     of_each = " of each network" if several else ""
-    say(f"{facts['epochs']} epochs{of_each} in {facts['seconds']:.1f} s on {facts['device']}{peak}")
+    epochs = f"{counted(facts['epochs'], 'epoch')}{of_each}"
+    say(f"{epochs} in {facts['seconds']:.1f} s on {facts['device']}{peak}")
     say(f"Model written to {facts['model']}")
     if "html" in facts:
         say(f"Report written to {facts['html']}")

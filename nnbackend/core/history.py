@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
 from typing import Any
 
-from nnbackend.errors import unknown_name
+from nnbackend.errors import counted, unknown_name
 
 __all__ = ["History"]
 
@@ -82,6 +82,28 @@ class History:
             for i in range(first, len(self))
         ]
 
+    def plot(self, names: str | Iterable[str] | None = None, ax: Any = None) -> Any:
+        """Draw training and validation curves; return the axes of matplotlib.
+
+        ``nnbackend.plots.curves`` does the same for several runs.
+
+        Args:
+            names: what is drawn by epoch, such as ``"accuracy"`` or ``["loss", "mae"]``, each with its
+                curve on the validation data where there is one; default None: ``"loss"``.
+            ax: the axes to draw in; default None: those of a new figure.
+
+        Raises:
+            ValueError: there are no epochs, or a name is unknown.
+            ModuleNotFoundError: matplotlib is not installed; it comes with the extra ``plot``.
+        """
+        from nnbackend.core.learning_curves import curves  # few runs are drawn
+
+        return curves(self, names, ax)
+
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value:.4g}" for name, value in self.last.items())
-        return f"History({len(self)} epochs; last: {values})" if len(self) else "History(empty)"
+        return (
+            f"History({counted(len(self), 'epoch')}; last: {values})"
+            if len(self)
+            else "History(empty)"
+        )

@@ -71,8 +71,8 @@ class Batch(NamedTuple):
     """The rows of a training step, or of a block of steps.
 
     Attributes:
-        x: the inputs, of shape (rows, *input_shape); or a tree of such arrays.
-        y: the targets, of shape (rows, *output_shape), or (rows,) for class labels; or a tree.
+        x: the inputs, of shape ``(rows, *input_shape)``; or a tree of such arrays.
+        y: the targets, of shape ``(rows, *output_shape)``, or (rows,) for class labels; or a tree.
         weight: how much each row counts, of shape (rows,); None: all rows count 1.
     """
 
@@ -401,10 +401,10 @@ class Layer(Protocol):
         """
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
-        """Return the output for ``x`` and its backward pass, see :data:`Backward`.
+        """Return the output for ``x`` and its backward pass, see :data:`nnbackend.core.types.Backward`.
 
         Args:
             params: the parameters, as ``init`` made them or an optimizer has changed them.
-            x: the input, of shape (batch, *input_shape), or a tree of such arrays.
+            x: the input, of shape ``(batch, *input_shape)``, or a tree of such arrays.
             ctx: the context of the pass: array namespace ``ctx.xp``, ``ctx.training``, ``ctx.state``.
         """

@@ -73,7 +73,7 @@ def cross_validate(
 
     Args:
         network: which network; it may be unbuilt.
-        x: array-like of shape (rows, *input_shape).
+        x: array-like of shape ``(rows, *input_shape)``.
         y: array-like, see ``Network.fit``.
         folds: the number of folds, at least 2.
         stratified: whether every fold gets its share of each class of ``y``.

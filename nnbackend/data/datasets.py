@@ -26,7 +26,7 @@ from nnbackend.data.arrow import (
     pyarrow_module,
 )
 from nnbackend.data.sources import PREFETCH_BLOCKS, SHUFFLE_BUFFER, Chunk, Chunks, Source
-from nnbackend.errors import DataError, listed, unknown_name
+from nnbackend.errors import DataError, counted, listed, unknown_name
 
 __all__ = ["Dataset"]
 
@@ -113,8 +113,9 @@ class Dataset(Source):
         return (len(self.features),)
 
     def __repr__(self) -> str:
-        rows = "rows not counted" if self.rows is None else f"{self.rows} rows"
-        return f"Dataset({len(self.files)} files, {rows}, {len(self.features)} features)"
+        rows = "rows not counted" if self.rows is None else counted(self.rows, "row")
+        files, features = counted(len(self.files), "file"), counted(len(self.features), "feature")
+        return f"Dataset({files}, {rows}, {features})"
 
     def _pieces_of(self, path: Path) -> list[Piece]:
         pieces, types = pieces_of(path, self._names, self.files[0])

@@ -14,7 +14,7 @@ from nnbackend.core.layer_tree import first_layer
 from nnbackend.core.shapes import Shapes, is_shape
 from nnbackend.core.tree import arrays_in
 from nnbackend.core.types import Arrays, Layer
-from nnbackend.errors import listed
+from nnbackend.errors import counted, listed
 
 __all__ = [
     "InputSpec",
@@ -132,7 +132,8 @@ def arrange(x: Any, shape: Shapes | None = None, name: str = "X") -> Arrays:
     """Return inputs as one array-like, or as tuples and dictionaries of array-likes.
 
     Args:
-        x: the inputs, as users give them; see :func:`is_tree` for what are several.
+        x: the inputs, as users give them; see
+            :func:`nnbackend.data.input_spec.is_tree` for what are several.
         shape: the tree of shapes that the network was built for; None: any. Where it says that there
             are several, a list of as many is taken as well.
         name: the inputs' name in messages.
@@ -193,7 +194,7 @@ def check_same_rows(arrays: Arrays, names: Any = "X") -> None:
 
 
 def _rows_in_words(array: Any) -> str:
-    return f"{int(array.shape[0])} rows" if len(array.shape) else "a single number"
+    return counted(int(array.shape[0]), "row") if len(array.shape) else "a single number"
 
 
 def _keys(tree: Any) -> list[Any]:

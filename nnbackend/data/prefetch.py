@@ -25,7 +25,8 @@ class ReadAhead(Generic[T]):
     back is left behind after a few seconds, and does not keep the process from ending.
 
     An exception in the thread is raised where the next item is taken, with its own traceback. A
-    thread that is gone without a word is noticed.
+    thread that is gone without a word is noticed. Where no thread can be started, items are made when
+    they are taken, as with ``ahead=0``.
 
     Args:
         make: returns the iterator; it is called, used and closed in the thread.
@@ -47,10 +48,13 @@ class ReadAhead(Generic[T]):
             self._thread = threading.Thread(target=self._read, name="nnbackend reader", daemon=True)
 
     def __enter__(self) -> ReadAhead[T]:
+        if self._thread is not None:
+            try:
+                self._thread.start()
+            except RuntimeError:  # there are no threads, as in a browser, or no more of them
+                self._thread = None
         if self._thread is None:
             self._direct = self._make()
-        else:
-            self._thread.start()
         return self
 
     def __exit__(self, *raised: Any) -> None:

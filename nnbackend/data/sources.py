@@ -209,8 +209,8 @@ class MemoryMap(Source):
     shuffled within a buffer. A buffer that holds them all makes every order equally likely.
 
     Args:
-        x: array of shape (rows, *input_shape), for instance of ``np.load(path, mmap_mode="r")``; or a
-            tuple or dictionary of arrays, mapped or not.
+        x: array of shape ``(rows, *input_shape)``, for instance of
+            ``np.load(path, mmap_mode="r")``; or a tuple or dictionary of arrays, mapped or not.
         y: array with the target of each row, mapped or not, or a tree of arrays.
         sample_weight: how much each row counts, or None.
         shuffle_buffer: the number of rows to shuffle together.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nnbackend.core import random
 from nnbackend.core.checks import check_fraction, check_size
+from nnbackend.errors import counted
 
 __all__ = ["folds", "split", "stratified"]
 
@@ -85,14 +86,16 @@ def folds(
         fold = _group_folds(_codes("groups", groups, rows), count, seed)
     else:
         if rows < count:
-            raise ValueError(f"{rows} rows are too few for {count} folds")
+            raise ValueError(
+                f"{rows} row{' is' if rows == 1 else 's are'} too few for {count} folds"
+            )
         order = random.permutation(seed, rows, "folds")
         if classes is not None:
             codes = _codes("the classes", classes, rows)
             fewest = int(np.bincount(codes).min())
             if fewest < count:
                 raise ValueError(
-                    f"a class has {fewest} row{'s' if fewest > 1 else ''}, too few for {count} "
+                    f"a class has {counted(fewest, 'row')}, too few for {count} "
                     "stratified folds, of which each tests one"
                 )
             order = order[np.argsort(codes[order], kind="stable")]

@@ -15,6 +15,7 @@ from nnbackend.core.tree import arrays_in, count_rows, map_arrays
 from nnbackend.core.types import Array, Arrays, Shape
 from nnbackend.data.input_spec import InputSpec, arrange, is_tree, name_arrays
 from nnbackend.data.validate import check_finite, hand_over, inputs, look_at, weights
+from nnbackend.errors import counted
 from nnbackend.losses import LOSSES, EachMember, Loss, PerOutput, trait
 from nnbackend.losses.each_member import shape_of_a_member
 from nnbackend.losses.preconditions import TARGET_KINDS, TargetKind, check_targets, kind_of
@@ -179,10 +180,10 @@ def _numbers(y: Any, backend: Backend, name: str, rows: int, first: int) -> Arra
 def _check_length(array: Array, rows: int, name: str) -> None:
     """Raise a ValueError if there are not as many targets as rows."""
     if len(array.shape) == 0 or array.shape[0] != rows:
-        got = "a single number" if len(array.shape) == 0 else f"{array.shape[0]} rows"
+        got = "a single number" if len(array.shape) == 0 else counted(array.shape[0], "row")
         inputs_name = f"{name.partition('y')[0]}X"
         raise ValueError(
-            f"{inputs_name} and {name} must have the same length, got {rows} rows and {got}"
+            f"{inputs_name} and {name} must have the same length, got {counted(rows, 'row')} and {got}"
         )
 
 

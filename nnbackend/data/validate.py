@@ -34,7 +34,7 @@ __all__ = [
 def inputs(x: Any, backend: Backend, spec: InputSpec, name: str = "X", first: int = 0) -> Arrays:
     """Return inputs on the backend: numbers in its dtype, indices as integers.
 
-    They are array-like of shape (rows, *shape), or a tree of these; see
+    They are array-like of shape ``(rows, *shape)``, or a tree of these; see
     :func:`nnbackend.data.input_spec.is_tree`. ``first`` is the number of their first row, where they are
     a part of something.
 

@@ -65,7 +65,7 @@ def draw(
 
     Args:
         network: a network that is built, or is built for ``x``.
-        x: one row, of shape ``input_shape`` or (1, *input_shape), whose numbers are shown; only with
+        x: one row, of shape ``input_shape`` or ``(1, *input_shape)``, whose numbers are shown; only with
             circles. Default None: no numbers but those of weights.
         y: the target of the row, which is shown beside the result: a number for each output, or the
             number of a class.
@@ -88,54 +88,58 @@ def draw(
     """
     check_network(network)
     check_choice("style", style, ("auto", "circles", "blocks"))
-    check_flag("gradients", gradients)
     check_flag("gather", gather)
     if depth is not None:
         check_size("depth", depth, least=0)
     _check_asked(x, y, loss, gradients)
-    row = None if x is None else _one_row(x, network)
-    if row is None and network.input_shape is None:
-        raise ValueError(
-            "the network is not built, and without shapes there is nothing to draw: give the network "
-            "input_shape=, call build(input_shape), fit it, or draw it with a row x"
-        )
-    passages: list[Passage] = []
-    target = None
-    if row is not None:
-        if network.input_shape is None:
-            network.predict(row)  # builds it, or says that the row does not fit
-        target = None if y is None else _target(y, network)
-        passages = observe(network, row, target, loss) if gradients else observe(network, row)
-    shape_in, shape_out = network.input_shape, network.output_shape
-    inputs = _names("input_names", input_names, shape_in)
-    outputs = _names("output_names", output_names, shape_out)
+    passages, target = _pass_of(network, x, y, loss, gradients)
+    inputs = _names("input_names", input_names, network.input_shape)
+    outputs = _names("output_names", output_names, network.output_shape)
     columns, reason = _columns(network, style, passages)
     if style == "circles" and reason:
         raise ValueError(f"the network cannot be drawn as circles: {reason}")
-    traced = trace_shapes(network.layers, shape_in)
+    traced = trace_shapes(network.layers, network.input_shape)
     name = clean(title if title is not None else _title(traced))
     description = "; ".join(_described(traced))
-    svg = Svg()
+    svg, note = Svg(), ""
     if columns:
         shown = None if target is None else _target_values(target, columns[-1].size)
         size = draw_circles(svg, columns, inputs, outputs, shown)
         description += _numbers_in_words(columns, inputs, outputs, shown)
-        text = svg.to_text(*size, name, description)
-        return Drawing(text, "circles", name, description)
-    if row is not None:
+    elif x is not None:
         raise ValueError(
             "the numbers of a row are shown in circles, and this network is drawn as blocks"
             f"{': ' if reason else ''}{reason}; leave x out, or see them by nnb.observe(network, x)"
         )
-    parts, closed = choose_parts(traced, depth, gather, inputs, outputs)
-    note = "; ".join(filter(None, (reason, closed)))
-    size = draw_blocks(svg, parts, network.layers, traced, note)
+    else:
+        parts, closed = choose_parts(traced, depth, gather, inputs, outputs)
+        note = "; ".join(filter(None, (reason, closed)))
+        size = draw_blocks(svg, parts, network.layers, traced, note)
     text = svg.to_text(*size, name, description)
-    return Drawing(text, "blocks", name, description, note)
+    return Drawing(text, "circles" if columns else "blocks", name, description, note)
+
+
+def _pass_of(
+    network: Network, x: Any, y: Any, loss: str | Loss | None, gradients: bool
+) -> tuple[list[Passage], Any]:
+    """Return what happens to a row in the network, which is built for it, and the row's target."""
+    if x is None:
+        if network.input_shape is None:
+            raise ValueError(
+                "the network is not built, and without shapes there is nothing to draw: give the "
+                "network input_shape=, call build(input_shape), fit it, or draw it with a row x"
+            )
+        return [], None
+    row = _one_row(x, network)
+    if network.input_shape is None:
+        network.predict(row)  # builds it, or says that the row does not fit
+    target = None if y is None else _target(y, network)
+    return observe(network, row, target, loss) if gradients else observe(network, row), target
 
 
 def _check_asked(x: Any, y: Any, loss: Any, gradients: bool) -> None:
     """Refuse what has no meaning without something else."""
+    check_flag("gradients", gradients)
     if x is None and (y is not None or gradients):
         what = "the target y belongs" if y is not None else "gradients belong"
         raise ValueError(f"{what} to a row: give x")

@@ -45,7 +45,7 @@ class Drawing:
             ValueError: the name has another ending.
             ModuleNotFoundError: the extra is not installed; the message says how to.
             OSError: the file cannot be written, see
-                :func:`nnbackend.saving.atomic.write_atomically`, or the library cairo is missing.
+                ``write_atomically``, or the library cairo is missing.
         """
         ending = check_format(path)
         content = self.svg.encode() if ending == ".svg" else self._converted(ending)

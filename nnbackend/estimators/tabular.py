@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from nnbackend.errors import few
-from nnbackend.estimators.intervals import symmetric_pairs, widen_intervals
 from nnbackend.estimators.tabular_base import TabularEstimator, keep_arguments
 from nnbackend.estimators.tabular_files import check_labels, saves_tabular
+from nnbackend.tables.intervals import interval_between
 from nnbackend.tables.targets import TARGET_SCALES
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
@@ -31,8 +31,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
     are kept, and calibrates the probabilities.
 
     Args:
-        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): RealMLP, and with
-            ``preset="fast"`` its simple variant.
+        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): RealMLP, of up to
+            2,000 rows, and with ``preset="fast"``, its simple variant.
         preset: ``"fast"``, ``"default"`` or ``"best"`` (five networks, each trained on another four
             fifths of the rows).
         epochs: the number of epochs; None (the default): by model and preset.
@@ -61,6 +61,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         classes_: the classes.
         model_: the :class:`nnbackend.tables.TableModel`.
         histories_: the history of each network.
+        recipe_: the :class:`nnbackend.tabular.Recipe` that was chosen: model, epochs, batches and so on.
         held_out_: the numbers of the rows held out, and the probabilities of their classes from networks
             that did not see them; None: no rows were held out.
         n_features_in_: the number of columns.
@@ -202,6 +203,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     Attributes:
         model_: the :class:`nnbackend.tables.TableModel`.
         histories_: the history of each network.
+        recipe_: the :class:`nnbackend.tabular.Recipe` that was chosen: model, epochs, batches and so on.
         held_out_: the numbers of the rows held out, and what networks that did not see them predict;
             None: no rows were held out.
         n_features_in_: the number of columns.
@@ -274,13 +276,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         y = column_or_1d(y, warn=True)
         weight = self._checked_weight(sample_weight, y)
         fitted = self._fit(X, y, weight, target_scale=self.target_scale)
-        self.widening_: list[float] | None = None
-        if self.quantiles is not None and fitted.held_out is not None:
-            rows = (
-                fitted.held_out[0] if weight is None else np.flatnonzero(weight)[fitted.held_out[0]]
-            )
-            found = self.model_.answers_by_quantile(fitted.held_out[1])
-            self.widening_ = widen_intervals(found, y[rows], self.model_.quantiles)
+        self.widening_: list[float] | None = fitted.widening
         return self
 
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
@@ -328,17 +324,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             ValueError: the quantiles of that interval were not learned.
         """
         found = self.predict_quantiles(X)
-        pairs = symmetric_pairs(self.model_.quantiles)
-        for place, (low, high, share) in enumerate(pairs):
-            if abs(share - coverage) < 1e-9:
-                wider = 0.0 if self.widening_ is None else self.widening_[place]
-                ends = [found[:, low] - wider, found[:, high] + wider]
-                return np.sort(np.stack(ends, axis=1), axis=1)
-        known = few([f"{share:g}" for *_, share in pairs]) or "none"
-        raise ValueError(
-            f"the quantiles learned have intervals of the coverage {known}, not {coverage}: "
-            f"fit with quantiles=({(1 - coverage) / 2:g}, 0.5, {(1 + coverage) / 2:g})"
-        )
+        return interval_between(found, self.model_.quantiles, self.widening_, coverage)
 
 
 def _one_column(y: Any) -> NDArray[Any]:

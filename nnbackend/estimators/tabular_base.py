@@ -104,6 +104,7 @@ class TabularEstimator(BaseEstimator):
         )
         self.model_ = fitted.model
         self.histories_ = fitted.trained.histories
+        self.recipe_ = fitted.rows.recipe
         self.n_iter_ = max(len(history) for history in self.histories_)
         self.held_out_ = None
         if fitted.held_out is not None:
@@ -180,7 +181,7 @@ class TabularEstimator(BaseEstimator):
         ``nnbackend predict FILE DATA``; classes are texts there.
 
         The file has the parameters but ``callbacks``, ``backend`` and ``device``, the labels and the
-        model; it has neither ``histories_`` nor ``held_out_``.
+        model; it has none of ``histories_``, ``recipe_`` and ``held_out_``.
 
         Args:
             path: the file.

@@ -23,8 +23,9 @@ from nnbackend.layers.mixed_precision import MixedPrecision, with_precision
 if TYPE_CHECKING:
     from nnbackend.losses import Loss, PerOutputSpec
     from nnbackend.network import Network
+    from nnbackend.training.objective import Objective
 
-__all__ = ["Observed", "Passage", "observe", "run_observed"]
+__all__ = ["Observed", "ObservedStep", "Passage", "observe", "observe_step", "run_observed"]
 
 
 @dataclass(eq=False)
@@ -35,9 +36,9 @@ class Passage:
         path: the place of the layer, a dotted name: ``"1.0"`` for the first layer inside the second.
         layer: the layer.
         params: its parameters.
-        x: its input, of shape (batch, *input_shape), or a tree of such arrays.
+        x: its input, of shape ``(batch, *input_shape)``, or a tree of such arrays.
         ctx: the context it ran in.
-        y: its output, of shape (batch, *output_shape), or a tree of such arrays.
+        y: its output, of shape ``(batch, *output_shape)``, or a tree of such arrays.
         dy: the gradient of the loss with respect to ``y``; None before a backward pass.
         dx: the gradient of the loss with respect to ``x``; None where none is computed.
         grads: the gradients of the loss with respect to ``params``, nested as they are, without the
@@ -83,16 +84,16 @@ def observe(
 
     With targets that is a training pass and its backward pass; the network stays as it is. A loss that
     contains the output activation, such as a cross-entropy, takes the network's outputs before it, as
-    in :meth:`Network.fit`: the last layer is shown without the activation. Without targets it is a pass
-    as in ``predict``. A layer with layers inside comes after them. A pass in mixed precision shows 16
-    bits, and gradients without the scale that training gives them.
+    in :meth:`nnbackend.Network.fit`: the last layer is shown without the activation. Without
+    targets it is a pass as in ``predict``. A layer with layers inside comes after them. A pass in
+    mixed precision shows 16 bits, and gradients without the scale that training gives them.
 
     Args:
         network: the network; one that is not built is built for ``x``.
-        x: array-like of shape (batch, *input_shape), a few rows.
+        x: array-like of shape ``(batch, *input_shape)``, a few rows.
         y: the targets of the rows; None: there is no backward pass.
         loss: a name or a function of :mod:`nnbackend.losses`, or one for each of several outputs, see
-            :meth:`Network.fit`; None: the loss of the last fit.
+            :meth:`nnbackend.Network.fit`; None: the loss of the last fit.
         step: the number of the training step, which fixes dropout masks; default 0.
 
     Returns:
@@ -103,15 +104,57 @@ def observe(
     """
     check_network(network)
     check_size("step", step, least=0)
-    if y is None and loss is not None:
+    if y is not None:
+        return observe_step(network, x, y, loss, step=step).passages
+    if loss is not None:
         raise ValueError("a loss compares outputs with targets: give y")
     backend = network.backend
     with backend.scope():
         rows = network._rows(x)
-        ctx = Context(backend, y is not None, forward_key(network.seed), step, network.state)
-        if y is None:
-            layers = with_precision(network.layers, backend)
-            return run_observed(layers, network.params, rows, ctx)[0]
+        ctx = Context(backend, False, forward_key(network.seed), step, network.state)
+        layers = with_precision(network.layers, backend)
+        return run_observed(layers, network.params, rows, ctx)[0]
+
+
+@dataclass(eq=False)
+class ObservedStep:
+    """What a training step computes before the optimizer's turn; see :func:`observe_step`.
+
+    Attributes:
+        passages: the passages of the layers, as of :func:`observe`.
+        objective: the loss, and the layers without the activation that it contains.
+        output: what the loss is given: the outputs, of shape ``(batch, *output_shape)``.
+        target: the targets as the loss takes them.
+        loss: the value of the loss, without the penalties of regularizers, an array without axes.
+        dy: the gradient of the loss with respect to ``output``.
+        grads: the gradients of the loss with respect to the parameters, nested as they are.
+    """
+
+    passages: list[Passage]
+    objective: Objective
+    output: Arrays
+    target: Arrays
+    loss: Array
+    dy: Arrays
+    grads: Params
+
+
+def observe_step(
+    network: Network,
+    x: Any,
+    y: Any,
+    loss: str | Loss | PerOutputSpec | None = None,
+    *,
+    step: int = 0,
+) -> ObservedStep:
+    """Return what a training step computes for rows, and the passages of the layers.
+
+    The arguments, and the errors, are those of :func:`observe`; here ``y`` is needed.
+    """
+    backend = network.backend
+    with backend.scope():
+        rows = network._rows(x)
+        ctx = Context(backend, True, forward_key(network.seed), step, network.state)
         if loss is None:
             if network._last is None:
                 raise ValueError("the network was not fitted here: say which loss, loss=...")
@@ -120,8 +163,9 @@ def observe(
         samples = network._data_adapter(objective.loss).samples(x, y)
         layers = with_precision(objective.layers, backend)
         passages, output, backward = run_observed(layers, network.params, samples.x, ctx)
-        backward(objective.loss(output, samples.y)[1])
-        return passages
+        value, dy = objective.loss(output, samples.y)
+        grads = backward(dy)[1]
+        return ObservedStep(passages, objective, output, samples.y, value, dy, grads)
 
 
 def run_observed(

@@ -12,6 +12,7 @@ from nnbackend.core.precision import PRECISIONS
 from nnbackend.core.shapes import Shapes, map_shapes
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Layer, Params
+from nnbackend.errors import counted
 from nnbackend.inspection.layer_text import describe_layer
 from nnbackend.inspection.shape_trace import Traced, trace_shapes
 
@@ -75,7 +76,7 @@ def _rows_of(traced: Traced) -> Iterator[SummaryRow]:
     """Yield the row of a layer, and of the layers inside."""
     text = describe_layer(traced.layer, inside=not traced.inside)
     if traced.runs > 1:
-        text += f", run {traced.runs} times"
+        text += f", run {counted(traced.runs, 'time')}"
     yield SummaryRow(
         traced.path,
         text,

@@ -31,7 +31,7 @@ class Parameterless:
     """
 
     def apply(self, x: Arrays, ctx: Context) -> tuple[Arrays, Callable[[Arrays], Arrays]]:
-        """Return the output for ``x`` of shape (batch, *input_shape), and ``backward(dy) -> dx``."""
+        """Return the output for ``x`` of shape ``(batch, *input_shape)``, and ``backward(dy) -> dx``."""
         raise NotImplementedError
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -284,7 +284,7 @@ def channels_last(x: Array, channels: str, xp: Namespace) -> Array:
     """Return a batch with its channels on the last axis.
 
     Args:
-        x: the batch, of shape (batch, *lengths, channels), or (batch, channels, *lengths).
+        x: the batch, of shape ``(batch, *lengths, channels)``, or ``(batch, channels, *lengths)``.
         channels: where they are: "last" or "first".
         xp: the array namespace.
     """
@@ -298,7 +298,7 @@ def channels_as_given(x: Array, channels: str, xp: Namespace) -> Array:
     """Return a batch with its channels where the user has them; undoes :func:`channels_last`.
 
     Args:
-        x: the batch, of shape (batch, *lengths, channels).
+        x: the batch, of shape ``(batch, *lengths, channels)``.
         channels: where they shall be: "last" or "first".
         xp: the array namespace.
     """
@@ -315,7 +315,7 @@ def pad(x: Array, pairs: Pairs, backend: Backend, mode: str = "zeros", value: fl
     """Return a batch with numbers put before and after along its spatial axes.
 
     Args:
-        x: the batch, of shape (batch, *lengths, channels).
+        x: the batch, of shape ``(batch, *lengths, channels)``.
         pairs: how many along each spatial axis.
         backend: the backend.
         mode: what is put there: "zeros" (or another ``value``), "reflect" (the numbers beside the edge

@@ -126,7 +126,7 @@ class LossFunction(ABC):
             xp: the array namespace.
 
         Returns:
-            the mean, an array of no axes, and the factor of each number, for the gradient: a float, or
+            the mean, an array of no axes, and for the gradient the factor of each number, a float, or
             an array of shape (rows, 1, ...).
         """
         shape = terms.shape
@@ -166,7 +166,10 @@ def is_registered(loss: Loss) -> bool:
 
 
 def trait(loss: Loss, name: str) -> Any:
-    """Return an attribute of :class:`LossFunction` of a loss; of a plain function its default."""
+    """Return an attribute of a loss, one of :class:`nnbackend.losses.base.LossFunction`'s.
+
+    A plain function has the default.
+    """
     return getattr(loss, name, getattr(LossFunction, name))
 
 

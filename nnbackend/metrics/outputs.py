@@ -57,8 +57,8 @@ def outputs_of(loss: Loss, activation: str | None) -> str | None:
         activation: the name of the output activation, or None.
 
     Returns:
-        one of :data:`OUTPUTS`; None for a loss that is not made for classes, if the activation does not
-        tell either.
+        one of :data:`nnbackend.metrics.OUTPUTS`; None for a loss that is not made for classes, if
+        the activation does not tell either.
     """
     absorbed: str | None = trait(loss, "absorbs")
     if absorbed in ("sigmoid", "softmax"):
@@ -84,7 +84,7 @@ class ClassOutputs:
         target: numbers from 0 to 1 (or -1 and 1) of that shape for independent binary outputs or rows of
             probabilities; else class numbers of shape (rows,).
         weight: how much each row counts, shape (rows, 1); None: all rows count 1.
-        outputs: the meaning of an output, one of :data:`OUTPUTS`.
+        outputs: the meaning of an output, one of :data:`nnbackend.metrics.OUTPUTS`.
         threshold: an output above it is positive; None where the largest output is the answer.
         epsilon: the spacing at 1 of the dtype that outputs had.
     """
@@ -153,6 +153,12 @@ class ClassOutputs:
         return mean(self.xp.astype(which, self.scores.dtype), self.weight)
 
 
+_NO_CLASSES = (
+    "target must hold 1 and 0 (or -1) for each output: this is a metric of classes; for numbers there "
+    "are r2, rmse, mae"
+)
+
+
 def read_rows(
     prediction: Array,
     target: Array,
@@ -214,10 +220,7 @@ def _target_rows(target: Array, prediction: Array, threshold: float | None, widt
     if math.prod(target.shape) == math.prod(shape) and (same or width == 1):
         target = xp.reshape(target, (-1, width))
         if threshold is not None and bool(xp.any((target > 1) | (target < -1))):
-            raise ValueError(
-                "target must hold 1 and 0 (or -1) for each output: this is a metric of classes; "
-                "for numbers there are r2, rmse, mae"
-            )
+            raise ValueError(_NO_CLASSES)
         return target
     if threshold is None and tuple(target.shape) == shape[:-1]:
         return _class_numbers(xp.reshape(target, (-1,)), width, xp)
@@ -258,11 +261,23 @@ class ClassMetric:
         if getattr(self, "threshold", None) is not None:
             set_number(self, "threshold")
 
+    def check_targets(self, target: Array) -> None:
+        """Refuse targets of shape (rows, outputs) that are numbers, where each output is one answer.
+
+        Raises:
+            ValueError: some are above 1 or below -1.
+        """
+        meaning = self.outputs or ("sigmoid" if target.shape[-1] == 1 else "softmax")
+        one_answer = OUTPUTS[meaning] is not None or getattr(self, "threshold", None) is not None
+        xp = namespace(target)
+        if one_answer and bool(xp.any((target > 1) | (target < -1))):
+            raise ValueError(_NO_CLASSES)
+
     def for_outputs(self: Self, outputs: str | None, shape: Shape) -> Self:
         """Return the metric for outputs of a meaning, unless it has one already.
 
         Args:
-            outputs: the meaning, one of :data:`OUTPUTS`, or None.
+            outputs: the meaning, one of :data:`nnbackend.metrics.OUTPUTS`, or None.
             shape: the shape of one row of outputs.
 
         Raises:

@@ -20,10 +20,10 @@ from nnbackend.analysis.importance import Importance, permutation_importance
 from nnbackend.analysis.metric_report import build_report
 from nnbackend.analysis.residuals import Residuals, summarize_residuals
 from nnbackend.analysis.scores import score_rows
+from nnbackend.core.text import in_short
 from nnbackend.drawing.draw import draw
 from nnbackend.report import figures
 from nnbackend.report.svg import Picture
-from nnbackend.report.text import in_short
 from nnbackend.tables.describe import ColumnDescription
 from nnbackend.tables.model import Model, TableModel
 from nnbackend.tables.table import TableWarning
@@ -149,7 +149,7 @@ def _add_quality(contents: Contents, model: Model, outputs: NDArray[Any], y: NDA
         probability, happened = np.clip(p[:, 1], 0.0, 1.0), y == 1
         roc = contents.attempt("ROC curve", lambda: roc_curve(probability, happened))
         if roc is not None:
-            contents.quality.append(figures.draw_roc(roc))
+            contents.quality.append(figures.draw_roc(roc, probability, happened))
         curve = contents.attempt(
             "Precision and recall", lambda: precision_recall_curve(probability, happened)
         )
@@ -159,7 +159,7 @@ def _add_quality(contents: Contents, model: Model, outputs: NDArray[Any], y: NDA
         event = "the predicted class is the true one"
         probability, happened = top_label(p, y)
     calibration = calibration_curve(probability, happened)
-    contents.calibration = figures.draw_calibration(calibration, event)
+    contents.calibration = figures.draw_calibration(calibration, probability, happened, event)
     contents.metrics["metrics"]["expected_calibration_error"] = calibration.error
 
 

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend import plots
 from nnbackend.analysis.calibration import Calibration
 from nnbackend.analysis.curves import PrecisionRecallCurve, ROCCurve
 from nnbackend.analysis.dependence import PartialDependence
 from nnbackend.analysis.importance import Importance
 from nnbackend.analysis.scores import LARGER_IS_BETTER
 from nnbackend.core.random import permutation
+from nnbackend.core.text import in_short, metric_name, number
+from nnbackend.errors import counted
 from nnbackend.report.svg import COLORS, INK, Picture, figure, svg_of
-from nnbackend.report.text import in_short, metric_name, number
 
 __all__ = [
     "draw_calibration",
@@ -30,68 +32,51 @@ __all__ = [
 _MOST_POINTS = 1000
 _MOST_BARS = 15
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1)))
-_DIAGONAL = {"color": INK, "linewidth": 1.0, "linestyle": ":"}
 
 
 def draw_history(histories: Sequence[Mapping[str, Sequence[float]]], metric: str) -> Picture:
     """Return the curves of a metric on the training rows and on those held out, of each network."""
     with figure() as (made, axes):
+        plots.curves(histories, metric, axes)
         ends = []
-        for name, label, color, style in (
-            (metric, "training rows", COLORS[0], "-"),
-            (f"validation_{metric}", "validation rows", COLORS[1], "--"),
-        ):
-            curves = [history for history in histories if name in history]
-            for i, history in enumerate(curves):
-                values = history[name]
-                axes.plot(history["epoch"], values, style, color=color,
-                          label=None if i else label, marker="o" if len(values) == 1 else "",
-                          linewidth=2.0 if len(curves) == 1 else 1.0)  # fmt: skip
-            if curves:
-                first, last = (np.mean([h[name][end] for h in curves]) for end in (0, -1))
-                ends.append(f"on {label} from {number(float(first))} to {number(float(last))}")
-        axes.locator_params(axis="x", integer=True)
-        axes.set(xlabel="epoch", ylabel=metric_name(metric))
-        axes.legend()
+        for column, rows in ((metric, "training"), (f"validation_{metric}", "validation")):
+            found = [history[column] for history in histories if column in history]
+            if found:
+                first, last = (np.mean([values[end] for values in found]) for end in (0, -1))
+                ends.append(f"on {rows} rows from {number(float(first))} to {number(float(last))}")
         of_each = "" if len(histories) == 1 else f" of {len(histories)} networks, on average"
-        epochs = max(len(history["epoch"]) for history in histories)
+        epochs = counted(max(len(history["epoch"]) for history in histories), "epoch")
         return svg_of(made, f"history-{metric}", f"Learning curves: {metric} by epoch",
-                      f"{metric}{of_each} after {epochs} epochs: {'; '.join(ends)}.")  # fmt: skip
+                      f"{metric}{of_each} after {epochs}: {'; '.join(ends)}.")  # fmt: skip
 
 
 def draw_predictions(predicted: NDArray[Any], true: NDArray[Any], target: str) -> Picture:
     """Return the predicted numbers beside the true ones, of at most 1000 rows."""
     shown = permutation(0, len(true), "figure")[:_MOST_POINTS]
-    x, y = predicted[shown], true[shown]
     with figure(4.2) as (made, axes):
-        low, high = min(x.min(), y.min()), max(x.max(), y.max())
-        axes.plot([low, high], [low, high], **_DIAGONAL)
-        axes.plot(x, y, "o", color=COLORS[0], markersize=4, alpha=0.5, markeredgewidth=0)
+        plots.predictions(true[shown], predicted[shown], axes)
         axes.set(xlabel=f"predicted {in_short(target)}", ylabel=f"true {in_short(target)}")
         return svg_of(made, "predictions", "True numbers by predicted ones",
-                      f"A point for each of {len(shown)} rows; those on the dotted line are "
+                      f"A point for each of {counted(len(shown), 'row')}; those on the dotted line are "
                       "predicted exactly.")  # fmt: skip
 
 
-def draw_calibration(found: Calibration, event: str) -> Picture:
-    """Return what happened beside what was predicted."""
+def draw_calibration(
+    found: Calibration, probability: NDArray[Any], happened: NDArray[Any], event: str
+) -> Picture:
+    """Return what happened beside what was predicted, and the calibration found in words."""
     with figure(4.2) as (made, axes):
-        axes.plot([0, 1], [0, 1], **_DIAGONAL)
-        axes.plot(found.predicted, found.observed, "o-", color=COLORS[0], clip_on=False)
-        axes.set(xlabel="mean predicted probability", ylabel="how often it happened",
-                 xlim=(0, 1), ylim=(-0.02, 1.02))  # fmt: skip
+        plots.calibration(happened, probability, ax=axes).set_title("")  # it is in the text
         return svg_of(made, "calibration", "Calibration curve",
                       f"How often {event}, by predicted probability, in {len(found.counts)} bins; "
                       "on the dotted line probabilities are as often right as they say. Expected "
                       f"calibration error {number(found.error)}.")  # fmt: skip
 
 
-def draw_roc(found: ROCCurve) -> Picture:
-    """Return the ROC curve."""
+def draw_roc(found: ROCCurve, probability: NDArray[Any], happened: NDArray[Any]) -> Picture:
+    """Return the ROC curve, and the area found in words."""
     with figure(4.2) as (made, axes):
-        axes.plot([0, 1], [0, 1], **_DIAGONAL)
-        axes.plot(found.false_positive_rate, found.true_positive_rate, color=COLORS[0])
-        axes.set(xlabel="false positive rate", ylabel="true positive rate")
+        plots.roc(happened, probability, ax=axes)
         return svg_of(made, "roc", "ROC curve",
                       f"True by false positive rate over all thresholds; the area under the curve is "
                       f"{number(found.area)}, and .5 on the dotted line of chance.")  # fmt: skip
@@ -176,8 +161,8 @@ def _described(made: Any, found: PartialDependence, answers: list[int], place: i
         for a in answers
     )
     return svg_of(made, f"dependence-{place}", f"Partial dependence on {in_short(found.column)}",
-                  f"The mean answer of {found.rows} rows for {len(found.values)} values of the "
-                  f"column: {ranges}.")  # fmt: skip
+                  f"The mean answer of {counted(found.rows, 'row')} for "
+                  f"{counted(len(found.values), 'value')} of the column: {ranges}.")  # fmt: skip
 
 
 def _answers_to_draw(found: PartialDependence) -> list[int]:

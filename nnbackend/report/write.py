@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from nnbackend.analysis.answers import TableRows
+from nnbackend.core.text import metric_name, number, printable
 from nnbackend.core.version import __version__
-from nnbackend.report.text import metric_name, number, printable
 from nnbackend.saving.atomic import write_atomically
 from nnbackend.tables.model import Model, TableModel
 

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from nnbackend.core.checks import check_path
 from nnbackend.core.host_memory import free_memory
@@ -146,6 +144,8 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Any], header: dict
         header = header | {CHECKSUM: f"{checksum:08x}"}
     else:
         header = header | {HEADER: f'{covered[:-1]}, "checksum": "{checksum:08x}"}}'}
+    import safetensors.numpy  # not with the module: a network in a browser does without
+
     return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
 
 
@@ -276,6 +276,8 @@ def opened(file: Path) -> Iterator[TensorFile]:
     Raises:
         ModelFileError: it is another kind of file, or damaged.
     """
+    import safetensors
+
     if not file.is_file():  # a pipe would be waited for
         raise ModelFileError("it is not a regular file")
     try:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.data.files import find_files
-from nnbackend.errors import few
+from nnbackend.errors import counted, few
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.limits import check_memory
 from nnbackend.tables.table import Table, WantedKind, polars_module
@@ -122,7 +122,8 @@ def check_length(name: str, array: NDArray[Any], target: str, targets: NDArray[A
     """Refuse features and targets that differ in length."""
     if targets.ndim and len(array) != len(targets):
         raise ValueError(
-            f"array {name!r} has {len(array)} rows, and the target {target!r} has {len(targets)}"
+            f"array {name!r} has {counted(len(array), 'row')}, and the target {target!r} has "
+            f"{len(targets)}"
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import few
+from nnbackend.errors import counted, few
 from nnbackend.tables.columns import plain_moment
 from nnbackend.tables.numbers import robust_scale, smooth_clip
 from nnbackend.tables.table import Kind, missing, warn
@@ -195,7 +195,7 @@ def _warn_unseen(name: str, column: NDArray[Any], unseen: NDArray[np.bool]) -> N
     if unseen.any():
         texts = sorted({_show(value) for value in column[unseen]})
         warn(
-            f"column {name!r}: {np.sum(unseen)} row(s) with a category that training "
+            f"column {name!r}: {counted(int(unseen.sum()), 'row')} with a category that training "
             f"has not seen: {few(texts)}"
         )
 

@@ -1,13 +1,15 @@
 """Columns of frames as numbers or texts, in one form whatever the file's format.
 
-A value has one text: ``true`` and ``false`` for booleans, no fraction for whole numbers, ISO 8601 for
-dates and times, without a midnight after a date. Booleans are the numbers 0 and 1; in a target texts.
+A value has one text: for booleans the commonest word in the column, for whole numbers no fraction, for
+dates and times ISO 8601, without a midnight after a date. Booleans are the numbers 0 and 1; in a target
+texts.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,8 @@ from nnbackend.tables.numerals import (
     texts_of,
     which_contain,
 )
-from nnbackend.tables.table import Table, WantedKind, polars_module, warn
+from nnbackend.tables.table import ColumnError, Table, WantedKind, polars_module, warn
+from nnbackend.tables.units import check_units, find_units, has_suffixes, split_suffixes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TEXT_FORMS",
     "StrayTextError",
+    "boolean_writings",
     "bytes_of",
     "frame_of",
     "pick_columns",
@@ -45,6 +49,7 @@ __all__ = [
 ]
 
 _FEW = 5  # texts that a message shows
+_FEW_CODES = 20  # so few different texts in a target, such as 5k and 10k, are classes
 
 _CODE = r"^0[0-9]+$"
 _BOOLEAN = r"^(?i:true|false)$"
@@ -57,7 +62,7 @@ _MOMENT = rf"(?:{_DATE}(?:{_TIME})?|^{_CLOCK})$"
 TEXT_FORMS = (NUMBER, _BOOLEAN, _MOMENT)
 
 
-class StrayTextError(ValueError):
+class StrayTextError(ColumnError):
     """Some texts in a column of numbers.
 
     Attributes:
@@ -80,16 +85,20 @@ class StrayTextError(ValueError):
         ]
         more = f" and {len(texts) - _FEW} more hold texts" if len(texts) > _FEW else ""
         words = ",".join(dict.fromkeys(islice(texts.values(), _FEW)))
-        advice = {
+        options = {
             "number": "",
             "target": f", or take them for classes: --text {column!r}",
         }.get(
             kind or "",
             f", or leave the column out or take it for texts: --exclude or --text {column!r}",
         )
+        told = f"columns={{{column!r}: 'category'}} of estimators, kinds= of read_columns"
+        arguments = f", or say that the column holds categories ({told})"
+        arguments = "" if kind == "number" else arguments
         super().__init__(
-            f"column {column!r} holds numbers, but {', '.join(shown)}{more}; correct it, or if it "
-            f"stands for a missing value give --missing {words!r}{advice}"
+            f"column {column!r} holds numbers, but {', '.join(shown)}{more}",
+            f"correct it, or if it stands for a missing value make it None{arguments}",
+            f"correct it, or if it stands for a missing value give --missing {words!r}{options}",
         )
 
 
@@ -149,6 +158,7 @@ def table_of(
     dialect = dialect or Dialect()
     if dialect.decimal is None:  # else the parts of a table might differ in it
         dialect = find_decimal(frame, dialect)
+    dialect = find_units(frame, dialect)
     usual = (dialect.decimal, dialect.thousands, dialect.missing) == (".", None, ())
     plain = _plain_numbers(frame, kinds) if usual else {}
     columns = {
@@ -182,6 +192,8 @@ def _plain_numbers(
 
 
 _NOTES = {
+    "suffixes": "numbers with suffixes in {}: 1.5k is 1500, 2M is 2000000, 3bn is 3000000000 (--text if "
+    "they are codes)",
     "marks": "numbers with marks in {}: what parts thousands is left out, and $7 is 7, 5% is 5",
     "percents": "some numbers have percents and others none in {}: 5% is 5, 0.05 is 0.05",
     "codes": "numbers with leading zeros are codes, and are read as texts: {}",
@@ -213,6 +225,7 @@ class _Column:
     """A column of a frame, on its way to a table.
 
     Attributes:
+        suffixes: whether numbers had suffixes such as k and M.
         marks: whether numbers had thousands separators, signs of currencies or percents.
         percents: whether some had percents and others had none.
         codes: whether it holds numbers with leading zeros, which are texts.
@@ -220,7 +233,7 @@ class _Column:
 
     def __init__(self, series: pl.Series, kind: WantedKind | None, dialect: Dialect) -> None:
         self._series, self._kind, self._dialect = series, kind, dialect
-        self.marks = self.percents = self.codes = False
+        self.suffixes = self.marks = self.percents = self.codes = False
 
     def read(self) -> NDArray[Any]:
         """Return the column as float64 with NaN, or as texts with None."""
@@ -241,27 +254,31 @@ class _Column:
                 texts = texts.zip_with(~commas, texts.str.replace(",", ".", literal=True))
             return _objects(texts if self._kind == "known" else plain_text(texts))
         if boolean or series.dtype.is_numeric() or series.dtype == polars.Null:
-            return self._numbers(series, self._dialect.missing)
+            numbers = self._numbers(series, self._dialect.missing)
+            if self._kind == "number" and not np.isnan(numbers).all():
+                check_units(series.name, None, self._dialect)
+            return numbers
         return self._numbers_or_texts(texts_of(series, self._dialect))
 
     def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
         """Read texts as numbers where all are; a few texts among numbers are a mistake in the file."""
         if self._kind != "number":
             if texts.str.contains(_BOOLEAN).any() and texts.str.contains(_TRUTH).all():
-                truth, target = texts.str.contains("^(?i:true|1)"), self._kind == "target"
-                texts = truth.cast(polars_module().String)
-                return _objects(texts) if target else self._numbers(truth)
+                if self._kind == "target":
+                    return _objects(_in_one_writing(texts))
+                return self._numbers(texts.str.contains("^(?i:true|1)"))
             if texts.count() and not texts.str.contains("[0-9]").any():
                 return _objects(texts)
             if texts.str.contains(_CODE).any():
                 self.codes = bool(texts.str.contains(NUMBER).all())
                 return _objects(plain_text(texts))
-        points = self._series.name in self._dialect.points
-        numbers, self.marks = parse_numbers(texts, self._dialect, points)
+        numbers = self._parse(texts)
         percents = texts.str.ends_with("%")
         self.percents = bool(self.marks and percents.any() and not percents.all())
         wrong = texts.is_not_null() & numbers.is_null()
         if not wrong.any():
+            if self._kind == "number":
+                check_units(self._series.name, texts, self._dialect)
             return self._numbers(numbers, self._dialect.missing)
         if self._kind == "number":
             words = texts.str.to_lowercase()
@@ -275,6 +292,16 @@ class _Column:
                 self._series.name, dict(zip(rows, texts.filter(wrong), strict=True)), self._kind
             )
         return _objects(plain_text(texts))
+
+    def _parse(self, texts: pl.Series) -> pl.Series:
+        """Return the numbers that texts stand for, else null."""
+        name, factors = self._series.name, None
+        classes = self._kind == "target" and texts.n_unique() <= _FEW_CODES
+        if has_suffixes(name, self._dialect) and not classes:
+            self.suffixes = True
+            texts, factors = split_suffixes(texts)
+        numbers, self.marks = parse_numbers(texts, self._dialect, name in self._dialect.points)
+        return numbers if factors is None else numbers * factors
 
     def _numbers(self, series: pl.Series, missing: Iterable[str] = ()) -> NDArray[Any]:
         numbers: NDArray[Any] = series.cast(polars_module().Float64).to_numpy()  # null becomes NaN
@@ -295,12 +322,32 @@ def plain_text(texts: pl.Series) -> pl.Series:
     if form is None or not texts.count() or texts.str.contains(_CODE).any():
         return texts
     if form == _BOOLEAN:
-        return texts.str.to_lowercase()
+        return _in_one_writing(texts)
     known = texts.drop_nulls().unique()
     plain = plain_number if form == NUMBER else plain_moment
     return texts.replace_strict(
         known, [plain(text) for text in known], default=None, return_dtype=polars.String
     )
+
+
+def _in_one_writing(texts: pl.Series) -> pl.Series:
+    """Return booleans in texts, each in one writing; see :func:`boolean_writings`."""
+    known = texts.drop_nulls()
+    return texts.replace(boolean_writings(known)) if len(known) else texts
+
+
+def boolean_writings(texts: Iterable[str]) -> dict[str, str]:
+    """Return for each text that stands for a boolean the commonest word there for its value.
+
+    >>> boolean_writings(["TRUE", "TRUE", "true", "0", "FALSE"])
+    {'TRUE': 'TRUE', 'true': 'TRUE', '0': 'FALSE', 'FALSE': 'FALSE'}
+    """
+    counts = Counter(texts)
+    usual = {"true": "true", "false": "false"}
+    for word in sorted(counts, key=lambda text: (counts[text], text)):
+        if word.casefold() in usual:
+            usual[word.casefold()] = word
+    return {text: usual["true" if re.match("(?i:true|1)", text) else "false"] for text in counts}
 
 
 def plain_number(text: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnbackend.errors import listed
+from nnbackend.errors import counted, listed
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory, memory_limit
 from nnbackend.tables.table import polars_module, warn
@@ -58,7 +58,7 @@ def read_delimited(path: Path, dialect: Dialect) -> pl.DataFrame:
     if repeated:
         raise ValueError(f"more than one column is named {listed(map(repr, repeated))}")
     if unnamed:
-        warn(f"{unnamed} column(s) without a name left out of {path}")
+        warn(f"{counted(unnamed, 'column')} without a name left out of {path}")
     columns = frame.slice(1).get_columns()
     # The last fields of a short line read as missing.
     if columns[-1].null_count() and not _are_lines_full(content, frame, dialect):
@@ -189,7 +189,8 @@ def _check_fields(content: bytes, dialect: Dialect) -> None:
             parted = f"fields are parted by {dialect.delimiter!r}, --delimiter changes that"
             hint = f" ({parted}; --comment leaves lines out)" if len(first) == 1 else ""
             raise ValueError(
-                f"line {line} has {len(fields)} field(s), and the first line has {len(first)}{hint}"
+                f"line {line} has {counted(len(fields), 'field')}, and the first line has "
+                f"{len(first)}{hint}"
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nnbackend.errors import few
+from nnbackend.errors import counted, few
 from nnbackend.tables.categories import Categories, Classes, EmbeddedCategories, RobustCategories
 from nnbackend.tables.encodings import Feature, Target
 from nnbackend.tables.kinds import LEFT_OUT
@@ -97,7 +97,7 @@ def _in_words(column: Feature | Target) -> tuple[str, str]:
             order = ", day before month" if column.day_first else ""
             return "date", f"{', '.join(part.name for part in column.parts)}{order}"
         case Words():
-            return "text", f"words hashed to {column.width} columns"
+            return "text", f"words hashed to {counted(column.width, 'column')}"
         case Categories():
             return "category", _join(column.categories)
         case RobustCategories():

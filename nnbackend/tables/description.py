@@ -138,7 +138,7 @@ def _check_part(value: Any, name: str) -> None:
 
 
 def _check_moment(value: Any, name: str) -> None:
-    _tagged(day_first=schema.flag, parts=schema.items(_check_part, 1))(value, name)
+    _tagged(day_first=schema.optional(schema.flag), parts=schema.items(_check_part, 1))(value, name)
     _distinct(schema.anything, 1)([part["name"] for part in value["parts"]], f"{name}.parts")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ class Dialect:
         comment: what begins a line that is no row; None: there is none.
         usual_decimal: the decimal mark where the texts leave it open.
         points: columns whose decimal mark is a point, though that of the others is a comma.
+        units: what the numbers of columns are written with, by their names: ``%``, suffixes (``k``,
+            ``m``, ``b``), signs of currencies, and ``""`` if some have neither percents nor suffixes,
+            as in all columns that are not named; None: it is found out.
 
     Raises:
         ValueError: one of them is not possible.
@@ -38,6 +42,7 @@ class Dialect:
     comment: str | None = None
     usual_decimal: str | None = None
     points: tuple[str, ...] = ()
+    units: Mapping[str, tuple[str, ...]] | None = None
 
     def __post_init__(self) -> None:
         delimiter = "," if self.delimiter is None else self.delimiter
@@ -64,7 +69,10 @@ class Dialect:
         """Return what is known of the numbers and missing values, for a model's file."""
         decimal = self.decimal or self.usual_decimal
         lists = {"missing": list(self.missing), "points": list(self.points)}
-        return {"decimal": decimal, "thousands": self.thousands, **lists}
+        described: dict[str, Any] = {"decimal": decimal, "thousands": self.thousands, **lists}
+        if self.units is not None:
+            described["units"] = {name: list(units) for name, units in self.units.items()}
+        return described
 
     @classmethod
     def from_dict(cls, description: object) -> Dialect:
@@ -78,22 +86,24 @@ class Dialect:
             decimal, thousands, missing = (
                 given.pop(n) for n in ("decimal", "thousands", "missing")
             )
-            points = given.pop("points", [])  # which older files do not have
-            lists = isinstance(missing, list) and isinstance(points, list)
+            points, units = given.pop("points", []), given.pop("units", None)  # not in older files
+            lists = [missing, points, *(units or {}).values()]
             marks = [mark for mark in (decimal, thousands) if mark is not None]
+            texts = [text for part in lists for text in part]
             if (
                 given
-                or not lists
-                or not all(isinstance(t, str) for t in (*missing, *points, *marks))
+                or not all(isinstance(part, list) for part in lists)
+                or not all(isinstance(text, str) for text in (*texts, *marks, *(units or ())))
             ):
                 raise ValueError(
-                    "it does not hold exactly texts for decimal, thousands, missing and points"
+                    "it does not hold exactly texts for decimal, thousands, missing, points and units"
                 )
             return cls(
                 usual_decimal=decimal,
                 thousands=thousands,
                 missing=tuple(missing),
                 points=tuple(points),
+                units=None if units is None else {name: tuple(u) for name, u in units.items()},
             )
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise ModelFileError(f"the model's dialect of its table is damaged: {error}") from error

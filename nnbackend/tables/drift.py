@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import few
+from nnbackend.errors import counted, few
 from nnbackend.tables.categories import (
     Categories,
     EmbeddedCategories,
@@ -100,7 +100,7 @@ def find_changes(
 def warn_changes(changes: Iterable[Change]) -> None:
     """Warn of the changes that are large, but for unseen categories, which the encoding says itself."""
     large = [change for change in changes if change.is_large]
-    outside = [f"{c.column} ({c.rows} row(s))" for c in large if c.what == "outside"]
+    outside = [f"{c.column} ({counted(c.rows, 'row')})" for c in large if c.what == "outside"]
     gone = [
         f"{c.column} ({c.share:.0%}, in training {c.training_share:.0%})"
         for c in large
@@ -137,7 +137,7 @@ def _outside(feature: Feature, summary: ColumnSummary, column: NDArray[Any]) -> 
     if not rows:
         return []
     width = high - low
-    furthest = float(beyond.max()) / width if width > 0 else float("inf")
+    furthest = float(np.nanmax(beyond)) / width if width > 0 else float("inf")
     return [Change(feature.name, "outside", rows, rows / len(column), furthest=furthest)]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nnbackend.errors import ModelFileError, few
+from nnbackend.errors import ModelFileError, counted, few
 from nnbackend.tables.categories import Categories, Classes
 from nnbackend.tables.describe import ColumnDescription, describe_columns
 from nnbackend.tables.description import check_table, column_from_dict, column_to_dict
@@ -97,6 +97,7 @@ class TableEncoder(Encoder):
         target_scale: TargetScale | None = None,
         max_one_hot: int | None = None,
         indicators: bool = False,
+        day_first: bool | None = None,
     ) -> TableEncoder:
         """Return the encoding learned from a table of training rows.
 
@@ -115,6 +116,7 @@ class TableEncoder(Encoder):
                 :func:`nnbackend.tables.targets.learn_target_number`; None: that of the features.
             max_one_hot: more categories, missing counted as one, become indices; None: no limit.
             indicators: whether missing numbers and dates have inputs that say so.
+            day_first: whether in dates such as 1/2/2020 the day comes first; None: each column tells.
 
         Raises:
             UnknownNameError: no such column or scale.
@@ -123,7 +125,12 @@ class TableEncoder(Encoder):
         kinds = features if isinstance(features, Mapping) else tuple(features)
         learned = cls.learn_target(table, target, target_scale or scale)
         inputs = FeatureEncoder.learn(
-            table, kinds, scale, max_one_hot=max_one_hot, indicators=indicators
+            table,
+            kinds,
+            scale,
+            max_one_hot=max_one_hot,
+            indicators=indicators,
+            day_first=day_first,
         )
         return cls(inputs.features, learned, inputs.columns)
 
@@ -150,7 +157,7 @@ class TableEncoder(Encoder):
     @property
     def summary(self) -> str:
         """The features in a few words."""
-        return f"{few(self.feature_names, 10)} ({self.width} inputs)"
+        return f"{few(self.feature_names, 10)} ({counted(self.width, 'input')})"
 
     @property
     def feature_kinds(self) -> dict[str, WantedKind]:

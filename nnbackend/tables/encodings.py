@@ -40,7 +40,12 @@ def usual_kind(column: NDArray[Any]) -> ColumnKind:
 
 
 def learn_feature(
-    name: str, column: NDArray[Any], kind: ColumnKind, scale: Scale, max_one_hot: int | None
+    name: str,
+    column: NDArray[Any],
+    kind: ColumnKind,
+    scale: Scale,
+    max_one_hot: int | None,
+    day_first: bool | None = None,
 ) -> Feature | None:
     """Return the encoding of a column, or None if it is no feature."""
     if kind in LEFT_OUT:
@@ -51,7 +56,7 @@ def learn_feature(
     if kind == "text":
         return Words(name)
     if kind == "date":
-        return Moment.learn(name, column, scale) if dates_vary(column) else None
+        return Moment.learn(name, column, scale, day_first) if dates_vary(column) else None
     count = len(set(column[~missing(column)]))
     if max_one_hot is not None and count + 1 > max_one_hot:
         return EmbeddedCategories.learn(name, column)

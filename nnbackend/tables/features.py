@@ -83,20 +83,22 @@ class FeatureEncoder:
         *,
         max_one_hot: int | None = None,
         indicators: bool = False,
+        day_first: bool | None = None,
     ) -> FeatureEncoder:
         """Return the encoding learned from a table of training rows.
 
         Args:
             table: the training rows.
-            kinds: what each column holds, see :func:`nnbackend.tables.kinds.choose_kinds`; of names
+            kinds: what each column holds, see :func:`nnbackend.tables.choose_kinds`; of names
                 alone, numbers are numbers and texts are dates if they look like it, else categories.
             scale: ``standard`` for mean 0 and standard deviation 1, ``max`` for division by the largest
                 absolute value, ``none``, or ``robust``, with which numbers come first in the network's
                 input: :class:`~nnbackend.tables.numbers.RobustNumber`, and categories likewise.
             max_one_hot: a column of more categories, missing counted as one, becomes indices for an
-                embedding; None: all categories are one-hot. RealMLP has :data:`MAX_ONE_HOT`.
+                embedding; None: all categories are one-hot. RealMLP has ``MAX_ONE_HOT``.
             indicators: whether a column of numbers or dates with missing values has a further input
                 that says which are missing.
+            day_first: whether in dates such as 1/2/2020 the day comes first; None: each column tells.
 
         Raises:
             UnknownNameError: no such column or scale.
@@ -110,12 +112,12 @@ class FeatureEncoder:
         columns = []
         for name, kind in kinds.items():
             column = column_of(table, name)
-            found = learn_feature(name, column, kind, scale, max_one_hot)
+            found = learn_feature(name, column, kind, scale, max_one_hot, day_first)
             if found is None and kind not in LEFT_OUT:
                 warn(f"column {name!r} does not vary in the training rows, and is left out")
                 kind = "constant"
-            day_first = isinstance(found, Moment) and found.day_first
-            columns.append(ColumnSummary.learn(name, kind, column, day_first))
+            order = found.day_first if isinstance(found, Moment) else None
+            columns.append(ColumnSummary.learn(name, kind, column, order))
             if found is None:
                 continue
             features.append(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnbackend.errors import UnknownNameError, few, given, nearest
+from nnbackend.errors import UnknownNameError, counted, few, given, nearest
 from nnbackend.tables.columns import pick_columns
 from nnbackend.tables.table import polars_module
 
@@ -80,7 +80,7 @@ def check_complete(there: Iterable[str], names: list[str]) -> None:
     others = [name for name in there if name not in names]
     hints = {name: nearest(name, others, 1) for name in lacking}
     found = [f"{n!r} (it has {hints[n][0]!r})" if hints[n] else repr(n) for n in lacking]
-    raise UnknownNameError(f"the table lacks {len(lacking)} column(s): {few(found, 10)}")
+    raise UnknownNameError(f"the table lacks {counted(len(lacking), 'column')}: {few(found, 10)}")
 
 
 def is_pandas(frame: Any) -> bool:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from nnbackend.errors import few, given, unknown_name
-from nnbackend.tables.columns import StrayTextError, readable_columns, table_of
+from nnbackend.errors import counted, few, given, unknown_name
+from nnbackend.tables.columns import readable_columns, table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.frames import as_polars, check_complete, is_pandas
 from nnbackend.tables.kinds import GIVEN_KINDS, ColumnKind
-from nnbackend.tables.numerals import find_decimal
-from nnbackend.tables.table import Table, WantedKind, polars_module, warn
+from nnbackend.tables.table import Table, WantedKind, is_number, missing, polars_module, warn
+from nnbackend.tables.units import check_units, find_numerals
 from nnbackend.tables.values import NumberLike, UnreadableError, numbers_or_texts
 
 __all__ = ["Columns", "read_columns"]
@@ -57,7 +57,7 @@ def read_columns(
         frame: a DataFrame of pandas or polars, an Arrow table, a dictionary of columns, or an array of
             two dimensions, whose columns are named ``x0``, ``x1`` ...
         kinds: what columns hold, where they are not to be read as they look: see
-            :func:`nnbackend.tables.kinds.choose_kinds`. One of the kind ``drop`` is not read.
+            :func:`nnbackend.tables.choose_kinds`. One of the kind ``drop`` is not read.
         wanted: the columns to read, and what each is read as: ``encoder.kinds`` of a trained encoder;
             None: all, as ``kinds`` and their types say, and of others what they hold is found out.
         dialect: of the table that the encoder was trained on; None: it is found out.
@@ -159,22 +159,8 @@ def _read_polars(
         if reads[name] is None and frame.schema[name] in (polars.Categorical, polars.Enum):
             given_kinds[name], reads[name] = "category", "text"
     texts = [n for n in names if frame.schema[n] == polars.String]
-    found = find_decimal(as_polars(frame, texts), dialect or Dialect())
-    return Columns(_table_of(frame, names, reads, found), given_kinds, found)
-
-
-def _table_of(
-    frame: Any, names: Iterable[str], kinds: Mapping[str, WantedKind | None], dialect: Dialect
-) -> Table:
-    """Return columns of polars as a table; an error about stray texts gives advice for Python."""
-    try:
-        return table_of(frame, names, kinds, dialect)
-    except StrayTextError as error:
-        shown = [f"row {row + 1} holds {text!r}" for row, text in error.texts.items()]
-        raise ValueError(
-            f"column {error.column!r} holds numbers, but {few(shown)}; correct it, make it None, or "
-            "say that the column holds categories"
-        ) from error
+    found = find_numerals(as_polars(frame, texts), dialect or Dialect())
+    return Columns(table_of(frame, names, reads, found), given_kinds, found)
 
 
 def _arrow_names(frame: Any) -> list[str]:
@@ -247,7 +233,8 @@ def _check_lengths(columns: Mapping[str, Any]) -> None:
     for name, length in lengths.items():
         if length != lengths[first]:
             raise ValueError(
-                f"the columns differ in length: {first!r} has {lengths[first]} rows, {name!r} {length}"
+                f"the columns differ in length: {first!r} has {counted(lengths[first], 'row')}, "
+                f"{name!r} {length}"
             )
 
 
@@ -285,7 +272,9 @@ def _parse_texts(
     if plain and all(column.is_plain for column in pending.values()):
         for name, column in pending.items():
             table[name] = column.as_numbers(name)
-        return dialect or Dialect()
+        dialect = dialect or Dialect()
+        _check_plain(table, wanted, dialect)
+        return replace(dialect, units=dialect.units or {})
     try:
         polars = polars_module()
     except ModuleNotFoundError as error:
@@ -298,6 +287,16 @@ def _parse_texts(
     frame = polars.DataFrame(
         [polars.Series(n, c.texts, dtype=polars.String) for n, c in pending.items()]
     )
-    found = find_decimal(frame, dialect or Dialect())
-    table.update(_table_of(frame, pending, {n: wanted.get(n) for n in pending}, found))
+    found = find_numerals(frame, dialect or Dialect())
+    _check_plain({n: c for n, c in table.items() if n not in pending}, wanted, found)
+    table.update(table_of(frame, pending, {n: wanted.get(n) for n in pending}, found))
     return found
+
+
+def _check_plain(
+    table: Mapping[str, Any], wanted: Mapping[str, WantedKind | None], dialect: Dialect
+) -> None:
+    """Refuse plain numbers in a column of which training had percents or suffixes."""
+    for name, column in table.items():
+        if wanted.get(name) == "number" and is_number(column) and not missing(column).all():
+            check_units(name, None, dialect)

@@ -17,13 +17,16 @@ from nnbackend.core.functional import sigmoid, softmax
 from nnbackend.core.tree import count_rows
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import MemberMean, Parallel
+from nnbackend.saving.schema import items, number
 from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
+from nnbackend.tables.intervals import symmetric_pairs
 from nnbackend.tables.losses import LOSSES, build_loss, has_one_output, output_activation_of
+from nnbackend.tables.moments import Moment
 from nnbackend.tables.numbers import Number
 from nnbackend.tables.table import in_digits
 from nnbackend.tabular import Recipe
@@ -88,6 +91,12 @@ class Model:
     def quantiles(self) -> tuple[float, ...]:
         """The quantiles of the target that the outputs are, rising; none if there is one output."""
         return tuple(self.network.metadata.get("quantiles", ()))
+
+    @property
+    def widening(self) -> list[float] | None:
+        """By how much each interval between quantiles is to be widened; None: it is not known."""
+        found: list[float] | None = self.network.metadata.get("widening")
+        return found
 
     @property
     def meaning(self) -> str | None:
@@ -235,7 +244,7 @@ class Model:
 class TableModel(Model):
     """A network that predicts a column of a table from others, in the column's own units.
 
-    Attributes: see :class:`Model`.
+    Attributes: see :class:`nnbackend.tables.model.Model`.
     """
 
     encoder: TableEncoder
@@ -250,8 +259,8 @@ class TableModel(Model):
                 are ignored.
 
         Returns:
-            the numbers (float64), in the units of the target, or the names of classes, shape (rows,): a
-            Series of the frame's library, for pandas with its index, else a NumPy array.
+            the numbers (float64), in the units of the target, or the names of classes, of shape
+            (rows,), as a Series of the frame's library, for pandas with its index, else a NumPy array.
 
         Raises:
             TypeError: it is no table.
@@ -268,8 +277,8 @@ class TableModel(Model):
             frame: as for :meth:`predict`.
 
         Returns:
-            float64 in a column for each class, named like it: a DataFrame of the frame's library, else a
-            dictionary of NumPy arrays.
+            float64 in a column for each class, named like it, as a DataFrame of the frame's
+            library, else a dictionary of NumPy arrays.
 
         Raises:
             ValueError: the target holds numbers, the loss (a hinge loss) gives no probabilities, or see
@@ -278,6 +287,20 @@ class TableModel(Model):
         self.check_probabilities()
         p = self.probabilities(self.outputs(self.encode(frame)))
         return frame_like(frame, dict(zip(self.classes, p.T, strict=True)))
+
+    def with_dates(self, *, day_first: bool) -> TableModel:
+        """Return the model reading dates such as 1/2/2020 with the day, or with the month, first.
+
+        It is for tables that write dates in a form of which training had none, or in another order.
+
+        Args:
+            day_first: whether that is the first of February rather than the second of January.
+        """
+        features = tuple(
+            replace(feature, day_first=day_first) if isinstance(feature, Moment) else feature
+            for feature in self.encoder.features
+        )
+        return replace(self, encoder=replace(self.encoder, features=features))
 
     @property
     def dialect(self) -> Dialect:
@@ -297,7 +320,7 @@ class TableModel(Model):
 class ArrayModel(Model):
     """A network that predicts a class or a number from an image, a signal or another array.
 
-    Attributes: see :class:`Model`.
+    Attributes: see :class:`nnbackend.tables.model.Model`.
     """
 
     encoder: ArrayEncoder
@@ -393,6 +416,8 @@ def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel |
         )
     model_type: Any = MODELS[encoder_type]
     encoder: TableEncoder | ArrayEncoder = encoder_type.from_dict(saved[model_type.kind])
+    if saved.get("dialect") is not None:
+        Dialect.from_dict(saved["dialect"])  # refuses one that is damaged
     loss, ending = str(saved.get("loss")), saved.get("output_activation")
     model: TableModel | ArrayModel
     model = model_type(network, encoder, loss, ending, saved.get("label_smoothing", 0.0))
@@ -403,6 +428,9 @@ def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel |
             raise ModelFileError(f"{path} has quantiles that cannot be: {error}") from error
         if loss != "quantile" or encoder.classes:
             raise ModelFileError(f"{path} has quantiles, which do not belong to it")
+        if saved.get("widening") is not None:
+            pairs = len(symmetric_pairs(model.quantiles))
+            items(number(), pairs, pairs)(saved["widening"], f"{path}: its widening")
     elif loss not in LOSSES[encoder.task]:
         raise ModelFileError(f"{path} names a loss that does not belong to {encoder.task}")
     try:

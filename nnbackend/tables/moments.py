@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend.errors import counted
 from nnbackend.tables.numbers import Number, RobustNumber, Scale, learn_number
-from nnbackend.tables.table import Kind, has_one_value, is_number, missing, warn
+from nnbackend.tables.table import ColumnError, Kind, has_one_value, is_number, missing, warn
 
 __all__ = [
     "PARTS",
@@ -56,12 +57,13 @@ class Moment:
 
     Attributes:
         name: the name of the column.
-        day_first: whether 1/2/2020 is the first of February rather than the second of January.
+        day_first: whether 1/2/2020 is the first of February rather than the second of January; None:
+            no date of training had such a form, so that nothing tells.
         parts: the scaling of each part, whose name is the part.
     """
 
     name: str
-    day_first: bool
+    day_first: bool | None
     parts: tuple[Number | RobustNumber, ...]
 
     kind: ClassVar[Kind] = "text"
@@ -72,18 +74,27 @@ class Moment:
         return len(self.parts)
 
     @classmethod
-    def learn(cls, name: str, column: NDArray[Any], scale: Scale) -> Moment:
+    def learn(
+        cls, name: str, column: NDArray[Any], scale: Scale, day_first: bool | None = None
+    ) -> Moment:
         """Return the encoding of a column, learned from its training rows.
+
+        Args:
+            name: the name of the column.
+            column: its training rows.
+            scale: of the parts.
+            day_first: see :class:`Moment`; None (the default): the dates tell.
 
         Raises:
             ValueError: the column holds one moment only.
         """
-        day_first, open_date = _find_day_first(column)
-        if open_date is not None:
-            warn(
-                f"nothing tells day from month in dates of column {name!r}, for instance "
-                f"{open_date!r}: they are read with the month first"
-            )
+        if day_first is None:
+            day_first, open_date = _find_day_first(column)
+            if open_date is not None:
+                warn(
+                    f"nothing tells day from month in dates of column {name!r}, for instance "
+                    f"{open_date!r}: they are read with the month first (--day-first if that is wrong)"
+                )
         seconds = seconds_of(column, day_first)
         parts = {part: values for part, values in _parts_of(seconds).items() if varies(values)}
         if not parts:
@@ -91,19 +102,25 @@ class Moment:
         return cls(name, day_first, tuple(learn_number(p, v, scale) for p, v in parts.items()))
 
     def encode(self, column: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the scaled parts, shape (rows, width); texts that are no dates count as missing."""
+        """Return the scaled parts, shape (rows, width); texts that are no dates count as missing.
+
+        Raises:
+            ValueError: see :meth:`seconds`.
+        """
         seconds = self.seconds(column)
         stray = np.isnan(seconds) & ~missing(column)
-        turned = stray & ~np.isnan(seconds_of(column, not self.day_first))
+        turned = np.zeros_like(stray)
+        if self.day_first is not None:
+            turned = stray & ~np.isnan(seconds_of(column, not self.day_first))
         if turned.any():
             self._warn_turned(column, turned)
-        elif not self.day_first:
+        elif self.day_first is False:
             self._warn_points(column)
         stray &= ~turned
         if stray.any():
             warn(
-                f"column {self.name!r}: {np.sum(stray)} row(s) hold no date that can be read, for "
-                f"instance {column[stray][0]!r}; they count as missing"
+                f"column {self.name!r}: no date that can be read in {counted(int(stray.sum()), 'row')}, "
+                f"for instance {column[stray][0]!r}; they count as missing"
             )
         values = _parts_of(seconds)
         return np.concatenate([part.encode(values[part.name]) for part in self.parts], axis=1)
@@ -124,8 +141,8 @@ class Moment:
         first = "day" if self.day_first else "month"
         warn(
             f"column {self.name!r}: dates are read with the {first} first, which "
-            f"{np.sum(turned)} row(s) cannot be, for instance {column[turned][0]!r}: they count as "
-            f"missing{also}; write {example:%Y-%m-%d}"
+            f"{counted(int(turned.sum()), 'row')} cannot be, for instance {column[turned][0]!r}: they "
+            f"count as missing{also}; write {example:%Y-%m-%d}"
         )
 
     def _warn_points(self, column: NDArray[Any]) -> None:
@@ -144,10 +161,37 @@ class Moment:
             )
 
     def seconds(self, column: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the seconds since 1970 of each row, NaN where there is no date."""
+        """Return the seconds since 1970 of each row, NaN where there is no date.
+
+        Raises:
+            ColumnError: dates such as 1/2/2020, of a form that training did not have.
+            ValueError: the column holds numbers.
+        """
         if is_number(column) and not missing(column).all():
             raise ValueError(f"column {self.name!r} held dates in training and holds numbers here")
+        if self.day_first is None:
+            self._check_order(column)
         return seconds_of(column, self.day_first)
+
+    def _check_order(self, column: NDArray[Any]) -> None:
+        """Refuse dates in which either number may be the day, where training had none of that form."""
+        rows = [
+            row
+            for row, text in enumerate(() if is_number(column) else column)
+            if text is not None and _is_open(text)
+        ]
+        if not rows:
+            return
+        text = column[rows[0]]
+        meant = [_EPOCH + dt.timedelta(seconds=_seconds(text, first)) for first in (True, False)]
+        days = " or ".join(f"{moment:%Y-%m-%d}" for moment in meant)
+        raise ColumnError(
+            f"column {self.name!r} holds {text!r} in row {rows[0] + 1}, which may mean {days}: the "
+            "dates of training had no such form, which would tell",
+            "write dates with the year first, or say which comes first by the model's method "
+            "with_dates(day_first=...)",
+            "say --day-first or --month-first, or write dates with the year first",
+        )
 
 
 def varies(values: NDArray[Any]) -> bool:
@@ -187,25 +231,29 @@ def dates_vary(column: NDArray[Any]) -> bool:
     return varies(seconds_of(column, _find_day_first(column)[0]))
 
 
-def _find_day_first(column: NDArray[Any]) -> tuple[bool, str | None]:
+def _find_day_first(column: NDArray[Any]) -> tuple[bool | None, str | None]:
     """Return whether in dates such as 1/2/2020 the day comes first, and a date for which nothing tells.
 
-    It does with points; with other marks where a first number is above 12 and no second one is.
+    It does with points; with other marks where a first number is above 12 and no second one is. None:
+    there are no such dates.
     """
     found = [_FORMS[1].fullmatch(text) for text in sorted(set(column[~missing(column)]))]
     dates = [match for match in found if match]
+    if not dates:
+        return None, None
     first = any(int(match["a"]) > 12 for match in dates)
     second = any(int(match["b"]) > 12 for match in dates)
     if first != second:
         return first, None
     other = [match[0] for match in dates if match["mark"] != "."]
-    return bool(dates) and not other, other[0] if other else None
+    return not other, other[0] if other else None
 
 
-def seconds_of(column: NDArray[Any], day_first: bool) -> NDArray[np.float64]:
+def seconds_of(column: NDArray[Any], day_first: bool | None) -> NDArray[np.float64]:
     """Return the seconds since 1970 of texts that are dates, and since midnight of times of day.
 
-    A moment with a time zone is one in UTC. NaN stands for missing values, and for texts that are none.
+    A moment with a time zone is one in UTC. NaN stands for missing values, for texts that are none, and
+    where it is not known whether the day comes first (None) for dates that leave it open.
     """
     if is_number(column):
         return np.full(len(column), np.nan)
@@ -213,7 +261,27 @@ def seconds_of(column: NDArray[Any], day_first: bool) -> NDArray[np.float64]:
     return np.array([meant[text] for text in column], dtype=np.float64)
 
 
-def _seconds(text: str, day_first: bool) -> float:
+def _is_open(text: str) -> bool:
+    """Return whether a text is a date in which either number may be the day.
+
+    >>> [_is_open(text) for text in ("3/5/2024", "13/5/2024", "5/5/2024", "3.5.2024", "2024-03-05")]
+    [True, False, False, False, False]
+    """
+    match = _FORMS[1].fullmatch(text)
+    if match is None or _order_of(match) is not None:
+        return False
+    return not math.isnan(_seconds(text, True))
+
+
+def _order_of(date: re.Match[str]) -> bool | None:
+    """Return whether the day comes first in a date such as 13/1/2020 or 1.2.2020, or None."""
+    a, b = int(date["a"]), int(date["b"])
+    if b > 12:
+        return False
+    return True if a > 12 or a == b or date["mark"] == "." else None
+
+
+def _seconds(text: str, day_first: bool | None) -> float:
     """Return the seconds since 1970 that a text means, or NaN."""
     match = next((m for form in _FORMS if (m := form.fullmatch(text))), None)
     if match is None:
@@ -223,6 +291,9 @@ def _seconds(text: str, day_first: bool) -> float:
     if field.get("year"):
         a, b = field.get("a"), field.get("b")
         if a and b:
+            day_first = _order_of(match) if day_first is None else day_first
+            if day_first is None:
+                return math.nan
             day, month = (int(a), int(b)) if day_first else (int(b), int(a))
             year = int(field["year"]) + (_century(field["year"]))
         else:

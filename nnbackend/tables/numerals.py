@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 __all__ = [
     "MISSING_WORDS",
     "NUMBER",
+    "SIGNS",
+    "SUFFIX",
+    "are_mostly_numbers",
+    "bare_numbers",
     "find_decimal",
     "missing_numbers",
     "parse_numbers",
     "texts_of",
     "which_contain",
+    "without_suffixes",
 ]
 
 MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
@@ -29,7 +34,11 @@ MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 # No thousands:
 _POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,}|[0-9]{4,}\.[0-9]+)$"
-_SIGNS = "$€£¥"
+SIGNS = "$€£¥"
+"""Of currencies."""
+SUFFIX = r"(?i:k|mn?|bn?)"
+"""Of numbers: k is a thousand, M or mn a million, B or bn a billion."""
+
 _SPACES = " \u00a0\u202f"
 
 
@@ -107,7 +116,7 @@ def _has_commas(texts: pl.Series, sure: bool) -> bool:
 
     Points that part millions, as in 1.234.567, are as sure, if nothing there speaks against it.
     """
-    bare = _bare(texts)
+    bare = bare_numbers(without_suffixes(texts))
     millions = bare.str.contains(r"^[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3}){2,}$").any()
     whole = rf"^[+-]?(?:[0-9]{{1,3}}|{_groups('.')})(?:,[0-9]+)?$"
     if sure and millions and bare.str.contains(whole).all():
@@ -115,13 +124,13 @@ def _has_commas(texts: pl.Series, sure: bool) -> bool:
     commas = bare.filter(bare.str.contains(rf"^[+-]?(?:[0-9]+|{_groups('.')}),[0-9]+$"))
     if sure:
         commas = commas.filter(~commas.str.contains(rf"^[+-]?{_groups(',')}$"))
-    return len(commas) > 0 and _are_mostly_numbers(bare)
+    return len(commas) > 0 and are_mostly_numbers(bare)
 
 
 def _has_points(texts: pl.Series) -> bool:
     """Return whether most texts are numbers, some with a point that parts no thousands."""
-    bare = _bare(texts)
-    return bool(bare.str.contains(_POINT).any()) and _are_mostly_numbers(bare)
+    bare = bare_numbers(without_suffixes(texts))
+    return bool(bare.str.contains(_POINT).any()) and are_mostly_numbers(bare)
 
 
 def _may_be_thousands(texts: pl.Series) -> bool:
@@ -130,15 +139,21 @@ def _may_be_thousands(texts: pl.Series) -> bool:
     return bool(grouped.any()) and bool((grouped | texts.str.contains("^[+-]?[0-9]{1,3}$")).all())
 
 
-def _are_mostly_numbers(bare: pl.Series) -> bool:
+def are_mostly_numbers(bare: pl.Series) -> bool:
+    """Return whether more than half of the texts, without signs, are numbers."""
     numbers = bare.str.contains(rf"^[+-]?[0-9.][0-9.,'{_SPACES}]*$")
     return bool(2 * numbers.sum() > bare.count())
 
 
-def _bare(texts: pl.Series) -> pl.Series:
+def bare_numbers(texts: pl.Series) -> pl.Series:
     """Return texts of numbers without signs of currencies and percents, before or after them."""
-    bare = texts.str.replace(rf"^([+-]?)[{_SIGNS}][{_SPACES}]*", "${1}")
-    return bare.str.replace(rf"[{_SPACES}]*[%{_SIGNS}]$", "")
+    bare = texts.str.replace(rf"^([+-]?)[{SIGNS}][{_SPACES}]*", "${1}")
+    return bare.str.replace(rf"[{_SPACES}]*[%{SIGNS}]$", "")
+
+
+def without_suffixes(texts: pl.Series) -> pl.Series:
+    """Return texts of numbers without suffixes such as k and M."""
+    return texts.str.replace(rf"([0-9.])\s?{SUFFIX}([{SIGNS}]?)$", "${1}${2}")
 
 
 def _groups(marks: str) -> str:
@@ -157,7 +172,7 @@ def parse_numbers(
     numbers = texts.cast(float64, strict=False)
     if decimal == "." and thousands is None and numbers.null_count() == texts.null_count():
         return numbers, False
-    bare = _bare(texts)
+    bare = bare_numbers(texts)
     if thousands is None:
         marks = "," if decimal == "." else "."
         grouped = bare.str.contains(rf"^[+-]?{_groups(marks)}(?:{re.escape(decimal)}[0-9]*)?$")

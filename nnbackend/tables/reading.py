@@ -26,8 +26,8 @@ from nnbackend.tables.columns import (
 from nnbackend.tables.delimited import find_dialect, line_numbers, read_delimited
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.limits import MEMORY_PER_BYTE, check_memory
-from nnbackend.tables.numerals import find_decimal
 from nnbackend.tables.table import Table, WantedKind, polars_module
+from nnbackend.tables.units import find_numerals
 
 if TYPE_CHECKING:
     import os
@@ -103,7 +103,7 @@ def open_table(
     frame = pick_columns(frame, (n for n in wanted if n and n not in left_out))
     if columns is None:
         frame = pick_columns(frame, readable_columns(frame, kinds))
-    return frame, find_decimal(frame, dialect_of(path, dialect))
+    return frame, find_numerals(frame, dialect_of(path, dialect))
 
 
 def dialect_of(path: str | os.PathLike[str], dialect: Dialect | None) -> Dialect:

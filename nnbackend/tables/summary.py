@@ -39,7 +39,7 @@ class ColumnSummary:
 
     @classmethod
     def learn(
-        cls, name: str, kind: ColumnKind, column: NDArray[Any], day_first: bool = False
+        cls, name: str, kind: ColumnKind, column: NDArray[Any], day_first: bool | None = None
     ) -> ColumnSummary:
         """Return the summary of a column's training rows."""
         known = column[~missing(column)]

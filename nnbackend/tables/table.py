@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nnbackend.core.constant import is_constant
 
 __all__ = [
+    "ColumnError",
     "Kind",
     "Table",
     "TableWarning",
@@ -42,6 +43,25 @@ Texts that a model knows already are read as they are: what they mean must not d
 
 class TableWarning(UserWarning):
     """Something in the table was left out or filled in; the message says what and how much."""
+
+
+class ColumnError(ValueError):
+    """A column cannot be read as it is; what to do about it differs in Python and in a terminal.
+
+    Attributes:
+        what: what is wrong.
+        in_python: what to do, for those who call from Python; the message says this.
+        on_command_line: the same for those who call the command.
+    """
+
+    def __init__(self, what: str, in_python: str, on_command_line: str) -> None:
+        self.what, self.in_python, self.on_command_line = what, in_python, on_command_line
+        super().__init__(f"{what}; {in_python}")
+
+    @property
+    def for_command_line(self) -> str:
+        """The message for those who call the command."""
+        return f"{self.what}; {self.on_command_line}"
 
 
 def warn(message: str) -> None:

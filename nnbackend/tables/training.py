@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 from nnbackend.callbacks import Callback
 from nnbackend.core.checks import check_number
 from nnbackend.data import folds
-from nnbackend.errors import few, unknown_name
+from nnbackend.errors import counted, few, unknown_name
 from nnbackend.parallel import MPI
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
+from nnbackend.tables.intervals import widen_intervals
 from nnbackend.tables.kinds import ColumnKind
 from nnbackend.tables.model import TableModel, describe_model
-from nnbackend.tables.selection import split_rows
+from nnbackend.tables.selection import split_rows, warn_rare_classes
 from nnbackend.tables.table import (
     Table,
+    TableWarning,
     in_digits,
     is_number,
     missing,
@@ -81,6 +84,18 @@ class FittedTable:
     rows: Rows
     held_out: tuple[NDArray[Any], NDArray[Any]] | None
 
+    @property
+    def widening(self) -> list[float] | None:
+        """By how much intervals between quantiles are widened; None: there are none, or no such rows.
+
+        See :func:`nnbackend.tables.intervals.widen_intervals`.
+        """
+        if self.held_out is None or not self.model.quantiles:
+            return None
+        numbers, outputs = self.held_out
+        truth = self.model.encoder.target.decode(self.rows.part.y[numbers])
+        return widen_intervals(self.model.answers_by_quantile(outputs), truth, self.model.quantiles)
+
 
 def fit_table(
     table: Table,
@@ -96,6 +111,7 @@ def fit_table(
     backend: Any = "numpy",
     class_weight: Any = None,
     callbacks: Iterable[Callback] = (),
+    day_first: bool | None = None,
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
     max_time: float | None = None,
@@ -108,7 +124,8 @@ def fit_table(
         table: the columns by name; no value of the target is missing.
         target: the name of the column to predict: texts are classes.
         kinds: what the other columns hold, see :func:`nnbackend.tables.choose_kinds`.
-        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): as the preset says.
+        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): by the
+            preset and the number of rows.
         preset: ``"fast"``, ``"default"`` or ``"best"``, see
             :func:`nnbackend.tabular.choose_recipe`.
         validation: the share of rows held out, by which the best epoch is chosen; default 0.2. With
@@ -123,6 +140,8 @@ def fit_table(
         class_weight: how much the rows of each class count, by its text, 1 for those left out; or
             ``"balanced"``: all classes count the same. It multiplies ``weight``. Default None.
         callbacks: of the training; default: none.
+        day_first: whether in dates such as 1/2/2020 the day comes first; None (the default): the dates
+            of each column tell.
         dialect: how numbers were written in the table, kept with the model; default None.
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
         max_time: the seconds that all training may take together, see
@@ -143,6 +162,7 @@ def fit_table(
     if class_weight is not None:
         weight = _weigh_by_class(table[target], class_weight, weight)
     fixed: dict[str, Any] = {"validation": share, "seed": seed, "weight": weight}
+    fixed["day_first"] = day_first
     if target_scale is None:
         target_scale = choose_target_scale(
             table,
@@ -193,8 +213,11 @@ def fit_table(
             held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
-    fitted = TableModel(trained.network, encoder, loss, ending)
-    return FittedTable(fitted, trained, rows, held_out)
+    model_of_table = TableModel(trained.network, encoder, loss, ending)
+    fitted = FittedTable(model_of_table, trained, rows, held_out)
+    if fitted.widening is not None:
+        trained.network.metadata["widening"] = fitted.widening
+    return fitted
 
 
 def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
@@ -205,7 +228,7 @@ def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
             f"the time of {seconds:g} s was up before the first epoch ended: the model is hardly trained"
         )
     elif planned < recipe.epochs:
-        warn(f"in {seconds:g} s there is time for {planned} of {recipe.epochs} epochs")
+        warn(f"in {seconds:g} s there is time for {planned} of {counted(recipe.epochs, 'epoch')}")
 
 
 def encode_rows(
@@ -218,6 +241,7 @@ def encode_rows(
     seed: int,
     target_scale: TargetScale = "standard",
     weight: NDArray[Any] | None = None,
+    day_first: bool | None = None,
 ) -> Rows:
     """Divide the rows of a table, and encode them as those that train teach; see :func:`fit_table`."""
     count, column = row_count(table), table[target]
@@ -231,13 +255,16 @@ def encode_rows(
             validation = 0.0
         classes = None if is_number(column) else np.unique(column, return_inverse=True)[1]
         training, held_out = split_rows(count, validation, seed, classes)
+    if not is_number(column):
+        warn_rare_classes(column, held_out, recipe.folds)
     learned = take_rows(table, training)
     limit = MAX_ONE_HOT if recipe.embeds else None
-    more = {"target_scale": target_scale, "max_one_hot": limit}
-    encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
+    more: dict[str, Any] = {"target_scale": target_scale, "max_one_hot": limit}
+    more["day_first"] = day_first
+    encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)
     if not encoder.width:  # a network needs a number: the only columns have many categories
         more["max_one_hot"] = None
-        encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)  # type: ignore[arg-type]
+        encoder = TableEncoder.learn(learned, target, kinds, "robust", **more)
     x, y = encoder.encode_features(table), encoder.encode_target(table)
     return Rows(encoder, Part(x, y, weight), training, held_out, recipe)
 
@@ -266,7 +293,7 @@ def choose_target_scale(
         max_time: the seconds that all training may take, of which this takes a quarter at most; default
             None.
         parallel: the processes that train together; default None.
-        settings: ``validation``, ``seed`` and ``weight``, see :func:`encode_rows`.
+        settings: ``validation``, ``seed``, ``weight`` and ``day_first``, see :func:`encode_rows`.
     """
     column = table[target]
     usable = settings["validation"] and row_count(table) >= FEWEST_ROWS_TO_SPLIT
@@ -277,7 +304,11 @@ def choose_target_scale(
     errors: dict[TargetScale, float] = {}
     scales: tuple[TargetScale, ...] = ("standard", "log")
     for scale in scales:
-        rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
+        with (
+            warnings.catch_warnings()
+        ):  # what is done to the columns is said when the rows are encoded
+            warnings.simplefilter("ignore", TableWarning)
+            rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
         encoder, others = rows.encoder, rows.validation
         assert others is not None
         trained = fit_network(
@@ -326,7 +357,8 @@ def _check_target(table: Table, target: str) -> None:
     column = table[target]
     if missing(column).any():
         raise ValueError(
-            f"{int(missing(column).sum())} row(s) have no value of the target {target!r}: leave them out"
+            f"the target {target!r} has no value in {counted(int(missing(column).sum()), 'row')}: leave "
+            "them out"
         )
     values = np.unique(column)
     if len(values) < 2:
@@ -334,8 +366,8 @@ def _check_target(table: Table, target: str) -> None:
         raise ValueError(f"the target {target!r} has one {what} only, so there is nothing to learn")
     if not is_number(column) and len(values) > max(2, len(column) // 2):
         raise ValueError(
-            f"the target {target!r} has {len(values)} classes in {len(column)} rows: too few rows of "
-            "each to learn from; is it a column of numbers, or an identifier?"
+            f"the target {target!r} has {len(values)} classes in {counted(len(column), 'row')}: too few "
+            "rows of each to learn from; is it a column of numbers, or an identifier?"
         )
 
 

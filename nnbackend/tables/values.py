@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.errors import given
-from nnbackend.tables.columns import TEXT_FORMS, plain_moment, plain_number
+from nnbackend.tables.columns import TEXT_FORMS, boolean_writings, plain_moment, plain_number
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.moments import looks_like_a_moment
 from nnbackend.tables.numerals import MISSING_WORDS, NUMBER, missing_numbers
 from nnbackend.tables.table import WantedKind, warn
+from nnbackend.tables.units import are_suffixed
 
 __all__ = ["NumberLike", "UnreadableError", "numbers_or_texts"]
 
@@ -224,6 +225,8 @@ def _read_texts(
         return np.full(len(texts), np.nan)
     if wanted == "number":
         return NumberLike(texts.tolist())
+    if are_suffixed(different):
+        return NumberLike(texts.tolist())
     if not any(_looks_like_a_number(text) for text in different):
         return _in_one_form(texts)
     if any(_CODE.fullmatch(text) for text in different):
@@ -240,7 +243,9 @@ def _in_one_form(texts: NDArray[Any]) -> NDArray[Any]:
     different = {text for text in texts if text is not None}
     if not different or any(_CODE.fullmatch(text) for text in different):
         return texts
-    for form, plain in zip(TEXT_FORMS, (plain_number, str.lower, plain_moment), strict=True):
+    writings = boolean_writings(text for text in texts if text is not None)
+    plainly = (plain_number, writings.__getitem__, plain_moment)
+    for form, plain in zip(TEXT_FORMS, plainly, strict=True):
         if all(re.search(form, text) for text in different):
             forms = {text: plain(text) for text in different}
             return _objects([None if text is None else forms[text] for text in texts])

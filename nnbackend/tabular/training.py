@@ -107,13 +107,13 @@ def fit_network(
         task: ``"classification"`` or ``"regression"``.
         backend: a name or a backend; default ``"numpy"``.
         seed: of weights, order and dropout; default 0.
-        callbacks: of the training, see :meth:`Network.fit`; default: none.
+        callbacks: of the training, see :meth:`nnbackend.Network.fit`; default: none.
         metadata: of the network, which is in its checkpoints; default: none.
         max_time: the seconds that the training may take: the recipe is shortened to the epochs for which
             a trial says there is time, so that its schedules end as they should, and the run ends when
             the time is up all the same. None (the default): it has all the time.
         clock: gives the seconds since some moment; default ``time.monotonic``.
-        more: further arguments of :meth:`Network.fit`.
+        more: further arguments of :meth:`nnbackend.Network.fit`.
     """
     callbacks = list(callbacks)
     if recipe.quantiles is not None and rows.y.shape[-1] == 1:

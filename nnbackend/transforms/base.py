@@ -73,7 +73,7 @@ def register_transform(cls: Class | None = None, *, pure: bool = True) -> Any:
 class ImageTransform:
     """The base of transforms of images: a subclass is a frozen dataclass with a method ``change``.
 
-    Images have the shape (rows, *lengths, channels); signals have one length, volumes three.
+    Images have the shape ``(rows, *lengths, channels)``; signals have one length, volumes three.
 
     Args:
         channels: where channels are: ``"last"`` (the default), ``"first"``, behind the batch, or

@@ -79,7 +79,7 @@ def test_frames_are_read_as_the_model_reads_them():
     model, rows = linear_model([2.0, 1.0])
     frame = polars.DataFrame({**rows.table, "more": ["x"] * 200})
     assert permutation_importance(model, frame) == permutation_importance(model, rows)
-    with pytest.warns(UserWarning, match=r"1 row\(s\) without a value for the target"):
+    with pytest.warns(UserWarning, match=r"1 row without a value for the target"):
         read = read_rows(model, frame.with_columns(y=polars.Series([None, *range(199)])),
                          with_target=True)  # fmt: skip
     assert len(read.table["a"]) == 199

@@ -78,7 +78,7 @@ def test_from_training_to_answers():
     assert "--id y: a column of the answers" in fails(
         2, "predict", "model.safetensors", "new.npz", "--id", "y"
     )
-    assert "lacks 1 column(s): 'one'" in fails(
+    assert "lacks 1 column: 'one'" in fails(
         2, "predict", "model.safetensors", "new.npz", "--id", "one"
     )
 
@@ -171,7 +171,7 @@ def test_regression_is_in_the_units_of_the_target():
     y[3] = np.nan
     saved(x=x, y=y)
     told = train_json("images.npz", "--target", "y", "--epochs", "30", "--learning-rate", "0.01")
-    assert "1 row(s) without a value for the target 'y' dropped" in told["notes"]
+    assert "1 row without a value for the target 'y' dropped" in told["notes"]
     assert told["rows"] == 79
     assert told["train"]["r2"] > 0.9
     said = nnb.tables.load("model.safetensors").predict(x)
@@ -283,7 +283,7 @@ def test_arrays_of_one_axis_more_are_tables_still():
     told = train_json("images.npz", "--target", "y", "--epochs", "1")
     assert told["settings"]["features"] == ["x_0", "x_1", "x_2"]
     assert told["settings"]["model"] == "realmlp"
-    assert "lacks 3 column(s)" in fails(2, "predict", "model.safetensors", table("a\n1\n"))
+    assert "lacks 3 columns" in fails(2, "predict", "model.safetensors", table("a\n1\n"))
 
 
 # ----------------------------------------------------------------------------------- bad input

@@ -41,7 +41,7 @@ def test_a_row_of_the_data_is_shown_as_the_network_has_it():
         results = page("model.svg").texts("result")
         expected = [*encoded[i], model.outputs(encoded)[i, 0]]
         assert [results[0], results[1], results[-1]] == [f"{v:.4g}" for v in expected]
-    assert "--row 4: the data have 3 row(s)" in fails(2, *call, "--row", "4")
+    assert "--row 4: the data have 3 rows" in fails(2, *call, "--row", "4")
     assert "give --data as well" in fails(2, "draw", "model.safetensors", "--row", "1")
     copy = table(Path(EXAM).read_text(), "rows.svg")
     message = fails(2, "draw", "model.safetensors", "--data", copy, "--output", copy)

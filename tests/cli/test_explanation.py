@@ -78,7 +78,7 @@ def test_numbers_are_explained_in_their_units():
 
 
 def test_calls_that_cannot_be_explained(species):
-    assert "has 344 row(s)" in fails(2, "predict", species, PENGUINS, "--explain", "345")
+    assert "has 344 rows" in fails(2, "predict", species, PENGUINS, "--explain", "345")
     for more in (["--output", "a.csv"], ["--id", "year"], ["--probabilities"]):
         message = fails(2, "predict", species, PENGUINS, "--explain", "1", *more)
         assert "--explain prints one row" in message

@@ -25,7 +25,7 @@ def test_unseen_categories_are_reported_and_predicted_all_the_same():
     done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "2")
     text = Path(PENGUINS).read_text().replace("Torgersen", "Atlantis")
     result = done("predict", "model.safetensors", table(text))
-    assert "note: column 'island': 52 row(s) with a category that training has not seen: 'At" in (
+    assert "note: column 'island': 52 rows with a category that training has not seen: 'At" in (
         result.stderr
     )
     assert result.stdout.count("\n") == 345
@@ -49,7 +49,7 @@ def test_missing_columns_at_prediction_are_named():
     done("train", PENGUINS, "--target", "species", "--quiet", "--epochs", "1")
     data = table("island,bill_length,bill_depth_mm\nDream,40,18\n")
     message = fails(2, "predict", "model.safetensors", data)
-    assert "the table lacks 5 column(s): 'bill_length_mm' (it has 'bill_length'), 'fl" in message
+    assert "the table lacks 5 columns: 'bill_length_mm' (it has 'bill_length'), 'fl" in message
 
 
 def test_text_instead_of_a_number_at_prediction():
@@ -112,7 +112,7 @@ def test_no_rows_are_a_table_of_the_same_columns(ending):
     [
         (["--output", "p.xlsx"], "cannot write 'p.xlsx' in the format of its ending"),
         (["--output", "p.safetensors"], "cannot write 'p.safetensors'"),
-        (["--id", "idd"], "the table lacks 1 column(s): 'idd' (it has 'id')"),
+        (["--id", "idd"], "the table lacks 1 column: 'idd' (it has 'id')"),
         (["--id", "y"], "--id y: a column of the answers has that name"),
     ],
 )
@@ -129,9 +129,9 @@ def test_rows_that_differ_from_those_of_training_are_said():
     assert "more values" not in same.stderr
     other = "x,c\n" + "99,a\n" + ",z\n" * 20
     said = done("predict", "model.safetensors", table(other, "other.csv")).stderr
-    assert "values far or often outside the range of the training rows: x (1 row(s))" in said
+    assert "values far or often outside the range of the training rows: x (1 row)" in said
     assert "more values missing than in the training rows: x (95%, in training 0%)" in said
-    assert "20 row(s) with a category that training has not seen: 'z'" in said
+    assert "20 rows with a category that training has not seen: 'z'" in said
 
 
 def test_columns_that_give_the_target_away_are_said_in_training():

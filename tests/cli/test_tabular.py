@@ -75,7 +75,7 @@ def test_every_command_takes_every_network(target, options):
 
 def test_json_says_all_of_a_network_for_tables():
     data = homes()
-    result = train_json(data, "--target", "price", *SMALL)
+    result = train_json(data, "--target", "price", "--model", "realmlp", *SMALL)
     assert result["settings"] == {
         **result["settings"],
         "model": "realmlp", "preset": "default", "folds": 1, "epochs": 2, "batch_size": 64,
@@ -123,7 +123,7 @@ def test_options_of_the_plain_network_take_it_and_say_so():
     assert same["history"]["loss"] == result["history"]["loss"]
     assert not any("plain network" in note for note in same["notes"])
     usual = train_json(*TASK, *SMALL, "--loss", "softmax_cross_entropy")
-    assert usual["settings"]["model"] == "realmlp"
+    assert usual["settings"]["model"] == "realmlp-simple"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,16 @@ def test_options_of_the_plain_network_take_it_and_say_so():
 )  # fmt: skip
 def test_wrong_calls(options, message):
     assert message in fails(2, "train", *TASK, *options)
+
+
+def test_few_rows_have_the_simple_variant_and_more_the_whole_one():
+    for rows, model, limit in ((2_000, "realmlp-simple", 100), (2_001, "realmlp", 1000)):
+        data = table("x,y\n" + "".join(f"{i % 7},{'ab'[i % 2]}\n" for i in range(rows)))
+        settings = train_json(data, "--target", "y", *SMALL)["settings"]
+        assert (settings["model"], settings["max_categories"]) == (model, limit)
+    said = "realmlp-simple (for up to 2,000 rows; --model realmlp takes the whole recipe)"
+    assert said in " ".join(done("train", *TASK, *SMALL).stdout.split())
+    assert said not in " ".join(done("train", *TASK, *SMALL, "--preset", "fast").stdout.split())
 
 
 def test_a_run_is_gone_on_with_exactly_and_its_checkpoints_predict():
@@ -181,9 +191,9 @@ def test_a_time_limit_holds_for_all_folds():
 def test_more_categories_are_taken_where_they_are_embedded():
     lines = "".join(f"c{i % 150},{i % 7},{'ab'[i % 2]}\n" for i in range(600))
     data = table("city,x,y\n" + lines)
-    result = train_json(data, "--target", "y", *SMALL)
+    result = train_json(data, "--target", "y", *SMALL, "--model", "realmlp")
     assert result["settings"]["features"] == ["x", "city"]
-    for options in (["--model", "tabm"], ["--preset", "fast"], ["--max-categories", "100"]):
+    for options in ([], ["--model", "tabm"], ["--model", "realmlp", "--max-categories", "100"]):
         result = train_json(data, "--target", "y", *SMALL, *options)
         assert result["settings"]["features"] == ["x"]
         assert any("--max-categories takes more" in note for note in result["notes"])

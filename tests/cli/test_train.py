@@ -107,7 +107,7 @@ def test_regression_is_in_the_units_of_the_data(model):
     result = train_json(PENGUINS, "--target", "body_mass_g", "--model", model, "--epochs", "60")
     assert result["task"] == "regression"
     assert result["rows"] == 342
-    assert "2 row(s) without a value for the target 'body_mass_g' dropped" in result["notes"]
+    assert "2 rows without a value for the target 'body_mass_g' dropped" in result["notes"]
     assert result["validation"].keys() == {"loss", "rmse", "r2"}
     assert 200 < result["validation"]["rmse"] < 500 < result["baseline"]["rmse"] < 1200
     assert result["validation"]["r2"] > 0.7 > abs(result["baseline"]["r2"])

@@ -96,7 +96,7 @@ def test_columns_of_a_dictionary_are_found_by_name():
     expected = model.predict(columns())
     turned = dict([*columns().items()][::-1]) | {"more": ["?"] * N}
     np.testing.assert_array_equal(model.predict(turned), expected)
-    with pytest.raises(UnknownNameError, match=r"lacks 2 column\(s\): 'a', 'c'"):
+    with pytest.raises(UnknownNameError, match=r"lacks 2 columns: 'a', 'c'"):
         model.predict({n: c for n, c in columns().items() if n not in "ac"})
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         TabularRegressor(**SMALL).fit(columns(), Y[:7])  # as many as there are columns
@@ -174,6 +174,11 @@ def test_a_column_may_be_named_like_the_target():
     model = TabularRegressor(**SMALL).fit(given, Y)
     assert set(model.model_.encoder.feature_names) == {"target", "target_"}
     assert model.predict(given).shape == (N,)
+
+
+def test_the_recipe_says_what_was_chosen_by_the_rows():
+    for more, model in (({}, "realmlp-simple"), ({"preset": "best", "folds": 1}, "realmlp")):
+        assert TabularRegressor(**SMALL, **more).fit(X, X[:, 0]).recipe_.model == model
 
 
 @pytest.mark.parametrize(
@@ -484,7 +489,7 @@ def test_quantiles_and_intervals(more, tmp_path):
         wide, narrow = new[:, 0] > 1.5, new[:, 0] < 0.5
         assert np.mean((high - low)[wide]) > 1.5 * np.mean((high - low)[narrow])
     with pytest.raises(
-        ValueError, match=r"coverage 0\.9, 0\.5, not 0\.8: fit with quantiles=\(0\.1"
+        ValueError, match=r"coverage 0\.9, 0\.5, not 0\.8: train with the quantiles 0\.1, 0\.5"
     ):
         model.predict_interval(new, 0.8)
     path = model.save(tmp_path / "model")
@@ -527,7 +532,7 @@ def test_quantiles_that_cannot_be_are_refused(tmp_path):
 
 
 def test_intervals_are_as_wide_as_held_out_rows_need():
-    from nnbackend.estimators.intervals import symmetric_pairs, widen_intervals
+    from nnbackend.tables.intervals import symmetric_pairs, widen_intervals
 
     assert symmetric_pairs((0.05, 0.1, 0.5, 0.9, 0.95)) == [(0, 4, 0.9), (1, 3, 0.8)]
     assert symmetric_pairs((0.1, 0.5)) == []

@@ -12,8 +12,8 @@ from report.pages import Page, check_accessible, check_safe, open_in_browser
 
 import nnbackend as nnb
 from nnbackend.analysis import TableRows
+from nnbackend.core.text import in_short
 from nnbackend.report import write_report
-from nnbackend.report.text import in_short
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.model import TableModel
 
@@ -104,7 +104,7 @@ def test_a_report_on_two_classes(tmp_path):
         assert title in titles
     # What stands in the page is what is measured.
     from nnbackend.analysis import permutation_importance, score_baselines, score_model
-    from nnbackend.report.text import number
+    from nnbackend.core.text import number
 
     scores = {"this network": score_model(model, rows)}
     scores |= score_baselines(model.encoder, rows, rows)

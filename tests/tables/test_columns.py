@@ -260,7 +260,8 @@ def test_stray_texts_are_named_with_their_lines(tmp_path):
         ValueError, match=r"row 2 \(line 4\) holds '\?', row 5 \(line 7\) holds 'unk"
     ) as found:
         read_table(path)
-    assert "--missing '?,unknown'" in str(found.value)
+    assert "--missing '?,unknown'" in found.value.for_command_line
+    assert "--" not in str(found.value)
     table = read_table(path, dialect=Dialect(missing=("?", "unknown")))
     np.testing.assert_array_equal(table["a"], [1, np.nan, 2, 3, np.nan, np.nan, 4])
 
@@ -350,7 +351,7 @@ def test_booleans_in_words_and_digits_are_booleans(tmp_path):
     columns = {"a": ["True", "0", "1", None, "false"], "b": ["True", "0", "1.0", None, "false"]}
     found = read_table(write(tmp_path, ".csv", columns), kinds={"b": "target"})
     np.testing.assert_array_equal(found["a"], [1, 0, 1, np.nan, 0])
-    assert found["b"].tolist() == ["true", "false", "true", None, "false"]
+    assert found["b"].tolist() == ["True", "false", "True", None, "false"]
 
 
 def test_texts_of_numbers_have_one_decimal_mark(tmp_path):

@@ -82,7 +82,7 @@ def test_categories_are_one_hot_and_missing_is_one_of_them():
 
 def test_unseen_categories_are_zeros_and_reported():
     categories = Categories.learn("a", texts("red", "blue"))
-    with pytest.warns(TableWarning, match=r"'a': 2 row\(s\).*'pink', a missing value"):
+    with pytest.warns(TableWarning, match=r"'a': 2 rows.*'pink', a missing value"):
         assert categories.encode(texts("pink", None, "red")).tolist() == [[0, 0], [0, 0], [0, 1]]
 
 

@@ -147,7 +147,7 @@ def test_changes_are_found_and_the_large_ones_said():
         warnings.simplefilter("always")
         warn_changes(changes.values())
     assert [str(w.message) for w in caught] == [
-        "values far or often outside the range of the training rows: x (10 row(s)), when (1 row(s))",
+        "values far or often outside the range of the training rows: x (10 rows), when (1 row)",
         "more values missing than in the training rows: gap (55%, in training 5%)",
     ]
 

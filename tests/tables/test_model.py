@@ -119,7 +119,7 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
         with pytest.raises(TypeError, match="a table is a DataFrame of pandas or polars"):
             model.predict(wrong)
     frame = pl.read_csv(PENGUINS).drop("sex", "year").rename({"island": "islands"})
-    with pytest.raises(UnknownNameError, match=r"lacks 3 column\(s\): 'island'.*, 'sex', 'year'"):
+    with pytest.raises(UnknownNameError, match=r"lacks 3 columns: 'island'.*, 'sex', 'year'"):
         model.predict(frame)
     columns = pl.read_csv(PENGUINS).head(2).to_dict(as_series=False)
     for wrong, message in (

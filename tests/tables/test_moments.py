@@ -13,7 +13,7 @@ from tables.columns import numbers, texts
 
 from nnbackend.tables.features import FeatureEncoder
 from nnbackend.tables.moments import PARTS, Moment, is_moment, seconds_of
-from nnbackend.tables.table import TableWarning
+from nnbackend.tables.table import ColumnError, TableWarning
 
 
 def seconds(text, day_first=False):
@@ -66,6 +66,29 @@ def test_day_and_month_are_told_apart_by_the_column():
         assert not Moment.learn("when", texts("1/2/2020", "3/4/2020"), "none").day_first
 
 
+def test_dates_of_a_form_that_training_did_not_have_are_refused_where_they_are_open():
+    iso = texts("2020-01-02", "2021-02-03", "2022-05-06")
+    encoder = Moment.learn("when", iso, "none")
+    assert encoder.day_first is None
+    found = encoder.seconds(texts("25/11/2023", "11/25/2023", "5/5/2023", "4.11.2023", None))
+    wanted = [seconds(f"2023-{day}") for day in ("11-25", "11-25", "05-05", "11-04")]
+    np.testing.assert_array_equal(found, [*wanted, np.nan])
+    message = (
+        "'when' holds '04/11/2023' in row 2, which may mean 2023-11-04 or 2023-04-11.*with_dates"
+    )
+    with pytest.raises(ColumnError, match=message) as caught:
+        encoder.encode(texts("2023-11-04", "04/11/2023"))
+    assert "say --day-first or --month-first" in caught.value.for_command_line
+    assert "with_dates" not in caught.value.for_command_line
+
+
+def test_the_order_of_day_and_month_can_be_told():
+    iso, open_dates = texts("2020-01-02", "2021-02-03"), texts("1/2/2020", "3/4/2021")
+    for column in (iso, open_dates):
+        encoder = Moment.learn("when", column, "none", day_first=True)
+        assert encoder.seconds(texts("04/11/2023"))[0] == seconds("2023-11-04")
+
+
 def test_the_parts_of_dates():
     column = texts("2020-01-31 06:00", "2021-07-01 18:00", "2022-07-02", None)
     encoder = Moment.learn("when", column, "none")
@@ -100,7 +123,7 @@ def test_parts_that_do_not_vary_are_left_out(column, lacks):
 
 def test_dates_that_cannot_be_read_count_as_missing_aloud():
     encoder = Moment.learn("when", texts("2020-01-02", "2021-02-03", "2022-05-06"), "robust")
-    with pytest.warns(TableWarning, match=r"'when': 1 row\(s\) hold no date.*'soon'"):
+    with pytest.warns(TableWarning, match="'when': no date.*in 1 row.*'soon'"):
         found = encoder.encode(texts("soon", None))
     np.testing.assert_array_equal(found, np.zeros((2, encoder.width)))
     with pytest.raises(ValueError, match="'when' held dates in training and holds numbers here"):
@@ -109,23 +132,23 @@ def test_dates_that_cannot_be_read_count_as_missing_aloud():
 
 
 def test_dates_with_day_and_month_the_other_way_round_are_said(recwarn):
-    encoder = Moment.learn("when", texts("2020-01-02", "2021-02-03", "2022-05-06"), "robust")
+    encoder = Moment.learn("when", texts("11/25/2023", "1/12/2023"), "robust")
     encoder.encode(texts("04/11/2023", "2023-11-25", "25/11/2023"))
     encoder = Moment.learn("when", texts("25/11/2023", "1/12/2023"), "robust")
     encoder.encode(texts("11/25/2023", "1/1/2023", "soon"))
     assert [str(warning.message) for warning in recwarn] == [
-        "column 'when': dates are read with the month first, which 1 row(s) cannot be, for instance "
+        "column 'when': dates are read with the month first, which 1 row cannot be, for instance "
         "'25/11/2023': they count as missing, and others, such as '04/11/2023', may mean another day "
         "than is read; write 2023-11-25",
-        "column 'when': dates are read with the day first, which 1 row(s) cannot be, for instance "
+        "column 'when': dates are read with the day first, which 1 row cannot be, for instance "
         "'11/25/2023': they count as missing; write 2023-11-25",
-        "column 'when': 1 row(s) hold no date that can be read, for instance 'soon'; they count as "
+        "column 'when': no date that can be read in 1 row, for instance 'soon'; they count as "
         "missing",
     ]
 
 
 def test_dates_with_points_that_are_read_with_the_month_first_are_said(recwarn):
-    encoder = Moment.learn("when", texts("2020-01-02", "2021-02-03", "2022-05-06"), "robust")
+    encoder = Moment.learn("when", texts("11/25/2023", "1/12/2023"), "robust")
     encoder.encode(texts("4/11/2023", "5.5.2023", "2023.4.11", None))  # nothing tells, or no matter
     assert not recwarn.list
     encoder.encode(texts("2023-11-04", "04.11.2023"))

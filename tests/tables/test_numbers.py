@@ -86,7 +86,7 @@ def test_more_than_eight_categories_are_indices_and_zero_is_missing():
     assert encoded.indices[:, 0].tolist() == [*range(1, 10), 0]
     assert encoded.cardinalities == (10,)
     assert encoded.numbers.shape == (10, 0)
-    with pytest.warns(TableWarning, match=r"1 row\(s\) with a category that training has not seen"):
+    with pytest.warns(TableWarning, match=r"1 row with a category that training has not seen"):
         assert encoder.encode({"c": texts("new", "v3")}).indices[:, 0].tolist() == [0, 4]
     eight = {"c": texts(*(f"v{i}" for i in range(8)), None)}
     encoder = FeatureEncoder.learn(eight, {"c": "category"}, "robust", max_one_hot=MAX_ONE_HOT)

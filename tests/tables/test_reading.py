@@ -124,7 +124,7 @@ def test_a_missing_column_offers_the_nearest():
 
 def test_columns_without_a_name_are_left_out_aloud(tmp_path):
     path = write(tmp_path / "t.csv", ",a\n0,5\n1,6\n")
-    with pytest.warns(TableWarning, match=r"1 column\(s\) without a name left out"):
+    with pytest.warns(TableWarning, match=r"1 column without a name left out"):
         assert list(read_table(path)) == ["a"]
 
 

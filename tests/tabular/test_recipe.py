@@ -19,7 +19,10 @@ def test_batches_grow_with_the_table(rows, size):
 
 
 def test_presets():
-    assert choose_recipe(100) == Recipe(batch_size=64)
+    assert choose_recipe(2_000) == Recipe("realmlp-simple", epochs=128, batch_size=128)
+    assert choose_recipe(2_001) == Recipe(batch_size=128, patience=20)
+    assert choose_recipe(100, model="realmlp") == Recipe(batch_size=64)
+    assert choose_recipe(10**6, preset="fast").model == "realmlp-simple"
     fast, best = choose_recipe(100, preset="fast"), choose_recipe(100, preset="best")
     assert (fast.model, fast.epochs, fast.folds) == ("realmlp-simple", 128, 1)
     assert (best.model, best.epochs, best.folds) == ("realmlp", 256, 5)

@@ -88,7 +88,7 @@ class AdaptiveAveragePool1D(AdaptiveAveragePooling):
     Along an axis of n numbers bin i of m goes from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``; bins
     may share numbers, and there may be more of them than numbers.
 
-    Shape: (batch, length, channels) → (batch, *size, channels).
+    Shape: (batch, length, channels) → ``(batch, *size, channels)``.
 
     Args:
         size: the number of bins: a whole number, or one for each spatial axis.
@@ -111,7 +111,7 @@ class AdaptiveAveragePool2D(AdaptiveAveragePooling):
     Along an axis of n numbers bin i of m goes from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``; bins
     may share numbers, and there may be more of them than numbers.
 
-    Shape: (batch, height, width, channels) → (batch, *size, channels).
+    Shape: (batch, height, width, channels) → ``(batch, *size, channels)``.
 
     Args:
         size: the number of bins: a whole number, or one for each spatial axis.
@@ -134,7 +134,7 @@ class AdaptiveAveragePool3D(AdaptiveAveragePooling):
     Along an axis of n numbers bin i of m goes from ``floor(i n / m)`` to ``ceil((i + 1) n / m)``; bins
     may share numbers, and there may be more of them than numbers.
 
-    Shape: (batch, depth, height, width, channels) → (batch, *size, channels).
+    Shape: (batch, depth, height, width, channels) → ``(batch, *size, channels)``.
 
     Args:
         size: the number of bins: a whole number, or one for each spatial axis.
@@ -156,7 +156,7 @@ class AdaptiveMaxPool1D(AdaptiveMaxPooling):
 
     Bins are those of :class:`AdaptiveAveragePool2D`; gradients go as in :class:`MaxPool2D`.
 
-    Shape: (batch, length, channels) → (batch, *size, channels).
+    Shape: (batch, length, channels) → ``(batch, *size, channels)``.
 
     Args:
         size: the number of bins: a whole number, or one for each spatial axis.
@@ -178,7 +178,7 @@ class AdaptiveMaxPool2D(AdaptiveMaxPooling):
 
     Bins are those of :class:`AdaptiveAveragePool2D`; gradients go as in :class:`MaxPool2D`.
 
-    Shape: (batch, height, width, channels) → (batch, *size, channels).
+    Shape: (batch, height, width, channels) → ``(batch, *size, channels)``.
 
     Args:
         size: the number of bins: a whole number, or one for each spatial axis.
@@ -200,7 +200,7 @@ class AdaptiveMaxPool3D(AdaptiveMaxPooling):
 
     Bins are those of :class:`AdaptiveAveragePool2D`; gradients go as in :class:`MaxPool2D`.
 
-    Shape: (batch, depth, height, width, channels) → (batch, *size, channels).
+    Shape: (batch, depth, height, width, channels) → ``(batch, *size, channels)``.
 
     Args:
         size: the number of bins: a whole number, or one for each spatial axis.

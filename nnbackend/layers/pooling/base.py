@@ -43,7 +43,7 @@ class SpatialLayer(Parameterless):
         raise NotImplementedError
 
     def transform(self, x: Array, ctx: Context) -> tuple[Array, Pullback]:
-        """Return the output for ``x`` of shape (batch, *lengths, channels), and ``backward(dy)``."""
+        """Return the output for ``x`` of shape ``(batch, *lengths, channels)``, and ``backward(dy)``."""
         raise NotImplementedError
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -96,7 +96,7 @@ def along_axes(x: Array, axes: int, stage: Stage, xp: Namespace) -> tuple[Array,
     """Return an array with one spatial axis after the other pooled, and the backward pass.
 
     Args:
-        x: the array, of shape (batch, *lengths, channels).
+        x: the array, of shape ``(batch, *lengths, channels)``.
         axes: how many spatial axes there are.
         stage: pools one axis.
         xp: the array namespace.

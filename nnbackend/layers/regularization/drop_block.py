@@ -29,7 +29,7 @@ class DropBlock(Parameterless):
     how many numbers there are divided by how many are kept, so that ``s m`` has the mean 1 (the paper
     and torchvision count over the whole batch: then rows would depend on each other, and on padding).
     Outside training ``y = x``. The mask depends only on the seed, the layer's place in the network, the
-    training step and the row, and is the same on every backend. (*lengths, channels) -> the same.
+    training step and the row, and is the same on every backend. ``(*lengths, channels)`` -> the same.
 
     Args:
         rate: the fraction dropped, at least 0 and below 1. The paper lets it rise from 0 in training,

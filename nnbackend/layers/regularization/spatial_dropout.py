@@ -23,7 +23,7 @@ class SpatialDropout(Parameterless):
     same at all places of all axes between them; ``dx = dy * m / (1 - rate)``. Neighboring places tell
     much the same, so that dropping single numbers would take little away. Outside training ``y = x``.
     The mask depends only on the seed, the layer's place in the network, the training step and the row,
-    and is the same on every backend. (*lengths, channels) -> the same.
+    and is the same on every backend. ``(*lengths, channels)`` -> the same.
 
     Args:
         rate: the fraction dropped, at least 0 and below 1. It is rounded to a multiple of 2**-24.

@@ -22,9 +22,10 @@ class Freeze:
     It runs in training as in prediction: batch normalization takes its running statistics and leaves
     them as they are, dropout and noise do nothing. That is Keras's ``layer(x, training=False)`` with
     ``trainable = False``, and torch's ``eval()`` with ``requires_grad_(False)``. Where statistics should
-    go on following the batches, :meth:`Network.freeze` keeps parameters alone. ``Network.frozen`` lists
-    the parameters; no weight decay reaches them. Its backward pass gives their gradients all the same,
-    for a loop that you write: put :class:`nnbackend.optimizers.Frozen` around the optimizer there.
+    go on following the batches, :meth:`nnbackend.Network.freeze` keeps parameters alone.
+    ``Network.frozen`` lists the parameters; no weight decay reaches them. Its backward pass gives
+    their gradients all the same, for a loop that you write: put
+    :class:`nnbackend.optimizers.Frozen` around the optimizer there.
 
     Args:
         layer: the layer; its parameters are named ``"layer"``.

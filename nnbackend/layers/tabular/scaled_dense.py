@@ -36,11 +36,11 @@ class ScaledDense:
     With ``members`` each of them has parameters of its own: (members, in) -> (members, out_features),
     ``weight`` (members, in, out) and ``bias`` (members, out).
 
-    :meth:`Network.initialize_from` makes the parameters fit data: each column of the weight is divided
-    by the standard deviation of its outputs, which then is 1; each bias is minus a random mean of five
-    of these outputs, those of rows chosen at random, with exponential weights that sum to 1. So the
-    kink of an activation behind lies among the data. A column whose outputs are all the same stays as
-    it is.
+    :meth:`nnbackend.Network.initialize_from` makes the parameters fit data: each column of the
+    weight is divided by the standard deviation of its outputs, which then is 1; each bias is minus
+    a random mean of five of these outputs, those of rows chosen at random, with exponential weights
+    that sum to 1. So the kink of an activation behind lies among the data. A column whose outputs
+    are all the same stays as it is.
 
     Args:
         out_features: the number of outputs.

@@ -1,4 +1,4 @@
-"""Texts of the data, such as names of columns, in a report."""
+"""Texts for people: names of metrics, numbers, and what data hold, in a report or a figure."""
 
 from __future__ import annotations
 

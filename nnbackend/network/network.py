@@ -10,42 +10,37 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self
-
-import numpy as np
+from typing import Any
 
 from nnbackend import data, losses
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
-from nnbackend.core.checks import check_flag, check_size
 from nnbackend.core.history import History
 from nnbackend.core.shapes import is_shape
-from nnbackend.core.tree import count_rows, map_arrays, tree_map
+from nnbackend.core.tree import tree_map
 from nnbackend.core.types import Array
 from nnbackend.data.adapter import BATCH_SIZE, DataAdapter
 from nnbackend.data.class_weight import ClassWeight
-from nnbackend.data.row_reader import RowReader
 from nnbackend.data.validate import check_row_shapes
 from nnbackend.inference.evaluate import evaluate
-from nnbackend.inference.predictor import BATCH_ROWS, Predictor, batch_rows
+from nnbackend.inference.predictor import Predictor
 from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss, PerOutputSpec
-from nnbackend.network_base import NetworkBase
+from nnbackend.network.passes import NetworkPasses
 from nnbackend.optimizers import Optimizer
 from nnbackend.parallel import MPI
 from nnbackend.saving import model_file
 from nnbackend.training import fit as fitting
-from nnbackend.training.adapting import adapted_params, check_adapts
 from nnbackend.training.fit import FitOptions
 from nnbackend.training.objective import Objective, loss_for, objective_for
 from nnbackend.training.trainer import Trainer
 from nnbackend.transforms import Transform
 
-__all__ = ["Network", "load"]
+__all__ = ["Network"]
 
 
-class Network(NetworkBase):
+class Network(NetworkPasses):
     """A neural network on a backend.
 
     It may be used in a ``with`` statement, which closes it at the end: see :meth:`close`.
@@ -82,63 +77,6 @@ class Network(NetworkBase):
         TypeError: an entry of ``layers`` is not a layer.
     """
 
-    def predict(self, x: Any, *, batch_size: int = BATCH_ROWS, on_host: bool = False) -> Array:
-        """Return the network's output for rows ``x``, in the backend's arrays.
-
-        Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
-                with several inputs. Of a memory map, and of an array on the host that takes more than
-                half of the device's free memory, so many rows are brought to the device at a time.
-            batch_size: the largest number of rows computed at a time, which bounds the memory.
-            on_host: whether to return a NumPy array, to which each batch is copied when it is done: for
-                outputs that do not fit on the device together; default False.
-
-        Raises:
-            OutOfMemoryError: the device has too little memory; the message says what to try.
-        """
-        predictor = self._predictor
-        if predictor is None or predictor.layers is not self.layers:
-            predictor = self._predictor = Predictor(self.layers, self.backend)
-            self._repeats = self._inputs.takes == "numbers"  # indices are checked each time
-        if batch_size is BATCH_ROWS and on_host is False and self._repeats:  # none is given
-            y = predictor.repeat(self._params, self._state, x)  # type: ignore[arg-type]
-            if y is not None:
-                return y
-        self._refuse_raw_data(x)
-        batch_size, on_host = check_size("batch_size", batch_size), check_flag("on_host", on_host)
-        return self._predict(x, batch_size=batch_size, on_host=on_host)
-
-    @guarded("predict")
-    def _predict(self, x: Any, *, batch_size: int, on_host: bool) -> Array:
-        backend, predictor = self.backend, self._predictor
-        assert predictor is not None
-        with backend.scope():
-            reader = RowReader(x, self._inputs, backend, batch_size, on_host)
-            if self._params is None:
-                self.build(reader.shapes)
-            own = self.params, self._state
-            if not (reader.reads_ahead or on_host):
-                return predictor.predict(*own, reader.x, batch_size, reader.bring)
-            batch = batch_rows(self.params, reader.x, backend, batch_size)
-            outputs = predictor.outputs(*own, reader.batches(batch))
-            if not on_host:
-                return predictor.join(outputs, count_rows(reader.x))
-            parts = [map_arrays(backend.to_numpy, y) for y in outputs]
-            return map_arrays(lambda *same: np.concatenate(same), *parts)
-
-    def _refuse_raw_data(self, x: Any) -> None:
-        """Refuse the table or the array itself where the network takes scaled numbers."""
-        if "array" in self.metadata and getattr(getattr(x, "dtype", None), "kind", "f") in "biu":
-            raise ValueError(
-                "this network takes arrays that are scaled as in its training, and these are whole "
-                "numbers; nnb.tables.load(path) predicts from the array itself"
-            )
-        if "table" in self.metadata and hasattr(x, "columns"):
-            raise ValueError(
-                "this network takes the encoded columns of a table; nnb.tables.load(path) predicts "
-                "from the table itself"
-            )
-
     def fit(
         self,
         x: Any,
@@ -169,12 +107,12 @@ class Network(NetworkBase):
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these for a network
-                with several inputs; or, without ``y``, a stream: an iterable of batches
+            x: array-like of shape ``(rows, *input_shape)``, or a tuple or dictionary of these for a
+                network with several inputs; or, without ``y``, a stream: an iterable of batches
                 ``(x, y)`` or ``(x, y, weight)``, a callable that returns one for each epoch, or a source
                 of :mod:`nnbackend.data` such as a dataset of files. A memory map, with ``y``, is read a
                 part at a time.
-            y: array-like of shape (rows, *output_shape), or (rows,) for a single output or class
+            y: array-like of shape ``(rows, *output_shape)``, or (rows,) for a single output or class
                 numbers; of several outputs a tuple or dictionary of these, nested as they are.
             loss: a name or a function of :mod:`nnbackend.losses`; default ``"mse"``. Of several outputs
                 a mapping ``{output: loss}``, or a sequence for a tuple of outputs; one of the library's
@@ -242,37 +180,6 @@ class Network(NetworkBase):
         )  # fmt: skip
         return fitting.fit(self, x, y, options)
 
-    @guarded("initialize_from")
-    def initialize_from(self, x: Any) -> Self:
-        """Set the parameters that layers derive from data, by one forward pass; return the network.
-
-        A layer such as :class:`~nnbackend.layers.ScaledDense` then begins with outputs of unit deviation
-        on these rows. Layers go first to last: each gets the rows as those before it leave them, with
-        their new parameters, and as in ``predict``, where dropout does nothing. What is drawn depends on
-        the network's seed and the layer's place, so that backends agree to rounding. Layers with frozen
-        parameters stay as they are, and so do all that have no method ``adapt``.
-
-        Args:
-            x: array-like of shape (rows, *input_shape), or a tuple or dictionary of these: some hundred
-                rows, as of a batch of training. They are computed at a time.
-
-        Raises:
-            ValueError: no layer derives its parameters from data, the network was trained before, which
-                would be lost, or data do not fit; nothing has changed then.
-            OutOfMemoryError: the device has too little memory for so many rows.
-        """
-        check_adapts(self.layers)
-        if self.trained[0]:
-            raise ValueError(
-                f"the network was trained for {self.trained[0]} steps, which initialize_from would undo "
-                "in part: call it before fit, or on a new network"
-            )
-        with self.backend.scope(), self._unbuilt_if_refused():
-            rows = self._rows(x)
-            own = self.layers, self.params, rows, self._state, self.backend
-            self.params = adapted_params(*own, self.seed, self.frozen)
-        return self
-
     @guarded("partial_fit")
     def partial_fit(
         self,
@@ -293,7 +200,7 @@ class Network(NetworkBase):
         the same and the parameters were not set in between.
 
         Args:
-            x: array-like of shape (rows, *input_shape).
+            x: array-like of shape ``(rows, *input_shape)``.
             y: array-like, see ``fit``.
             loss: see ``fit``; default ``"mse"``.
             loss_weights: see ``fit``; default None.
@@ -332,7 +239,7 @@ class Network(NetworkBase):
         """Return ``{"loss": ..., metric: ...}`` over all rows.
 
         Args:
-            x: array-like of shape (rows, *input_shape), or a stream, see ``fit``.
+            x: array-like of shape ``(rows, *input_shape)``, or a stream, see ``fit``.
             y: array-like, see ``fit``.
             loss: see ``fit``; None (the default): that of the last ``fit``.
             loss_weights: see ``fit``; default None.
@@ -464,43 +371,3 @@ class Network(NetworkBase):
 
 def _second(_: Array, new: Array) -> Array:
     return new
-
-
-def load(
-    path: str | os.PathLike[str],
-    *,
-    backend: str | Backend | ModuleType = "numpy",
-    device: Any = None,
-    dtype: str | None = None,
-    precision: str | None = None,
-) -> Network:
-    """Read a network that :meth:`Network.save` wrote, whatever backend it was trained on.
-
-    A checkpoint of a training run is read as well: the network as it was at that moment. Of a model of
-    the command line it is the network alone: ``nnb.tables.load`` reads it with its encoding.
-
-    Args:
-        path: the file.
-        backend: the backend, see :class:`Network`.
-        device: the device, see :class:`Network`; None (the default): the backend's default device.
-        dtype: ``"float32"`` or ``"float64"``; None: that of the precision given, or as saved.
-        precision: see :class:`Network`; None: that of the dtype given, or as saved where the backend
-            has that, and where it does not, that of the dtype.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ModelFileError: it is not a network's file, is damaged, or its description cannot be built. The
-            class of a custom layer must be registered first: see ``register_layer``.
-        BackendUnavailableError: the backend cannot be used here.
-    """
-    saved = model_file.read_network(path)
-    if dtype is None and precision is None:
-        chosen = get_backend(backend, device, saved.precision.dtype)
-        chosen = chosen.with_precision_if_supported(saved.precision.name)
-    else:
-        chosen = get_backend(backend, device, dtype, precision)
-    network = Network(saved.layers, backend=chosen, seed=saved.seed)
-    network.restore(saved.input_shape, saved.params, saved.metadata, saved.state)
-    network.trained = saved.trained
-    network._frozen = tuple(saved.frozen)  # names that exist; freeze would take each for a pattern
-    return network

@@ -1,41 +1,34 @@
-"""The base of a network: its layers, parameters and state on a backend."""
+"""What a network holds: its layers, their parameters and state, and a backend."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import dataclasses
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
 
 from nnbackend import data, optimizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.choose import get_backend
 from nnbackend.core import random
-from nnbackend.core.checks import check_arrays, check_flag, check_size
+from nnbackend.core.checks import check_arrays
 from nnbackend.core.layer_tree import frozen_names, init_state
-from nnbackend.core.shapes import Shapes, check_shapes, map_shapes, row_shapes
+from nnbackend.core.shapes import Shapes, check_shapes, map_shapes
 from nnbackend.core.state_names import known_name, state_name
-from nnbackend.core.tree import flatten, map_arrays, tree_map, unflatten
-from nnbackend.core.types import Array, Context, Layer, Params, State
+from nnbackend.core.tree import flatten, tree_map, unflatten
+from nnbackend.core.types import Array, Layer, Params, State
 from nnbackend.data.input_spec import InputSpec, check_takes_several
 from nnbackend.errors import given, listed, nearest
 from nnbackend.inference.predictor import Predictor
-from nnbackend.inspection import summary
-from nnbackend.inspection.layer_text import describe_layer
 from nnbackend.inspection.out_of_memory import guarded
 from nnbackend.layers import Sequential
-from nnbackend.layers.mixed_precision import with_precision
 
 if TYPE_CHECKING:
     from nnbackend.training.objective import Objective
     from nnbackend.training.trainer import Trainer
 
-__all__ = ["NetworkBase"]
+__all__ = ["NetworkParameters"]
 
 # Made again when they are needed: no copy takes them.
 _TRANSIENT_ATTRIBUTES = (
@@ -48,10 +41,10 @@ _TRANSIENT_ATTRIBUTES = (
 )
 
 
-class NetworkBase:
-    """Layers with their parameters and state on a backend: built, set, run, copied, closed.
+class NetworkParameters:
+    """Layers with their parameters and state on a backend: built, set, copied, closed.
 
-    See :class:`nnbackend.network.Network`, which adds training, prediction and files.
+    See :class:`nnbackend.network.Network`, which runs and trains them.
     """
 
     def __init__(
@@ -250,65 +243,6 @@ class NetworkBase:
                 "before it is closed"
             )
 
-    @guarded("forward")
-    def forward(
-        self, x: Any, *, training: bool = False, step: int | None = None
-    ) -> tuple[Array, Callable[..., tuple[Array | None, Params]]]:
-        """Return the output and the backward pass.
-
-        A training pass updates the state of the layers.
-
-        Args:
-            x: array-like of shape (batch, *input_shape), or a tuple or dictionary of these.
-            training: whether layers behave as in training; default False.
-            step: the number of the training step, which fixes dropout masks; None (the default): the
-                next one.
-
-        Returns:
-            the output (of layers that hand on their input, such as Flatten, a view and no copy, unlike
-            ``predict``), and ``backward(dy, input_grad=True) -> (dx, grads)`` with ``dy`` array-like of
-            the output's shape and ``grads`` nested as ``params``.
-        """
-        backend, training = self.backend, check_flag("training", training)
-        step = None if step is None else check_size("step", step, least=0)
-        with backend.scope():
-            x = self._rows(x)
-            if training and step is None:
-                step, epochs = self.trained[0] % random.STEP_PERIOD, self.trained[1]
-                self.trained = step + 1, epochs
-            key = random.forward_key(self.seed)
-            ctx = Context(backend, training, key, step or 0, self._state)
-            y, layers_backward = with_precision(self.layers, backend).forward(self.params, x, ctx)
-            if training and self._state:
-                # Sums of NumPy arrays without axes are no arrays.
-                self._state = tree_map(backend.asarray, ctx.new_state())
-
-        def backward(dy: Any, input_grad: bool = True) -> tuple[Array | None, Params]:
-            if dy is None:
-                raise TypeError("dy must be an array of the output's shape, got None")
-            with backend.scope():
-                if backend.owns(y) and backend.owns(dy):  # most are: it need not be arranged
-                    dy = _gradient(dy, y)
-                else:
-                    dy = map_arrays(_gradient, data.arrange(dy, row_shapes(y), "dy"), y)
-                return layers_backward(dy, input_grad=input_grad)
-
-        def _gradient(dy: Any, y: Array) -> Array:
-            dy = data.to_backend(dy, backend, "dy")
-            if tuple(dy.shape) != tuple(y.shape):
-                raise ValueError(
-                    f"dy must have the output's shape {tuple(y.shape)}, got {tuple(dy.shape)}"
-                )
-            return dy
-
-        return y, backward
-
-    __call__ = forward
-
-    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        """Return an array of this network's backend as a NumPy array."""
-        return self.backend.to_numpy(array)
-
     @guarded("a copy of the parameters")
     def state_dict(self) -> dict[str, Array]:
         """Return a copy of parameters and state by dotted name: ``{"0.weight": ..., "0.bias": ...}``.
@@ -384,71 +318,6 @@ class NetworkBase:
     def _owned(self, values: Any, name: str = "the parameter") -> Array:
         """Return a copy of an array on this network's backend."""
         return self.backend.xp.asarray(data.to_backend(values, self.backend, name), copy=True)
-
-    def summary_rows(self) -> list[summary.SummaryRow]:
-        """Return what a summary says of each layer, each followed by the layers inside it.
-
-        A row has the attributes ``path``, ``layer``, ``output_shape``, ``parameters``,
-        ``multiply_adds``, ``activations`` and ``is_inside``; a layer's numbers hold those of the layers
-        inside it.
-        """
-        return summary.list_rows(self.layers.layers, self.input_shape, self._params)
-
-    def summary(self) -> str:
-        """Return a table of layers with output shapes, parameters, multiply-adds and activations.
-
-        Layers inside a layer follow it, by their paths, and are part of its numbers. ``multiply-adds``
-        are the multiplications of inputs with weight matrices and kernels, each followed by an addition,
-        in a forward pass of one row; ``?`` for a layer of yours that does not say how often it uses its
-        own (by a method ``multiply_adds(input_shape, output_shape)``). ``activations`` is the memory of
-        the outputs for one row, which training keeps for its backward pass.
-        """
-        return summary.write_table(self.summary_rows(), self.input_shape, self.backend)
-
-    def __repr__(self) -> str:
-        layers = ", ".join(describe_layer(layer) for layer in self.layers.layers)
-        precision = ""
-        if self.backend.precision != self.backend.dtype_name:
-            precision = f"precision={self.backend.precision!r}, "
-        return (
-            f"Network([{layers}], backend={self.backend.name!r}, {precision}"
-            f"input_shape={self.input_shape})"
-        )
-
-    def _repr_html_(self) -> str:
-        """Return the network's drawing and summary, which a notebook shows."""
-        from nnbackend.drawing.notebook import network_html  # an import would wait for it
-
-        return network_html(self)  # type: ignore[arg-type]
-
-    @contextlib.contextmanager
-    def _unbuilt_if_refused(self) -> Iterator[None]:
-        """Undo the building of the network if the data are refused, for their shape must not stay."""
-        built = self._params is not None
-        try:
-            yield
-        except Exception:
-            if not built:
-                self._params = self.input_shape = self.output_shape = None
-                self._state = {}
-            raise
-
-    def _rows(self, x: Any) -> Array:
-        """Return data on the backend; build an unbuilt network for them."""
-        x = data.inputs(x, self.backend, self._inputs)
-        if self._params is None:
-            self.build(row_shapes(x))
-        return x
-
-    @property
-    def _inputs(self) -> InputSpec:
-        """The inputs that the network takes."""
-        known, shape = self._input_spec, self.input_shape
-        if known is None or known[0] is not self.layers:
-            known = self._input_spec = self.layers, InputSpec.of(self.layers, shape, self.backend)
-        elif known[1].shape != shape:
-            known = self._input_spec = self.layers, dataclasses.replace(known[1], shape=shape)
-        return known[1]
 
 
 def _check_alike(name: str, tree: Any, own: Params) -> None:
