@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_extensions"), str(DOCS.parent)]
+# The pages are run in kernels of their own, which find the package as this process does.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")])
 
 from nnbackend import __version__  # noqa: E402
 
@@ -23,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "api_reference",
+    "gallery",
     "mathml",
     "outside_names",
     "repository_links",
