@@ -6,17 +6,27 @@ Only what lies between the markers ``<!-- begin: quality -->`` and ``<!-- end: q
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results"
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 
-Scores = dict[tuple[str, str], list[float]]
+Row = dict[str, Any]
+Scores = dict[tuple[str, str], dict[int, float]]
+"""Of each table and contestant the value of each split."""
+
+_OURS, _PEERS = "nnbackend", ("scikit-learn's MLP", "pytabkit's RealMLP-TD")
+_MANY_ROWS = 1_000
+_MEANING = {
+    "classification": "percent of held-out rows with a wrong answer, mean and deviation over splits",
+    "regression": "root mean square error divided by the standard deviation of the held-out rows",
+}
 
 
 def main() -> None:
@@ -43,91 +53,127 @@ def _paragraphs(results: dict[str, Any]) -> list[str]:
     for task, title in (("classification", "Classes"), ("regression", "Numbers")):
         own = [row for row in rows if row["task"] == task]
         if own:
-            parts.append(f"**{title}**, {_MEANING[task]}:")
-            parts.append(
-                _table(own, names, "error", scale=100.0 if task == "classification" else 1)
-            )
-            if task == "classification":
-                parts.append("The same, log loss:")
-                parts.append(_table(own, names, "log_loss"))
-    parts.append(
-        "Over all tables: the mean rank by error (1 is best; equal errors share ranks), the mean of the "
-        "normalized score (1 for the least error on a table, 0 for the median of all contestants or "
-        "worse), and the seconds of a split, fit and prediction, median over tables:"
-    )
-    parts.append(_overall(rows, names))
+            scale = 100.0 if task == "classification" else 1.0
+            parts += [f"**{title}**, {_MEANING[task]}:", _table(own, names, "error", scale)]
+        if own and task == "classification":
+            parts += ["The same, log loss:", _table(own, names, "log_loss")]
+    parts += [*_summaries(rows, names), *_verdicts(rows)]
     if failed:
         parts.append(f"Failed: {', '.join(failed)}.")
     machine = results["machine"]
-    splits = len({row["split"] for row in rows})
     versions = ", ".join(f"{k} {v}" for k, v in machine.get("versions", {}).items())
     parts.append(
-        f"{splits} splits of each table, the same for all, a quarter of the rows for testing; measured "
-        f"{results['date']} on {machine.get('cpu', 'an unknown processor')}, {machine.get('cores')} "
-        f"cores. {versions}"
+        "The splits of a table are the same for all, a quarter of the rows for testing; measured "
+        f"{results['date']} on {machine.get('cpu', 'an unknown processor')}. {versions}"
     )
     return parts
 
 
-_MEANING = {
-    "classification": "percent of held-out rows with a wrong answer, mean and deviation over splits",
-    "regression": "root mean square error divided by the standard deviation of the held-out rows",
-}
-
-
-def _scores(rows: Iterable[dict[str, Any]], key: str) -> Scores:
-    """Return the values of each table and contestant, one for each split."""
+def _scores(rows: Iterable[Row], key: str) -> Scores:
+    """Return the values of each table and contestant, by split."""
     found: Scores = {}
     for row in rows:
-        found.setdefault((row["table"], row["contestant"]), []).append(row[key])
+        if key in row:
+            own = found.setdefault((row["table"], row["contestant"]), {})
+            own[row["split"]] = row[key]
     return found
 
 
-def _table(rows: list[dict[str, Any]], names: list[str], key: str, scale: float = 1.0) -> str:
+def _sizes(rows: Iterable[Row]) -> dict[str, int]:
+    """Return the number of training rows of each table, in rising order."""
+    return dict(sorted({row["table"]: row["rows"] for row in rows}.items(), key=lambda one: one[1]))
+
+
+def _table(rows: list[Row], names: list[str], key: str, scale: float = 1.0) -> str:
     """Return a line for each table, a column for each contestant; the best mean is bold."""
     scores = _scores(rows, key)
-    sizes = {row["table"]: row["rows"] for row in rows}
-    lines = [f"| table (rows) | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
-    for table, size in sizes.items():
-        means = {
-            name: statistics.fmean(scores[table, name]) for name in names if (table, name) in scores
-        }
-        cells = []
-        for name in names:
-            if name not in means:
-                cells.append("-")
-                continue
-            values = [value * scale for value in scores[table, name]]
-            digits = 1 if scale > 1 else 3
-            cell = f"{statistics.fmean(values):.{digits}f} ± {statistics.pstdev(values):.{digits}f}"
-            cells.append(f"**{cell}**" if means[name] == min(means.values()) else cell)
-        lines.append(f"| {table} ({size:,}) | {' | '.join(cells)} |")
+    lines = [f"| table (rows; splits) | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
+    for table, size in _sizes(rows).items():
+        known = {name: [*scores.get((table, name), {}).values()] for name in names}
+        most = max(map(len, known.values()))
+        best = min(statistics.fmean(v) for v in known.values() if len(v) == most)
+        cells = [_cell(known[name], scale, most, best) for name in names]
+        lines.append(f"| {table} ({size:,}; {most}) | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _overall(rows: list[dict[str, Any]], names: list[str]) -> str:
-    """Return ranks, normalized scores and seconds of each contestant, over the tables that all did."""
-    errors = {key: statistics.fmean(values) for key, values in _scores(rows, "error").items()}
-    seconds = {key: statistics.fmean(values) for key, values in _scores(rows, "seconds").items()}
-    sizes = {row["table"]: row["rows"] for row in rows}
-    tables = [table for table in sizes if all((table, name) in errors for name in names)]
-    large = [table for table in tables if sizes[table] > 1000]
+def _cell(values: list[float], scale: float, most: int, best: float) -> str:
+    """Return a mean and its deviation as text, with the number of splits where there are fewer."""
+    if not values:
+        return "-"
+    digits, mean = 1 if scale > 1 else 3, statistics.fmean(values)
+    text = f"{scale * mean:.{digits}f} ± {scale * statistics.pstdev(values):.{digits}f}"
+    if len(values) < most:
+        return f"{text} ({len(values)})"
+    return f"**{text}**" if mean == best else text
+
+
+def _summaries(rows: list[Row], names: list[str]) -> list[str]:
+    """Return what comes out over all tables, and over those that all contestants predicted."""
+    sizes, errors = _sizes(rows), _scores(rows, "error")
+    everywhere = [name for name in names if all((table, name) in errors for table in sizes)]
+    intro = (
+        "the mean rank by error (1 is best; equal errors share ranks); the mean of the normalized score "
+        "(1 for the least error on a table, 0 for the median of these contestants or worse); the means "
+        "over tables of the error and the log loss of classes and of the error of numbers; and the "
+        "processor's seconds for a split, fit and prediction, median and sum over tables. Splits that "
+        "not all of these contestants have are left out."
+    )
+    found = [f"Over all {len(sizes)} tables: {intro}", _summary(rows, everywhere, list(sizes))]
+    some = [table for table in sizes if all((table, name) in errors for name in names)]
+    if len(everywhere) < len(names) and some:
+        found.append(f"Over the {len(some)} tables that all contestants predicted:")
+        found.append(_summary(rows, names, some))
+    return found
+
+
+def _summary(rows: list[Row], names: list[str], tables: list[str]) -> str:
+    """Return a line for each contestant with what comes out over tables."""
+    rows = [row for row in rows if row["contestant"] in names and row["table"] in tables]
+    tasks = {row["table"]: row["task"] for row in rows}
+    sizes = _sizes(rows)
+    errors, losses, times = (
+        _means(_scores(rows, key), names) for key in ("error", "log_loss", "cpu_seconds")
+    )
+    large = [table for table in tables if sizes[table] > _MANY_ROWS]
+    classes = [table for table in tables if tasks[table] == "classification"]
+    numbers = [table for table in tables if tasks[table] == "regression"]
+
+    def mean(name: str, own: list[str], value: Callable[[str, str], float], form: str) -> str:
+        return format(statistics.fmean(value(t, name) for t in own), form) if own else "-"
+
     lines = [
-        f"| | mean rank ({len(tables)} tables) | over 1,000 rows ({len(large)}) | normalized score | "
-        "seconds |",
-        "|---|---:|---:|---:|---:|",
+        f"| | mean rank ({len(tables)}) | over 1,000 rows ({len(large)}) | normalized score | "
+        f"classes: error, % ({len(classes)}) | log loss | numbers: error ({len(numbers)}) | "
+        "seconds, median | sum |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in names:
-        rank = statistics.fmean(_rank(errors, table, name, names) for table in tables)
-        rank_large = (
-            f"{statistics.fmean(_rank(errors, table, name, names) for table in large):.2f}"
-            if large
-            else "-"
-        )
-        score = statistics.fmean(_normalized(errors, table, name, names) for table in tables)
-        time = statistics.median(seconds[table, name] for table in tables)
-        lines.append(f"| {name} | {rank:.2f} | {rank_large} | {score:.2f} | {time:.1f} |")
+        seconds = [times[table, name] for table in tables if (table, name) in times]
+        cells = [
+            mean(name, tables, lambda t, n: _rank(errors, t, n, names), ".2f"),
+            mean(name, large, lambda t, n: _rank(errors, t, n, names), ".2f"),
+            mean(name, tables, lambda t, n: _normalized(errors, t, n, names), ".2f"),
+            mean(name, classes, lambda t, n: 100 * errors[t, n], ".2f"),
+            mean(name, classes, lambda t, n: losses[t, n], ".4f"),
+            mean(name, numbers, lambda t, n: errors[t, n], ".4f"),
+            f"{statistics.median(seconds):.1f}",
+            f"{sum(seconds):.0f}",
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _means(scores: Scores, names: list[str]) -> dict[tuple[str, str], float]:
+    """Return the mean of each table and contestant, over the splits that all of them have."""
+    found = {}
+    for table in dict.fromkeys(table for table, _ in scores):
+        own = {name: scores[table, name] for name in names if (table, name) in scores}
+        shared = set.intersection(*(set(values) for values in own.values()))
+        for name, values in own.items():
+            if shared:
+                found[table, name] = statistics.fmean(values[one] for one in shared)
+    return found
 
 
 def _rank(errors: dict[tuple[str, str], float], table: str, name: str, names: list[str]) -> float:
@@ -147,6 +193,30 @@ def _normalized(
     if middle == best:
         return 1.0 if errors[table, name] == best else 0.0
     return max(0.0, (middle - errors[table, name]) / (middle - best))
+
+
+def _verdicts(rows: list[Row]) -> list[str]:
+    """Return on which tables our default is better or worse than a peer, beyond the spread of splits."""
+    errors = _scores(rows, "error")
+    found = []
+    for peer in _PEERS:
+        better, worse, count = [], [], 0
+        for table in _sizes(rows):
+            ours, theirs = errors.get((table, _OURS), {}), errors.get((table, peer), {})
+            gaps = [ours[one] - theirs[one] for one in ours.keys() & theirs.keys()]
+            if len(gaps) < 2:
+                continue
+            count += 1
+            mean, error = statistics.fmean(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
+            if abs(mean) > 2 * error:
+                (worse if mean > 0 else better).append(table)
+        if count:
+            found.append(
+                f"Beside {peer}, `{_OURS}` has an error that differs by more than two standard errors "
+                f"of the mean difference over splits on {len(better) + len(worse)} of {count} tables: "
+                f"smaller on {', '.join(better) or 'none'}; larger on {', '.join(worse) or 'none'}."
+            )
+    return found
 
 
 if __name__ == "__main__":

@@ -109,6 +109,8 @@ def _recipe_fields(call: Call, settings: Settings) -> dict[str, Any]:
         "label_smoothing": settings.label_smoothing,
         "hidden": None if settings.hidden is None else tuple(settings.hidden),
         "folds": settings.folds,
+        "members": settings.members,
+        "quantiles": None if settings.quantiles is None else tuple(settings.quantiles),
         "patience": call.patience,
     }
 
@@ -139,8 +141,9 @@ class _Run:
 
     def _build_network(self, rows: Rows) -> nnb.Network:
         """Return a network as the one to be trained."""
-        encoder, columns = rows.encoder, rows.encoder.inputs.network_columns
-        layers = rows.recipe.build_layers(columns, len(encoder.classes) or 1, encoder.task, 1)
+        encoder, recipe = rows.encoder, rows.recipe
+        columns = encoder.inputs.network_columns
+        layers = recipe.build_layers(columns, _count_outputs(recipe, encoder), encoder.task, 1)
         return nnb.Network(layers, backend=self.backend, input_shape=columns.shape)
 
     def _plan(self, rows: Rows, network: nnb.Network) -> dict[str, str]:
@@ -261,6 +264,11 @@ def _networks(fitted: FittedTable) -> list[dict[str, Any]]:
     ]
 
 
+def _count_outputs(recipe: Recipe, encoder: TableEncoder) -> int:
+    """Return the number of a network's outputs."""
+    return len(encoder.classes) or len(recipe.quantiles or (0.5,))
+
+
 def _target_scale(encoder: TableEncoder) -> str | None:
     """Return how a target of numbers is scaled; None for classes."""
     if encoder.classes:
@@ -271,7 +279,7 @@ def _target_scale(encoder: TableEncoder) -> str | None:
 def _learning_rate(recipe: Recipe, encoder: TableEncoder) -> float:
     """Return the largest learning rate of a training."""
     columns, task = encoder.inputs.network_columns, encoder.task
-    layers = recipe.build_layers(columns, len(encoder.classes) or 1, task, 1)
+    layers = recipe.build_layers(columns, _count_outputs(recipe, encoder), task, 1)
     optimizer: Any = recipe.build_optimizer(layers, task, 1)
     rate = getattr(optimizer, "optimizer", optimizer).learning_rate
     return float(rate.value if isinstance(rate, CosineLog) else rate)

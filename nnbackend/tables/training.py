@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,11 +18,13 @@ from nnbackend.errors import counted, few, unknown_name
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
+from nnbackend.tables.intervals import widen_intervals
 from nnbackend.tables.kinds import ColumnKind
 from nnbackend.tables.model import TableModel, describe_model
-from nnbackend.tables.selection import split_rows
+from nnbackend.tables.selection import split_rows, warn_rare_classes
 from nnbackend.tables.table import (
     Table,
+    TableWarning,
     in_digits,
     is_number,
     missing,
@@ -80,6 +83,18 @@ class FittedTable:
     rows: Rows
     held_out: tuple[NDArray[Any], NDArray[Any]] | None
 
+    @property
+    def widening(self) -> list[float] | None:
+        """By how much intervals between quantiles are widened; None: there are none, or no such rows.
+
+        See :func:`nnbackend.tables.intervals.widen_intervals`.
+        """
+        if self.held_out is None or not self.model.quantiles:
+            return None
+        numbers, outputs = self.held_out
+        truth = self.model.encoder.target.decode(self.rows.part.y[numbers])
+        return widen_intervals(self.model.answers_by_quantile(outputs), truth, self.model.quantiles)
+
 
 def fit_table(
     table: Table,
@@ -99,6 +114,7 @@ def fit_table(
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
     max_time: float | None = None,
+    n_jobs: int | None = None,
     announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
@@ -130,6 +146,8 @@ def fit_table(
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
         max_time: the seconds that all training may take together, see
             :func:`nnbackend.tabular.fit_network`; default None.
+        n_jobs: how many folds are trained at the same time, see
+            :func:`nnbackend.tabular.fit_folds`; default None.
         announce: called with the encoded rows before the training; default: nothing is.
         more: further arguments of :meth:`nnbackend.Network.fit`.
 
@@ -179,7 +197,7 @@ def fit_table(
     held_out = None
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
-        trained, numbers, found = fit_folds(part, parts, columns, **settings)
+        trained, numbers, found = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
         trained.network.metadata |= metadata
         held_out = numbers, found
     else:
@@ -190,8 +208,11 @@ def fit_table(
             held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
-    fitted = TableModel(trained.network, encoder, loss, ending)
-    return FittedTable(fitted, trained, rows, held_out)
+    model_of_table = TableModel(trained.network, encoder, loss, ending)
+    fitted = FittedTable(model_of_table, trained, rows, held_out)
+    if fitted.widening is not None:
+        trained.network.metadata["widening"] = fitted.widening
+    return fitted
 
 
 def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
@@ -229,6 +250,8 @@ def encode_rows(
             validation = 0.0
         classes = None if is_number(column) else np.unique(column, return_inverse=True)[1]
         training, held_out = split_rows(count, validation, seed, classes)
+    if not is_number(column):
+        warn_rare_classes(column, held_out, recipe.folds)
     learned = take_rows(table, training)
     limit = MAX_ONE_HOT if recipe.embeds else None
     more: dict[str, Any] = {"target_scale": target_scale, "max_one_hot": limit}
@@ -274,7 +297,11 @@ def choose_target_scale(
     errors: dict[TargetScale, float] = {}
     scales: tuple[TargetScale, ...] = ("standard", "log")
     for scale in scales:
-        rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
+        with (
+            warnings.catch_warnings()
+        ):  # what is done to the columns is said when the rows are encoded
+            warnings.simplefilter("ignore", TableWarning)
+            rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
         encoder, others = rows.encoder, rows.validation
         assert others is not None
         trained = fit_network(

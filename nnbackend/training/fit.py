@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnbackend import data, optimizers
-from nnbackend.backends.base import Backend
+from nnbackend.backends.base import Backend, namespace
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core.checks import check_flag, check_fraction, check_path, check_size
@@ -22,6 +22,7 @@ from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.samples import Samples
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
 from nnbackend.losses import Loss, PerOutputSpec
+from nnbackend.metrics.outputs import ClassMetric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.training.augmentation import with_augmentation
 from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
@@ -132,6 +133,7 @@ def prepare(
     objective = with_augmentation(objective, o.augment, network)
     adapter = network._data_adapter(objective.loss)
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
+    _check_metrics(objective, samples)
     trained, profile = objective, None
     if o.profile:
         from nnbackend.inspection.profiling import with_profile
@@ -188,6 +190,25 @@ def _read_data(
     if o.class_weight is not None:
         samples = adapter.weigh_by_class(samples, o.class_weight, rows)
     return samples, rows, validation
+
+
+def _check_metrics(objective: Objective, samples: Any) -> None:
+    """Refuse metrics of classes for targets that are numbers, before an epoch is spent on them.
+
+    Raises:
+        ValueError: there is one; the message names it.
+    """
+    of_classes = {n: m for n, m in objective.metrics.items() if isinstance(m, ClassMetric)}
+    if not of_classes or not isinstance(samples, Samples) or not hasattr(samples.y, "dtype"):
+        return
+    y = samples.y
+    if not namespace(y).isdtype(y.dtype, "real floating") or len(y.shape) != 2:
+        return
+    for name, metric in of_classes.items():
+        try:
+            metric.check_targets(y)
+        except ValueError as error:
+            raise ValueError(f"metrics: {name}: {error}") from None
 
 
 def make_trainer(

@@ -108,8 +108,8 @@ EXPECTED: dict[str, dict[str, str]] = {
         "two_rates - one_rate": "> 0",
     },
     "07": {
-        "alone_loss": "0.2500",
-        "pair_loss": "0.0003",
+        "alone_fall[-1]": "0.2500",
+        "pair_fall[-1]": "0.0003",
         "abs(hidden[0] - hidden[3]).max()": "< 0.05",
         "curves['sigmoid'][1].max()": "0.25",
         "falls['sigmoid'][-1]": "0.25",
