@@ -121,3 +121,12 @@ def test_formulas_are_drawn_by_the_browser():
     pages = [page.read_text(encoding="utf-8") for page in (SITE / "book").glob("*.html")]
     assert any("<math" in page for page in pages)
     assert not any("mathjax" in page.lower() for page in pages)
+
+
+def test_the_citation_is_of_this_version():
+    yaml = pytest.importorskip("yaml")
+    root = Path(__file__).parents[2]
+    citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == nnb.__version__
+    assert f"version = {{{nnb.__version__}}}" in (root / "docs/cite.md").read_text(encoding="utf-8")
