@@ -176,7 +176,7 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into docs/_build/html and check it: pages and examples are run, warnings are errors.
+    """Build the site into docs/_build/html and check it: its code is run, warnings are errors.
 
     Arguments after -- go to sphinx-build.
     """

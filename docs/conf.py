@@ -68,10 +68,21 @@ napoleon_numpy_docstring = False
 # Appearance.
 html_theme = "pydata_sphinx_theme"
 html_title = "nnbackend"
+html_favicon = "_static/logo.svg"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_theme_options = {"show_toc_level": 2, "show_prev_next": True}
-
-# Pages whose blocks run in the browser; tests/webassembly runs them as visitors would.
-runnable_pages = ["book/*"]
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+        "text": "nnbackend",
+    },
+    "navbar_align": "left",
+    "header_links_before_dropdown": 5,
+    "show_toc_level": 2,
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+}
