@@ -90,6 +90,23 @@ def quick(session: nox.Session) -> None:
     session.run("pytest", "--backend", "numpy", "-q", "-n", "auto", *tests, env=ONE_THREAD)
 
 
+@nox.session
+def mpi(session: nox.Session) -> None:
+    """Run the tests that start two to four processes with MPICH. Arguments after -- go to pytest."""
+    install_package(session, "cli", "data", "mpi")
+    session.install(*group("test"), *group("mpi"))
+    session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """End a hundred runs of several processes by killing one of them, and go on with each."""
+    install_package(session, "mpi")
+    session.install(*group("test"), *group("mpi"))
+    own = {**ONE_THREAD, "NNBACKEND_KILLS": "100"}
+    session.run("pytest", "tests/parallel", "-k", "killed", *session.posargs, env=own)
+
+
 def cuda_extra(session: nox.Session) -> str | None:
     """Return the extra for this machine's CUDA, or None without a device (an error if required)."""
     required = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
@@ -186,12 +203,17 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into docs/_build/html: pages and examples are run, warnings are errors."""
-    install_package(session, "cli", "data", "draw", "report", "scipy", "sklearn", "jax")
+    """Build the site into docs/_build/html and check it: its code is run, warnings are errors.
+
+    Arguments after -- go to sphinx-build.
+    """
+    install_package(session, "cli", "data", "draw", "plot", "report", "scipy", "sklearn", "jax")
     session.install(*group("docs"), *group("test"), *group("examples"))
-    site = "docs/_build/html"
+    site = Path("docs/_build/html").resolve()
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--jobs", "auto",
-                *session.posargs, "docs", site, env=ONE_THREAD)  # fmt: skip
+                *session.posargs, "docs", str(site), env=ONE_THREAD)  # fmt: skip
+    session.run("pytest", "-q", "tests/docs/test_site.py", "tests/docs/test_coming_from.py",
+                env={"NNBACKEND_SITE": str(site)})  # fmt: skip
 
 
 @nox.session
