@@ -36,7 +36,7 @@ BACKENDS = {
 }
 # What results are compared with, and tests need: metrics, event files that are read back, optimizers.
 REFERENCES = {
-    "numpy": ["scikit-learn", "tensorboard", "pandas", "optuna"],
+    "numpy": ["scikit-learn", "tensorboard", "pandas", "optuna", "distributed"],
     "strict": ["scikit-learn"],
     "jax": ["optax"],
 }

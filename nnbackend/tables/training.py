@@ -116,6 +116,7 @@ def fit_table(
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
     max_time: float | None = None,
+    n_jobs: int | None = None,
     announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
@@ -147,6 +148,8 @@ def fit_table(
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
         max_time: the seconds that all training may take together, see
             :func:`nnbackend.tabular.fit_network`; default None.
+        n_jobs: how many folds are trained at the same time, see
+            :func:`nnbackend.tabular.fit_folds`; default None.
         announce: called with the encoded rows before the training; default: nothing is.
         more: further arguments of :meth:`nnbackend.Network.fit`.
 
@@ -197,7 +200,7 @@ def fit_table(
     parts = [(rows.training, rows.held_out)]
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
-        trained, numbers, found = fit_folds(part, parts, columns, **settings)
+        trained, numbers, found = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
         trained.network.metadata |= metadata
         held_out = numbers, found
     else:
