@@ -15,6 +15,7 @@ from nnbackend.callbacks import Callback
 from nnbackend.core.checks import check_number
 from nnbackend.data import folds
 from nnbackend.errors import counted, few, unknown_name
+from nnbackend.parallel import MPI
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
@@ -169,7 +170,14 @@ def fit_table(
     fixed["day_first"] = day_first
     if target_scale is None:
         target_scale = choose_target_scale(
-            table, target, kinds, chosen, backend=backend, max_time=max_time, **fixed
+            table,
+            target,
+            kinds,
+            chosen,
+            backend=backend,
+            max_time=max_time,
+            parallel=more.get("parallel"),
+            **fixed,
         )
     rows = encode_rows(table, target, kinds, chosen, target_scale=target_scale, **fixed)
     if announce is not None:
@@ -276,6 +284,7 @@ def choose_target_scale(
     *,
     backend: Any = "numpy",
     max_time: float | None = None,
+    parallel: MPI | None = None,
     **settings: Any,
 ) -> TargetScale:
     """Return how a target is scaled: ``"log"`` where it has a heavy tail and is predicted better so.
@@ -290,6 +299,7 @@ def choose_target_scale(
         backend: a name or a backend; default ``"numpy"``.
         max_time: the seconds that all training may take, of which this takes a quarter at most; default
             None.
+        parallel: the processes that train together; default None.
         settings: ``validation``, ``seed``, ``weight`` and ``day_first``, see :func:`encode_rows`.
     """
     column = table[target]
@@ -319,6 +329,7 @@ def choose_target_scale(
             seed=settings["seed"],
             max_time=None if max_time is None else max_time / 8.0,
             verbose=0,
+            parallel=parallel,
         )
         raise_interruption(trained)
         found = trained.network.to_numpy(trained.network.predict(others.x))
