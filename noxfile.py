@@ -36,7 +36,7 @@ BACKENDS = {
 }
 # What results are compared with, and tests need: metrics, event files that are read back, optimizers.
 REFERENCES = {
-    "numpy": ["scikit-learn", "tensorboard", "pandas", "optuna"],
+    "numpy": ["scikit-learn", "tensorboard", "pandas", "optuna", "distributed"],
     "strict": ["scikit-learn"],
     "jax": ["optax"],
 }
@@ -90,6 +90,23 @@ def quick(session: nox.Session) -> None:
     session.run("pytest", "--backend", "numpy", "-q", "-n", "auto", *tests, env=ONE_THREAD)
 
 
+@nox.session
+def mpi(session: nox.Session) -> None:
+    """Run the tests that start two to four processes with MPICH. Arguments after -- go to pytest."""
+    install_package(session, "cli", "data", "mpi")
+    session.install(*group("test"), *group("mpi"))
+    session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """End a hundred runs of several processes by killing one of them, and go on with each."""
+    install_package(session, "mpi")
+    session.install(*group("test"), *group("mpi"))
+    own = {**ONE_THREAD, "NNBACKEND_KILLS": "100"}
+    session.run("pytest", "tests/parallel", "-k", "killed", *session.posargs, env=own)
+
+
 def cuda_extra(session: nox.Session) -> str | None:
     """Return the extra for this machine's CUDA, or None without a device (an error if required)."""
     required = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
@@ -138,6 +155,16 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Read the pages that explain a step in headless Chromium; skipped where there is none."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        session.skip("no Chromium here (on Debian: apt install chromium): no page was read")
+    install_package(session)
+    session.install(*group("test"), *group("browser"))
+    session.run("pytest", "tests/browser", "-n", "auto", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def minimums(session: nox.Session) -> None:
     """Run the tests on NumPy with the lowest supported version of each dependency."""
     extras = PROJECT["project"]["optional-dependencies"]
@@ -176,12 +203,17 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into docs/_build/html: pages and examples are run, warnings are errors."""
-    install_package(session, "cli", "data", "draw", "report", "scipy", "sklearn", "jax")
+    """Build the site into docs/_build/html and check it: its code is run, warnings are errors.
+
+    Arguments after -- go to sphinx-build.
+    """
+    install_package(session, "cli", "data", "draw", "plot", "report", "scipy", "sklearn", "jax")
     session.install(*group("docs"), *group("test"), *group("examples"))
-    site = "docs/_build/html"
+    site = Path("docs/_build/html").resolve()
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--jobs", "auto",
-                *session.posargs, "docs", site, env=ONE_THREAD)  # fmt: skip
+                *session.posargs, "docs", str(site), env=ONE_THREAD)  # fmt: skip
+    session.run("pytest", "-q", "tests/docs/test_site.py", "tests/docs/test_coming_from.py",
+                env={"NNBACKEND_SITE": str(site)})  # fmt: skip
 
 
 @nox.session

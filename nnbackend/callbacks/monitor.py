@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from nnbackend.core.checks import check_choice, check_number, check_text
-from nnbackend.errors import UnknownNameError, given, unknown_name
+from nnbackend.errors import UnknownNameError, given, nearest, unknown_name
 
 if TYPE_CHECKING:
     from nnbackend.callbacks.run import Run
@@ -81,12 +81,27 @@ class Monitor:
         """Find out which values are better, from ``larger_is_better`` of the metric or from its name.
 
         Raises:
+            UnknownNameError: it is no metric of the run, nor a name that says it.
             ValueError: neither says it.
         """
-        if self._given_mode is None:
-            metric = run.metrics.get(self.name.removeprefix("validation_"))
-            larger = getattr(metric, "larger_is_better", None)
-            self.mode = _mode_of(self.name) if larger is None else "max" if larger else "min"
+        if self._given_mode is not None:
+            return
+        name = self.name.removeprefix("validation_")
+        larger = getattr(run.metrics.get(name), "larger_is_better", None)
+        if larger is not None:
+            self.mode = "max" if larger else "min"
+            return
+        try:
+            self.mode = _mode_of(self.name)
+        except ValueError as error:
+            known = ["loss", *run.metrics]
+            if name in known or not (run.metrics or nearest(name, known)):
+                raise
+            named = [f"{self.name.removesuffix(name)}{other}" for other in known]
+            unknown = unknown_name("metric to monitor", self.name, named)
+            raise UnknownNameError(
+                f"{unknown}; if a callback adds it to the history: {error}"
+            ) from None
 
     def value(self, run: Run) -> float:
         """Return the value of the last epoch.

@@ -23,7 +23,7 @@ _PLAIN_OPTIONS = (
     "scale", "stream", "activation", "output_activation", "bias", "init", "dropout", "optimizer",
     "momentum", "weight_decay", "l1", "l2", "clip_norm", "ema", "accumulate", "schedule", "warmup",
 )  # fmt: skip
-TABLE_OPTIONS = ("preset", "folds")
+TABLE_OPTIONS = ("preset", "folds", "members", "quantiles")
 """The options that only networks for tables have."""
 
 _ARRAY_OPTIONS = ("channels", "augment")

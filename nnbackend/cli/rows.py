@@ -29,6 +29,7 @@ from nnbackend.tables.selection import (
     infer_classes,
     known_target,
     split_rows,
+    warn_rare_classes,
 )
 from nnbackend.tables.table import Table, is_number, row_count, take_rows, warn
 
@@ -110,7 +111,7 @@ def _texts_for_numbers(target: str) -> Iterator[None]:
             raise
         advice = "without --task regression they are classes"
         if len(error.texts) <= MOST_MISTAKES:
-            raise ValueError(f"{error}; {advice}") from error
+            raise ValueError(f"{error.for_command_line}; {advice}") from error
         words = few([repr(text) for text in dict.fromkeys(error.texts.values())])
         raise ValueError(f"the target {target!r} holds texts, {words}; {advice}") from error
 
@@ -133,6 +134,8 @@ def _encode_rows(
     features = choose_features(table, target, settings.features, settings.text or (), limit)
     find_leaks(table, table[target], features)
     training, others = split(table, target, settings)
+    if not is_number(table[target]):
+        warn_rare_classes(table[target], others)
     scale = cast(Scale, settings.scale)  # checked there
     texts = settings.text or ()
     kinds = {n: "category" if n in texts else usual_kind(table[n]) for n in features}

@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import nnbackend as nnb
-from nnbackend import optimizers, transforms
+from nnbackend import optimizers
 from nnbackend.activations import ACTIVATIONS
 from nnbackend.callbacks import Callback, ReduceOnPlateau
 from nnbackend.cli.dialect import DialectOptions, names_option
+from nnbackend.cli.list_options import (
+    AUGMENTATIONS,
+    read_augmentations,
+    read_quantiles,
+    read_widths,
+)
 from nnbackend.cli.networks import MODELS, build_layers, default_model, default_widths
 from nnbackend.cli.options import data_option, network_option, training_option
 from nnbackend.cli.schedule import PLATEAU, SCHEDULES, rates_over_run
@@ -30,35 +36,6 @@ from nnbackend.tabular.recipe import MODELS as TABLE_MODELS
 from nnbackend.transforms import Transform
 
 __all__ = ["Settings"]
-
-MAX_WIDTH = 1 << 24
-AUGMENTATIONS: dict[str, Transform] = {
-    "flip": transforms.RandomFlip(),
-    "shift": transforms.RandomShift(fraction=0.125),
-    "mixup": transforms.Mixup(),
-    "cutmix": transforms.CutMix(),
-}
-
-
-def read_widths(text: str) -> list[int]:
-    """Return the widths that ``64,64`` stands for."""
-    if text.strip().lower() == "none":
-        return []
-    widths = [int(width) if width.strip().isdecimal() else 0 for width in text.split(",")]
-    if not all(1 <= width <= MAX_WIDTH for width in widths):
-        raise ValueError(
-            f"--hidden takes widths like 64,64 of at most {MAX_WIDTH}, or none; got {text!r}"
-        )
-    return widths
-
-
-def read_augmentations(text: str) -> list[str]:
-    """Return the names that ``shift,mixup`` stands for."""
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in AUGMENTATIONS:
-            raise unknown_name("augmentation", name, AUGMENTATIONS)
-    return names
 
 
 def optimizers_with(hyperparameter: str) -> str:
@@ -102,7 +79,8 @@ class Settings(DialectOptions):
     validation: float = data_option(0.2, "Share of the rows that validates.")
     stream: bool = data_option(
         False,
-        "For tables larger than memory: read them again in each epoch, a part at a time. "
+        "For tables larger than memory: train a plain network (--model mlp), reading them again in each "
+        "epoch, a part at a time. "
         "Scales, categories and the validation rows come from a sample of 100,000 rows.",
         "--stream",
     )
@@ -134,6 +112,13 @@ class Settings(DialectOptions):
         max=1000,
         show_default="1; of --preset best 5",
     )
+    members: int | None = network_option(
+        None,
+        "Of networks for tables: how many are trained together as one; their mean predicts.",
+        min=1,
+        max=1000,
+        show_default="1; of tabm 16, by preset",
+    )
     hidden: Sequence[int] | None = network_option(
         None,
         "Widths of the hidden layers, 64,32; none: a linear model. Of a cnn the channels of its "
@@ -159,6 +144,14 @@ class Settings(DialectOptions):
         None,
         "; ".join(", ".join(names) for names in LOSSES.values()) + ".",
         show_default="the first that suits",
+    )
+    quantiles: Sequence[float] | None = training_option(
+        None,
+        "Quantiles of numbers to learn instead of the mean, 0.5 among them: 0.1,0.5,0.9. For networks "
+        "for tables.",
+        metavar="NUMBERS",
+        show_default="none",
+        read=read_quantiles,
     )
     label_smoothing: float | None = training_option(
         None,
@@ -241,6 +234,11 @@ class Settings(DialectOptions):
         for name in ("validation", "dropout"):
             if not 0 <= (getattr(self, name) or 0.0) < 1:
                 raise ValueError(f"--{name} must be from 0 to below 1, got {getattr(self, name)}")
+        if self.quantiles is not None and (self.loss or self.task == "classification"):
+            other = f"--loss {self.loss}" if self.loss else "--task classification"
+            raise ValueError(
+                f"--quantiles have a loss of their own, for numbers: leave out {other}"
+            )
         if self.stream and self.class_weight is not None:
             raise ValueError("--class-weight counts all rows first, and --stream does not see them")
         # The rest is checked by what it is for.
@@ -261,7 +259,7 @@ class Settings(DialectOptions):
     def kinds(self, target: str) -> dict[str, WantedKind]:
         """Return the kinds of values that the target, and columns of texts, must have."""
         texts: dict[str, WantedKind] = dict.fromkeys(self.text or (), "text")
-        if self.task == "regression":
+        if self.task == "regression" or self.quantiles is not None:
             texts[target] = "number"
         elif self.task == "classification" or self.loss in LOSSES["classification"]:
             texts[target] = "text"
@@ -272,7 +270,7 @@ class Settings(DialectOptions):
     @property
     def infers_task(self) -> bool:
         """Whether the target alone says what the task is."""
-        return self.task == "auto" and self.loss is None
+        return self.task == "auto" and self.loss is None and self.quantiles is None
 
     def build_optimizer(self, rows: int | None = None) -> Optimizer:
         """Return the optimizer, with its own defaults for settings not given.
@@ -318,7 +316,16 @@ class Settings(DialectOptions):
 
     def check_for_arrays(self, what: str) -> None:
         """Refuse the options that are for tables alone; ``what`` names the data."""
-        tables = ("exclude", "text", "max_categories", "stream", "preset", "folds")
+        tables = (
+            "exclude",
+            "text",
+            "max_categories",
+            "stream",
+            "preset",
+            "folds",
+            "members",
+            "quantiles",
+        )
         names = (*tables, *vars(DialectOptions()))
         given = [name for name in names if getattr(self, name) != getattr(Settings, name)]
         if self.model in TABLE_MODELS:
@@ -355,6 +362,8 @@ class Settings(DialectOptions):
             ValueError: the loss, its label smoothing or the weights of classes do not suit the target.
         """
         task = encoder.task
+        if self.quantiles is not None:
+            return "quantile"
         loss = self.loss or LOSSES[task][0]
         if loss not in LOSSES[task]:
             raise ValueError(

@@ -34,7 +34,7 @@ from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.reading import check_columns, naming_lines
-from nnbackend.tables.table import Table, WantedKind, missing, row_count, take_rows
+from nnbackend.tables.table import ColumnError, Table, WantedKind, missing, row_count, take_rows
 from nnbackend.tables.units import find_numerals
 
 if TYPE_CHECKING:
@@ -161,5 +161,7 @@ def _at(where: str, first: int) -> Iterator[None]:
     """Add the place of the rows to what is wrong with them."""
     try:
         yield
+    except ColumnError as error:
+        raise DataError(f"{where}, rows from {first}: {error.for_command_line}") from error
     except ValueError as error:
         raise DataError(f"{where}, rows from {first}: {error}") from error

@@ -20,6 +20,7 @@ from nnbackend.cli.rows import choose_rows, read_table
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
 from nnbackend.errors import ResumeError, counted, few
+from nnbackend.parallel import MPI
 from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
@@ -35,7 +36,13 @@ __all__ = ["train_tabular"]
 _COLUMNS_SHOWN = 10
 
 
-def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitStack) -> Outcome:
+def train_tabular(
+    call: Call,
+    settings: Settings,
+    backend: Backend,
+    stack: ExitStack,
+    parallel: MPI | None = None,
+) -> Outcome:
     """Train a network for a table, or one for each fold, by a recipe.
 
     Args:
@@ -43,6 +50,7 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
         settings: of the data and the network.
         backend: where it computes.
         stack: takes the limit on threads, which ends with it.
+        parallel: the processes that train each network together; None (the default): this one.
     """
     table, dialect = read_table(call.data, call.target, settings)
     table = choose_rows(table, call.target, settings)
@@ -83,6 +91,7 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
             resume=call.resume,
             verbose=None if call.prints else 0,
             profile=call.profile,
+            parallel=parallel,
             **limits,
         )
     return run.judge(fitted)
@@ -109,6 +118,8 @@ def _recipe_fields(call: Call, settings: Settings) -> dict[str, Any]:
         "label_smoothing": settings.label_smoothing,
         "hidden": None if settings.hidden is None else tuple(settings.hidden),
         "folds": settings.folds,
+        "members": settings.members,
+        "quantiles": None if settings.quantiles is None else tuple(settings.quantiles),
         "patience": call.patience,
     }
 
@@ -139,8 +150,9 @@ class _Run:
 
     def _build_network(self, rows: Rows) -> nnb.Network:
         """Return a network as the one to be trained."""
-        encoder, columns = rows.encoder, rows.encoder.inputs.network_columns
-        layers = rows.recipe.build_layers(columns, len(encoder.classes) or 1, encoder.task, 1)
+        encoder, recipe = rows.encoder, rows.recipe
+        columns = encoder.inputs.network_columns
+        layers = recipe.build_layers(columns, _count_outputs(recipe, encoder), encoder.task, 1)
         return nnb.Network(layers, backend=self.backend, input_shape=columns.shape)
 
     def _plan(self, rows: Rows, network: nnb.Network) -> dict[str, str]:
@@ -217,11 +229,8 @@ class _Run:
             "validation": validation,
             "baseline": baseline,
         }
-        parts: tuple[TableRows | None, TableRows | None] = (None, None)
-        if self.call.html is not None:
-            numbers = rows.training if fitted.held_out is None else fitted.held_out[0]
-            kept = (TableRows(take_rows(self.table, n)) for n in (rows.training, numbers))
-            parts = next(kept), next(kept)
+        numbers = rows.training if fitted.held_out is None else fitted.held_out[0]
+        kept = [TableRows(take_rows(self.table, n)) for n in (rows.training, numbers)]
         counts = len(training), 0 if validation is None else len(reported)
         more = {
             "columns": [asdict(row) for row in rows.encoder.describe()],
@@ -238,7 +247,8 @@ class _Run:
             metrics,
             answer,
             self.plan,
-            parts,
+            (kept[0], kept[1]),
+            fitted.divisions if rows.recipe.folds > 1 else (),
             outputs,
             more,
         )
@@ -261,6 +271,11 @@ def _networks(fitted: FittedTable) -> list[dict[str, Any]]:
     ]
 
 
+def _count_outputs(recipe: Recipe, encoder: TableEncoder) -> int:
+    """Return the number of a network's outputs."""
+    return len(encoder.classes) or len(recipe.quantiles or (0.5,))
+
+
 def _target_scale(encoder: TableEncoder) -> str | None:
     """Return how a target of numbers is scaled; None for classes."""
     if encoder.classes:
@@ -271,7 +286,7 @@ def _target_scale(encoder: TableEncoder) -> str | None:
 def _learning_rate(recipe: Recipe, encoder: TableEncoder) -> float:
     """Return the largest learning rate of a training."""
     columns, task = encoder.inputs.network_columns, encoder.task
-    layers = recipe.build_layers(columns, len(encoder.classes) or 1, task, 1)
+    layers = recipe.build_layers(columns, _count_outputs(recipe, encoder), task, 1)
     optimizer: Any = recipe.build_optimizer(layers, task, 1)
     rate = getattr(optimizer, "optimizer", optimizer).learning_rate
     return float(rate.value if isinstance(rate, CosineLog) else rate)

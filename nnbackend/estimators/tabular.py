@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
 from nnbackend.errors import few
-from nnbackend.estimators.intervals import symmetric_pairs, widen_intervals
 from nnbackend.estimators.tabular_base import TabularEstimator, keep_arguments
 from nnbackend.estimators.tabular_files import check_labels, saves_tabular
+from nnbackend.tables.intervals import interval_between
 from nnbackend.tables.targets import TARGET_SCALES
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
@@ -50,7 +50,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
             Default None.
         class_weight: ``"balanced"``, a dictionary of a weight for each class, or None (the default).
         max_time: the seconds after which training ends; None (the default): it has all the time.
-        callbacks: see :mod:`nnbackend.callbacks`; default None.
+        n_jobs: how many folds are trained at the same time, by joblib in processes of their own; -1: one
+            for each core. None (the default): one, or what ``joblib.parallel_config`` says.
+        callbacks: see :mod:`nnbackend.callbacks`; default None. Processes of ``n_jobs`` have copies.
         backend: where the network computes, a name or a backend; default ``"numpy"``.
         device: see :func:`nnbackend.get_backend`; default None.
         precision: see :func:`nnbackend.get_backend`; default None, float32.
@@ -93,6 +95,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         columns: Mapping[Any, str] | None = None,
         class_weight: Any = None,
         max_time: float | None = None,
+        n_jobs: int | None = None,
         callbacks: Any = None,
         backend: Any = "numpy",
         device: Any = None,
@@ -193,7 +196,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             None (the default): the mean is learned.
         columns: see :class:`TabularClassifier`; default None.
         max_time: the seconds after which training ends; None (the default): it has all the time.
-        callbacks: see :mod:`nnbackend.callbacks`; default None.
+        n_jobs: how many folds are trained at the same time, by joblib in processes of their own; -1: one
+            for each core. None (the default): one, or what ``joblib.parallel_config`` says.
+        callbacks: see :mod:`nnbackend.callbacks`; default None. Processes of ``n_jobs`` have copies.
         backend: where the network computes, a name or a backend; default ``"numpy"``.
         device: see :func:`nnbackend.get_backend`; default None.
         precision: see :func:`nnbackend.get_backend`; default None, float32.
@@ -237,6 +242,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         quantiles: Any = None,
         columns: Mapping[Any, str] | None = None,
         max_time: float | None = None,
+        n_jobs: int | None = None,
         callbacks: Any = None,
         backend: Any = "numpy",
         device: Any = None,
@@ -276,13 +282,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         y = column_or_1d(y, warn=True)
         weight = self._checked_weight(sample_weight, y)
         fitted = self._fit(X, y, weight, target_scale=self.target_scale)
-        self.widening_: list[float] | None = None
-        if self.quantiles is not None and fitted.held_out is not None:
-            rows = (
-                fitted.held_out[0] if weight is None else np.flatnonzero(weight)[fitted.held_out[0]]
-            )
-            found = self.model_.answers_by_quantile(fitted.held_out[1])
-            self.widening_ = widen_intervals(found, y[rows], self.model_.quantiles)
+        self.widening_: list[float] | None = fitted.widening
         return self
 
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
@@ -330,17 +330,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             ValueError: the quantiles of that interval were not learned.
         """
         found = self.predict_quantiles(X)
-        pairs = symmetric_pairs(self.model_.quantiles)
-        for place, (low, high, share) in enumerate(pairs):
-            if abs(share - coverage) < 1e-9:
-                wider = 0.0 if self.widening_ is None else self.widening_[place]
-                ends = [found[:, low] - wider, found[:, high] + wider]
-                return np.sort(np.stack(ends, axis=1), axis=1)
-        known = few([f"{share:g}" for *_, share in pairs]) or "none"
-        raise ValueError(
-            f"the quantiles learned have intervals of the coverage {known}, not {coverage}: "
-            f"fit with quantiles=({(1 - coverage) / 2:g}, 0.5, {(1 + coverage) / 2:g})"
-        )
+        return interval_between(found, self.model_.quantiles, self.widening_, coverage)
 
 
 def _one_column(y: Any) -> NDArray[Any]:

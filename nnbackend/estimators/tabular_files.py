@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from nnbackend.errors import ModelFileError
-from nnbackend.estimators.intervals import symmetric_pairs
 from nnbackend.estimators.plain import label_array, plain, rebuilt
 from nnbackend.network import Network
 from nnbackend.saving.schema import anything, entries, items, number, record, text, whole
+from nnbackend.tables.intervals import symmetric_pairs
 from nnbackend.tables.model import TableModel, model_of
 
 __all__ = ["check_labels", "is_tabular", "rebuild_tabular", "save_tabular", "saves_tabular"]

@@ -153,6 +153,12 @@ class ClassOutputs:
         return mean(self.xp.astype(which, self.scores.dtype), self.weight)
 
 
+_NO_CLASSES = (
+    "target must hold 1 and 0 (or -1) for each output: this is a metric of classes; for numbers there "
+    "are r2, rmse, mae"
+)
+
+
 def read_rows(
     prediction: Array,
     target: Array,
@@ -214,10 +220,7 @@ def _target_rows(target: Array, prediction: Array, threshold: float | None, widt
     if math.prod(target.shape) == math.prod(shape) and (same or width == 1):
         target = xp.reshape(target, (-1, width))
         if threshold is not None and bool(xp.any((target > 1) | (target < -1))):
-            raise ValueError(
-                "target must hold 1 and 0 (or -1) for each output: this is a metric of classes; "
-                "for numbers there are r2, rmse, mae"
-            )
+            raise ValueError(_NO_CLASSES)
         return target
     if threshold is None and tuple(target.shape) == shape[:-1]:
         return _class_numbers(xp.reshape(target, (-1,)), width, xp)
@@ -257,6 +260,18 @@ class ClassMetric:
             check_outputs(self.outputs)
         if getattr(self, "threshold", None) is not None:
             set_number(self, "threshold")
+
+    def check_targets(self, target: Array) -> None:
+        """Refuse targets of shape (rows, outputs) that are numbers, where each output is one answer.
+
+        Raises:
+            ValueError: some are above 1 or below -1.
+        """
+        meaning = self.outputs or ("sigmoid" if target.shape[-1] == 1 else "softmax")
+        one_answer = OUTPUTS[meaning] is not None or getattr(self, "threshold", None) is not None
+        xp = namespace(target)
+        if one_answer and bool(xp.any((target > 1) | (target < -1))):
+            raise ValueError(_NO_CLASSES)
 
     def for_outputs(self: Self, outputs: str | None, shape: Shape) -> Self:
         """Return the metric for outputs of a meaning, unless it has one already.

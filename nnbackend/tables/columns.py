@@ -28,7 +28,7 @@ from nnbackend.tables.numerals import (
     texts_of,
     which_contain,
 )
-from nnbackend.tables.table import Table, WantedKind, polars_module, warn
+from nnbackend.tables.table import ColumnError, Table, WantedKind, polars_module, warn
 from nnbackend.tables.units import check_units, find_units, has_suffixes, split_suffixes
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ _MOMENT = rf"(?:{_DATE}(?:{_TIME})?|^{_CLOCK})$"
 TEXT_FORMS = (NUMBER, _BOOLEAN, _MOMENT)
 
 
-class StrayTextError(ValueError):
+class StrayTextError(ColumnError):
     """Some texts in a column of numbers.
 
     Attributes:
@@ -85,16 +85,20 @@ class StrayTextError(ValueError):
         ]
         more = f" and {len(texts) - _FEW} more hold texts" if len(texts) > _FEW else ""
         words = ",".join(dict.fromkeys(islice(texts.values(), _FEW)))
-        advice = {
+        options = {
             "number": "",
             "target": f", or take them for classes: --text {column!r}",
         }.get(
             kind or "",
             f", or leave the column out or take it for texts: --exclude or --text {column!r}",
         )
+        told = f"columns={{{column!r}: 'category'}} of estimators, kinds= of read_columns"
+        arguments = f", or say that the column holds categories ({told})"
+        arguments = "" if kind == "number" else arguments
         super().__init__(
-            f"column {column!r} holds numbers, but {', '.join(shown)}{more}; correct it, or if it "
-            f"stands for a missing value give --missing {words!r}{advice}"
+            f"column {column!r} holds numbers, but {', '.join(shown)}{more}",
+            f"correct it, or if it stands for a missing value make it None{arguments}",
+            f"correct it, or if it stands for a missing value give --missing {words!r}{options}",
         )
 
 

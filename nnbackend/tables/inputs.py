@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.errors import counted, few, given, unknown_name
-from nnbackend.tables.columns import StrayTextError, readable_columns, table_of
+from nnbackend.tables.columns import readable_columns, table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.frames import as_polars, check_complete, is_pandas
 from nnbackend.tables.kinds import GIVEN_KINDS, ColumnKind
@@ -160,21 +160,7 @@ def _read_polars(
             given_kinds[name], reads[name] = "category", "text"
     texts = [n for n in names if frame.schema[n] == polars.String]
     found = find_numerals(as_polars(frame, texts), dialect or Dialect())
-    return Columns(_table_of(frame, names, reads, found), given_kinds, found)
-
-
-def _table_of(
-    frame: Any, names: Iterable[str], kinds: Mapping[str, WantedKind | None], dialect: Dialect
-) -> Table:
-    """Return columns of polars as a table; an error about stray texts gives advice for Python."""
-    try:
-        return table_of(frame, names, kinds, dialect)
-    except StrayTextError as error:
-        shown = [f"row {row + 1} holds {text!r}" for row, text in error.texts.items()]
-        raise ValueError(
-            f"column {error.column!r} holds numbers, but {few(shown)}; correct it, make it None, or "
-            "say that the column holds categories"
-        ) from error
+    return Columns(table_of(frame, names, reads, found), given_kinds, found)
 
 
 def _arrow_names(frame: Any) -> list[str]:
@@ -303,7 +289,7 @@ def _parse_texts(
     )
     found = find_numerals(frame, dialect or Dialect())
     _check_plain({n: c for n, c in table.items() if n not in pending}, wanted, found)
-    table.update(_table_of(frame, pending, {n: wanted.get(n) for n in pending}, found))
+    table.update(table_of(frame, pending, {n: wanted.get(n) for n in pending}, found))
     return found
 
 

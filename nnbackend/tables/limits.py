@@ -32,7 +32,7 @@ def check_memory(size: int, limit: int | None = None, *, stream: bool = True) ->
     """
     limit = memory_limit() if limit is None else limit
     if size > limit:
-        advice = "; --stream trains on tables that are larger than memory" if stream else ""
+        advice = "; --stream trains a plain network on tables larger than memory" if stream else ""
         raise ValueError(
             f"it takes {in_words(size)} or more in memory, and the limit is half of what is free, "
             f"{in_words(limit)}{advice}"

@@ -17,12 +17,14 @@ from nnbackend.core.functional import sigmoid, softmax
 from nnbackend.core.tree import count_rows
 from nnbackend.errors import ModelFileError
 from nnbackend.layers import MemberMean, Parallel
+from nnbackend.saving.schema import items, number
 from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.frames import as_polars, frame_like, series_like
+from nnbackend.tables.intervals import symmetric_pairs
 from nnbackend.tables.losses import LOSSES, build_loss, has_one_output, output_activation_of
 from nnbackend.tables.moments import Moment
 from nnbackend.tables.numbers import Number
@@ -89,6 +91,12 @@ class Model:
     def quantiles(self) -> tuple[float, ...]:
         """The quantiles of the target that the outputs are, rising; none if there is one output."""
         return tuple(self.network.metadata.get("quantiles", ()))
+
+    @property
+    def widening(self) -> list[float] | None:
+        """By how much each interval between quantiles is to be widened; None: it is not known."""
+        found: list[float] | None = self.network.metadata.get("widening")
+        return found
 
     @property
     def meaning(self) -> str | None:
@@ -420,6 +428,9 @@ def model_of(network: nnb.Network, path: str | os.PathLike[str]) -> TableModel |
             raise ModelFileError(f"{path} has quantiles that cannot be: {error}") from error
         if loss != "quantile" or encoder.classes:
             raise ModelFileError(f"{path} has quantiles, which do not belong to it")
+        if saved.get("widening") is not None:
+            pairs = len(symmetric_pairs(model.quantiles))
+            items(number(), pairs, pairs)(saved["widening"], f"{path}: its widening")
     elif loss not in LOSSES[encoder.task]:
         raise ModelFileError(f"{path} names a loss that does not belong to {encoder.task}")
     try:

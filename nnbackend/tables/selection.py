@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -33,6 +34,7 @@ __all__ = [
     "infer_classes",
     "known_target",
     "split_rows",
+    "warn_rare_classes",
 ]
 
 MAX_CATEGORIES = 100
@@ -214,3 +216,31 @@ def split_rows(
     wanted = min(max(round(count * fraction), 1), count - 1) if fraction else 0
     validates = stratified(codes, order, wanted)[order]
     return order[~validates], order[validates]
+
+
+def warn_rare_classes(column: NDArray[Any], held_out: NDArray[np.intp], folds: int = 1) -> None:
+    """Warn of classes of which the held-out rows say nothing, or too little.
+
+    Args:
+        column: the target of each row: texts.
+        held_out: the numbers of the rows that are held out; of several folds those of each are.
+        folds: the number of networks, each with other rows held out.
+    """
+    if folds == 1 and not len(held_out):
+        return
+    counts = Counter(column.tolist())
+    single = [repr(name) for name, count in counts.items() if count == 1]
+    if folds > 1:
+        if single:
+            warn(
+                f"classes with one row only: {few(single, 10)}; the network that it is held out of has "
+                "never seen its class, so that its prediction is wrong, and little is learned of it"
+            )
+        return
+    there = set(column[held_out].tolist())
+    absent = [f"{n!r} ({counted(c, 'row')})" for n, c in counts.items() if n not in there]
+    if absent:
+        warn(
+            f"classes of which no row is held out: {few(absent, 10)}; the metrics of held-out rows say "
+            "nothing about them, and little is learned of classes with so few rows"
+        )

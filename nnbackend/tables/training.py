@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,14 +15,17 @@ from nnbackend.callbacks import Callback
 from nnbackend.core.checks import check_number
 from nnbackend.data import folds
 from nnbackend.errors import counted, few, unknown_name
+from nnbackend.parallel import MPI
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
+from nnbackend.tables.intervals import widen_intervals
 from nnbackend.tables.kinds import ColumnKind
 from nnbackend.tables.model import TableModel, describe_model
-from nnbackend.tables.selection import split_rows
+from nnbackend.tables.selection import split_rows, warn_rare_classes
 from nnbackend.tables.table import (
     Table,
+    TableWarning,
     in_digits,
     is_number,
     missing,
@@ -73,12 +77,26 @@ class FittedTable:
         rows: what they were trained on.
         held_out: the numbers of rows that were held out, of several networks all rows, with the outputs
             of networks that did not see them; None: no row was held out.
+        divisions: of each network the numbers of the rows that trained it, and of those held out.
     """
 
     model: TableModel
     trained: Trained
     rows: Rows
     held_out: tuple[NDArray[Any], NDArray[Any]] | None
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]] = ()
+
+    @property
+    def widening(self) -> list[float] | None:
+        """By how much intervals between quantiles are widened; None: there are none, or no such rows.
+
+        See :func:`nnbackend.tables.intervals.widen_intervals`.
+        """
+        if self.held_out is None or not self.model.quantiles:
+            return None
+        numbers, outputs = self.held_out
+        truth = self.model.encoder.target.decode(self.rows.part.y[numbers])
+        return widen_intervals(self.model.answers_by_quantile(outputs), truth, self.model.quantiles)
 
 
 def fit_table(
@@ -99,6 +117,7 @@ def fit_table(
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
     max_time: float | None = None,
+    n_jobs: int | None = None,
     announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
@@ -130,6 +149,8 @@ def fit_table(
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
         max_time: the seconds that all training may take together, see
             :func:`nnbackend.tabular.fit_network`; default None.
+        n_jobs: how many folds are trained at the same time, see
+            :func:`nnbackend.tabular.fit_folds`; default None.
         announce: called with the encoded rows before the training; default: nothing is.
         more: further arguments of :meth:`nnbackend.Network.fit`.
 
@@ -149,7 +170,14 @@ def fit_table(
     fixed["day_first"] = day_first
     if target_scale is None:
         target_scale = choose_target_scale(
-            table, target, kinds, chosen, backend=backend, max_time=max_time, **fixed
+            table,
+            target,
+            kinds,
+            chosen,
+            backend=backend,
+            max_time=max_time,
+            parallel=more.get("parallel"),
+            **fixed,
         )
     rows = encode_rows(table, target, kinds, chosen, target_scale=target_scale, **fixed)
     if announce is not None:
@@ -177,9 +205,10 @@ def fit_table(
     }
     columns, part = encoder.inputs.network_columns, rows.part
     held_out = None
+    parts = [(rows.training, rows.held_out)]
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
-        trained, numbers, found = fit_folds(part, parts, columns, **settings)
+        trained, numbers, found = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
         trained.network.metadata |= metadata
         held_out = numbers, found
     else:
@@ -190,8 +219,12 @@ def fit_table(
             held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
-    fitted = TableModel(trained.network, encoder, loss, ending)
-    return FittedTable(fitted, trained, rows, held_out)
+    model_of_table = TableModel(trained.network, encoder, loss, ending)
+    divisions = parts[: len(trained.histories)]
+    fitted = FittedTable(model_of_table, trained, rows, held_out, divisions)
+    if fitted.widening is not None:
+        trained.network.metadata["widening"] = fitted.widening
+    return fitted
 
 
 def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:
@@ -229,6 +262,8 @@ def encode_rows(
             validation = 0.0
         classes = None if is_number(column) else np.unique(column, return_inverse=True)[1]
         training, held_out = split_rows(count, validation, seed, classes)
+    if not is_number(column):
+        warn_rare_classes(column, held_out, recipe.folds)
     learned = take_rows(table, training)
     limit = MAX_ONE_HOT if recipe.embeds else None
     more: dict[str, Any] = {"target_scale": target_scale, "max_one_hot": limit}
@@ -249,6 +284,7 @@ def choose_target_scale(
     *,
     backend: Any = "numpy",
     max_time: float | None = None,
+    parallel: MPI | None = None,
     **settings: Any,
 ) -> TargetScale:
     """Return how a target is scaled: ``"log"`` where it has a heavy tail and is predicted better so.
@@ -263,6 +299,7 @@ def choose_target_scale(
         backend: a name or a backend; default ``"numpy"``.
         max_time: the seconds that all training may take, of which this takes a quarter at most; default
             None.
+        parallel: the processes that train together; default None.
         settings: ``validation``, ``seed``, ``weight`` and ``day_first``, see :func:`encode_rows`.
     """
     column = table[target]
@@ -274,7 +311,11 @@ def choose_target_scale(
     errors: dict[TargetScale, float] = {}
     scales: tuple[TargetScale, ...] = ("standard", "log")
     for scale in scales:
-        rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
+        with (
+            warnings.catch_warnings()
+        ):  # what is done to the columns is said when the rows are encoded
+            warnings.simplefilter("ignore", TableWarning)
+            rows = encode_rows(table, target, kinds, trial, target_scale=scale, **settings)
         encoder, others = rows.encoder, rows.validation
         assert others is not None
         trained = fit_network(
@@ -288,6 +329,7 @@ def choose_target_scale(
             seed=settings["seed"],
             max_time=None if max_time is None else max_time / 8.0,
             verbose=0,
+            parallel=parallel,
         )
         raise_interruption(trained)
         found = trained.network.to_numpy(trained.network.predict(others.x))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnbackend import data, optimizers
-from nnbackend.backends.base import Backend
+from nnbackend.backends.base import Backend, namespace
 from nnbackend.callbacks.run import find as find_checkpoint
 from nnbackend.callbacks.run import resolve as resolve_callbacks
 from nnbackend.core.checks import check_flag, check_fraction, check_path, check_size
@@ -20,16 +20,22 @@ from nnbackend.core.tree import flatten
 from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.samples import Samples
+from nnbackend.errors import given
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
 from nnbackend.losses import Loss, PerOutputSpec
+from nnbackend.metrics.outputs import ClassMetric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.parallel import MPI
+from nnbackend.parallel.mpi import together
 from nnbackend.training.augmentation import with_augmentation
 from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
 from nnbackend.training.objective import Objective
+from nnbackend.training.parallel_loop import ParallelLoop
 from nnbackend.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from nnbackend.network import Network
+    from nnbackend.parallel.communicator import HostCommunicator
 
 __all__ = ["FitOptions", "fit", "partial_fit"]
 
@@ -58,6 +64,7 @@ class FitOptions:
     resume: str | os.PathLike[str] | None
     verbose: int | bool | None
     profile: bool
+    parallel: MPI | None = None
 
     def __post_init__(self) -> None:
         self.epochs = check_size("epochs", self.epochs)
@@ -73,53 +80,72 @@ class FitOptions:
             self.validation_split = check_fraction("validation_split", self.validation_split)
         if self.validation_data is not None and self.validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
+        if not isinstance(self.parallel, MPI | None):
+            raise TypeError(
+                f"parallel must be nnb.parallel.MPI() or None, got {given(self.parallel)}"
+            )
 
 
 def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
     """Train a network; see :meth:`nnbackend.network.Network.fit`."""
     loop = profile = None
-    try:
-        callbacks = resolve_callbacks(options.callbacks, options.verbose)
-        resume = options.resume
-        checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
-        with network.backend.scope():
-            with network._unbuilt_if_refused():
-                objective, loop, profile = prepare(network, x, y, options, callbacks)
-                if checkpoint is not None:
-                    loop.check(checkpoint)
-            loop.publish()  # so that the arrays from before are not kept
-            started = time.perf_counter()
-            history = loop.train(checkpoint)
-            if profile is not None:
-                profile.finish(time.perf_counter() - started)
-            network._last = objective
-            network._release()  # the trainer's arrays, several times the size of the parameters
-    except Exception as error:
-        loop = profile = None  # with the arrays they hold
-        problem = explain_out_of_memory(
-            error,
-            network.backend,
-            "fit",
-            rows=x.shape[0] if isinstance(getattr(x, "shape", 0), tuple) and x.shape else None,
-            batch_size=options.batch_size,
-            accumulate=options.accumulate,
-            data_on=options.data_on,
-            release=network._release,
-        )
-        if problem is None:
-            raise
-        raise problem from error
+    with together(options.parallel, network.backend) as communicator:
+        try:
+            callbacks = resolve_callbacks(options.callbacks, options.verbose)
+            resume = options.resume
+            checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
+            with network.backend.scope():
+                with network._unbuilt_if_refused():
+                    given_data = network, x, y, options, callbacks, communicator
+                    objective, loop, profile = prepare(*given_data)
+                    if checkpoint is not None:
+                        loop.check(checkpoint)
+                    if isinstance(loop, ParallelLoop):
+                        loop.check_alike(checkpoint)
+                loop.publish()  # so that the arrays from before are not kept
+                started = time.perf_counter()
+                history = loop.train(checkpoint)
+                if profile is not None:
+                    profile.finish(time.perf_counter() - started)
+                network._last = objective
+                network._release()  # the trainer's arrays, several times the size of the parameters
+        except Exception as error:
+            loop = profile = None  # with the arrays they hold
+            problem = explain_out_of_memory(
+                error,
+                network.backend,
+                "fit",
+                rows=x.shape[0] if isinstance(getattr(x, "shape", 0), tuple) and x.shape else None,
+                batch_size=options.batch_size,
+                accumulate=options.accumulate,
+                data_on=options.data_on,
+                release=network._release,
+            )
+            if problem is None:
+                raise
+            raise problem from error
     if profile is not None:
         history.profile = profile
-        if options.verbose != 0:
-            _say(str(profile))
-    if history.stopped is not None and history.stopped.startswith("interrupted"):
-        _say(f"training was {history.stopped}")
+    if communicator is None or communicator.rank == 0:
+        _say_what_came(history, options)
     return history
 
 
+def _say_what_came(history: History, options: FitOptions) -> None:
+    """Print the profile of a fit, unless it is to be silent, and that it was interrupted."""
+    if history.profile is not None and options.verbose != 0:
+        _say(str(history.profile))
+    if history.stopped is not None and history.stopped.startswith("interrupted"):
+        _say(f"training was {history.stopped}")
+
+
 def prepare(
-    network: Network, x: Any, y: Any, options: FitOptions, callbacks: list[Any]
+    network: Network,
+    x: Any,
+    y: Any,
+    options: FitOptions,
+    callbacks: list[Any],
+    communicator: HostCommunicator | None = None,
 ) -> tuple[Objective, Loop, Any]:
     """Return the objective of a fit, the loop that trains, and the profile it fills (or None)."""
     o, backend = options, network.backend
@@ -132,16 +158,17 @@ def prepare(
     objective = with_augmentation(objective, o.augment, network)
     adapter = network._data_adapter(objective.loss)
     samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
+    _check_metrics(objective, samples)
     trained, profile = objective, None
     if o.profile:
         from nnbackend.inspection.profiling import with_profile
 
         trained, profile = with_profile(objective, backend)
     steps = steps_per_epoch(samples, rows, o.batch_size)
-    trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
+    trainer = make_trainer(network, trained, optimizer, o.accumulate, steps, communicator)
     if isinstance(samples, Samples):
         trainer.check_rows(samples, len(samples) if rows is None else len(rows), o.batch_size)
-    loop: type[Loop] = Loop
+    loop: type[Loop] = Loop if communicator is None else ParallelLoop
     if isinstance(optimizer, LBFGS):
         from nnbackend.training.full_batch import FullBatchLoop as loop
     run = loop(
@@ -190,18 +217,43 @@ def _read_data(
     return samples, rows, validation
 
 
+def _check_metrics(objective: Objective, samples: Any) -> None:
+    """Refuse metrics of classes for targets that are numbers, before an epoch is spent on them.
+
+    Raises:
+        ValueError: there is one; the message names it.
+    """
+    of_classes = {n: m for n, m in objective.metrics.items() if isinstance(m, ClassMetric)}
+    if not of_classes or not isinstance(samples, Samples) or not hasattr(samples.y, "dtype"):
+        return
+    y = samples.y
+    if not namespace(y).isdtype(y.dtype, "real floating") or len(y.shape) != 2:
+        return
+    for name, metric in of_classes.items():
+        try:
+            metric.check_targets(y)
+        except ValueError as error:
+            raise ValueError(f"metrics: {name}: {error}") from None
+
+
 def make_trainer(
     network: Network,
     objective: Objective,
     optimizer: Optimizer,
     accumulate: int = 1,
     steps_per_epoch: int | None = None,
+    communicator: HostCommunicator | None = None,
 ) -> Trainer:
     """Return a trainer that starts from a network's parameters and state.
 
     Raises:
-        ValueError: the network has no parameters, or L-BFGS would compute in mixed precision.
+        ValueError: the network has no parameters, or L-BFGS would compute in mixed precision, or in
+            several processes.
     """
+    if communicator is not None and isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "L-BFGS is driven by SciPy in one process: take another optimizer, or leave parallel= out"
+        )
     if network.backend.mixed and isinstance(optimizer, LBFGS):
         raise ValueError(
             "L-BFGS compares losses that differ by less than 16 bits can show: give "
@@ -219,6 +271,7 @@ def make_trainer(
         accumulate,
         steps_per_epoch,
         state=network.state,
+        communicator=communicator,
     )
 
 

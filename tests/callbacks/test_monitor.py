@@ -9,6 +9,7 @@ import nnbackend as nnb
 from nnbackend import metrics
 from nnbackend.callbacks import Checkpoint, EarlyStopping, ReduceOnPlateau, Run
 from nnbackend.callbacks.monitor import Monitor
+from nnbackend.errors import UnknownNameError
 
 X, Y = np.arange(8.0).reshape(4, 2), np.array([[0.0], [1], [1], [0]])
 
@@ -96,3 +97,18 @@ def test_a_callback_that_is_used_again_asks_the_metric_again():
         network = nnb.Network([nnb.Dense(1)])
         network.fit(X, Y, metrics={"quality": metric}, callbacks=[stopping])
         assert stopping.monitor.mode == mode
+
+
+@pytest.mark.parametrize("make", CALLBACKS.values(), ids=CALLBACKS)
+def test_a_misspelled_metric_is_named_before_any_training(make, tmp_path):
+    network = nnb.Network([nnb.Dense(1)], input_shape=2)
+    before = network.state_dict()["0.weight"]
+    for name, meant in (
+        ("validation_r3", "'validation_r2'"),
+        ("validation_los", "'validation_loss'"),
+    ):
+        with pytest.raises(UnknownNameError, match=f"{name}.*{meant}.*Say mode="):
+            network.fit(
+                X, Y, metrics=["r2"], callbacks=[make(tmp_path, name)], validation_data=(X, Y)
+            )
+    np.testing.assert_array_equal(network.state_dict()["0.weight"], before)

@@ -489,7 +489,7 @@ def test_quantiles_and_intervals(more, tmp_path):
         wide, narrow = new[:, 0] > 1.5, new[:, 0] < 0.5
         assert np.mean((high - low)[wide]) > 1.5 * np.mean((high - low)[narrow])
     with pytest.raises(
-        ValueError, match=r"coverage 0\.9, 0\.5, not 0\.8: fit with quantiles=\(0\.1"
+        ValueError, match=r"coverage 0\.9, 0\.5, not 0\.8: train with the quantiles 0\.1, 0\.5"
     ):
         model.predict_interval(new, 0.8)
     path = model.save(tmp_path / "model")
@@ -532,7 +532,7 @@ def test_quantiles_that_cannot_be_are_refused(tmp_path):
 
 
 def test_intervals_are_as_wide_as_held_out_rows_need():
-    from nnbackend.estimators.intervals import symmetric_pairs, widen_intervals
+    from nnbackend.tables.intervals import symmetric_pairs, widen_intervals
 
     assert symmetric_pairs((0.05, 0.1, 0.5, 0.9, 0.95)) == [(0, 4, 0.9), (1, 3, 0.8)]
     assert symmetric_pairs((0.1, 0.5)) == []

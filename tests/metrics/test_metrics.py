@@ -525,3 +525,14 @@ def test_what_a_metric_returns_is_a_plain_float(backend):
     found = net.evaluate(np.ones((3, 2)), np.ones(3), loss="mse", metrics=["mae", "accuracy", "r2"])
     assert {type(value) for value in found.values()} == {float}
     assert host(backend, net.predict(np.ones((3, 2)))).shape == (3, 1)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "roc_auc", "log_loss"])
+def test_metrics_of_classes_are_refused_for_numbers_before_any_training(metric, backend):
+    x, y = np.linspace(-3, 3, 12)[:, None], np.linspace(-5, 5, 12)
+    network = nnb.Network([nnb.Dense(1)], backend=backend, input_shape=1)
+    seen = []
+    with pytest.raises(ValueError, match=f"metrics: {metric}: target must hold 1 and 0"):
+        network.fit(x, y, metrics=[metric], callbacks=[lambda run: seen.append(run.epoch)])
+    assert not seen
+    network.fit(x, y > 0, loss="binary_cross_entropy", metrics=[metric])

@@ -260,7 +260,8 @@ def test_stray_texts_are_named_with_their_lines(tmp_path):
         ValueError, match=r"row 2 \(line 4\) holds '\?', row 5 \(line 7\) holds 'unk"
     ) as found:
         read_table(path)
-    assert "--missing '?,unknown'" in str(found.value)
+    assert "--missing '?,unknown'" in found.value.for_command_line
+    assert "--" not in str(found.value)
     table = read_table(path, dialect=Dialect(missing=("?", "unknown")))
     np.testing.assert_array_equal(table["a"], [1, np.nan, 2, 3, np.nan, np.nan, 4])
 

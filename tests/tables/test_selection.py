@@ -16,6 +16,7 @@ from nnbackend.tables.selection import (
     infer_classes,
     known_target,
     split_rows,
+    warn_rare_classes,
 )
 from nnbackend.tables.table import TableWarning
 
@@ -191,3 +192,16 @@ def test_nothing_is_said_of_other_targets(target):
     table, said = notes(infer_classes, {"y": target}, "y")
     assert table["y"] is target
     assert said == []
+
+
+def test_classes_without_held_out_rows_are_said(recwarn):
+    labels = np.array(["a"] * 8 + ["b", "c", "c"], dtype=object)
+    warn_rare_classes(labels, np.array([0, 9]))
+    warn_rare_classes(labels, np.array([], np.intp))
+    warn_rare_classes(labels, np.array([0, 8, 9]))
+    warn_rare_classes(labels, np.array([], np.intp), folds=3)
+    said = [str(warning.message) for warning in recwarn]
+    assert [text.partition(";")[0] for text in said] == [
+        "classes of which no row is held out: 'b' (1 row)",
+        "classes with one row only: 'b'",
+    ]

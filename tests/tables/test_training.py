@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -104,6 +105,14 @@ def test_targets_that_teach_nothing_are_refused(target, message):
 def test_two_rows_of_two_classes_are_enough():
     fitted = fit({"a": np.array([0.0, 1.0]), "y": texts("pq")})
     assert fitted.model.classes == ("p", "q")
+
+
+def test_what_is_done_to_the_columns_is_said_once():
+    gaps = np.where(np.arange(N) % 9 == 0, np.nan, A)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit({"a": gaps, "y": np.exp(2.0 * A)})  # two networks more decide how the target is scaled
+    assert sum("missing numbers filled" in str(warning.message) for warning in caught) == 1
 
 
 def test_a_heavy_tail_is_learned_as_logarithm_and_a_normal_target_is_not():

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["symmetric_pairs", "widen_intervals"]
+from nnbackend.errors import few
+
+__all__ = ["interval_between", "symmetric_pairs", "widen_intervals"]
 
 
 def symmetric_pairs(quantiles: Sequence[float]) -> list[tuple[int, int, float]]:
@@ -47,3 +49,33 @@ def widen_intervals(
         place = min(math.ceil((len(targets) + 1) * share), len(targets))
         widths.append(float(np.sort(outside)[place - 1]))
     return widths
+
+
+def interval_between(
+    found: NDArray[Any],
+    quantiles: Sequence[float],
+    widening: Sequence[float] | None,
+    coverage: float,
+) -> NDArray[np.float64]:
+    """Return an interval for the target of each row, float64 of shape (rows, 2): low, high.
+
+    Args:
+        found: the predicted quantiles of the rows, shape (rows, quantiles).
+        quantiles: which they are.
+        widening: see :func:`widen_intervals`; None: the intervals are not widened.
+        coverage: the share of targets that are to lie inside.
+
+    Raises:
+        ValueError: the quantiles of that interval are not among them.
+    """
+    pairs = symmetric_pairs(quantiles)
+    for place, (low, high, share) in enumerate(pairs):
+        if abs(share - coverage) < 1e-9:
+            wider = 0.0 if widening is None else widening[place]
+            ends = [found[:, low] - wider, found[:, high] + wider]
+            return np.sort(np.stack(ends, axis=1), axis=1)
+    known = few([f"{share:g}" for *_, share in pairs]) or "none"
+    raise ValueError(
+        f"the quantiles learned have intervals of the coverage {known}, not {coverage:g}: train with "
+        f"the quantiles {(1 - coverage) / 2:g}, 0.5, {(1 + coverage) / 2:g}"
+    )
