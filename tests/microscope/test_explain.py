@@ -142,6 +142,26 @@ def test_a_sigmoid_with_cross_entropy():
     assert check_formulas(e) == 2 * 2 + 1 + 2 + 1 + 2 * 2 + 10 + 13
 
 
+@pytest.mark.parametrize("units", [1, 3])
+def test_the_loss_of_a_network_that_ends_in_logits(units):
+    loss = "binary_cross_entropy" if units == 1 else "softmax_cross_entropy"
+    net = nnb.Network([nnb.Dense(units)], input_shape=4, dtype="float64")
+    e = nnb.explain(net, rows((2, 4)), [0, 1], loss, nnb.SGD(0.1))
+    z = net.predict(rows((2, 4)))
+    p = 1 / (1 + np.exp(-z)) if units == 1 else np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    found = [e.value(Number("activated", place)) for place in np.ndindex(p.shape)]
+    assert np.allclose(found, p.ravel())
+    assert e.value(e.items["neuron:1:0"].numbers["result"][0]) == z[0, 0]
+    assert check_formulas(e) > 10 * units
+
+
+def test_alpha_dropout_is_not_written_as_a_product():
+    layers = [nnb.Dense(6, "selu"), nnb.AlphaDropout(0.5), nnb.Dense(1)]
+    e = nnb.explain(nnb.Network(layers, input_shape=2), rows((1, 2)), [1.0], "mse")
+    (symbols,) = {f.symbols for f in e.formulas if f.step == "forward:1"}
+    assert symbols.startswith("y = a")
+
+
 def test_the_windows_of_a_convolution():
     e = nnb.explain(images(), image(), 3, "softmax_cross_entropy", nnb.SGD(0.1))
     assert check_formulas(e, 2e-5) > 100
