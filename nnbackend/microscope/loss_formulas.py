@@ -10,13 +10,19 @@ from nnbackend.microscope.dense_formulas import MOST_TERMS, MOST_UNITS
 from nnbackend.microscope.formulas import Formula, Number, Part, busiest
 from nnbackend.microscope.snapshot import Snapshot
 
-__all__ = ["has_output_units", "loss_formulas", "loss_text", "output_units"]
+__all__ = ["has_output_units", "is_difference", "loss_formulas", "loss_text", "output_units"]
 
 
 def loss_text(loss: Any) -> str:
-    """Return the name of a loss."""
+    """Return the name of a loss, with its label smoothing."""
     name = losses.LOSSES.name_of(loss) or getattr(loss, "__name__", type(loss).__name__)
-    return str(name)
+    smoothing = getattr(loss, "label_smoothing", 0.0)
+    return f"{name} with label smoothing {smoothing:g}" if smoothing else str(name)
+
+
+def is_difference(loss: Any) -> bool:
+    """Return whether the error of the sums is output minus target, where the loss has the activation."""
+    return _kind(loss) in ("bce", "ce") or type(loss) in (losses.KLDivergence, losses.Poisson)
 
 
 def has_output_units(snapshot: Snapshot) -> bool:
