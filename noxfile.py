@@ -156,6 +156,16 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Read the pages that explain a step in headless Chromium; skipped where there is none."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        session.skip("no Chromium here (on Debian: apt install chromium): no page was read")
+    install_package(session)
+    session.install(*group("test"), *group("browser"))
+    session.run("pytest", "tests/browser", "-n", "auto", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
 def minimums(session: nox.Session) -> None:
     """Run the tests on NumPy with the lowest supported version of each dependency."""
     extras = PROJECT["project"]["optional-dependencies"]

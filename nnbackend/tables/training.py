@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,12 +77,14 @@ class FittedTable:
         rows: what they were trained on.
         held_out: the numbers of rows that were held out, of several networks all rows, with the outputs
             of networks that did not see them; None: no row was held out.
+        divisions: of each network the numbers of the rows that trained it, and of those held out.
     """
 
     model: TableModel
     trained: Trained
     rows: Rows
     held_out: tuple[NDArray[Any], NDArray[Any]] | None
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]] = ()
 
     @property
     def widening(self) -> list[float] | None:
@@ -203,6 +205,7 @@ def fit_table(
     }
     columns, part = encoder.inputs.network_columns, rows.part
     held_out = None
+    parts = [(rows.training, rows.held_out)]
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
         trained, numbers, found = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
@@ -217,7 +220,8 @@ def fit_table(
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
     model_of_table = TableModel(trained.network, encoder, loss, ending)
-    fitted = FittedTable(model_of_table, trained, rows, held_out)
+    divisions = parts[: len(trained.histories)]
+    fitted = FittedTable(model_of_table, trained, rows, held_out, divisions)
     if fitted.widening is not None:
         trained.network.metadata["widening"] = fitted.widening
     return fitted
