@@ -90,6 +90,24 @@ def quick(session: nox.Session) -> None:
     session.run("pytest", "--backend", "numpy", "-q", "-n", "auto", *tests, env=ONE_THREAD)
 
 
+@nox.session
+def mpi(session: nox.Session) -> None:
+    """Run the tests that start two to four processes with MPICH. Arguments after -- go to pytest."""
+    install_package(session, "cli", "data", "mpi")
+    session.install(*group("test"), *group("mpi"))
+    session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "tests/docs/test_docs.py", "-k", "parallel", env=ONE_THREAD)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """End a hundred runs of several processes by killing one of them, and go on with each."""
+    install_package(session, "mpi")
+    session.install(*group("test"), *group("mpi"))
+    own = {**ONE_THREAD, "NNBACKEND_KILLS": "100"}
+    session.run("pytest", "tests/parallel", "-k", "killed", *session.posargs, env=own)
+
+
 def cuda_extra(session: nox.Session) -> str | None:
     """Return the extra for this machine's CUDA, or None without a device (an error if required)."""
     required = os.environ.get("NNBACKEND_REQUIRE_GPU") == "1"
@@ -135,6 +153,16 @@ def examples(session: nox.Session) -> None:
     session.install(*group("examples"))
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", str(example))
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Read the pages that explain a step in headless Chromium; skipped where there is none."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        session.skip("no Chromium here (on Debian: apt install chromium): no page was read")
+    install_package(session)
+    session.install(*group("test"), *group("browser"))
+    session.run("pytest", "tests/browser", "-n", "auto", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -202,6 +202,30 @@ class CuPyBackend(Backend):
         new = partial(GraphProgram, library=library, host_function=host_step, parts=parts)
         return super().scan(replayed_step(step, map_carry, self.dtype, new))
 
+    def nccl(self) -> Any:
+        """Return ``cupy.cuda.nccl``, which sends from card to card; None: this CuPy has none."""
+        module = getattr(self._cupy.cuda, "nccl", None)
+        return module if getattr(module, "available", False) else None
+
+    def sum_by_nccl(self, links: Any, array: Array, kind: int) -> tuple[Array, Array, Any]:
+        """Start a sum over processes on the current stream.
+
+        Args:
+            links: the ``NcclCommunicator`` that connects them.
+            array: what this process has.
+            kind: NCCL's number of its dtype.
+
+        Returns:
+            what is sent, which has to stay until then; the sum; and the event after which it is there.
+        """
+        cupy, nccl = self._cupy, self.nccl()
+        with self.device:
+            sent, stream = cupy.ascontiguousarray(array), cupy.cuda.get_current_stream()
+            total = cupy.empty_like(sent)
+            places = sent.data.ptr, total.data.ptr
+            links.allReduce(*places, sent.size, kind, nccl.NCCL_SUM, stream.ptr)
+            return sent, total, stream.record()
+
     def to_numpy(self, x: Array) -> Any:
         """Return ``x`` copied to the host."""
         return self._cupy.asnumpy(x)

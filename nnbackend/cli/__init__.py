@@ -25,7 +25,12 @@ def main() -> None:
         if library not in ("typer", "rich"):
             raise
         sys.exit(f"nnbackend: {library} is not installed; run: pip install 'nnbackend[cli]'")
-    try:
-        app(prog_name="nnbackend")
-    except SystemExit as ending:
-        early_signals.leave(ending.code)
+    from nnbackend.cli.processes import speaking_as_one
+
+    with speaking_as_one(sys.argv[1:]) as several:
+        try:
+            app(prog_name="nnbackend")
+        except SystemExit as ending:
+            if several:
+                raise  # MPI ends with Python
+            early_signals.leave(ending.code)

@@ -23,7 +23,8 @@ from nnbackend.cli.arguments import (
     check_html,
     check_output,
 )
-from nnbackend.cli.options import data_option, result_option, run_option
+from nnbackend.cli.options import data_option, result_option, run_option, where_option
+from nnbackend.cli.processes import CHOICES
 from nnbackend.tables.reading import is_table_name
 
 __all__ = ["Call"]
@@ -38,6 +39,13 @@ def read_seconds(text: str) -> float:
     if match is None:
         raise ValueError(f"--max-time takes a time like 90, 90s, 15m, 1.5h or 2d; got {text!r}")
     return float(match[1]) * SECONDS_IN[match[2]]
+
+
+def read_parallel(text: str) -> str:
+    """Return the choice that a text is."""
+    if text not in CHOICES:
+        raise ValueError(f"--parallel takes mpi or none, got {text!r}")
+    return text
 
 
 def path_for(option: str) -> Callable[[str], Path]:
@@ -68,6 +76,13 @@ class Call:
     dtype: Dtype = None
     precision: PrecisionName = None
     threads: Threads = None
+    parallel: str | None = where_option(
+        None,
+        "Whether the processes that mpiexec started train one network together: mpi or none.",
+        metavar="mpi|none",
+        show_default="mpi under a launcher of MPI",
+        read=read_parallel,
+    )
 
     checkpoint: Path | None = run_option(
         None,

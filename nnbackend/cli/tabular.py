@@ -20,6 +20,7 @@ from nnbackend.cli.rows import choose_rows, read_table
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.threads import thread_limit
 from nnbackend.errors import ResumeError, counted, few
+from nnbackend.parallel import MPI
 from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.kinds import LEFT_OUT, find_leaks
@@ -35,7 +36,13 @@ __all__ = ["train_tabular"]
 _COLUMNS_SHOWN = 10
 
 
-def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitStack) -> Outcome:
+def train_tabular(
+    call: Call,
+    settings: Settings,
+    backend: Backend,
+    stack: ExitStack,
+    parallel: MPI | None = None,
+) -> Outcome:
     """Train a network for a table, or one for each fold, by a recipe.
 
     Args:
@@ -43,6 +50,7 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
         settings: of the data and the network.
         backend: where it computes.
         stack: takes the limit on threads, which ends with it.
+        parallel: the processes that train each network together; None (the default): this one.
     """
     table, dialect = read_table(call.data, call.target, settings)
     table = choose_rows(table, call.target, settings)
@@ -83,6 +91,7 @@ def train_tabular(call: Call, settings: Settings, backend: Backend, stack: ExitS
             resume=call.resume,
             verbose=None if call.prints else 0,
             profile=call.profile,
+            parallel=parallel,
             **limits,
         )
     return run.judge(fitted)
@@ -220,11 +229,8 @@ class _Run:
             "validation": validation,
             "baseline": baseline,
         }
-        parts: tuple[TableRows | None, TableRows | None] = (None, None)
-        if self.call.html is not None:
-            numbers = rows.training if fitted.held_out is None else fitted.held_out[0]
-            kept = (TableRows(take_rows(self.table, n)) for n in (rows.training, numbers))
-            parts = next(kept), next(kept)
+        numbers = rows.training if fitted.held_out is None else fitted.held_out[0]
+        kept = [TableRows(take_rows(self.table, n)) for n in (rows.training, numbers)]
         counts = len(training), 0 if validation is None else len(reported)
         more = {
             "columns": [asdict(row) for row in rows.encoder.describe()],
@@ -241,7 +247,8 @@ class _Run:
             metrics,
             answer,
             self.plan,
-            parts,
+            (kept[0], kept[1]),
+            fitted.divisions if rows.recipe.folds > 1 else (),
             outputs,
             more,
         )

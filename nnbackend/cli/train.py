@@ -19,6 +19,7 @@ from nnbackend.callbacks import Callback
 from nnbackend.cli.arguments import choose_backend, wrong_call
 from nnbackend.cli.array_rows import read_array_rows, takes_arrays
 from nnbackend.cli.call import Call
+from nnbackend.cli.comparison import warn_if_worse
 from nnbackend.cli.html_report import write_training_report
 from nnbackend.cli.model_choice import (
     TABLE_OPTIONS,
@@ -29,6 +30,7 @@ from nnbackend.cli.model_choice import (
 from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.outcome import Outcome, check_epochs
 from nnbackend.cli.printing import print_facts, print_json, print_metrics, say
+from nnbackend.cli.processes import choose_device, describe_processes, join_processes
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.rows import Rows, read_rows
@@ -37,6 +39,7 @@ from nnbackend.cli.tabular import train_tabular
 from nnbackend.cli.threads import thread_limit
 from nnbackend.core.history import History
 from nnbackend.errors import WEIGHTS_KEPT, DivergenceError, counted, few
+from nnbackend.parallel import MPI
 from nnbackend.tables.model import MODELS, Model, has_one_output
 
 __all__ = ["train"]
@@ -61,9 +64,15 @@ def train(context: typer.Context, **options: Any) -> None:
             settings = build_from_options(Settings, options)
             settings.check_target(call.target)
             check_model_options(settings, given)
-        backend = choose_backend(call.backend, call.device, call.dtype, call.precision)
+        parallel = join_processes(call.parallel)
+        device = call.device
+        if parallel is not None:
+            device = choose_device(call.backend, call.device, parallel)
+            if call.prints:
+                say(describe_processes(parallel))
+        backend = choose_backend(call.backend, device, call.dtype, call.precision)
         try:
-            facts = _train(call, settings, given, backend, notes)
+            facts = _train(call, settings, given, backend, notes, parallel)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(*_advice(call, settings)) from None
         except DivergenceError as error:
@@ -88,7 +97,12 @@ def _is_given(context: typer.Context, option: str) -> bool:
 
 
 def _train(
-    call: Call, settings: Settings, given: Collection[str], backend: Backend, notes: list[str]
+    call: Call,
+    settings: Settings,
+    given: Collection[str],
+    backend: Backend,
+    notes: list[str],
+    parallel: MPI | None,
 ) -> dict[str, Any]:
     """Train a model and write it; return all there is to know about the training."""
     arrays = takes_arrays(call.data, settings)
@@ -96,16 +110,20 @@ def _train(
         settings = choose_model(settings, given)
     with ExitStack() as stack:
         if arrays or not is_for_tables(settings):
-            outcome = _train_plain(call, settings, backend, arrays, stack)
+            outcome = _train_plain(call, settings, backend, arrays, stack, parallel)
         else:
-            outcome = train_tabular(call, settings, backend, stack)
+            outcome = train_tabular(call, settings, backend, stack, parallel)
+        writes = parallel is None or parallel.rank == 0
+        if writes:
+            warn_if_worse(outcome)
         report = {}
         if call.in_full:
             report["report"] = build_report(outcome.model, outcome.x, outcome.y, outcome.outputs)
     model = outcome.model
     facts = {"settings": outcome.settings, "epochs": outcome.epochs, **outcome.metrics}
     model.network.metadata |= {"training": {"precision": backend.precision, **facts}}
-    model.network.save(call.output)
+    if writes:
+        model.network.save(call.output)
     facts |= {
         "task": model.task,
         "target": model.encoder.target.name,
@@ -127,16 +145,22 @@ def _train(
     if outcome.histories[0].profile is not None:
         facts["profile"] = outcome.histories[0].profile.to_dict()
     if call.html is not None:
-        write_training_report(call.html, outcome, notes, call.output)
+        if writes:
+            write_training_report(call.html, outcome, notes, call.output)
         facts["html"] = str(call.html)
     return facts | outcome.more | report
 
 
 def _train_plain(
-    call: Call, settings: Settings, backend: Backend, arrays: bool, stack: ExitStack
+    call: Call,
+    settings: Settings,
+    backend: Backend,
+    arrays: bool,
+    stack: ExitStack,
+    parallel: MPI | None,
 ) -> Outcome:
     """Train a plain network for a table, or one for arrays; see :func:`train_tabular`."""
-    keep = partial(read_rows, keep_table=call.html is not None)
+    keep = partial(read_rows, keep_table=call.html is not None or not settings.stream)
     read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else keep
     rows = read(call.data, call.target, settings)
     with wrong_call():
@@ -151,7 +175,7 @@ def _train_plain(
     if call.prints:
         print_facts(plan)
     stack.enter_context(thread_limit(call.threads, model.network, settings.batch_size or 1))
-    history = _fit(model, rows, settings, call, callbacks)
+    history = _fit(model, rows, settings, call, callbacks, parallel)
     check_epochs(history)
     metrics, answer = _evaluate(model, rows)
     own = {name: value for name, value in asdict(settings).items() if name not in TABLE_OPTIONS}
@@ -178,7 +202,12 @@ def _build_model(rows: Rows, settings: Settings, backend: Backend) -> Model:
 
 
 def _fit(
-    model: Model, rows: Rows, settings: Settings, call: Call, callbacks: list[Callback]
+    model: Model,
+    rows: Rows,
+    settings: Settings,
+    call: Call,
+    callbacks: list[Callback],
+    parallel: MPI | None,
 ) -> History:
     """Train the network of a model; see ``Network.fit``."""
     data = (rows.x, rows.y) if rows.stream is None else (rows.stream,)
@@ -197,6 +226,7 @@ def _fit(
         resume=call.resume,
         verbose=None if call.prints else 0,
         profile=call.profile,
+        parallel=parallel,
     )
 
 

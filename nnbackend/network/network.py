@@ -29,6 +29,7 @@ from nnbackend.layers.output import split_output_activation
 from nnbackend.losses import Loss, PerOutputSpec
 from nnbackend.network.passes import NetworkPasses
 from nnbackend.optimizers import Optimizer
+from nnbackend.parallel import MPI
 from nnbackend.saving import model_file
 from nnbackend.training import fit as fitting
 from nnbackend.training.fit import FitOptions
@@ -101,6 +102,7 @@ class Network(NetworkPasses):
         resume: str | os.PathLike[str] | None = None,
         verbose: int | bool | None = None,
         profile: bool = False,
+        parallel: MPI | None = None,
     ) -> History:
         """Train on rows ``x`` and targets ``y``, from the parameters as they are.
 
@@ -153,6 +155,9 @@ class Network(NetworkPasses):
             profile: whether to measure the time of each layer; default False. The table is kept in
                 ``history.profile`` and, unless ``verbose=0``, printed to standard error. Measuring
                 takes some time, too.
+            parallel: ``nnb.parallel.MPI()``: the processes that MPI's launcher started train the network
+                together, each on its share of every batch, with the result of one process, to rounding;
+                see :class:`nnbackend.parallel.MPI`. None (the default): this process alone.
 
         Returns:
             the history, a list of numbers by name. Ctrl-C returns it early, with the parameters of
@@ -171,7 +176,7 @@ class Network(NetworkPasses):
         options = FitOptions(
             loss, loss_weights, optimizer, epochs, batch_size, shuffle, validation_data,
             validation_split, stratify, groups, sample_weight, class_weight, data_on, accumulate,
-            augment, metrics, callbacks, resume, verbose, profile,
+            augment, metrics, callbacks, resume, verbose, profile, parallel,
         )  # fmt: skip
         return fitting.fit(self, x, y, options)
 

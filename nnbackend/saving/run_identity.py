@@ -74,17 +74,24 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
         )
 
 
-def find_differences(theirs: Any, mine: Any, name: str = "") -> list[str]:
-    """Return the differences of plain data in words, except top entries that only ``theirs`` has."""
+def find_differences(
+    theirs: Any, mine: Any, name: str = "", places: tuple[str, str] = ("in the checkpoint", "here")
+) -> list[str]:
+    """Return the differences of plain data in words, except top entries that only ``theirs`` has.
+
+    ``places`` say where each of the two is.
+    """
     if isinstance(theirs, list) and isinstance(mine, list) and len(theirs) == len(mine):
         theirs, mine = dict(enumerate(theirs)), dict(enumerate(mine))
     if isinstance(theirs, dict) and isinstance(mine, dict) and _are_comparable(theirs, mine):
         keys = [*mine, *(key for key in theirs if name and key not in mine)]
-        within = [find_differences(theirs.get(k), mine.get(k), _join(name, k)) for k in keys]
+        within = [
+            find_differences(theirs.get(k), mine.get(k), _join(name, k), places) for k in keys
+        ]
         return [text for texts in within for text in texts]
     if theirs == mine and type(theirs) is type(mine):
         return []
-    return [f"{name} is {_shorten(theirs)} in the checkpoint and {_shorten(mine)} here"]
+    return [f"{name} is {_shorten(theirs)} {places[0]} and {_shorten(mine)} {places[1]}"]
 
 
 def _are_comparable(theirs: dict[str, Any], mine: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from nnbackend.callbacks import Callback
 from nnbackend.core.checks import check_number
 from nnbackend.data import folds
 from nnbackend.errors import counted, few, unknown_name
+from nnbackend.parallel import MPI
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
@@ -76,12 +77,14 @@ class FittedTable:
         rows: what they were trained on.
         held_out: the numbers of rows that were held out, of several networks all rows, with the outputs
             of networks that did not see them; None: no row was held out.
+        divisions: of each network the numbers of the rows that trained it, and of those held out.
     """
 
     model: TableModel
     trained: Trained
     rows: Rows
     held_out: tuple[NDArray[Any], NDArray[Any]] | None
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]] = ()
 
     @property
     def widening(self) -> list[float] | None:
@@ -167,7 +170,14 @@ def fit_table(
     fixed["day_first"] = day_first
     if target_scale is None:
         target_scale = choose_target_scale(
-            table, target, kinds, chosen, backend=backend, max_time=max_time, **fixed
+            table,
+            target,
+            kinds,
+            chosen,
+            backend=backend,
+            max_time=max_time,
+            parallel=more.get("parallel"),
+            **fixed,
         )
     rows = encode_rows(table, target, kinds, chosen, target_scale=target_scale, **fixed)
     if announce is not None:
@@ -195,6 +205,7 @@ def fit_table(
     }
     columns, part = encoder.inputs.network_columns, rows.part
     held_out = None
+    parts = [(rows.training, rows.held_out)]
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
         trained, numbers, found = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
@@ -209,7 +220,8 @@ def fit_table(
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
     model_of_table = TableModel(trained.network, encoder, loss, ending)
-    fitted = FittedTable(model_of_table, trained, rows, held_out)
+    divisions = parts[: len(trained.histories)]
+    fitted = FittedTable(model_of_table, trained, rows, held_out, divisions)
     if fitted.widening is not None:
         trained.network.metadata["widening"] = fitted.widening
     return fitted
@@ -272,6 +284,7 @@ def choose_target_scale(
     *,
     backend: Any = "numpy",
     max_time: float | None = None,
+    parallel: MPI | None = None,
     **settings: Any,
 ) -> TargetScale:
     """Return how a target is scaled: ``"log"`` where it has a heavy tail and is predicted better so.
@@ -286,6 +299,7 @@ def choose_target_scale(
         backend: a name or a backend; default ``"numpy"``.
         max_time: the seconds that all training may take, of which this takes a quarter at most; default
             None.
+        parallel: the processes that train together; default None.
         settings: ``validation``, ``seed``, ``weight`` and ``day_first``, see :func:`encode_rows`.
     """
     column = table[target]
@@ -315,6 +329,7 @@ def choose_target_scale(
             seed=settings["seed"],
             max_time=None if max_time is None else max_time / 8.0,
             verbose=0,
+            parallel=parallel,
         )
         raise_interruption(trained)
         found = trained.network.to_numpy(trained.network.predict(others.x))

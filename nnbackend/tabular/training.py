@@ -19,6 +19,7 @@ from nnbackend.core.history import History
 from nnbackend.core.random import permutation
 from nnbackend.core.tree import map_arrays
 from nnbackend.network import Network
+from nnbackend.parallel import MPI
 from nnbackend.tabular.columns import Columns
 from nnbackend.tabular.prediction import calibrate, ending_of, join_networks, with_ending
 from nnbackend.tabular.recipe import Recipe
@@ -124,6 +125,7 @@ def fit_network(
     if max_time is not None:
         end = clock() + max_time
         settings = {"outputs": outputs, "task": task, "backend": backend, "clock": clock}
+        settings["parallel"] = more.get("parallel")
         recipe = shorten(recipe, max_time, rows, validation, columns, **settings)
         callbacks.append(TimeBudget(max(end - clock(), 0.0)))
     steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
@@ -310,6 +312,7 @@ def shorten(
     columns: Columns,
     *,
     clock: Clock = time.monotonic,
+    parallel: MPI | None = None,
     **settings: Any,
 ) -> Recipe:
     """Return a recipe with as many of its epochs as there is time for, at least one.
@@ -324,6 +327,7 @@ def shorten(
         validation: the rows that every epoch ends with; None: there are none.
         columns: what the network takes.
         clock: see :func:`fit_network`.
+        parallel: the processes that train together; default None.
         settings: ``outputs``, ``task`` and ``backend``, see :func:`fit_network`.
     """
     began = clock()
@@ -342,14 +346,17 @@ def shorten(
         callbacks=[times, TimeBudget(_TRIAL_SHARE * max_time)],
         clock=clock,
         verbose=0,
+        parallel=parallel,
         **settings,
     )
     raise_interruption(trial)
-    if len(times.ends) < 2:  # not even that: an epoch, as far as it goes
-        return replace(recipe, epochs=1)
-    epoch = (times.ends[-1] - times.ends[-2]) / share
-    left = max_time - 2.0 * (clock() - began)
-    epochs = math.floor(left / epoch) if epoch > 0.0 else recipe.epochs
+    epochs = 1  # if not even the trial came to its end: an epoch, as far as it goes
+    if len(times.ends) >= 2:
+        epoch = (times.ends[-1] - times.ends[-2]) / share
+        left = max_time - 2.0 * (clock() - began)
+        epochs = math.floor(left / epoch) if epoch > 0.0 else recipe.epochs
+    if parallel is not None and parallel.size > 1:
+        epochs = parallel.processes.share(epochs)  # by the clock of process 0
     return replace(recipe, epochs=min(max(epochs, 1), recipe.epochs))
 
 

@@ -56,12 +56,14 @@ def accumulate_gradients(
     output is None unless ``with_output``; in ``ctx`` the pass was started.
     """
     xp, size, rows = ctx.xp, microbatches.rows, count_rows(batch.x)
-    first_number, first_row, total = ctx.step * microbatches.count, ctx.first_row, rows
+    # The rows of a process may begin within a microbatch of the whole batch: they go on with it.
+    begun, first_row = divmod(ctx.first_row, size)
+    first_number, total = ctx.step * microbatches.count + begun, rows
     if batch.weight is not None:
         total = xp.sum(batch.weight)
         total = xp.where(total > 0.0, total, xp.ones_like(total))  # all weights 0: no gradient
 
-    def run(number: Any, part: Batch, state: State) -> Any:
+    def run(number: Any, part: Batch, state: State, first_row: int = 0) -> Any:
         """Return the shares of a microbatch in loss and gradients, the new state, and its output."""
         ctx.start_pass(first_number + number, state, part.weight, first_row)
         output, backward = layers.forward(params, part.x, ctx)
@@ -70,13 +72,14 @@ def accumulate_gradients(
         _, grads = backward(map_arrays(lambda d: d * share, dy), input_grad=False)
         return (value * share, grads), state_after(ctx), output if with_output else None
 
-    whole = rows // size  # microbatches of full size
-    sums, state, output = run(0, slice_rows(batch, 0, min(size, rows)), ctx.whole_state)
+    head = min(size - first_row, rows)
+    sums, state, output = run(0, slice_rows(batch, 0, head), ctx.whole_state, first_row)
     outputs = [output]
-    if whole > 1:  # as one loop, which a compiler need not unroll
+    whole = (rows - head) // size  # microbatches of full size after the first one
+    end = head + whole * size
+    if whole > 0:  # as one loop, which a compiler need not unroll
         middle = map_arrays(
-            lambda a: xp.reshape(a, (whole - 1, size, *a.shape[1:])),
-            slice_rows(batch, size, whole * size),
+            lambda a: xp.reshape(a, (whole, size, *a.shape[1:])), slice_rows(batch, head, end)
         )
 
         def add(carry: Any, i: Any) -> Any:
@@ -84,12 +87,10 @@ def accumulate_gradients(
             more, state, output = run(i + 1, map_arrays(lambda a: a[i, ...], middle), state)
             return (_add_up(sums, more), state), output
 
-        (sums, state), stacked = ctx.backend.loop(add, (sums, state), whole - 1)
-        outputs.append(
-            map_arrays(lambda a: xp.reshape(a, ((whole - 1) * size, *a.shape[2:])), stacked)
-        )
-    if 0 < whole * size < rows:
-        more, state, output = run(whole, slice_rows(batch, whole * size, rows), state)
+        (sums, state), stacked = ctx.backend.loop(add, (sums, state), whole)
+        outputs.append(map_arrays(lambda a: xp.reshape(a, (whole * size, *a.shape[2:])), stacked))
+    if end < rows:
+        more, state, output = run(whole + 1, slice_rows(batch, end, rows), state)
         sums = _add_up(sums, more)
         outputs.append(output)
     value, grads = sums

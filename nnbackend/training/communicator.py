@@ -7,91 +7,77 @@ times loss, gradients and state, and divides by ``W``: the same as in one proces
 
 from __future__ import annotations
 
-import math
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from nnbackend.core.tree import count_rows, leaves, slice_rows, tree_map
-from nnbackend.core.types import Array, Batch, Namespace, Params, State
+from nnbackend.core.tree import count_rows, map_arrays, slice_rows
+from nnbackend.core.types import Array, Arrays, Batch, Namespace
 
-__all__ = ["Communicator", "all_reduce", "rows_of_process"]
-
-BUCKET_NUMBERS = 1 << 22
-"""The size of a bucket: the gradients' numbers that are summed together."""
+__all__ = ["Communicator", "Share", "counts_of_processes", "share_of_process"]
 
 
 class Communicator(Protocol):
     """Adds up arrays over the processes that train one network together.
 
+    All processes call its methods in the same order.
+
     Attributes:
         rank: the number of this process, from 0.
         size: how many processes there are.
+        reads_share: whether a batch is what this process has of it, as many rows in each process, some
+            perhaps of weight 0; if not, all have the whole batch.
     """
 
     rank: int
     size: int
+    reads_share: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
-        """Return the sum over all processes of each array; all of them call it in the same order."""
+        """Return the sum over all processes of each array."""
+
+    def start_sum(self, array: Array) -> Callable[[], Array]:
+        """Start a sum of gradients; return the function that waits for it and returns it.
+
+        Several may be under way. They may travel with fewer bits than those of :meth:`sum`.
+        """
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
+
+    def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
+        """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""
 
 
-def rows_of_process(batch: Batch, communicator: Communicator | None) -> tuple[Batch, int]:
-    """Return the rows of a batch of this process, all without others, and the first one's number.
+class Share(NamedTuple):
+    """The part of a batch that is one process's.
 
-    Raises:
-        ValueError: the batch has fewer rows than there are processes.
+    Attributes:
+        batch: its rows. A process without any has a row of weight 0.
+        first_row: the number of the first one in the whole batch.
+        counts: how many rows each process has; of batches that are read in shares, none.
     """
-    if communicator is None:
-        return batch, 0
-    rows, rank, size = count_rows(batch.x), communicator.rank, communicator.size
+
+    batch: Batch
+    first_row: int
+    counts: list[int]
+
+
+def counts_of_processes(rows: int, size: int) -> list[int]:
+    """Return how many rows of a batch each of the processes has: as equal as may be."""
     if rows < size:
-        raise ValueError(f"a batch of {rows} rows cannot be divided among {size} processes")
-    first = rows * rank // size
-    return slice_rows(batch, first, rows * (rank + 1) // size), first
+        return [int(rank < rows) for rank in range(size)]
+    return [rows * (rank + 1) // size - rows * rank // size for rank in range(size)]
 
 
-def all_reduce(
-    communicator: Communicator,
-    count: Any,
-    value: Array,
-    grads: Params,
-    state: State,
-    xp: Namespace,
-) -> tuple[Any, Array, Params, State]:
-    """Return the count of a whole batch, its mean loss, gradients and state, from those of its parts.
-
-    The count is the sum of the rows' weights, or how many they are.
-    """
-    buckets = [xp.stack([value * count, xp.zeros_like(value) + count])]
-    buckets += _to_buckets([leaf * count for leaf in (*leaves(grads), *leaves(state))], xp)
-    loss_and_total, *summed = communicator.sum(buckets)
-    loss, total = loss_and_total[0], loss_and_total[1]
-    divisor = xp.where(total > 0.0, total, xp.ones_like(total))  # all weights 0: no gradient
-    flat = iter(_from_buckets([bucket / divisor for bucket in summed], grads, state, xp))
-    grads, state = (tree_map(lambda _: next(flat), tree) for tree in (grads, state))
-    return total, loss / divisor, grads, state
-
-
-def _to_buckets(arrays: list[Array], xp: Namespace) -> list[Array]:
-    """Return arrays as few vectors, one after the other."""
-    buckets: list[list[Array]] = []
-    room = 0
-    for array in arrays:
-        flat = xp.reshape(array, (-1,))
-        if flat.shape[0] > room or not buckets:
-            buckets.append([])
-            room = BUCKET_NUMBERS
-        buckets[-1].append(flat)
-        room -= flat.shape[0]
-    return [xp.concat(bucket) for bucket in buckets]
-
-
-def _from_buckets(buckets: list[Array], grads: Params, state: State, xp: Namespace) -> list[Array]:
-    """Return the arrays of which vectors were made."""
-    arrays, number, start = [], 0, 0
-    for like in (*leaves(grads), *leaves(state)):
-        size = math.prod(like.shape)
-        if start + size > buckets[number].shape[0]:
-            number, start = number + 1, 0
-        arrays.append(xp.reshape(buckets[number][start : start + size], like.shape))
-        start += size
-    return arrays
+def share_of_process(batch: Batch, communicator: Communicator, xp: Namespace, like: Any) -> Share:
+    """Return the share of this process in a batch; ``like`` has the dtype and device of weights."""
+    if communicator.reads_share:
+        return Share(batch, communicator.rank * count_rows(batch.x), [])
+    counts = counts_of_processes(count_rows(batch.x), communicator.size)
+    own, first = counts[communicator.rank], sum(counts[: communicator.rank])
+    if own:
+        return Share(slice_rows(batch, first, first + own), first, counts)
+    x, y, weight = map_arrays(lambda array: array[:1, ...], batch)
+    if weight is None:
+        weight = xp.zeros(1, dtype=like.dtype, device=like.device)
+    return Share(Batch(x, y, weight * 0.0), 0, counts)

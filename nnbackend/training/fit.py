@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnbackend import data, optimizers
@@ -20,17 +20,23 @@ from nnbackend.core.tree import flatten
 from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.class_weight import ClassWeight
 from nnbackend.data.samples import Samples
+from nnbackend.errors import given
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
 from nnbackend.losses import Loss, PerOutputSpec
+from nnbackend.losses.base import weighs_rows
 from nnbackend.metrics.outputs import ClassMetric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
+from nnbackend.parallel import MPI
+from nnbackend.parallel.mpi import together
 from nnbackend.training.augmentation import with_augmentation
 from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
 from nnbackend.training.objective import Objective
+from nnbackend.training.parallel_loop import ParallelLoop
 from nnbackend.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from nnbackend.network import Network
+    from nnbackend.parallel.communicator import HostCommunicator
 
 __all__ = ["FitOptions", "fit", "partial_fit"]
 
@@ -59,6 +65,7 @@ class FitOptions:
     resume: str | os.PathLike[str] | None
     verbose: int | bool | None
     profile: bool
+    parallel: MPI | None = None
 
     def __post_init__(self) -> None:
         self.epochs = check_size("epochs", self.epochs)
@@ -74,53 +81,72 @@ class FitOptions:
             self.validation_split = check_fraction("validation_split", self.validation_split)
         if self.validation_data is not None and self.validation_split is not None:
             raise ValueError("give validation_data or validation_split, not both")
+        if not isinstance(self.parallel, MPI | None):
+            raise TypeError(
+                f"parallel must be nnb.parallel.MPI() or None, got {given(self.parallel)}"
+            )
 
 
 def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
     """Train a network; see :meth:`nnbackend.network.Network.fit`."""
     loop = profile = None
-    try:
-        callbacks = resolve_callbacks(options.callbacks, options.verbose)
-        resume = options.resume
-        checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
-        with network.backend.scope():
-            with network._unbuilt_if_refused():
-                objective, loop, profile = prepare(network, x, y, options, callbacks)
-                if checkpoint is not None:
-                    loop.check(checkpoint)
-            loop.publish()  # so that the arrays from before are not kept
-            started = time.perf_counter()
-            history = loop.train(checkpoint)
-            if profile is not None:
-                profile.finish(time.perf_counter() - started)
-            network._last = objective
-            network._release()  # the trainer's arrays, several times the size of the parameters
-    except Exception as error:
-        loop = profile = None  # with the arrays they hold
-        problem = explain_out_of_memory(
-            error,
-            network.backend,
-            "fit",
-            rows=x.shape[0] if isinstance(getattr(x, "shape", 0), tuple) and x.shape else None,
-            batch_size=options.batch_size,
-            accumulate=options.accumulate,
-            data_on=options.data_on,
-            release=network._release,
-        )
-        if problem is None:
-            raise
-        raise problem from error
+    with together(options.parallel, network.backend) as communicator:
+        try:
+            callbacks = resolve_callbacks(options.callbacks, options.verbose)
+            resume = options.resume
+            checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
+            with network.backend.scope():
+                with network._unbuilt_if_refused():
+                    given_data = network, x, y, options, callbacks, communicator
+                    objective, loop, profile = prepare(*given_data)
+                    if checkpoint is not None:
+                        loop.check(checkpoint)
+                    if isinstance(loop, ParallelLoop):
+                        loop.check_alike(checkpoint)
+                loop.publish()  # so that the arrays from before are not kept
+                started = time.perf_counter()
+                history = loop.train(checkpoint)
+                if profile is not None:
+                    profile.finish(time.perf_counter() - started)
+                network._last = objective
+                network._release()  # the trainer's arrays, several times the size of the parameters
+        except Exception as error:
+            loop = profile = None  # with the arrays they hold
+            problem = explain_out_of_memory(
+                error,
+                network.backend,
+                "fit",
+                rows=x.shape[0] if isinstance(getattr(x, "shape", 0), tuple) and x.shape else None,
+                batch_size=options.batch_size,
+                accumulate=options.accumulate,
+                data_on=options.data_on,
+                release=network._release,
+            )
+            if problem is None:
+                raise
+            raise problem from error
     if profile is not None:
         history.profile = profile
-        if options.verbose != 0:
-            _say(str(profile))
-    if history.stopped is not None and history.stopped.startswith("interrupted"):
-        _say(f"training was {history.stopped}")
+    if communicator is None or communicator.rank == 0:
+        _say_what_came(history, options)
     return history
 
 
+def _say_what_came(history: History, options: FitOptions) -> None:
+    """Print the profile of a fit, unless it is to be silent, and that it was interrupted."""
+    if history.profile is not None and options.verbose != 0:
+        _say(str(history.profile))
+    if history.stopped is not None and history.stopped.startswith("interrupted"):
+        _say(f"training was {history.stopped}")
+
+
 def prepare(
-    network: Network, x: Any, y: Any, options: FitOptions, callbacks: list[Any]
+    network: Network,
+    x: Any,
+    y: Any,
+    options: FitOptions,
+    callbacks: list[Any],
+    communicator: HostCommunicator | None = None,
 ) -> tuple[Objective, Loop, Any]:
     """Return the objective of a fit, the loop that trains, and the profile it fills (or None)."""
     o, backend = options, network.backend
@@ -132,7 +158,11 @@ def prepare(
     objective = network._objective(loss, () if o.metrics is None else o.metrics)
     objective = with_augmentation(objective, o.augment, network)
     adapter = network._data_adapter(objective.loss)
-    samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
+    if communicator is not None and communicator.reads_share:
+        communicator.reads_share = source is not None  # arrays in memory are there as a whole
+        if source is not None:
+            source, o = share_reading(source, options, communicator, objective)
+    samples, rows, validation = _read_data(network, x, y, o, adapter, source, placement)
     _check_metrics(objective, samples)
     trained, profile = objective, None
     if o.profile:
@@ -140,10 +170,10 @@ def prepare(
 
         trained, profile = with_profile(objective, backend)
     steps = steps_per_epoch(samples, rows, o.batch_size)
-    trainer = make_trainer(network, trained, optimizer, o.accumulate, steps)
+    trainer = make_trainer(network, trained, optimizer, o.accumulate, steps, communicator)
     if isinstance(samples, Samples):
         trainer.check_rows(samples, len(samples) if rows is None else len(rows), o.batch_size)
-    loop: type[Loop] = Loop
+    loop: type[Loop] = Loop if communicator is None else ParallelLoop
     if isinstance(optimizer, LBFGS):
         from nnbackend.training.full_batch import FullBatchLoop as loop
     run = loop(
@@ -159,6 +189,30 @@ def prepare(
         epochs=o.epochs,
     )
     return objective, run, profile
+
+
+def share_reading(
+    source: data.Source,
+    options: FitOptions,
+    communicator: HostCommunicator,
+    objective: Objective,
+) -> tuple[data.Source, FitOptions]:
+    """Return the part of a source that a process reads, and its part of the batch size.
+
+    Raises:
+        ValueError: the data, the loss or another argument does not go with it.
+    """
+    if source.whole_batches or options.batch_size is None:
+        raise ValueError(
+            "reads='share' is for a dataset of files or a memory map with a batch_size; of other data "
+            "each process takes its rows with reads='all'"
+        )
+    if options.accumulate > 1 or not weighs_rows(objective.loss):
+        reason = "a loss of yours" if options.accumulate == 1 else "accumulate="
+        raise ValueError(f"reads='share' does not go with {reason}: take reads='all'")
+    rank, size = communicator.rank, communicator.size
+    own = replace(options, batch_size=-(-options.batch_size // size))
+    return source.divided(rank, size), own
 
 
 def _read_data(
@@ -217,12 +271,18 @@ def make_trainer(
     optimizer: Optimizer,
     accumulate: int = 1,
     steps_per_epoch: int | None = None,
+    communicator: HostCommunicator | None = None,
 ) -> Trainer:
     """Return a trainer that starts from a network's parameters and state.
 
     Raises:
-        ValueError: the network has no parameters, or L-BFGS would compute in mixed precision.
+        ValueError: the network has no parameters, or L-BFGS would compute in mixed precision, or in
+            several processes.
     """
+    if communicator is not None and isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "L-BFGS is driven by SciPy in one process: take another optimizer, or leave parallel= out"
+        )
     if network.backend.mixed and isinstance(optimizer, LBFGS):
         raise ValueError(
             "L-BFGS compares losses that differ by less than 16 bits can show: give "
@@ -240,6 +300,7 @@ def make_trainer(
         accumulate,
         steps_per_epoch,
         state=network.state,
+        communicator=communicator,
     )
 
 

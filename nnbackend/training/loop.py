@@ -86,7 +86,8 @@ class Loop(Run):
         intervals = [n for n in (c.batch_interval for c in self.listening) if n is not None]
         self._interval = math.gcd(*intervals) if intervals else None
         self._each_block = self._tell_callbacks if self.listening else None
-        self._sets_params = False  # whether a callback set parameters at the last event
+        # Whether a callback set parameters, or the layers' state, at the last event.
+        self._sets_params = self._sets_state = False
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -272,7 +273,7 @@ class Loop(Run):
 
     def notify(self, event: str) -> None:
         """Call the callbacks; take up parameters that they set."""
-        self._sets_params = False
+        self._sets_params = self._sets_state = False
         if event == "stop" or not self.listeners(event):
             super().notify(event)
             return
@@ -285,7 +286,8 @@ class Loop(Run):
             self._sets_params = self.network.params is not shown
             if self._sets_params:
                 self._trainer.params = self.network.params
-            if self.network.state is not state:
+            self._sets_state = self.network.state is not state
+            if self._sets_state:
                 self._trainer.state = self.network.state
 
     # Resuming

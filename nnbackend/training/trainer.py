@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
+from itertools import accumulate as running_sums
+from itertools import pairwise
 from typing import Any
 
 from nnbackend.backends.base import Backend
@@ -24,12 +26,14 @@ from nnbackend.losses.base import weighs_rows
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Microbatches
-from nnbackend.training.communicator import Communicator
+from nnbackend.training.communicator import Communicator, counts_of_processes
 from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
 from nnbackend.training.lazy_rows import check_lazy
 from nnbackend.training.objective import Objective
+from nnbackend.training.share_reading import without_padding
+from nnbackend.training.shared_samples import shared
 from nnbackend.training.step import overwrite, run_data, scan_steps
 
 __all__ = ["Trainer", "pad_rows"]
@@ -48,7 +52,7 @@ class Trainer:
             in the same order; None: there is one.
 
     Raises:
-        ValueError: there is a communicator, and the objective has metrics.
+        ValueError: there is a communicator, and the loss, a layer or the optimizer does not go with it.
 
     Attributes:
         carry: parameters, the optimizer's arrays and the layers' state, from one step to the next.
@@ -56,6 +60,7 @@ class Trainer:
         updates: how many steps the optimizer has done, which its formulas count.
         rate_factor: a factor on the learning rate.
         log: what the steps of the epoch left behind so far.
+        communicator: adds up over the processes; None: there is one.
     """
 
     def __init__(
@@ -72,8 +77,6 @@ class Trainer:
         state: State = STATELESS,
         communicator: Communicator | None = None,
     ) -> None:
-        if communicator is not None and objective.metrics:
-            raise ValueError("a process has only the outputs of its rows: metrics need all of them")
         self.objective, self.optimizer, self.seed = objective, optimizer, seed
         self.steps = steps  # of the network's life: new dropout masks for each microbatch of each
         self.rate_factor = 1.0
@@ -94,12 +97,22 @@ class Trainer:
         self._gather = self._gatherers()
         self._pads = weighs_rows(objective.loss)
         self._needs_several_rows = has_layer(self._layers, "needs_several_rows")
-        self._communicator = communicator
+        self.communicator = communicator
+        self._check_synchronized()
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         terms = objective.penalties, objective.constraints
         own = objective.layers, objective.loss, terms, optimizer, objective.augmentation
         self._outside = OutsideValues(own)
         self._predictor: Predictor | None = None
+
+    def _check_synchronized(self) -> None:
+        """Refuse layers that wait for other processes where not all have as many passes."""
+        together = self.communicator is not None and has_layer(self._layers, "synchronized")
+        if together and self.accumulate > 1:
+            raise ValueError(
+                f"BatchNorm(synchronized=True) does not go with accumulate={self.accumulate} in several "
+                "processes, whose parts of a batch are not the same: take one of the two"
+            )
 
     def _gatherers(self) -> list[Gather]:
         """Return a function that gathers inputs, targets and weights, in the same memory for each block.
@@ -164,6 +177,9 @@ class Trainer:
         values = {"loss": log.mean()}  # here, and hardly before, the losses are waited for
         if self.objective.metrics:
             outputs, targets, weights = log.rows()
+            if self.communicator is not None and self.communicator.reads_share:
+                rows = self.communicator.gather_all((outputs, targets, weights))
+                outputs, targets, weights = without_padding(rows, self.backend)
             values |= measure(self.objective, outputs, targets, weights, self.backend)
         self.log = EpochLog(self.backend)
         return values
@@ -192,17 +208,33 @@ class Trainer:
         Raises:
             ValueError: in the words of the layer.
         """
+        self._check_padding(count, size or count)
         if self._needs_several_rows and 1 in self._pass_sizes(count, size or count):
             x = map_arrays(lambda a: self.backend.asarray(a), samples.slice(0, 1).x)
             ctx = Context(self.backend, True, state=self.state)
+            ctx.share_batch(self.communicator, 1)
             self._layers.forward(self.params, x, ctx)
+
+    def _check_padding(self, count: int, size: int) -> None:
+        """Refuse steps in which a process has no rows, if the loss would count one of weight 0."""
+        processes = 1 if self.communicator is None else self.communicator.size
+        fewest = min(min(size, count), count % size or size)
+        if fewest < processes and not self._pads:
+            raise ValueError(
+                f"a batch of {fewest} rows cannot be divided among {processes} processes, since the "
+                "loss is yours, and would count rows of weight 0: take another batch_size"
+            )
 
     def _pass_sizes(self, count: int, size: int) -> set[int]:
         """Return how many rows forward passes get: of whole steps, of the last one, of their parts."""
         found = set()
         part = math.ceil(size / self.accumulate)
-        for rows in (min(size, count), count % size or size):
-            found |= {min(part, rows), rows % part or part}
+        processes = 1 if self.communicator is None else self.communicator.size
+        for rows in {min(size, count), count % size or size}:
+            ends = [0, *running_sums(counts_of_processes(rows, processes))]
+            for first, last in pairwise(ends):
+                cuts = [first, *range((first // part + 1) * part, last, part), last]
+                found |= {b - a for a, b in pairwise(cuts)}
         return found
 
     def resume_epoch(self, state: dict[str, Any]) -> None:
@@ -234,7 +266,7 @@ class Trainer:
         if self._program is None or self._program[0] != parts or self._outside.changed():
             rule = self.rule.for_program(self.backend)
             what = self.objective, self._layers, rule, self.backend
-            self._program = parts, scan_steps(*what, parts, self._communicator)
+            self._program = parts, scan_steps(*what, parts, self.communicator)
         return self._program[1]
 
     def _inputs(self, block: Samples, size: int, steps: int | None = None) -> tuple[Any, ...]:
@@ -275,9 +307,9 @@ class Trainer:
             self._predictor = Predictor(self.objective.layers, self.backend)
         what = self.objective, self._predictor, self.result, self.state
         if isinstance(samples, Samples):
-            return evaluate(*what, [samples])
+            return evaluate(*what, [shared(samples, self.communicator)])
         with samples.epoch(epoch, before=before) as blocks:
-            return evaluate(*what, (part for part, _ in blocks))
+            return evaluate(*what, (shared(part, self.communicator) for part, _ in blocks))
 
     # What is in training: it is read and changed between steps.
 

@@ -23,6 +23,7 @@ NEEDS = {
     "import polars": "polars",
     "LBFGS": "scipy",
     "search_arguments": "optuna",
+    "parallel.MPI": "mpi4py",
     "matplotlib": "matplotlib",
 }
 

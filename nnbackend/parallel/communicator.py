@@ -1,0 +1,94 @@
+"""Adds up a backend's arrays over processes, through the memory of the host."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnbackend.backends.base import Backend
+from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, unflatten
+from nnbackend.core.types import Array, Arrays, Params
+from nnbackend.parallel.processes import Processes
+from nnbackend.parallel.sums import Exchange, Half, Whole
+
+__all__ = ["HostCommunicator"]
+
+
+class HostCommunicator:
+    """Adds up arrays over processes, and brings rows together.
+
+    Args:
+        processes: the processes.
+        backend: whose arrays they are.
+        compress: ``"float16"``: gradients travel in 16 bits; None (the default): as they are.
+
+    Attributes:
+        rank: the number of this process.
+        size: how many there are.
+        processes: the processes.
+        reads_share: whether each process reads only its rows of the batches.
+    """
+
+    reads_share = False
+
+    def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:
+        self.processes, self._backend = processes, backend
+        self.rank, self.size = processes.rank, processes.size
+        self._exchange = Exchange(processes)
+        self._travel = Whole() if compress is None else Half()
+
+    def sum(self, arrays: list[Array]) -> list[Array]:
+        """Return the sum over all processes of each array; all of them call it in the same order."""
+        return [finish() for finish in [self._start(array, Whole()) for array in arrays]]
+
+    def start_sum(self, array: Array) -> Callable[[], Array]:
+        """Start a sum of gradients; return the function that waits for it and returns it."""
+        return self._start(array, self._travel)
+
+    def _start(self, array: Array, travel: Whole | Half) -> Callable[[], Array]:
+        host = np.asarray(self._backend.to_numpy(array))
+        finish = self._exchange.start(np.ascontiguousarray(host).reshape(-1), travel)
+        return lambda: self._on_device(finish().reshape(host.shape), array)
+
+    def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
+        """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""
+        return map_arrays(lambda array: self._gathered(array, counts), arrays)
+
+    def _gathered(self, array: Array, counts: Sequence[int]) -> Array:
+        own = np.ascontiguousarray(self._backend.to_numpy(array))
+        found = np.empty((sum(counts), *own.shape[1:]), dtype=own.dtype)
+        each = math.prod(own.shape[1:])
+        sizes = [count * each for count in counts]
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist()
+        self.processes.finish("Iallgatherv", own, [found, (sizes, starts)])
+        return self._on_device(found, array)
+
+    def _on_device(self, host: np.ndarray[Any, Any], like: Array) -> Array:
+        return self._backend.asarray(host, dtype=like.dtype)
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
+        first = next(iter(arrays_in((arrays,))), None)
+        if first is None:
+            return arrays
+        counts = self.processes.gather_numbers(first.shape[0])[:, 0].tolist()
+        return self.gather_rows(arrays, counts)
+
+    def share_params(self, params: Params) -> Params:
+        """Return named arrays of process 0, copies; the others give arrays of the same shapes."""
+        backend = self._backend
+        flat = flatten(params)
+        shared = self.processes.share_arrays([backend.to_numpy(a) for a in flat.values()])
+        pairs = zip(flat.items(), shared, strict=True)
+        return unflatten({n: self._on_device(host, a) for (n, a), host in pairs}, params)
+
+    def checksum(self, *trees: Params) -> int:
+        """Return a number by which nested arrays are recognized: bit for bit the same, or not."""
+        found = 0
+        for leaf in (leaf for tree in trees for leaf in leaves(tree)):
+            found = zlib.crc32(np.ascontiguousarray(self._backend.to_numpy(leaf)).data, found)
+        return found

@@ -1,0 +1,251 @@
+"""The loop over epochs in several processes: they decide alike, and process 0 calls the callbacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from nnbackend.core.history import History
+from nnbackend.core.tree import arrays_in
+from nnbackend.data.samples import Samples
+from nnbackend.errors import DataError, ResumeError
+from nnbackend.parallel.communicator import HostCommunicator
+from nnbackend.parallel.signals import NotedSignal, noting_signals
+from nnbackend.saving.run_identity import data_checksum, find_differences
+from nnbackend.training.loop import Loop
+from nnbackend.training.share_reading import SharedBlocks
+from nnbackend.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from nnbackend.saving.checkpoint import Checkpoint
+
+__all__ = ["ParallelLoop"]
+
+
+class ParallelLoop(Loop):
+    """The loop of one of several processes that train a network together.
+
+    Clocks, signals, files and what users' callbacks do differ between processes. So only process 0
+    calls the callbacks, and the others are told what they decided; signals are followed where all
+    processes meet, before each block of steps.
+
+    Raises:
+        ValueError: there are fewer rows than processes, or the processes were not given the same.
+    """
+
+    def __init__(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        super().__init__(trainer, *args, **kwargs)
+        assert isinstance(trainer.communicator, HostCommunicator)
+        self._communicator = trainer.communicator
+        self._processes = trainer.communicator.processes
+        self._is_first = self._processes.rank == 0
+        self._alone = False  # whether what the others wait for will not come
+        self._signal = NotedSignal()
+        if self._stream is None and self._count < self._processes.size:
+            raise ValueError(
+                f"{self._count} rows cannot be divided among {self._processes.size} processes: start "
+                "fewer"
+            )
+
+    def task(self) -> dict[str, Any]:
+        """Return the description that a resumed run must have, too: who reads what is a part of it."""
+        task = super().task()
+        return task | {"processes": self._processes.size} if self._reads_share else task
+
+    @property
+    def _reads_share(self) -> bool:
+        return self._communicator.reads_share
+
+    def check(self, found: Checkpoint) -> None:
+        """Check that a checkpoint is of this run, and holds all that goes on."""
+        super().check(found)
+        if self._reads_share and self.metrics and found.state["batch"]:
+            raise ResumeError(
+                f"{found.path} is from the middle of an epoch, and has the outputs for the metrics of "
+                "process 0 only: go on from one after a whole epoch"
+            )
+
+    def check_alike(self, found: Checkpoint | None) -> None:
+        """Check that all processes are about to do the same, and let process 0 say when callbacks run.
+
+        Raises:
+            ValueError: they are not; the message says all that differs.
+        """
+        task = self.task()
+        del task["where"]
+        trainer = self._trainer
+        task |= {
+            "epochs": self.epochs,
+            "validation data (a checksum)": self._validation_checksum(),
+            "trained": list(self.network.trained),
+            "checkpoint": None if found is None else [found.state["epoch"], found.state["batch"]],
+            "parameters (a checksum)": self._communicator.checksum(trainer.params, trainer.state),
+        }
+        every = self._processes.gather(task)
+        for rank, other in enumerate(every):
+            places = "in process 0", f"in process {rank}"
+            if wrong := find_differences(every[0], other, places=places):
+                raise ValueError(
+                    f"the processes do not train the same network on the same data: {'; '.join(wrong)}"
+                )
+        heard = [bool(self.callbacks), bool(self.listening), self._interval]
+        self._hears, hears_batches, self._interval = self._processes.share(heard)
+        self._each_block = self._tell_callbacks if hears_batches else None
+
+    def _validation_checksum(self) -> int | None:
+        """Return a number by which validation samples in memory are recognized."""
+        if not isinstance(self._validation, Samples):
+            return None
+        home = self._validation.placement(self._trainer.backend)
+        return data_checksum([*arrays_in(self._validation.arrays[:3])], home.to_numpy)
+
+    def train(self, found: Checkpoint | None = None) -> History:
+        """Train; return the history; see :meth:`Loop.train`."""
+        with noting_signals(lambda: self._processes.abort("interrupted", 130)) as self._signal:
+            return super().train(found)
+
+    @contextmanager
+    def _running(self, found: Checkpoint | None) -> Iterator[None]:
+        """Begin the run, and end it however the block is left; an error of one process, as one's own."""
+        with super()._running(found):
+            try:
+                yield
+            except Exception as error:
+                if not self._alone:
+                    self._alone = not self._processes.all_failed(error)
+                raise
+
+    def _one_by_one(self) -> bool:
+        """Return True: how long epochs take differs between processes."""
+        return True
+
+    @contextmanager
+    def _blocks(self) -> Iterator[Any]:
+        """Return the blocks of an epoch, before each of which all processes meet."""
+        with super()._blocks() as blocks:
+            if self._reads_share:
+                yield SharedBlocks(blocks, self._most_steps, self._trainer.backend)
+            else:
+                yield _Meeting(blocks, self._meet)
+
+    def _most_steps(self, steps: int, size: int) -> int:
+        """Return the most steps that a process has in its next block, before which all meet."""
+        met = self._processes.gather_numbers(self._signal.number, steps)
+        number = int(met[:, 0].max())
+        if number:
+            self._signal.follow(number)
+        return int(met[:, 1].max())
+
+    def _meet(self, rows: int, size: int) -> None:
+        """Meet the other processes before a block of so many rows; 0: there are no more.
+
+        Raises:
+            KeyboardInterrupt: a signal has come to one of them.
+            DataError: they do not have the same number of rows.
+        """
+        met = self._processes.gather_numbers(self._signal.number, rows, size)
+        number = int(met[:, 0].max())
+        if number:
+            self._signal.follow(number)
+        first, *others = met[:, 1:].tolist()
+        for rank, other in enumerate(others, 1):
+            if other != first:
+                here, there = (
+                    f"{rows} rows in batches of {size}" if rows else "no more rows"
+                    for rows, size in (first, other)
+                )
+                raise DataError(
+                    f"process 0 has {here}, and process {rank} has {there}: all of them have to be "
+                    "given the same data"
+                )
+
+    def _finish_epochs(self, columns: dict[str, list[float]], seconds: float) -> None:
+        """Write epochs into the history and run the callbacks; check that all processes agree."""
+        super()._finish_epochs(columns, seconds)
+        own = self._communicator.checksum(self._trainer.params, self._trainer.state)
+        found = self._processes.gather_numbers(own)[:, 0].tolist()
+        for rank, checksum in enumerate(found):
+            if checksum != found[0]:
+                raise RuntimeError(
+                    f"after epoch {self.epoch} the parameters of process {rank} are not those of "
+                    "process 0. Has a callback changed arrays in place? Only process 0 calls it: set "
+                    "run.network.params. Or do machines of several kinds round differently?"
+                )
+
+    def notify(self, event: str) -> None:
+        """Let process 0 call the callbacks; take over what they decided."""
+        heard = self._each_block is not None if event == "batch_end" else self._hears
+        before = self.network.params, self.network.state
+        self._sets_params = self._sets_state = False
+        if self._is_first:
+            try:
+                super().notify(event)
+            except BaseException:
+                self._alone = True
+                raise
+        if event == "stop":
+            self._sets_params = self.network.params is not before[0]
+            self._sets_state = self.network.state is not before[1]
+        if heard and not self._alone:
+            self._take_decisions(event)
+
+    def _take_decisions(self, event: str) -> None:
+        """Take over from process 0 what callbacks decided, and the parameters and state they set."""
+        trainer, network = self._trainer, self.network
+        decided = self.reason, self.at_once, self.learning_rate_factor
+        states = [_plain(c.state()) for c in self.callbacks] if event == "stop" else []
+        sets = self._sets_params, self._sets_state
+        decided, sets, states = self._processes.share([decided, sets, states])
+        self.reason, self.at_once, self.learning_rate_factor = decided
+        trainer.rate_factor = self.learning_rate_factor
+        self._sets_params, self._sets_state = sets
+        if self._sets_params:
+            shared = self._communicator.share_params(network.params)
+            if not self._is_first:
+                network.params = shared
+                if event != "stop":
+                    trainer.params = shared
+        if self._sets_state:
+            shared = self._communicator.share_params(network.state)
+            if not self._is_first:
+                network.state = shared
+                if event != "stop":
+                    trainer.state = shared
+        if not self._is_first:
+            self._restore_watchers(states)
+
+    def _restore_watchers(self, states: Sequence[Any]) -> None:
+        """Let callbacks of the other processes know what those of process 0 found: the best epoch."""
+        for callback, state in zip(self.callbacks, states, strict=False):
+            if state:
+                callback.restore(state)
+
+
+def _plain(state: Any) -> Any:
+    """Return a state of plain data; None for one with arrays."""
+    try:
+        json.dumps(state)
+    except (TypeError, ValueError):
+        return None
+    return state
+
+
+class _Meeting:
+    """Blocks before each of which, and after the last, all processes meet."""
+
+    def __init__(self, blocks: Any, meet: Any) -> None:
+        self._blocks, self._meet = blocks, meet
+
+    def __iter__(self) -> Iterator[tuple[Samples, int]]:
+        for block, size in self._blocks:
+            self._meet(len(block), size)
+            yield block, size
+            del block
+        self._meet(0, 0)
+
+    @property
+    def waiting(self) -> float:
+        """The seconds that were waited for blocks."""
+        return float(self._blocks.waiting)

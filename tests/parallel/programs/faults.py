@@ -1,0 +1,61 @@
+"""One of several processes does something else than the others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from common import data, fit, network
+
+import nnbackend as nnb
+
+fault, which = sys.argv[1], int(sys.argv[2])
+parallel = nnb.parallel.MPI(timeout=3.0 if fault == "stall" else 60.0)
+here = parallel.rank == which
+x, y = data()
+settings: dict[str, Any] = {"epochs": 10**6, "parallel": parallel}
+
+
+class Failing(nnb.callbacks.Callback):
+    def epoch_end(self, run: Any) -> None:
+        raise OSError("the disk is full")
+
+
+class FailingLayer:
+    """Hands on what it gets, and fails in the twentieth pass."""
+
+    passes = 0
+
+    def init(self, input_shape: Any, rng: Any) -> Any:
+        return {}, input_shape
+
+    def forward(self, params: Any, x: Any, ctx: Any) -> Any:
+        type(self).passes += 1
+        if here and self.passes == 20:
+            raise ArithmeticError("the sum is wrong")
+        return x, lambda dy, input_grad=True: (dy, {})
+
+
+net = network()
+if fault == "callback":
+    settings["callbacks"] = [Failing()]
+elif fault == "layer":
+    net = network(FailingLayer(), nnb.Dense(4))
+elif fault == "outside" and here:
+    raise ArithmeticError("before the training")
+elif fault == "exit" and here:
+    sys.exit(0)
+elif fault == "interrupt":
+    settings["callbacks"] = [lambda run: run.epoch == 1 and print("ready", flush=True)]
+    history = fit(net, **settings)
+    assert history.stopped is not None
+    assert set(parallel.processes.gather(len(history))) == {len(history)}
+    print(parallel.rank, history.stopped, flush=True)
+    sys.exit(0)
+elif fault == "stall" and here:
+    os.kill(os.getpid(), signal.SIGSTOP)
+elif fault == "wrong":
+    settings["batch_size"] = 8 if here else 16
+fit(net, x, y, **settings)
