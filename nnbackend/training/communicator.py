@@ -24,10 +24,13 @@ class Communicator(Protocol):
     Attributes:
         rank: the number of this process, from 0.
         size: how many processes there are.
+        reads_share: whether a batch is what this process has of it, as many rows in each process, some
+            perhaps of weight 0; if not, all have the whole batch.
     """
 
     rank: int
     size: int
+    reads_share: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
         """Return the sum over all processes of each array."""
@@ -37,6 +40,9 @@ class Communicator(Protocol):
 
         Several may be under way. They may travel with fewer bits than those of :meth:`sum`.
         """
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
 
     def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
         """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""
@@ -48,7 +54,7 @@ class Share(NamedTuple):
     Attributes:
         batch: its rows. A process without any has a row of weight 0.
         first_row: the number of the first one in the whole batch.
-        counts: how many rows each process has.
+        counts: how many rows each process has; of batches that are read in shares, none.
     """
 
     batch: Batch
@@ -65,6 +71,8 @@ def counts_of_processes(rows: int, size: int) -> list[int]:
 
 def share_of_process(batch: Batch, communicator: Communicator, xp: Namespace, like: Any) -> Share:
     """Return the share of this process in a batch; ``like`` has the dtype and device of weights."""
+    if communicator.reads_share:
+        return Share(batch, communicator.rank * count_rows(batch.x), [])
     counts = counts_of_processes(count_rows(batch.x), communicator.size)
     own, first = counts[communicator.rank], sum(counts[: communicator.rank])
     if own:

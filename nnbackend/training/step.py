@@ -109,7 +109,7 @@ def make_step(
             checked = True
         if communicator is not None and sums is not None:
             total, value, grads, new_state = sums.finish(value, grads, new_state)
-            if with_output:
+            if with_output and share.counts:
                 own = slice_rows(output, 0, share.counts[communicator.rank])
                 output = communicator.gather_rows(own, share.counts)
         if penalties:
