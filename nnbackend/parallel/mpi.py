@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nnbackend.core.checks import check_number
 from nnbackend.errors import BackendUnavailableError, unknown_name
 from nnbackend.parallel.launcher import launched_rank, launched_size, local_rank
+from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class MPI:
         compress: ``"float16"``: gradients travel as numbers of 16 bits, with a factor for each piece, so
             that they neither overflow nor vanish; they have 11 bits then. None (the default): as they
             are.
+        local_steps: how many steps each process takes alone before the parameters are averaged, for
+            slow networks: a number, or a :class:`LocalSteps`. What is learned is then not what one
+            process learns. None (the default): gradients are added up in each step.
         timeout: the seconds that a process may let the others wait before all are ended, with a message
             that names it; at least 1, default 600. What one process does alone, such as writing a large
             checkpoint, has to fit in.
@@ -53,11 +57,19 @@ class MPI:
     """
 
     def __init__(
-        self, *, compress: str | None = None, timeout: float = 600.0, comm: Any = None
+        self,
+        *,
+        compress: str | None = None,
+        local_steps: int | LocalSteps | None = None,
+        timeout: float = 600.0,
+        comm: Any = None,
     ) -> None:
         if compress is not None and compress not in COMPRESSIONS:
             raise unknown_name("compress", compress, COMPRESSIONS)
         self.compress = compress
+        if local_steps is not None and not isinstance(local_steps, LocalSteps):
+            local_steps = LocalSteps(local_steps)
+        self.local_steps = local_steps
         self.timeout = check_number("timeout", timeout, _SHORTEST_TIMEOUT)
         library = _library()
         self._comm = library.COMM_WORLD if comm is None else comm
@@ -117,8 +129,8 @@ class MPI:
             )
         self._check_cards(backend)
         if nccl_of(backend, self.processes) is not None and self.compress is None:
-            return NCCLCommunicator(self.processes, backend)
-        return HostCommunicator(self.processes, backend, self.compress)
+            return NCCLCommunicator(self.processes, backend, self.local_steps)
+        return HostCommunicator(self.processes, backend, self.compress, self.local_steps)
 
     def _check_cards(self, backend: Backend) -> None:
         """Check that each process has a card of its own, if it computes on one."""

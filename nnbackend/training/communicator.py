@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Batch, Namespace
+from nnbackend.parallel.local_steps import LocalSteps
 
 __all__ = ["Communicator", "Share", "counts_of_processes", "share_of_process"]
 
@@ -24,10 +25,12 @@ class Communicator(Protocol):
     Attributes:
         rank: the number of this process, from 0.
         size: how many processes there are.
+        local_steps: how many steps a process takes alone; None: gradients are summed in each step.
     """
 
     rank: int
     size: int
+    local_steps: LocalSteps | None
 
     def sum(self, arrays: list[Array]) -> list[Array]:
         """Return the sum over all processes of each array."""
