@@ -36,7 +36,7 @@ BACKENDS = {
 }
 # What results are compared with, and tests need: metrics, event files that are read back, optimizers.
 REFERENCES = {
-    "numpy": ["scikit-learn", "tensorboard", "pandas", "optuna"],
+    "numpy": ["scikit-learn", "tensorboard", "pandas", "optuna", "distributed"],
     "strict": ["scikit-learn"],
     "jax": ["optax"],
 }
@@ -193,12 +193,17 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into docs/_build/html: pages and examples are run, warnings are errors."""
-    install_package(session, "cli", "data", "draw", "report", "scipy", "sklearn", "jax")
+    """Build the site into docs/_build/html and check it: its code is run, warnings are errors.
+
+    Arguments after -- go to sphinx-build.
+    """
+    install_package(session, "cli", "data", "draw", "plot", "report", "scipy", "sklearn", "jax")
     session.install(*group("docs"), *group("test"), *group("examples"))
-    site = "docs/_build/html"
+    site = Path("docs/_build/html").resolve()
     session.run("sphinx-build", "--fail-on-warning", "--keep-going", "--jobs", "auto",
-                *session.posargs, "docs", site, env=ONE_THREAD)  # fmt: skip
+                *session.posargs, "docs", str(site), env=ONE_THREAD)  # fmt: skip
+    session.run("pytest", "-q", "tests/docs/test_site.py", "tests/docs/test_coming_from.py",
+                env={"NNBACKEND_SITE": str(site)})  # fmt: skip
 
 
 @nox.session

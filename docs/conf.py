@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_extensions"), str(DOCS.parent)]
+# The pages are run in kernels of their own, which find the package as this process does.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")])
 
 from nnbackend import __version__  # noqa: E402
 
@@ -23,6 +26,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "api_reference",
+    "gallery",
     "mathml",
     "outside_names",
     "repository_links",
@@ -64,10 +68,21 @@ napoleon_numpy_docstring = False
 # Appearance.
 html_theme = "pydata_sphinx_theme"
 html_title = "nnbackend"
+html_favicon = "_static/logo.svg"
 html_math_renderer = "mathml"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_theme_options = {"show_toc_level": 2, "show_prev_next": True}
-
-# Pages whose blocks run in the browser; tests/webassembly runs them as visitors would.
-runnable_pages = ["book/*"]
+html_show_sourcelink = False
+html_theme_options = {
+    "logo": {
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo.svg",
+        "text": "nnbackend",
+    },
+    "navbar_align": "left",
+    "header_links_before_dropdown": 5,
+    "show_toc_level": 2,
+    "show_prev_next": True,
+    "footer_start": ["copyright"],
+    "footer_end": ["sphinx-version"],
+}

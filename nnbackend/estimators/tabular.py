@@ -50,7 +50,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
             Default None.
         class_weight: ``"balanced"``, a dictionary of a weight for each class, or None (the default).
         max_time: the seconds after which training ends; None (the default): it has all the time.
-        callbacks: see :mod:`nnbackend.callbacks`; default None.
+        n_jobs: how many folds are trained at the same time, by joblib in processes of their own; -1: one
+            for each core. None (the default): one, or what ``joblib.parallel_config`` says.
+        callbacks: see :mod:`nnbackend.callbacks`; default None. Processes of ``n_jobs`` have copies.
         backend: where the network computes, a name or a backend; default ``"numpy"``.
         device: see :func:`nnbackend.get_backend`; default None.
         precision: see :func:`nnbackend.get_backend`; default None, float32.
@@ -93,6 +95,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         columns: Mapping[Any, str] | None = None,
         class_weight: Any = None,
         max_time: float | None = None,
+        n_jobs: int | None = None,
         callbacks: Any = None,
         backend: Any = "numpy",
         device: Any = None,
@@ -193,7 +196,9 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             None (the default): the mean is learned.
         columns: see :class:`TabularClassifier`; default None.
         max_time: the seconds after which training ends; None (the default): it has all the time.
-        callbacks: see :mod:`nnbackend.callbacks`; default None.
+        n_jobs: how many folds are trained at the same time, by joblib in processes of their own; -1: one
+            for each core. None (the default): one, or what ``joblib.parallel_config`` says.
+        callbacks: see :mod:`nnbackend.callbacks`; default None. Processes of ``n_jobs`` have copies.
         backend: where the network computes, a name or a backend; default ``"numpy"``.
         device: see :func:`nnbackend.get_backend`; default None.
         precision: see :func:`nnbackend.get_backend`; default None, float32.
@@ -237,6 +242,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         quantiles: Any = None,
         columns: Mapping[Any, str] | None = None,
         max_time: float | None = None,
+        n_jobs: int | None = None,
         callbacks: Any = None,
         backend: Any = "numpy",
         device: Any = None,

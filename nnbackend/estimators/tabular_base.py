@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path as FilePath
 from typing import Any, ClassVar
 
@@ -52,6 +53,7 @@ class TabularEstimator(BaseEstimator):
         "validation_fraction": [FRACTION],
         "columns": [dict, None],
         "max_time": [POSITIVE, None],
+        "n_jobs": [Integral, None],
         "callbacks": [tuple, list, None],
         "backend": [StrOptions({*BACKENDS, "auto"}), Backend],
         "device": "no_validation",
@@ -99,6 +101,7 @@ class TabularEstimator(BaseEstimator):
             dialect=columns.dialect,
             recipe=recipe,
             max_time=self.max_time,
+            n_jobs=self.n_jobs,
             verbose=int(self.verbose),
             **more,
         )

@@ -6,6 +6,8 @@ import atexit
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nnbackend.core.checks import check_number
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from nnbackend.backends.base import Backend
     from nnbackend.parallel.communicator import HostCommunicator
 
-__all__ = ["MPI"]
+__all__ = ["MPI", "together"]
 
 COMPRESSIONS = ("float16",)
 _SHORTEST_TIMEOUT = 1.0
@@ -144,6 +146,19 @@ class MPI:
                     "no more processes than there are cards, and give each its own, "
                     "device=nnb.parallel.MPI().local_rank"
                 )
+
+
+@contextmanager
+def together(parallel: MPI | None, backend: Backend) -> Iterator[HostCommunicator | None]:
+    """Let several processes do the same: an error in all is raised in all, one of some ends all.
+
+    What adds up a backend's arrays over them is yielded; None: this process is alone.
+    """
+    if parallel is None or parallel.size == 1:
+        yield None
+        return
+    with parallel.processes.failing_together(), parallel.processes.silence():
+        yield parallel.connect(backend)
 
 
 def _library() -> Any:

@@ -115,6 +115,7 @@ def fit_table(
     dialect: Dialect | None = None,
     recipe: Mapping[str, Any] | None = None,
     max_time: float | None = None,
+    n_jobs: int | None = None,
     announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
@@ -146,6 +147,8 @@ def fit_table(
         recipe: fields of :class:`nnbackend.tabular.Recipe` that are not to be chosen; default: none.
         max_time: the seconds that all training may take together, see
             :func:`nnbackend.tabular.fit_network`; default None.
+        n_jobs: how many folds are trained at the same time, see
+            :func:`nnbackend.tabular.fit_folds`; default None.
         announce: called with the encoded rows before the training; default: nothing is.
         more: further arguments of :meth:`nnbackend.Network.fit`.
 
@@ -202,7 +205,7 @@ def fit_table(
     held_out = None
     if chosen.folds > 1:
         parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
-        trained, numbers, found = fit_folds(part, parts, columns, **settings)
+        trained, numbers, found = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
         trained.network.metadata |= metadata
         held_out = numbers, found
     else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from nnbackend.tabular.recipe import Recipe
 __all__ = ["Part", "Trained", "fit_folds", "fit_network", "raise_interruption", "shorten"]
 
 Clock = Callable[[], float]
+Task = Callable[..., "Trained"]
 
 _TRIAL_EPOCHS = 3  # of which the last is timed: the first compile and warm up
 _TRIAL_STEPS = 8  # of each of them
@@ -165,6 +168,7 @@ def fit_folds(
     seed: int = 0,
     max_time: float | None = None,
     clock: Clock = time.monotonic,
+    n_jobs: int | None = None,
     **settings: Any,
 ) -> tuple[Trained, NDArray[Any], NDArray[Any]]:
     """Train a network for each division of the rows; together they predict.
@@ -178,6 +182,9 @@ def fit_folds(
         seed: of the first network; each further one has the next number.
         max_time: the seconds that all of them may take together; default None.
         clock: see :func:`fit_network`.
+        n_jobs: how many networks are trained at the same time, in processes of joblib: the same
+            networks, to the rounding of products. -1: one for each core. None (the default): one, or
+            what ``joblib.parallel_config`` says.
         settings: further arguments of :func:`fit_network`.
 
     Returns:
@@ -188,22 +195,22 @@ def fit_folds(
     Raises:
         KeyboardInterrupt: the training was interrupted before an epoch was done.
         ValueError: no network was trained for an epoch.
+        ImportError: ``n_jobs`` is given, and joblib is not installed.
     """
+    divisions = list(parts)
+    tasks = [
+        partial(fit_network, rows.take(training), rows.take(others), columns,
+                seed=(seed + number) % 2**64, clock=clock, **settings)
+        for number, (training, others) in enumerate(divisions)
+    ]  # fmt: skip
+    jobs = 1 if len(tasks) == 1 else _count_jobs(n_jobs)
+    run = (
+        _run_in_turn(tasks, max_time, clock) if jobs == 1 else _run_at_once(tasks, max_time, n_jobs)
+    )
     trained: list[Trained] = []
     held_out: NDArray[Any] | None = None
-    counts, stopped, end = np.zeros(len(rows)), "", clock() + (max_time or 0.0)
-    divisions = list(parts)
-    for number, (training, others) in enumerate(divisions):
-        if max_time is not None:  # an equal part of the time that is left
-            settings["max_time"] = max(end - clock(), 0.0) / (len(divisions) - number)
-        one = fit_network(
-            rows.take(training),
-            rows.take(others),
-            columns,
-            seed=(seed + number) % 2**64,
-            clock=clock,
-            **settings,
-        )
+    counts, stopped = np.zeros(len(rows)), ""
+    for (_, others), one in zip(divisions, run, strict=False):  # fewer if one is interrupted
         stopped = one.histories[0].stopped or ""
         if len(one.histories[0]):
             trained.append(one)
@@ -211,22 +218,64 @@ def fit_folds(
             held_out = np.zeros((len(rows), *found.shape[1:])) if held_out is None else held_out
             held_out[others] += found
             counts[others] += 1.0
-        if stopped.startswith("interrupted"):
-            break
     if held_out is None:
         if stopped.startswith("interrupted"):
             raise KeyboardInterrupt
         raise ValueError(f"no network was trained for an epoch: {stopped}")
     known = np.flatnonzero(counts)
     held_out = held_out[known] / counts[known].reshape((-1, *(1,) * (held_out.ndim - 1)))
-    joined = Trained(
+    return _join(trained), known, held_out
+
+
+def _run_in_turn(tasks: Sequence[Task], max_time: float | None, clock: Clock) -> Iterator[Trained]:
+    """Yield what comes of each training, up to one that is interrupted."""
+    end = clock() + (max_time or 0.0)
+    for number, task in enumerate(tasks):
+        share = None  # an equal part of the time that is left
+        if max_time is not None:
+            share = max(end - clock(), 0.0) / (len(tasks) - number)
+        one = task(max_time=share)
+        yield one
+        if (one.histories[0].stopped or "").startswith("interrupted"):
+            return
+
+
+def _run_at_once(
+    tasks: Sequence[Task], max_time: float | None, n_jobs: int | None
+) -> Iterable[Trained]:
+    """Return what comes of trainings that joblib's processes do."""
+    import joblib
+
+    rounds = math.ceil(len(tasks) / _count_jobs(n_jobs))
+    share = None if max_time is None else max_time / rounds
+    found: list[Trained] = joblib.Parallel(n_jobs=n_jobs)(
+        joblib.delayed(task)(max_time=share) for task in tasks
+    )
+    return found
+
+
+def _count_jobs(n_jobs: int | None) -> int:
+    """Return how many processes joblib takes; one if nobody has asked for any."""
+    if n_jobs is None and "joblib" not in sys.modules:
+        return 1
+    try:
+        import joblib
+    except ImportError:
+        raise ImportError(
+            "n_jobs needs joblib, which comes with scikit-learn: pip install 'nnbackend[sklearn]'"
+        ) from None
+    return int(joblib.effective_n_jobs(n_jobs))
+
+
+def _join(trained: Sequence[Trained]) -> Trained:
+    """Return several trainings as one, whose network gives the mean of their answers."""
+    return Trained(
         join_networks([one.network for one in trained]),
         [history for one in trained for history in one.histories],
         [temperature for one in trained for temperature in one.temperatures],
         [epoch for one in trained for epoch in one.best_epochs],
         [epochs for one in trained for epochs in one.planned_epochs],
     )
-    return joined, known, held_out
 
 
 def _outputs_of(trained: Trained, rows: Part) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from nnbackend.losses import Loss, PerOutputSpec
 from nnbackend.metrics.outputs import ClassMetric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.parallel import MPI
+from nnbackend.parallel.mpi import together
 from nnbackend.training.augmentation import with_augmentation
 from nnbackend.training.loop import Loop, raise_divergence, steps_per_epoch
 from nnbackend.training.objective import Objective
@@ -87,59 +88,55 @@ class FitOptions:
 
 def fit(network: Network, x: Any, y: Any, options: FitOptions) -> History:
     """Train a network; see :meth:`nnbackend.network.Network.fit`."""
-    parallel = options.parallel
-    if parallel is None or parallel.size == 1:
-        return _fit(network, x, y, options, None)
-    with parallel.processes.failing_together(), parallel.processes.silence():
-        return _fit(network, x, y, options, parallel.connect(network.backend))
-
-
-def _fit(
-    network: Network, x: Any, y: Any, options: FitOptions, communicator: HostCommunicator | None
-) -> History:
-    """Train a network, perhaps together with other processes."""
     loop = profile = None
-    speaks = communicator is None or communicator.rank == 0
-    try:
-        callbacks = resolve_callbacks(options.callbacks, options.verbose)
-        resume = options.resume
-        checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
-        with network.backend.scope():
-            with network._unbuilt_if_refused():
-                objective, loop, profile = prepare(network, x, y, options, callbacks, communicator)
-                if checkpoint is not None:
-                    loop.check(checkpoint)
-                if isinstance(loop, ParallelLoop):
-                    loop.check_alike(checkpoint)
-            loop.publish()  # so that the arrays from before are not kept
-            started = time.perf_counter()
-            history = loop.train(checkpoint)
-            if profile is not None:
-                profile.finish(time.perf_counter() - started)
-            network._last = objective
-            network._release()  # the trainer's arrays, several times the size of the parameters
-    except Exception as error:
-        loop = profile = None  # with the arrays they hold
-        problem = explain_out_of_memory(
-            error,
-            network.backend,
-            "fit",
-            rows=x.shape[0] if isinstance(getattr(x, "shape", 0), tuple) and x.shape else None,
-            batch_size=options.batch_size,
-            accumulate=options.accumulate,
-            data_on=options.data_on,
-            release=network._release,
-        )
-        if problem is None:
-            raise
-        raise problem from error
+    with together(options.parallel, network.backend) as communicator:
+        try:
+            callbacks = resolve_callbacks(options.callbacks, options.verbose)
+            resume = options.resume
+            checkpoint = None if resume is None else find_checkpoint(resume, callbacks)
+            with network.backend.scope():
+                with network._unbuilt_if_refused():
+                    given_data = network, x, y, options, callbacks, communicator
+                    objective, loop, profile = prepare(*given_data)
+                    if checkpoint is not None:
+                        loop.check(checkpoint)
+                    if isinstance(loop, ParallelLoop):
+                        loop.check_alike(checkpoint)
+                loop.publish()  # so that the arrays from before are not kept
+                started = time.perf_counter()
+                history = loop.train(checkpoint)
+                if profile is not None:
+                    profile.finish(time.perf_counter() - started)
+                network._last = objective
+                network._release()  # the trainer's arrays, several times the size of the parameters
+        except Exception as error:
+            loop = profile = None  # with the arrays they hold
+            problem = explain_out_of_memory(
+                error,
+                network.backend,
+                "fit",
+                rows=x.shape[0] if isinstance(getattr(x, "shape", 0), tuple) and x.shape else None,
+                batch_size=options.batch_size,
+                accumulate=options.accumulate,
+                data_on=options.data_on,
+                release=network._release,
+            )
+            if problem is None:
+                raise
+            raise problem from error
     if profile is not None:
         history.profile = profile
-        if options.verbose != 0 and speaks:
-            _say(str(profile))
-    if speaks and history.stopped is not None and history.stopped.startswith("interrupted"):
-        _say(f"training was {history.stopped}")
+    if communicator is None or communicator.rank == 0:
+        _say_what_came(history, options)
     return history
+
+
+def _say_what_came(history: History, options: FitOptions) -> None:
+    """Print the profile of a fit, unless it is to be silent, and that it was interrupted."""
+    if history.profile is not None and options.verbose != 0:
+        _say(str(history.profile))
+    if history.stopped is not None and history.stopped.startswith("interrupted"):
+        _say(f"training was {history.stopped}")
 
 
 def prepare(

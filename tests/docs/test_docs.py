@@ -42,6 +42,6 @@ def test_the_examples_run(page, tmp_path):
     strictly = [] if "sklearn" in code or "matplotlib" in code else ["-W", "error"]
     done = subprocess.run(
         [sys.executable, *strictly, "-c", code], capture_output=True, text=True, check=False,
-        timeout=120, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=300, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -128,7 +128,7 @@ def test_a_weight_of_two_is_a_row_twice(backend64):
 
 def test_a_validation_split_holds_out_the_rounded_fraction_and_is_not_trained_on(backend64):
     net = nnb.Network([nnb.Dense(2)], backend=backend64, seed=5)
-    kept, held_out = nnb.network.data.split(23, 0.3, seed=5)
+    kept, held_out = nnb.data.split(23, 0.3, seed=5)
     assert len(held_out) == 7
     assert sorted([*kept, *held_out]) == list(range(23))
     history = net.fit(X, Y, validation_split=0.3, epochs=2, batch_size=4)
