@@ -96,6 +96,7 @@ def mpi(session: nox.Session) -> None:
     install_package(session, "cli", "data", "mpi")
     session.install(*group("test"), *group("mpi"))
     session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "tests/docs/test_docs.py", "-k", "parallel", env=ONE_THREAD)
 
 
 @nox.session
@@ -152,6 +153,16 @@ def examples(session: nox.Session) -> None:
     session.install(*group("examples"))
     for example in sorted(Path("examples").glob("*.py")):
         session.run("python", "-W", "error", str(example))
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Read the pages that explain a step in headless Chromium; skipped where there is none."""
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        session.skip("no Chromium here (on Debian: apt install chromium): no page was read")
+    install_package(session)
+    session.install(*group("test"), *group("browser"))
+    session.run("pytest", "tests/browser", "-n", "auto", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

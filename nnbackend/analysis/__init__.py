@@ -11,7 +11,7 @@ from nnbackend.core.lazy import lazily
 
 if TYPE_CHECKING:
     from nnbackend.analysis.answers import TableRows, read_rows
-    from nnbackend.analysis.baselines import score_baselines
+    from nnbackend.analysis.baselines import score_baselines, score_baselines_by_fold
     from nnbackend.analysis.calibration import Calibration, calibration_curve, top_label
     from nnbackend.analysis.contributions import (
         Contribution,
@@ -52,6 +52,7 @@ _MODULES = {
     "roc_curve": "curves",
     "row_contributions": "contributions",
     "score_baselines": "baselines",
+    "score_baselines_by_fold": "baselines",
     "score_model": "scores",
     "summarize_residuals": "residuals",
     "top_label": "calibration",
@@ -76,6 +77,7 @@ __all__ = [
     "roc_curve",
     "row_contributions",
     "score_baselines",
+    "score_baselines_by_fold",
     "score_model",
     "summarize_residuals",
     "top_label",

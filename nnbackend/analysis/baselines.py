@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from nnbackend.analysis.scores import score_answers
 from nnbackend.core.checks import check_size
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import Encoded
-from nnbackend.tables.table import Table, row_count, warn
+from nnbackend.tables.table import Table, row_count, take_rows, warn
 
-__all__ = ["score_baselines"]
+__all__ = ["score_baselines", "score_baselines_by_fold"]
 
 _MAX_BINS = 255  # of scikit-learn's boosting; a column of more categories goes in as numbers
 
@@ -26,6 +27,7 @@ def score_baselines(
     holdout: TableRows,
     *,
     max_rows: int = 50_000,
+    boosting: bool = True,
     seed: int = 0,
 ) -> dict[str, dict[str, float]]:
     """Return the scores of baselines on rows that they did not learn from, by name.
@@ -40,23 +42,63 @@ def score_baselines(
         training: the rows to learn from, of :func:`nnbackend.analysis.read_rows`.
         holdout: the rows to compare on.
         max_rows: of more training rows, so many are drawn at random, and that is said.
+        boosting: whether gradient boosting is among them, which takes the longest.
         seed: of the random numbers.
 
     Returns:
         for each baseline the scores of :func:`nnbackend.analysis.score_model`. Without scikit-learn it
         is the first alone, and a :class:`~nnbackend.tables.TableWarning` says so.
     """
+    rows = _answer_rows(encoder, training.table, holdout.table, max_rows, boosting, seed)
+    truth, classes = _targets(encoder, holdout.table), len(encoder.classes)
+    return {name: _score(answers, truth, classes) for name, answers in rows.items()}
+
+
+def score_baselines_by_fold(
+    encoder: TableEncoder,
+    rows: TableRows,
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    *,
+    max_rows: int = 50_000,
+    boosting: bool = True,
+    seed: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Return the scores of baselines on rows, each predicted by one that did not learn from it.
+
+    It is to networks with folds what :func:`score_baselines` is to one.
+
+    Args:
+        encoder: of the model that they are compared with.
+        rows: all rows, of :func:`nnbackend.analysis.read_rows`.
+        divisions: for each fold the numbers of the rows to learn from, and of those to predict.
+        max_rows: see :func:`score_baselines`.
+        boosting: see :func:`score_baselines`.
+        seed: see :func:`score_baselines`.
+    """
+    found: dict[str, list[NDArray[np.float64]]] = {}
+    for training, others in divisions:
+        parts = take_rows(rows.table, training), take_rows(rows.table, others)
+        for name, answers in _answer_rows(encoder, *parts, max_rows, boosting, seed).items():
+            found.setdefault(name, []).append(answers)
+    tested = np.concatenate([others for _, others in divisions])
+    truth, classes = _targets(encoder, take_rows(rows.table, tested)), len(encoder.classes)
+    return {name: _score(np.concatenate(parts), truth, classes) for name, parts in found.items()}
+
+
+def _answer_rows(
+    encoder: TableEncoder, training: Table, others: Table, max_rows: int, boosting: bool, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Return what each baseline, learned from training rows, answers for others."""
     most = check_size("max_rows", max_rows)
-    table = sample_rows(training.table, most, seed, "baselines")
-    if row_count(table) < row_count(training.table):
-        warn(f"baselines learn from {most:,} of {row_count(training.table):,} training rows")
-    y, truth = _targets(encoder, table), _targets(encoder, holdout.table)
-    classes, rows = len(encoder.classes), row_count(holdout.table)
+    table = sample_rows(training, most, seed, "baselines")
+    if row_count(table) < row_count(training):
+        warn(f"baselines learn from {most:,} of {row_count(training):,} training rows")
+    y, classes, rows = _targets(encoder, table), len(encoder.classes), row_count(others)
     if classes:
         shares = np.bincount(y, minlength=classes) / len(y)
-        scores = {"commonest class": _score(np.tile(shares, (rows, 1)), truth, classes)}
+        found = {"commonest class": np.tile(shares, (rows, 1))}
     else:
-        scores = {"mean": _score(np.full(rows, y.mean()), truth, classes)}
+        found = {"mean": np.full(rows, y.mean())}
     try:
         import sklearn  # noqa: F401
     except ModuleNotFoundError:
@@ -64,15 +106,16 @@ def score_baselines(
             "linear model and gradient boosting are left out of the baselines: they need "
             "scikit-learn, pip install 'nnbackend[sklearn]'"
         )
-        return scores
+        return found
     with warnings.catch_warnings():  # gaps and unseen categories, and fits that end early
         warnings.simplefilter("ignore")
-        inputs, others = encoder.encode(table), encoder.encode(holdout.table)
+        inputs, asked = encoder.encode(table), encoder.encode(others)
         for name, model in _models(inputs, bool(classes), seed).items():
+            if name == "gradient boosting" and not boosting:
+                continue
             model.fit(_stacked(inputs), y)
-            answers = _answers(model, _stacked(others), classes)
-            scores[name] = _score(answers, truth, classes)
-    return scores
+            found[name] = _answers(model, _stacked(asked), classes)
+    return found
 
 
 def _targets(encoder: TableEncoder, table: Table) -> NDArray[Any]:

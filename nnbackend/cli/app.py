@@ -10,6 +10,7 @@ import nnbackend
 from nnbackend.cli.backends import backends
 from nnbackend.cli.draw import draw
 from nnbackend.cli.evaluate import evaluate
+from nnbackend.cli.explain import explain
 from nnbackend.cli.inspect import inspect
 from nnbackend.cli.predict import predict
 from nnbackend.cli.train import train
@@ -34,5 +35,5 @@ def command_line(
     """Neural networks on tables: train, predict and evaluate, on NumPy, CuPy, torch or JAX."""
 
 
-for command in (train, predict, evaluate, inspect, draw, backends):
+for command in (train, predict, evaluate, inspect, draw, explain, backends):
     app.command()(command)

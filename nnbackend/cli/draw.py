@@ -23,7 +23,7 @@ from nnbackend.network import Network
 from nnbackend.tables.input_names import input_names, output_names
 from nnbackend.tables.model import MODELS, ArrayModel, TableModel, load
 
-__all__ = ["draw"]
+__all__ = ["draw", "names_of"]
 
 _MOST_NAMES = 16  # of more inputs or outputs the names are left out
 
@@ -91,7 +91,7 @@ def draw(
             raise WrongCall("--row is a row of --data: give --data as well")
         network, trained = _load(model)
         shown = None if data is None else _read_row(trained, data, row or 1, options)
-        inputs, outputs = (None, None) if trained is None else _names_of(trained)
+        inputs, outputs = (None, None) if trained is None else names_of(trained)
         drawing = nnb.draw(
             network,
             shown,
@@ -132,7 +132,7 @@ def _read_row(
     return chosen
 
 
-def _names_of(model: TableModel | ArrayModel) -> tuple[list[str] | None, list[str] | None]:
+def names_of(model: TableModel | ArrayModel) -> tuple[list[str] | None, list[str] | None]:
     """Return names of inputs and of outputs, where there are a few."""
     inputs = input_names(model.encoder.features) if isinstance(model, TableModel) else []
     network = model.network

@@ -20,7 +20,7 @@ __all__ = ["write_evaluation_report", "write_training_report"]
 def write_training_report(path: Path, outcome: Outcome, notes: list[str], model_path: Path) -> None:
     """Write the report on a training, about the rows that validate where there are some.
 
-    Of several networks there are no baselines, since every row trained some of them.
+    Of several networks each row is predicted by networks, and by baselines, that did not learn from it.
     """
     training, reported = outcome.parts
     several = len(outcome.histories) > 1
@@ -35,7 +35,8 @@ def write_training_report(path: Path, outcome: Outcome, notes: list[str], model_
         rows="rows, each by the networks that it was held out of" if several else rows,
         outputs=outcome.outputs,
         holdout=reported,
-        training=None if several else training,
+        training=training,
+        divisions=outcome.divisions,
         histories=[history.to_dict() for history in outcome.histories],
         facts={**outcome.plan, "trained": f"{epochs}{stopped}"},
         notes=notes,

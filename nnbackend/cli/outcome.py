@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,8 @@ class Outcome:
         baseline_answer: what the baseline always answers.
         plan: what was announced of the training, in words.
         parts: the training rows, and those of ``x``, before they were encoded, if they were kept.
+        divisions: of each of several networks the numbers of the rows that trained it, and of those held
+            out, of the table that is then the first of ``parts``.
         outputs: of the rows of ``x``, if they come of networks that did not see them; None: those of the
             model.
         more: further facts, as plain data.
@@ -45,6 +48,7 @@ class Outcome:
     baseline_answer: str
     plan: dict[str, str]
     parts: tuple[TableRows | None, TableRows | None] = (None, None)
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]] = ()
     outputs: NDArray[Any] | None = None
     more: dict[str, Any] = field(default_factory=dict)
 

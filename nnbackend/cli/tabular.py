@@ -229,11 +229,8 @@ class _Run:
             "validation": validation,
             "baseline": baseline,
         }
-        parts: tuple[TableRows | None, TableRows | None] = (None, None)
-        if self.call.html is not None:
-            numbers = rows.training if fitted.held_out is None else fitted.held_out[0]
-            kept = (TableRows(take_rows(self.table, n)) for n in (rows.training, numbers))
-            parts = next(kept), next(kept)
+        numbers = rows.training if fitted.held_out is None else fitted.held_out[0]
+        kept = [TableRows(take_rows(self.table, n)) for n in (rows.training, numbers)]
         counts = len(training), 0 if validation is None else len(reported)
         more = {
             "columns": [asdict(row) for row in rows.encoder.describe()],
@@ -250,7 +247,8 @@ class _Run:
             metrics,
             answer,
             self.plan,
-            parts,
+            (kept[0], kept[1]),
+            fitted.divisions if rows.recipe.folds > 1 else (),
             outputs,
             more,
         )

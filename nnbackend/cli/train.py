@@ -19,6 +19,7 @@ from nnbackend.callbacks import Callback
 from nnbackend.cli.arguments import choose_backend, wrong_call
 from nnbackend.cli.array_rows import read_array_rows, takes_arrays
 from nnbackend.cli.call import Call
+from nnbackend.cli.comparison import warn_if_worse
 from nnbackend.cli.html_report import write_training_report
 from nnbackend.cli.model_choice import (
     TABLE_OPTIONS,
@@ -112,13 +113,15 @@ def _train(
             outcome = _train_plain(call, settings, backend, arrays, stack, parallel)
         else:
             outcome = train_tabular(call, settings, backend, stack, parallel)
+        writes = parallel is None or parallel.rank == 0
+        if writes:
+            warn_if_worse(outcome)
         report = {}
         if call.in_full:
             report["report"] = build_report(outcome.model, outcome.x, outcome.y, outcome.outputs)
     model = outcome.model
     facts = {"settings": outcome.settings, "epochs": outcome.epochs, **outcome.metrics}
     model.network.metadata |= {"training": {"precision": backend.precision, **facts}}
-    writes = parallel is None or parallel.rank == 0
     if writes:
         model.network.save(call.output)
     facts |= {
@@ -157,7 +160,7 @@ def _train_plain(
     parallel: MPI | None,
 ) -> Outcome:
     """Train a plain network for a table, or one for arrays; see :func:`train_tabular`."""
-    keep = partial(read_rows, keep_table=call.html is not None)
+    keep = partial(read_rows, keep_table=call.html is not None or not settings.stream)
     read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else keep
     rows = read(call.data, call.target, settings)
     with wrong_call():

@@ -25,13 +25,17 @@ _Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class _Line:
-    """A weight: from a circle to another, with the number that it shows."""
+    """A weight: from a circle to another, with the number that it shows.
+
+    ``item`` is its name for programs: ``weight:LAYER:INPUT:UNIT`` or ``bias:LAYER:UNIT``.
+    """
 
     start: Point
     end: Point
     weight: float
     gradient: float | None
     title: str
+    item: str
 
 
 class _Circles:
@@ -117,7 +121,9 @@ class _Circles:
         text = f"{title}: {digits(weight)}"
         if gradient is not None:
             text += f", gradient {digits(gradient)}"
-        return _Line(start, end, weight, gradient, text)
+        is_bias = j == self.columns[i - 1].size
+        item = f"bias:{i}:{k}" if is_bias else f"weight:{i}:{j}:{k}"
+        return _Line(start, end, weight, gradient, text, item)
 
 
 def draw_circles(
@@ -155,7 +161,8 @@ def draw_circles(
         if i + 1 < len(columns) and columns[i + 1].bias is not None:
             _draw_bias(svg, circles.at(i, column.size))
     _draw_names(svg, circles)
-    return _draw_legend(svg, circles, largest)
+    with svg.group("legend"):
+        return _draw_legend(svg, circles, largest)
 
 
 def _shown(line: _Line) -> float:
@@ -166,7 +173,7 @@ def _shown(line: _Line) -> float:
 def _draw_line(svg: Svg, line: _Line, largest: float, thickest: float) -> None:
     value = _shown(line)
     share = abs(value) / largest if largest and math.isfinite(value) else 0.0
-    with svg.group("weight", line.title):
+    with svg.group("weight", line.title, data_item=line.item):
         kind = "negative" if value < 0 else "positive" if value > 0 else "line"
         svg.line(line.start, line.end, kind, 0.6 + (thickest - 0.6) * share)
 
@@ -193,7 +200,8 @@ def _label_lines(svg: Svg, lines: Sequence[_Line]) -> None:
             continue  # no room: the number is shown when the pointer rests on the line
         taken.append(best)
         x, y = (best[0] + best[2]) / 2, (best[1] + best[3]) / 2
-        _label(svg, x, y + 3.2, text, "value")
+        with svg.group("number", line.title, data_item=line.item):
+            _label(svg, x, y + 3.2, text, "value")
 
 
 def _label(svg: Svg, x: float, y: float, text: str, classes: str) -> None:
@@ -245,7 +253,7 @@ def _draw_neuron(svg: Svg, circles: _Circles, i: int, j: int) -> None:
     for name, of in (("dy", column.result_grads), ("dz", column.sum_grads)):
         if of is not None and (i or name == "dz"):
             gradients.append(f"{name} {digits(float(of[j]))}")
-    with svg.group("neuron", ", ".join([*facts, *gradients])):
+    with svg.group("neuron", ", ".join([*facts, *gradients]), data_item=f"neuron:{i}:{j}"):
         svg.add("circle", "unit output" if last else "unit", cx=x, cy=y, r=r)
         if result is not None and total is not None:
             svg.line((x - r, y), (x + r, y), "rule")

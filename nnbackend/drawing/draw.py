@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nnbackend.losses import Loss
     from nnbackend.network import Network
 
-__all__ = ["draw"]
+__all__ = ["check_names", "draw"]
 
 _MOST_LINES = 60  # of a description
 
@@ -93,8 +93,8 @@ def draw(
         check_size("depth", depth, least=0)
     _check_asked(x, y, loss, gradients)
     passages, target = _pass_of(network, x, y, loss, gradients)
-    inputs = _names("input_names", input_names, network.input_shape)
-    outputs = _names("output_names", output_names, network.output_shape)
+    inputs = check_names("input_names", input_names, network.input_shape)
+    outputs = check_names("output_names", output_names, network.output_shape)
     columns, reason = _columns(network, style, passages)
     if style == "circles" and reason:
         raise ValueError(f"the network cannot be drawn as circles: {reason}")
@@ -195,7 +195,7 @@ def _target_values(target: NDArray[Any], size: int) -> NDArray[Any]:
     return shares
 
 
-def _names(argument: str, names: Sequence[str] | None, shape: Any) -> list[str]:
+def check_names(argument: str, names: Sequence[str] | None, shape: Any) -> list[str]:
     """Return names, as many as a row has numbers; none of None."""
     if names is None:
         return []

@@ -49,9 +49,9 @@ class Svg:
         return element
 
     @contextmanager
-    def group(self, classes: str, title: str | None = None) -> Iterator[None]:
+    def group(self, classes: str, title: str | None = None, **attributes: str) -> Iterator[None]:
         """Add a group; what is added in its context is in it."""
-        self._groups.append(self.add("g", classes, title=title))
+        self._groups.append(self.add("g", classes, title=title, **attributes))
         try:
             yield
         finally:

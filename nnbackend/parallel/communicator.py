@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.core.tree import flatten, leaves, map_arrays, unflatten
+from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Params
 from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
@@ -26,25 +26,21 @@ class HostCommunicator:
         processes: the processes.
         backend: whose arrays they are.
         compress: ``"float16"``: gradients travel in 16 bits; None (the default): as they are.
-        local_steps: how many steps a process takes alone; None (the default): gradients are summed in
-            each step.
 
     Attributes:
         compress: how gradients travel.
-        local_steps: how many steps a process takes alone.
+        local_steps: how many steps a process takes alone; None: gradients are summed in each step.
         rank: the number of this process.
         size: how many there are.
         processes: the processes.
+        reads_share: whether each process reads only its rows of the batches.
     """
 
-    def __init__(
-        self,
-        processes: Processes,
-        backend: Backend,
-        compress: str | None = None,
-        local_steps: LocalSteps | None = None,
-    ) -> None:
-        self.processes, self._backend, self.local_steps = processes, backend, local_steps
+    reads_share = False
+    local_steps: LocalSteps | None = None
+
+    def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:
+        self.processes, self._backend = processes, backend
         self.rank, self.size = processes.rank, processes.size
         self._exchange = Exchange(processes)
         self.compress = compress
@@ -78,6 +74,14 @@ class HostCommunicator:
 
     def _on_device(self, host: np.ndarray[Any, Any], like: Array) -> Array:
         return self._backend.asarray(host, dtype=like.dtype)
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
+        first = next(iter(arrays_in((arrays,))), None)
+        if first is None:
+            return arrays
+        counts = self.processes.gather_numbers(first.shape[0])[:, 0].tolist()
+        return self.gather_rows(arrays, counts)
 
     def share_params(self, params: Params) -> Params:
         """Return named arrays of process 0, copies; the others give arrays of the same shapes."""

@@ -8,7 +8,6 @@ from typing import Any
 from nnbackend.backends.base import Backend
 from nnbackend.core.types import Array
 from nnbackend.parallel.communicator import HostCommunicator
-from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 
 __all__ = ["NCCLCommunicator", "nccl_of"]
@@ -28,13 +27,10 @@ class NCCLCommunicator(HostCommunicator):
     Args:
         processes: the processes, each with a card of its own.
         backend: CuPy, on that card.
-        local_steps: see :class:`HostCommunicator`.
     """
 
-    def __init__(
-        self, processes: Processes, backend: Any, local_steps: LocalSteps | None = None
-    ) -> None:
-        super().__init__(processes, backend, local_steps=local_steps)
+    def __init__(self, processes: Processes, backend: Any) -> None:
+        super().__init__(processes, backend)
         self._cupy_backend = backend
         self._nccl = nccl = backend.nccl()
         self._types = {"float32": nccl.NCCL_FLOAT32, "float64": nccl.NCCL_FLOAT64}

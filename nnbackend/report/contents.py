@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.analysis.answers import TableRows
-from nnbackend.analysis.baselines import score_baselines
+from nnbackend.analysis.baselines import score_baselines, score_baselines_by_fold
 from nnbackend.analysis.calibration import calibration_curve, top_label
 from nnbackend.analysis.curves import precision_recall_curve, roc_curve
 from nnbackend.analysis.dependence import has_dependence, partial_dependence
@@ -96,6 +96,7 @@ def collect_contents(
     outputs: NDArray[Any] | None = None,
     holdout: TableRows | None = None,
     training: TableRows | None = None,
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]] = (),
     histories: Sequence[Mapping[str, Sequence[float]]] = (),
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
@@ -120,7 +121,7 @@ def collect_contents(
     if isinstance(model, TableModel):
         contents.scores = {"this network": score_rows(model, outputs, y)}
     if isinstance(model, TableModel) and holdout is not None:
-        _add_baselines(contents, model, holdout, training, seed)
+        _add_baselines(contents, model, holdout, training, divisions, seed)
         _add_columns(contents, model, holdout, seed)
     contents.drawing = contents.attempt("The network drawn", lambda: _draw_network(model))
     return contents
@@ -168,19 +169,22 @@ def _add_baselines(
     model: TableModel,
     holdout: TableRows,
     training: TableRows | None,
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]],
     seed: int,
 ) -> None:
     """Add the scores of baselines that learn from the training rows."""
     if training is None:
         reason = "they learn from the training rows, which are not at hand here; the report of the "
         reason += "training has them"
-        if contents.rows_trained:
-            reason = "every row trained some of the networks, so that none is left to compare on"
         contents.left_out.append(f"Baselines: {reason}")
         return
     # What is left out of them is said on the page.
     with _noting(contents.left_out):
-        contents.scores |= score_baselines(model.encoder, training, holdout, seed=seed)
+        if divisions:
+            found = score_baselines_by_fold(model.encoder, training, divisions, seed=seed)
+        else:
+            found = score_baselines(model.encoder, training, holdout, seed=seed)
+        contents.scores |= found
 
 
 def _add_columns(contents: Contents, model: TableModel, holdout: TableRows, seed: int) -> None:

@@ -50,6 +50,7 @@ def write_report(
     outputs: NDArray[Any] | None = None,
     holdout: TableRows | None = None,
     training: TableRows | None = None,
+    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]] = (),
     histories: Sequence[Mapping[str, Sequence[float]]] = (),
     facts: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
@@ -73,6 +74,8 @@ def write_report(
         holdout: the same rows of a table before they were encoded, see
             :func:`nnbackend.analysis.read_rows`: for the importance of columns and partial dependence.
         training: the rows that trained: for baselines.
+        divisions: of several networks with other rows held out, the numbers of the rows of ``training``
+            that trained each, and of those held out: baselines learn and are judged like them.
         histories: the metrics by epoch, see :class:`nnbackend.History`; of several networks that predict
             together those of each.
         facts: names and values to begin with, such as how it was trained.
@@ -96,6 +99,7 @@ def write_report(
         outputs=outputs,
         holdout=holdout,
         training=training,
+        divisions=divisions,
         histories=histories,
         facts=facts,
         notes=notes,

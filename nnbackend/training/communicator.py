@@ -26,11 +26,14 @@ class Communicator(Protocol):
         rank: the number of this process, from 0.
         size: how many processes there are.
         local_steps: how many steps a process takes alone; None: gradients are summed in each step.
+        reads_share: whether a batch is what this process has of it, as many rows in each process, some
+            perhaps of weight 0; if not, all have the whole batch.
     """
 
     rank: int
     size: int
     local_steps: LocalSteps | None
+    reads_share: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
         """Return the sum over all processes of each array."""
@@ -40,6 +43,9 @@ class Communicator(Protocol):
 
         Several may be under way. They may travel with fewer bits than those of :meth:`sum`.
         """
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
 
     def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
         """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""
@@ -51,7 +57,7 @@ class Share(NamedTuple):
     Attributes:
         batch: its rows. A process without any has a row of weight 0.
         first_row: the number of the first one in the whole batch.
-        counts: how many rows each process has.
+        counts: how many rows each process has; of batches that are read in shares, none.
     """
 
     batch: Batch
@@ -68,6 +74,8 @@ def counts_of_processes(rows: int, size: int) -> list[int]:
 
 def share_of_process(batch: Batch, communicator: Communicator, xp: Namespace, like: Any) -> Share:
     """Return the share of this process in a batch; ``like`` has the dtype and device of weights."""
+    if communicator.reads_share:
+        return Share(batch, communicator.rank * count_rows(batch.x), [])
     counts = counts_of_processes(count_rows(batch.x), communicator.size)
     own, first = counts[communicator.rank], sum(counts[: communicator.rank])
     if own:

@@ -110,7 +110,7 @@ class Rounds:
         self._weight += float(weights.sum())
         self._total += float(total.sum())
         output = results.output
-        if output is not None:
+        if output is not None and not self._communicator.reads_share:
             output = self._outputs_of_all(output, rows, size)
         return StepResult(loss / np.where(total > 0.0, total, 1.0), total, output)
 

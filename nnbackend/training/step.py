@@ -109,13 +109,13 @@ def make_step(
             check_row_gradients(by_rows, grads)
             checked = True
         if communicator is not None:
-            if with_output:
+            if with_output and share.counts:
                 output = slice_rows(output, 0, share.counts[communicator.rank])
             if sums is None:
                 total = xp.zeros_like(value) + (count_rows(batch.x) if total is None else total)
             else:
                 total, value, grads, new_state = sums.finish(value, grads, new_state)
-                if with_output:
+                if with_output and share.counts:
                     output = communicator.gather_rows(output, share.counts)
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from analysis.models import linear_model, mixed_model
 
-from nnbackend.analysis import TableRows, score_baselines, score_model
+from nnbackend.analysis import TableRows, score_baselines, score_baselines_by_fold, score_model
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.table import TableWarning
 
@@ -37,6 +37,20 @@ def test_a_linear_target_is_found_by_the_linear_model():
     assert scores["linear model"]["rmse"] < scores["gradient boosting"]["rmse"]
     assert scores["gradient boosting"]["rmse"] < scores["mean"]["rmse"]
     assert scores["mean"].keys() == score_model(model, holdout).keys()
+
+
+def test_baselines_of_folds_predict_rows_that_they_did_not_learn_from():
+    model, rows = linear_model([2.0, -1.0], noise=0.1)
+    count = len(rows.table["y"])
+    order = np.random.default_rng(0).permutation(count)
+    first, second = order[: count // 2], order[count // 2 :]
+    divisions = [(first, second), (second, first)]
+    scores = score_baselines_by_fold(model.encoder, rows, divisions, boosting=False)
+    assert "gradient boosting" not in scores
+    y = rows.table["y"]
+    means = np.empty(count)
+    means[second], means[first] = y[first].mean(), y[second].mean()
+    assert scores["mean"]["rmse"] == pytest.approx(np.sqrt(np.mean((y - means) ** 2)))
 
 
 def test_classes_with_categories_that_are_embedded_and_one_that_the_sample_lacks():

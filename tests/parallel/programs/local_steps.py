@@ -113,6 +113,22 @@ def streams() -> None:
     check_alike(one)
 
 
+def each_reads_its_share() -> None:
+    x, y = data(5000)  # in five chunks
+    path = folder / f"x{rank}.npy"
+    np.save(path, x)
+    rows = np.load(path, mmap_mode="r")
+    one, other = network(), network()
+    settings = {"optimizer": "sgd", "batch_size": 120, "metrics": ["accuracy"]}
+    found = fit(one, rows, y, parallel=local(1, 1.0, 0.0, reads="share"), **settings)
+    summed = nnb.parallel.MPI(reads="share", timeout=100.0)
+    wanted = fit(other, rows, y, parallel=summed, **settings)
+    close(vector(one), vector(other))
+    for name in ("loss", "accuracy"):
+        np.testing.assert_allclose(found[name], wanted[name], rtol=1e-11)
+    check_alike(one)
+
+
 def within_epochs() -> None:
     """Callbacks look where rounds end, and change nothing."""
     seen: list[float] = []
@@ -186,8 +202,8 @@ def refused() -> None:
         nnb.parallel.LocalSteps(4, momentum=1.0)
 
 
-checks = [one_step_is_a_sum_of_gradients, by_the_formula, two_runs, streams, within_epochs,
-          weightless, checkpoints, refused]  # fmt: skip
+checks = [one_step_is_a_sum_of_gradients, by_the_formula, two_runs, streams, each_reads_its_share,
+          within_epochs, weightless, checkpoints, refused]  # fmt: skip
 for check in checks:
     check()
     if rank == 0:
