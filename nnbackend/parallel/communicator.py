@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.core.tree import flatten, leaves, map_arrays, unflatten
+from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Params
 from nnbackend.parallel.processes import Processes
 from nnbackend.parallel.sums import Exchange, Half, Whole
@@ -30,7 +30,10 @@ class HostCommunicator:
         rank: the number of this process.
         size: how many there are.
         processes: the processes.
+        reads_share: whether each process reads only its rows of the batches.
     """
+
+    reads_share = False
 
     def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:
         self.processes, self._backend = processes, backend
@@ -66,6 +69,14 @@ class HostCommunicator:
 
     def _on_device(self, host: np.ndarray[Any, Any], like: Array) -> Array:
         return self._backend.asarray(host, dtype=like.dtype)
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
+        first = next(iter(arrays_in((arrays,))), None)
+        if first is None:
+            return arrays
+        counts = self.processes.gather_numbers(first.shape[0])[:, 0].tolist()
+        return self.gather_rows(arrays, counts)
 
     def share_params(self, params: Params) -> Params:
         """Return named arrays of process 0, copies; the others give arrays of the same shapes."""

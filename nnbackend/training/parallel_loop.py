@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in
 from nnbackend.data.samples import Samples
-from nnbackend.errors import DataError
+from nnbackend.errors import DataError, ResumeError
 from nnbackend.parallel.communicator import HostCommunicator
 from nnbackend.parallel.signals import NotedSignal, noting_signals
 from nnbackend.saving.run_identity import data_checksum, find_differences
 from nnbackend.training.loop import Loop
+from nnbackend.training.share_reading import SharedBlocks
 from nnbackend.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -46,6 +47,24 @@ class ParallelLoop(Loop):
             raise ValueError(
                 f"{self._count} rows cannot be divided among {self._processes.size} processes: start "
                 "fewer"
+            )
+
+    def task(self) -> dict[str, Any]:
+        """Return the description that a resumed run must have, too: who reads what is a part of it."""
+        task = super().task()
+        return task | {"processes": self._processes.size} if self._reads_share else task
+
+    @property
+    def _reads_share(self) -> bool:
+        return self._communicator.reads_share
+
+    def check(self, found: Checkpoint) -> None:
+        """Check that a checkpoint is of this run, and holds all that goes on."""
+        super().check(found)
+        if self._reads_share and self.metrics and found.state["batch"]:
+            raise ResumeError(
+                f"{found.path} is from the middle of an epoch, and has the outputs for the metrics of "
+                "process 0 only: go on from one after a whole epoch"
             )
 
     def check_alike(self, found: Checkpoint | None) -> None:
@@ -106,7 +125,18 @@ class ParallelLoop(Loop):
     def _blocks(self) -> Iterator[Any]:
         """Return the blocks of an epoch, before each of which all processes meet."""
         with super()._blocks() as blocks:
-            yield _Meeting(blocks, self._meet)
+            if self._reads_share:
+                yield SharedBlocks(blocks, self._most_steps, self._trainer.backend)
+            else:
+                yield _Meeting(blocks, self._meet)
+
+    def _most_steps(self, steps: int, size: int) -> int:
+        """Return the most steps that a process has in its next block, before which all meet."""
+        met = self._processes.gather_numbers(self._signal.number, steps)
+        number = int(met[:, 0].max())
+        if number:
+            self._signal.follow(number)
+        return int(met[:, 1].max())
 
     def _meet(self, rows: int, size: int) -> None:
         """Meet the other processes before a block of so many rows; 0: there are no more.

@@ -16,7 +16,7 @@ from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.row_gradient import RowGradient
-from nnbackend.core.tree import at, count_rows, flatten, leaves, paths, slice_rows, tree_map
+from nnbackend.core.tree import at, count_rows, flatten, paths, tree_map
 from nnbackend.core.types import (
     Array,
     Batch,
@@ -39,7 +39,7 @@ from nnbackend.training.accumulation import (
     loss_and_gradient,
     state_after,
 )
-from nnbackend.training.communicator import Communicator, Share, share_of_process
+from nnbackend.training.communicator import Communicator, share_of_process, whole_output
 from nnbackend.training.gradient_sums import GradientSums, announcing
 from nnbackend.training.layout import layout_for
 from nnbackend.training.objective import Objective
@@ -83,11 +83,8 @@ def make_step(
         if augmentation is not None:  # of whole batches, before they are split in any way
             ctx.start_pass(number, {}, batch.weight, 0, data.key)
             batch = augmentation.apply(batch, ctx)
-        share = Share(batch, 0, [])
-        if communicator is not None:
-            like = leaves(params)[0]
-            share = share_of_process(batch, communicator, xp, like)
-            batch = share.batch
+        share = share_of_process(batch, communicator, backend)
+        batch = share.batch
         ctx.start_pass(number, state, batch.weight, share.first_row, data.key)
         total = None if batch.weight is None else xp.sum(batch.weight)
         if sums is not None:
@@ -110,8 +107,7 @@ def make_step(
         if communicator is not None and sums is not None:
             total, value, grads, new_state = sums.finish(value, grads, new_state)
             if with_output:
-                own = slice_rows(output, 0, share.counts[communicator.rank])
-                output = communicator.gather_rows(own, share.counts)
+                output = whole_output(output, share, communicator)
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
         if row_penalty is not None:

@@ -32,6 +32,7 @@ from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
 from nnbackend.training.lazy_rows import check_lazy
 from nnbackend.training.objective import Objective
+from nnbackend.training.share_reading import without_padding
 from nnbackend.training.shared_samples import shared
 from nnbackend.training.step import overwrite, run_data, scan_steps
 
@@ -176,6 +177,9 @@ class Trainer:
         values = {"loss": log.mean()}  # here, and hardly before, the losses are waited for
         if self.objective.metrics:
             outputs, targets, weights = log.rows()
+            if self.communicator is not None and self.communicator.reads_share:
+                rows = self.communicator.gather_all((outputs, targets, weights))
+                outputs, targets, weights = without_padding(rows, self.backend)
             values |= measure(self.objective, outputs, targets, weights, self.backend)
         self.log = EpochLog(self.backend)
         return values

@@ -56,6 +56,8 @@ class Hub:
 class InThreads:
     """The communicator of a thread."""
 
+    reads_share = False
+
     def __init__(self, hub: Hub, rank: int) -> None:
         self.hub, self.rank, self.size = hub, rank, hub.size
 

@@ -86,6 +86,28 @@ def streams() -> None:
     both(x=np.load(path, mmap_mode="r"), y=y)
 
 
+def shares() -> None:
+    x, y = data(5000)  # in five chunks
+    mapped, layer = folder / f"shares{parallel.rank}.npy", nnb.Dense(4, "tanh")
+    np.save(mapped, x)
+    x, own = np.load(mapped, mmap_mode="r"), nnb.parallel.MPI(reads="share")
+    for size, rate, epochs in (10**4, 0.1, 3), (100, 1e-300, 1):  # all rows, or none that moves
+        alone, together = network(layer), network(layer)
+        more = {"batch_size": size, "optimizer": nnb.SGD(rate), "epochs": epochs}
+        wanted, found = (
+            fit(net, x, y, metrics=["accuracy"], parallel=how, **more)
+            for net, how in ((alone, None), (together, own))
+        )
+        close(vector(together), vector(alone))
+        for name in "loss", "accuracy":
+            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12)
+    fit(together, x, y, parallel=own)
+    check_alike(together)
+    with pytest.raises(ValueError, match="one piece, which cannot be divided"):
+        fit(network(), x[:9], y[:9], parallel=own)
+    fit(network(), *data(), parallel=own)
+
+
 def trees() -> None:
     x, y = data()
 
@@ -171,7 +193,7 @@ def errors_of_all() -> None:
             fit(network(), parallel=parallel, **wrong)
 
 
-checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, trees, sixteen_bits,
+checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, shares, trees, sixteen_bits,
           two_runs, decisions, errors_of_all]  # fmt: skip
 for check in checks:
     check()
