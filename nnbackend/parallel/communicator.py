@@ -12,6 +12,7 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Params
+from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 from nnbackend.parallel.sums import Exchange, Half, Whole
 
@@ -27,6 +28,8 @@ class HostCommunicator:
         compress: ``"float16"``: gradients travel in 16 bits; None (the default): as they are.
 
     Attributes:
+        compress: how gradients travel.
+        local_steps: how many steps a process takes alone; None: gradients are summed in each step.
         rank: the number of this process.
         size: how many there are.
         processes: the processes.
@@ -35,6 +38,7 @@ class HostCommunicator:
     """
 
     reads_share = False
+    local_steps: LocalSteps | None = None
 
     def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:
         self.processes, self._backend = processes, backend

@@ -6,8 +6,10 @@ import json
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from nnbackend import callbacks
 from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in
 from nnbackend.data.samples import Samples
@@ -53,7 +55,9 @@ class ParallelLoop(Loop):
 
     def task(self) -> dict[str, Any]:
         """Return the description that a resumed run must have, too: who reads what is a part of it."""
-        task = super().task()
+        task, rounds = super().task(), self._trainer.rounds
+        if rounds is not None:
+            task["local_steps"] = asdict(rounds.options)
         return task | {"processes": self._processes.size} if self._reads_share else task
 
     @property
@@ -77,6 +81,8 @@ class ParallelLoop(Loop):
         """
         task = self.task()
         del task["where"]
+        task["compress"] = self._communicator.compress
+        task["local_steps"] = task.get("local_steps")
         trainer = self._trainer
         task |= {
             "epochs": self.epochs,
@@ -98,9 +104,17 @@ class ParallelLoop(Loop):
                 raise ValueError(
                     f"the processes do not train the same network on the same data: {'; '.join(wrong)}"
                 )
-        heard = [bool(self.callbacks), bool(self.listening), self._interval]
-        self._hears, hears_batches, self._interval = self._processes.share(heard)
+        within = any(isinstance(c, callbacks.Checkpoint) and c.every_steps for c in self.callbacks)
+        heard = [bool(self.callbacks), bool(self.listening), self._interval, within]
+        self._hears, hears_batches, self._interval, within = self._processes.share(heard)
         self._each_block = self._tell_callbacks if hears_batches else None
+        if trainer.rounds is not None and within:
+            raise ValueError(
+                "Checkpoint(every_steps=...) does not go with local_steps: within an epoch each process "
+                "has optimizer's arrays of its own. Leave every_steps out"
+            )
+        if trainer.rounds is not None and hears_batches:
+            self._interval = trainer.rounds.check_interval(self._interval)
 
     def _whole_checksum(self, samples: Any) -> int | None:
         """Return a number by which samples in memory are recognized; None for others."""

@@ -63,6 +63,8 @@ def normalization() -> None:
     # A bias before it has no gradient but rounding, which Adam would make large.
     layers = nnb.Dense(6), nnb.BatchNorm(synchronized=True), nnb.Dropout(0.2)
     both(*layers, batch_size=22, optimizer=nnb.SGD(0.1, momentum=0.9))
+    weightless = np.r_[np.zeros(22), np.ones(ROWS - 22)]  # all rows of the first batch
+    both(*layers, batch_size=22, sample_weight=weightless, shuffle=False, optimizer="sgd")
     local = network(nnb.Dense(6), nnb.BatchNorm())
     fit(local, batch_size=22, parallel=parallel)
     check_alike(local)
