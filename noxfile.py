@@ -96,6 +96,7 @@ def mpi(session: nox.Session) -> None:
     install_package(session, "cli", "data", "mpi")
     session.install(*group("test"), *group("mpi"))
     session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
+    session.run("pytest", "tests/docs/test_docs.py", "-k", "parallel", env=ONE_THREAD)
 
 
 @nox.session

@@ -102,11 +102,15 @@ class Dataset(Source):
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return the rows, piece by piece; see :meth:`Source.chunks`."""
-        count = len(self._pieces)
-        for i in range(count) if order is None else order.permutation(count):
-            piece = self._pieces[int(i)]
+        for number in self._own(len(self._pieces), order):
+            piece = self._pieces[number]
             for first, batch in batches_of(piece, self._names):
                 yield self._chunk(batch, piece.where, first)
+
+    @property
+    def pieces(self) -> int:
+        """How many row groups and files there are."""
+        return len(self._pieces)
 
     def feature_shape(self) -> Shape:
         """Return the shape of a row's features."""

@@ -6,6 +6,7 @@ A source gives **chunks** of rows as they come, epoch by epoch, and knows nothin
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
 import mmap
@@ -68,6 +69,7 @@ class Source(ABC):
         prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none, and no thread.
         epochs_before: the number of epochs that the network was trained before this fit: they go on
             counting, and messages begin at 1.
+        part: which of the pieces it reads: this one, from 0, of so many parts.
     """
 
     rows: int | None = None
@@ -77,6 +79,7 @@ class Source(ABC):
     shuffle_buffer: int = SHUFFLE_BUFFER
     prefetch: int = PREFETCH_BLOCKS
     epochs_before: int = 0
+    part: tuple[int, int] = (0, 1)
 
     @abstractmethod
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
@@ -104,6 +107,34 @@ class Source(ABC):
         """Set how rows are read, checked."""
         self.shuffle_buffer = check_size("shuffle_buffer", shuffle_buffer)
         self.prefetch = check_size("prefetch", prefetch, 0)
+
+    @property
+    def pieces(self) -> int | None:
+        """How many pieces, such as files, are read one by one, in any order; None: it is one."""
+        return None
+
+    def divided(self, part: int, parts: int) -> Source:
+        """Return a source of every so many'th piece of this one, in the order of an epoch.
+
+        Raises:
+            ValueError: there are fewer pieces than parts.
+        """
+        pieces = self.pieces or 1
+        if pieces < parts:
+            what = "one piece, which" if pieces == 1 else f"{pieces} pieces, which"
+            raise ValueError(
+                f"the data are {what} cannot be divided among {parts} processes: let each of them read "
+                "all, reads='all', or write more files or row groups"
+            )
+        own = copy.copy(self)
+        own.part = part, parts
+        return own
+
+    def _own(self, count: int, order: Generator | None) -> list[int]:
+        """Return the numbers of the pieces to read, of so many, in the order of an epoch."""
+        part, parts = self.part
+        numbers = range(count) if order is None else order.permutation(count)
+        return [int(number) for number in numbers][part::parts]
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
         """Return a source whose rows pass through a function first.
@@ -255,12 +286,16 @@ class MemoryMap(Source):
         self._shape = row_shapes(x)
         self._set_reading(shuffle_buffer, prefetch)
 
+    @property
+    def pieces(self) -> int:
+        """How many chunks there are."""
+        assert self.rows is not None
+        return -(-self.rows // _CHUNK_ROWS)
+
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return chunks of neighboring rows; see :meth:`Source.chunks`."""
-        assert self.rows is not None
-        count = -(-self.rows // _CHUNK_ROWS)
-        for number in range(count) if order is None else order.permutation(count):
-            first = int(number) * _CHUNK_ROWS
+        for number in self._own(self.pieces, order):
+            first = number * _CHUNK_ROWS
             for array in arrays_in(self._arrays):
                 _check_length(array)
             # Copied here: rows that were read can no longer change or fail.
@@ -302,6 +337,13 @@ class _Mapped(Source):
         self.rows, self.batches, self.single_use = source.rows, source.batches, source.single_use
         self.whole_batches = source.whole_batches
         self.shuffle_buffer, self.prefetch = source.shuffle_buffer, source.prefetch
+
+    @property
+    def pieces(self) -> int | None:
+        return self._source.pieces
+
+    def divided(self, part: int, parts: int) -> Source:
+        return _Mapped(self._source.divided(part, parts), self._function)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         self._source.epochs_before = self.epochs_before

@@ -69,7 +69,10 @@ class BatchStream:
         """The batches of an epoch, where that is known before."""
         if self._source.whole_batches:
             return self._source.batches
-        return None if self._source.rows is None else math.ceil(self._source.rows / self._size)
+        rows = self._source.rows
+        if rows is None or self._source.part != (0, 1):  # pieces need not have as many rows
+            return None
+        return math.ceil(rows / self._size)
 
     def describe(self) -> dict[str, Any]:
         """Return plain data by which a resumed run recognizes the data."""

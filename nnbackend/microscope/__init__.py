@@ -1,5 +1,19 @@
-"""A microscope of one training step: every sum, error, gradient and update of a few rows.
+"""A microscope of one training step: every sum, error, gradient and update of a few rows."""
 
-``nnb.explain`` makes an :class:`~nnbackend.microscope.explanation.Explanation`: a table in the terminal,
-and a page with the network drawn, which one steps through.
-"""
+from nnbackend.microscope.explain import explain
+from nnbackend.microscope.explanation import Explanation, LayerSummary, Moment
+from nnbackend.microscope.formulas import Formula, Number
+from nnbackend.microscope.items import Image, Item
+from nnbackend.microscope.steps import Step
+
+__all__ = [
+    "Explanation",
+    "Formula",
+    "Image",
+    "Item",
+    "LayerSummary",
+    "Moment",
+    "Number",
+    "Step",
+    "explain",
+]

@@ -77,6 +77,8 @@ class Builder:
         layers = [self._summary(i, items) for i in range(len(self.views))]
         numbers = _used(items, formulas, images, layers)
         moments, curve, notes = find_moments(numbers, self.snapshot, take, record)
+        if take.network.state:
+            notes.append("Layers that normalize by a batch take these rows for it, as in training")
         own = self.snapshot.seen.objective.loss
         loss = loss_text(own)
         name = type(self.optimizer).__name__

@@ -53,7 +53,7 @@ def explain(
 
     Args:
         network: the network; one that is not built is built for ``x``, as a copy.
-        x: one row, of shape ``input_shape``, or at most 8, (rows, *input_shape): their step.
+        x: one row, of shape ``input_shape``, or at most 8, ``(rows, *input_shape)``: their step.
         y: the target of each row: a number for each output, or the number of a class.
         loss: see :func:`nnbackend.observe`; None (the default): that of the last fit.
         optimizer: a name or an object; default ``"adam"``. Its state, such as a momentum, begins anew:

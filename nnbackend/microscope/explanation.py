@@ -63,7 +63,7 @@ class Explanation:
     """What happened in one training step on a few rows: sums, errors, deltas, gradients, the update.
 
     ``print`` shows it as a table, a notebook as a page; :meth:`save` writes the page to a file. All
-    numbers are the library's (:func:`nnbackend.observe`, :meth:`Network.partial_fit`), shown in four
+    numbers are the library's (:func:`nnbackend.observe`, ``Network.partial_fit``), shown in four
     digits.
 
     Attributes:

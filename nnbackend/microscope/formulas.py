@@ -22,7 +22,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a step: its array by name (see :class:`Snapshot`), and its place in it."""
+    """A number of a step: its array by name, as ``"0:z"`` or ``"0.weight:gradient"``, and its place."""
 
     array: str
     place: tuple[int, ...] = ()

@@ -52,7 +52,7 @@ def take_snapshot(
 ) -> Snapshot:
     """Return the arrays of one training step on rows; the network makes the step.
 
-    The update is that of :meth:`Network.partial_fit`, the first step of the optimizer: its state,
+    The update is that of ``Network.partial_fit``, the first step of the optimizer: its state,
     such as a momentum, begins anew.
     """
     backend = network.backend

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
-from nnbackend.core.tree import flatten, leaves, map_arrays, unflatten
+from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Params
+from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 from nnbackend.parallel.sums import Exchange, Half, Whole
 
@@ -27,15 +28,23 @@ class HostCommunicator:
         compress: ``"float16"``: gradients travel in 16 bits; None (the default): as they are.
 
     Attributes:
+        compress: how gradients travel.
+        local_steps: how many steps a process takes alone; None: gradients are summed in each step.
         rank: the number of this process.
         size: how many there are.
         processes: the processes.
+        compress: how gradients travel, as it was given.
+        reads_share: whether each process reads only its rows of the batches.
     """
+
+    reads_share = False
+    local_steps: LocalSteps | None = None
 
     def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:
         self.processes, self._backend = processes, backend
         self.rank, self.size = processes.rank, processes.size
         self._exchange = Exchange(processes)
+        self.compress = compress
         self._travel = Whole() if compress is None else Half()
 
     def sum(self, arrays: list[Array]) -> list[Array]:
@@ -50,6 +59,11 @@ class HostCommunicator:
         host = np.asarray(self._backend.to_numpy(array))
         finish = self._exchange.start(np.ascontiguousarray(host).reshape(-1), travel)
         return lambda: self._on_device(finish().reshape(host.shape), array)
+
+    def gather_numbers(self, *numbers: int) -> list[list[int]]:
+        """Return the whole numbers that each process gives."""
+        found: list[list[int]] = self.processes.gather_numbers(*numbers).tolist()
+        return found
 
     def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
         """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""
@@ -66,6 +80,14 @@ class HostCommunicator:
 
     def _on_device(self, host: np.ndarray[Any, Any], like: Array) -> Array:
         return self._backend.asarray(host, dtype=like.dtype)
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
+        first = next(iter(arrays_in((arrays,))), None)
+        if first is None:
+            return arrays
+        counts = self.processes.gather_numbers(first.shape[0])[:, 0].tolist()
+        return self.gather_rows(arrays, counts)
 
     def share_params(self, params: Params) -> Params:
         """Return named arrays of process 0, copies; the others give arrays of the same shapes."""

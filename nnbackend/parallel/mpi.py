@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nnbackend.core.checks import check_number
+from nnbackend.core.checks import check_choice, check_number
 from nnbackend.errors import BackendUnavailableError, unknown_name
 from nnbackend.parallel.launcher import launched_rank, launched_size, local_rank
+from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 
 if TYPE_CHECKING:
@@ -40,9 +41,15 @@ class MPI:
         compress: ``"float16"``: gradients travel as numbers of 16 bits, with a factor for each piece, so
             that they neither overflow nor vanish; they have 11 bits then. None (the default): as they
             are.
+        local_steps: how many steps each process takes alone before the parameters are averaged, for
+            slow networks: a number, or a :class:`LocalSteps`. What is learned is then not what one
+            process learns. None (the default): gradients are added up in each step.
         timeout: the seconds that a process may let the others wait before all are ended, with a message
             that names it; at least 1, default 600. What one process does alone, such as writing a large
             checkpoint, has to fit in.
+        reads: which rows of data that stream from files a process reads: ``"all"``, the default, for the
+            batches that one process would make; or ``"share"``: every so many'th file, row group or
+            chunk of a memory map, of which the process makes its rows of each batch.
         comm: a communicator of mpi4py; None (the default): ``MPI.COMM_WORLD``, all processes.
 
     Attributes:
@@ -55,11 +62,21 @@ class MPI:
     """
 
     def __init__(
-        self, *, compress: str | None = None, timeout: float = 600.0, comm: Any = None
+        self,
+        *,
+        compress: str | None = None,
+        local_steps: int | LocalSteps | None = None,
+        timeout: float = 600.0,
+        reads: str = "all",
+        comm: Any = None,
     ) -> None:
         if compress is not None and compress not in COMPRESSIONS:
             raise unknown_name("compress", compress, COMPRESSIONS)
         self.compress = compress
+        if local_steps is not None and not isinstance(local_steps, LocalSteps):
+            local_steps = LocalSteps(local_steps)
+        self.local_steps = local_steps
+        self.reads = check_choice("reads", reads, ("all", "share"))
         self.timeout = check_number("timeout", timeout, _SHORTEST_TIMEOUT)
         library = _library()
         self._comm = library.COMM_WORLD if comm is None else comm
@@ -119,8 +136,11 @@ class MPI:
             )
         self._check_cards(backend)
         if nccl_of(backend, self.processes) is not None and self.compress is None:
-            return NCCLCommunicator(self.processes, backend)
-        return HostCommunicator(self.processes, backend, self.compress)
+            made: HostCommunicator = NCCLCommunicator(self.processes, backend)
+        else:
+            made = HostCommunicator(self.processes, backend, self.compress)
+        made.reads_share, made.local_steps = self.reads == "share", self.local_steps
+        return made
 
     def _check_cards(self, backend: Backend) -> None:
         """Check that each process has a card of its own, if it computes on one."""

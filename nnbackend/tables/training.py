@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ from nnbackend.tabular import Part, Recipe, Trained, choose_recipe, fit_folds, f
 from nnbackend.tabular.training import raise_interruption
 
 __all__ = ["FittedTable", "Rows", "choose_target_scale", "encode_rows", "fit_table"]
+
+Division: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # numbers of rows: training, held out
+HeldOut: TypeAlias = tuple[NDArray[Any], NDArray[Any]]  # numbers of rows, and their outputs
 
 FEWEST_ROWS_TO_SPLIT = 10  # with fewer none is held out: so few would say nothing
 _TRIAL_EPOCHS = 64  # of the networks that decide how a target is scaled
@@ -83,8 +86,8 @@ class FittedTable:
     model: TableModel
     trained: Trained
     rows: Rows
-    held_out: tuple[NDArray[Any], NDArray[Any]] | None
-    divisions: Sequence[tuple[NDArray[Any], NDArray[Any]]] = ()
+    held_out: HeldOut | None
+    divisions: Sequence[Division] = ()
 
     @property
     def widening(self) -> list[float] | None:
@@ -183,17 +186,9 @@ def fit_table(
     if announce is not None:
         announce(rows)
     encoder = rows.encoder
-    outputs = len(encoder.classes) or len(chosen.quantiles or (0.5,))
-    loss, ending = ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
-    if chosen.quantiles is not None:
-        loss = "quantile"
-    metadata = describe_model(encoder, loss, ending)
-    if chosen.quantiles is not None:
-        metadata["quantiles"] = list(chosen.quantiles)
-    if dialect is not None:
-        metadata["dialect"] = dialect.to_dict()
+    loss, ending, metadata = _describe(encoder, chosen, dialect)
     settings: dict[str, Any] = {
-        "outputs": outputs,
+        "outputs": len(encoder.classes) or len(chosen.quantiles or (0.5,)),
         "recipe": chosen,
         "task": encoder.task,
         "backend": backend,
@@ -203,20 +198,7 @@ def fit_table(
         "max_time": None if end is None else max(end - time.monotonic(), 0.0),
         **more,
     }
-    columns, part = encoder.inputs.network_columns, rows.part
-    held_out = None
-    parts = [(rows.training, rows.held_out)]
-    if chosen.folds > 1:
-        parts = _divide(part.y if encoder.classes else None, len(part), chosen.folds, seed)
-        trained, numbers, found = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
-        trained.network.metadata |= metadata
-        held_out = numbers, found
-    else:
-        training = part.take(rows.training)
-        trained = fit_network(training, rows.validation, columns, **settings)
-        if rows.validation is not None:
-            network = trained.network
-            held_out = rows.held_out, network.to_numpy(network.predict(rows.validation.x))
+    trained, parts, held_out = _fit_rows(rows, seed, n_jobs, settings)
     if max_time is not None:
         _warn_of_time(trained, chosen, max_time)
     model_of_table = TableModel(trained.network, encoder, loss, ending)
@@ -225,6 +207,40 @@ def fit_table(
     if fitted.widening is not None:
         trained.network.metadata["widening"] = fitted.widening
     return fitted
+
+
+def _describe(
+    encoder: TableEncoder, recipe: Recipe, dialect: Dialect | None
+) -> tuple[str, str | None, dict[str, Any]]:
+    """Return the loss, the last activation, and what a model's file says of its encoding."""
+    loss, ending = ("softmax_cross_entropy", "softmax") if encoder.classes else ("mse", None)
+    if recipe.quantiles is not None:
+        loss = "quantile"
+    metadata = describe_model(encoder, loss, ending)
+    if recipe.quantiles is not None:
+        metadata["quantiles"] = list(recipe.quantiles)
+    if dialect is not None:
+        metadata["dialect"] = dialect.to_dict()
+    return loss, ending, metadata
+
+
+def _fit_rows(
+    rows: Rows, seed: int, n_jobs: int | None, settings: dict[str, Any]
+) -> tuple[Trained, list[Division], HeldOut | None]:
+    """Train one network, or one for each fold; return the rows of each, and what held-out rows got."""
+    encoder, part, folds = rows.encoder, rows.part, rows.recipe.folds
+    columns = encoder.inputs.network_columns
+    if folds > 1:
+        parts = _divide(part.y if encoder.classes else None, len(part), folds, seed)
+        trained, numbers, outputs = fit_folds(part, parts, columns, n_jobs=n_jobs, **settings)
+        trained.network.metadata |= settings["metadata"]
+        return trained, parts, (numbers, outputs)
+    trained = fit_network(part.take(rows.training), rows.validation, columns, **settings)
+    network, validation = trained.network, rows.validation
+    held_out = None
+    if validation is not None:
+        held_out = rows.held_out, network.to_numpy(network.predict(validation.x))
+    return trained, [(rows.training, rows.held_out)], held_out
 
 
 def _warn_of_time(trained: Trained, recipe: Recipe, seconds: float) -> None:

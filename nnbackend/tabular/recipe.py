@@ -196,7 +196,7 @@ def choose_recipe(
         rows: the number of rows that train.
         model: one of ``MODELS``; None (the default): ``"realmlp-simple"`` with ``fast`` and, with
             ``default``, of up to 2,000 rows, else ``"realmlp"``. On so few rows the simple variant
-            predicted as well in a quarter of the time (docs/tables.md).
+            predicted classes better and numbers a little worse, in a quarter of the time.
         preset: ``"fast"``, ``"default"``, or ``"best"`` for five networks, each trained on another four
             fifths of the rows.
         more: fields of the recipe that are not to be chosen; None: chosen all the same.

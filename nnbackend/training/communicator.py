@@ -8,12 +8,14 @@ times loss, gradients and state, and divides by ``W``: the same as in one proces
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from nnbackend.backends.base import Backend
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows
-from nnbackend.core.types import Array, Arrays, Batch, Namespace
+from nnbackend.core.types import Array, Arrays, Batch
+from nnbackend.parallel.local_steps import LocalSteps
 
-__all__ = ["Communicator", "Share", "counts_of_processes", "share_of_process"]
+__all__ = ["Communicator", "Share", "counts_of_processes", "share_of_process", "whole_output"]
 
 
 class Communicator(Protocol):
@@ -24,10 +26,15 @@ class Communicator(Protocol):
     Attributes:
         rank: the number of this process, from 0.
         size: how many processes there are.
+        local_steps: how many steps a process takes alone; None: gradients are summed in each step.
+        reads_share: whether a batch is what this process has of it, as many rows in each process, some
+            perhaps of weight 0; if not, all have the whole batch.
     """
 
     rank: int
     size: int
+    local_steps: LocalSteps | None
+    reads_share: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
         """Return the sum over all processes of each array."""
@@ -37,6 +44,12 @@ class Communicator(Protocol):
 
         Several may be under way. They may travel with fewer bits than those of :meth:`sum`.
         """
+
+    def gather_numbers(self, *numbers: int) -> list[list[int]]:
+        """Return the whole numbers that each process gives."""
+
+    def gather_all(self, arrays: Arrays) -> Arrays:
+        """Return the rows of all processes, of which each has any number; None stays None."""
 
     def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
         """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""
@@ -48,7 +61,7 @@ class Share(NamedTuple):
     Attributes:
         batch: its rows. A process without any has a row of weight 0.
         first_row: the number of the first one in the whole batch.
-        counts: how many rows each process has.
+        counts: how many rows each process has; of batches that are read in shares, none.
     """
 
     batch: Batch
@@ -63,13 +76,28 @@ def counts_of_processes(rows: int, size: int) -> list[int]:
     return [rows * (rank + 1) // size - rows * rank // size for rank in range(size)]
 
 
-def share_of_process(batch: Batch, communicator: Communicator, xp: Namespace, like: Any) -> Share:
-    """Return the share of this process in a batch; ``like`` has the dtype and device of weights."""
+def share_of_process(batch: Batch, communicator: Communicator | None, backend: Backend) -> Share:
+    """Return the share of this process in a batch; without a communicator all of it."""
+    if communicator is None:
+        return Share(batch, 0, [])
+    if communicator.reads_share:
+        return Share(batch, communicator.rank * count_rows(batch.x), [])
     counts = counts_of_processes(count_rows(batch.x), communicator.size)
     own, first = counts[communicator.rank], sum(counts[: communicator.rank])
     if own:
         return Share(slice_rows(batch, first, first + own), first, counts)
     x, y, weight = map_arrays(lambda array: array[:1, ...], batch)
     if weight is None:
-        weight = xp.zeros(1, dtype=like.dtype, device=like.device)
+        weight = backend.xp.zeros(1, dtype=backend.dtype, device=backend.device)
     return Share(Batch(x, y, weight * 0.0), 0, counts)
+
+
+def whole_output(output: Arrays, share: Share, communicator: Communicator) -> Arrays:
+    """Return the output of a whole batch from this process's; its own of batches read in shares.
+
+    Processes that take steps alone bring theirs together later.
+    """
+    if not share.counts:
+        return output
+    own = slice_rows(output, 0, share.counts[communicator.rank])  # without the row of weight 0
+    return own if communicator.local_steps else communicator.gather_rows(own, share.counts)

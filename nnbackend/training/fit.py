@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nnbackend import data, optimizers
@@ -23,6 +23,7 @@ from nnbackend.data.samples import Samples
 from nnbackend.errors import given
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
 from nnbackend.losses import Loss, PerOutputSpec
+from nnbackend.losses.base import weighs_rows
 from nnbackend.metrics.outputs import ClassMetric
 from nnbackend.optimizers import LBFGS, Frozen, Optimizer
 from nnbackend.parallel import MPI
@@ -157,7 +158,11 @@ def prepare(
     objective = network._objective(loss, () if o.metrics is None else o.metrics)
     objective = with_augmentation(objective, o.augment, network)
     adapter = network._data_adapter(objective.loss)
-    samples, rows, validation = _read_data(network, x, y, options, adapter, source, placement)
+    if communicator is not None and communicator.reads_share:
+        communicator.reads_share = source is not None  # arrays in memory are there as a whole
+        if source is not None:
+            source, o = share_reading(source, options, communicator, objective)
+    samples, rows, validation = _read_data(network, x, y, o, adapter, source, placement)
     _check_metrics(objective, samples)
     trained, profile = objective, None
     if o.profile:
@@ -184,6 +189,30 @@ def prepare(
         epochs=o.epochs,
     )
     return objective, run, profile
+
+
+def share_reading(
+    source: data.Source,
+    options: FitOptions,
+    communicator: HostCommunicator,
+    objective: Objective,
+) -> tuple[data.Source, FitOptions]:
+    """Return the part of a source that a process reads, and its part of the batch size.
+
+    Raises:
+        ValueError: the data, the loss or another argument does not go with it.
+    """
+    if source.whole_batches or options.batch_size is None:
+        raise ValueError(
+            "reads='share' is for a dataset of files or a memory map with a batch_size; of other data "
+            "each process takes its rows with reads='all'"
+        )
+    if options.accumulate > 1 or not weighs_rows(objective.loss):
+        reason = "a loss of yours" if options.accumulate == 1 else "accumulate="
+        raise ValueError(f"reads='share' does not go with {reason}: take reads='all'")
+    rank, size = communicator.rank, communicator.size
+    own = replace(options, batch_size=-(-options.batch_size // size))
+    return source.divided(rank, size), own
 
 
 def _read_data(

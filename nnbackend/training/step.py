@@ -16,7 +16,7 @@ from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
 from nnbackend.core.row_gradient import RowGradient
-from nnbackend.core.tree import at, count_rows, flatten, leaves, paths, slice_rows, tree_map
+from nnbackend.core.tree import at, count_rows, flatten, paths, tree_map
 from nnbackend.core.types import (
     Array,
     Batch,
@@ -39,7 +39,7 @@ from nnbackend.training.accumulation import (
     loss_and_gradient,
     state_after,
 )
-from nnbackend.training.communicator import Communicator, Share, share_of_process
+from nnbackend.training.communicator import Communicator, share_of_process, whole_output
 from nnbackend.training.gradient_sums import GradientSums, announcing
 from nnbackend.training.layout import layout_for
 from nnbackend.training.objective import Objective
@@ -63,7 +63,8 @@ def make_step(
 ) -> Step:
     """Return the training step on a backend; see :func:`scan_steps`, and :class:`Objective`."""
     layout, xp = layout_for(backend, optimizer), backend.xp
-    sums = None if communicator is None else GradientSums(communicator, xp)
+    alone = communicator is None or communicator.local_steps is not None
+    sums = None if alone or communicator is None else GradientSums(communicator, xp)
     if sums is not None and microbatches is None and not backend.mixed:
         layers = announcing(layers, sums.add)  # else gradients are complete at the end only
     network: Any = with_precision(layers, backend)
@@ -83,11 +84,8 @@ def make_step(
         if augmentation is not None:  # of whole batches, before they are split in any way
             ctx.start_pass(number, {}, batch.weight, 0, data.key)
             batch = augmentation.apply(batch, ctx)
-        share = Share(batch, 0, [])
-        if communicator is not None:
-            like = leaves(params)[0]
-            share = share_of_process(batch, communicator, xp, like)
-            batch = share.batch
+        share = share_of_process(batch, communicator, backend)
+        batch = share.batch
         ctx.start_pass(number, state, batch.weight, share.first_row, data.key)
         total = None if batch.weight is None else xp.sum(batch.weight)
         if sums is not None:
@@ -107,11 +105,13 @@ def make_step(
             check_gradient_shapes(names, params, grads)
             check_row_gradients(by_rows, grads)
             checked = True
-        if communicator is not None and sums is not None:
-            total, value, grads, new_state = sums.finish(value, grads, new_state)
+        if communicator is not None:
+            if sums is None:
+                total = xp.zeros_like(value) + (count_rows(batch.x) if total is None else total)
+            else:
+                total, value, grads, new_state = sums.finish(value, grads, new_state)
             if with_output:
-                own = slice_rows(output, 0, share.counts[communicator.rank])
-                output = communicator.gather_rows(own, share.counts)
+                output = whole_output(output, share, communicator)
         if penalties:
             value, grads = regularizers.penalized(penalties, params, value, grads)
         if row_penalty is not None:

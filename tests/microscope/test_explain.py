@@ -227,6 +227,16 @@ def test_other_layers_are_told_by_their_smallest_mean_and_largest_number():
     check_formulas(e)
 
 
+def test_a_batch_of_a_few_rows_is_said_where_layers_normalize_by_it():
+    net = nnb.Network([nnb.Dense(3), nnb.BatchNorm(), nnb.Dense(1)], input_shape=2, dtype="float64")
+    state = host(net.backend, net.state)
+    e = nnb.explain(net, X, SCORES, "mse")
+    assert "take these rows for it" in e.notes[-1]
+    assert_equal(host(net.backend, net.state), state)
+    seen = nnb.observe(net, X, SCORES, "mse")
+    assert e.value(e.layers[1].numbers[1]) == seen[1].y.mean()
+
+
 def test_attention_that_a_layer_notes_is_a_picture():
     class Mean:
         def init(self, input_shape, rng):

@@ -56,8 +56,11 @@ class Hub:
 class InThreads:
     """The communicator of a thread."""
 
+    reads_share = False
+
     def __init__(self, hub: Hub, rank: int) -> None:
         self.hub, self.rank, self.size = hub, rank, hub.size
+        self.local_steps = None
 
     def sum(self, arrays: list[Any]) -> list[Any]:
         return self.hub.add(self.rank, arrays)

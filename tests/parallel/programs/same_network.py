@@ -63,6 +63,8 @@ def normalization() -> None:
     # A bias before it has no gradient but rounding, which Adam would make large.
     layers = nnb.Dense(6), nnb.BatchNorm(synchronized=True), nnb.Dropout(0.2)
     both(*layers, batch_size=22, optimizer=nnb.SGD(0.1, momentum=0.9))
+    weightless = np.r_[np.zeros(22), np.ones(ROWS - 22)]  # all rows of the first batch
+    both(*layers, batch_size=22, sample_weight=weightless, shuffle=False, optimizer="sgd")
     local = network(nnb.Dense(6), nnb.BatchNorm())
     fit(local, batch_size=22, parallel=parallel)
     check_alike(local)
@@ -84,6 +86,28 @@ def streams() -> None:
     path = folder / f"x{parallel.rank}.npy"
     np.save(path, x)
     both(x=np.load(path, mmap_mode="r"), y=y)
+
+
+def shares() -> None:
+    x, y = data(5000)  # in five chunks
+    mapped, layer = folder / f"shares{parallel.rank}.npy", nnb.Dense(4, "tanh")
+    np.save(mapped, x)
+    x, own = np.load(mapped, mmap_mode="r"), nnb.parallel.MPI(reads="share")
+    for size, rate, epochs in (10**4, 0.1, 3), (100, 1e-300, 1):  # all rows, or none that moves
+        alone, together = network(layer), network(layer)
+        more = {"batch_size": size, "optimizer": nnb.SGD(rate), "epochs": epochs}
+        wanted, found = (
+            fit(net, x, y, metrics=["accuracy"], parallel=how, **more)
+            for net, how in ((alone, None), (together, own))
+        )
+        close(vector(together), vector(alone))
+        for name in "loss", "accuracy":
+            np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12)
+    fit(together, x, y, parallel=own)
+    check_alike(together)
+    with pytest.raises(ValueError, match="one piece, which cannot be divided"):
+        fit(network(), x[:9], y[:9], parallel=own)
+    fit(network(), *data(), parallel=own)
 
 
 def trees() -> None:
@@ -154,6 +178,18 @@ def decisions() -> None:
     assert len(set(parallel.processes.gather(len(stopped)))) == 1
 
 
+def interrupt(run: Any) -> None:
+    if run.epoch == 3:
+        raise KeyboardInterrupt
+
+
+def interruptions() -> None:
+    for epochs, reason in (3, None), (9, "interrupted in epoch 4; the 3 before it are kept"):
+        history = fit(network(), epochs=epochs, callbacks=[interrupt], parallel=parallel)
+        found = parallel.processes.gather([len(history), history.stopped])
+        assert found == [[3, reason]] * parallel.size
+
+
 def errors_of_all() -> None:
     x, y = data()
     net = network(nnb.Dense(4))
@@ -171,8 +207,8 @@ def errors_of_all() -> None:
             fit(network(), parallel=parallel, **wrong)
 
 
-checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, trees, sixteen_bits,
-          two_runs, decisions, errors_of_all]  # fmt: skip
+checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, shares, trees, sixteen_bits,
+          two_runs, decisions, interruptions, errors_of_all]  # fmt: skip
 for check in checks:
     check()
     if parallel.rank == 0:
