@@ -177,6 +177,35 @@ def test_alpha_dropout_is_not_written_as_a_product():
     assert symbols.startswith("y = a")
 
 
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "sparsemax"])
+def test_activations_of_all_units_are_not_written_as_functions_of_one_sum(name):
+    for layers in ([nnb.Dense(3, name)], [nnb.Conv2D(3, 2, activation=name), nnb.Flatten()]):
+        shape = (4,) if len(layers) == 1 else (2, 2, 1)
+        net = nnb.Network([*layers, nnb.Dense(1)], input_shape=shape, dtype="float64")
+        e = nnb.explain(net, rows((1, *shape)), [1.0], "mse")
+        text = str(e)
+        assert f"{name}'(z)" not in text
+        assert f"{name}(z" in text
+        dy, y, dz = (
+            np.array([e.value(e.items[f"neuron:1:{k}"].numbers[what][0]) for k in range(3)])
+            for what in ("error", "result", "delta")
+        )
+        expected = {
+            "softmax": y * (dy - (dy * y).sum()),
+            "log_softmax": dy - np.exp(y) * dy.sum(),
+            "sparsemax": np.where(y > 0, dy - dy[y > 0].sum() / max(1, (y > 0).sum()), 0.0),
+        }[name]
+        assert np.allclose(dz, expected)
+
+
+def test_each_word_of_a_row_may_have_a_class():
+    net = nnb.Network([nnb.Dense(3, "softmax")], input_shape=(4, 2))
+    x, y = rows((1, 4, 2)), np.array([[0, 1, 2, 0]])
+    e = nnb.explain(net, x, y[0], "softmax_cross_entropy")
+    p = net.predict(x)[0][np.arange(4), y[0]]
+    assert math.isclose(e.value(Number("loss")), -np.log(p).mean(), rel_tol=1e-5)
+
+
 def test_the_windows_of_a_convolution():
     e = nnb.explain(images(), image(), 3, "softmax_cross_entropy", nnb.SGD(0.1))
     assert check_formulas(e, 2e-5) > 100
