@@ -209,8 +209,12 @@ def on_gpu(results: dict[str, Any]) -> bool:
 
 
 def newest(folder: Path) -> list[Path]:
-    """Return the newest results on a CPU and the newest on a GPU, of those there are."""
-    found = {on_gpu(json.loads(path.read_text())): path for path in sorted(folder.glob("*.json"))}
+    """Return the newest results on a CPU and the newest on a GPU, of those there are.
+
+    Results of other programs, which have no sections, are not for this page.
+    """
+    results = {path: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    found = {on_gpu(result): path for path, result in results.items() if "sections" in result}
     return [found[kind] for kind in sorted(found)]
 
 

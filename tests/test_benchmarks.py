@@ -378,8 +378,9 @@ def test_the_newest_results_of_each_kind_are_reported(tmp_path):
         ("2000-c", "A card"),
         ("2002-d", None),
     ):
-        text = json.dumps({"machine": {"device": device}})
+        text = json.dumps({"machine": {"device": device}, "sections": {}})
         (tmp_path / f"{name}.json").write_text(text)
+    (tmp_path / "2003-tables.json").write_text(json.dumps({"machine": {"device": None}}))
     assert [path.stem for path in report.newest(tmp_path)] == ["2002-d", "2000-c"]
     assert report.newest(tmp_path / "nothing") == []
 

@@ -10,7 +10,7 @@ import pytest
 
 HEAVY = ["torch", "jax", "cupy", "nvmath", "scipy", "sklearn", "pandas", "polars", "pyarrow", "typer",
          "rich", "ipywidgets", "IPython", "tensorboardX", "matplotlib",
-         "cairosvg", "array_api_strict", "hypothesis", "pytest"]  # fmt: skip
+         "cairosvg", "mpi4py", "array_api_strict", "hypothesis", "pytest"]  # fmt: skip
 
 
 def run(code: str, *flags: str) -> str:

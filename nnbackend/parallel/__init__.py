@@ -9,6 +9,7 @@ Every process runs the same program; MPI's launcher starts them::
 """
 
 from nnbackend.parallel.launcher import is_launched
+from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.mpi import MPI
 
-__all__ = ["MPI", "is_launched"]
+__all__ = ["MPI", "LocalSteps", "is_launched"]

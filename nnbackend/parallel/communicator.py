@@ -12,6 +12,7 @@ import numpy as np
 from nnbackend.backends.base import Backend
 from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Params
+from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 from nnbackend.parallel.sums import Exchange, Half, Whole
 
@@ -27,18 +28,23 @@ class HostCommunicator:
         compress: ``"float16"``: gradients travel in 16 bits; None (the default): as they are.
 
     Attributes:
+        compress: how gradients travel.
+        local_steps: how many steps a process takes alone; None: gradients are summed in each step.
         rank: the number of this process.
         size: how many there are.
         processes: the processes.
+        compress: how gradients travel, as it was given.
         reads_share: whether each process reads only its rows of the batches.
     """
 
     reads_share = False
+    local_steps: LocalSteps | None = None
 
     def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:
         self.processes, self._backend = processes, backend
         self.rank, self.size = processes.rank, processes.size
         self._exchange = Exchange(processes)
+        self.compress = compress
         self._travel = Whole() if compress is None else Half()
 
     def sum(self, arrays: list[Array]) -> list[Array]:
@@ -53,6 +59,11 @@ class HostCommunicator:
         host = np.asarray(self._backend.to_numpy(array))
         finish = self._exchange.start(np.ascontiguousarray(host).reshape(-1), travel)
         return lambda: self._on_device(finish().reshape(host.shape), array)
+
+    def gather_numbers(self, *numbers: int) -> list[list[int]]:
+        """Return the whole numbers that each process gives."""
+        found: list[list[int]] = self.processes.gather_numbers(*numbers).tolist()
+        return found
 
     def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
         """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from nnbackend.core.checks import check_choice, check_number
 from nnbackend.errors import BackendUnavailableError, unknown_name
 from nnbackend.parallel.launcher import launched_rank, launched_size, local_rank
+from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ class MPI:
         compress: ``"float16"``: gradients travel as numbers of 16 bits, with a factor for each piece, so
             that they neither overflow nor vanish; they have 11 bits then. None (the default): as they
             are.
+        local_steps: how many steps each process takes alone before the parameters are averaged, for
+            slow networks: a number, or a :class:`LocalSteps`. What is learned is then not what one
+            process learns. None (the default): gradients are added up in each step.
         timeout: the seconds that a process may let the others wait before all are ended, with a message
             that names it; at least 1, default 600. What one process does alone, such as writing a large
             checkpoint, has to fit in.
@@ -61,6 +65,7 @@ class MPI:
         self,
         *,
         compress: str | None = None,
+        local_steps: int | LocalSteps | None = None,
         timeout: float = 600.0,
         reads: str = "all",
         comm: Any = None,
@@ -68,6 +73,9 @@ class MPI:
         if compress is not None and compress not in COMPRESSIONS:
             raise unknown_name("compress", compress, COMPRESSIONS)
         self.compress = compress
+        if local_steps is not None and not isinstance(local_steps, LocalSteps):
+            local_steps = LocalSteps(local_steps)
+        self.local_steps = local_steps
         self.reads = check_choice("reads", reads, ("all", "share"))
         self.timeout = check_number("timeout", timeout, _SHORTEST_TIMEOUT)
         library = _library()
@@ -131,7 +139,7 @@ class MPI:
             made: HostCommunicator = NCCLCommunicator(self.processes, backend)
         else:
             made = HostCommunicator(self.processes, backend, self.compress)
-        made.reads_share = self.reads == "share"
+        made.reads_share, made.local_steps = self.reads == "share", self.local_steps
         return made
 
     def _check_cards(self, backend: Backend) -> None:

@@ -70,9 +70,8 @@ _STATE = schema.record(
         ),
     },
 )
-_OPTIMIZER = schema.record(
-    {"step": _COUNT, "slots": schema.entries(schema.tree(schema.array(nan=False)))}
-)
+_ARRAYS = schema.entries(schema.tree(schema.array(nan=False)))
+_OPTIMIZER = schema.record({"step": _COUNT, "slots": _ARRAYS}, {"velocity": _ARRAYS})
 
 
 @dataclass(frozen=True)

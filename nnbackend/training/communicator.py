@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from nnbackend.backends.base import Backend
 from nnbackend.core.tree import count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Batch
+from nnbackend.parallel.local_steps import LocalSteps
 
 __all__ = ["Communicator", "Share", "counts_of_processes", "share_of_process", "whole_output"]
 
@@ -25,12 +26,14 @@ class Communicator(Protocol):
     Attributes:
         rank: the number of this process, from 0.
         size: how many processes there are.
+        local_steps: how many steps a process takes alone; None: gradients are summed in each step.
         reads_share: whether a batch is what this process has of it, as many rows in each process, some
             perhaps of weight 0; if not, all have the whole batch.
     """
 
     rank: int
     size: int
+    local_steps: LocalSteps | None
     reads_share: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
@@ -41,6 +44,9 @@ class Communicator(Protocol):
 
         Several may be under way. They may travel with fewer bits than those of :meth:`sum`.
         """
+
+    def gather_numbers(self, *numbers: int) -> list[list[int]]:
+        """Return the whole numbers that each process gives."""
 
     def gather_all(self, arrays: Arrays) -> Arrays:
         """Return the rows of all processes, of which each has any number; None stays None."""
@@ -87,8 +93,11 @@ def share_of_process(batch: Batch, communicator: Communicator | None, backend: B
 
 
 def whole_output(output: Arrays, share: Share, communicator: Communicator) -> Arrays:
-    """Return the output of a whole batch from this process's; of batches read in shares its own."""
+    """Return the output of a whole batch from this process's; its own of batches read in shares.
+
+    Processes that take steps alone bring theirs together later.
+    """
     if not share.counts:
         return output
     own = slice_rows(output, 0, share.counts[communicator.rank])  # without the row of weight 0
-    return communicator.gather_rows(own, share.counts)
+    return own if communicator.local_steps else communicator.gather_rows(own, share.counts)

@@ -88,7 +88,8 @@ class GradientSums:
         # These are not compressed: metrics and decisions follow from them.
         arrays = [value, xp.ones_like(value), *leaves(state)]
         flat = [xp.reshape(xp.astype(a, value.dtype, copy=False), (-1,)) for a in arrays]
-        (summed,) = self._communicator.sum([xp.concat(flat) * self._count])
+        own = xp.concat(flat)
+        (summed,) = self._communicator.sum([own * self._count])
         total = summed[1]
         divisor = xp.where(total > 0.0, total, xp.ones_like(total))  # all weights 0: no gradient
         found: dict[str, Array] = {}
@@ -100,7 +101,8 @@ class GradientSums:
                 start = stop
         self._sent = []
         grads = unflatten({name: found[name] for name in flatten(grads)}, grads)
-        return total, summed[0] / divisor, grads, self._state_from(summed[2:] / divisor, state)
+        new_state = xp.where(total > 0.0, summed / divisor, own)[2:]  # no weight: it stays as it is
+        return total, summed[0] / divisor, grads, self._state_from(new_state, state)
 
     def _state_from(self, vector: Array, state: State) -> State:
         """Return a state of which all arrays are in one vector."""

@@ -344,6 +344,11 @@ class Loop(Run):
             misfit = f"its optimizer's {wrong}"
         elif state["batch"] and state.get("so_far") is None:
             misfit = f"its batch is {state['batch']}, and what came of the steps is missing"
+        elif state["batch"] and trainer.rounds is not None:
+            misfit = (
+                "it was written within an epoch, where with local_steps each process has optimizer's "
+                "arrays of its own. Take one that was written after an epoch"
+            )
         elif state["batch"] and not self._fits(state["so_far"]["outputs"]):
             misfit = "the outputs of its unfinished epoch are not those that the metrics need"
         if misfit:

@@ -63,7 +63,8 @@ def make_step(
 ) -> Step:
     """Return the training step on a backend; see :func:`scan_steps`, and :class:`Objective`."""
     layout, xp = layout_for(backend, optimizer), backend.xp
-    sums = None if communicator is None else GradientSums(communicator, xp)
+    alone = communicator is None or communicator.local_steps is not None
+    sums = None if alone or communicator is None else GradientSums(communicator, xp)
     if sums is not None and microbatches is None and not backend.mixed:
         layers = announcing(layers, sums.add)  # else gradients are complete at the end only
     network: Any = with_precision(layers, backend)
@@ -104,8 +105,11 @@ def make_step(
             check_gradient_shapes(names, params, grads)
             check_row_gradients(by_rows, grads)
             checked = True
-        if communicator is not None and sums is not None:
-            total, value, grads, new_state = sums.finish(value, grads, new_state)
+        if communicator is not None:
+            if sums is None:
+                total = xp.zeros_like(value) + (count_rows(batch.x) if total is None else total)
+            else:
+                total, value, grads, new_state = sums.finish(value, grads, new_state)
             if with_output:
                 output = whole_output(output, share, communicator)
         if penalties:

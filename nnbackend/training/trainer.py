@@ -32,8 +32,9 @@ from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
 from nnbackend.training.lazy_rows import check_lazy
 from nnbackend.training.objective import Objective
+from nnbackend.training.rounds import Rounds
 from nnbackend.training.share_reading import without_padding
-from nnbackend.training.shared_samples import shared
+from nnbackend.training.shared_samples import shared, shared_blocks
 from nnbackend.training.step import overwrite, run_data, scan_steps
 
 __all__ = ["Trainer", "pad_rows"]
@@ -61,6 +62,7 @@ class Trainer:
         rate_factor: a factor on the learning rate.
         log: what the steps of the epoch left behind so far.
         communicator: adds up over the processes; None: there is one.
+        rounds: of steps that each process takes alone; None: all take the same steps.
     """
 
     def __init__(
@@ -99,6 +101,9 @@ class Trainer:
         self._needs_several_rows = has_layer(self._layers, "needs_several_rows")
         self.communicator = communicator
         self._check_synchronized()
+        self.rounds: Rounds | None = None
+        if communicator is not None and communicator.local_steps is not None:
+            self.rounds = Rounds(self, communicator.local_steps)
         self._program: tuple[Microbatches | None, Callable[..., Any]] | None = None
         terms = objective.penalties, objective.constraints
         own = objective.layers, objective.loss, terms, optimizer, objective.augmentation
@@ -165,15 +170,18 @@ class Trainer:
                 block = part.slice(done, len(part))
             for rows, rows_of_step in self._batches(block, size):
                 self.check_rows(rows, len(rows), rows_of_step)
-                run = self._steps(batch_size or size)
-                self.carry, *results = run(self.carry, *self._inputs(rows, rows_of_step))
-                log.append(rows, rows_of_step, StepResult(*results))
+                log.append(rows, rows_of_step, self._run(rows, rows_of_step, batch_size or size))
+                if self.rounds is not None:
+                    self.rounds.finish(log.steps)
             if each_block is not None and not each_block(log.steps):
                 break
             del part, block, rows  # they are not kept while the next ones are waited for
         if skip:
             done = log.steps - skip
             raise DataError(f"the epoch has {done} batches, and {log.steps} were done before")
+        if self.rounds is not None:
+            self.rounds.finish()
+            self.rounds.average_optimizer()
         values = {"loss": log.mean()}  # here, and hardly before, the losses are waited for
         if self.objective.metrics:
             outputs, targets, weights = log.rows()
@@ -184,11 +192,23 @@ class Trainer:
         self.log = EpochLog(self.backend)
         return values
 
-    def _batches(self, block: Samples, size: int) -> list[tuple[Samples, int]]:
-        """Return a block with the rows of a step; a last, smaller batch by itself if it is not padded.
+    def _run(self, rows: Samples, size: int, batch_size: int) -> StepResult:
+        """Run the steps on some rows; return what they give: that of all processes."""
+        run = self._steps(batch_size)
+        if self.rounds is not None:
+            self.rounds.begin()
+        self.carry, *results = run(self.carry, *self._inputs(rows, size))
+        own = StepResult(*results)
+        return own if self.rounds is None else self.rounds.share(own, len(rows), size)
 
-        A user's loss may not look at weights, and would take the rows of padding for rows.
+    def _batches(self, block: Samples, size: int) -> Iterable[tuple[Samples, int]]:
+        """Return a block with the rows of a step, in the parts in which its steps are run.
+
+        A last, smaller batch is by itself if it is not padded: a user's loss may not look at weights,
+        and would take the rows of padding for rows. A part ends where a round of local steps does.
         """
+        if self.rounds is not None:
+            return [(part, size) for part in self.rounds.cut(block, size, self.log.steps)]
         whole = len(block) // size * size
         if whole == len(block) or not self.backend.static_shapes or self._pads:
             return [(block, size)]
@@ -309,7 +329,7 @@ class Trainer:
         if isinstance(samples, Samples):
             return evaluate(*what, [shared(samples, self.communicator)])
         with samples.epoch(epoch, before=before) as blocks:
-            return evaluate(*what, (shared(part, self.communicator) for part, _ in blocks))
+            return evaluate(*what, shared_blocks(blocks, self.communicator, self.backend))
 
     # What is in training: it is read and changed between steps.
 
@@ -346,14 +366,19 @@ class Trainer:
 
     def optimizer_state(self) -> dict[str, Any]:
         """Return the optimizer's arrays and count of steps, as ``Optimizer.init`` gives them."""
-        return {"step": self.updates, "slots": self.layout.slots(self.carry.storage)}
+        own = {"step": self.updates, "slots": self.layout.slots(self.carry.storage)}
+        return own if self.rounds is None else own | self.rounds.state()
 
     def misfit(self, state: Mapping[str, Any]) -> str:
         """Return entries of an ``optimizer_state`` that do not fit this optimizer in words, or ""."""
         trees = self.layout.slots(self.carry.storage), state["slots"]
         own, given = ({n: tuple(a.shape) for n, a in flatten(tree).items()} for tree in trees)
         wrong = sorted(n for n in own.keys() | given.keys() if own.get(n) != given.get(n))
-        return f"arrays do not fit: {', '.join(wrong[:5])}" if wrong else ""
+        if wrong:
+            return f"arrays do not fit: {', '.join(wrong[:5])}"
+        if self.rounds is None:
+            return "state is of a run with local_steps" if "velocity" in state else ""
+        return self.rounds.misfit(state)
 
     def restore_optimizer(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``optimizer_state`` gave, here or in another process."""
@@ -365,6 +390,8 @@ class Trainer:
         }
         self._store(self.layout.with_slots(self.carry.storage, unflatten(on_device, like)))
         self.updates = state["step"]
+        if self.rounds is not None:
+            self.rounds.restore(state)
 
     def snapshot(self, old: Any = None) -> Any:
         """Return a copy of parameters and state for ``restore``, perhaps in the place of an old one."""

@@ -60,6 +60,7 @@ class InThreads:
 
     def __init__(self, hub: Hub, rank: int) -> None:
         self.hub, self.rank, self.size = hub, rank, hub.size
+        self.local_steps = None
 
     def sum(self, arrays: list[Any]) -> list[Any]:
         return self.hub.add(self.rank, arrays)

@@ -63,6 +63,8 @@ def normalization() -> None:
     # A bias before it has no gradient but rounding, which Adam would make large.
     layers = nnb.Dense(6), nnb.BatchNorm(synchronized=True), nnb.Dropout(0.2)
     both(*layers, batch_size=22, optimizer=nnb.SGD(0.1, momentum=0.9))
+    weightless = np.r_[np.zeros(22), np.ones(ROWS - 22)]  # all rows of the first batch
+    both(*layers, batch_size=22, sample_weight=weightless, shuffle=False, optimizer="sgd")
     local = network(nnb.Dense(6), nnb.BatchNorm())
     fit(local, batch_size=22, parallel=parallel)
     check_alike(local)
@@ -176,6 +178,18 @@ def decisions() -> None:
     assert len(set(parallel.processes.gather(len(stopped)))) == 1
 
 
+def interrupt(run: Any) -> None:
+    if run.epoch == 3:
+        raise KeyboardInterrupt
+
+
+def interruptions() -> None:
+    for epochs, reason in (3, None), (9, "interrupted in epoch 4; the 3 before it are kept"):
+        history = fit(network(), epochs=epochs, callbacks=[interrupt], parallel=parallel)
+        found = parallel.processes.gather([len(history), history.stopped])
+        assert found == [[3, reason]] * parallel.size
+
+
 def errors_of_all() -> None:
     x, y = data()
     net = network(nnb.Dense(4))
@@ -194,7 +208,7 @@ def errors_of_all() -> None:
 
 
 checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, shares, trees, sixteen_bits,
-          two_runs, decisions, errors_of_all]  # fmt: skip
+          two_runs, decisions, interruptions, errors_of_all]  # fmt: skip
 for check in checks:
     check()
     if parallel.rank == 0:
