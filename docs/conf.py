@@ -57,7 +57,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", r"nnbackend\..*\.(Class|Self)"),  # type variables
     ("py:class", r".*\[.*"),  # a type in brackets that was cut at its comma
-    ("py:class", "Key|Primitives|np.ndarray|.*_Times"),
+    ("py:class", "Key|Primitives|HostCommunicator|np.ndarray|.*_Times"),
     # What only annotations name: the parts of a table's model, of a step, of what is read ahead.
     ("py:class", r"nnbackend\.tables\.(\w+)\.\w+"),
     ("py:class", r"nnbackend\.(backends\.base|optimizers\.prepared|core\.row_gradient)\.\w+"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from nnbackend.layers import AlphaDropout
 from nnbackend.microscope.formulas import (
     DERIVATIVES,
     FUNCTIONS,
@@ -122,6 +123,9 @@ def _one_to_one(
             ") = ",
             y,
         )
+    if isinstance(view.layer, AlphaDropout):
+        symbols = "y = a \u00b7 (x \u00b7 m + f \u00b7 (1 - m)) + b, m being 0 where x is dropped"
+        return symbols, (x, " \u2192 ", y)
     for note, sign in (("mask", "\u00b7"), ("noise", "+")):
         if f"{view.path}:{note}" in snapshot.arrays:
             drawn = Number(f"{view.path}:{note}", (row, unit))

@@ -33,6 +33,7 @@ class HostCommunicator:
         rank: the number of this process.
         size: how many there are.
         processes: the processes.
+        compress: how gradients travel, as it was given.
         reads_share: whether each process reads only its rows of the batches.
     """
 
@@ -58,6 +59,11 @@ class HostCommunicator:
         host = np.asarray(self._backend.to_numpy(array))
         finish = self._exchange.start(np.ascontiguousarray(host).reshape(-1), travel)
         return lambda: self._on_device(finish().reshape(host.shape), array)
+
+    def gather_numbers(self, *numbers: int) -> list[list[int]]:
+        """Return the whole numbers that each process gives."""
+        found: list[list[int]] = self.processes.gather_numbers(*numbers).tolist()
+        return found
 
     def gather_rows(self, arrays: Arrays, counts: Sequence[int]) -> Arrays:
         """Return the rows of all processes, one after the other; each has so many as ``counts`` says."""

@@ -45,6 +45,9 @@ class Communicator(Protocol):
         Several may be under way. They may travel with fewer bits than those of :meth:`sum`.
         """
 
+    def gather_numbers(self, *numbers: int) -> list[list[int]]:
+        """Return the whole numbers that each process gives."""
+
     def gather_all(self, arrays: Arrays) -> Arrays:
         """Return the rows of all processes, of which each has any number; None stays None."""
 

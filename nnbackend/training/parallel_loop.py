@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,12 +13,13 @@ from nnbackend import callbacks
 from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in
 from nnbackend.data.samples import Samples
-from nnbackend.errors import DataError, ResumeError
+from nnbackend.errors import ResumeError
 from nnbackend.parallel.communicator import HostCommunicator
 from nnbackend.parallel.signals import NotedSignal, noting_signals
-from nnbackend.saving.run_identity import data_checksum, find_differences
+from nnbackend.saving.run_identity import find_differences, whole_checksum
 from nnbackend.training.loop import Loop
 from nnbackend.training.share_reading import SharedBlocks
+from nnbackend.training.shared_samples import NO_BLOCK, block_identity, check_same_block
 from nnbackend.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -84,11 +86,17 @@ class ParallelLoop(Loop):
         trainer = self._trainer
         task |= {
             "epochs": self.epochs,
-            "validation data (a checksum)": self._validation_checksum(),
+            "reads": "share" if self._reads_share else "all",
+            "compress": self._communicator.compress,
+            "validation data (a checksum)": self._whole_checksum(self._validation),
             "trained": list(self.network.trained),
             "checkpoint": None if found is None else [found.state["epoch"], found.state["batch"]],
             "parameters (a checksum)": self._communicator.checksum(trainer.params, trainer.state),
         }
+        if (
+            self._stream is None
+        ):  # those of some rows are not enough: others may have been filled in
+            task["data (a checksum)"] = self._whole_checksum(self._samples.learned())
         every = self._processes.gather(task)
         for rank, other in enumerate(every):
             places = "in process 0", f"in process {rank}"
@@ -108,12 +116,12 @@ class ParallelLoop(Loop):
         if trainer.rounds is not None and hears_batches:
             self._interval = trainer.rounds.check_interval(self._interval)
 
-    def _validation_checksum(self) -> int | None:
-        """Return a number by which validation samples in memory are recognized."""
-        if not isinstance(self._validation, Samples):
+    def _whole_checksum(self, samples: Any) -> int | None:
+        """Return a number by which samples in memory are recognized; None for others."""
+        if not isinstance(samples, Samples):
             return None
-        home = self._validation.placement(self._trainer.backend)
-        return data_checksum([*arrays_in(self._validation.arrays[:3])], home.to_numpy)
+        home = samples.placement(self._trainer.backend)
+        return whole_checksum([*arrays_in(samples.arrays[:3])], home.to_numpy)
 
     def train(self, found: Checkpoint | None = None) -> History:
         """Train; return the history; see :meth:`Loop.train`."""
@@ -146,46 +154,47 @@ class ParallelLoop(Loop):
 
     def _most_steps(self, steps: int, size: int) -> int:
         """Return the most steps that a process has in its next block, before which all meet."""
-        met = self._processes.gather_numbers(self._signal.number, steps)
-        number = int(met[:, 0].max())
-        if number:
-            self._signal.follow(number)
-        return int(met[:, 1].max())
+        return max(met for (met,) in self._follow_signals(steps))
 
-    def _meet(self, rows: int, size: int) -> None:
-        """Meet the other processes before a block of so many rows; 0: there are no more.
+    def _meet(self, block: Samples | None, size: int = 0) -> None:
+        """Meet the other processes before a block; None: there are no more.
 
         Raises:
             KeyboardInterrupt: a signal has come to one of them.
-            DataError: they do not have the same number of rows.
+            DataError: they do not have the same rows.
         """
-        met = self._processes.gather_numbers(self._signal.number, rows, size)
+        identity = NO_BLOCK
+        if block is not None:
+            streams = self._stream is not None  # else the rows were compared before the first step
+            backend = self._trainer.backend
+            identity = block_identity(block, size, backend) if streams else (len(block), size, 0)
+        check_same_block(self._follow_signals(*identity))
+
+    def _follow_signals(self, *numbers: int) -> list[list[int]]:
+        """Meet the other processes; return the numbers that each gives.
+
+        Raises:
+            KeyboardInterrupt: a signal has come to one of them.
+        """
+        met = self._processes.gather_numbers(self._signal.number, *numbers)
         number = int(met[:, 0].max())
         if number:
             self._signal.follow(number)
-        first, *others = met[:, 1:].tolist()
-        for rank, other in enumerate(others, 1):
-            if other != first:
-                here, there = (
-                    f"{rows} rows in batches of {size}" if rows else "no more rows"
-                    for rows, size in (first, other)
-                )
-                raise DataError(
-                    f"process 0 has {here}, and process {rank} has {there}: all of them have to be "
-                    "given the same data"
-                )
+        found: list[list[int]] = met[:, 1:].tolist()
+        return found
 
     def _finish_epochs(self, columns: dict[str, list[float]], seconds: float) -> None:
         """Write epochs into the history and run the callbacks; check that all processes agree."""
         super()._finish_epochs(columns, seconds)
         own = self._communicator.checksum(self._trainer.params, self._trainer.state)
-        found = self._processes.gather_numbers(own)[:, 0].tolist()
+        found = self._follow_signals(own)
         for rank, checksum in enumerate(found):
             if checksum != found[0]:
                 raise RuntimeError(
                     f"after epoch {self.epoch} the parameters of process {rank} are not those of "
                     "process 0. Has a callback changed arrays in place? Only process 0 calls it: set "
-                    "run.network.params. Or do machines of several kinds round differently?"
+                    "run.network.params. Have they different functions as loss, schedule or layer? Or "
+                    "do machines of several kinds round differently?"
                 )
 
     def notify(self, event: str) -> None:
@@ -196,6 +205,8 @@ class ParallelLoop(Loop):
         if self._is_first:
             try:
                 super().notify(event)
+            except KeyboardInterrupt:
+                self._signal.number = signal.SIGINT  # all follow it where they meet
             except BaseException:
                 self._alone = True
                 raise
@@ -254,10 +265,10 @@ class _Meeting:
 
     def __iter__(self) -> Iterator[tuple[Samples, int]]:
         for block, size in self._blocks:
-            self._meet(len(block), size)
+            self._meet(block, size)
             yield block, size
             del block
-        self._meet(0, 0)
+        self._meet(None)
 
     @property
     def waiting(self) -> float:

@@ -34,7 +34,7 @@ from nnbackend.training.lazy_rows import check_lazy
 from nnbackend.training.objective import Objective
 from nnbackend.training.rounds import Rounds
 from nnbackend.training.share_reading import without_padding
-from nnbackend.training.shared_samples import shared
+from nnbackend.training.shared_samples import shared, shared_blocks
 from nnbackend.training.step import overwrite, run_data, scan_steps
 
 __all__ = ["Trainer", "pad_rows"]
@@ -329,7 +329,7 @@ class Trainer:
         if isinstance(samples, Samples):
             return evaluate(*what, [shared(samples, self.communicator)])
         with samples.epoch(epoch, before=before) as blocks:
-            return evaluate(*what, (shared(part, self.communicator) for part, _ in blocks))
+            return evaluate(*what, shared_blocks(blocks, self.communicator, self.backend))
 
     # What is in training: it is read and changed between steps.
 

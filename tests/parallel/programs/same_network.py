@@ -178,6 +178,18 @@ def decisions() -> None:
     assert len(set(parallel.processes.gather(len(stopped)))) == 1
 
 
+def interrupt(run: Any) -> None:
+    if run.epoch == 3:
+        raise KeyboardInterrupt
+
+
+def interruptions() -> None:
+    for epochs, reason in (3, None), (9, "interrupted in epoch 4; the 3 before it are kept"):
+        history = fit(network(), epochs=epochs, callbacks=[interrupt], parallel=parallel)
+        found = parallel.processes.gather([len(history), history.stopped])
+        assert found == [[3, reason]] * parallel.size
+
+
 def errors_of_all() -> None:
     x, y = data()
     net = network(nnb.Dense(4))
@@ -196,7 +208,7 @@ def errors_of_all() -> None:
 
 
 checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, shares, trees, sixteen_bits,
-          two_runs, decisions, errors_of_all]  # fmt: skip
+          two_runs, decisions, interruptions, errors_of_all]  # fmt: skip
 for check in checks:
     check()
     if parallel.rank == 0:
