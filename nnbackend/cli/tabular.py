@@ -55,7 +55,9 @@ def train_tabular(
     table, dialect = read_table(call.data, call.target, settings)
     table = choose_rows(table, call.target, settings)
     fields = _recipe_fields(call, settings)
-    recipe = choose_recipe(row_count(table), model=settings.model, preset=settings.preset, **fields)
+    task = "regression" if is_number(table[call.target]) else "classification"
+    chosen = fields | {"model": settings.model, "preset": settings.preset}
+    recipe = choose_recipe(row_count(table), task, **chosen)
     with wrong_call():
         if settings.class_weight is not None and is_number(table[call.target]):
             raise ValueError("--class-weight needs classes, and the target holds numbers")
@@ -162,7 +164,9 @@ class _Run:
         widths = ", ".join(map(str, recipe.widths))
         model = recipe.model
         if self._is_chosen_by_rows(recipe):
-            model += f" (for up to {FEW_ROWS:,} rows; --model realmlp takes the whole recipe)"
+            model += (
+                f" (for classes of up to {FEW_ROWS:,} rows; --model realmlp takes the whole recipe)"
+            )
         if recipe.member_count is not None:
             model += f" of {recipe.member_count} members"
         if recipe.folds > 1:

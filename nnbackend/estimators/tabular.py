@@ -179,7 +179,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
     those of :class:`TabularClassifier`, which has ``label_smoothing`` and ``class_weight`` besides.
 
     Args:
-        model: see :class:`TabularClassifier`; default None.
+        model: ``"realmlp"``, ``"realmlp-simple"`` or ``"tabm"``; None (the default): RealMLP, with
+            ``preset="fast"`` its simple variant.
         preset: see :class:`TabularClassifier`; default ``"default"``.
         epochs: the number of epochs; None (the default): by model and preset.
         batch_size: the rows of a step; None (the default): by the number of rows.

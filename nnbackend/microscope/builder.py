@@ -20,7 +20,12 @@ from nnbackend.microscope.items import (
     unit_items,
     window_items,
 )
-from nnbackend.microscope.loss_formulas import has_output_units, loss_formulas, loss_text
+from nnbackend.microscope.loss_formulas import (
+    has_output_units,
+    is_difference,
+    loss_formulas,
+    loss_text,
+)
 from nnbackend.microscope.moments import StepTaker, find_moments
 from nnbackend.microscope.snapshot import Snapshot
 from nnbackend.microscope.steps import find_steps
@@ -74,14 +79,15 @@ class Builder:
         moments, curve, notes = find_moments(numbers, self.snapshot, take, record)
         if take.network.state:
             notes.append("Layers that normalize by a batch take these rows for it, as in training")
-        loss = loss_text(self.snapshot.seen.objective.loss)
+        own = self.snapshot.seen.objective.loss
+        loss = loss_text(own)
         name = type(self.optimizer).__name__
         rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
         rate = f"{float(self.snapshot.arrays['learning_rate']):g}"
         return Explanation(
             title=f"One training step: {drawing.title}",
             subtitle=f"loss {loss}, optimizer {name} with learning rate {rate}, {rows}",
-            steps=find_steps(self.views, loss, name, self.rows),
+            steps=find_steps(self.views, loss, is_difference(own), name, self.rows),
             items=items,
             formulas=formulas,
             images=images,
@@ -89,10 +95,26 @@ class Builder:
             numbers=numbers,
             moments=moments,
             curve=curve,
-            notes=[*([f"Drawn as blocks: {drawing.note}"] if drawing.note else []), *notes],
+            notes=[*self._notes(drawing, items), *notes],
             drawing=drawing,
             rows=self.rows,
         )
+
+    def _notes(self, drawing: Drawing, items: dict[str, Item]) -> Iterator[str]:
+        """Yield why the network is drawn as blocks, and whose weights are left out."""
+        if drawing.note:
+            yield f"Drawn as blocks: {drawing.note}"
+        numbers = [n for item in items.values() for n in item.numbers.get("value", ())]
+        listed = {number.array.rpartition(".")[0] for number in numbers}
+        arrays = [name for name in self.snapshot.arrays if name.endswith(":after")]
+        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in arrays))
+        left = [layer for layer in layers if layer not in listed]
+        if left:
+            some = ", ".join(left[:8]) + (" and others" if len(left) > 8 else "")
+            yield (
+                f"Weights that are not listed: those of layer {some}. They are listed, with their "
+                "formulas, of Dense layers on vectors and of Conv2D layers"
+            )
 
     def _items(self) -> Iterator[Item]:
         yield from input_items(

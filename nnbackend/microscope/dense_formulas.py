@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from nnbackend.layers import AlphaDropout
 from nnbackend.microscope.formulas import (
     DERIVATIVES,
     FUNCTIONS,
     Formula,
     Number,
     Part,
+    application,
     busiest,
     derivative,
     terms,
@@ -106,7 +108,7 @@ def _forward(
         yield Formula(step, item, row, FUNCTIONS[name], quotient)
     elif name:
         symbols = f"y = {FUNCTIONS.get(name, f'{name}(z)')}"
-        yield Formula(step, item, row, symbols, (f"{name}(", z, ") = ", y))
+        yield Formula(step, item, row, symbols, application(name, z, y))
 
 
 def _one_to_one(
@@ -116,12 +118,11 @@ def _one_to_one(
     x = Number(f"{view.path}:x", (row, unit))
     name = view.function_name
     if name:
-        return f"y = {FUNCTIONS.get(name, f'{name}(x)').replace('z', 'x')}", (
-            f"{name}(",
-            x,
-            ") = ",
-            y,
-        )
+        symbols = f"y = {FUNCTIONS.get(name, f'{name}(x)').replace('z', 'x')}"
+        return symbols, application(name, x, y)
+    if isinstance(view.layer, AlphaDropout):
+        symbols = "y = a \u00b7 (x \u00b7 m + f \u00b7 (1 - m)) + b, m being 0 where x is dropped"
+        return symbols, (x, " \u2192 ", y)
     for note, sign in (("mask", "\u00b7"), ("noise", "+")):
         if f"{view.path}:{note}" in snapshot.arrays:
             drawn = Number(f"{view.path}:{note}", (row, unit))
@@ -159,8 +160,4 @@ def _delta(view: View, i: int, unit: int, row: int, item: str) -> Iterator[Formu
     z, y = Number(f"{view.path}:z", (row, unit)), Number(f"{view.end}:y", (row, unit))
     delta = Number(f"{view.path}:dz", (row, unit))
     symbols = DERIVATIVES.get(name, f"delta = error \u00b7 {name}'(z)")
-    if name == "softmax":
-        symbols = "delta = y \u00b7 (error - sum of error \u00b7 y over the units)"
-        yield Formula(step, item, row, symbols, (error, " \u2192 ", delta))
-        return
     yield Formula(step, item, row, symbols, derivative(name, error, z, y, delta))

@@ -54,7 +54,8 @@ def explain(
     Args:
         network: the network; one that is not built is built for ``x``, as a copy.
         x: one row, of shape ``input_shape``, or at most 8, ``(rows, *input_shape)``: their step.
-        y: the target of each row: a number for each output, or the number of a class.
+        y: the target of each row: a number for each output, or the number of a class; of a class for
+            each word, for outputs of shape (words, classes).
         loss: see :func:`nnbackend.observe`; None (the default): that of the last fit.
         optimizer: a name or an object; default ``"adam"``. Its state, such as a momentum, begins anew:
             the update is its first step.
@@ -135,9 +136,9 @@ def _targets(y: Any, rows: int, network: Network) -> Any:
         raise ValueError(f"y must be numbers, got {values.dtype} values")
     if values.size == rows * int(np.prod(shape)):
         return values.reshape(rows, *shape)
-    if values.size == rows and len(shape) == 1:
-        labels = values.reshape(rows).astype(np.float64)
-        if (labels == labels.round()).all() and ((labels >= 0) & (labels < shape[0])).all():
+    if shape and values.size == rows * int(np.prod(shape[:-1])):
+        labels = values.reshape(rows, *shape[:-1]).astype(np.float64)
+        if (labels == labels.round()).all() and ((labels >= 0) & (labels < shape[-1])).all():
             return labels.astype(np.int64)
     classes = f", or the numbers of classes below {shape[-1]}" if shape[-1:] > (1,) else ""
     raise ValueError(

@@ -14,6 +14,7 @@ __all__ = [
     "Formula",
     "Number",
     "Part",
+    "application",
     "busiest",
     "derivative",
     "terms",
@@ -55,6 +56,8 @@ FUNCTIONS = {
     "tanh": "tanh(z)",
     "relu": "relu(z) = z where z > 0, else 0",
     "softmax": "softmax(z) = exp(z) / sum of exp(z) over the units",
+    "log_softmax": "log_softmax(z) = z - log(sum of exp(z) over the units)",
+    "sparsemax": "sparsemax(z), of all units together",
 }
 """Activations in symbols; others have their names alone."""
 
@@ -63,8 +66,22 @@ DERIVATIVES = {
     "sigmoid": "delta = error \u00b7 y \u00b7 (1 - y)",
     "tanh": "delta = error \u00b7 (1 - y\u00b2)",
     "relu": "delta = error where z > 0, else 0",
+    "softmax": "delta = y \u00b7 (error - sum of error \u00b7 y over the units)",
+    "log_softmax": "delta = error - exp(y) \u00b7 sum of error over the units",
+    "sparsemax": "delta = error - mean of error over the units with y > 0, where y > 0, else 0",
 }
 """The delta of a sum in symbols by activation, as their docstrings have it."""
+
+
+_OF_ALL_UNITS = ("softmax", "log_softmax", "sparsemax")
+"""Activations that make each result of all sums: it is no function of its own sum alone."""
+
+
+def application(function: str, z: Number, y: Number) -> tuple[Part, ...]:
+    """Return how the result comes from the sum, in numbers."""
+    if function in _OF_ALL_UNITS:
+        return (z, " \u2192 ", y)
+    return (f"{function}(", z, ") = ", y)
 
 
 def derivative(
@@ -73,6 +90,8 @@ def derivative(
     """Return how the delta of a sum comes from the error of the result, in numbers."""
     if function == "":
         return (delta,)
+    if function in _OF_ALL_UNITS:
+        return (error, " \u2192 ", delta)
     if function == "sigmoid":
         return (error, " \u00b7 ", y, " \u00b7 (1 - ", y, ") = ", delta)
     if function == "tanh":

@@ -10,13 +10,19 @@ from nnbackend.microscope.dense_formulas import MOST_TERMS, MOST_UNITS
 from nnbackend.microscope.formulas import Formula, Number, Part, busiest
 from nnbackend.microscope.snapshot import Snapshot
 
-__all__ = ["has_output_units", "loss_formulas", "loss_text", "output_units"]
+__all__ = ["has_output_units", "is_difference", "loss_formulas", "loss_text", "output_units"]
 
 
 def loss_text(loss: Any) -> str:
-    """Return the name of a loss."""
+    """Return the name of a loss, with its label smoothing."""
     name = losses.LOSSES.name_of(loss) or getattr(loss, "__name__", type(loss).__name__)
-    return str(name)
+    smoothing = getattr(loss, "label_smoothing", 0.0)
+    return f"{name} with label smoothing {smoothing:g}" if smoothing else str(name)
+
+
+def is_difference(loss: Any) -> bool:
+    """Return whether the error of the sums is output minus target, where the loss has the activation."""
+    return _kind(loss) in ("bce", "ce") or type(loss) in (losses.KLDivergence, losses.Poisson)
 
 
 def has_output_units(snapshot: Snapshot) -> bool:
@@ -65,13 +71,13 @@ def _kind(loss: Any) -> str:
 
 
 def _predictions(kind: str, snapshot: Snapshot, column: int, rows: int) -> Iterator[Formula]:
-    """Yield the outputs behind an activation that the loss contains."""
+    """Yield what the activation that the loss contains makes of the outputs."""
     if kind not in ("bce", "ce"):
         return
     width = snapshot.arrays["output"].shape[1]
     for unit in output_units(snapshot):
         for row in range(rows):
-            z, p = Number("output", (row, unit)), Number("prediction", (row, unit))
+            z, p = Number("output", (row, unit)), Number("activated", (row, unit))
             item = f"neuron:{column}:{unit}"
             if kind == "bce":
                 symbols, parts = "p = sigmoid(z) = 1 / (1 + exp(-z))", ("sigmoid(", z, ") = ", p)
@@ -107,11 +113,11 @@ def _value(loss: Any, kind: str, snapshot: Snapshot, rows: int, width: int) -> F
         symbols = "loss = mean of -log(p of the right class)"
         for row in range(rows):
             right = int(snapshot.arrays["target"][row].argmax())
-            parts += [" - " if row else "-", "log(", Number("prediction", (row, right)), ")"]
+            parts += [" - " if row else "-", "log(", Number("activated", (row, right)), ")"]
         parts = ["(", *parts, f") / {rows}", " = "] if rows > 1 else [*parts, " = "]
     elif kind == "bce" and n == 1:
         symbols = "loss = -t \u00b7 log(p) - (1 - t) \u00b7 log(1 - p)"
-        t, p = Number("target", (0, 0)), Number("prediction", (0, 0))
+        t, p = Number("target", (0, 0)), Number("activated", (0, 0))
         parts = ["-", t, " \u00b7 log(", p, ") - (1 - ", t, ") \u00b7 log(1 - ", p, ") = "]
     return Formula("loss", "loss", None, symbols, (*parts, value))
 
@@ -125,7 +131,7 @@ def _is_one_hot(snapshot: Snapshot) -> bool:
 def _error(loss: Any, kind: str, column: int, unit: int, row: int, n: int) -> Formula:
     """Return the formula of the derivative of the loss with respect to an output."""
     place = (row, unit)
-    o, p, t = Number("output", place), Number("prediction", place), Number("target", place)
+    o, p, t = Number("output", place), Number("activated", place), Number("target", place)
     error = Number("output:gradient", place)
     over = f" / {n}" if n > 1 else ""
     by = " / n" if n > 1 else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from nnbackend import activations, losses
 from nnbackend.core import functional
 from nnbackend.core.tree import flatten, map_arrays
 from nnbackend.core.types import Context
@@ -37,7 +38,8 @@ class Snapshot:
             mean and largest of y and dy; of each parameter ``"0.weight"``, ``"0.weight:gradient"``
             (without the penalty of a regularizer) and ``"0.weight:after"``, updated by the optimizer;
             ``"output"``, what the loss is given, ``"output:gradient"``, ``"prediction"``, the network's
-            output, ``"target"``, ``"loss"`` and ``"learning_rate"``.
+            output, ``"activated"``, what the activation that the loss contains makes of ``"output"``,
+            ``"target"``, ``"loss"`` and ``"learning_rate"``.
         seen: the passages, the loss and the gradients as the backend's arrays.
     """
 
@@ -99,7 +101,8 @@ def _summary(arrays: list[Values]) -> Values:
 def _arrays_of_loss(seen: ObservedStep, backend: Any) -> dict[str, Values]:
     """Return what the loss is given, and the output of the network."""
     output, target = seen.output, seen.target
-    prediction = seen.objective.output(output, Context(backend, True))[0]
+    context = Context(backend, True)
+    prediction = seen.objective.output(output, context)[0]
     if hasattr(target, "ndim") and target.ndim < output.ndim:  # the numbers of classes
         target = functional.one_hot(target, output.shape[-1], output.dtype, backend.xp)
     found = {
@@ -108,6 +111,9 @@ def _arrays_of_loss(seen: ObservedStep, backend: Any) -> dict[str, Values]:
         "prediction": prediction,
         "target": target,
     }
+    # A network may end without it, in numbers that only the loss puts through it.
+    if (name := losses.absorbed_activation(seen.objective.loss)) is not None:
+        found["activated"] = activations.get(name)(output, context)[0]
     return {name: _copy(backend.to_numpy(value)) for name, value in found.items()}
 
 

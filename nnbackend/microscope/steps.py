@@ -28,8 +28,18 @@ class Step:
     column: int | None = None
 
 
-def find_steps(views: Sequence[View], loss: str, optimizer: str, rows: int) -> list[Step]:
-    """Return the steps of a pass in order."""
+def find_steps(
+    views: Sequence[View], loss: str, is_difference: bool, optimizer: str, rows: int
+) -> list[Step]:
+    """Return the steps of a pass in order.
+
+    Args:
+        views: the layers.
+        loss: the loss as text.
+        is_difference: whether the output error of an activation in the loss is output minus target.
+        optimizer: the optimizer as text.
+        rows: the number of rows.
+    """
     last = len(views) - 1
     several = f"{rows} rows" if rows > 1 else "row"
     steps = [
@@ -43,7 +53,9 @@ def find_steps(views: Sequence[View], loss: str, optimizer: str, rows: int) -> l
     steps.append(
         Step("loss", "Loss", f"How far the output is from the target, as one number: {loss}.")
     )
-    steps.append(Step(f"error:{last}", "Output error", _error_text(views[-1]), last + 1))
+    steps.append(
+        Step(f"error:{last}", "Output error", _error_text(views[-1], is_difference), last + 1)
+    )
     if views[-1].is_dense or views[-1].is_convolution:
         text = _delta_text(views[-1], True)
         steps.append(Step(f"delta:{last}", "Delta output sum", text, last + 1))
@@ -92,12 +104,11 @@ def _forward_text(view: View) -> str:
     return f"What the layer makes of what it is given: {view.text}."
 
 
-def _error_text(view: View) -> str:
+def _error_text(view: View, is_difference: bool) -> str:
     if view.absorbed:
-        return (
-            f"How the loss changes with each sum: {view.absorbed} and loss are derived together, which "
-            "leaves the difference of output and target."
-        )
+        left = ", which leaves the difference of output and target" if is_difference else ""
+        together = f"{view.absorbed} and loss are derived together"
+        return f"How the loss changes with each sum: {together}{left}."
     return (
         "How the loss changes with each output: the derivative of the loss, larger with the error."
     )

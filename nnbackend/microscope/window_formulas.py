@@ -15,6 +15,7 @@ from nnbackend.microscope.formulas import (
     FUNCTIONS,
     Formula,
     Number,
+    application,
     busiest,
     derivative,
     terms,
@@ -128,7 +129,7 @@ def _forward(
     yield Formula(step, item, row, symbols, (*parts, " = ", z))
     if name := view.function_name:
         symbols = f"y = {FUNCTIONS.get(name, f'{name}(z)')}"
-        yield Formula(step, item, row, symbols, (f"{name}(", z, ") = ", y))
+        yield Formula(step, item, row, symbols, application(name, z, y))
 
 
 def _size(pair: tuple[Number, Number], snapshot: Snapshot) -> float:

@@ -161,8 +161,9 @@ def fit_table(
         ValueError: a target of one class or one value, or with missing values; no column is left; no
             model or preset has that name, or a number is out of range.
     """
-    chosen = choose_recipe(row_count(table), model=model, preset=preset, **(recipe or {}))
     _check_target(table, target)
+    task = "regression" if is_number(table[target]) else "classification"
+    chosen = choose_recipe(row_count(table), task, model=model, preset=preset, **(recipe or {}))
     if chosen.quantiles is not None and not is_number(table[target]):
         raise ValueError("quantiles are of numbers, and the target holds classes")
     share = check_number("validation", validation, 0.0, 1.0)

@@ -29,7 +29,7 @@ _SIMPLE_EPOCHS, _EPOCHS = 128, 256  # fewer leave small tables half learned
 _FOLDS = {"fast": 1, "default": 1, "best": 5}
 _PATIENCE, _TABM_PATIENCE = 20, 16
 FEW_ROWS = 2_000
-"""Up to so many rows a table has the simple variant of RealMLP, and its runs go through all epochs."""
+"""Up to so many rows classes have the simple variant of RealMLP, and runs go through all epochs."""
 
 _TABM_EPOCHS = {"fast": 30, "default": 60, "best": 120}
 _TABM_MEMBERS = {"fast": 8, "default": 16, "best": 32}
@@ -163,9 +163,10 @@ def _check_quantiles(quantiles: Any) -> None:
         )
 
 
-def _choose_model(rows: int, preset: str) -> str:
-    """Return the variant of RealMLP: the simple one of few rows, or in haste."""
-    simple = preset == "fast" or (preset == "default" and rows <= FEW_ROWS)
+def _choose_model(rows: int, task: str, preset: str) -> str:
+    """Return the variant of RealMLP: the simple one for classes of few rows, or in haste."""
+    few = task == "classification" and rows <= FEW_ROWS
+    simple = preset == "fast" or (preset == "default" and few)
     return "realmlp-simple" if simple else "realmlp"
 
 
@@ -188,15 +189,21 @@ def _choose_patience(rows: int, model: str, preset: str) -> int | None:
 
 
 def choose_recipe(
-    rows: int, *, model: str | None = None, preset: str = "default", **more: Any
+    rows: int,
+    task: str = "classification",
+    *,
+    model: str | None = None,
+    preset: str = "default",
+    **more: Any,
 ) -> Recipe:
     """Return a recipe for a table of so many rows.
 
     Args:
         rows: the number of rows that train.
+        task: ``"classification"`` (the default) or ``"regression"``.
         model: one of ``MODELS``; None (the default): ``"realmlp-simple"`` with ``fast`` and, with
-            ``default``, of up to 2,000 rows, else ``"realmlp"``. On so few rows the simple variant
-            predicted classes better and numbers a little worse, in a quarter of the time.
+            ``default``, for classes of up to 2,000 rows, else ``"realmlp"``. On so few rows the simple
+            variant predicted classes better and numbers worse, in a quarter of the time.
         preset: ``"fast"``, ``"default"``, or ``"best"`` for five networks, each trained on another four
             fifths of the rows.
         more: fields of the recipe that are not to be chosen; None: chosen all the same.
@@ -205,7 +212,8 @@ def choose_recipe(
         ValueError, TypeError: no model or preset has that name, or a number is out of range or none.
     """
     preset = check_choice("preset", preset, PRESETS)
-    model = check_choice("model", model or _choose_model(rows, preset), MODELS)
+    check_choice("task", task, ("classification", "regression"))
+    model = check_choice("model", model or _choose_model(rows, task, preset), MODELS)
     epochs = _TABM_EPOCHS[preset] if model == "tabm" else _choose_epochs(model, preset)
     chosen = Recipe(
         model,

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from microscope.networks import classifier, explain_exam, image, images
+from microscope.networks import X, classifier, explain_exam, image, images, trained_exam
 
 import nnbackend as nnb
 from nnbackend.drawing.text import digits
@@ -202,6 +202,18 @@ def test_a_telephone(open_page, exam, scheme):
     assert back == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
 
 
+@pytest.mark.parametrize("width", [360, 1200])
+def test_a_long_name_hides_no_number(open_page, width):
+    name = "b" * 90
+    page = open_page(nnb.explain(trained_exam(1)[0], X[0], 0.92, input_names=[name, name]), width)
+    for step in range(3):
+        if step:
+            page.locator("#next").click()
+        panel = "document.querySelector('.panel')"
+        assert page.evaluate(f"{panel}.scrollWidth <= {panel}.clientWidth")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_rows_can_be_chosen(open_page):
     explanation = explain_exam(rows=3, epochs=3)
     page = open_page(explanation)
@@ -246,7 +258,7 @@ def test_windows_of_images(open_page):
 
 
 def test_names_are_text(open_page):
-    from microscope.networks import SCORES, X
+    from microscope.networks import SCORES
     from microscope.networks import exam as network
 
     evil = "<img src=x onerror=alert(1)></script><script>alert(2)</script>"

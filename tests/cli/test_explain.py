@@ -53,6 +53,11 @@ def test_networks_for_tables_and_images():
     done("train", PENGUINS, "--target", "species", "--epochs", "1", "--quiet")
     text = done("explain", "model.safetensors", PENGUINS, "--row", "5", "-o", "penguins.html")
     assert "wrote penguins.html" in text.stdout
+    assert "the update shown is that of plain Adam" in text.stderr
+    text = done("explain", "model.safetensors", PENGUINS).stdout
+    assert "loss softmax_cross_entropy with label smoothing 0.1" in text
+    done("train", PENGUINS, "--target", "species", "--model", "tabm", "--epochs", "1", "--quiet")
+    assert "network of members" in fails(1, "explain", "model.safetensors", PENGUINS)
     rng = np.random.default_rng(0)
     np.savez("images.npz", x=rng.normal(size=(30, 8, 8, 1)), y=rng.integers(2, size=30))
     done("train", "images.npz", "--target", "y", "--model", "cnn", "--epochs", "1", "--quiet")

@@ -158,7 +158,9 @@ def test_few_rows_have_the_simple_variant_and_more_the_whole_one():
         data = table("x,y\n" + "".join(f"{i % 7},{'ab'[i % 2]}\n" for i in range(rows)))
         settings = train_json(data, "--target", "y", *SMALL)["settings"]
         assert (settings["model"], settings["max_categories"]) == (model, limit)
-    said = "realmlp-simple (for up to 2,000 rows; --model realmlp takes the whole recipe)"
+    said = (
+        "realmlp-simple (for classes of up to 2,000 rows; --model realmlp takes the whole recipe)"
+    )
     assert said in " ".join(done("train", *TASK, *SMALL).stdout.split())
     assert said not in " ".join(done("train", *TASK, *SMALL, "--preset", "fast").stdout.split())
 

@@ -34,8 +34,8 @@ def test_penguins_with_nothing_but_a_target():
         "classification of 'species': Adelie, Chinstrap, Gentoo",
         "344: 275 train, 69 validate",
         "7 columns, 9 inputs",
-        "realmlp-simple (for up to 2,000 rows; --model realmlp takes the whole recipe) with hidden "
-        "layers of 256, 256, 256; 134,924 parameters",
+        "realmlp-simple (for classes of up to 2,000 rows; --model realmlp takes the whole recipe) "
+        "with hidden layers of 256, 256, 256; 134,924 parameters",
         "softmax_cross_entropy with label smoothing 0.1",
         "bill_length_mm, bill_depth_mm, flipper_length_mm, body_mass_g, year",
         "island (3), sex (2)",

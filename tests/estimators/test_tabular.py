@@ -178,7 +178,8 @@ def test_a_column_may_be_named_like_the_target():
 
 def test_the_recipe_says_what_was_chosen_by_the_rows():
     for more, model in (({}, "realmlp-simple"), ({"preset": "best", "folds": 1}, "realmlp")):
-        assert TabularRegressor(**SMALL, **more).fit(X, X[:, 0]).recipe_.model == model
+        assert TabularClassifier(**SMALL, **more).fit(X, X[:, 0] > 0).recipe_.model == model
+    assert TabularRegressor(**SMALL).fit(X, X[:, 0]).recipe_.model == "realmlp"
 
 
 @pytest.mark.parametrize(

@@ -134,12 +134,76 @@ def test_softmax_with_cross_entropy_relu_and_dropout():
     assert math.isclose(sum(p), 1)
 
 
+@pytest.mark.parametrize(
+    ("loss", "is_said"),
+    [
+        (nnb.losses.SoftmaxCrossEntropy(), True),
+        (nnb.losses.SoftmaxCrossEntropy(label_smoothing=0.1), False),
+        (nnb.losses.SoftmaxFocal(), False),
+    ],
+)
+def test_only_where_the_error_is_a_difference_it_is_said(loss, is_said):
+    text = str(nnb.explain(classifier(), rows((1, 4)), [1], loss))
+    assert "are derived together" in text
+    assert ("leaves the difference of output and target" in text) is is_said
+    assert ("with label smoothing 0.1" in text) is bool(getattr(loss, "label_smoothing", 0))
+
+
 def test_a_sigmoid_with_cross_entropy():
     net = nnb.Network(
         [nnb.Dense(2, "tanh"), nnb.Dense(1, "sigmoid")], input_shape=4, dtype="float64"
     )
     e = nnb.explain(net, rows((1, 4)), 1, "binary_cross_entropy", nnb.SGD(0.1))
     assert check_formulas(e) == 2 * 2 + 1 + 2 + 1 + 2 * 2 + 10 + 13
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_the_loss_of_a_network_that_ends_in_logits(units):
+    loss = "binary_cross_entropy" if units == 1 else "softmax_cross_entropy"
+    net = nnb.Network([nnb.Dense(units)], input_shape=4, dtype="float64")
+    e = nnb.explain(net, rows((2, 4)), [0, 1], loss, nnb.SGD(0.1))
+    z = net.predict(rows((2, 4)))
+    p = 1 / (1 + np.exp(-z)) if units == 1 else np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    found = [e.value(Number("activated", place)) for place in np.ndindex(p.shape)]
+    assert np.allclose(found, p.ravel())
+    assert e.value(e.items["neuron:1:0"].numbers["result"][0]) == z[0, 0]
+    assert check_formulas(e) > 10 * units
+
+
+def test_alpha_dropout_is_not_written_as_a_product():
+    layers = [nnb.Dense(6, "selu"), nnb.AlphaDropout(0.5), nnb.Dense(1)]
+    e = nnb.explain(nnb.Network(layers, input_shape=2), rows((1, 2)), [1.0], "mse")
+    (symbols,) = {f.symbols for f in e.formulas if f.step == "forward:1"}
+    assert symbols.startswith("y = a")
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "sparsemax"])
+def test_activations_of_all_units_are_not_written_as_functions_of_one_sum(name):
+    for layers in ([nnb.Dense(3, name)], [nnb.Conv2D(3, 2, activation=name), nnb.Flatten()]):
+        shape = (4,) if len(layers) == 1 else (2, 2, 1)
+        net = nnb.Network([*layers, nnb.Dense(1)], input_shape=shape, dtype="float64")
+        e = nnb.explain(net, rows((1, *shape)), [1.0], "mse")
+        text = str(e)
+        assert f"{name}'(z)" not in text
+        assert f"{name}(z" in text
+        dy, y, dz = (
+            np.array([e.value(e.items[f"neuron:1:{k}"].numbers[what][0]) for k in range(3)])
+            for what in ("error", "result", "delta")
+        )
+        expected = {
+            "softmax": y * (dy - (dy * y).sum()),
+            "log_softmax": dy - np.exp(y) * dy.sum(),
+            "sparsemax": np.where(y > 0, dy - dy[y > 0].sum() / max(1, (y > 0).sum()), 0.0),
+        }[name]
+        assert np.allclose(dz, expected)
+
+
+def test_each_word_of_a_row_may_have_a_class():
+    net = nnb.Network([nnb.Dense(3, "softmax")], input_shape=(4, 2))
+    x, y = rows((1, 4, 2)), np.array([[0, 1, 2, 0]])
+    e = nnb.explain(net, x, y[0], "softmax_cross_entropy")
+    p = net.predict(x)[0][np.arange(4), y[0]]
+    assert math.isclose(e.value(Number("loss")), -np.log(p).mean(), rel_tol=1e-5)
 
 
 def test_the_windows_of_a_convolution():
@@ -157,7 +221,8 @@ def test_the_windows_of_a_convolution():
     assert "6 channels, each by the window" in e.layers[0].note
     assert "the 8 busiest of 20 units" in e.layers[4].note
     assert [i.title for i in e.images if i.column == 0] == ["image"]
-    assert "a row of the input is no vector" in e.notes[0]
+    (note,) = e.notes
+    assert "a row of the input is no vector" in note
 
 
 def test_channels_first_give_the_same_windows():
@@ -187,6 +252,7 @@ def test_other_layers_are_told_by_their_smallest_mean_and_largest_number():
     assert [e.value(n) for n in layer.numbers[:3]] == [y.min(), y.mean(), y.max()]
     assert f"smallest {digits(y.min())}, mean {digits(y.mean())}" in str(e)
     assert "loss = huber(output, target)" in str(e)
+    assert "Weights that are not listed: those of layer 1." in str(e)
     check_formulas(e)
 
 

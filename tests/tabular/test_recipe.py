@@ -21,6 +21,7 @@ def test_batches_grow_with_the_table(rows, size):
 def test_presets():
     assert choose_recipe(2_000) == Recipe("realmlp-simple", epochs=128, batch_size=128)
     assert choose_recipe(2_001) == Recipe(batch_size=128, patience=20)
+    assert choose_recipe(2_000, "regression") == Recipe(batch_size=128)
     assert choose_recipe(100, model="realmlp") == Recipe(batch_size=64)
     assert choose_recipe(10**6, preset="fast").model == "realmlp-simple"
     fast, best = choose_recipe(100, preset="fast"), choose_recipe(100, preset="best")

@@ -1,0 +1,1 @@
+"""What several processes gain, and would on a cluster: ``python -m benchmarks.parallel``."""
