@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import socket
 import sys
@@ -24,6 +25,7 @@ __all__ = ["MPI", "together"]
 
 COMPRESSIONS = ("float16",)
 _SHORTEST_TIMEOUT = 1.0
+_SHORTEST_BEGINNING = 60.0  # seconds: machines start programs and import at different speeds
 _known: dict[int, Processes] = {}  # by the number of their communicator
 
 
@@ -45,8 +47,9 @@ class MPI:
             slow networks: a number, or a :class:`LocalSteps`. What is learned is then not what one
             process learns. None (the default): gradients are added up in each step.
         timeout: the seconds that a process may let the others wait before all are ended, with a message
-            that names it; at least 1, default 600. What one process does alone, such as writing a large
-            checkpoint, has to fit in.
+            that names it; at least 1, default 600. So long, and at least a minute, they also wait for
+            all to make this object. What one process does alone, such as writing a large checkpoint, has
+            to fit in.
         reads: which rows of data that stream from files a process reads: ``"all"``, the default, for the
             batches that one process would make; or ``"share"``: every so many'th file, row group or
             chunk of a memory map, of which the process makes its rows of each batch.
@@ -78,7 +81,7 @@ class MPI:
         self.local_steps = local_steps
         self.reads = check_choice("reads", reads, ("all", "share"))
         self.timeout = check_number("timeout", timeout, _SHORTEST_TIMEOUT)
-        library = _library()
+        library = _library(self.timeout)
         self._comm = library.COMM_WORLD if comm is None else comm
         if comm is None and self._comm.size == 1 and launched_size() > 1:
             message = (
@@ -110,7 +113,7 @@ class MPI:
         known = local_rank()
         if known is not None:
             return known
-        here = self._comm.Split_type(_library().COMM_TYPE_SHARED)
+        here = self._comm.Split_type(_library(self.timeout).COMM_TYPE_SHARED)
         try:
             return int(here.rank)
         finally:
@@ -169,8 +172,11 @@ def together(parallel: MPI | None, backend: Backend) -> Iterator[HostCommunicato
         yield parallel.connect(backend)
 
 
-def _library() -> Any:
-    """Return the module MPI of mpi4py.
+def _library(timeout: float) -> Any:
+    """Return the module MPI of mpi4py, which all processes import together.
+
+    Args:
+        timeout: the seconds to wait for the others.
 
     Raises:
         ImportError: mpi4py is not installed.
@@ -179,7 +185,7 @@ def _library() -> Any:
     # MPICH would add lines of its own to the one that says why all processes end.
     os.environ.setdefault("MPIR_CVAR_SUPPRESS_ABORT_MESSAGE", "1")
     try:
-        from mpi4py import MPI as library
+        library = _begin_with_all_processes(max(timeout, _SHORTEST_BEGINNING))
     except ModuleNotFoundError:
         message = "training in several processes needs mpi4py: pip install 'nnbackend[mpi]'"
         raise _shown_once(ImportError(message, name="mpi4py")) from None
@@ -189,6 +195,23 @@ def _library() -> Any:
             f"machine, pip install mpich ({_first_line(str(error))})"
         )
         raise _shown_once(BackendUnavailableError(message)) from error
+    return library
+
+
+def _begin_with_all_processes(timeout: float) -> Any:
+    """Import what waits until all processes have begun MPI; end this one where one of them does not.
+
+    MPI itself would wait without end for a process that failed before. No thread of Python runs
+    meanwhile, but that of faulthandler does; the lines it writes name this function.
+    """
+    begins = launched_size() > 1 and "mpi4py.MPI" not in sys.modules
+    if begins and sys.__stderr__ is not None:
+        faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+    try:
+        from mpi4py import MPI as library
+    finally:
+        if begins:
+            faulthandler.cancel_dump_traceback_later()
     return library
 
 

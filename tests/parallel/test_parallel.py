@@ -20,6 +20,7 @@ pytestmark = needs_mpi
 FAULTS = {
     "callback": "process 0 of 3 (pid ",
     "layer": "process 1 of 3 (pid ",
+    "beginning": "ArithmeticError: before MPI",
     "outside": "process 1 of 3 (pid ",
     "exit": "has ended, and the others wait for it",
     "stall": "no answer for 3 s from process 1 of 3 (pid ",

@@ -10,9 +10,14 @@ from typing import Any
 from common import data, fit, network
 
 import nnbackend as nnb
+from nnbackend.parallel.launcher import launched_rank
 
 fault, which = sys.argv[1], int(sys.argv[2])
-parallel = nnb.parallel.MPI(timeout=3.0 if fault == "stall" else 60.0)
+if fault == "beginning":
+    nnb.parallel.mpi._SHORTEST_BEGINNING = 3.0
+    if launched_rank() == which:
+        raise ArithmeticError("before MPI")
+parallel = nnb.parallel.MPI(timeout=3.0 if fault in ("beginning", "stall") else 60.0)
 here = parallel.rank == which
 x, y = data()
 settings: dict[str, Any] = {"epochs": 10**6, "parallel": parallel}
