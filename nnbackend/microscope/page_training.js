@@ -13,12 +13,13 @@ function buildCurve() {
   const logarithmic = low > 0 && high / low > 20;
   const scale = logarithmic ? Math.log : number => number;
   const span = scale(high) - scale(low) || 1;
-  curve.at = ([step, loss]) => [step / wide * 100, 96 - 92 * (scale(loss) - scale(low)) / span];
+  // A loss that is no longer finite is at the upper edge.
+  curve.at = ([step, loss]) => [step / wide * 100, !Number.isFinite(loss) ? 0 : 96 - 92 * (scale(loss) - scale(low)) / span];
   curve.own = own;
   const path = points => "M" + points.map(point => curve.at(point).map(x => x.toFixed(2)).join(",")).join("L");
   const svg = shape("svg", {viewBox: "0 0 100 100", preserveAspectRatio: "none", role: "img", "aria-label": "The loss over the training"});
   if (recorded.length > 1) svg.append(shape("path", {class: "recorded", d: path(recorded)}));
-  svg.append(shape("path", {d: path(own)}));
+  svg.append(shape("path", {d: path(own.filter(([, loss]) => Number.isFinite(loss)))}));
   curve.dot = element("span", {class: "dot"});
   const top = element("span", {}, digits(high)), bottom = element("span", {}, digits(low));
   const legend = element("p", {class: "legend"}, `Line: the loss of what is explained here, ${logarithmic ? "on a logarithmic scale, " : ""}from `, bottom, " to ", top, recorded.length > 1 ? ". Dashed: the training loss." : ".");

@@ -214,6 +214,18 @@ def test_a_long_name_hides_no_number(open_page, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_training_that_diverged_ends_at_the_upper_edge(open_page):
+    net = nnb.Network([nnb.Dense(3), nnb.Dense(1)], input_shape=2, dtype="float64", seed=0)
+    record = nnb.callbacks.Record()
+    options = {"loss": "mse", "optimizer": nnb.SGD(1e3), "epochs": 8, "callbacks": [record]}
+    with np.errstate(all="ignore"):
+        with pytest.raises(FloatingPointError):
+            net.fit(X, 100 * X[:, :1], **options, verbose=0)
+        page = open_page(nnb.explain(net, X[0], 100.0, "mse", record=record))
+    assert page.locator("#moment-text").text_content().endswith("loss inf")
+    assert page.locator(".dot").evaluate("dot => dot.style.top") == "0%"
+
+
 def test_rows_can_be_chosen(open_page):
     explanation = explain_exam(rows=3, epochs=3)
     page = open_page(explanation)
