@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nnbackend.callbacks.record import Record
 from nnbackend.core.shapes import Shapes
 from nnbackend.drawing.drawing import Drawing
+from nnbackend.layers import BatchNorm
 from nnbackend.microscope.dense_formulas import chosen_units, unit_formulas
 from nnbackend.microscope.explanation import Explanation, LayerSummary
 from nnbackend.microscope.formulas import Formula, Number
@@ -77,8 +80,10 @@ class Builder:
         layers = [self._summary(i, items) for i in range(len(self.views))]
         numbers = _used(items, formulas, images, layers)
         moments, curve, notes = find_moments(numbers, self.snapshot, take, record)
-        if take.network.state:
+        if any(isinstance(view.layer, BatchNorm) for view in self.views):
             notes.append("Layers that normalize by a batch take these rows for it, as in training")
+        if not all(np.isfinite(m.values[numbers.index(Number("loss"))]) for m in moments):
+            notes.append("Where the loss is not a finite number there is no update: NaN is shown")
         own = self.snapshot.seen.objective.loss
         loss = loss_text(own)
         name = type(self.optimizer).__name__

@@ -13,6 +13,7 @@ from nnbackend import activations, losses
 from nnbackend.core import functional
 from nnbackend.core.tree import flatten, map_arrays
 from nnbackend.core.types import Context
+from nnbackend.errors import DivergenceError
 from nnbackend.inspection.observe import ObservedStep, Passage, observe_step
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def take_snapshot(
 
     The update is that of ``Network.partial_fit``, the first step of the optimizer: its state,
     such as a momentum, begins anew.
+    Where the loss is not finite there is none, and all parameters after it are NaN.
     """
     backend = network.backend
     seen = observe_step(network, x, y, loss, step=network.trained[0])
@@ -68,10 +70,15 @@ def take_snapshot(
         arrays |= _arrays_of_loss(seen, backend)
         arrays["loss"] = _copy(backend.to_numpy(seen.loss))
     arrays["learning_rate"] = np.array(optimizer.rate(1), dtype=np.float64)
-    network.partial_fit(x, y, loss=loss, optimizer=optimizer)
+    try:
+        network.partial_fit(x, y, loss=loss, optimizer=optimizer)
+        is_updated = True
+    except DivergenceError:  # the library takes no such step
+        is_updated = False
     with backend.scope():
         for name, values in flatten(network.params).items():
-            arrays[f"{name}:after"] = _copy(backend.to_numpy(values))
+            after = _copy(backend.to_numpy(values))
+            arrays[f"{name}:after"] = after if is_updated else np.full(after.shape, math.nan)
     return Snapshot(arrays, seen)
 
 

@@ -206,6 +206,22 @@ def test_each_word_of_a_row_may_have_a_class():
     assert math.isclose(e.value(Number("loss")), -np.log(p).mean(), rel_tol=1e-5)
 
 
+def test_a_network_whose_loss_overflows_is_explained():
+    net = nnb.Network([nnb.Dense(1)], input_shape=2, dtype="float64")
+    net.load_state_dict({"0.weight": np.full((2, 1), 1e200), "0.bias": np.zeros(1)})
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = nnb.explain(net, [1.0, 2.0], [1.0], "mse", nnb.SGD(0.1))
+    assert e.value(Number("loss")) == math.inf
+    assert math.isnan(e.value(Number("0.weight:after", (0, 0))))
+    assert "no update" in e.notes[-1]
+    assert "Infinity" in e.html
+
+
+def test_only_layers_that_normalize_by_a_batch_are_said_to():
+    net = nnb.Network([nnb.SpectralNorm(nnb.Dense(1))], input_shape=2)
+    assert not any("by a batch" in n for n in nnb.explain(net, [1.0, 2.0], [1.0], "mse").notes)
+
+
 def test_the_windows_of_a_convolution():
     e = nnb.explain(images(), image(), 3, "softmax_cross_entropy", nnb.SGD(0.1))
     assert check_formulas(e, 2e-5) > 100
