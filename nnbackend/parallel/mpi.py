@@ -164,10 +164,18 @@ def together(parallel: MPI | None, backend: Backend) -> Iterator[HostCommunicato
     """Let several processes do the same: an error in all is raised in all, one of some ends all.
 
     What adds up a backend's arrays over them is yielded; None: this process is alone.
+
+    Raises:
+        RuntimeError: a callback asks for it, which the other processes do not call.
     """
     if parallel is None or parallel.size == 1:
         yield None
         return
+    if parallel.processes.runs_callbacks:
+        raise RuntimeError(
+            "process 0 alone calls callbacks, and cannot train with the others in one: leave parallel= "
+            "out there"
+        )
     with parallel.processes.failing_together(), parallel.processes.silence():
         yield parallel.connect(backend)
 

@@ -45,6 +45,7 @@ class Processes:
         rank: the number of this process, from 0.
         size: how many there are.
         places: the machine and the number there of each process, in words.
+        runs_callbacks: whether this process calls callbacks, which the others wait for.
         shows_traceback: whether an error that ends all processes is shown with where it happened.
     """
 
@@ -52,7 +53,7 @@ class Processes:
         self.comm, self.timeout = comm, timeout
         self.rank: int = comm.rank
         self.size: int = comm.size
-        self.shows_traceback = True
+        self.shows_traceback, self.runs_callbacks = True, False
         self._notices = Notices(comm)
         self._failures = 0
         self._judged: list[tuple[BaseException, bool]] = []

@@ -203,6 +203,7 @@ class ParallelLoop(Loop):
         before = self.network.params, self.network.state
         self._sets_params = self._sets_state = False
         if self._is_first:
+            self._processes.runs_callbacks = True
             try:
                 super().notify(event)
             except KeyboardInterrupt:
@@ -210,6 +211,8 @@ class ParallelLoop(Loop):
             except BaseException:
                 self._alone = True
                 raise
+            finally:
+                self._processes.runs_callbacks = False
         if event == "stop":
             self._sets_params = self.network.params is not before[0]
             self._sets_state = self.network.state is not before[1]

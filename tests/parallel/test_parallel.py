@@ -19,6 +19,7 @@ pytestmark = needs_mpi
 
 FAULTS = {
     "callback": "process 0 of 3 (pid ",
+    "nested": ": RuntimeError: process 0 alone calls callbacks",
     "layer": "process 1 of 3 (pid ",
     "beginning": "ArithmeticError: before MPI",
     "outside": "process 1 of 3 (pid ",

@@ -46,6 +46,8 @@ class FailingLayer:
 net = network()
 if fault == "callback":
     settings["callbacks"] = [Failing()]
+elif fault == "nested":
+    settings["callbacks"] = [lambda run: fit(network(), parallel=parallel) and None]
 elif fault == "layer":
     net = network(FailingLayer(), nnb.Dense(4))
 elif fault == "outside" and here:
