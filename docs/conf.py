@@ -90,3 +90,14 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
+
+# Pages whose blocks of Python run in the browser; nox -s wasm runs the guides among them.
+runnable_pages = [
+    "augmentation",
+    "book/*",
+    "drawing",
+    "layers",
+    "losses-and-metrics",
+    "microscope",
+    "regularization",
+]

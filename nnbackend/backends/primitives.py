@@ -298,9 +298,8 @@ class Primitives:
             groups: the number of parts of channels and outputs, each with its own weights; default 1.
 
         Returns:
-            ``y`` of shape ``(rows, *counts, outputs)``, and
-            ``pullback(dy, input_grad=True) -> (dx, dw)``: the gradients of ``x`` (None without
-            ``input_grad``) and ``weight``.
+            ``y`` of shape ``(rows, *counts, outputs)``, and ``pullback(dy, input_grad=True)``, which
+            returns the gradients of ``x`` (None without ``input_grad``) and ``weight``.
         """
         how = Geometry(stride, padding, dilation, groups)
 
@@ -337,8 +336,7 @@ class Primitives:
             groups: the number of parts of channels and outputs.
 
         Returns:
-            ``y`` of shape ``(rows, *lengths, outputs)``, and
-            ``pullback(dy, input_grad=True) -> (dx, dw)``.
+            ``y`` of shape ``(rows, *lengths, outputs)``, and the pullback as of :meth:`convolution`.
         """
         how = Geometry(stride, padding, dilation, groups)
 

@@ -139,6 +139,6 @@ def whole_checksum(arrays: Sequence[Any], to_numpy: Callable[[Any], Any]) -> int
         row_bytes = to_numpy(array[:1, ...]).nbytes
         rows = max(1, CHUNK_BYTES // max(1, row_bytes))
         for start in range(0, count, rows):
-            values = np.ascontiguousarray(to_numpy(array[start : start + rows, ...]))
+            values = np.ascontiguousarray(to_numpy(array[start : min(start + rows, count), ...]))
             checksum = zlib.crc32(values.data, checksum)
     return checksum

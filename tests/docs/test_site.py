@@ -117,6 +117,13 @@ def test_what_pages_load_is_there():
         assert not missing, page
 
 
+def test_blocks_of_the_book_have_buttons_to_run_them():
+    for page in (SITE / "book" / "01-neuron.html", SITE / "layers.html"):
+        assert "_static/run/run.js" in page.read_text(encoding="utf-8"), page
+    assert "_static/run/run.js" not in (SITE / "gpu.html").read_text(encoding="utf-8")
+    assert (SITE / "_static" / "run" / "nnbackend.zip").stat().st_size > 100_000
+
+
 def test_formulas_are_drawn_by_the_browser():
     pages = [page.read_text(encoding="utf-8") for page in (SITE / "book").glob("*.html")]
     assert any("<math" in page for page in pages)

@@ -1,4 +1,4 @@
-"""Train in WebAssembly, in Pyodide under Node, and here; the numbers must agree.
+"""Train in WebAssembly, in Pyodide under Node, and here: the numbers must agree. Run guides there, too.
 
 ``python tests/webassembly/compare.py FOLDER``: the folder gets what is fetched from npm's registry.
 Pyodide's own NumPy lies on a server of its own; the registry has one that was built by the same compiler
@@ -37,7 +37,7 @@ def fetch_packages(folder: Path) -> tuple[Path, Path]:
     return packages / "pyodide", site
 
 
-def train_in_webassembly(script: Path, folder: Path) -> str:
+def run_in_webassembly(script: Path, folder: Path) -> str:
     """Return what a script prints in Pyodide, which imports the package from this checkout."""
     pyodide, numpy = fetch_packages(folder)
     compat = folder / "compat"  # without its neighbors here, which are not for WebAssembly
@@ -58,9 +58,9 @@ def largest_difference(a: list[float], b: list[float]) -> float:
 
 
 def main(folder: Path) -> None:
-    """Compare all parts; end with 1 if one differs."""
+    """Compare all parts, and run the guides; end with 1 if one differs or fails."""
     script = HERE / "training.py"
-    there = json.loads(train_in_webassembly(script, folder).splitlines()[-1])
+    there = json.loads(run_in_webassembly(script, folder).splitlines()[-1])
     here = json.loads(subprocess.check_output([sys.executable, script], text=True))
     assert there.keys() == here.keys()
     for name, numbers in here.items():
@@ -68,6 +68,10 @@ def main(folder: Path) -> None:
         print(f"{name}: {len(numbers)} numbers, largest difference {difference:.1e}")
         if not difference < TOLERANCE:
             sys.exit(f"{name} differs: {there[name]} in WebAssembly, {numbers} here")
+    printed = run_in_webassembly(HERE / "pages.py", folder).splitlines()
+    ran = [line for line in printed if line.startswith("ran ")]
+    assert ran, "no guide was run"
+    print(*ran, sep="\n")
 
 
 if __name__ == "__main__":

@@ -97,6 +97,14 @@ def two_runs() -> None:
     close(vector(rough), vector(nets[0]), 0.02)
 
 
+def other_backends() -> None:
+    wanted, found = network(), network(backend="array-api-strict")
+    for net in (wanted, found):
+        fit(net, metrics=["accuracy"], parallel=local(2))
+    close(vector(found), vector(wanted))
+    check_alike(found)
+
+
 def streams() -> None:
     x, y = data()
 
@@ -202,8 +210,8 @@ def refused() -> None:
         nnb.parallel.LocalSteps(4, momentum=1.0)
 
 
-checks = [one_step_is_a_sum_of_gradients, by_the_formula, two_runs, streams, each_reads_its_share,
-          within_epochs, weightless, checkpoints, refused]  # fmt: skip
+checks = [one_step_is_a_sum_of_gradients, by_the_formula, two_runs, other_backends, streams,
+          each_reads_its_share, within_epochs, weightless, checkpoints, refused]  # fmt: skip
 for check in checks:
     check()
     if rank == 0:
