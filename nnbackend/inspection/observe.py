@@ -43,8 +43,8 @@ class Passage:
         dx: the gradient of the loss with respect to ``x``; None where none is computed.
         grads: the gradients of the loss with respect to ``params``, nested as they are, without the
             penalties of regularizers; None before a backward pass.
-        notes: the arrays that the layer noted, by name: a Dense layer ``"z"``, its output before
-            the activation, and ``"dz"``, the gradient with respect to that.
+        notes: the arrays that the layer noted, by name: a Dense or ScaledDense layer ``"z"``, its
+            output before the activation, and ``"dz"``, the gradient with respect to that.
         forward_seconds: the seconds that the forward pass took, with all layers inside.
         backward_seconds: the seconds that the backward pass took.
     """

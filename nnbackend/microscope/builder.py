@@ -118,7 +118,8 @@ class Builder:
             some = ", ".join(left[:8]) + (" and others" if len(left) > 8 else "")
             yield (
                 f"Weights that are not listed: those of layer {some}. They are listed, with their "
-                "formulas, of Dense layers on vectors and of Conv2D layers"
+                "formulas, of Dense, ScaledDense, FeatureScale and ParametricActivation layers on "
+                "vectors and of Conv2D layers"
             )
 
     def _items(self) -> Iterator[Item]:
@@ -162,6 +163,8 @@ class Builder:
             elif self.windows[int(column) - 1]:
                 where = item.numbers["value"][0].place
                 yield from self.updates.of_window(view, item.key, where)
+            elif view.has_feature_weights:
+                yield from self.updates.of_feature(view, item.key, int(place[1]))
             else:
                 yield from self.updates.of_weight(view, item.key, int(place[0]), int(place[1]))
 

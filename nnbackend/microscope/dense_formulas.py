@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nnbackend.layers import AlphaDropout
+from nnbackend.microscope.feature_formulas import feature_error, feature_result
 from nnbackend.microscope.formulas import (
     DERIVATIVES,
     FUNCTIONS,
@@ -16,6 +17,7 @@ from nnbackend.microscope.formulas import (
     application,
     busiest,
     derivative,
+    divided,
     terms,
 )
 from nnbackend.microscope.snapshot import Snapshot, Values
@@ -90,8 +92,8 @@ def _forward(
     inputs = chosen_inputs(view, unit, snapshot)
     left_out = snapshot.arrays[f"{path}:x"].shape[1] - len(inputs)
     pairs = [(Number(f"{path}:x", (row, j)), Number(f"{path}.weight", (j, unit))) for j in inputs]
-    parts = terms(pairs, left_out)
-    symbols = "z = sum of input \u00b7 weight"
+    parts = divided(terms(pairs, left_out), view.divisor)
+    symbols = f"z = sum of input \u00b7 weight{' / sqrt(number of inputs)' if view.divisor else ''}"
     if f"{path}.bias" in snapshot.arrays:
         parts += [" + ", Number(f"{path}.bias", (unit,))]
         symbols += " + bias"
@@ -115,6 +117,8 @@ def _one_to_one(
     view: View, unit: int, row: int, y: Number, snapshot: Snapshot
 ) -> tuple[str, tuple[Part, ...]]:
     """Return the formula of a layer that takes each number by itself."""
+    if view.has_feature_weights:
+        return feature_result(view, row, unit)
     x = Number(f"{view.path}:x", (row, unit))
     name = view.function_name
     if name:
@@ -137,7 +141,10 @@ def _hidden_error(
     view, following = views[i], views[i + 1]
     error = Number(f"{view.end}:dy", (row, unit))
     step = f"error:{i}"
-    if not following.is_dense or following.first.dx is not view.last.dy:
+    is_direct = following.first.dx is view.last.dy
+    if following.has_feature_weights and is_direct:
+        return Formula(step, item, row, *feature_error(following, row, unit, error))
+    if not following.is_dense or not is_direct:
         return Formula(step, item, row, "error, as the layer behind hands it back", (error,))
     path = following.path
     deltas, weight = snapshot.arrays[f"{path}:dz"], snapshot.arrays[f"{path}.weight"]
@@ -146,8 +153,10 @@ def _hidden_error(
         np.abs(deltas * weight[unit]).max(axis=0), MOST_TERMS if count <= MOST_TERMS else 6
     )
     pairs = [(Number(f"{path}:dz", (row, k)), Number(f"{path}.weight", (unit, k))) for k in units]
-    parts = (*terms(pairs, count - len(units)), " = ", error)
-    return Formula(step, item, row, "error = sum of delta behind \u00b7 weight", parts)
+    parts = (*divided(terms(pairs, count - len(units)), following.divisor), " = ", error)
+    symbols = "error = sum of delta behind \u00b7 weight"
+    symbols += " / sqrt(inputs of that layer)" if following.divisor else ""
+    return Formula(step, item, row, symbols, parts)
 
 
 def _delta(view: View, i: int, unit: int, row: int, item: str) -> Iterator[Formula]:

@@ -161,11 +161,11 @@ class Explanation:
         shown = formulas[:_MOST_LINES]
         names = [self._name(formula) for formula in shown]
         wide = max(map(len, names), default=0)
-        lines, said = [], ""
+        lines, said = [], set()
         for name, formula in zip(names, shown, strict=True):
             if formula.symbols not in said:
                 lines.append(f"   {formula.symbols}")
-                said += formula.symbols
+                said.add(formula.symbols)
             lines.append(f"     {name:<{wide}}  {self.in_numbers(formula)}")
         left = len(formulas) - len(shown)
         if left:

@@ -11,12 +11,14 @@ from nnbackend.microscope.snapshot import Values
 __all__ = [
     "DERIVATIVES",
     "FUNCTIONS",
+    "OF_ALL_UNITS",
     "Formula",
     "Number",
     "Part",
     "application",
     "busiest",
     "derivative",
+    "divided",
     "terms",
 ]
 
@@ -73,13 +75,13 @@ DERIVATIVES = {
 """The delta of a sum in symbols by activation, as their docstrings have it."""
 
 
-_OF_ALL_UNITS = ("softmax", "log_softmax", "sparsemax")
+OF_ALL_UNITS = ("softmax", "log_softmax", "sparsemax")
 """Activations that make each result of all sums: it is no function of its own sum alone."""
 
 
 def application(function: str, z: Number, y: Number) -> tuple[Part, ...]:
     """Return how the result comes from the sum, in numbers."""
-    if function in _OF_ALL_UNITS:
+    if function in OF_ALL_UNITS:
         return (z, " \u2192 ", y)
     return (f"{function}(", z, ") = ", y)
 
@@ -90,7 +92,7 @@ def derivative(
     """Return how the delta of a sum comes from the error of the result, in numbers."""
     if function == "":
         return (delta,)
-    if function in _OF_ALL_UNITS:
+    if function in OF_ALL_UNITS:
         return (error, " \u2192 ", delta)
     if function == "sigmoid":
         return (error, " \u00b7 ", y, " \u00b7 (1 - ", y, ") = ", delta)
@@ -112,6 +114,11 @@ def terms(pairs: Sequence[tuple[Part, ...]], left_out: int = 0) -> list[Part]:
     if left_out:
         parts.append(f" + \u2026 ({left_out:,} more)")
     return parts
+
+
+def divided(parts: list[Part], divisor: str) -> list[Part]:
+    """Return a sum in numbers, divided by what is given as text; by "": as it is."""
+    return ["(", *parts, f") / {divisor}"] if divisor else parts
 
 
 def busiest(sizes: Any, most: int) -> list[int]:

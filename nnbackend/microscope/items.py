@@ -133,6 +133,11 @@ def unit_items(
     for unit in chosen_units(view, snapshot):
         name = names[unit] if names else f"unit {unit} of layer {path}"
         yield _neuron(view, i, unit, name, is_last, snapshot, rows)
+    if view.has_feature_weights:
+        for unit in chosen_units(view, snapshot):
+            title = f"weight of {_source(views, i, unit, inputs)} in layer {path}"
+            item = f"weight:{column}:{unit}:{unit}"
+            yield _parameter(item, title, column, f"{path}.weight", (unit,))
     if not view.is_dense:
         return
     for unit in chosen_units(view, snapshot):

@@ -73,8 +73,7 @@ def find_steps(
         Step(
             "adjustment",
             "Adjustment",
-            "The gradient of each weight: what came in, times the delta of the sum that it goes into."
-            + total,
+            _adjustment_text(views) + total,
         )
     )
     steps.append(
@@ -88,13 +87,25 @@ def find_steps(
     return steps
 
 
+def _adjustment_text(views: Sequence[View]) -> str:
+    text = (
+        "The gradient of each weight: what came in, times the delta of the sum that it goes into."
+    )
+    if any(view.is_dense and view.divisor for view in views):
+        text += " Where the sum is divided by a root, so is the gradient of its weights."
+    if any(view.has_feature_weights for view in views):
+        text += " Of the weight of a feature: what it multiplies, times the error of the result."
+    return text
+
+
 def _forward_text(view: View) -> str:
     name = view.function_name
     through = f", and puts the sum z through {name}" if name else ""
     if view.is_dense:
+        scaled = ", divides the sum by the root of the number of inputs" if view.divisor else ""
         return (
             "Each unit multiplies what it is given with its weights, adds the products up"
-            f"{through}: {view.text}."
+            f"{scaled}{through}: {view.text}."
         )
     if view.is_convolution:
         return (
@@ -127,8 +138,9 @@ def _hidden_text(view: View, following: View) -> str:
     if following.first.dx is not view.last.dy:
         return "How the loss changes with each number that the layer gave: what is behind hands it back."
     if following.is_dense:
+        scaled = ", and divided by the root of that layer's number of inputs"
         return (
             "What each unit contributed to the error: the deltas of the layer behind it, each times the "
-            "weight that leads there, added up."
+            f"weight that leads there, added up{scaled if following.divisor else ''}."
         )
     return f"What {following.text} hands back: how the loss changes with each number it was given."

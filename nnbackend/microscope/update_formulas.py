@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from nnbackend.microscope.formulas import Formula, Number, Part, terms
+from nnbackend.microscope.feature_formulas import feature_gradient
+from nnbackend.microscope.formulas import Formula, Number, Part, divided, terms
 from nnbackend.microscope.views import View
 from nnbackend.optimizers import SGD, Optimizer
 
@@ -35,9 +36,23 @@ class Updates:
         ]
         gradient = Number(f"{path}.weight:gradient", (j, unit))
         symbols = "gradient = input \u00b7 delta"
+        symbols += " / sqrt(number of inputs)" if view.divisor else ""
         symbols += ", summed over the rows" if self.rows > 1 else ""
-        yield Formula("adjustment", item, None, symbols, (*terms(pairs), " = ", gradient))
+        parts = (*divided(terms(pairs), view.divisor), " = ", gradient)
+        yield Formula("adjustment", item, None, symbols, parts)
         yield self._update(view, item, f"{path}.weight", (j, unit))
+
+    def of_feature(self, view: View, item: str, unit: int) -> Iterator[Formula]:
+        """Yield the formulas of the weight that a layer has for a feature."""
+        gradient = Number(f"{view.path}.weight:gradient", (unit,))
+        parts: list[Part] = []
+        for row in range(self.rows):
+            symbols, share = feature_gradient(view, row, unit)
+            parts += [" + ", *share] if parts else share
+        symbols = f"gradient = {symbols}" + (", summed over the rows" if self.rows > 1 else "")
+        parts += [" = ", gradient] if parts else [gradient]
+        yield Formula("adjustment", item, None, symbols, tuple(parts))
+        yield self._update(view, item, f"{view.path}.weight", (unit,))
 
     def of_bias(self, view: View, item: str, unit: int) -> Iterator[Formula]:
         """Yield the formulas of a bias."""

@@ -17,11 +17,14 @@ from nnbackend.layers import (
     Conv2D,
     Dense,
     Dropout,
+    FeatureScale,
     GaussianNoise,
+    ParametricActivation,
+    ScaledDense,
     Sequential,
 )
 
-__all__ = ["View", "find_views"]
+__all__ = ["View", "find_views", "function_text"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,12 +54,24 @@ class View:
     @property
     def is_dense(self) -> bool:
         """Whether each unit is a sum over a vector: its formula can be written."""
-        return type(self.layer) is Dense and len(self.first.x.shape) == 2
+        return type(self.layer) in (Dense, ScaledDense) and len(self.first.x.shape) == 2
+
+    @property
+    def divisor(self) -> str:
+        """What the sum of a unit is divided by before its bias is added, as text; "" for nothing."""
+        return f"sqrt({self.first.x.shape[-1]})" if isinstance(self.layer, ScaledDense) else ""
+
+    @property
+    def has_feature_weights(self) -> bool:
+        """Whether it takes each number of a vector by itself, with a weight of its own."""
+        own = type(self.layer) in (FeatureScale, ParametricActivation)
+        return own and len(self.first.x.shape) == 2
 
     @property
     def is_one_to_one(self) -> bool:
         """Whether it is known to take each number by itself."""
-        return isinstance(self.layer, Activation | Dropout | AlphaDropout | GaussianNoise)
+        plain = isinstance(self.layer, Activation | Dropout | AlphaDropout | GaussianNoise)
+        return plain or self.has_feature_weights
 
     @property
     def is_convolution(self) -> bool:
@@ -112,6 +127,11 @@ def _leaves(layer: Any, prefix: str = "") -> Any:
 
 def _layer_text(layer: Any) -> str:
     """Return a layer as text; of one of sums its size and its activation alone."""
+    if type(layer) is ParametricActivation:
+        return f"ParametricActivation({function_text(layer.function) or 'identity'})"
+    if isinstance(layer, ScaledDense):
+        members = "" if layer.members is None else f", members={layer.members}"
+        return f"ScaledDense({layer.out_features}{members})"
     if not isinstance(layer, Dense | Conv2D):
         return describe_layer(layer)
     size = str(layer.out_features if isinstance(layer, Dense) else layer.out_channels)
@@ -123,7 +143,7 @@ def _layer_text(layer: Any) -> str:
 
 def _waits(view: View, passage: Passage) -> bool:
     """Return whether a view is a layer of sums that has no activation, directly before."""
-    sums = isinstance(view.layer, Dense | Conv2D) and view.function is None
+    sums = isinstance(view.layer, Dense | ScaledDense | Conv2D) and view.function is None
     return sums and view.end == view.path and passage.x is view.last.y
 
 

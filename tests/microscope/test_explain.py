@@ -18,6 +18,7 @@ from microscope.networks import (
     images,
     trained_exam,
 )
+from microscope.recompute import check_formulas
 from tools import assert_equal, host
 
 import nnbackend as nnb
@@ -29,39 +30,6 @@ STEPS = [
     "Input", "Forward: layer 0", "Forward: output layer", "Loss", "Output error", "Delta output sum",
     "Hidden error", "Hidden delta", "Adjustment", "Update",
 ]  # fmt: skip
-
-
-def in_numbers(explanation, formula):
-    """Return a formula with its numbers in full."""
-    return "".join(
-        part if isinstance(part, str) else f"({explanation.value(part)!r})"
-        for part in formula.parts
-    )
-
-
-def compute(text):
-    """Return what a formula in numbers comes to, by Python."""
-    text = text.replace("\u00b7", "*").replace("\u00b2", "**2")
-    text = re.sub(r"\|(.*?)\|", r"abs(\1)", text)
-    text = re.sub(r"(\S+) if (\S+) > 0, else 0", r"(\1 if \2 > 0 else 0)", text)
-    names = {
-        "sigmoid": lambda z: 1 / (1 + math.exp(-z)), "tanh": math.tanh, "exp": math.exp,
-        "relu": lambda z: max(z, 0.0), "log": math.log,
-    }  # fmt: skip
-    return eval(text, {"__builtins__": {}, "abs": abs}, names)
-
-
-def check_formulas(explanation, tolerance=1e-12):
-    """Compute each formula again from the numbers in it; return how many were."""
-    checked = 0
-    for formula in explanation.formulas:
-        left, equals, right = in_numbers(explanation, formula).rpartition(" = ")
-        if not equals or "more" in left or "sign" in left or "'" in left:
-            continue
-        found, expected = compute(left), compute(right)
-        assert math.isclose(found, expected, rel_tol=tolerance, abs_tol=tolerance), (formula, left)
-        checked += 1
-    return checked
 
 
 def test_the_steps_are_named_as_those_of_backpropagation():

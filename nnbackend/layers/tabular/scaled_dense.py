@@ -103,8 +103,10 @@ class ScaledDense:
         y *= scale
         if self.bias:
             y += params["bias"]
+        y = ctx.note("z", y)
 
         def backward(dy: Array, input_grad: bool = True) -> tuple[Array | None, Params]:
+            dy = ctx.note("dz", dy)
             dx, dweight = pullback(dy * scale, input_grad)
             grads = {"weight": dweight}
             if self.bias:
