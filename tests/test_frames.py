@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,8 @@ def test_a_batch_goes_one_way_from_fit_to_a_layer(name):
     net = nnb.Network([nnb.Flatten(), Deep()], backend=name)
     net.fit(rows((12, 3)), rows((12, 3), 1), batch_size=4, epochs=2)
     path = SEEN[0]
-    modules = [frame.partition(":")[0] for frame in path]
+    # A module may call a function of its own; none is entered again once it was left.
+    modules = [module for module, _ in groupby(frame.partition(":")[0] for frame in path)]
     assert modules[:4] == ["network/network", "training/fit", "training/loop", "training/trainer"]
     assert modules[-2:] == ["training/step", "layers/sequential"]
     assert all(module.startswith("backends") for module in modules[4:-2])

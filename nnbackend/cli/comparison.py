@@ -27,9 +27,12 @@ _WORDS["commonest class"] = "always answering with the shares of the classes"
 def warn_if_worse(outcome: Outcome) -> None:
     """Warn where a network predicts the held-out rows worse than the mean or a linear model.
 
-    For quantiles, weights of classes, and losses that give no probabilities nothing is compared.
+    For quantiles, weights of classes, and losses that give no probabilities nothing is compared, and
+    nor is a network whose training was interrupted.
     """
     model, (training, holdout) = outcome.model, outcome.parts
+    if (outcome.stopped or "").startswith("interrupted"):
+        return
     if not isinstance(model, TableModel) or training is None or holdout is None:
         return
     if not outcome.counts[1] or model.quantiles or outcome.settings["class_weight"]:

@@ -170,7 +170,12 @@ class Trainer:
                 block = part.slice(done, len(part))
             for rows, rows_of_step in self._batches(block, size):
                 self.check_rows(rows, len(rows), rows_of_step)
-                log.append(rows, rows_of_step, self._run(rows, rows_of_step, batch_size or size))
+                run = self._steps(batch_size or size)
+                if self.rounds is not None:
+                    self.rounds.begin()
+                self.carry, *results = run(self.carry, *self._inputs(rows, rows_of_step))
+                own = StepResult(*results)
+                log.append(rows, rows_of_step, self._of_all(own, len(rows), rows_of_step))
                 if self.rounds is not None:
                     self.rounds.finish(log.steps)
             if each_block is not None and not each_block(log.steps):
@@ -192,14 +197,9 @@ class Trainer:
         self.log = EpochLog(self.backend)
         return values
 
-    def _run(self, rows: Samples, size: int, batch_size: int) -> StepResult:
-        """Run the steps on some rows; return what they give: that of all processes."""
-        run = self._steps(batch_size)
-        if self.rounds is not None:
-            self.rounds.begin()
-        self.carry, *results = run(self.carry, *self._inputs(rows, size))
-        own = StepResult(*results)
-        return own if self.rounds is None else self.rounds.share(own, len(rows), size)
+    def _of_all(self, own: StepResult, count: int, size: int) -> StepResult:
+        """Return what steps of ``size`` on ``count`` rows gave in all processes that take them alone."""
+        return own if self.rounds is None else self.rounds.share(own, count, size)
 
     def _batches(self, block: Samples, size: int) -> Iterable[tuple[Samples, int]]:
         """Return a block with the rows of a step, in the parts in which its steps are run.

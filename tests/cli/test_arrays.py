@@ -282,7 +282,7 @@ def test_arrays_of_one_axis_more_are_tables_still():
     saved(x=x, y=np.arange(40) % 2)
     told = train_json("images.npz", "--target", "y", "--epochs", "1")
     assert told["settings"]["features"] == ["x_0", "x_1", "x_2"]
-    assert told["settings"]["model"] == "realmlp"
+    assert told["settings"]["model"] == "realmlp-simple"
     assert "lacks 3 columns" in fails(2, "predict", "model.safetensors", table("a\n1\n"))
 
 

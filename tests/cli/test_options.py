@@ -56,7 +56,7 @@ def test_settings_without_options_are_those_of_the_command(tmp_path):
     plain = ["--target", "b", "--epochs", "1", "--model", "mlp"]
     told = train_json(tmp_path / "table.csv", *plain)["settings"]
     resolved = ("features", "task", "loss", "batch_size", "learning_rate", "weight_decay", "epochs",
-                "max_categories", "label_smoothing", "preset", "folds",
+                "max_categories", "label_smoothing", "preset", "folds", "members", "quantiles",
                 "model", "hidden", "dropout")  # fmt: skip
     default = {name: value for name, value in asdict(Settings()).items() if name not in resolved}
     assert {name: told[name] for name in default} == default

@@ -137,7 +137,8 @@ def test_rows_that_differ_from_those_of_training_are_said():
 def test_columns_that_give_the_target_away_are_said_in_training():
     rows = "".join(f"{i % 3},{i % 7},{'uvw'[i % 3]}\n" for i in range(60))
     told = train_json(table("code,x,y\n" + rows), "--target", "y", "--epochs", "1")
-    (said,) = told["notes"]
-    assert said.startswith("columns that give the target away")
+    (said,) = (
+        note for note in told["notes"] if note.startswith("columns that give the target away")
+    )
     assert "one-to-one with it: code;" in said
     assert told["settings"]["features"] == ["code", "x"]

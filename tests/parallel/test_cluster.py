@@ -93,6 +93,7 @@ def test_the_job_of_the_mpi_operator_starts_the_program():
     assert options_of(words) <= known_options()
 
 
+@needs_mpi
 def test_the_program_runs_alone_and_goes_on_from_its_checkpoints(tmp_path):
     data = digits(tmp_path)
     for epochs in ("2", "3"):

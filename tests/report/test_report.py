@@ -142,7 +142,7 @@ def test_outputs_of_networks_that_did_not_see_the_rows(tmp_path):
     page = page_of(model, rows, tmp_path / "r.html", outputs=truth + 3.0)
     cells = page.texts("td")
     assert cells[0] == "3"  # RMSE, the first score
-    assert any("every row trained some of the networks" in text for text in page.texts("li"))
+    assert any("Baselines: they learn from the training rows" in text for text in page.texts("li"))
     assert any("a column may be of less use" in text for text in page.texts("p"))
 
 
