@@ -40,6 +40,7 @@ def test_a_linear_target_is_found_by_the_linear_model():
 
 
 def test_baselines_of_folds_predict_rows_that_they_did_not_learn_from():
+    pytest.importorskip("sklearn")
     model, rows = linear_model([2.0, -1.0], noise=0.1)
     count = len(rows.table["y"])
     order = np.random.default_rng(0).permutation(count)
