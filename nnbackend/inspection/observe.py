@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nnbackend.core.checks import check_network, check_size
 from nnbackend.core.layer_tree import map_layers
-from nnbackend.core.random import Generator, forward_key
+from nnbackend.core.layer_wrapper import LayerWrapper
+from nnbackend.core.random import forward_key
 from nnbackend.core.tree import map_arrays
-from nnbackend.core.types import Array, Arrays, Backward, Context, Layer, Params, Shape, State
+from nnbackend.core.types import Array, Arrays, Backward, Context, Layer, Params, State
 from nnbackend.inspection.layer_text import describe_layer
 from nnbackend.layers.mixed_precision import MixedPrecision, with_precision
 
@@ -198,7 +199,7 @@ def _observed_inside(layer: Layer, see: Callable[[Passage], None], prefix: str =
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
+class Observed(LayerWrapper):
     """A layer that shows what passes through it.
 
     Args:
@@ -209,20 +210,9 @@ class Observed:
     """
 
     pure: ClassVar[bool] = False  # a recording would not call ``see``
-    layer: Layer
     path: str
     see: Callable[[Passage], None]
     original: Layer | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the layer, which a composite around it may use."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.layer, name)
-
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return the layer's parameters and its output's shape."""
-        return self.layer.init(input_shape, rng)
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
         """Run the layer, and show the passage."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from nnbackend.core import random
 from nnbackend.core.layer_tree import map_layers
+from nnbackend.core.layer_wrapper import LayerWrapper
 from nnbackend.core.shapes import Shapes, map_shapes
 from nnbackend.core.tree import flatten
 from nnbackend.core.types import Arrays, Backward, Context, Layer, Params
@@ -102,18 +103,11 @@ def _trace(layer: Layer, input_shape: Shapes, path: str, rng: Any) -> tuple[Trac
 
 
 @dataclass(frozen=True, eq=False)
-class _Watched:
+class _Watched(LayerWrapper):
     """A layer that records the shapes it is initialized with."""
 
-    layer: Layer
     path: str
     found: dict[str, Traced]
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the layer, which a composite around it may use."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.layer, name)
 
     def init(self, input_shape: Shapes, rng: Any) -> tuple[Params, Shapes]:
         """Return the layer's parameters and its output's shape."""
@@ -124,4 +118,5 @@ class _Watched:
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
         """Run the layer."""
-        return self.layer.forward(params, x, ctx)
+        found: tuple[Arrays, Backward] = self.layer.forward(params, x, ctx)
+        return found

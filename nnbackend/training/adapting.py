@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nnbackend.core.layer_tree import has_layer, map_layers
+from nnbackend.core.layer_wrapper import LayerWrapper
 from nnbackend.core.random import Generator, forward_key
 from nnbackend.core.tree import flatten, unflatten
-from nnbackend.core.types import Arrays, Backward, Context, Layer, Params, Path, Shape, State
+from nnbackend.core.types import Arrays, Backward, Context, Layer, Params, Path, State
 
 __all__ = ["adapted_params", "check_adapts"]
 
@@ -105,23 +106,11 @@ def _adapting(layer: Layer, found: _Found) -> Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class _Adapting:
+class _Adapting(LayerWrapper):
     """A layer that adapts its parameters before it runs."""
 
     pure: ClassVar[bool] = False  # a recording would not adapt
-    layer: Any
     found: _Found
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the layer, which a composite around it may use."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.layer, name)
-
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return the layer's parameters and its output's shape."""
-        found: tuple[Params, Shape] = self.layer.init(input_shape, rng)
-        return found
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
         """Run the layer with its adapted parameters."""

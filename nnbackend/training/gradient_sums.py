@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnbackend.core.layer_tree import map_layers
-from nnbackend.core.random import Generator
+from nnbackend.core.layer_wrapper import LayerWrapper
 from nnbackend.core.tree import flatten, leaves, tree_map, unflatten
 from nnbackend.core.types import (
     Array,
@@ -19,7 +19,6 @@ from nnbackend.core.types import (
     Namespace,
     Params,
     Path,
-    Shape,
     State,
 )
 from nnbackend.layers.sequential import runs_in_order
@@ -129,23 +128,11 @@ def announcing(layers: Layer, announce: Callable[[Path, Params], None], path: Pa
 
 
 @dataclass(frozen=True, eq=False)
-class _Announcing:
+class _Announcing(LayerWrapper):
     """A layer that announces its gradients."""
 
-    layer: Any
     announce: Callable[[Path, Params], None]
     place: Path
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the layer, which a composite around it may use."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self.layer, name)
-
-    def init(self, input_shape: Shape, rng: Generator) -> tuple[Params, Shape]:
-        """Return the layer's parameters and its output's shape."""
-        found: tuple[Params, Shape] = self.layer.init(input_shape, rng)
-        return found
 
     def forward(self, params: Params, x: Arrays, ctx: Context) -> tuple[Arrays, Backward]:
         """Run the layer; its backward pass ends with the announcement."""
