@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections import ChainMap
 from dataclasses import replace
 from functools import partial
@@ -82,17 +83,17 @@ class NeuralEstimator(PredictingEstimator):
 
     # For subclasses to define
 
+    @abstractmethod
     def _hidden_layers(self) -> list[Layer]:
         """Return the layers before the output layer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _initial_params(self, layers: Sequential, shape: tuple[int, ...], dtype: str) -> Params:
         """Return initial parameters on the host, drawn from ``self._random_state``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _keep_params(self, params: Params) -> None:
         """Store parameters, arrays of the library of X, as the public attributes."""
-        raise NotImplementedError
 
     def _packing(self, params: Params) -> list[tuple[str, ...]]:
         """Return the order of the parameters in the vector of L-BFGS."""

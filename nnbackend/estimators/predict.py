@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
+from abc import ABC, abstractmethod
 from functools import partial
 from typing import Any
 
@@ -27,14 +28,14 @@ _CHECKED_BYTES = 1 << 21  # of rows that are checked, and still in the cache for
 _MIN_CHECKED_ROWS = 256  # a product of fewer rows takes longer
 
 
-class PredictingEstimator(BaseEstimator):
+class PredictingEstimator(BaseEstimator, ABC):
     """What an estimator predicts with: the fitted layers, on the backend that its settings say."""
 
     _layer_state: State = STATELESS
 
+    @abstractmethod
     def _kept_params(self) -> Params:
         """Return the public attributes as parameters."""
-        raise NotImplementedError
 
     def _kept_arrays(self) -> list[Array]:
         """Return the arrays of the public attributes, in any order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path as FilePath
@@ -38,7 +39,7 @@ _RECIPE = ("epochs", "batch_size", "learning_rate", "label_smoothing", "hidden",
            "quantiles")  # fmt: skip
 
 
-class TabularEstimator(BaseEstimator):
+class TabularEstimator(BaseEstimator, ABC):
     """What both estimators of tables have in common."""
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -125,9 +126,9 @@ class TabularEstimator(BaseEstimator):
             raise ValueError("Sample weights must contain at least one non-zero number.")
         return weight
 
+    @abstractmethod
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
         """Return the numbers, or the probabilities of classes, that outputs of the network mean."""
-        raise NotImplementedError
 
     def _read(self: Any, X: Any, reset: bool) -> Columns:
         """Return the columns of X, checked as scikit-learn does."""
