@@ -58,7 +58,7 @@ class ParallelLoop(Loop):
         task, rounds = super().task(), self._trainer.rounds
         if rounds is not None:
             task["local_steps"] = asdict(rounds.options)
-        return task | {"processes": self._processes.size} if self._reads_share else task
+        return task | {"readers": self._processes.size} if self._reads_share else task
 
     @property
     def _reads_share(self) -> bool:
@@ -147,8 +147,10 @@ class ParallelLoop(Loop):
     def _blocks(self) -> Iterator[Any]:
         """Return the blocks of an epoch, before each of which all processes meet."""
         with super()._blocks() as blocks:
-            if self._reads_share:
-                yield SharedBlocks(blocks, self._most_steps, self._trainer.backend)
+            if self._reads_share and self._stream is not None:
+                stream, backend = self._stream, self._trainer.backend
+                shared = stream.batch_size, self._most_steps, stream.first_row
+                yield SharedBlocks(blocks, *shared, backend)
             else:
                 yield _Meeting(blocks, self._meet)
 
