@@ -93,8 +93,8 @@ def _check_readers(found: Checkpoint, theirs: int, mine: int) -> None:
             f"read {shares[1]}: go on with as many processes, or from one after a whole epoch"
         )
     warnings.warn(
-        f"epochs were read {shares[0]} before the checkpoint, and are read {shares[1]} from here on: the "
-        "same rows in other batches",
+        f"epochs were read {shares[0]} before the checkpoint, and are read {shares[1]} from here on: "
+        "the same rows in other batches",
         UserWarning,
         stacklevel=2,
     )

@@ -1,4 +1,4 @@
-"""Each process reads its share of datasets: ``FOLDER``. Each compares itself with a training of its own."""
+"""Each process reads its share of datasets, and compares itself with a training alone: ``FOLDER``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from common import COLUMNS, data, network, vector
+from common import BACKENDS, COLUMNS, data, network, vector
 from pyarrow import csv, parquet
 
 import nnbackend as nnb
@@ -85,7 +85,9 @@ def files_and_row_groups() -> None:
     check_each_row_counts_once(dataset("groups", [90, 91, 300], groups=70))
     check_each_row_counts_once(dataset("one", []))
     check_each_row_counts_once(dataset("texts", [90, 91, 300, 400], "csv"))
-    check_each_row_counts_once(dataset("empty", [0, 100, 100, 400], "csv"))  # one may have none but that
+    check_each_row_counts_once(
+        dataset("empty", [0, 100, 100, 400], "csv")
+    )  # one may have none but that
     weighted = dataset("weights", [90, 91, 300], groups=70, weight="w")
     check_each_row_counts_once(weighted, validation_data=data(40))
     check_each_row_counts_once(weighted.map(lambda x, y, w: (2.0 * x, y, w)))
@@ -127,7 +129,10 @@ def normalization() -> None:
 def rows_without_weight() -> None:
     """Those of some processes may all have weight 0, but not those of all."""
     whole, zero = table(), np.where(np.arange(ROWS) < 400, 0.0, 1.0)
-    of = {"whole": whole.set_column(whole.column_names.index("w"), "w", pa.array(zero)), "weight": "w"}
+    of = {
+        "whole": whole.set_column(whole.column_names.index("w"), "w", pa.array(zero)),
+        "weight": "w",
+    }
     check_each_row_counts_once(dataset("zeros", [], groups=50, **of), shuffle=False)
     of["whole"] = of["whole"].set_column(whole.column_names.index("w"), "w", pa.array(0.0 * zero))
     with pytest.raises(nnb.errors.DataError, match="weight above zero"):
@@ -185,19 +190,13 @@ def refused() -> None:
 
 def other_backends() -> None:
     source = dataset("backends", [200], groups=40)
-    nets = [network(nnb.Dense(6, "tanh"), backend=b) for b in ("numpy", "array-api-strict", *torch)]
+    nets = [network(nnb.Dense(6, "tanh"), backend=b) for b in BACKENDS]
     for net in nets:
         fit(net, source, parallel)
         check_alike(net)
         close(vector(net), vector(nets[0]))
 
 
-try:
-    import torch as _
-except ImportError:
-    torch = []
-else:
-    torch = ["torch"]
 checks = [files_and_row_groups, steps_are_as_many_and_as_large_as_in_one_process, normalization,
           rows_without_weight, early_stopping_and_checkpoints, refused, other_backends]  # fmt: skip
 for check in checks:
