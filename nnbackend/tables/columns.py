@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nnbackend.errors import few
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.digits import LARGEST_EXACT, are_codes
 from nnbackend.tables.limits import check_memory
 from nnbackend.tables.numerals import (
     NUMBER,
@@ -187,7 +188,9 @@ def _plain_numbers(
     return {
         number.name: number
         for text, number, code in zip(texts, numbers, which_contain(texts, _CODE), strict=True)
-        if number.null_count() == text.null_count() and not code
+        if number.null_count() == text.null_count()
+        and not code
+        and not (number.abs() > LARGEST_EXACT).any()  # whose digits are still needed
     }
 
 
@@ -257,7 +260,8 @@ class _Column:
             numbers = self._numbers(series, self._dialect.missing)
             if self._kind == "number" and not np.isnan(numbers).all():
                 check_units(series.name, None, self._dialect)
-            return numbers
+            exact = boolean or series.dtype.is_float()
+            return numbers if exact else self._numbers_or_codes(numbers, series)
         return self._numbers_or_texts(texts_of(series, self._dialect))
 
     def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
@@ -279,7 +283,7 @@ class _Column:
         if not wrong.any():
             if self._kind == "number":
                 check_units(self._series.name, texts, self._dialect)
-            return self._numbers(numbers, self._dialect.missing)
+            return self._numbers_or_codes(self._numbers(numbers, self._dialect.missing), texts)
         if self._kind == "number":
             words = texts.str.to_lowercase()
             if texts.filter(wrong).str.contains(_BOOLEAN).all():
@@ -292,6 +296,12 @@ class _Column:
                 self._series.name, dict(zip(rows, texts.filter(wrong), strict=True)), self._kind
             )
         return _objects(plain_text(texts))
+
+    def _numbers_or_codes(self, numbers: NDArray[Any], values: pl.Series) -> NDArray[Any]:
+        """Return numbers, or as texts those that differ only in digits that float64 does not have."""
+        if self._kind == "number" or not are_codes(self._series.name, numbers, values.to_list):
+            return numbers
+        return _objects(plain_text(texts_of(values, self._dialect)))
 
     def _parse(self, texts: pl.Series) -> pl.Series:
         """Return the numbers that texts stand for, else null."""

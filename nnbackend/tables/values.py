@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nnbackend.errors import given
 from nnbackend.tables.columns import TEXT_FORMS, boolean_writings, plain_moment, plain_number
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.digits import are_codes
 from nnbackend.tables.moments import looks_like_a_moment
 from nnbackend.tables.numerals import MISSING_WORDS, NUMBER, missing_numbers
 from nnbackend.tables.table import WantedKind, warn
@@ -53,10 +54,13 @@ class NumberLike:
         """Whether all are numbers as programs write them."""
         return all(text is None or _PLAIN.fullmatch(text) for text in self.texts)
 
-    def as_numbers(self, name: str) -> NDArray[np.float64]:
-        """Return plain numbers; refuse those that float64 does not have."""
-        numbers = [math.nan if text is None else float(text) for text in self.texts]
-        return _as_numbers(name, np.array(numbers, dtype=np.float64), ())
+    def read_plain(self, name: str, wanted: WantedKind | None) -> NDArray[Any]:
+        """Return plain numbers, or texts of codes; refuse infinity and what is beyond float64."""
+        values = [math.nan if text is None else float(text) for text in self.texts]
+        numbers = _as_numbers(name, np.array(values, dtype=np.float64), ())
+        if wanted is None and are_codes(name, numbers, lambda: self.texts):
+            return _in_one_form(_objects(self.texts))
+        return numbers
 
 
 def numbers_or_texts(
@@ -87,7 +91,10 @@ def numbers_or_texts(
         texts = _texts(values if times else column, extra)  # whole numbers with all their digits
         return texts if wanted == "known" else _in_one_form(texts)
     if isinstance(values, np.ndarray):
-        return _as_numbers(name, values, extra)
+        numbers = _as_numbers(name, values, extra)
+        if wanted is None and are_codes(name, numbers, lambda: column):
+            return _in_one_form(_texts(column, extra))
+        return numbers
     return _read_texts(name, _texts(values, extra), wanted)
 
 
