@@ -18,6 +18,7 @@ from nnbackend.errors import given
 from nnbackend.tables.columns import TEXT_FORMS, boolean_writings, plain_moment, plain_number
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.digits import are_codes
+from nnbackend.tables.durations import are_durations, seconds_of_duration
 from nnbackend.tables.moments import looks_like_a_moment
 from nnbackend.tables.numerals import MISSING_WORDS, NUMBER, missing_numbers
 from nnbackend.tables.table import WantedKind, warn
@@ -230,6 +231,9 @@ def _read_texts(
         return np.array([math.nan if t is None else float(t.casefold() == "true") for t in texts])
     if not known:
         return np.full(len(texts), np.nan)
+    if are_durations(different, as_told=wanted == "number"):
+        warn(f"durations in {name}: they are seconds, 1:30:00 is 5400")
+        return np.array([math.nan if t is None else seconds_of_duration(t) for t in texts])
     if wanted == "number":
         return NumberLike(texts.tolist())
     if are_suffixed(different):
