@@ -30,8 +30,14 @@ from nnbackend.tables.numerals import (
     texts_of,
     which_contain,
 )
-from nnbackend.tables.table import ColumnError, Table, WantedKind, polars_module, warn
-from nnbackend.tables.units import check_units, find_units, has_suffixes, split_suffixes
+from nnbackend.tables.table import ColumnError, Table, WantedKind, is_number, polars_module, warn
+from nnbackend.tables.units import (
+    check_units,
+    find_units,
+    has_suffixes,
+    split_suffixes,
+    warn_of_currencies,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -172,6 +178,10 @@ def table_of(
         noted = [name for name, column in columns.items() if getattr(column, what)]
         if noted:
             warn(_NOTES[what].format(few(noted, 10)))
+    found = (
+        n for n, column in table.items() if kinds.get(n) in (None, "target") and is_number(column)
+    )
+    warn_of_currencies(found, dialect)
     return table
 
 
