@@ -37,6 +37,7 @@ class Communicator(Protocol):
         reads_share: whether a batch is what this process has of it, some rows perhaps of weight 0; if
             not, all have the whole batch.
         first_row: the number of its first row in a batch that is read in shares.
+        is_recordable: whether a step that uses it may be recorded and played.
     """
 
     rank: int
@@ -44,6 +45,7 @@ class Communicator(Protocol):
     local_steps: LocalSteps | None
     reads_share: bool
     first_row: int
+    is_recordable: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
         """Return the sum over all processes of each array."""
