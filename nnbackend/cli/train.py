@@ -77,6 +77,11 @@ def train(context: typer.Context, **options: Any) -> None:
         device = call.device
         if parallel is not None:
             device = choose_device(call.backend, call.device, parallel)
+            with wrong_call():
+                if settings.optimizer == "lbfgs":
+                    raise ValueError(
+                        "lbfgs is for one process: leave it out, or say --parallel none"
+                    )
             if call.prints:
                 say(describe_processes(parallel, settings.stream))
         backend = choose_backend(call.backend, device, call.dtype, call.precision)

@@ -122,11 +122,12 @@ def test_a_time_limit_and_json(tmp_path):
         (["train", "nowhere.csv", "--target", "y"], 2, "nowhere.csv"),
         (["train", PENGUINS, "--target", "age"], 2, "age"),
         ([*TRAIN, "--parallel", "both"], 2, "--parallel takes mpi or none, got 'both'"),
+        ([*TRAIN, "--model", "mlp", "--optimizer", "lbfgs"], 2, "or say --parallel none"),
         (["without", *TRAIN], 1, "training in several processes needs mpi4py: pip install"),
         (["at", 1, "--quiett", *TRAIN], 2, "process 1 of 2 (pid "),
         (["at", 1, "--class-weight=x", *TRAIN], 2, "process 1 of 2 (pid "),
     ],
-    ids=["file", "target", "parallel", "mpi4py", "one option", "one value"],
+    ids=["file", "target", "parallel", "lbfgs", "mpi4py", "one option", "one value"],
 )
 def test_what_is_wrong_is_said_once(words, code, message, tmp_path):
     done = run(2, "command.py", *words, "--output", tmp_path / "m.safetensors")
