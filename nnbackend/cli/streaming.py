@@ -136,24 +136,21 @@ class TableStream(Source):
         """
         self._encoder, self._kept = encoder, (x, y)
         numbers = range(len(self._pieces))
-        if parallel is None or len(numbers) < parallel.size:  # these had to wait for each other
-            self._piece_rows = [*map(self._count_rows, numbers), len(y)]
+        if parallel is not None:
+            own = [whole_checksum((x, y), np.asarray), len(numbers)]
+            if any(other != own for other in parallel.processes.gather(own)):
+                raise ValueError(
+                    f"the processes read different rows from {self._files}: let it be on a file system "
+                    "that all of them see"
+                )
+        if parallel is None or len(numbers) < parallel.size:  # else they had to wait for each other
+            counts = list(map(self._count_rows, numbers))
         else:
-            self._piece_rows = [*self._count_together(numbers, parallel), len(y)]
+            rank, size = parallel.rank, parallel.size
+            found = parallel.processes.gather(list(map(self._count_rows, numbers[rank::size])))
+            counts = [found[number % size][number // size] for number in numbers]
+        self._piece_rows = [*counts, len(y)]
         self.rows = sum(self._piece_rows)
-
-    def _count_together(self, numbers: Sequence[int], parallel: MPI) -> list[int]:
-        assert self._kept is not None
-        own = [self._count_rows(number) for number in numbers[parallel.rank :: parallel.size]]
-        found = parallel.processes.gather(
-            [whole_checksum(self._kept, np.asarray), len(numbers), own]
-        )
-        if any(other[:2] != found[0][:2] for other in found):
-            raise ValueError(
-                f"the processes read different rows from {self._files}: let it be on a file system that "
-                "all of them see"
-            )
-        return [found[number % parallel.size][2][number // parallel.size] for number in numbers]
 
     def _count_rows(self, number: int) -> int:
         """Return how many rows of a piece train, without those of the sample."""
