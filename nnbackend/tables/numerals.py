@@ -29,7 +29,9 @@ __all__ = [
     "without_suffixes",
 ]
 
-MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
+MISSING_WORDS = (
+    "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "null", "NULL"
+)  # fmt: skip
 
 NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 # No thousands:
