@@ -36,10 +36,9 @@ def test_processes_train_as_one_does(count, tmp_path):
     assert done.stdout.split()[-1] == "errors_of_all"
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_processes_share_the_reading_of_datasets(count, tmp_path):
+def test_processes_share_the_reading_of_datasets(tmp_path):
     pytest.importorskip("pyarrow")
-    done = run(count, "shares.py", tmp_path)
+    done = run(3, "shares.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "other_backends"
 
