@@ -103,6 +103,14 @@ def test_columns_of_a_dictionary_are_found_by_name():
         TabularRegressor(**SMALL).fit(columns(), Y[:7])  # as many as there are columns
 
 
+def test_dictionaries_of_anything_but_columns_are_refused():
+    model = TabularRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1]}, Y)
+    with pytest.raises(ValueError, match=r"'a' is no column of values: 1\.0; each is a list"):
+        model.predict({"a": 1.0, "b": 2.0})
+    with pytest.raises(ValueError, match=r"'b' is a dictionary.*to_dict\("):
+        model.predict({"a": [1.0, 2.0], "b": {0: 2.0, 1: 3.0}})
+
+
 def test_columns_of_an_array_are_those_of_the_frame_by_place():
     model = TabularRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]}, Y)
     expected = model.predict({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]})

@@ -124,8 +124,10 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
     columns = pl.read_csv(PENGUINS).head(2).to_dict(as_series=False)
     for wrong, message in (
         ([1, 2, 3], "make no table"),
-        ("2007", "'year' is no row of values"),
-        (2007, "'year' is no row of values"),
+        ("2007", "'year' is no column of values: '2007'; each is a list"),
+        (2007, "'year' is no column of values: 2007; each is a list"),
+        ({2007, 2008}, "'year' is no column of values"),
+        ({0: 2007, 1: 2008}, r"'year' is a dictionary.*to_dict\("),
         (np.zeros((2, 2)), "'year' is no row of values"),
         (
             [10**400, 2007],
