@@ -23,6 +23,7 @@ import nnbackend as nnb
 from nnbackend import tables
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.estimators import TabularClassifier, TabularRegressor, load
+from nnbackend.tables import TableWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::nnbackend.tables.TableWarning")
 
@@ -128,6 +129,15 @@ def test_targets_of_dates_are_refused():
     for dates in (DATES, DATES - DATES[0]):
         with pytest.raises(TypeError, match="y holds dates or durations"):
             TabularRegressor(**SMALL).fit(X, dates)
+
+
+def test_columns_that_give_the_target_away_are_said():
+    given = {**columns(), "double": 2 * Y, "drawn": 3 * Y}
+    model = TabularRegressor(**SMALL, columns={"drawn": "drop"})
+    with pytest.warns(TableWarning, match="give the target away.*one-to-one with it: double;"):
+        model.fit(given, Y)
+    with pytest.warns(TableWarning, match="give the target away.*one-to-one with it: class;"):
+        TabularClassifier(**SMALL).fit({"a": X[:, 0], "class": CLASSES}, CLASSES == "no")
 
 
 def test_unseen_categories_and_missing_values_are_predicted():
