@@ -45,6 +45,8 @@ QUICK_TESTS = [
     *("core", "layers", "losses", "metrics", "tables", "cli/test_app.py", "cli/test_predict.py"),
     *("test_activations.py", "test_exam_scores.py", "test_initializers.py", "test_network.py"),
 ]
+# Compiled modules are kept, or each of the many processes of tests would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A process for each core, each with one thread: threads of tiny products wait for each other.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 CPU_TORCH = "torch==2.13.0"  # the newest that the tests have run with; a plain "torch" brings CUDA
