@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from nnbackend.parallel.notices import Notices
+from nnbackend.parallel.watcher import Watched
 
 __all__ = ["Processes"]
 
@@ -44,6 +45,7 @@ class Processes:
         second: another one, for what is sent when that has come.
         rank: the number of this process, from 0.
         size: how many there are.
+        has_left: whether this process has come to its end, and waits for the others or has left them.
         places: the machine and the number there of each process, in words.
         runs_callbacks: whether this process calls callbacks, which the others wait for.
         shows_traceback: whether an error that ends all processes is shown with where it happened.
@@ -57,10 +59,13 @@ class Processes:
         self._notices = Notices(comm)
         self._failures = 0
         self._judged: list[tuple[BaseException, bool]] = []
+        self._watched: Watched | None = None
+        self._pid, self.has_left = os.getpid(), False
         self.places: list[str] = []
         self.first, self.second = self._duplicate(), self._duplicate()
         self._farewell = self._duplicate()
         self.places = self.gather(f"pid {os.getpid()} on {socket.gethostname()}")
+        self._watched = Watched(self)
 
     def _duplicate(self) -> Any:
         comm, request = self.comm.Idup()
@@ -242,6 +247,9 @@ class Processes:
 
         MPI would wait without end, and so would they for what this process no longer does.
         """
+        if self.has_left or os.getpid() != self._pid:  # a child that was forked is no such process
+            return
+        self.has_left = True
         request = self._farewell.Ibarrier()
         if not self._comes(request.Test):
             self._notices.send("left")
@@ -251,6 +259,14 @@ class Processes:
                 if time.monotonic() > until:
                     self.abort(f"{self.name(self.rank)} has ended, and others go on without it")
         self._notices.receive()  # MPI does not end well while messages are under way
+        self._end_watch()
+
+    def end(self) -> None:
+        """Leave, and end MPI, as the end of Python would do."""
+        from mpi4py import MPI
+
+        self.leave()
+        MPI.Finalize()
 
     def abort(self, message: str = "", code: int = 1) -> NoReturn:
         """End all processes at once."""
@@ -259,9 +275,14 @@ class Processes:
         for stream in (sys.stdout, sys.stderr, sys.__stderr__):
             if stream is not None:
                 stream.flush()
+        self._end_watch()
         time.sleep(_PRINTING)
         self.comm.Abort(code)
         raise SystemExit(code)
+
+    def _end_watch(self) -> None:
+        if self._watched is not None:
+            self._watched.end()
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -10,7 +10,7 @@ from typing import Any
 from common import data, fit, network
 
 import nnbackend as nnb
-from nnbackend.parallel.launcher import launched_rank
+from nnbackend.core.launcher import launched_rank
 
 fault, which = sys.argv[1], int(sys.argv[2])
 if fault == "beginning":
