@@ -22,9 +22,9 @@ RESULTS = Path(__file__).parents[1] / "results"
 WORK = NETWORKS[1:4]
 COUNTS = (1, 2, 4)
 ELEMENTWISE = (64, 128, 128, 10), 1024
-STEPS = {32: 100, 128: 16, 256: 8, 1024: 4}  # of an epoch, by the rows of a batch
+STEPS = {32: 200, 128: 64, 256: 32, 1024: 32}  # of an epoch, by the rows of a batch
 TWO_THREADS = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
-EPOCHS = 2
+EPOCHS = 4
 MEGABITS = (1000.0, 100.0)
 WAYS: dict[str, dict[str, Any]] = {
     "every step": {},

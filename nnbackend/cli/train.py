@@ -176,7 +176,7 @@ def _train_plain(
         print_facts(plan)
     stack.enter_context(thread_limit(call.threads, model.network, settings.batch_size or 1))
     history = _fit(model, rows, settings, call, callbacks, parallel)
-    check_epochs(history)
+    check_epochs(history, call.max_time)
     metrics, answer = _evaluate(model, rows)
     own = {name: value for name, value in asdict(settings).items() if name not in TABLE_OPTIONS}
     counts = rows.training_count, rows.validation_count

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from nnbackend.backends.base import Backend
+from nnbackend.backends.replay.recorded_array import written
 from nnbackend.core.tree import arrays_in, flatten, leaves, map_arrays, unflatten
 from nnbackend.core.types import Array, Arrays, Params
 from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
-from nnbackend.parallel.sums import Exchange, Half, Whole
+from nnbackend.parallel.sums import Half, Whole
 
 __all__ = ["HostCommunicator"]
 
@@ -35,6 +36,7 @@ class HostCommunicator:
         processes: the processes.
         compress: how gradients travel, as it was given.
         reads_share: whether each process reads only its rows of the batches.
+        is_recordable: whether a step with these sums may be recorded and played.
     """
 
     reads_share = False
@@ -42,8 +44,9 @@ class HostCommunicator:
 
     def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:
         self.processes, self._backend = processes, backend
+        self.is_recordable = backend.name == "numpy"
         self.rank, self.size = processes.rank, processes.size
-        self._exchange = Exchange(processes)
+        self._exchange = processes.exchange
         self.compress = compress
         self._travel = Whole() if compress is None else Half()
 
@@ -56,9 +59,17 @@ class HostCommunicator:
         return self._start(array, self._travel)
 
     def _start(self, array: Array, travel: Whole | Half) -> Callable[[], Array]:
-        host = np.asarray(self._backend.to_numpy(array))
-        finish = self._exchange.start(np.ascontiguousarray(host).reshape(-1), travel)
-        return lambda: self._on_device(finish().reshape(host.shape), array)
+        vector = self._on_host(array).reshape(-1)
+        what = vector.size, vector.dtype, travel
+        own = self._exchange.take(*what)
+        begun = written(own.start, (vector,), (1,))
+
+        def finish() -> Array:
+            total = written(own.finish, (begun,), vector.shape)
+            self._exchange.give_back(own, *what)
+            return self._on_device(total.reshape(array.shape), array)
+
+        return finish
 
     def gather_numbers(self, *numbers: int) -> list[list[int]]:
         """Return the whole numbers that each process gives."""
@@ -70,15 +81,30 @@ class HostCommunicator:
         return map_arrays(lambda array: self._gathered(array, counts), arrays)
 
     def _gathered(self, array: Array, counts: Sequence[int]) -> Array:
-        own = np.ascontiguousarray(self._backend.to_numpy(array))
-        found = np.empty((sum(counts), *own.shape[1:]), dtype=own.dtype)
-        each = math.prod(own.shape[1:])
-        sizes = [count * each for count in counts]
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist()
-        self.processes.finish("Iallgatherv", own, [found, (sizes, starts)])
+        own = self._on_host(array)
+        found = written(self._gather, (own,), (sum(counts), *own.shape[1:]), counts)
         return self._on_device(found, array)
 
+    def _gather(
+        self, own: np.ndarray[Any, Any], found: np.ndarray[Any, Any], counts: Sequence[int]
+    ) -> None:
+        """Write the rows of all processes into ``found``."""
+        rows = np.ascontiguousarray(own)
+        each = math.prod(rows.shape[1:])
+        sizes = [count * each for count in counts]
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist()
+        self.processes.finish("Iallgatherv", rows, [found, (sizes, starts)])
+
+    def _on_host(self, array: Array) -> Any:
+        """Return an array in the memory of the host; one that is being recorded stays recorded."""
+        if isinstance(array, np.ndarray):
+            return array
+        return np.asarray(self._backend.to_numpy(array))
+
     def _on_device(self, host: np.ndarray[Any, Any], like: Array) -> Array:
+        """Return an array where another one is, in its dtype."""
+        if isinstance(like, np.ndarray):
+            return host
         return self._backend.asarray(host, dtype=like.dtype)
 
     def gather_all(self, arrays: Arrays) -> Arrays:

@@ -21,11 +21,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from nnbackend.parallel.notices import Notices
+from nnbackend.parallel.sums import Exchange
 from nnbackend.parallel.watcher import Watched
 
 __all__ = ["Processes"]
 
-_SPINS = 200  # looks without a pause: most answers come at once
+_YIELDING = (
+    0.1  # seconds of looking again and again: what comes in several messages comes at once then
+)
 _LONGEST_PAUSE = 1e-3
 _LOOKS_FOR_NOTICES = 0.1
 _PRINTING = 0.3  # seconds in which the launcher passes on what was printed, before it ends all
@@ -47,6 +50,7 @@ class Processes:
         size: how many there are.
         has_left: whether this process has come to its end, and waits for the others or has left them.
         places: the machine and the number there of each process, in words.
+        exchange: the sums that are under way.
         runs_callbacks: whether this process calls callbacks, which the others wait for.
         shows_traceback: whether an error that ends all processes is shown with where it happened.
     """
@@ -64,6 +68,7 @@ class Processes:
         self.places: list[str] = []
         self.first, self.second = self._duplicate(), self._duplicate()
         self._farewell = self._duplicate()
+        self.exchange = Exchange(self)
         self.places = self.gather(f"pid {os.getpid()} on {socket.gethostname()}")
         self._watched = Watched(self)
 
@@ -79,10 +84,11 @@ class Processes:
 
         If it is not done by then, the message says which process the others wait for, and all end.
         """
-        for _ in range(_SPINS):
+        began = looked = time.monotonic()
+        while time.monotonic() - began < _YIELDING:
             if is_done():
                 return
-        began = looked = time.monotonic()
+            _let_others_run()
         pause, told = 1e-5, 0
         while not is_done():
             time.sleep(pause)
@@ -283,6 +289,14 @@ class Processes:
     def _end_watch(self) -> None:
         if self._watched is not None:
             self._watched.end()
+
+
+def _let_others_run() -> None:
+    """Give the core to another process that waits for one; go on at once if there is none.
+
+    A sleep would take some 60 us, however short, and an exchange of several messages several of them.
+    """
+    os.sched_yield() if hasattr(os, "sched_yield") else time.sleep(0.0)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -6,12 +6,12 @@ order of the processes: each process adds up its part of a vector, and gives it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnbackend.parallel.processes import Processes
+if TYPE_CHECKING:
+    from nnbackend.parallel.processes import Processes
 
 __all__ = ["Exchange", "Half", "Sum", "Whole"]
 
@@ -50,92 +50,123 @@ class Half:
 
 
 class Sum:
-    """A sum over the processes that is under way.
+    """A sum over the processes, of vectors of one length, one after the other.
+
+    Its memory is used again for each: new memory costs more time than adding up.
 
     Args:
-        vector: the numbers of this process, which stay as they are until the sum is there.
-        processes: the processes.
+        length: of the vectors.
+        dtype: of their numbers.
+        exchange: the sums that are under way.
         travel: how the numbers travel.
     """
 
-    def __init__(
-        self, vector: np.ndarray[Any, Any], processes: Processes, travel: Whole | Half
-    ) -> None:
-        self._processes, self._travel = processes, travel
-        self._dtype, self._length = vector.dtype, len(vector)
-        self.result: np.ndarray[Any, Any] | None = None
-        size = processes.size
-        self._in_parts = size * vector.nbytes > _SMALL_BYTES
-        if self._in_parts:
-            rows = np.zeros((size, -(-len(vector) // size)), dtype=vector.dtype)
-            rows.reshape(-1)[: len(vector)] = vector
-        else:
-            rows = vector[None, :]
-        self._sent = travel.pack(rows)
-        self._came = np.empty((size, self._sent.shape[1]), dtype=self._sent.dtype)
-        start = processes.first.Ialltoall if self._in_parts else processes.first.Iallgather
-        self._request = start(self._sent, self._came)
+    def __init__(self, length: int, dtype: Any, exchange: Exchange, travel: Whole | Half) -> None:
+        self._exchange, self._travel, self._dtype = exchange, travel, np.dtype(dtype)
+        size = exchange.processes.size
+        self._in_parts = size * length * self._dtype.itemsize > _SMALL_BYTES
+        shape = (size, -(-length // size)) if self._in_parts else (1, length)
+        self._rows = np.zeros(
+            shape, dtype
+        )  # a row for each process, the last one filled up by zeros
+        self._total = np.empty((1, shape[1]), dtype)
+        self._numbers = self._rows.reshape(-1)[:length]
+        self._sent: Any = None
+        self._came: Any = None
+        self._request: Any = None
         self._adds = True  # else the parts are added, and go to all
+        self.is_done = True
+
+    def start(self, vector: np.ndarray[Any, Any], begun: np.ndarray[Any, Any]) -> None:
+        """Start the sum of a vector, which is copied. ``begun`` becomes what :meth:`finish` reads."""
+        self._numbers[...] = vector
+        begun[...] = 0
+        self._adds, self.is_done = True, False
+        self._send(self._rows, "Ialltoall" if self._in_parts else "Iallgather", second=False)
+        self._exchange.add(self)
+
+    def finish(self, begun: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
+        """Wait for the sum, and write it into ``total``."""
+        self._exchange.wait_for(self)
+        total[...] = self._numbers
+
+    def _send(self, rows: np.ndarray[Any, Any], operation: str, second: bool) -> None:
+        """Start sending rows: one to each process, or all to all of them."""
+        processes = self._exchange.processes
+        self._sent = self._travel.pack(rows)
+        if self._came is None:
+            self._came = np.empty((processes.size, self._sent.shape[1]), self._sent.dtype)
+        channel = processes.second if second else processes.first
+        self._request = getattr(channel, operation)(self._sent, self._came)
 
     def advance(self) -> bool:
         """Do what can be done without waiting; return whether the next sum may go on, too.
 
         All processes begin what they send second in the same order, that of the sums.
         """
-        if self.result is not None:
+        if self.is_done:
             return True
         if not self._request.Test():
             return not self._adds
-        rows = self._travel.unpack(self._came, self._dtype)
+        came = self._travel.unpack(self._came, self._dtype)
         if not self._adds:
-            self.result = rows.reshape(-1)[: self._length]
+            self._numbers[...] = came.reshape(-1)[: len(self._numbers)]
+            self.is_done = True
             return True
-        total = rows[0].copy()
-        for row in rows[1:]:
+        total = self._total[0]
+        total[...] = came[0]
+        for row in came[1:]:
             total += row
-        if not self._in_parts:
-            self.result = total
-            return True
-        self._adds = False
-        self._sent = self._travel.pack(total[None, :])
-        self._came = np.empty_like(self._came)
-        self._request = self._processes.second.Iallgather(self._sent, self._came)
+        if self._in_parts:
+            self._adds = False
+            self._send(self._total, "Iallgather", second=True)
+        else:
+            self._numbers[...] = total
+            self.is_done = True
         return True
 
 
 class Exchange:
     """The sums that are under way, which have to go on in the order in which they began.
 
+    There is one for all trainings: a sum that an error left under way ends in the next one, and MPI
+    may write into its memory until then.
+
     Args:
         processes: the processes.
     """
 
     def __init__(self, processes: Processes) -> None:
-        self._processes = processes
+        self.processes = processes
         self._open: list[Sum] = []
+        self._free: dict[Any, list[Sum]] = {}
 
-    def start(
-        self, vector: np.ndarray[Any, Any], travel: Whole | Half
-    ) -> Callable[[], np.ndarray[Any, Any]]:
-        """Start a sum; return the function that waits for it and returns it."""
-        begun = Sum(vector, self._processes, travel)
+    def take(self, length: int, dtype: Any, travel: Whole | Half) -> Sum:
+        """Return a sum that is not under way, for vectors of a length."""
+        free = self._free.setdefault((length, np.dtype(dtype), type(travel)), [])
+        return free.pop() if free else Sum(length, dtype, self, travel)
+
+    def give_back(self, used: Sum, length: int, dtype: Any, travel: Whole | Half) -> None:
+        """Let a sum that is done be taken again."""
+        self._free[length, np.dtype(dtype), type(travel)].append(used)
+
+    def add(self, begun: Sum) -> None:
+        """Take a sum that has begun."""
         self._open.append(begun)
         self._advance()
 
+    def wait_for(self, begun: Sum) -> None:
+        """Wait until a sum is done."""
+
         def is_done() -> bool:
             self._advance()
-            return begun.result is not None
+            return begun.is_done
 
-        def finish() -> np.ndarray[Any, Any]:
-            self._processes.wait(is_done)
-            assert begun.result is not None
-            return begun.result
-
-        return finish
+        self.processes.wait(is_done)
 
     def _advance(self) -> None:
         """Let each sum go on as far as it can, and no later one further than an earlier one."""
         for each in self._open:
             if not each.advance():
                 break
-        self._open = [each for each in self._open if each.result is None]
+        self._open = [each for each in self._open if not each.is_done]

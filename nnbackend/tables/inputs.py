@@ -271,7 +271,7 @@ def _parse_texts(
     plain = plain and (dialect is None or dialect.usual_decimal in (None, "."))
     if plain and all(column.is_plain for column in pending.values()):
         for name, column in pending.items():
-            table[name] = column.as_numbers(name)
+            table[name] = column.read_plain(name, wanted.get(name))
         dialect = dialect or Dialect()
         _check_plain(table, wanted, dialect)
         return replace(dialect, units=dialect.units or {})

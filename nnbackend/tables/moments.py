@@ -93,7 +93,8 @@ class Moment:
             if open_date is not None:
                 warn(
                     f"nothing tells day from month in dates of column {name!r}, for instance "
-                    f"{open_date!r}: they are read with the month first (--day-first if that is wrong)"
+                    f"{open_date!r}: they are read with the month first (if that is wrong: "
+                    "--day-first, in Python day_first=True)"
                 )
         seconds = seconds_of(column, day_first)
         parts = {part: values for part, values in _parts_of(seconds).items() if varies(values)}
@@ -188,8 +189,8 @@ class Moment:
         raise ColumnError(
             f"column {self.name!r} holds {text!r} in row {rows[0] + 1}, which may mean {days}: the "
             "dates of training had no such form, which would tell",
-            "write dates with the year first, or say which comes first by the model's method "
-            "with_dates(day_first=...)",
+            "write dates with the year first, or say which comes first: day_first= of estimators, or "
+            "by the model's method with_dates(day_first=...)",
             "say --day-first or --month-first, or write dates with the year first",
         )
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "CURRENCY",
     "MISSING_WORDS",
     "NUMBER",
-    "SIGNS",
     "SUFFIX",
     "are_mostly_numbers",
     "bare_numbers",
@@ -34,8 +34,11 @@ MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
 NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 # No thousands:
 _POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,}|[0-9]{4,}\.[0-9]+)$"
-SIGNS = "$€£¥"
-"""Of currencies."""
+CURRENCY = (
+    "(?:[$€£¥₹₽₩₺₪₫₱฿₴₦]|zł|kr|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD"
+    "|PLN|RUB|SEK|SGD|THB|TRY|UAH|USD|ZAR)"
+)
+"""The pattern of a currency's sign, or of its code by ISO 4217."""
 SUFFIX = r"(?i:k|mn?|bn?)"
 """Of numbers: k is a thousand, M or mn a million, B or bn a billion."""
 
@@ -146,14 +149,14 @@ def are_mostly_numbers(bare: pl.Series) -> bool:
 
 
 def bare_numbers(texts: pl.Series) -> pl.Series:
-    """Return texts of numbers without signs of currencies and percents, before or after them."""
-    bare = texts.str.replace(rf"^([+-]?)[{SIGNS}][{_SPACES}]*", "${1}")
-    return bare.str.replace(rf"[{_SPACES}]*[%{SIGNS}]$", "")
+    """Return texts of numbers without currencies and percents, before or after them."""
+    bare = texts.str.replace(rf"^([+-]?){CURRENCY}[{_SPACES}]*", "${1}")
+    return bare.str.replace(rf"[{_SPACES}]*(?:%|{CURRENCY})$", "")
 
 
 def without_suffixes(texts: pl.Series) -> pl.Series:
     """Return texts of numbers without suffixes such as k and M."""
-    return texts.str.replace(rf"([0-9.])\s?{SUFFIX}([{SIGNS}]?)$", "${1}${2}")
+    return texts.str.replace(rf"([0-9.])\s?{SUFFIX}(\s?{CURRENCY})?$", "${1}${2}")
 
 
 def _groups(marks: str) -> str:

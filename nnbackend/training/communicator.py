@@ -29,12 +29,14 @@ class Communicator(Protocol):
         local_steps: how many steps a process takes alone; None: gradients are summed in each step.
         reads_share: whether a batch is what this process has of it, as many rows in each process, some
             perhaps of weight 0; if not, all have the whole batch.
+        is_recordable: whether a step that uses it may be recorded and played.
     """
 
     rank: int
     size: int
     local_steps: LocalSteps | None
     reads_share: bool
+    is_recordable: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
         """Return the sum over all processes of each array."""

@@ -15,6 +15,7 @@ from nnbackend import regularizers
 from nnbackend.backends.base import Backend
 from nnbackend.backends.program_cache import cached_program
 from nnbackend.core import random
+from nnbackend.core.registry import is_built_in
 from nnbackend.core.row_gradient import RowGradient
 from nnbackend.core.tree import at, count_rows, flatten, paths, tree_map
 from nnbackend.core.types import (
@@ -190,20 +191,22 @@ def scan_steps(
         objective.mean_by_rows,
         objective.augmentation,
     )
-    if communicator is not None:  # what it does can be neither recorded nor shared
-        return backend.scan(make_step(backend, *description, communicator), parts=description)
-    if backend.static_shapes:
+    if communicator is None and backend.static_shapes:
         return _compiled_steps(backend, *description)
     # The rows that are written to depend on the data, which a recording cannot have.
-    if not backend.slices_are_views or optimizer.by_rows:
-        return backend.scan(make_step(backend, *description))
+    recorded = backend.slices_are_views and not optimizer.by_rows
+    if communicator is not None:
+        # What users wrote is tried before it is played, which others would have to take part in.
+        recorded = recorded and communicator.is_recordable and is_built_in(description)
+    if not recorded:
+        return backend.scan(make_step(backend, *description, communicator), parts=description)
 
     def map_carry(carry: Carry, function: Callable[[Array], Array]) -> Carry:
         storage, state, data = carry
         return Carry(storage.mapped(function), tree_map(function, state), data)
 
     def step_on(backend: Backend) -> Step:
-        return make_step(backend, *description)
+        return make_step(backend, *description, communicator)
 
     return backend.scan(step_on(backend), map_carry, step_on, description)
 

@@ -51,6 +51,7 @@ class Links:
 class Processes:
     def __init__(self, card: Card, rank: int) -> None:
         self.card, self.rank, self.size, self.waited = card, rank, SIZE, 0
+        self.exchange = None  # of sums through the host's memory
 
     def share(self, data: Any) -> Any:
         if self.rank == 0:

@@ -56,7 +56,7 @@ class Hub:
 class InThreads:
     """The communicator of a thread."""
 
-    reads_share = False
+    reads_share = is_recordable = False
 
     def __init__(self, hub: Hub, rank: int) -> None:
         self.hub, self.rank, self.size = hub, rank, hub.size

@@ -13,6 +13,7 @@ from common import CLASSES, ROWS, data, fit, network, vector
 
 import nnbackend as nnb
 from nnbackend.data.adapter import BATCH_SIZE
+from nnbackend.training.gradient_sums import GradientSums
 
 parallel = nnb.parallel.MPI(timeout=100.0)
 folder = Path(sys.argv[1])
@@ -72,7 +73,7 @@ def normalization() -> None:
 
 def few_rows() -> None:
     x, y = data(17)  # the last batch has one row
-    both(x=x, y=y, validation_data=data(2), metrics=["accuracy"])
+    both(x=x, y=y, validation_data=data(2), metrics=["accuracy"], epochs=40)
 
 
 def streams() -> None:
@@ -110,6 +111,22 @@ def shares() -> None:
     fit(network(), *data(), parallel=own)
 
 
+def played() -> None:
+    """Recorded steps exchange what the recorded one did, without its Python."""
+    sums, counts = GradientSums.finish, [0]
+
+    def counted(*args: Any) -> Any:
+        counts[0] += 1
+        return sums(*args)
+
+    GradientSums.finish = counted  # type: ignore[method-assign]
+    try:
+        fit(network(), *data(64), epochs=20, metrics=["accuracy"], parallel=parallel)
+        assert 30 < counts[0] < 40, counts
+    finally:
+        GradientSums.finish = sums  # type: ignore[method-assign]
+
+
 def trees() -> None:
     x, y = data()
 
@@ -139,6 +156,22 @@ def two_runs() -> None:
     for net in nets:
         fit(net, parallel=parallel)
     assert np.array_equal(*map(vector, nets))
+
+
+class FailingBackward(nnb.Dense):
+    """Fails in its backward pass, when the sums of later layers' gradients are under way."""
+
+    fails = True
+
+    def forward(self, params: Any, x: Any, ctx: Any) -> Any:
+        y, layer_backward = super().forward(params, x, ctx)
+
+        def backward(dy: Any, input_grad: bool = True) -> Any:
+            if FailingBackward.fails:
+                raise ArithmeticError("backward")
+            return layer_backward(dy, input_grad=input_grad)
+
+        return y, backward
 
 
 class Watching(nnb.callbacks.Callback):
@@ -198,6 +231,11 @@ def errors_of_all() -> None:
             fit(net, x, y, optimizer=nnb.SGD(1e300), epochs=9, parallel=parallel)
         check_alike(net)
     fit(net, parallel=parallel)
+    large = FailingBackward(4), nnb.Dense(2**20 // 4, "tanh")  # which has a bucket of its own
+    with pytest.raises(ArithmeticError):
+        fit(network(*large), batch_size=ROWS, epochs=1, parallel=parallel)
+    FailingBackward.fails = False
+    both(*large, batch_size=ROWS, epochs=1)
     for wrong, message in (
         ({"optimizer": nnb.LBFGS(), "batch_size": None}, "driven by SciPy in one process"),
         ({"x": x[:1], "y": y[:1]}, f"1 rows cannot be divided among {parallel.size} processes"),
@@ -207,8 +245,8 @@ def errors_of_all() -> None:
             fit(network(), parallel=parallel, **wrong)
 
 
-checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, shares, trees, sixteen_bits,
-          two_runs, decisions, interruptions, errors_of_all]  # fmt: skip
+checks = [a_hundred_steps, optimizers, normalization, few_rows, streams, shares, played, trees,
+          sixteen_bits, two_runs, decisions, interruptions, errors_of_all]  # fmt: skip
 for check in checks:
     check()
     if parallel.rank == 0:
