@@ -264,7 +264,11 @@ class Processes:
                 time.sleep(_LONGEST_PAUSE)
                 if time.monotonic() > until:
                     self.abort(f"{self.name(self.rank)} has ended, and others go on without it")
-        self._notices.receive()  # MPI does not end well while messages are under way
+        sent = np.empty(self.size, dtype=np.int64)
+        request = self._farewell.Iallgather(np.array([self._notices.sent], dtype=np.int64), sent)
+        # MPI does not end well while messages are under way.
+        if self._comes(request.Test):
+            self._comes(lambda: self._notices.have_come(sent.tolist()))
         self._end_watch()
 
     def end(self) -> None:

@@ -65,9 +65,12 @@ def test_what_is_wrong_is_said_once(words, code, message, tmp_path):
 
 def started_training(folder: Path) -> tuple[Started, int]:
     """Start a long training; return it with the number of process 0, when all have begun."""
-    more = "--model", "mlp", "--epochs", 10**6, "--log", folder / "log", "--output", folder / "m"
-    started = Started(2, PROGRAMS / "command.py", *TRAIN, *more)
+    more = "--model", "mlp", "--epochs", 10**6, "--log", folder / "log.jsonl"
+    output = "--output", folder / "m.safetensors"
+    started = Started(2, PROGRAMS / "command.py", *TRAIN, *more, *output)
     found = re.search(r"0: pid (\d+)", started.process.stdout.readline())
+    if found is None:
+        started.end()
     assert found is not None
     return started, int(found[1])
 
@@ -75,7 +78,7 @@ def started_training(folder: Path) -> tuple[Started, int]:
 def test_ctrl_c_ends_all_with_a_model_of_whole_epochs(tmp_path):
     started, first = started_training(tmp_path)
     try:
-        log = tmp_path / "log"
+        log = tmp_path / "log.jsonl"
         while started.process.poll() is None and not (log.exists() and log.read_text()):
             pass
         started.interrupt(first)
@@ -84,7 +87,7 @@ def test_ctrl_c_ends_all_with_a_model_of_whole_epochs(tmp_path):
         started.end()
     assert done.returncode == 130
     assert done.stderr.count("training was interrupted") == 1
-    assert nnb.load(tmp_path / "m").trained[1] >= 1
+    assert nnb.load(tmp_path / "m.safetensors").trained[1] >= 1
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.1])
