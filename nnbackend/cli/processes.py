@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdo
 from itertools import pairwise
 
 from nnbackend.core import early_signals
-from nnbackend.core.launcher import launched_rank
+from nnbackend.core.launcher import let_first_speak
 from nnbackend.errors import BackendUnavailableError, few
 from nnbackend.parallel import MPI, is_launched
 
@@ -69,7 +69,7 @@ def speaking_as_one(arguments: Sequence[str]) -> Iterator[None]:
     try:
         parallel = join_processes("mpi" if wants_processes(arguments) else "none")
     except (ImportError, BackendUnavailableError) as error:
-        if not launched_rank():
+        if let_first_speak():
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     if parallel is None:

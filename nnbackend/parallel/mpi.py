@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nnbackend.core.checks import check_choice, check_number
-from nnbackend.core.launcher import launched_rank, launched_size, local_rank
+from nnbackend.core.launcher import launched_size, let_first_speak, local_rank
 from nnbackend.errors import BackendUnavailableError, unknown_name
 from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
@@ -247,11 +247,10 @@ def _shown_once(error: Exception) -> Exception:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], found: BaseException, trace: Any) -> None:
-        if found is not error:
+        if found is not error or let_first_speak():
             show(kind, found, trace)
 
-    if launched_rank():
-        sys.excepthook = hook
+    sys.excepthook = hook
     return error
 
 
@@ -276,6 +275,9 @@ def _end_all_on_error(processes: Processes) -> None:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if processes.is_child():
+            show(kind, error, trace)
+            return
         if issubclass(kind, KeyboardInterrupt):
             by = "" if processes.all_failed(error) else f"{processes.name(processes.rank)}: "
             processes.abort(f"{by}interrupted" if by or processes.rank == 0 else "", 130)
@@ -292,11 +294,11 @@ def _end_all_on_error(processes: Processes) -> None:
 
 def _leave_before_exit(processes: Processes) -> None:
     """Let ``os._exit`` tell the other processes, of which a launcher may end all without a word."""
-    exit_at_once, own = os._exit, os.getpid()
+    exit_at_once = os._exit
 
     def leave(status: int) -> NoReturn:
-        # Else it is the end of a child, as of multiprocessing, or after all have met at the end.
-        if os.getpid() == own and not processes.has_left:
+        # After has_left all have met at their end; a child of multiprocessing ends like this, too.
+        if not (processes.is_child() or processes.has_left):
             if status or threading.current_thread() is not threading.main_thread():
                 processes.abort(
                     f"{processes.name(processes.rank)}: os._exit({status})", status or 1

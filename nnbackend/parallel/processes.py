@@ -16,13 +16,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from nnbackend.parallel.notices import Notices
 from nnbackend.parallel.sums import Exchange
-from nnbackend.parallel.watcher import Watched
+
+if TYPE_CHECKING:
+    from nnbackend.parallel.watcher import Watched
 
 __all__ = ["Processes"]
 
@@ -70,6 +72,8 @@ class Processes:
         self._farewell = self._duplicate()
         self.exchange = Exchange(self)
         self.places = self.gather(f"pid {os.getpid()} on {socket.gethostname()}")
+        from nnbackend.parallel.watcher import Watched  # what it imports takes long
+
         self._watched = Watched(self)
 
     def _duplicate(self) -> Any:
@@ -148,6 +152,10 @@ class Processes:
             else f"all processes have waited for each other for {self.timeout:g} s: they do not run the "
             "same program on the same data"
         )
+
+    def is_child(self) -> bool:
+        """Return whether this is a child that was forked, in which MPI does not work."""
+        return os.getpid() != self._pid
 
     def name(self, rank: int) -> str:
         """Return a process in words."""
@@ -253,7 +261,7 @@ class Processes:
 
         MPI would wait without end, and so would they for what this process no longer does.
         """
-        if self.has_left or os.getpid() != self._pid:  # a child that was forked is no such process
+        if self.has_left or self.is_child():
             return
         self.has_left = True
         request = self._farewell.Ibarrier()

@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _CONNECTING = 5.0  # seconds to reach the machine of process 0
 _BEGINNING = 60.0  # seconds for the first connection
 _ENDING = 5.0  # seconds for the end, which takes a few milliseconds
 _END = b"end\n"
+_LONGEST = 200  # bytes that a stranger may send
 
 
 class Watched:
@@ -98,15 +99,22 @@ class Watched:
 
 
 def watch(listener: socket.socket, token: str, names: list[str]) -> str:
-    """Wait for the end of the processes; return a message if one ended without a word, else ""."""
+    """Wait for the end of the processes; return a message if one ended without a word, else "".
+
+    Args:
+        listener: where they connect.
+        token: what they say first, and strangers do not know.
+        names: each process in words.
+    """
+    greetings = {f"{token} {rank}".encode(): name for rank, name in enumerate(names)}
     lines: dict[Any, bytes] = {}  # by connection: a greeting, and the end
     # The selector of Linux returns what happened in its order, and the launcher kills the others later.
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, ExitStack() as stack:
         selector.register(listener, selectors.EVENT_READ)
         while found := selector.select(None if lines else _BEGINNING):
             for key, _ in found:
                 if key.fileobj is listener:
-                    accepted = listener.accept()[0]
+                    accepted = stack.enter_context(listener.accept()[0])
                     selector.register(accepted, selectors.EVENT_READ)
                     lines[accepted] = b""
                     continue
@@ -117,15 +125,15 @@ def watch(listener: socket.socket, token: str, names: list[str]) -> str:
                     came = b""
                 lines[connection] += came
                 greeting, _, rest = lines[connection].partition(b"\n")
-                given, _, rank = greeting.decode("ascii", "replace").partition(" ")
-                known = secrets.compare_digest(given, token) and rank.isdecimal()
-                if known and rest == _END:
+                name = greetings.get(greeting)
+                if name is not None and rest == _END:
                     return ""
-                if not came and known:
-                    return f"{names[int(rank)]} {_describe_end(names[int(rank)])}"
-                if not came:
+                if name is not None and not came:
+                    return f"{name} {_describe_end(name)}"
+                if not came or (name is None and len(lines[connection]) > _LONGEST):
                     selector.unregister(connection)
                     del lines[connection]
+                    connection.close()
     return ""
 
 
