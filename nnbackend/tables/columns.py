@@ -138,8 +138,21 @@ def frame_of(batch: Any) -> pl.DataFrame:
 
 
 def pick_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Return columns by name; a name like ``*`` or ``^a$``, elsewhere a pattern, is just a name."""
-    return polars_module().DataFrame(list(map(frame.get_column, names)))  # type: ignore[no-any-return]
+    """Return columns by name, bytes as texts in UTF-8, as old writers of Parquet store them.
+
+    A name like ``*`` or ``^a$``, elsewhere a pattern, is just a name.
+    """
+    columns = map(_without_bytes, map(frame.get_column, names))
+    return polars_module().DataFrame(list(columns))  # type: ignore[no-any-return]
+
+
+def _without_bytes(column: pl.Series) -> pl.Series:
+    """Return a column of bytes as texts, any other as it is."""
+    polars = polars_module()
+    if column.dtype != polars.Binary:
+        return column
+    texts = [None if value is None else value.decode(errors="replace") for value in column]
+    return polars.Series(column.name, texts, dtype=polars.String)  # type: ignore[no-any-return]
 
 
 def table_of(

@@ -223,7 +223,7 @@ def _check_names(names: Iterable[str]) -> None:
 def _check_lengths(columns: Mapping[str, Any]) -> None:
     """Refuse columns of different lengths, and what is no column at all."""
     if not columns:
-        raise ValueError("the table has no columns")
+        raise ValueError("the table has no columns, or all of them are left out")
     lengths = {}
     for name, column in columns.items():
         if isinstance(column, str | bytes) or not hasattr(column, "__len__"):

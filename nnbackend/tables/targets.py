@@ -179,7 +179,7 @@ def skewness(column: NDArray[Any]) -> float:
 
 
 def check_spread(name: str, column: NDArray[Any]) -> None:
-    """Refuse a target whose errors, squared, are beyond float64.
+    """Refuse a target whose errors, squared, float64 does not have: too large, or zero.
 
     Args:
         name: the name of the target.
@@ -188,9 +188,17 @@ def check_spread(name: str, column: NDArray[Any]) -> None:
     Raises:
         ValueError: they are.
     """
-    if is_number(column) and not float(column.max()) - float(column.min()) < _LARGEST_SPREAD:
+    if not is_number(column):
+        return
+    spread = float(column.max()) - float(column.min())
+    if not spread < _LARGEST_SPREAD:
         raise ValueError(
             f"the numbers of the target {name!r} are too large: divide them, by {_LARGEST_SPREAD:g} say"
+        )
+    if 0.0 < spread < 1.0 / _LARGEST_SPREAD:
+        raise ValueError(
+            f"the numbers of the target {name!r} lie too close together: multiply them, by "
+            f"{_LARGEST_SPREAD:g} say"
         )
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from nnbackend.errors import few
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.numerals import (
+    AFTER,
+    BEFORE,
     CURRENCY,
     SUFFIX,
     are_mostly_numbers,
@@ -40,10 +42,8 @@ __all__ = [
 
 _FACTORS = {"k": 1e3, "m": 1e6, "b": 1e9}
 _NO_CURRENCY = {"", "%", *_FACTORS}
-_LAST = rf"[0-9.]\s?({SUFFIX})\s?{CURRENCY}?$"
-_SUFFIXED = (
-    rf"^[+-]?{CURRENCY}?\s?[+-]?(?:0|[1-9][0-9.,'_\s]*|0?[.,][0-9]+)\s?{SUFFIX}?\s?{CURRENCY}?$"
-)
+_LAST = rf"[0-9.]\s?({SUFFIX}){AFTER}?$"
+_SUFFIXED = rf"^[+-]?{BEFORE}?\s?[+-]?(?:0|[1-9][0-9.,'_\s]*|0?[.,][0-9]+)\s?{SUFFIX}?{AFTER}?$"
 
 
 def find_numerals(frame: pl.DataFrame, dialect: Dialect) -> Dialect:

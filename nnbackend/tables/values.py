@@ -20,14 +20,14 @@ from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.digits import are_codes
 from nnbackend.tables.durations import are_durations, seconds_of_duration
 from nnbackend.tables.moments import looks_like_a_moment
-from nnbackend.tables.numerals import CURRENCY, MISSING_WORDS, NUMBER, missing_numbers
+from nnbackend.tables.numerals import AFTER, BEFORE, MISSING_WORDS, NUMBER, missing_numbers
 from nnbackend.tables.table import WantedKind, warn
 from nnbackend.tables.units import are_suffixed
 
 __all__ = ["NumberLike", "UnreadableError", "numbers_or_texts"]
 
 _NUMBER_LIKE = re.compile(
-    rf"[+-]?{CURRENCY}?\s*[+-]?[.,]?[0-9][0-9.,'_\s]*(?:[eE][+-]?[0-9]+)?\s*(?:%|{CURRENCY})?"
+    rf"[+-]?{BEFORE}?\s*[+-]?[.,]?[0-9][0-9.,'_\s]*(?:[eE][+-]?[0-9]+)?(?:\s*%|{AFTER})?"
 )
 _PLAIN = re.compile(NUMBER)
 _CODE = re.compile("0[0-9]+")

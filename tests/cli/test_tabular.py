@@ -243,12 +243,18 @@ def test_dates_as_a_target_are_classes_aloud():
     assert any("'y' holds dates, which are taken for classes" in note for note in notes)
 
 
-def test_a_target_whose_squares_overflow_is_refused():
-    values = [1e308, -1e308, *range(28)]
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1e308, -1e308, *range(28)], "are too large: divide them"),
+        ([i * 1e-200 for i in range(30)], "lie too close together: multiply them"),
+    ],
+)
+def test_a_target_whose_squares_float64_does_not_have_is_refused(values, message):
     data = table("x,y\n" + "".join(f"{i},{y}\n" for i, y in enumerate(values)))
     for model in ("realmlp", "mlp"):
         said = fails(1, "train", data, "--target", "y", *SMALL, "--model", model)
-        assert "the numbers of the target 'y' are too large: divide them" in said
+        assert f"the numbers of the target 'y' {message}" in said
 
 
 def test_a_time_in_which_no_epoch_fits_is_named_as_it_was_given():

@@ -130,6 +130,20 @@ def test_unseen_categories_and_missing_values_are_predicted():
     assert set(model.predict(gaps)) <= {"yes", "no"}
 
 
+@pytest.mark.parametrize("kind", ["dict", "array"])
+def test_rows_that_differ_much_from_those_of_training_are_said(kind):
+    table = {name: X[:, place] for place, name in enumerate("abc")} if kind == "dict" else X
+    model = TabularRegressor(**SMALL).fit(table, Y)
+    far = {**table, "b": X[:, 1] + 1000.0} if kind == "dict" else X + np.array([0, 1e3, 0])
+    name = "b" if kind == "dict" else "x1"
+    for predict in (model.predict, lambda rows: model.score(rows, Y)):
+        with pytest.warns(tables.TableWarning, match=f"outside the range .*: {name} [(]40 rows"):
+            predict(far)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", tables.TableWarning)
+            predict(table)
+
+
 def test_masked_arrays_are_missing_values():
     x = X.copy()
     gone = RNG.random(x.shape) > 0.8
@@ -225,7 +239,7 @@ def test_labels_that_cannot_be_learned_are_refused(y, message):
     [(np.c_[Y, Y], "y has 2 targets, and TabularRegressor predicts one"),
      (np.where(Y > 1, np.nan, Y), "contains NaN"), (np.where(Y > 1, np.inf, Y), "infinity"),
      (np.ones(N), "one value only"), (CLASSES, "could not convert string"),
-     (np.where(Y > 1, 1e308, Y), "too large to scale")],
+     (np.where(Y > 1, 1e308, Y), "too large: divide them")],
 )  # fmt: skip
 def test_numbers_that_cannot_be_learned_are_refused(y, message):
     with pytest.raises(ValueError, match=message):

@@ -202,6 +202,12 @@ def test_numbers_with_marks_are_numbers(tmp_path, how):
     assert len(notes) == said.get(how, 1)
 
 
+def test_codes_that_begin_like_a_currency_are_no_amounts(tmp_path):
+    path = texts(tmp_path / "t.csv", "a,b\nEUR0001,SEK12\nEUR0002,SEK34\n")
+    table = read_table(path)
+    assert (table["a"][0], table["b"][1]) == ("EUR0001", "SEK34")
+
+
 def test_amounts_in_several_currencies_are_said(tmp_path):
     frame = pl.DataFrame(
         {"a": ["USD 5", "7 EUR", "2k EUR"], "b": ["$5", "$6", "$7"], "c": [1, 2, 3]}
