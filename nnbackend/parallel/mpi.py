@@ -53,8 +53,8 @@ class MPI:
             all to make this object. What one process does alone, such as writing a large checkpoint, has
             to fit in.
         reads: which rows of data that stream from files a process reads: ``"all"``, the default, for the
-            batches that one process would make; or ``"share"``: every so many'th file, row group or
-            chunk of a memory map, of which the process makes its rows of each batch.
+            batches that one process would make; or ``"share"``: a part of the files, row groups or
+            memory map, of which the process makes its rows of each batch.
         comm: a communicator of mpi4py; None (the default): ``MPI.COMM_WORLD``, all processes.
 
     Attributes:

@@ -55,13 +55,14 @@ class Processes:
         exchange: the sums that are under way.
         runs_callbacks: whether this process calls callbacks, which the others wait for.
         shows_traceback: whether an error that ends all processes is shown with where it happened.
+        silences: whether the warnings of other processes than the first are left out in a training.
     """
 
     def __init__(self, comm: Any, timeout: float) -> None:
         self.comm, self.timeout = comm, timeout
         self.rank: int = comm.rank
         self.size: int = comm.size
-        self.shows_traceback, self.runs_callbacks = True, False
+        self.shows_traceback, self.silences, self.runs_callbacks = True, True, False
         self._notices = Notices(comm)
         self._failures = 0
         self._judged: list[tuple[BaseException, bool]] = []
@@ -216,7 +217,7 @@ class Processes:
     def silence(self) -> Iterator[None]:
         """Leave warnings to process 0: the others have the same."""
         with warnings.catch_warnings():
-            if self.rank:
+            if self.rank and self.silences:
                 warnings.simplefilter("ignore")
             yield
 

@@ -37,6 +37,79 @@ def test_the_model_is_that_of_one_process(model, tmp_path):
         np.testing.assert_allclose(two[name], array, rtol=0.0, atol=1e-9 * np.abs(array).max())
 
 
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """Four Parquet files of uneven row groups; some have a color that no other has."""
+    polars, rng = pytest.importorskip("polars"), np.random.default_rng(0)
+    pytest.importorskip("pyarrow")
+    folder, count = tmp_path_factory.mktemp("rows"), 3000
+    size, color = rng.normal(size=count), rng.choice(["red", "green", "blue"], count)
+    color[[250, 1000, 2000, -1]] = "black", "brown", "white", "cyan"
+    frame = polars.DataFrame({"size": size, "color": color, "kind": np.where(size > 0, "a", "b")})
+    for i, (first, last) in enumerate([(0, 20), (20, 2700), (2700, 2710), (2710, count)]):
+        frame[first:last].write_parquet(folder / f"{i}.parquet", row_group_size=200)
+    return folder
+
+
+def test_each_process_reads_its_share_of_a_stream(rows, tmp_path):
+    """All rows in one step: the model of one process, if each row counts once."""
+    options = (
+        "sample",
+        300,
+        "train",
+        rows,
+        "--target",
+        "kind",
+        "--stream",
+        "--model",
+        "mlp",
+        "--dtype",
+        "float64",
+    )
+    files = [tmp_path / f"{name}.safetensors" for name in ("one", "share", "all")]
+    for count, file, more in zip((1, 2, 2), files, ([], [], ["--reads", "all"]), strict=True):
+        batch = 100 if more else 10**6
+        words = *options, "--epochs", 2, "--batch-size", batch, *more, "--output", file
+        done = run(count, "command.py", *words)
+        assert done.returncode == 0, done.stderr
+        reading = "reads its share of the rows" if not more else "reads all rows"
+        assert " ".join(done.stdout.split()).count(reading) == (count > 1)
+        for rare in ("black", "brown", "white", "cyan"):  # whoever has read it
+            assert done.stderr.count(rare) == 1, done.stderr
+        assert done.stdout.count("Model written to") == 1
+    one, two = (nnb.load(file).state_dict() for file in files[:2])
+    for name, array in one.items():
+        np.testing.assert_allclose(two[name], array, rtol=0.0, atol=1e-9 * np.abs(array).max())
+
+
+def test_files_are_written_once_and_a_run_goes_on_elsewhere(rows, tmp_path):
+    options = (
+        "sample",
+        300,
+        "train",
+        rows,
+        "--target",
+        "kind",
+        "--stream",
+        "--model",
+        "mlp",
+        "--patience",
+        5,
+    )
+    output, log, page = (tmp_path / name for name in ("m.safetensors", "log.jsonl", "page.html"))
+    folder = tmp_path / "run"
+    files = "--checkpoint", folder, "--log", log, "--html", page, "--output", output
+    done = run(2, "command.py", *options, *files, "--epochs", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epochs"] == len(log.read_text().splitlines()) == 1
+    assert page.exists()
+    done = run(3, "command.py", *options, *files, "--epochs", 2, "--resume", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["epochs"] == 2
+    assert sum("were read in 2 shares" in note for note in found["notes"]) == 1
+
+
 def test_a_time_limit_and_json(tmp_path):
     more = "--max-time", "3s", "--json", "--output", tmp_path / "m.safetensors"
     done = run(2, "command.py", *TRAIN, *more)
@@ -50,11 +123,12 @@ def test_a_time_limit_and_json(tmp_path):
         (["train", "nowhere.csv", "--target", "y"], 2, "nowhere.csv"),
         (["train", PENGUINS, "--target", "age"], 2, "age"),
         ([*TRAIN, "--parallel", "both"], 2, "--parallel takes mpi or none, got 'both'"),
+        ([*TRAIN, "--model", "mlp", "--optimizer", "lbfgs"], 2, "or say --parallel none"),
         (["without", *TRAIN], 1, "training in several processes needs mpi4py: pip install"),
         (["at", 1, "--quiett", *TRAIN], 2, "process 1 of 2 (pid "),
         (["at", 1, "--class-weight=x", *TRAIN], 2, "process 1 of 2 (pid "),
     ],
-    ids=["file", "target", "parallel", "mpi4py", "one option", "one value"],
+    ids=["file", "target", "parallel", "lbfgs", "mpi4py", "one option", "one value"],
 )
 def test_what_is_wrong_is_said_once(words, code, message, tmp_path):
     done = run(2, "command.py", *words, "--output", tmp_path / "m.safetensors")

@@ -43,6 +43,19 @@ def test_processes_train_as_one_does(count, tmp_path):
     assert done.stdout.split()[-1] == "errors_of_all"
 
 
+def test_processes_share_the_reading_of_datasets(tmp_path):
+    pytest.importorskip("pyarrow")
+    done = run(3, "shares.py", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "other_backends"
+
+
+def test_several_networks_backends_and_groups():
+    done = run(3, "several.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "groups"
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_one_ends_all_with_one_message(fault):
     words, code = FAULTS[fault]
