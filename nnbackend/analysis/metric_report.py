@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend import metrics
+from nnbackend.tables.intervals import interval_between, symmetric_pairs
 from nnbackend.tables.model import Model, output_activation_of
 
 __all__ = ["AVERAGED_METRICS", "build_report"]
@@ -31,13 +32,16 @@ def build_report(
 
     ``metrics`` by name are None where one is not defined, as a ROC area of one class. For classes there
     are ``classes``, each with its precision, recall, f1 and number of rows, and ``confusion_matrix``:
-    the number of rows by true class (rows) and predicted class (columns).
+    the number of rows by true class (rows) and predicted class (columns). Of quantiles there are
+    ``below_0.1`` and so on, the shares of targets not above each, and ``inside_0.8`` and so on, those
+    inside the intervals, widened as for predictions.
     """
     are_means = outputs is not None or model.averages
     outputs = model.outputs(x) if outputs is None else outputs
     if not model.classes:
         answers, truth = model.answers(outputs), model.encoder.target.decode(y)
         values = {name: metrics.get(name)(answers, truth) for name in _NUMBER_METRICS}
+        values |= _coverage(model, outputs, truth)
         return {"rows": len(y), "metrics": _plain(values)}
     target = y if model.output_width > 1 else y[:, None].astype(outputs.dtype)
     wanted: dict[str, Any] = {name: metrics.get(name) for name in _CLASS_METRICS}
@@ -65,6 +69,16 @@ def build_report(
         "classes": _by_class(counts, model.classes),
         "confusion_matrix": counts.tolist(),
     }
+
+
+def _coverage(model: Model, outputs: NDArray[Any], truth: NDArray[Any]) -> dict[str, Any]:
+    """Return which shares of targets are not above each quantile, and inside of each interval."""
+    found = model.answers_by_quantile(outputs) if model.quantiles else np.empty((len(truth), 0))
+    shares = {f"below_{q:g}": np.mean(truth <= found[:, i]) for i, q in enumerate(model.quantiles)}
+    for _, _, share in symmetric_pairs(model.quantiles):
+        low, high = interval_between(found, model.quantiles, model.widening, share).T
+        shares[f"inside_{share:g}"] = np.mean((low <= truth) & (truth <= high))
+    return shares
 
 
 def _by_class(counts: NDArray[np.int64], names: tuple[str, ...]) -> list[dict[str, Any]]:

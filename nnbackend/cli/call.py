@@ -24,7 +24,7 @@ from nnbackend.cli.arguments import (
     check_output,
 )
 from nnbackend.cli.options import data_option, result_option, run_option, where_option
-from nnbackend.cli.processes import CHOICES
+from nnbackend.cli.processes import CHOICES, READS
 from nnbackend.tables.reading import is_table_name
 
 __all__ = ["Call"]
@@ -45,6 +45,13 @@ def read_parallel(text: str) -> str:
     """Return the choice that a text is."""
     if text not in CHOICES:
         raise ValueError(f"--parallel takes mpi or none, got {text!r}")
+    return text
+
+
+def read_reads(text: str) -> str:
+    """Return the choice that a text is."""
+    if text not in READS:
+        raise ValueError(f"--reads takes share or all, got {text!r}")
     return text
 
 
@@ -82,6 +89,14 @@ class Call:
         metavar="mpi|none",
         show_default="mpi under a launcher of MPI",
         read=read_parallel,
+    )
+    reads: str | None = where_option(
+        None,
+        "With --stream in several processes: each reads its share of the rows, or all, for the very "
+        "batches of one process: share or all.",
+        metavar="share|all",
+        show_default="share, where there are as many files or row groups as processes",
+        read=read_reads,
     )
 
     checkpoint: Path | None = run_option(

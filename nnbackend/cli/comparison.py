@@ -50,10 +50,11 @@ def warn_if_worse(outcome: Outcome) -> None:
     if better:
         what = " and ".join(_WORDS[name] for name in better)
         figures = ", ".join(in_figures(found[name]) for name in better)
+        advice = "" if outcome.divisions else ": try --folds 5 or --preset best"
         warn(
             f"the network predicts the held-out rows worse than {what}: {score.replace('_', ' ')} "
             f"{in_figures(own[score])} instead of {figures}. Little can be learned from these columns, "
-            "there are too few rows, or the training was too short: try --folds 5 or --preset best"
+            f"there are too few rows, or the training was too short{advice}"
         )
 
 

@@ -61,7 +61,7 @@ class DialectOptions:
     )
     missing: Sequence[str] | None = names_option(
         "--missing",
-        "Texts that stand for a missing value, beside NA, N/A, NaN, null and nothing.",
+        "Texts that stand for a missing value, beside NA, N/A, NaN, NaT, null and nothing.",
         "texts",
         metavar="TEXT",
     )

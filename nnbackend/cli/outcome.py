@@ -74,8 +74,12 @@ class Outcome:
         return reasons[-1] if reasons else None
 
 
-def check_epochs(history: History) -> None:
+def check_epochs(history: History, max_time: float | None = None) -> None:
     """Refuse a training that ended before an epoch was done.
+
+    Args:
+        history: of the training.
+        max_time: the seconds that it had; None (the default): all the time.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
@@ -84,4 +88,9 @@ def check_epochs(history: History) -> None:
     if not len(history):
         if (history.stopped or "").startswith("interrupted"):
             raise KeyboardInterrupt
+        if max_time is not None:
+            raise ValueError(
+                f"no model was written: no epoch could be done in the time of {max_time:g} s; give "
+                "more by --max-time, or fewer rows"
+            )
         raise ValueError(f"no model was written: no epoch was done, {history.stopped}")

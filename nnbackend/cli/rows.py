@@ -15,6 +15,7 @@ from nnbackend.analysis.answers import TableRows
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
 from nnbackend.errors import few
+from nnbackend.parallel import MPI
 from nnbackend.tables.array_encoding import ArrayEncoder
 from nnbackend.tables.columns import StrayTextError, table_of
 from nnbackend.tables.dialect import Dialect
@@ -72,10 +73,18 @@ class Rows:
         return 0 if self.validation is None else len(self.validation[1])
 
 
-def read_rows(data: Path, target: str, settings: Settings, *, keep_table: bool = False) -> Rows:
+def read_rows(
+    data: Path,
+    target: str,
+    settings: Settings,
+    *,
+    keep_table: bool = False,
+    parallel: MPI | None = None,
+) -> Rows:
     """Read a table, choose its columns, split its rows and learn how to encode them.
 
-    With the setting ``stream`` no more than a sample is read now, and the rest during training.
+    With the setting ``stream`` no more than a sample is read now, and the rest during training. The
+    processes of ``parallel`` all take the same sample, and count the other rows together.
     """
     kinds, chosen = settings.kinds(target), _how_to_read(target, settings)
     if not settings.stream:
@@ -84,7 +93,7 @@ def read_rows(data: Path, target: str, settings: Settings, *, keep_table: bool =
     with _texts_for_numbers(target):
         table = source.sample(kinds)
     rows = _encode_rows(table, source.dialect, target, settings, keep_table)
-    source.encode(cast(TableEncoder, rows.encoder), rows.x, rows.y)
+    source.encode(cast(TableEncoder, rows.encoder), rows.x, rows.y, parallel)
     return replace(rows, stream=source)
 
 

@@ -6,12 +6,13 @@ validates; all other rows of the files, and the rest of the sample, train.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nnbackend.core.random import Generator
@@ -29,6 +30,8 @@ from nnbackend.data.arrow import (
 from nnbackend.data.files import ending_of
 from nnbackend.data.sources import Chunks
 from nnbackend.errors import DataError
+from nnbackend.parallel import MPI
+from nnbackend.saving.run_identity import whole_checksum
 from nnbackend.tables.columns import frame_of, readable_columns, table_of
 from nnbackend.tables.delimited import find_dialect
 from nnbackend.tables.dialect import Dialect
@@ -87,6 +90,7 @@ class TableStream(Source):
         self._sample_rows = sample_rows
         self._encoder: TableEncoder | None = None
         self._kept: tuple[NDArray[Any], NDArray[Any]] | None = None
+        self._piece_rows: list[int] = []  # that train; the last piece is the sample
 
     def _batches(self, piece: Piece, names: list[str]) -> Iterator[tuple[int, Any]]:
         return batches_of(piece, names, self.dialect)
@@ -116,44 +120,101 @@ class TableStream(Source):
                 if not wanted:
                     return
 
-    def encode(self, encoder: TableEncoder, x: NDArray[Any], y: NDArray[Any]) -> None:
-        """Set the encoding, and the rows of the sample that train; count the others that do."""
+    def encode(
+        self,
+        encoder: TableEncoder,
+        x: NDArray[Any],
+        y: NDArray[Any],
+        parallel: MPI | None = None,
+    ) -> None:
+        """Set the encoding, and the rows of the sample that train; count the others that do.
+
+        Several processes share the counting; ``parallel`` are these.
+
+        Raises:
+            ValueError: they have not read the same sample.
+        """
         self._encoder, self._kept = encoder, (x, y)
-        target = {encoder.target.name: encoder.kinds[encoder.target.name]}
-        others = (self._tables(number, target) for number in range(len(self._pieces)))
-        self.rows = len(y) + sum(row_count(table) for tables in others for _, table in tables)
+        numbers = range(len(self._pieces))
+        if parallel is not None:
+            own = [whole_checksum((x, y), np.asarray), len(numbers)]
+            if any(other != own for other in parallel.processes.gather(own)):
+                raise ValueError(
+                    f"the processes read different rows from {self._files}: let it be on a file system "
+                    "that all of them see"
+                )
+        if parallel is None or len(numbers) < parallel.size:  # else they had to wait for each other
+            counts = list(map(self._count_rows, numbers))
+        else:
+            rank, size = parallel.rank, parallel.size
+            found = parallel.processes.gather(list(map(self._count_rows, numbers[rank::size])))
+            counts = [found[number % size][number // size] for number in numbers]
+        self._piece_rows = [*counts, len(y)]
+        self.rows = sum(self._piece_rows)
+
+    def _count_rows(self, number: int) -> int:
+        """Return how many rows of a piece train, without those of the sample."""
+        assert self._encoder is not None
+        target = self._encoder.target.name
+        tables = self._tables(number, {target: self._encoder.kinds[target]})
+        return sum(row_count(table) for _, table in tables)
+
+    @property
+    def piece_rows(self) -> Sequence[int]:
+        """The training rows of each row group, record batch or file, and at last of the sample."""
+        return self._piece_rows
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return the training rows, those of the sample included; see :meth:`Source.chunks`."""
         assert self._kept is not None
         assert self._encoder is not None
-        encoder, count = self._encoder, len(self._pieces) + 1
-        for number in map(int, range(count) if order is None else order.permutation(count)):
+        encoder = self._encoder
+        for number, start, stop in self._own(order):
             if number == len(self._pieces):
                 x, y = self._kept
-                for i in range(0, len(y), _CHUNK_ROWS):
-                    part = slice(i, i + _CHUNK_ROWS)
+                end = len(y) if stop is None else stop
+                for i in range(start, end, _CHUNK_ROWS):
+                    part = slice(i, min(i + _CHUNK_ROWS, end))
                     yield Chunk(x[part], y[part], None, "the sample", i)
                 continue
             where = self._pieces[number].where
-            for first, table in self._tables(number, encoder.kinds):
+            for first, table in self._tables(number, encoder.kinds, start, stop):
                 with _at(where, first):
                     x, y = encoder.encode_features(table), encoder.encode_target(table)
                 yield Chunk(x, y, None, where, first)
 
-    def _tables(self, number: int, kinds: Mapping[str, WantedKind]) -> Iterator[tuple[int, Table]]:
-        """Return the rows of a piece that have a target and are not in the sample, part by part."""
+    def _tables(
+        self,
+        number: int,
+        kinds: Mapping[str, WantedKind],
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Iterator[tuple[int, Table]]:
+        """Return the rows of a piece that have a target and are not in the sample, part by part.
+
+        Of these rows the ``start`` first ones are left out, and those from ``stop`` on.
+        """
         assert self._encoder is not None
-        piece, skip = self._pieces[number], self._sampled.get(number, 0)
+        piece, skip, seen = self._pieces[number], self._sampled.get(number, 0), 0
+        target = {self._encoder.target.name: kinds[self._encoder.target.name]}
         for first, batch in self._batches(piece, list(kinds)):
             left = max(skip - (first - piece.first), 0)
             if left >= batch.num_rows:
                 continue
+            frame = frame_of(batch.slice(left))
             with _at(piece.where, first + left):
-                table = table_of(frame_of(batch.slice(left)), kinds, kinds, self.dialect)
-            known = ~missing(table[self._encoder.target.name])
-            if known.any():
+                # Of rows that are another process's nothing but the target is looked at.
+                wanted = target if seen < start else kinds
+                table = table_of(frame, wanted, wanted, self.dialect)
+                known = np.flatnonzero(~missing(table[self._encoder.target.name]))
+                before, seen = seen, seen + len(known)
+                known = known[max(start - before, 0) : None if stop is None else stop - before]
+                if wanted is not kinds and len(known):
+                    table = table_of(frame, kinds, kinds, self.dialect)
+            if len(known):
                 yield first + left, take_rows(table, known)
+            if stop is not None and seen >= stop:
+                return
 
 
 @contextmanager

@@ -217,7 +217,7 @@ class _Run:
     def judge(self, fitted: FittedTable) -> Outcome:
         """Return the outcome of the training."""
         model, rows, trained = fitted.model, fitted.rows, fitted.trained
-        check_epochs(trained.histories[0])
+        check_epochs(trained.histories[0], self.call.max_time)
         training = rows.part.take(rows.training)
         outputs, reported, validation = None, training, None
         if fitted.held_out is not None:
@@ -300,7 +300,7 @@ def _short_schema(encoder: TableEncoder) -> dict[str, str]:
     """Return the columns by what they hold, and those with missing values."""
     groups: dict[str, list[str]] = {}
     for row in encoder.describe()[:-1]:
-        remark = {"category": row.distinct, "left out": row.done}.get(row.kind)
+        remark = {"category": row.distinct, "left out": row.done, "text": row.done}.get(row.kind)
         groups.setdefault(row.kind, []).append(f"{row.column}{f' ({remark})' if remark else ''}")
         if row.missing:
             groups.setdefault("with gaps", []).append(f"{row.column} ({row.missing})")

@@ -30,7 +30,14 @@ from nnbackend.cli.model_choice import (
 from nnbackend.cli.options import build_from_options, takes_options
 from nnbackend.cli.outcome import Outcome, check_epochs
 from nnbackend.cli.printing import print_facts, print_json, print_metrics, say
-from nnbackend.cli.processes import choose_device, describe_processes, join_processes
+from nnbackend.cli.processes import (
+    choose_device,
+    choose_reading,
+    describe_processes,
+    describe_reading,
+    join_processes,
+    note_together,
+)
 from nnbackend.cli.report import build_report, print_report
 from nnbackend.cli.reporting import reporting
 from nnbackend.cli.rows import Rows, read_rows
@@ -63,13 +70,20 @@ def train(context: typer.Context, **options: Any) -> None:
             call = build_from_options(Call, options)
             settings = build_from_options(Settings, options)
             settings.check_target(call.target)
+            if call.reads is not None and not settings.stream:
+                raise ValueError("--reads is for rows that stream: give --stream as well")
             check_model_options(settings, given)
         parallel = join_processes(call.parallel)
         device = call.device
         if parallel is not None:
             device = choose_device(call.backend, call.device, parallel)
+            with wrong_call():
+                if settings.optimizer == "lbfgs":
+                    raise ValueError(
+                        "lbfgs is for one process: leave it out, or say --parallel none"
+                    )
             if call.prints:
-                say(describe_processes(parallel))
+                say(describe_processes(parallel, settings.stream))
         backend = choose_backend(call.backend, device, call.dtype, call.precision)
         try:
             facts = _train(call, settings, given, backend, notes, parallel)
@@ -78,6 +92,8 @@ def train(context: typer.Context, **options: Any) -> None:
         except DivergenceError as error:
             message = str(error).replace(WEIGHTS_KEPT, "no model was written")
             raise ValueError(". ".join([message, *_advice(call, settings)])) from error
+        if parallel is not None:
+            note_together(parallel, notes)
         if call.as_json:
             print_json(facts | {"notes": notes})
         elif not call.quiet:
@@ -160,7 +176,8 @@ def _train_plain(
     parallel: MPI | None,
 ) -> Outcome:
     """Train a plain network for a table, or one for arrays; see :func:`train_tabular`."""
-    keep = partial(read_rows, keep_table=call.html is not None or not settings.stream)
+    kept = call.html is not None or not settings.stream
+    keep = partial(read_rows, keep_table=kept, parallel=parallel)
     read = partial(read_array_rows, dtype=backend.dtype_name) if arrays else keep
     rows = read(call.data, call.target, settings)
     with wrong_call():
@@ -172,11 +189,14 @@ def _train_plain(
     if rows.dialect is not None:
         model.network.metadata["dialect"] = rows.dialect.to_dict()
     plan = _plan(model, rows, settings)
+    if parallel is not None and rows.stream is not None:
+        parallel = choose_reading(parallel, call.reads, rows.stream, settings)
+        plan |= describe_reading(parallel)
     if call.prints:
         print_facts(plan)
     stack.enter_context(thread_limit(call.threads, model.network, settings.batch_size or 1))
     history = _fit(model, rows, settings, call, callbacks, parallel)
-    check_epochs(history)
+    check_epochs(history, call.max_time)
     metrics, answer = _evaluate(model, rows)
     own = {name: value for name, value in asdict(settings).items() if name not in TABLE_OPTIONS}
     counts = rows.training_count, rows.validation_count

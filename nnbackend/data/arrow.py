@@ -145,23 +145,38 @@ def _types(schema: Any) -> dict[str, Any]:
 
 
 def batches_of(
-    piece: Piece, names: list[str], dialect: TextDialect | None = None
+    piece: Piece,
+    names: list[str],
+    dialect: TextDialect | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Generated[tuple[int, Any], None, None]:
     """Yield the record batches of a piece, each with the number of its first row.
 
     Columns of CSV files, which do not say what they hold, are read as texts if a dialect is given, else
     as numbers.
 
+    Args:
+        piece: the piece.
+        names: the columns to read.
+        dialect: of text files; None (the default): numbers, separated as the file's ending says.
+        start: the first of the rows that are wanted, by its number in the piece; default 0.
+        stop: the last one plus 1; None (the default): all.
+
     Raises:
         DataError: the file cannot be read, or is not what it was.
     """
     seen = 0
     with reading(piece.path), _opened(piece.path, names, dialect) as (_, _, read):
-        for batch in read(piece.number):
-            batch.validate(full=True)  # a damaged one could end the process where it is used
-            if batch.num_rows:
-                yield piece.first + seen, batch
-                seen += batch.num_rows
+        for found in read(piece.number):
+            first, seen = max(start - seen, 0), seen + found.num_rows
+            last = found.num_rows - (0 if stop is None else max(seen - stop, 0))
+            if first < last:
+                batch = found.slice(first, last - first)
+                batch.validate(full=True)  # a damaged one could end the process where it is used
+                yield piece.first + seen - found.num_rows + first, batch
+            if stop is not None and seen >= stop:
+                return
     if piece.rows not in (None, seen):
         raise DataError(
             f"{piece.path} has changed since it was first looked at: {seen} rows where "

@@ -95,22 +95,22 @@ class Dataset(Source):
             raise ValueError("a dataset needs a target and at least one other column")
         self._names = [*self.features, *taken]
         self._pieces = [piece for path in self.files for piece in self._pieces_of(path)]
-        counts = [piece.rows for piece in self._pieces]
+        counts = self.piece_rows
         self.rows = None if None in counts else sum(c for c in counts if c is not None)
         if self.rows == 0:
             raise DataError(f"{self.files[0]} and the others hold no rows")
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return the rows, piece by piece; see :meth:`Source.chunks`."""
-        for number in self._own(len(self._pieces), order):
+        for number, start, stop in self._own(order):
             piece = self._pieces[number]
-            for first, batch in batches_of(piece, self._names):
+            for first, batch in batches_of(piece, self._names, start=start, stop=stop):
                 yield self._chunk(batch, piece.where, first)
 
     @property
-    def pieces(self) -> int:
-        """How many row groups and files there are."""
-        return len(self._pieces)
+    def piece_rows(self) -> Sequence[int | None]:
+        """The rows of each row group, record batch or file; None: unknown."""
+        return [piece.rows for piece in self._pieces]
 
     def feature_shape(self) -> Shape:
         """Return the shape of a row's features."""

@@ -12,7 +12,7 @@ import itertools
 import mmap
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from collections.abc import Generator as Generated
 from contextlib import closing
 from typing import Any, NamedTuple, TypeAlias
@@ -25,6 +25,7 @@ from nnbackend.core.random import Generator
 from nnbackend.core.shapes import Shapes, row_shapes
 from nnbackend.core.tree import arrays_in, map_arrays, slice_rows
 from nnbackend.data.input_spec import arrange, check_same_rows, is_tree, name_arrays
+from nnbackend.data.reading_share import ReadingShare
 from nnbackend.errors import DataError, given
 
 __all__ = ["SHUFFLE_BUFFER", "Batches", "Chunk", "MemoryMap", "Source", "source_of"]
@@ -69,7 +70,7 @@ class Source(ABC):
         prefetch: the number of blocks of rows prepared ahead, in a thread; 0: none, and no thread.
         epochs_before: the number of epochs that the network was trained before this fit: they go on
             counting, and messages begin at 1.
-        part: which of the pieces it reads: this one, from 0, of so many parts.
+        share: which rows of an epoch it reads, where several processes share them.
     """
 
     rows: int | None = None
@@ -79,7 +80,7 @@ class Source(ABC):
     shuffle_buffer: int = SHUFFLE_BUFFER
     prefetch: int = PREFETCH_BLOCKS
     epochs_before: int = 0
-    part: tuple[int, int] = (0, 1)
+    share: ReadingShare = ReadingShare()
 
     @abstractmethod
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
@@ -91,9 +92,10 @@ class Source(ABC):
         """
 
     def peek(self) -> Chunk:
-        """Return the first chunk, which is not used up by that."""
-        self.epochs_before = 0
-        with closing(self.chunks(1, None)) as chunks:
+        """Return the first chunk of all rows, shared or not, which is not used up by that."""
+        whole = copy.copy(self)
+        whole.epochs_before, whole.share = 0, ReadingShare()
+        with closing(whole.chunks(1, None)) as chunks:
             for chunk in chunks:
                 return chunk
         raise DataError("the data have no rows")
@@ -109,32 +111,41 @@ class Source(ABC):
         self.prefetch = check_size("prefetch", prefetch, 0)
 
     @property
-    def pieces(self) -> int | None:
-        """How many pieces, such as files, are read one by one, in any order; None: it is one."""
-        return None
+    def piece_rows(self) -> Sequence[int | None]:
+        """The rows of each piece, such as a file, that is read by itself, in any order.
 
-    def divided(self, part: int, parts: int) -> Source:
-        """Return a source of every so many'th piece of this one, in the order of an epoch.
+        None stands for a number that is not known. One piece: the data cannot be divided.
+        """
+        return [None]
+
+    def divided(self, share: ReadingShare) -> Source:
+        """Return a source of a part of the rows of each epoch, for one of several processes.
 
         Raises:
-            ValueError: there are fewer pieces than parts.
+            ValueError: there are fewer rows, or pieces of an unknown number of rows, than processes.
         """
-        pieces = self.pieces or 1
-        if pieces < parts:
-            what = "one piece, which" if pieces == 1 else f"{pieces} pieces, which"
+        rows, size = self.piece_rows, share.size
+        if None not in rows:
+            count = sum(number or 0 for number in rows)
+            if count < size:
+                raise ValueError(
+                    f"{count} rows cannot be divided among {size} processes: start fewer"
+                )
+        elif len(rows) < size:
+            what = "one piece" if len(rows) == 1 else f"{len(rows)} pieces"
             raise ValueError(
-                f"the data are {what} cannot be divided among {parts} processes: let each of them read "
-                "all, reads='all', or write more files or row groups"
+                f"the data are {what}, which cannot be divided among {size} processes: let each of them "
+                "read all, reads='all', or write more files, or Parquet files"
             )
         own = copy.copy(self)
-        own.part = part, parts
+        own.share = share
         return own
 
-    def _own(self, count: int, order: Generator | None) -> list[int]:
-        """Return the numbers of the pieces to read, of so many, in the order of an epoch."""
-        part, parts = self.part
-        numbers = range(count) if order is None else order.permutation(count)
-        return [int(number) for number in numbers][part::parts]
+    def _own(self, order: Generator | None) -> Iterator[tuple[int, int, int | None]]:
+        """Yield the pieces to read in an epoch, and which of their rows; see :class:`ReadingShare`."""
+        rows = self.piece_rows
+        numbers = range(len(rows)) if order is None else map(int, order.permutation(len(rows)))
+        return self.share.cut(numbers, rows)
 
     def map(self, function: Callable[..., tuple[Any, ...]]) -> Source:
         """Return a source whose rows pass through a function first.
@@ -287,21 +298,22 @@ class MemoryMap(Source):
         self._set_reading(shuffle_buffer, prefetch)
 
     @property
-    def pieces(self) -> int:
-        """How many chunks there are."""
+    def piece_rows(self) -> Sequence[int]:
+        """The rows of each chunk."""
         assert self.rows is not None
-        return -(-self.rows // _CHUNK_ROWS)
+        whole, rest = divmod(self.rows, _CHUNK_ROWS)
+        return [_CHUNK_ROWS] * whole + [rest] * bool(rest)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         """Return chunks of neighboring rows; see :meth:`Source.chunks`."""
-        for number in self._own(self.pieces, order):
+        for number, start, stop in self._own(order):
             first = number * _CHUNK_ROWS
+            end = first + (_CHUNK_ROWS if stop is None else stop)
+            first += start
             for array in arrays_in(self._arrays):
                 _check_length(array)
             # Copied here: rows that were read can no longer change or fail.
-            x, y, weight = map_arrays(
-                np.array, slice_rows(self._arrays, first, first + _CHUNK_ROWS)
-            )
+            x, y, weight = map_arrays(np.array, slice_rows(self._arrays, first, end))
             yield Chunk(x, y, weight, "", first)
 
     def feature_shape(self) -> Shapes:
@@ -338,12 +350,14 @@ class _Mapped(Source):
         self.whole_batches = source.whole_batches
         self.shuffle_buffer, self.prefetch = source.shuffle_buffer, source.prefetch
 
-    @property
-    def pieces(self) -> int | None:
-        return self._source.pieces
+        self.share = source.share
 
-    def divided(self, part: int, parts: int) -> Source:
-        return _Mapped(self._source.divided(part, parts), self._function)
+    @property
+    def piece_rows(self) -> Sequence[int | None]:
+        return self._source.piece_rows
+
+    def divided(self, share: ReadingShare) -> Source:
+        return _Mapped(self._source.divided(share), self._function)
 
     def chunks(self, epoch: int, order: Generator | None) -> Chunks:
         self._source.epochs_before = self.epochs_before

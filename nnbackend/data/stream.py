@@ -61,18 +61,22 @@ class BatchStream:
         self._check, self._name = check, name
         self._weighted: bool | None = None
         self._size = batch_size or 1
+        # Of all processes together, if they share the reading.
+        self._whole = self._size if source.share.size == 1 else source.share.batch_size
         self._seed = seed
         self._largest = 0
+
+    @property
+    def batch_size(self) -> int:
+        """The rows of a step, of this process."""
+        return self._size
 
     @property
     def steps(self) -> int | None:
         """The batches of an epoch, where that is known before."""
         if self._source.whole_batches:
             return self._source.batches
-        rows = self._source.rows
-        if rows is None or self._source.part != (0, 1):  # pieces need not have as many rows
-            return None
-        return math.ceil(rows / self._size)
+        return None if self._source.rows is None else math.ceil(self._source.rows / self._whole)
 
     def describe(self) -> dict[str, Any]:
         """Return plain data by which a resumed run recognizes the data."""
@@ -80,7 +84,7 @@ class BatchStream:
         return {
             "data": type(source).__name__,
             "rows": source.rows,
-            "batch_size": None if source.whole_batches else self._size,
+            "batch_size": None if source.whole_batches else self._whole,
             "shuffle_buffer": None if self._seed is None else source.shuffle_buffer,
         }
 
@@ -99,6 +103,13 @@ class BatchStream:
         blocks = partial(self._blocks, before + number, block_steps, stage)
         return ReadAhead(blocks, self._source.prefetch)
 
+    def first_row(self) -> Samples:
+        """Return the first row of all, which need not be of this process's share."""
+        row = self._checked(self._source.peek()).slice(0, 1)
+        if not self._backend.owns(arrays_in(row.x)[0]):
+            row = Samples(*stage_tree(self._backend.uploader(), row.arrays[:3]))
+        return row
+
     def _blocks(
         self, epoch: int, block_steps: int | None, stage: Callable[..., Any]
     ) -> Iterator[tuple[Samples, int]]:
@@ -111,7 +122,10 @@ class BatchStream:
             if not source.whole_batches:
                 if order is not None:
                     rows = shuffle_rows(rows, source.shuffle_buffer, order.child("rows"))
-                rows = regroup(rows, self._size, block_steps)
+                most = -(
+                    -self._whole // source.share.size
+                )  # blocks of as many steps in all processes
+                rows = regroup(rows, self._size, block_steps, most)
             for samples in rows:
                 weight = samples.weight  # on a device it is not looked at
                 weightless = weightless and isinstance(weight, np.ndarray) and not weight.any()
@@ -124,7 +138,7 @@ class BatchStream:
                     samples = Samples(*stage_tree(stage, samples.arrays[:3]))
                 yield samples, size
                 del samples
-        if weightless:
+        if weightless and source.share.size == 1:  # others may have rows with a weight
             shown = epoch - source.epochs_before
             raise DataError(f"no row of epoch {shown} has a weight above zero")
 
@@ -196,18 +210,19 @@ def shuffle_rows(parts: Iterator[Samples], capacity: int, order: Generator) -> I
 
 
 def regroup(
-    parts: Iterator[Samples], size: int, block_steps: int | None = None
+    parts: Iterator[Samples], size: int, block_steps: int | None = None, most: int | None = None
 ) -> Iterator[Samples]:
     """Yield the rows in blocks of whole batches of ``size`` rows; only the last one may be smaller.
 
-    A block has ``block_steps`` batches; None: as many as fit a fixed amount of memory.
+    A block has ``block_steps`` batches; None: as many as fit a fixed amount of memory, were they of
+    ``most`` rows (None: of ``size``).
     """
     held: list[Samples] = []
     count = 0
     for part in parts:
         if block_steps is None:
             row_bytes = max(sum(a.nbytes for a in arrays_in(part.arrays)) // len(part), 1)
-            block_steps = max(1, _BLOCK_BYTES // (row_bytes * size))
+            block_steps = max(1, _BLOCK_BYTES // (row_bytes * (most or size)))
         held.append(part)
         count += len(part)
         if count < block_steps * size:

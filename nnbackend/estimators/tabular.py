@@ -48,6 +48,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         columns: what columns hold that are not to be read as they look: ``{"zip": "category"}``; see
             :func:`nnbackend.tables.choose_kinds`. Columns of an array are named by their numbers.
             Default None.
+        day_first: whether in dates such as 1/2/2020 the day comes first, of all columns; None (the
+            default): the dates of each column tell, and where they do not, the month comes first.
         class_weight: ``"balanced"``, a dictionary of a weight for each class, or None (the default).
         max_time: the seconds after which training ends; None (the default): it has all the time.
         n_jobs: how many folds are trained at the same time, by joblib in processes of their own; -1: one
@@ -93,6 +95,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         folds: int | None = None,
         validation_fraction: float = 0.2,
         columns: Mapping[Any, str] | None = None,
+        day_first: bool | None = None,
         class_weight: Any = None,
         max_time: float | None = None,
         n_jobs: int | None = None,
@@ -196,6 +199,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             ``predict`` gives the median then, ``predict_quantiles`` all, ``predict_interval`` intervals.
             None (the default): the mean is learned.
         columns: see :class:`TabularClassifier`; default None.
+        day_first: see :class:`TabularClassifier`; default None.
         max_time: the seconds after which training ends; None (the default): it has all the time.
         n_jobs: how many folds are trained at the same time, by joblib in processes of their own; -1: one
             for each core. None (the default): one, or what ``joblib.parallel_config`` says.
@@ -242,6 +246,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
         target_scale: str | None = None,
         quantiles: Any = None,
         columns: Mapping[Any, str] | None = None,
+        day_first: bool | None = None,
         max_time: float | None = None,
         n_jobs: int | None = None,
         callbacks: Any = None,

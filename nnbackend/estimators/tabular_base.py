@@ -28,6 +28,7 @@ from nnbackend.core.precision import PRECISIONS
 from nnbackend.estimators.arguments import COUNT, FRACTION, POSITIVE
 from nnbackend.estimators.tabular_files import save_tabular
 from nnbackend.tables import choose_kinds, read_columns
+from nnbackend.tables.drift import warn_changes
 from nnbackend.tables.inputs import Columns
 from nnbackend.tables.table import take_rows
 from nnbackend.tables.training import FittedTable, fit_table
@@ -53,6 +54,7 @@ class TabularEstimator(BaseEstimator, ABC):
         "folds": [COUNT, None],
         "validation_fraction": [FRACTION],
         "columns": [dict, None],
+        "day_first": [bool, None],
         "max_time": [POSITIVE, None],
         "n_jobs": [Integral, None],
         "callbacks": [tuple, list, None],
@@ -99,6 +101,7 @@ class TabularEstimator(BaseEstimator, ABC):
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             backend=get_backend(self.backend, self.device, precision=self.precision),
             callbacks=list(self.callbacks or ()),
+            day_first=self.day_first,
             dialect=columns.dialect,
             recipe=recipe,
             max_time=self.max_time,
@@ -171,10 +174,11 @@ class TabularEstimator(BaseEstimator, ABC):
         return {f"{prefix}{key}" if isinstance(key, int) else key: k for key, k in given.items()}
 
     def _outputs(self: Any, X: Any) -> NDArray[Any]:
-        """Return the outputs of the network for the rows of X."""
+        """Return the outputs of the network for the rows of X; warn where they are unlike training."""
         check_is_fitted(self)
-        table = self._read(X, reset=False).table
-        outputs: NDArray[Any] = self.model_.outputs(self.model_.encoder.encode_features(table))
+        table, encoder = self._read(X, reset=False).table, self.model_.encoder
+        warn_changes(encoder.inputs.find_changes(table))
+        outputs: NDArray[Any] = self.model_.outputs(encoder.encode_features(table))
         return outputs
 
     def save(self: Any, path: str | os.PathLike[str]) -> FilePath:

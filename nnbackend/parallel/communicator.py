@@ -36,10 +36,11 @@ class HostCommunicator:
         processes: the processes.
         compress: how gradients travel, as it was given.
         reads_share: whether each process reads only its rows of the batches.
+        first_row: the number of its first row in a batch then.
         is_recordable: whether a step with these sums may be recorded and played.
     """
 
-    reads_share = False
+    reads_share, first_row = False, 0
     local_steps: LocalSteps | None = None
 
     def __init__(self, processes: Processes, backend: Backend, compress: str | None = None) -> None:

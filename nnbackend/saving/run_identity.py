@@ -49,7 +49,8 @@ def describe(value: Any) -> Any:
 def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
     """Check that a run is the one that wrote a checkpoint; warn if it is continued elsewhere.
 
-    ``task`` describes this run: all that must be the same, and ``where`` it computes.
+    ``task`` describes this run: all that must be the same, ``where`` it computes, and how many processes
+    share the reading of an epoch, the ``readers``.
 
     Raises:
         ResumeError: it is another run; the message says all that differs.
@@ -59,12 +60,14 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
     theirs.setdefault("precision", theirs.get("dtype"))
     if "augment" in task:
         theirs.setdefault("augment", [])
-    wrong = find_differences(theirs, {name: v for name, v in task.items() if name != "where"})
+    same = {name: v for name, v in task.items() if name not in ("where", "readers")}
+    wrong = find_differences(theirs, same)
     if wrong:
         raise ResumeError(
             f"{found.path} is of another run: {'; '.join(wrong)}. To start a new run from its "
             "weights alone, take nnbackend.load(...) of that file"
         )
+    _check_readers(found, theirs.get("readers", 1), task.get("readers", 1))
     where = find_differences(theirs, {"where": task.get("where")})
     if where:
         warnings.warn(
@@ -73,6 +76,28 @@ def check_same_run(found: Checkpoint, task: Mapping[str, Any]) -> None:
             UserWarning,
             stacklevel=2,
         )
+
+
+def _check_readers(found: Checkpoint, theirs: int, mine: int) -> None:
+    """Refuse to go on within an epoch that was read in other shares; after one, say what is different.
+
+    Raises:
+        ResumeError: some rows would count twice, and others never.
+    """
+    if theirs == mine:
+        return
+    shares = [f"in {n} shares" if n > 1 else "as a whole" for n in (theirs, mine)]
+    if found.state["batch"]:
+        raise ResumeError(
+            f"{found.path} is from the middle of an epoch that is read {shares[0]}, and here epochs are "
+            f"read {shares[1]}: go on with as many processes, or from one after a whole epoch"
+        )
+    warnings.warn(
+        f"epochs were read {shares[0]} before the checkpoint, and are read {shares[1]} from here on: "
+        "the same rows in other batches",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def find_differences(

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from nnbackend.errors import few
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.digits import LARGEST_EXACT, are_codes
+from nnbackend.tables.durations import are_durations, seconds_of_duration
 from nnbackend.tables.limits import check_memory
 from nnbackend.tables.numerals import (
     NUMBER,
@@ -28,8 +30,14 @@ from nnbackend.tables.numerals import (
     texts_of,
     which_contain,
 )
-from nnbackend.tables.table import ColumnError, Table, WantedKind, polars_module, warn
-from nnbackend.tables.units import check_units, find_units, has_suffixes, split_suffixes
+from nnbackend.tables.table import ColumnError, Table, WantedKind, is_number, polars_module, warn
+from nnbackend.tables.units import (
+    check_units,
+    find_units,
+    has_suffixes,
+    split_suffixes,
+    warn_of_currencies,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -130,8 +138,21 @@ def frame_of(batch: Any) -> pl.DataFrame:
 
 
 def pick_columns(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """Return columns by name; a name like ``*`` or ``^a$``, elsewhere a pattern, is just a name."""
-    return polars_module().DataFrame(list(map(frame.get_column, names)))  # type: ignore[no-any-return]
+    """Return columns by name, bytes as texts in UTF-8, as old writers of Parquet store them.
+
+    A name like ``*`` or ``^a$``, elsewhere a pattern, is just a name.
+    """
+    columns = map(_without_bytes, map(frame.get_column, names))
+    return polars_module().DataFrame(list(columns))  # type: ignore[no-any-return]
+
+
+def _without_bytes(column: pl.Series) -> pl.Series:
+    """Return a column of bytes as texts, any other as it is."""
+    polars = polars_module()
+    if column.dtype != polars.Binary:
+        return column
+    texts = [None if value is None else value.decode(errors="replace") for value in column]
+    return polars.Series(column.name, texts, dtype=polars.String)  # type: ignore[no-any-return]
 
 
 def table_of(
@@ -170,6 +191,10 @@ def table_of(
         noted = [name for name, column in columns.items() if getattr(column, what)]
         if noted:
             warn(_NOTES[what].format(few(noted, 10)))
+    found = (
+        n for n, column in table.items() if kinds.get(n) in (None, "target") and is_number(column)
+    )
+    warn_of_currencies(found, dialect)
     return table
 
 
@@ -187,7 +212,9 @@ def _plain_numbers(
     return {
         number.name: number
         for text, number, code in zip(texts, numbers, which_contain(texts, _CODE), strict=True)
-        if number.null_count() == text.null_count() and not code
+        if number.null_count() == text.null_count()
+        and not code
+        and not (number.alias("").abs() > LARGEST_EXACT).any()  # whose digits are still needed
     }
 
 
@@ -196,6 +223,7 @@ _NOTES = {
     "they are codes)",
     "marks": "numbers with marks in {}: what parts thousands is left out, and $7 is 7, 5% is 5",
     "percents": "some numbers have percents and others none in {}: 5% is 5, 0.05 is 0.05",
+    "durations": "durations in {}: they are seconds, 1:30:00 is 5400",
     "codes": "numbers with leading zeros are codes, and are read as texts: {}",
 }
 
@@ -228,12 +256,13 @@ class _Column:
         suffixes: whether numbers had suffixes such as k and M.
         marks: whether numbers had thousands separators, signs of currencies or percents.
         percents: whether some had percents and others had none.
+        durations: whether it holds durations.
         codes: whether it holds numbers with leading zeros, which are texts.
     """
 
     def __init__(self, series: pl.Series, kind: WantedKind | None, dialect: Dialect) -> None:
         self._series, self._kind, self._dialect = series, kind, dialect
-        self.suffixes = self.marks = self.percents = self.codes = False
+        self.suffixes = self.marks = self.percents = self.durations = self.codes = False
 
     def read(self) -> NDArray[Any]:
         """Return the column as float64 with NaN, or as texts with None."""
@@ -257,7 +286,8 @@ class _Column:
             numbers = self._numbers(series, self._dialect.missing)
             if self._kind == "number" and not np.isnan(numbers).all():
                 check_units(series.name, None, self._dialect)
-            return numbers
+            exact = boolean or series.dtype.is_float()
+            return numbers if exact else self._numbers_or_codes(numbers, series)
         return self._numbers_or_texts(texts_of(series, self._dialect))
 
     def _numbers_or_texts(self, texts: pl.Series) -> NDArray[Any]:
@@ -272,6 +302,9 @@ class _Column:
             if texts.str.contains(_CODE).any():
                 self.codes = bool(texts.str.contains(NUMBER).all())
                 return _objects(plain_text(texts))
+        durations = self._durations(texts)
+        if durations is not None:
+            return durations
         numbers = self._parse(texts)
         percents = texts.str.ends_with("%")
         self.percents = bool(self.marks and percents.any() and not percents.all())
@@ -279,7 +312,7 @@ class _Column:
         if not wrong.any():
             if self._kind == "number":
                 check_units(self._series.name, texts, self._dialect)
-            return self._numbers(numbers, self._dialect.missing)
+            return self._numbers_or_codes(self._numbers(numbers, self._dialect.missing), texts)
         if self._kind == "number":
             words = texts.str.to_lowercase()
             if texts.filter(wrong).str.contains(_BOOLEAN).all():
@@ -292,6 +325,25 @@ class _Column:
                 self._series.name, dict(zip(rows, texts.filter(wrong), strict=True)), self._kind
             )
         return _objects(plain_text(texts))
+
+    def _durations(self, texts: pl.Series) -> NDArray[Any] | None:
+        """Return the seconds of texts that are durations; None if they are none, or classes."""
+        known = texts.drop_nulls()
+        if not are_durations(known.head(1), as_told=True):
+            return None
+        known = known.unique()
+        classes = self._kind == "target" and len(known) <= _FEW_CODES
+        if classes or not are_durations(known, as_told=self._kind == "number"):
+            return None
+        self.durations = True
+        seconds = {text: seconds_of_duration(text) for text in known}
+        return self._numbers(texts.replace_strict(seconds, default=None))
+
+    def _numbers_or_codes(self, numbers: NDArray[Any], values: pl.Series) -> NDArray[Any]:
+        """Return numbers, or as texts those that differ only in digits that float64 does not have."""
+        if self._kind == "number" or not are_codes(self._series.name, numbers, values.to_list):
+            return numbers
+        return _objects(plain_text(texts_of(values, self._dialect)))
 
     def _parse(self, texts: pl.Series) -> pl.Series:
         """Return the numbers that texts stand for, else null."""

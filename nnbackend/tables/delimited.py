@@ -56,7 +56,9 @@ def read_delimited(path: Path, dialect: Dialect) -> pl.DataFrame:
     unnamed = counts.pop("", 0)
     repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
-        raise ValueError(f"more than one column is named {listed(map(repr, repeated))}")
+        raise ValueError(
+            f"more than one column is named {listed(map(repr, repeated))}; rename them"
+        )
     if unnamed:
         warn(f"{counted(unnamed, 'column')} without a name left out of {path}")
     columns = frame.slice(1).get_columns()
@@ -101,6 +103,8 @@ def _read(path: Path, dialect: Dialect) -> tuple[bytes, Dialect]:
     delimiter = _find_delimiter(path, content[:_HEAD_BYTES], dialect, encoding)
     if encoding != "utf-8":
         content = content.decode(encoding).removeprefix("\ufeff").encode()
+    if b"\n" not in content:  # lines end as on old Macs
+        content = content.replace(b"\r", b"\n")
     return content, replace(dialect, delimiter=delimiter, encoding="utf-8")
 
 

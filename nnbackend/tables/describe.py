@@ -84,11 +84,11 @@ def _in_words(column: Feature | Target) -> tuple[str, str]:
     match column:
         case Number():
             shift, fill = (in_digits(x, column.scale) for x in (column.shift, column.fill))
-            return "number", f"(value - {shift}) / {column.scale:.6g}, {fill} where missing"
+            return "number", f"({_less(shift)}) / {column.scale:.6g}, {fill} where missing"
         case RobustNumber():
             center = in_digits(column.center, 1 / column.factor if column.factor else 0.0)
             done = (
-                f"(value - {center}) * {column.factor:.6g}, clipped smoothly to 3, 0 where missing"
+                f"({_less(center)}) * {column.factor:.6g}, clipped smoothly to 3, 0 where missing"
             )
             return "number", done
         case MissingIndicator():
@@ -108,13 +108,22 @@ def _in_words(column: Feature | Target) -> tuple[str, str]:
         case Classes():
             return "classes", _join(column.classes)
         case LogNumber():
-            done = f"(sign(value) log(1 + |value|) - {column.shift:.6g}) / {column.scale:.6g}"
-            return "number", done
+            logs = _less(f"{column.shift:.6g}", "sign(value) log(1 + |value|)")
+            return "number", f"({logs}) / {column.scale:.6g}"
         case QuantileNumber():
             return (
                 "number",
                 f"quantiles to those of a normal distribution, {len(column.values)} knots",
             )
+
+
+def _less(number: str, of: str = "value") -> str:
+    """Return the words for what is left when a number is subtracted.
+
+    >>> _less("2.5"), _less("-2.5")
+    ('value - 2.5', 'value + 2.5')
+    """
+    return f"{of} + {number[1:]}" if number.startswith("-") else f"{of} - {number}"
 
 
 def _join(values: Iterable[str | None]) -> str:

@@ -223,7 +223,7 @@ def _check_names(names: Iterable[str]) -> None:
 def _check_lengths(columns: Mapping[str, Any]) -> None:
     """Refuse columns of different lengths, and what is no column at all."""
     if not columns:
-        raise ValueError("the table has no columns")
+        raise ValueError("the table has no columns, or all of them are left out")
     lengths = {}
     for name, column in columns.items():
         if isinstance(column, str | bytes) or not hasattr(column, "__len__"):
@@ -271,7 +271,7 @@ def _parse_texts(
     plain = plain and (dialect is None or dialect.usual_decimal in (None, "."))
     if plain and all(column.is_plain for column in pending.values()):
         for name, column in pending.items():
-            table[name] = column.as_numbers(name)
+            table[name] = column.read_plain(name, wanted.get(name))
         dialect = dialect or Dialect()
         _check_plain(table, wanted, dialect)
         return replace(dialect, units=dialect.units or {})

@@ -74,7 +74,12 @@ def interval_between(
             wider = 0.0 if widening is None else widening[place]
             ends = [found[:, low] - wider, found[:, high] + wider]
             return np.sort(np.stack(ends, axis=1), axis=1)
-    known = few([f"{share:g}" for *_, share in pairs]) or "none"
+    if not pairs:
+        raise ValueError(
+            "no quantiles of a target of numbers were learned: train with the quantiles "
+            f"{(1 - coverage) / 2:g}, 0.5, {(1 + coverage) / 2:g}"
+        )
+    known = few([f"{share:g}" for *_, share in pairs])
     raise ValueError(
         f"the quantiles learned have intervals of the coverage {known}, not {coverage:g}: train with "
         f"the quantiles {(1 - coverage) / 2:g}, 0.5, {(1 + coverage) / 2:g}"

@@ -143,7 +143,10 @@ def find_flaw(column: NDArray[Any]) -> Found | None:
     if absent.all():
         return Found("empty", "no values")
     if has_one_value(column) and (is_number(column) or not absent.any()):
-        return Found("constant", "one value only")
+        differ = is_number(column) and np.nanmin(column) != np.nanmax(column)
+        return Found(
+            "constant", "values that differ by rounding only" if differ else "one value only"
+        )
     return None
 
 

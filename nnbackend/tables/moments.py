@@ -28,7 +28,21 @@ __all__ = [
 
 _CLOCK = (
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2}(?:\.[0-9]+)?))?"
-    r"(?: ?(?P<half>[AaPp])[Mm])?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?"
+    r"(?: ?(?P<half>[AaPp])[Mm])?(?: ?(?P<zone>Z|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = (
+    "(?P<name>(?i:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
+    "|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?))"
+)
+_WEEKDAY = r"(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?"
+_DAY_FIRST = (
+    rf"{_WEEKDAY}(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?(?: of |[-/ ]|\. ?){_MONTH}(?:[-/ ]|[.,] ?)"
+    "(?P<year>[0-9]{4}|[0-9]{2})"
+)
+_MONTH_FIRST = (
+    rf"{_WEEKDAY}{_MONTH}(?:[-/ ]|\. ?)(?P<day>[0-9]{{1,2}})(?:st|nd|rd|th)?(?:[-/ ]|, ?)"
+    "(?P<year>[0-9]{4})"
 )
 _YEAR_FIRST = r"(?P<year>[0-9]{4})(?P<mark>[-/.])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})"
 _YEAR_LAST = (
@@ -38,6 +52,7 @@ _FORMS = [
     re.compile(f"{_YEAR_FIRST}(?:[T ]{_CLOCK})?"),
     re.compile(f"{_YEAR_LAST}(?:[T ]{_CLOCK})?"),
     re.compile(_CLOCK),
+    *(re.compile(f"{form},?(?:[T ]{_CLOCK})?") for form in (_DAY_FIRST, _MONTH_FIRST)),
 ]
 _MOST_STRAY = 0.1  # a larger share of texts that are no dates makes a column one of texts
 _DAY = 86_400.0
@@ -93,7 +108,8 @@ class Moment:
             if open_date is not None:
                 warn(
                     f"nothing tells day from month in dates of column {name!r}, for instance "
-                    f"{open_date!r}: they are read with the month first (--day-first if that is wrong)"
+                    f"{open_date!r}: they are read with the month first (if that is wrong: "
+                    "--day-first, in Python day_first=True)"
                 )
         seconds = seconds_of(column, day_first)
         parts = {part: values for part, values in _parts_of(seconds).items() if varies(values)}
@@ -188,8 +204,8 @@ class Moment:
         raise ColumnError(
             f"column {self.name!r} holds {text!r} in row {rows[0] + 1}, which may mean {days}: the "
             "dates of training had no such form, which would tell",
-            "write dates with the year first, or say which comes first by the model's method "
-            "with_dates(day_first=...)",
+            "write dates with the year first, or say which comes first: day_first= of estimators, or "
+            "by the model's method with_dates(day_first=...)",
             "say --day-first or --month-first, or write dates with the year first",
         )
 
@@ -295,7 +311,10 @@ def _seconds(text: str, day_first: bool | None) -> float:
             if day_first is None:
                 return math.nan
             day, month = (int(a), int(b)) if day_first else (int(b), int(a))
-            year = int(field["year"]) + (_century(field["year"]))
+            year = int(field["year"]) + _century(field["year"])
+        elif field.get("name"):
+            month, day = _MONTHS.index(field["name"][:3].lower()) + 1, int(field["day"])
+            year = int(field["year"]) + _century(field["year"])
         else:
             year, month, day = (int(field[part]) for part in ("year", "month", "day"))
     hour, minute = int(field["hour"] or 0), int(field["minute"] or 0)
@@ -317,9 +336,9 @@ def _century(year: str) -> int:
 
 def _offset(zone: str | None) -> float:
     """Return the seconds by which the clocks of a time zone such as +01:30 are ahead of UTC."""
-    if zone is None or zone == "Z":
+    if zone in (None, "Z", "UTC", "GMT"):
         return 0.0
-    size = 3600 * int(zone[1:3]) + 60 * int(zone[-2:])
+    size = 3600 * int(zone[1:3]) + 60 * int(zone[3:].lstrip(":") or 0)
     return float(-size if zone[0] == "-" else size)
 
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "AFTER",
+    "BEFORE",
+    "CURRENCY",
     "MISSING_WORDS",
     "NUMBER",
-    "SIGNS",
     "SUFFIX",
     "are_mostly_numbers",
     "bare_numbers",
@@ -29,17 +31,27 @@ __all__ = [
     "without_suffixes",
 ]
 
-MISSING_WORDS = ("", "NA", "N/A", "NaN", "nan", "null")
+MISSING_WORDS = (
+    "", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "null", "NULL"
+)  # fmt: skip
 
 NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 # No thousands:
 _POINT = r"^[+-]?(?:[0-9]*\.[0-9]{1,2}|0?\.[0-9]+|[0-9]*\.[0-9]{4,}|[0-9]{4,}\.[0-9]+)$"
-SIGNS = "$€£¥"
-"""Of currencies."""
+_SPACES = " \u00a0\u202f"
+_SIGN = "(?:[$€£¥₹₽₩₺₪₫₱฿₴₦]|zł|kr)"
+_CODE = (  # by ISO 4217
+    "(?:AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|HKD|HUF|ILS|INR|JPY|KRW|MXN|NOK|NZD|PLN|RUB|SEK|SGD|THB|TRY"
+    "|UAH|USD|ZAR)"
+)
+CURRENCY = f"(?:{_SIGN}|{_CODE})"
+"""The pattern of a currency's sign or code."""
+BEFORE = f"(?:{_SIGN}[{_SPACES}]*|{_CODE}[{_SPACES}]+)"
+"""That of one before a number; codes are parted from it, for EUR0001 is no amount."""
+AFTER = f"(?:[{_SPACES}]*{_SIGN}|[{_SPACES}]+{_CODE})"
+"""That of one after a number."""
 SUFFIX = r"(?i:k|mn?|bn?)"
 """Of numbers: k is a thousand, M or mn a million, B or bn a billion."""
-
-_SPACES = " \u00a0\u202f"
 
 
 def texts_of(series: pl.Series, dialect: Dialect) -> pl.Series:
@@ -146,14 +158,14 @@ def are_mostly_numbers(bare: pl.Series) -> bool:
 
 
 def bare_numbers(texts: pl.Series) -> pl.Series:
-    """Return texts of numbers without signs of currencies and percents, before or after them."""
-    bare = texts.str.replace(rf"^([+-]?)[{SIGNS}][{_SPACES}]*", "${1}")
-    return bare.str.replace(rf"[{_SPACES}]*[%{SIGNS}]$", "")
+    """Return texts of numbers without currencies and percents, before or after them."""
+    bare = texts.str.replace(rf"^([+-]?){BEFORE}", "${1}")
+    return bare.str.replace(rf"(?:[{_SPACES}]*%|{AFTER})$", "")
 
 
 def without_suffixes(texts: pl.Series) -> pl.Series:
     """Return texts of numbers without suffixes such as k and M."""
-    return texts.str.replace(rf"([0-9.])\s?{SUFFIX}([{SIGNS}]?)$", "${1}${2}")
+    return texts.str.replace(rf"([0-9.])\s?{SUFFIX}({AFTER})?$", "${1}${2}")
 
 
 def _groups(marks: str) -> str:

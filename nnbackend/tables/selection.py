@@ -22,8 +22,9 @@ from nnbackend.tables.kinds import (
     find_kind,
     warn_left_out,
 )
+from nnbackend.tables.moments import is_moment
 from nnbackend.tables.table import Table, has_one_value, is_number, missing, take_rows, warn
-from nnbackend.tables.targets import may_be_classes
+from nnbackend.tables.targets import check_spread, may_be_classes
 
 __all__ = [
     "MAX_CATEGORIES",
@@ -70,7 +71,8 @@ def check_target(table: Table, target: str) -> None:
     """Make sure that there is something to learn about a target.
 
     Raises:
-        ValueError: there are fewer than two rows, all have the same target, or texts hardly repeat.
+        ValueError: there are fewer than two rows, all have the same target, texts hardly repeat, or
+            numbers are too large.
     """
     column = table[target]
     values = set(column)
@@ -78,6 +80,7 @@ def check_target(table: Table, target: str) -> None:
         raise ValueError(f"training needs at least two rows with a target {target!r}")
     if has_one_value(column):
         raise ValueError(f"the target {target!r} has one value only, {values.pop()}")
+    check_spread(target, column)
     if not is_number(column) and len(values) > max(10, len(column) / 2):
         raise ValueError(
             f"the target {target!r} holds {len(values)} different texts in "
@@ -178,10 +181,16 @@ def _kind_as_told(table: Table, target: str, name: str, texts: Collection[str]) 
 def infer_classes(table: Table, target: str) -> Table:
     """Return the table with a target of 0 and 1 as texts, which stand for classes; say so.
 
-    Of other whole numbers that may be classes, as stars are, it is said that they are taken for numbers.
+    Of other whole numbers that may be classes, as stars are, it is said that they are taken for numbers,
+    and of dates that they are taken for classes.
     """
     column = table[target]
     if not is_number(column):
+        if is_moment(column):
+            warn(
+                f"the target {target!r} holds dates, which are taken for classes; to predict a date "
+                "make a number of it, such as the days since another"
+            )
         return table
     values = np.unique(column)
     if values.tolist() == [0.0, 1.0]:

@@ -20,6 +20,7 @@ __all__ = [
     "QuantileNumber",
     "TargetFacts",
     "TargetScale",
+    "check_spread",
     "describe_target",
     "learn_target_number",
     "skewness",
@@ -29,6 +30,7 @@ TargetScale = Literal["standard", "max", "none", "robust", "log", "quantile"]
 TARGET_SCALES: tuple[TargetScale, ...] = ("standard", "max", "none", "robust", "log", "quantile")
 
 _LARGEST_LOG = float(np.log(sys.float_info.max))
+_LARGEST_SPREAD = 1e150
 _KNOTS = 1001
 _FEW_VALUES = 20  # of so many whole numbers it is said that they may be classes
 _SKEWED = 1.5  # an exponential distribution has 2; below, logarithms hardly ever predict better
@@ -174,6 +176,30 @@ def skewness(column: NDArray[Any]) -> float:
         return 0.0
     z = (known - np.mean(known)) / spread  # their squares do not overflow
     return float(np.mean(z**3) / np.mean(z**2) ** 1.5)
+
+
+def check_spread(name: str, column: NDArray[Any]) -> None:
+    """Refuse a target whose errors, squared, float64 does not have: too large, or zero.
+
+    Args:
+        name: the name of the target.
+        column: its values, texts or numbers, of which none is missing.
+
+    Raises:
+        ValueError: they are.
+    """
+    if not is_number(column):
+        return
+    spread = float(column.max()) - float(column.min())
+    if not spread < _LARGEST_SPREAD:
+        raise ValueError(
+            f"the numbers of the target {name!r} are too large: divide them, by {_LARGEST_SPREAD:g} say"
+        )
+    if 0.0 < spread < 1.0 / _LARGEST_SPREAD:
+        raise ValueError(
+            f"the numbers of the target {name!r} lie too close together: multiply them, by "
+            f"{_LARGEST_SPREAD:g} say"
+        )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from nnbackend.data import folds
 from nnbackend.errors import counted, few, unknown_name
 from nnbackend.parallel import MPI
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.digits import LARGEST_EXACT
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
 from nnbackend.tables.intervals import widen_intervals
@@ -33,7 +34,7 @@ from nnbackend.tables.table import (
     take_rows,
     warn,
 )
-from nnbackend.tables.targets import TargetScale, describe_target
+from nnbackend.tables.targets import TargetScale, check_spread, describe_target
 from nnbackend.tabular import Part, Recipe, Trained, choose_recipe, fit_folds, fit_network
 from nnbackend.tabular.training import raise_interruption
 
@@ -387,7 +388,12 @@ def _check_target(table: Table, target: str) -> None:
     values = np.unique(column)
     if len(values) < 2:
         what = "value" if is_number(column) else "class"
-        raise ValueError(f"the target {target!r} has one {what} only, so there is nothing to learn")
+        digits = is_number(column) and abs(values[0]) > LARGEST_EXACT
+        lost = ", with the 15 digits that float64 has" if digits else ""
+        raise ValueError(
+            f"the target {target!r} has one {what} only{lost}, so there is nothing to learn"
+        )
+    check_spread(target, column)
     if not is_number(column) and len(values) > max(2, len(column) // 2):
         raise ValueError(
             f"the target {target!r} has {len(values)} classes in {counted(len(column), 'row')}: too few "

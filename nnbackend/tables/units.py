@@ -11,9 +11,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nnbackend.errors import few
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.numerals import (
-    SIGNS,
+    AFTER,
+    BEFORE,
+    CURRENCY,
     SUFFIX,
     are_mostly_numbers,
     bare_numbers,
@@ -34,13 +37,13 @@ __all__ = [
     "find_units",
     "has_suffixes",
     "split_suffixes",
+    "warn_of_currencies",
 ]
 
 _FACTORS = {"k": 1e3, "m": 1e6, "b": 1e9}
-_LAST = rf"[0-9.]\s?({SUFFIX})[{SIGNS}]?$"
-_SUFFIXED = (
-    rf"^[+-]?[{SIGNS}]?\s?[+-]?(?:0|[1-9][0-9.,'_\s]*|0?[.,][0-9]+)\s?{SUFFIX}?\s?[{SIGNS}]?$"
-)
+_NO_CURRENCY = {"", "%", *_FACTORS}
+_LAST = rf"[0-9.]\s?({SUFFIX}){AFTER}?$"
+_SUFFIXED = rf"^[+-]?{BEFORE}?\s?[+-]?(?:0|[1-9][0-9.,'_\s]*|0?[.,][0-9]+)\s?{SUFFIX}?{AFTER}?$"
 
 
 def find_numerals(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
@@ -53,7 +56,7 @@ def find_units(frame: pl.DataFrame, dialect: Dialect) -> Dialect:
     if dialect.units is not None:
         return dialect
     columns = [c for c in frame.get_columns() if c.dtype == polars_module().String]
-    may = zip(columns, which_contain(columns, rf"[%{SIGNS}]|{_LAST}"), strict=True)
+    may = zip(columns, which_contain(columns, rf"%|{CURRENCY}|{_LAST}"), strict=True)
     units = {c.name: _find_units(texts_of(c, dialect)) for c, has in may if has}
     return replace(dialect, units={name: found for name, found in units.items() if found})
 
@@ -84,7 +87,7 @@ def _units_of(texts: pl.Series) -> pl.Series:
 
 
 def _currencies_of(texts: pl.Series) -> set[str]:
-    return set(texts.str.extract(f"([{SIGNS}])").drop_nulls())
+    return set(texts.str.extract(f"({CURRENCY})").drop_nulls())
 
 
 def are_suffixed(texts: Iterable[str]) -> bool:
@@ -97,6 +100,16 @@ def are_suffixed(texts: Iterable[str]) -> bool:
     return all(re.search(_SUFFIXED, text) for text in found) and any(
         re.search(_LAST, text) for text in found
     )
+
+
+def warn_of_currencies(names: Iterable[str], dialect: Dialect) -> None:
+    """Warn of columns of numbers with amounts in more than one currency."""
+    found = {name: set((dialect.units or {}).get(name, ())) - _NO_CURRENCY for name in names}
+    several = [f"{name} ({_listed(signs)})" for name, signs in found.items() if len(signs) > 1]
+    if several:
+        warn(
+            f"amounts in several currencies in {few(several, 10)}: they are not converted, 5 stays 5"
+        )
 
 
 def has_suffixes(name: str, dialect: Dialect) -> bool:
@@ -136,8 +149,8 @@ def check_units(name: str, texts: pl.Series | None, dialect: Dialect) -> None:
         held = "numbers without them" if texts is None else f"{texts[row]!r} in row {row + 1}"
         _refuse(name, units[row], known, held)
     if texts is not None and (found := _currencies_of(texts) - known):
-        before = known & set(SIGNS)
-        had = f"had {_listed(before)}" if before else "had no such signs"
+        before = known - _NO_CURRENCY
+        had = f"had {_listed(before)}" if before else "had no currency"
         warn(f"column {name!r} holds amounts in {_listed(found)}, and training {had}")
 
 

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from nnbackend.errors import given
 from nnbackend.tables.columns import TEXT_FORMS, boolean_writings, plain_moment, plain_number
 from nnbackend.tables.dialect import Dialect
+from nnbackend.tables.digits import are_codes
+from nnbackend.tables.durations import are_durations, seconds_of_duration
 from nnbackend.tables.moments import looks_like_a_moment
-from nnbackend.tables.numerals import MISSING_WORDS, NUMBER, missing_numbers
+from nnbackend.tables.numerals import AFTER, BEFORE, MISSING_WORDS, NUMBER, missing_numbers
 from nnbackend.tables.table import WantedKind, warn
 from nnbackend.tables.units import are_suffixed
 
 __all__ = ["NumberLike", "UnreadableError", "numbers_or_texts"]
 
-_MARKS = r"$€£¥"
 _NUMBER_LIKE = re.compile(
-    rf"[+-]?[{_MARKS}]?\s*[+-]?[.,]?[0-9][0-9.,'_\s]*(?:[eE][+-]?[0-9]+)?\s*[%{_MARKS}]?"
+    rf"[+-]?{BEFORE}?\s*[+-]?[.,]?[0-9][0-9.,'_\s]*(?:[eE][+-]?[0-9]+)?(?:\s*%|{AFTER})?"
 )
 _PLAIN = re.compile(NUMBER)
 _CODE = re.compile("0[0-9]+")
@@ -53,10 +54,13 @@ class NumberLike:
         """Whether all are numbers as programs write them."""
         return all(text is None or _PLAIN.fullmatch(text) for text in self.texts)
 
-    def as_numbers(self, name: str) -> NDArray[np.float64]:
-        """Return plain numbers; refuse those that float64 does not have."""
-        numbers = [math.nan if text is None else float(text) for text in self.texts]
-        return _as_numbers(name, np.array(numbers, dtype=np.float64), ())
+    def read_plain(self, name: str, wanted: WantedKind | None) -> NDArray[Any]:
+        """Return plain numbers, or texts of codes; refuse infinity and what is beyond float64."""
+        values = [math.nan if text is None else float(text) for text in self.texts]
+        numbers = _as_numbers(name, np.array(values, dtype=np.float64), ())
+        if wanted is None and are_codes(name, numbers, lambda: self.texts):
+            return _in_one_form(_objects(self.texts))
+        return numbers
 
 
 def numbers_or_texts(
@@ -87,7 +91,10 @@ def numbers_or_texts(
         texts = _texts(values if times else column, extra)  # whole numbers with all their digits
         return texts if wanted == "known" else _in_one_form(texts)
     if isinstance(values, np.ndarray):
-        return _as_numbers(name, values, extra)
+        numbers = _as_numbers(name, values, extra)
+        if wanted is None and are_codes(name, numbers, lambda: column):
+            return _in_one_form(_texts(column, extra))
+        return numbers
     return _read_texts(name, _texts(values, extra), wanted)
 
 
@@ -223,6 +230,9 @@ def _read_texts(
         return np.array([math.nan if t is None else float(t.casefold() == "true") for t in texts])
     if not known:
         return np.full(len(texts), np.nan)
+    if are_durations(different, as_told=wanted == "number"):
+        warn(f"durations in {name}: they are seconds, 1:30:00 is 5400")
+        return np.array([math.nan if t is None else seconds_of_duration(t) for t in texts])
     if wanted == "number":
         return NumberLike(texts.tolist())
     if are_suffixed(different):

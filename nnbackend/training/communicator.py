@@ -15,7 +15,14 @@ from nnbackend.core.tree import count_rows, map_arrays, slice_rows
 from nnbackend.core.types import Array, Arrays, Batch
 from nnbackend.parallel.local_steps import LocalSteps
 
-__all__ = ["Communicator", "Share", "counts_of_processes", "share_of_process", "whole_output"]
+__all__ = [
+    "Communicator",
+    "Share",
+    "counts_of_processes",
+    "processes_of_batch",
+    "share_of_process",
+    "whole_output",
+]
 
 
 class Communicator(Protocol):
@@ -27,8 +34,9 @@ class Communicator(Protocol):
         rank: the number of this process, from 0.
         size: how many processes there are.
         local_steps: how many steps a process takes alone; None: gradients are summed in each step.
-        reads_share: whether a batch is what this process has of it, as many rows in each process, some
-            perhaps of weight 0; if not, all have the whole batch.
+        reads_share: whether a batch is what this process has of it, some rows perhaps of weight 0; if
+            not, all have the whole batch.
+        first_row: the number of its first row in a batch that is read in shares.
         is_recordable: whether a step that uses it may be recorded and played.
     """
 
@@ -36,6 +44,7 @@ class Communicator(Protocol):
     size: int
     local_steps: LocalSteps | None
     reads_share: bool
+    first_row: int
     is_recordable: bool
 
     def sum(self, arrays: list[Array]) -> list[Array]:
@@ -78,12 +87,19 @@ def counts_of_processes(rows: int, size: int) -> list[int]:
     return [rows * (rank + 1) // size - rows * rank // size for rank in range(size)]
 
 
+def processes_of_batch(communicator: Communicator | None) -> int:
+    """Return among how many processes a batch is divided; one that is read in shares is already."""
+    if communicator is None or communicator.reads_share:
+        return 1
+    return communicator.size
+
+
 def share_of_process(batch: Batch, communicator: Communicator | None, backend: Backend) -> Share:
     """Return the share of this process in a batch; without a communicator all of it."""
     if communicator is None:
         return Share(batch, 0, [])
     if communicator.reads_share:
-        return Share(batch, communicator.rank * count_rows(batch.x), [])
+        return Share(batch, communicator.first_row, [])
     counts = counts_of_processes(count_rows(batch.x), communicator.size)
     own, first = counts[communicator.rank], sum(counts[: communicator.rank])
     if own:

@@ -19,6 +19,7 @@ from nnbackend.core.history import History
 from nnbackend.core.tree import flatten
 from nnbackend.data.adapter import DataAdapter
 from nnbackend.data.class_weight import ClassWeight
+from nnbackend.data.reading_share import ReadingShare
 from nnbackend.data.samples import Samples
 from nnbackend.errors import given
 from nnbackend.inspection.out_of_memory import explain_out_of_memory
@@ -210,9 +211,14 @@ def share_reading(
     if options.accumulate > 1 or not weighs_rows(objective.loss):
         reason = "a loss of yours" if options.accumulate == 1 else "accumulate="
         raise ValueError(f"reads='share' does not go with {reason}: take reads='all'")
-    rank, size = communicator.rank, communicator.size
-    own = replace(options, batch_size=-(-options.batch_size // size))
-    return source.divided(rank, size), own
+    if options.batch_size < communicator.size:
+        raise ValueError(
+            f"reads='share' does not go with batch_size={options.batch_size} in {communicator.size} "
+            "processes: each needs a row of a batch. Take a larger one, or reads='all'"
+        )
+    share = ReadingShare(communicator.rank, communicator.size, options.batch_size)
+    communicator.first_row = share.first
+    return source.divided(share), replace(options, batch_size=share.rows_of_batch)
 
 
 def _read_data(

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 from nnbackend import callbacks
 from nnbackend.core.history import History
 from nnbackend.core.tree import arrays_in
+from nnbackend.core.types import Batch
 from nnbackend.data.samples import Samples
 from nnbackend.errors import ResumeError
+from nnbackend.inference.predictor import Predictor
+from nnbackend.losses.base import weighs_rows
 from nnbackend.parallel.communicator import HostCommunicator
 from nnbackend.parallel.signals import NotedSignal, noting_signals
 from nnbackend.saving.run_identity import find_differences, whole_checksum
+from nnbackend.training.communicator import counts_of_processes
 from nnbackend.training.loop import Loop
+from nnbackend.training.loss_check import adds_up
 from nnbackend.training.share_reading import SharedBlocks
 from nnbackend.training.shared_samples import NO_BLOCK, block_identity, check_same_block
 from nnbackend.training.trainer import Trainer
@@ -47,6 +52,9 @@ class ParallelLoop(Loop):
         self._is_first = self._processes.rank == 0
         self._alone = False  # whether what the others wait for will not come
         self._signal = NotedSignal()
+        loss = trainer.objective.loss
+        self._loss: Any = getattr(loss, "__wrapped__", loss)  # without a profile
+        self._checks_loss = trainer.rounds is None and not weighs_rows(self._loss)
         if self._stream is None and self._count < self._processes.size:
             raise ValueError(
                 f"{self._count} rows cannot be divided among {self._processes.size} processes: start "
@@ -58,7 +66,7 @@ class ParallelLoop(Loop):
         task, rounds = super().task(), self._trainer.rounds
         if rounds is not None:
             task["local_steps"] = asdict(rounds.options)
-        return task | {"processes": self._processes.size} if self._reads_share else task
+        return task | {"readers": self._processes.size} if self._reads_share else task
 
     @property
     def _reads_share(self) -> bool:
@@ -147,8 +155,10 @@ class ParallelLoop(Loop):
     def _blocks(self) -> Iterator[Any]:
         """Return the blocks of an epoch, before each of which all processes meet."""
         with super()._blocks() as blocks:
-            if self._reads_share:
-                yield SharedBlocks(blocks, self._most_steps, self._trainer.backend)
+            if self._reads_share and self._stream is not None:
+                stream, backend = self._stream, self._trainer.backend
+                shared = stream.batch_size, self._most_steps, stream.first_row
+                yield SharedBlocks(blocks, *shared, backend)
             else:
                 yield _Meeting(blocks, self._meet)
 
@@ -169,6 +179,29 @@ class ParallelLoop(Loop):
             backend = self._trainer.backend
             identity = block_identity(block, size, backend) if streams else (len(block), size, 0)
         check_same_block(self._follow_signals(*identity))
+        if block is not None and self._checks_loss:
+            self._check_loss(block, size)
+
+    def _check_loss(self, block: Samples, size: int) -> None:
+        """Refuse a user's loss that does not add up over the rows of two processes.
+
+        Raises:
+            ValueError: it does not.
+        """
+        self._checks_loss = False
+        trainer, rows = self._trainer, counts_of_processes(size, self._processes.size)
+        some = block.learned().slice(0, max(rows[0] + rows[1], 1))
+        outputs = Predictor(trainer.objective.layers, trainer.backend).predict(
+            trainer.params, trainer.state, some.x
+        )
+        if not adds_up(self._loss, outputs, Batch(*some.arrays[:3]), trainer.backend):
+            weights = "" if some.weight is None else ", which it may ignore,"
+            raise ValueError(
+                f"the loss {getattr(self._loss, '__name__', self._loss)} cannot be computed in several "
+                "processes: its value and gradient for a batch have to be the means over its rows (with "
+                f"sample_weight{weights} the sum of the weighted losses divided by the sum of the "
+                "weights), so that those of parts add up to those of the whole, and they do not"
+            )
 
     def _follow_signals(self, *numbers: int) -> list[list[int]]:
         """Meet the other processes; return the numbers that each gives.

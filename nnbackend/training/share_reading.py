@@ -19,15 +19,25 @@ class SharedBlocks:
 
     Args:
         blocks: its own blocks, with the rows of a step in each.
+        size: the rows of a step.
         most: returns the largest number that a process gives it; all processes call it together.
+        first_row: returns a row for a process without rows of its own, whose weight will be 0.
         backend: whose arrays they are.
     """
 
-    def __init__(self, blocks: Any, most: Callable[[int, int], int], backend: Backend) -> None:
+    def __init__(
+        self,
+        blocks: Any,
+        size: int,
+        most: Callable[[int, int], int],
+        first_row: Callable[[], Samples],
+        backend: Backend,
+    ) -> None:
         self._blocks, self._most, self._backend = blocks, most, backend
+        self._size, self._first_row = size, first_row
 
     def __iter__(self) -> Iterator[tuple[Samples, int]]:
-        blocks, spare, size = iter(self._blocks), None, 1
+        blocks, spare, size = iter(self._blocks), None, self._size
         while True:
             block, size = next(blocks, (None, size))
             steps = 0 if block is None else math.ceil(len(block) / size)
@@ -36,7 +46,8 @@ class SharedBlocks:
                 return
             if block is not None:
                 spare = block.slice(0, 1)
-            assert spare is not None  # each has a piece, and pieces have rows
+            if spare is None:
+                spare = self._first_row()
             yield self._filled(block, spare, needed), size
             del block
 

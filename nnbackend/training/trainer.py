@@ -26,7 +26,7 @@ from nnbackend.losses.base import weighs_rows
 from nnbackend.optimizers import Constrained, Optimizer
 from nnbackend.optimizers.prepared import Prepared
 from nnbackend.training.accumulation import Microbatches
-from nnbackend.training.communicator import Communicator, counts_of_processes
+from nnbackend.training.communicator import Communicator, counts_of_processes, processes_of_batch
 from nnbackend.training.epoch_log import EpochLog
 from nnbackend.training.freezing import without_frozen_prefix
 from nnbackend.training.layout import layout_for
@@ -237,7 +237,7 @@ class Trainer:
 
     def _check_padding(self, count: int, size: int) -> None:
         """Refuse steps in which a process has no rows, if the loss would count one of weight 0."""
-        processes = 1 if self.communicator is None else self.communicator.size
+        processes = processes_of_batch(self.communicator)
         fewest = min(min(size, count), count % size or size)
         if fewest < processes and not self._pads:
             raise ValueError(
@@ -249,7 +249,7 @@ class Trainer:
         """Return how many rows forward passes get: of whole steps, of the last one, of their parts."""
         found = set()
         part = math.ceil(size / self.accumulate)
-        processes = 1 if self.communicator is None else self.communicator.size
+        processes = processes_of_batch(self.communicator)
         for rows in {min(size, count), count % size or size}:
             ends = [0, *running_sums(counts_of_processes(rows, processes))]
             for first, last in pairwise(ends):

@@ -51,7 +51,7 @@ def test_dates_of_a_form_that_training_did_not_have(network):
 def test_the_order_of_day_and_month_can_be_told_in_training():
     days = [f"{1 + i % 12}/{1 + i % 11}/2024" for i in range(40)]
     data = write("days.csv", day=days, y=[i % 7 for i in range(40)])
-    assert "--day-first if that is wrong" in done("train", data, "--target", "y", *PLAIN).stderr
+    assert "if that is wrong: --day-first" in done("train", data, "--target", "y", *PLAIN).stderr
     assert "day before month" not in done("inspect", MODEL).stdout
     assert "nothing tells" not in done("train", data, "--target", "y", "--day-first", *PLAIN).stderr
     assert "day before month" in done("inspect", MODEL).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,12 @@ def test_quantiles_are_columns_of_the_answers(more):
     np.testing.assert_allclose(ends[0], low - widening[0], atol=1e-6)
     said = fails(2, "predict", MODEL, "table.csv", "--interval", "0.9")
     assert "--interval: the quantiles learned have intervals of the coverage 0.8, not 0.9" in said
-    done("evaluate", MODEL, "table.csv", "--report")
+    assert "inside_0.8" in done("evaluate", MODEL, "table.csv", "--report").stdout
+    report = json.loads(done("evaluate", MODEL, "table.csv", "--report", "--json").stdout)["report"]
+    shares = {name: np.mean(truth <= ends) for name, ends in
+              {"below_0.1": low, "below_0.5": middle, "below_0.9": high}.items()}  # fmt: skip
+    shares["inside_0.8"] = np.mean((ends[0] <= truth) & (truth <= ends[1]))
+    assert {name: report["metrics"][name] for name in shares} == pytest.approx(shares, abs=0.006)
 
 
 def test_members_are_trained_together():

@@ -19,6 +19,7 @@ from typer.testing import CliRunner  # noqa: E402
 from nnbackend.cli.app import app  # noqa: E402
 from nnbackend.cli.streaming import TableStream  # noqa: E402
 from nnbackend.core.random import Generator  # noqa: E402
+from nnbackend.data.reading_share import ReadingShare  # noqa: E402
 from nnbackend.errors import DataError, UnknownNameError  # noqa: E402
 from nnbackend.tables.encoding import TableEncoder  # noqa: E402
 from nnbackend.tables.table import row_count, take_rows  # noqa: E402
@@ -72,6 +73,36 @@ def test_every_row_trains_or_validates_once(ending, sample_rows):
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("sample_rows", [1, 70, 10_000])
+def test_processes_share_the_rows(ending, sample_rows):
+    frame = table().with_columns(
+        size=pl.when(pl.col("number") % 7 == 0).then(None).otherwise(pl.col("size"))
+    )
+    stream = TableStream(write(ending, frame), None, 3, sample_rows)
+    sample = stream.sample({})
+    sample = take_rows(sample, ~np.isnan(sample["size"]))
+    whole = TableStream(Path("."), None, 0, 10**6).sample({})
+    encoder = TableEncoder.learn(whole, "size", ["number"], "none")
+    stream.encode(encoder, encoder.encode_features(sample), encoder.encode_target(sample))
+    for order in (None, 1):
+        parts = [
+            [chunk.x[:, 0] for chunk in stream.divided(ReadingShare(rank, 3, 8)).chunks(
+                1, None if order is None else Generator.of(order))]
+            for rank in range(3)
+        ]  # fmt: skip
+        counts = [sum(map(len, part)) for part in parts]
+        seen = np.concatenate([rows for part in parts for rows in part])
+        assert sorted(seen) == [n for n in range(ROWS) if n % 7]
+        assert (
+            max(
+                abs(count / stream.rows - share / 8)
+                for count, share in zip(counts, (2, 3, 3), strict=True)
+            )
+            < 0.01
+        )
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_model_from_a_stream_is_as_good_as_one_from_memory(ending):
     options = ["--target", "kind", "--features", "size,color", "--epochs", "30", "--json"]
     found = [
@@ -86,6 +117,18 @@ def test_a_model_from_a_stream_is_as_good_as_one_from_memory(ending):
     predicted = CliRunner().invoke(app, arguments)
     assert predicted.exit_code == 0, predicted.output
     assert pl.read_csv("predicted.csv").height == ROWS
+
+
+def test_how_to_read_is_for_streams():
+    for more, message in (
+        (["--reads", "share"], "give --stream"),
+        (["--reads", "none"], "share or all"),
+    ):
+        result = train(write("csv"), "--target", "kind", *more)
+        assert result.exit_code == 2
+        assert message in " ".join(result.stderr.replace("│", " ").split())
+    result = train(write("csv"), "--target", "kind", "--stream", "--reads", "share", "--epochs", 1)
+    assert result.exit_code == 0  # one process reads all
 
 
 def test_numbers_are_predicted_from_a_stream_with_gaps():

@@ -237,6 +237,39 @@ def test_thousands_of_columns():
     done("predict", "model.safetensors", "wide.npz")
 
 
+def test_dates_as_a_target_are_classes_aloud():
+    data = table("x,y\n" + "".join(f"{i},2024-01-0{1 + i % 3}\n" for i in range(30)))
+    notes = train_json(data, "--target", "y", *SMALL)["notes"]
+    assert any("'y' holds dates, which are taken for classes" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1e308, -1e308, *range(28)], "are too large: divide them"),
+        ([i * 1e-200 for i in range(30)], "lie too close together: multiply them"),
+    ],
+)
+def test_a_target_whose_squares_float64_does_not_have_is_refused(values, message):
+    data = table("x,y\n" + "".join(f"{i},{y}\n" for i, y in enumerate(values)))
+    for model in ("realmlp", "mlp"):
+        said = fails(1, "train", data, "--target", "y", *SMALL, "--model", model)
+        assert f"the numbers of the target 'y' {message}" in said
+
+
+def test_a_time_in_which_no_epoch_fits_is_named_as_it_was_given():
+    rng = np.random.default_rng(0)
+    np.savez("many.npz", x=rng.normal(size=(40_000, 20)), y=rng.normal(size=40_000))
+    call = ["train", "many.npz", "--target", "y", "--max-time", "0.001s"]
+    assert "no epoch could be done in the time of 0.001 s" in fails(1, *call)
+
+
+def test_what_is_done_to_free_text_is_printed():
+    shown = done("train", homes(), "--target", "price", *SMALL).stdout
+    assert "advert (words hashed to 64 columns)" in shown
+    assert "words hashed to 64 columns" in done("inspect", "model.safetensors").stdout
+
+
 def test_few_rows_and_gaps_everywhere():
     data = table("x,y\n1,a\n,b\n3,a\n,b\n5,a\n,b\n")
     result = train_json(data, "--target", "y", *SMALL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,20 @@ def test_unseen_categories_and_missing_values_are_predicted():
     assert set(model.predict(gaps)) <= {"yes", "no"}
 
 
+@pytest.mark.parametrize("kind", ["dict", "array"])
+def test_rows_that_differ_much_from_those_of_training_are_said(kind):
+    table = {name: X[:, place] for place, name in enumerate("abc")} if kind == "dict" else X
+    model = TabularRegressor(**SMALL).fit(table, Y)
+    far = {**table, "b": X[:, 1] + 1000.0} if kind == "dict" else X + np.array([0, 1e3, 0])
+    name = "b" if kind == "dict" else "x1"
+    for predict in (model.predict, lambda rows: model.score(rows, Y)):
+        with pytest.warns(tables.TableWarning, match=f"outside the range .*: {name} [(]40 rows"):
+            predict(far)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", tables.TableWarning)
+            predict(table)
+
+
 def test_masked_arrays_are_missing_values():
     x = X.copy()
     gone = RNG.random(x.shape) > 0.8
@@ -224,7 +239,7 @@ def test_labels_that_cannot_be_learned_are_refused(y, message):
     [(np.c_[Y, Y], "y has 2 targets, and TabularRegressor predicts one"),
      (np.where(Y > 1, np.nan, Y), "contains NaN"), (np.where(Y > 1, np.inf, Y), "infinity"),
      (np.ones(N), "one value only"), (CLASSES, "could not convert string"),
-     (np.where(Y > 1, 1e308, Y), "too large to scale")],
+     (np.where(Y > 1, 1e308, Y), "too large: divide them")],
 )  # fmt: skip
 def test_numbers_that_cannot_be_learned_are_refused(y, message):
     with pytest.raises(ValueError, match=message):
@@ -374,6 +389,44 @@ def test_scikit_learn_s_tools(make, tmp_path):
 def joblib_round(model: Any, folder: Any) -> Any:
     joblib.dump(model, folder / "model.joblib")
     return joblib.load(folder / "model.joblib")
+
+
+@pytest.mark.parametrize("make", [TabularClassifier, TabularRegressor])
+def test_the_order_of_day_and_month_can_be_told(make, tmp_path):
+    y = CLASSES if make is TabularClassifier else Y
+    slashes = {"when": [f"{1 + i % 12}/{1 + i % 11}/2024" for i in range(N)], "a": X[:, 0]}
+    iso = [f"2024-{1 + i % 11:02d}-{1 + i % 12:02d}" for i in range(N)]
+    with pytest.warns(tables.TableWarning, match=r"month first.*day_first=True"):
+        undecided = make(**SMALL).fit(slashes, y)
+    month, day = (make(day_first=first, **SMALL) for first in (False, True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", tables.TableWarning)
+        month.fit(slashes, y)
+        day.fit(slashes, y)
+        like = make(**SMALL).fit(slashes | {"when": iso}, y)
+    np.testing.assert_array_equal(month.predict(slashes), undecided.predict(slashes))
+    np.testing.assert_array_equal(day.predict(slashes), like.predict(slashes | {"when": iso}))
+    assert (encoded(day, slashes) != encoded(month, slashes)).any()
+    assert clone(day).day_first is True
+    back = load(day.save(tmp_path / "model.safetensors"))
+    assert back.day_first is True
+    np.testing.assert_array_equal(back.predict(slashes), day.predict(slashes))
+
+
+def test_an_order_that_was_told_holds_for_dates_that_training_did_not_have():
+    iso = {"when": DATES.astype(str), "a": X[:, 0]}
+    new = {"when": ["5/3/2020"], "a": [0.0]}
+    told = TabularRegressor(day_first=True, **SMALL).fit(iso, Y)
+    assert told.predict(new) == told.predict({"when": ["2020-03-05"], "a": [0.0]})
+    with pytest.raises(ValueError, match=r"may mean 2020-03-05 or 2020-05-03.*day_first="):
+        TabularRegressor(**SMALL).fit(iso, Y).predict(new)
+    with pytest.raises(ValueError, match="'day_first' parameter of TabularRegressor must be"):
+        TabularRegressor(day_first="yes", **SMALL).fit(iso, Y)
+
+
+def encoded(estimator: Any, rows: Any) -> Any:
+    table = tables.read_columns(rows, wanted=estimator.model_.encoder.feature_kinds).table
+    return estimator.model_.encoder.encode_features(table)
 
 
 @pytest.mark.parametrize("make", [TabularClassifier, TabularRegressor])

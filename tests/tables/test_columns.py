@@ -12,6 +12,7 @@ import pytest
 from nnbackend.tables.columns import table_of
 from nnbackend.tables.dialect import Dialect
 from nnbackend.tables.encoding import Categories, Classes, TableEncoder
+from nnbackend.tables.inputs import read_columns
 from nnbackend.tables.reading import read_table
 from nnbackend.tables.table import TableWarning
 
@@ -180,6 +181,8 @@ NUMBERS = {
     "apostrophes": ("1'234 12'345.5 7 8", [1234, 12345.5, 7, 8]),
     "spaces": ("1\u00a0234\u00a0567.5 12\u202f345 3.5", [1234567.5, 12345, 3.5]),
     "money": ("$1,200.50 $7 -$3 5€", [1200.5, 7, -3, 5]),
+    "codes of currencies": ("USD_5 USD_1,200.50 -7_USD 3", [5, 1200.5, -7, 3]),
+    "one sign": ("₹5 ₹1,200.50 -₹3 7zł", [5, 1200.5, -3, 7]),
     "percent": ("5% 12.5% 0% -1%", [5, 12.5, 0, -1]),
     "decimal commas": ("1,5 2.345,25 -0,125 7", [1.5, 2345.25, -0.125, 7]),
     "commas of both": ("1,234 1,5 12,75 3", [1.234, 1.5, 12.75, 3]),
@@ -190,12 +193,35 @@ NUMBERS = {
 @pytest.mark.parametrize("how", NUMBERS)
 def test_numbers_with_marks_are_numbers(tmp_path, how):
     text, expected = NUMBERS[how]
-    rows = "\n".join(f'"{value}",x' for value in text.split(" "))
+    rows = "\n".join(f'"{value.replace("_", " ")}",x' for value in text.split(" "))
     path = texts(tmp_path / "t.csv", f"a,b\n{rows}\n")
     with warnings.catch_warnings(record=True) as notes:
         warnings.simplefilter("always")
         np.testing.assert_allclose(read_table(path)["a"], expected)
-    assert len(notes) == {"exponents": 0, "decimal commas": 2}.get(how, 1)
+    said = {"exponents": 0, "decimal commas": 2, "money": 2, "one sign": 2}
+    assert len(notes) == said.get(how, 1)
+
+
+def test_codes_that_begin_like_a_currency_are_no_amounts(tmp_path):
+    path = texts(tmp_path / "t.csv", "a,b\nEUR0001,SEK12\nEUR0002,SEK34\n")
+    table = read_table(path)
+    assert (table["a"][0], table["b"][1]) == ("EUR0001", "SEK34")
+
+
+def test_amounts_in_several_currencies_are_said(tmp_path):
+    frame = pl.DataFrame(
+        {"a": ["USD 5", "7 EUR", "2k EUR"], "b": ["$5", "$6", "$7"], "c": [1, 2, 3]}
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    for read in (lambda: read_table(tmp_path / "t.csv"), lambda: read_columns(frame).table,
+                 lambda: read_columns(frame.to_dict(as_series=False)).table):  # fmt: skip
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            assert read()["a"].tolist() == [5, 7, 2000]
+        said = [str(note.message) for note in notes if "currencies" in str(note.message)]
+        assert said == [
+            "amounts in several currencies in a (EUR, USD): they are not converted, 5 stays 5"
+        ]
 
 
 def test_marks_of_numbers_may_be_given(tmp_path):

@@ -190,3 +190,11 @@ def test_a_title_before_the_table_is_said_to_be_one(tmp_path):
     with pytest.raises(ValueError, match=r"line 2 has 2 .*parted by ',', --delimiter .*--comment"):
         read_table(path)
     assert list(read_table(path, dialect=Dialect(comment="#"))) == ["a", "b"]
+
+
+def test_lines_may_end_as_on_old_macs(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'a;b\r1;x\r2;"y z"\r')
+    with pytest.warns(TableWarning, match="semicolons"):
+        table = read_table(path)
+    assert (table["a"].tolist(), table["b"].tolist()) == ([1, 2], ["x", "y z"])

@@ -16,6 +16,7 @@ from nnbackend.errors import UnknownNameError
 from nnbackend.tables.features import FeatureEncoder
 from nnbackend.tables.inputs import read_columns
 from nnbackend.tables.kinds import choose_kinds
+from nnbackend.tables.reading import read_table
 from nnbackend.tables.table import TableWarning
 
 COLUMNS = {
@@ -315,6 +316,22 @@ def test_digits_of_whole_numbers_are_kept_in_categories():
         assert found[0] == found[1]
     with pytest.raises(ValueError, match="'a' is infinite in row 1"):
         read_columns({"a": ["1e400", "2"]})
+
+
+def test_bytes_are_texts_in_every_form(tmp_path):
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    values = [b"red", "größe".encode(), None, b"\xff"]
+    columns = {"a": values, "n": [b"1", b"2.5", None, b"4"]}
+    frame = polars.DataFrame(columns)
+    frame.write_parquet(tmp_path / "t.parquet")
+    for found in (
+        read(columns).table,
+        read(pandas.DataFrame(columns)).table,
+        read(frame).table,
+        read(frame.to_arrow()).table,
+        read_table(tmp_path / "t.parquet"),
+    ):
+        check_same(found, {"a": ["red", "größe", None, "\ufffd"], "n": [1, 2.5, np.nan, 4]})
 
 
 def test_types_of_pandas():

@@ -67,7 +67,9 @@ def test_penguins_have_their_missing_values():
     assert (table["sex"] == None).sum() == 11  # noqa: E711
 
 
-@pytest.mark.parametrize("word", ["", "NA", "N/A", "NaN", "nan", "null", " NA "])
+@pytest.mark.parametrize(
+    "word", ["", "NA", "N/A", "NaN", "nan", "null", " NA ", "NULL", "n/a", "#N/A", "<NA>", "NaT"]
+)
 def test_words_for_missing_values(tmp_path, word):
     table = read_table(write(tmp_path / "t.csv", f"a,b,c\n1,x,1\n{word},{word},2\n"))
     assert np.isnan(table["a"][1])

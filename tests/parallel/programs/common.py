@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 import nnbackend as nnb
 
+BACKENDS = ["numpy", "array-api-strict", *["torch"] * (find_spec("torch") is not None)]
 ROWS, COLUMNS, CLASSES = 61, 5, 3
 
 

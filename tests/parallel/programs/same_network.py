@@ -106,8 +106,11 @@ def shares() -> None:
             np.testing.assert_allclose(found[name], wanted[name], rtol=1e-12)
     fit(together, x, y, parallel=own)
     check_alike(together)
-    with pytest.raises(ValueError, match="one piece, which cannot be divided"):
-        fit(network(), x[:9], y[:9], parallel=own)
+    fit(network(), x[:9], y[:9], parallel=own)  # of one chunk each reads a part
+    with pytest.raises(
+        ValueError, match=f"1 rows cannot be divided among {parallel.size} processes"
+    ):
+        fit(network(), x[:1], y[:1], parallel=own)
     fit(network(), *data(), parallel=own)
 
 
