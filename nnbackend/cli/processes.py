@@ -11,9 +11,10 @@ from itertools import pairwise
 
 from nnbackend.cli.settings import Settings
 from nnbackend.cli.streaming import TableStream
+from nnbackend.core import early_signals
+from nnbackend.core.launcher import let_first_speak
 from nnbackend.errors import BackendUnavailableError, few
 from nnbackend.parallel import MPI, is_launched
-from nnbackend.parallel.launcher import launched_rank
 
 __all__ = [
     "CHOICES",
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 CHOICES = ("mpi", "none")
+_INTERRUPTED = 128  # from here exit codes are those of signals
 READS = ("share", "all")
 
 
@@ -96,20 +98,21 @@ def describe_reading(parallel: MPI) -> dict[str, str]:
 
 
 @contextmanager
-def speaking_as_one(arguments: Sequence[str]) -> Iterator[bool]:
+def speaking_as_one(arguments: Sequence[str]) -> Iterator[None]:
     """Let process 0 speak for all in a command, and an error of one end all.
 
-    Whether there are several is yielded. What another process prints is shown only if it fails alone.
+    What another process prints is shown only if it fails alone. With the command MPI ends.
     """
     try:
         parallel = join_processes("mpi" if wants_processes(arguments) else "none")
     except (ImportError, BackendUnavailableError) as error:
-        if not launched_rank():
+        if let_first_speak():
             print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     if parallel is None:
-        yield False
+        yield
         return
+    early_signals.unwatch()  # an interruption is an error of which process 0 speaks
     processes, kept = parallel.processes, io.StringIO()
     processes.shows_traceback = processes.silences = False
     with ExitStack() as stack:
@@ -117,10 +120,13 @@ def speaking_as_one(arguments: Sequence[str]) -> Iterator[bool]:
             stack.enter_context(redirect_stdout(kept))
             stack.enter_context(redirect_stderr(kept))
         try:
-            yield True
+            yield
         except SystemExit as ending:
             code = ending.code if isinstance(ending.code, int) else int(bool(ending.code))
             if code and not processes.all_failed(ending):
                 said = kept.getvalue().strip() or f"ended with code {code}"
-                processes.abort(f"{processes.name(parallel.rank)}: {said}", code)
+                message = f"{processes.name(parallel.rank)}: {said}"
+                has_said_it = parallel.rank == 0 and code >= _INTERRUPTED
+                processes.abort("" if has_said_it else message, code)
+            processes.end()
             raise

@@ -1,7 +1,7 @@
 """Ctrl-C while the command line starts: one line and an exit code, without a traceback.
 
 Importing this package takes most of the start of a short command. It imports this module first, and this
-module nothing that Python has not loaded by itself.
+module nothing that Python has not loaded by itself, or that imports anything else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import _signal  # what `signal` makes enumerations of, which takes as long as al
 import os
 import sys
 
-__all__ = ["end_at_once", "is_command_line", "leave", "watch"]
+from nnbackend.core.launcher import launched_rank
+
+__all__ = ["end_at_once", "is_command_line", "leave", "unwatch", "watch"]
 
 
 def is_command_line() -> bool:
@@ -25,7 +27,8 @@ def is_command_line() -> bool:
 
 def end_at_once(number: int, _: object) -> None:
     """End the process: nothing has begun that would have to be cleaned up."""
-    os.write(2, b"error: interrupted\n")
+    if launched_rank() == 0:  # of several processes one says it
+        os.write(2, b"error: interrupted\n")
     os._exit(128 + number)
 
 
@@ -45,14 +48,21 @@ def leave(code: str | int | None) -> None:
     os._exit(code if isinstance(code, int) else code is not None)
 
 
+_DEFAULTS = ((_signal.SIGINT, _signal.default_int_handler), (_signal.SIGTERM, _signal.SIG_DFL))
+
+
 def watch() -> None:
     """End at once on Ctrl-C and SIGTERM, where nothing else was set for them."""
-    for number, default in (
-        (_signal.SIGINT, _signal.default_int_handler),
-        (_signal.SIGTERM, _signal.SIG_DFL),
-    ):
+    for number, default in _DEFAULTS:
         if _signal.getsignal(number) == default:
             _signal.signal(number, end_at_once)
+
+
+def unwatch() -> None:
+    """Let Ctrl-C and SIGTERM do what they do in Python again."""
+    for number, default in _DEFAULTS:
+        if _signal.getsignal(number) is end_at_once:
+            _signal.signal(number, default)
 
 
 if is_command_line():

@@ -8,7 +8,7 @@ Every process runs the same program; MPI's launcher starts them::
     mpiexec -n 4 nnbackend train penguins.csv --target species
 """
 
-from nnbackend.parallel.launcher import is_launched
+from nnbackend.core.launcher import is_launched
 from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.mpi import MPI
 

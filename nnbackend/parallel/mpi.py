@@ -5,15 +5,17 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from nnbackend.core.checks import check_choice, check_number
+from nnbackend.core.launcher import launched_size, let_first_speak, local_rank
 from nnbackend.errors import BackendUnavailableError, unknown_name
-from nnbackend.parallel.launcher import launched_rank, launched_size, local_rank
 from nnbackend.parallel.local_steps import LocalSteps
 from nnbackend.parallel.processes import Processes
 
@@ -212,15 +214,32 @@ def _begin_with_all_processes(timeout: float) -> Any:
     MPI itself would wait without end for a process that failed before. No thread of Python runs
     meanwhile, but that of faulthandler does; the lines it writes name this function.
     """
-    begins = launched_size() > 1 and "mpi4py.MPI" not in sys.modules
-    if begins and sys.__stderr__ is not None:
-        faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
-    try:
-        from mpi4py import MPI as library
-    finally:
-        if begins:
+    if launched_size() > 1 and "mpi4py.MPI" not in sys.modules:
+        if sys.__stderr__ is not None:
+            faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+        try:
+            with _ending_by_signals():
+                from mpi4py import MPI as library
+        finally:
             faulthandler.cancel_dump_traceback_later()
+    from mpi4py import MPI as library
+
     return library
+
+
+@contextmanager
+def _ending_by_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end this process at once, where Python could not follow them."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for known in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(known)):
+                before[known] = signal.signal(known, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _shown_once(error: Exception) -> Exception:
@@ -228,11 +247,10 @@ def _shown_once(error: Exception) -> Exception:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], found: BaseException, trace: Any) -> None:
-        if found is not error:
+        if found is not error or let_first_speak():
             show(kind, found, trace)
 
-    if launched_rank():
-        sys.excepthook = hook
+    sys.excepthook = hook
     return error
 
 
@@ -243,6 +261,7 @@ def _processes_of(comm: Any, timeout: float) -> Processes:
         known = _known[comm.py2f()] = Processes(comm, timeout)
         atexit.register(known.leave)  # before mpi4py's, which waits without end
         _end_all_on_error(known)
+        _leave_before_exit(known)
     known.timeout = timeout
     return known
 
@@ -256,8 +275,12 @@ def _end_all_on_error(processes: Processes) -> None:
     show = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if processes.is_child():
+            show(kind, error, trace)
+            return
         if issubclass(kind, KeyboardInterrupt):
-            processes.abort("interrupted" if processes.rank == 0 else "", 130)
+            by = "" if processes.all_failed(error) else f"{processes.name(processes.rank)}: "
+            processes.abort(f"{by}interrupted" if by or processes.rank == 0 else "", 130)
         if processes.has_been_said(error):
             return
         if not processes.all_failed(error):
@@ -267,3 +290,20 @@ def _end_all_on_error(processes: Processes) -> None:
             show(kind, error, trace)
 
     sys.excepthook = hook
+
+
+def _leave_before_exit(processes: Processes) -> None:
+    """Let ``os._exit`` tell the other processes, of which a launcher may end all without a word."""
+    exit_at_once = os._exit
+
+    def leave(status: int) -> NoReturn:
+        # After has_left all have met at their end; a child of multiprocessing ends like this, too.
+        if not (processes.is_child() or processes.has_left):
+            if status or threading.current_thread() is not threading.main_thread():
+                processes.abort(
+                    f"{processes.name(processes.rank)}: os._exit({status})", status or 1
+                )
+            processes.leave()
+        exit_at_once(status)
+
+    os._exit = leave

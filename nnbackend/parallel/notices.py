@@ -23,19 +23,22 @@ class Notices:
 
     Attributes:
         received: the notices from each process, first to last: a kind and a text.
+        sent: how many this process has sent to each other.
     """
 
     def __init__(self, comm: Any) -> None:
         self._comm = comm
         self.received: list[list[tuple[str, str]]] = [[] for _ in range(comm.size)]
-        self._sent: list[Any] = []  # buffers have to stay until a message is gone
+        self.sent = 0
+        self._under_way: list[Any] = []  # buffers have to stay until a message is gone
 
     def send(self, kind: str, text: str = "") -> None:
         """Send a notice to all other processes."""
+        self.sent += 1
         payload = np.frombuffer(json.dumps([kind, text[:2000]]).encode(), dtype=np.uint8)
         for rank in range(self._comm.size):
             if rank != self._comm.rank:
-                self._sent.append((payload, self._comm.Isend(payload, rank, _TAG)))
+                self._under_way.append((payload, self._comm.Isend(payload, rank, _TAG)))
 
     def receive(self) -> None:
         """Take the notices that have come."""
@@ -48,6 +51,14 @@ class Notices:
             self._comm.Recv(payload, source, _TAG)
             kind, text = json.loads(payload.tobytes())
             self.received[source].append((str(kind), str(text)))
+
+    def have_come(self, sent: list[int]) -> bool:
+        """Take the notices that have come; return whether those are all that each process sent."""
+        self.receive()
+        own = self._comm.rank
+        return all(
+            len(self.received[rank]) == count for rank, count in enumerate(sent) if rank != own
+        )
 
     def count(self, rank: int, kind: str) -> int:
         """Return how many notices of a kind have come from a process."""

@@ -16,12 +16,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from nnbackend.parallel.notices import Notices
 from nnbackend.parallel.sums import Exchange
+
+if TYPE_CHECKING:
+    from nnbackend.parallel.watcher import Watched
 
 __all__ = ["Processes"]
 
@@ -47,6 +50,7 @@ class Processes:
         second: another one, for what is sent when that has come.
         rank: the number of this process, from 0.
         size: how many there are.
+        has_left: whether this process has come to its end, and waits for the others or has left them.
         places: the machine and the number there of each process, in words.
         exchange: the sums that are under way.
         runs_callbacks: whether this process calls callbacks, which the others wait for.
@@ -62,11 +66,16 @@ class Processes:
         self._notices = Notices(comm)
         self._failures = 0
         self._judged: list[tuple[BaseException, bool]] = []
+        self._watched: Watched | None = None
+        self._pid, self.has_left = os.getpid(), False
         self.places: list[str] = []
         self.first, self.second = self._duplicate(), self._duplicate()
         self._farewell = self._duplicate()
         self.exchange = Exchange(self)
         self.places = self.gather(f"pid {os.getpid()} on {socket.gethostname()}")
+        from nnbackend.parallel.watcher import Watched  # what it imports takes long
+
+        self._watched = Watched(self)
 
     def _duplicate(self) -> Any:
         comm, request = self.comm.Idup()
@@ -144,6 +153,10 @@ class Processes:
             else f"all processes have waited for each other for {self.timeout:g} s: they do not run the "
             "same program on the same data"
         )
+
+    def is_child(self) -> bool:
+        """Return whether this is a child that was forked, in which MPI does not work."""
+        return os.getpid() != self._pid
 
     def name(self, rank: int) -> str:
         """Return a process in words."""
@@ -249,6 +262,9 @@ class Processes:
 
         MPI would wait without end, and so would they for what this process no longer does.
         """
+        if self.has_left or self.is_child():
+            return
+        self.has_left = True
         request = self._farewell.Ibarrier()
         if not self._comes(request.Test):
             self._notices.send("left")
@@ -257,7 +273,19 @@ class Processes:
                 time.sleep(_LONGEST_PAUSE)
                 if time.monotonic() > until:
                     self.abort(f"{self.name(self.rank)} has ended, and others go on without it")
-        self._notices.receive()  # MPI does not end well while messages are under way
+        sent = np.empty(self.size, dtype=np.int64)
+        request = self._farewell.Iallgather(np.array([self._notices.sent], dtype=np.int64), sent)
+        # MPI does not end well while messages are under way.
+        if self._comes(request.Test):
+            self._comes(lambda: self._notices.have_come(sent.tolist()))
+        self._end_watch()
+
+    def end(self) -> None:
+        """Leave, and end MPI, as the end of Python would do."""
+        from mpi4py import MPI
+
+        self.leave()
+        MPI.Finalize()
 
     def abort(self, message: str = "", code: int = 1) -> NoReturn:
         """End all processes at once."""
@@ -266,9 +294,14 @@ class Processes:
         for stream in (sys.stdout, sys.stderr, sys.__stderr__):
             if stream is not None:
                 stream.flush()
+        self._end_watch()
         time.sleep(_PRINTING)
         self.comm.Abort(code)
         raise SystemExit(code)
+
+    def _end_watch(self) -> None:
+        if self._watched is not None:
+            self._watched.end()
 
 
 def _let_others_run() -> None:

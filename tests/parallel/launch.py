@@ -8,6 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import uuid
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +20,26 @@ import pytest
 PROGRAMS = Path(__file__).parent / "programs"
 ROOT = Path(__file__).parents[2]
 SECONDS = 240.0  # on a machine with more processes than cores
+_MARK = "NNBACKEND_TEST_RUN"
+_LEAVING = 15.0  # seconds for processes to end whose mpiexec has ended
+# Open MPI refuses to run as root, and to start more processes than there are cores.
+_OPEN_MPI = {
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
 
 needs_mpi = pytest.mark.skipif(
     importlib.util.find_spec("mpi4py") is None or shutil.which("mpiexec") is None,
     reason="needs mpi4py and mpiexec: nox -s mpi",
 )
+
+
+@cache
+def is_open_mpi() -> bool:
+    """Return whether mpiexec is that of Open MPI; else it is MPICH's."""
+    done = subprocess.run(["mpiexec", "--version"], capture_output=True, text=True, check=True)
+    return "Open MPI" in done.stdout
 
 
 class Started:
@@ -34,7 +53,9 @@ class Started:
 
     def __init__(self, count: int, *command: Any, **more: str) -> None:
         paths = os.pathsep.join([str(ROOT), str(PROGRAMS), os.environ.get("PYTHONPATH", "")])
+        self._mark = uuid.uuid4().hex
         own = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        own |= {_MARK: self._mark} | (_OPEN_MPI if is_open_mpi() else {})
         words = ["mpiexec", "-n", str(count), sys.executable, "-W", "error", *map(str, command)]
         self.process = subprocess.Popen(
             words,
@@ -46,13 +67,39 @@ class Started:
         )
 
     def finish(self, seconds: float = SECONDS) -> subprocess.CompletedProcess[str]:
-        """Wait for the end; return the code and what was printed."""
+        """Wait for the end of all processes; return the code and what was printed."""
         try:
             out, err = self.process.communicate(timeout=seconds)
+            until = time.monotonic() + _LEAVING
+            while (left := self.left()) and time.monotonic() < until:
+                time.sleep(0.05)
         except BaseException:
             self.end()
             raise
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert not left, f"processes have stayed, of which this ended them: {left}; {err}"
         return subprocess.CompletedProcess("", self.process.returncode, out, err)
+
+    def left(self) -> list[int]:
+        """Return the numbers of the processes that are still there, where the system tells."""
+        found = []
+        for place in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if f"{_MARK}={self._mark}".encode() in place.read_bytes():
+                    found.append(int(place.parent.name))
+        return found
+
+    def interrupt(self, first: int) -> None:
+        """Do what Ctrl-C does; Open MPI's mpiexec would end all by itself, without their knowing.
+
+        Args:
+            first: the number of a process.
+        """
+        if is_open_mpi():
+            os.kill(first, signal.SIGINT)
+        else:
+            self.process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
         """End mpiexec, which ends its processes; then by force."""

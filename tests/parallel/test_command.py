@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
+import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -136,17 +137,41 @@ def test_what_is_wrong_is_said_once(words, code, message, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_sigterm_ends_all_with_a_model_of_whole_epochs(tmp_path):
-    file, log = tmp_path / "m.safetensors", tmp_path / "log.jsonl"
-    more = "--model", "mlp", "--epochs", 10**6, "--log", log, "--output", file
-    started = Started(2, PROGRAMS / "command.py", *TRAIN, *more)
+def started_training(folder: Path) -> tuple[Started, int]:
+    """Start a long training; return it with the number of process 0, when all have begun."""
+    more = "--model", "mlp", "--epochs", 10**6, "--log", folder / "log.jsonl"
+    output = "--output", folder / "m.safetensors"
+    started = Started(2, PROGRAMS / "command.py", *TRAIN, *more, *output)
+    found = re.search(r"0: pid (\d+)", started.process.stdout.readline())
+    if found is None:
+        started.end()
+    assert found is not None
+    return started, int(found[1])
+
+
+def test_ctrl_c_ends_all_with_a_model_of_whole_epochs(tmp_path):
+    started, first = started_training(tmp_path)
     try:
+        log = tmp_path / "log.jsonl"
         while started.process.poll() is None and not (log.exists() and log.read_text()):
             pass
-        started.process.send_signal(signal.SIGINT)
+        started.interrupt(first)
         done = started.finish()
     finally:
         started.end()
     assert done.returncode == 130
     assert done.stderr.count("training was interrupted") == 1
-    assert nnb.load(file).trained[1] >= 1
+    assert nnb.load(tmp_path / "m.safetensors").trained[1] >= 1
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1])
+def test_ctrl_c_before_the_first_step_is_said_once(seconds, tmp_path):
+    started, first = started_training(tmp_path)
+    try:
+        time.sleep(seconds)
+        started.interrupt(first)
+        done = started.finish()
+    finally:
+        started.end()
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.count("interrupted") == 1, done.stderr

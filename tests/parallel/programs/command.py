@@ -6,14 +6,14 @@ Before it, ``at PROCESS WORD`` gives one process another argument, ``without`` t
 
 from __future__ import annotations
 
-import os
 import sys
 
 from nnbackend.cli import main
 from nnbackend.cli.streaming import TableStream
+from nnbackend.core.launcher import launched_rank
 
 if sys.argv[1] == "at":
-    if os.environ["PMI_RANK"] == sys.argv[2]:
+    if launched_rank() == int(sys.argv[2]):
         sys.argv.append(sys.argv[3])
     del sys.argv[1:4]
 if sys.argv[1] == "without":

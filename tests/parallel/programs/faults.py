@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from typing import Any
 
 from common import data, fit, network
 
 import nnbackend as nnb
-from nnbackend.parallel.launcher import launched_rank
+from nnbackend.core.launcher import launched_rank
 
 fault, which = sys.argv[1], int(sys.argv[2])
 if fault == "beginning":
     nnb.parallel.mpi._SHORTEST_BEGINNING = 3.0
     if launched_rank() == which:
         raise ArithmeticError("before MPI")
+if fault == "early" and launched_rank() == which:
+    print("ready", os.getpid(), flush=True)
+    time.sleep(60.0)  # the others wait within MPI's beginning
 parallel = nnb.parallel.MPI(timeout=3.0 if fault in ("beginning", "stall") else 60.0)
 here = parallel.rank == which
 x, y = data()
@@ -26,6 +32,17 @@ settings: dict[str, Any] = {"epochs": 10**6, "parallel": parallel}
 class Failing(nnb.callbacks.Callback):
     def epoch_end(self, run: Any) -> None:
         raise OSError("the disk is full")
+
+
+def fail_in_training() -> None:
+    if fault == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault.startswith("os._exit"):
+        status = int(fault.partition(" ")[2])
+        leaving = threading.Thread(target=os._exit, args=[status])
+        leaving.run() if status != 3 else leaving.start()
+        time.sleep(60.0)
+    raise MemoryError("Unable to allocate 9 TB") if fault == "memory" else ArithmeticError("wrong")
 
 
 class FailingLayer:
@@ -39,7 +56,7 @@ class FailingLayer:
     def forward(self, params: Any, x: Any, ctx: Any) -> Any:
         type(self).passes += 1
         if here and self.passes == 20:
-            raise ArithmeticError("the sum is wrong")
+            fail_in_training()
         return x, lambda dy, input_grad=True: (dy, {})
 
 
@@ -48,14 +65,21 @@ if fault == "callback":
     settings["callbacks"] = [Failing()]
 elif fault == "nested":
     settings["callbacks"] = [lambda run: fit(network(), parallel=parallel) and None]
-elif fault == "layer":
+elif fault in ("layer", "memory", "killed") or fault.startswith("os._exit"):
     net = network(FailingLayer(), nnb.Dense(4))
 elif fault == "outside" and here:
     raise ArithmeticError("before the training")
-elif fault == "exit" and here:
-    sys.exit(0)
+elif fault.startswith("sys.exit") and here:
+    sys.exit(int(fault.partition(" ")[2]))
+elif fault == "child":
+    settings["epochs"] = 2
+    if here:
+        child = multiprocessing.get_context("fork").Process(target=int)
+        child.start()
+        child.join()
+        assert child.exitcode == 0
 elif fault == "interrupt":
-    settings["callbacks"] = [lambda run: run.epoch == 1 and print("ready", flush=True)]
+    settings["callbacks"] = [lambda run: run.epoch == 1 and print("ready", os.getpid(), flush=True)]
     history = fit(net, **settings)
     assert history.stopped is not None
     assert set(parallel.processes.gather(len(history))) == {len(history)}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
-__all__ = ["is_launched", "launched_rank", "launched_size", "local_rank"]
+__all__ = ["is_launched", "launched_rank", "launched_size", "let_first_speak", "local_rank"]
 
 # MPICH, Intel MPI and Slurm's PMI-2; Open MPI; MVAPICH; a step of Slurm with PMIx.
 _SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -16,6 +17,7 @@ _LOCAL_RANKS = (
     "MV2_COMM_WORLD_LOCAL_RANK",
     "SLURM_LOCALID",
 )
+_SPEAKING = 3.0  # seconds
 
 
 def launched_size() -> int:
@@ -35,6 +37,16 @@ def is_launched() -> bool:
 def launched_rank() -> int:
     """Return the number of this process among those that a launcher started; 0: it is alone."""
     return next((n for n in map(_number, _RANKS) if n is not None), 0)
+
+
+def let_first_speak() -> bool:
+    """Return whether this is the first process; in others wait for what that one has to say.
+
+    Open MPI ends all as soon as one ends with a code other than 0.
+    """
+    if launched_rank() > 0:
+        time.sleep(_SPEAKING)
+    return launched_rank() == 0
 
 
 def local_rank() -> int | None:
