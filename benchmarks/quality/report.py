@@ -65,10 +65,10 @@ def _paragraphs(results: dict[str, Any]) -> list[str]:
         parts.append(f"Failed: {', '.join(failed)}.")
     machines = results["machines"]
     versions = ", ".join(f"{k} {v}" for k, v in machines[-1]["versions"].items())
+    places = ", ".join(one["cpu"] for one in machines)
     parts.append(
         "The splits of a table are the same for all, a quarter of the rows for testing; measured until "
-        f"{results['date']} on {', '.join(one['cpu'] for one in machines)}, all contestants of a split on "
-        f"the same. {versions}"
+        f"{results['date']} on {places}, all contestants of a split on the same. {versions}"
     )
     return parts
 
