@@ -615,3 +615,24 @@ def test_intervals_are_as_wide_as_held_out_rows_need():
     assert widen_intervals(np.tile([-1.0, 0.0, 30.0], (19, 1)), targets, (0.05, 0.5, 0.95)) == [
         -3.0
     ]
+
+
+def test_the_target_is_called_as_the_series_was(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rows = pd.DataFrame({"x": X[:, 0], "target": X[:, 1]})
+    price = pd.Series(Y, name="price")
+    for y, name in (
+        (price, "price"),
+        (price.to_frame(), "price"),
+        (price.rename("target"), "target_"),
+        (price.rename(None), "target_"),
+        (price.rename(3), "target_"),
+        (Y, "target_"),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of scikit-learn: a column, where a vector was expected
+            fitted = TabularRegressor(**SMALL).fit(rows, y)
+        path = fitted.save(tmp_path / "model.safetensors")
+        assert tables.load(path).encoder.target.name == name
