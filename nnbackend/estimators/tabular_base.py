@@ -29,6 +29,7 @@ from nnbackend.estimators.arguments import COUNT, FRACTION, POSITIVE
 from nnbackend.estimators.tabular_files import save_tabular
 from nnbackend.tables import choose_kinds, read_columns
 from nnbackend.tables.drift import warn_changes
+from nnbackend.tables.frames import check_column
 from nnbackend.tables.inputs import Columns
 from nnbackend.tables.table import take_rows
 from nnbackend.tables.training import FittedTable, fit_table
@@ -223,7 +224,11 @@ def _is_frame(X: Any) -> bool:
 
 def _count_rows(X: Any) -> int:
     """Return the number of rows; of a dictionary that of its first column."""
-    return len(next(iter(X.values()), ())) if isinstance(X, Mapping) else len(X)
+    if not isinstance(X, Mapping):
+        return len(X)
+    for name, column in X.items():
+        check_column(str(name), column)
+    return len(next(iter(X.values()), ()))
 
 
 def _checked_array(X: Any) -> Any:
