@@ -83,19 +83,26 @@ def training(
         )  # fmt: skip
 
     fit(1)
-    waited[:] = 0.0, 0.0
-    cpu, began = time.process_time(), time.perf_counter()
-    history = fit(epochs)
-    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    own = {"seconds": seconds, "cpu": cpu - waited[1], "waiting": waited[0]}
+    _, once = timed(lambda: fit(1), waited)  # what a fit does once, and an epoch
+    history, whole = timed(lambda: fit(1 + epochs), waited)
+    own = {"cpu": whole["cpu"] - once["cpu"], "waiting": whole["waiting"] / whole["seconds"]}
     every = parallel.processes.gather(own) if parallel is not None and several else [own]
     found = {
         "step": float(np.median(history["seconds"])) / steps,
         "cpu": max(one["cpu"] for one in every) / (steps * epochs),
-        "waiting": float(np.mean([one["waiting"] / one["seconds"] for one in every])),
+        "waiting": float(np.mean([one["waiting"] for one in every])),
         "loss": history["loss"][-1],
     }
     return found if parallel is None or parallel.rank == 0 else None
+
+
+def timed(fit: Any, waited: list[float]) -> tuple[Any, dict[str, float]]:
+    """Fit; return the history, and the seconds by the clock, of the processor, and of waiting."""
+    waited[:] = 0.0, 0.0
+    cpu, began = time.process_time(), time.perf_counter()
+    history = fit()
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+    return history, {"seconds": seconds, "cpu": cpu - waited[1], "waiting": waited[0]}
 
 
 def hidden_layers(units: int, elementwise: bool) -> list[Any]:

@@ -66,13 +66,12 @@ class Sum:
         size = exchange.processes.size
         self._in_parts = size * length * self._dtype.itemsize > _SMALL_BYTES
         shape = (size, -(-length // size)) if self._in_parts else (1, length)
-        self._rows = np.zeros(
-            shape, dtype
-        )  # a row for each process, the last one filled up by zeros
+        self._rows = np.zeros(shape, dtype)  # for each process one; the last has zeros at its end
         self._total = np.empty((1, shape[1]), dtype)
         self._numbers = self._rows.reshape(-1)[:length]
         self._sent: Any = None
         self._came: Any = None
+        self._result: Any = None
         self._request: Any = None
         self._adds = True  # else the parts are added, and go to all
         self.is_done = True
@@ -88,7 +87,7 @@ class Sum:
     def finish(self, begun: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
         """Wait for the sum, and write it into ``total``."""
         self._exchange.wait_for(self)
-        total[...] = self._numbers
+        total[...] = self._result
 
     def _send(self, rows: np.ndarray[Any, Any], operation: str, second: bool) -> None:
         """Start sending rows: one to each process, or all to all of them."""
@@ -110,7 +109,7 @@ class Sum:
             return not self._adds
         came = self._travel.unpack(self._came, self._dtype)
         if not self._adds:
-            self._numbers[...] = came.reshape(-1)[: len(self._numbers)]
+            self._result = came.reshape(-1)[: len(self._numbers)]
             self.is_done = True
             return True
         total = self._total[0]
@@ -121,7 +120,7 @@ class Sum:
             self._adds = False
             self._send(self._total, "Iallgather", second=True)
         else:
-            self._numbers[...] = total
+            self._result = total
             self.is_done = True
         return True
 
