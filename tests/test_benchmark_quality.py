@@ -56,7 +56,7 @@ def test_only_contestants_of_all_tables_are_ranked_on_all():
     assert first.startswith("Over all 2 tables")
     assert "| nnbackend | 1.25 | 1.50 |" in overall
     assert "other" not in overall
-    assert second == "The same over few, which all contestants predicted:"
+    assert second == "The same over few, which all of these predicted:"
     assert "| other | 1.50 | - |" in some
 
 

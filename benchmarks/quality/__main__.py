@@ -45,6 +45,7 @@ def main() -> None:
         chosen = {name: chosen[name] for name in arguments.contestants.split(";")}
     names = arguments.tables.split(",") if arguments.tables else list(DATASETS)
     results = _read(arguments.output, today)
+    number = _number_of_machine(results)
     done = {(r["table"], r["split"], r["contestant"]) for r in results["rows"]}
     warnings.simplefilter("ignore")
     for (
@@ -55,7 +56,7 @@ def main() -> None:
         for table in names:
             wanted = [name for name in chosen if (table, seed, name) not in done]
             for row in _measured_all({name: chosen[name] for name in wanted}, table, seed):
-                results["rows"].append(row)
+                results["rows"].append(row | {"machine": number})
                 _write(arguments.output, results)
 
 
@@ -112,8 +113,17 @@ def _read(path: Path, today: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
         found["rows"] = [row for row in found["rows"] if "failed" not in row]  # to be tried again
         return found
+    return {"schema": 1, "date": today, "machines": [], "rows": []}
+
+
+def _number_of_machine(results: dict[str, Any]) -> int:
+    """Return the number of this machine among those of the results, which it is added to."""
     here = machine.describe(None, None) | {"versions": machine.versions(_PACKAGES)}
-    return {"schema": 1, "date": today, "machine": here, "rows": []}
+    for number, other in enumerate(results["machines"]):
+        if all(here[key] == other[key] for key in ("cpu", "versions")):
+            return number
+    results["machines"].append(here)
+    return len(results["machines"]) - 1
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:

@@ -63,11 +63,12 @@ def _paragraphs(results: dict[str, Any]) -> list[str]:
     parts += [*_summaries(rows, names), *_verdicts(rows)]
     if failed:
         parts.append(f"Failed: {', '.join(failed)}.")
-    machine = results["machine"]
-    versions = ", ".join(f"{k} {v}" for k, v in machine.get("versions", {}).items())
+    machines = results["machines"]
+    versions = ", ".join(f"{k} {v}" for k, v in machines[-1]["versions"].items())
+    places = ", ".join(one["cpu"] for one in machines)
     parts.append(
-        "The splits of a table are the same for all, a quarter of the rows for testing; measured "
-        f"{results['date']} on {machine.get('cpu', 'an unknown processor')}. {versions}"
+        "The splits of a table are the same for all, a quarter of the rows for testing; measured until "
+        f"{results['date']} on {places}, all contestants of a split on the same. {versions}"
     )
     return parts
 
@@ -124,10 +125,12 @@ def _summaries(rows: list[Row], names: list[str]) -> list[str]:
         "not all of these contestants have are left out."
     )
     found = [f"Over all {len(sizes)} tables: {intro}", _summary(rows, everywhere, list(sizes))]
-    some = [table for table in sizes if all((table, name) in errors for name in names)]
-    if len(everywhere) < len(names) and some:
-        found.append(f"The same over {few(some, 10)}, which all contestants predicted:")
-        found.append(_summary(rows, names, some))
+    # A contestant of a few tables shows in their lines only.
+    often = [n for n in names if 2 * sum((table, n) in errors for table in sizes) >= len(sizes)]
+    some = [table for table in sizes if all((table, name) in errors for name in often)]
+    if len(everywhere) < len(often) and some:
+        found.append(f"The same over {few(some, 10)}, which all of these predicted:")
+        found.append(_summary(rows, often, some))
     return found
 
 

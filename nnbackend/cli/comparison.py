@@ -51,6 +51,8 @@ def warn_if_worse(outcome: Outcome) -> None:
         what = " and ".join(_WORDS[name] for name in better)
         figures = ", ".join(in_figures(found[name]) for name in better)
         advice = "" if outcome.divisions else ": try --folds 5 or --preset best"
+        if outcome.settings["model"] == "mlp":  # which has neither
+            advice = ": try more --epochs or --model realmlp"
         warn(
             f"the network predicts the held-out rows worse than {what}: {score.replace('_', ' ')} "
             f"{in_figures(own[score])} instead of {figures}. Little can be learned from these columns, "

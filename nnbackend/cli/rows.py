@@ -90,7 +90,7 @@ def read_rows(
     if not settings.stream:
         return _encode_rows(*read_table(data, target, settings), target, settings, keep_table)
     source = TableStream(data, seed=settings.seed, **chosen)
-    with _texts_for_numbers(target):
+    with _texts_for_numbers(target, settings):
         table = source.sample(kinds)
     rows = _encode_rows(table, source.dialect, target, settings, keep_table)
     source.encode(cast(TableEncoder, rows.encoder), rows.x, rows.y, parallel)
@@ -101,7 +101,7 @@ def read_table(data: Path, target: str, settings: Settings) -> tuple[Table, Dial
     """Return the columns of a table that settings choose, and how its numbers were written."""
     kinds = settings.kinds(target)
     frame, dialect = open_table(data, kinds=kinds, **_how_to_read(target, settings))
-    with _texts_for_numbers(target), naming_lines(data, dialect):
+    with _texts_for_numbers(target, settings), naming_lines(data, dialect):
         return table_of(frame, frame.columns, kinds, dialect), dialect
 
 
@@ -111,14 +111,15 @@ def _how_to_read(target: str, settings: Settings) -> dict[str, Any]:
 
 
 @contextmanager
-def _texts_for_numbers(target: str) -> Iterator[None]:
+def _texts_for_numbers(target: str, settings: Settings) -> Iterator[None]:
     """Say what to do about a target of texts that was to be one of numbers."""
     try:
         yield
     except StrayTextError as error:
         if error.column != target or error.kind != "number":
             raise
-        advice = "without --task regression they are classes"
+        option = "--task regression" if settings.quantiles is None else "--quantiles"
+        advice = f"without {option} they are classes"
         if len(error.texts) <= MOST_MISTAKES:
             raise ValueError(f"{error.for_command_line}; {advice}") from error
         words = few([repr(text) for text in dict.fromkeys(error.texts.values())])

@@ -23,7 +23,6 @@ from nnbackend.errors import ResumeError, counted, few
 from nnbackend.parallel import MPI
 from nnbackend.schedules import CosineLog
 from nnbackend.tables.encoding import TableEncoder
-from nnbackend.tables.kinds import LEFT_OUT, find_leaks
 from nnbackend.tables.selection import MAX_CATEGORIES, MAX_EMBEDDED, choose_feature_kinds
 from nnbackend.tables.table import Table, is_number, row_count, take_rows
 from nnbackend.tables.targets import LogNumber
@@ -67,7 +66,6 @@ def train_tabular(
         )
     limit = settings.max_categories or (MAX_EMBEDDED if recipe.embeds else MAX_CATEGORIES)
     kinds = choose_feature_kinds(table, call.target, settings.features, settings.text or (), limit)
-    find_leaks(table, table[call.target], [n for n, kind in kinds.items() if kind not in LEFT_OUT])
     run = _Run(call, settings, backend, stack, limit, table)
     limits: dict[str, Any] = {"max_time": call.max_time}
     if call.max_time is not None and (call.checkpoint or call.resume):

@@ -114,7 +114,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
 
         Args:
             X: a DataFrame of pandas or polars, an Arrow table, or an array of shape (samples, features).
-            y: the classes, of shape (samples,).
+            y: the classes, of shape (samples,). The model's file calls the target as a Series is called.
             sample_weight: how much each sample counts, of shape (samples,); default None: 1.
 
         Returns:
@@ -125,7 +125,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
         """
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
-        y = _one_column(y)
+        given, y = y, _one_column(y)
         check_classification_targets(y)
         weight = self._checked_weight(sample_weight, y)
         known = y if weight is None else y[weight > 0]
@@ -147,7 +147,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):
                     f"class_weight names {unknown[0]!r}, and the classes are {few([*names])}"
                 )
             weights = {names[label]: factor for label, factor in weights.items()}
-        self._fit(X, target, weight, class_weight=weights)
+        self._fit(X, given, target, weight, class_weight=weights)
         return self
 
     def _answers(self, outputs: NDArray[Any]) -> NDArray[Any]:
@@ -264,7 +264,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
 
         Args:
             X: a DataFrame of pandas or polars, an Arrow table, or an array of shape (samples, features).
-            y: the numbers, of shape (samples,).
+            y: the numbers, of shape (samples,). The model's file calls the target as a Series is called.
             sample_weight: how much each sample counts, of shape (samples,); default None: 1.
 
         Returns:
@@ -279,6 +279,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             raise TypeError(
                 "y holds dates or durations: make numbers of them, such as days since a day"
             )
+        given = y
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=2)
         if y.ndim == 2 and y.shape[1] > 1:
             raise ValueError(
@@ -287,7 +288,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):
             )
         y = column_or_1d(y, warn=True)
         weight = self._checked_weight(sample_weight, y)
-        fitted = self._fit(X, y, weight, target_scale=self.target_scale)
+        fitted = self._fit(X, given, y, weight, target_scale=self.target_scale)
         self.widening_: list[float] | None = fitted.widening
         return self
 

@@ -29,6 +29,7 @@ from nnbackend.estimators.arguments import COUNT, FRACTION, POSITIVE
 from nnbackend.estimators.tabular_files import save_tabular
 from nnbackend.tables import choose_kinds, read_columns
 from nnbackend.tables.drift import warn_changes
+from nnbackend.tables.frames import check_column
 from nnbackend.tables.inputs import Columns
 from nnbackend.tables.table import take_rows
 from nnbackend.tables.training import FittedTable, fit_table
@@ -72,10 +73,13 @@ class TabularEstimator(BaseEstimator, ABC):
             **cls._parameter_constraints,
         }
 
-    def _fit(self: Any, X: Any, target: NDArray[Any], sample_weight: Any, **more: Any) -> Any:
+    def _fit(
+        self: Any, X: Any, y: Any, target: NDArray[Any], sample_weight: Any, **more: Any
+    ) -> Any:
         """Read the columns and train; ``target`` has numbers, or the names of classes.
 
-        Rows of weight 0 are left out, as though they were not there.
+        Rows of weight 0 are left out, as though they were not there. The target is called in the model
+        and its file as ``y`` is, if that is a Series with a name.
         """
         columns = self._read(X, reset=True)
         table, kept = columns.table, None
@@ -83,7 +87,7 @@ class TabularEstimator(BaseEstimator, ABC):
         if sample_weight is not None:
             kept = np.flatnonzero(sample_weight)
             table, target, sample_weight = take_rows(table, kept), target[kept], sample_weight[kept]
-        name = "target"
+        name = _name_of(y)
         while name in table:
             name += "_"
         recipe: dict[str, Any] = {field: getattr(self, field, None) for field in _RECIPE}
@@ -223,7 +227,11 @@ def _is_frame(X: Any) -> bool:
 
 def _count_rows(X: Any) -> int:
     """Return the number of rows; of a dictionary that of its first column."""
-    return len(next(iter(X.values()), ())) if isinstance(X, Mapping) else len(X)
+    if not isinstance(X, Mapping):
+        return len(X)
+    for name, column in X.items():
+        check_column(str(name), column)
+    return len(next(iter(X.values()), ()))
 
 
 def _checked_array(X: Any) -> Any:
@@ -237,3 +245,10 @@ def _checked_array(X: Any) -> Any:
     if array.dtype.kind in "OUS":
         return check_array(array, dtype=object, ensure_all_finite=False, ensure_min_samples=0)
     return check_array(X, dtype="numeric", ensure_all_finite="allow-nan", ensure_min_samples=0)
+
+
+def _name_of(y: Any) -> str:
+    """Return the name of a Series, or of the only column of a frame; of others, "target"."""
+    names = list(getattr(y, "columns", ()))
+    name = names[0] if len(names) == 1 else getattr(y, "name", None)
+    return name if isinstance(name, str) and name else "target"

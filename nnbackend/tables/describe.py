@@ -75,16 +75,23 @@ def describe_columns(
             rows.append(row)
     if target is not None:
         kind, done = _in_words(target)
+        if isinstance(target, Number):
+            done = _scaling(target)  # rows without a target do not train, and nothing fills it
         rows.append(ColumnDescription(target.name, kind, done, 0))
     return rows
+
+
+def _scaling(number: Number) -> str:
+    """Return how a number is scaled, in words."""
+    return f"({_less(in_digits(number.shift, number.scale))}) / {number.scale:.6g}"
 
 
 def _in_words(column: Feature | Target) -> tuple[str, str]:
     """Return what a column holds, and what is done to it."""
     match column:
         case Number():
-            shift, fill = (in_digits(x, column.scale) for x in (column.shift, column.fill))
-            return "number", f"({_less(shift)}) / {column.scale:.6g}, {fill} where missing"
+            fill = in_digits(column.fill, column.scale)
+            return "number", f"{_scaling(column)}, {fill} where missing"
         case RobustNumber():
             center = in_digits(column.center, 1 / column.factor if column.factor else 0.0)
             done = (

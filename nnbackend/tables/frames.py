@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "as_polars",
+    "check_column",
     "check_complete",
     "frame_like",
     "is_pandas",
@@ -91,14 +92,30 @@ def is_pandas(frame: Any) -> bool:
     )
 
 
+def check_column(name: str, column: Any) -> None:
+    """Refuse what is no column of values: one value, values by row as ``DataFrame.to_dict()`` has them.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(column, Mapping):
+        raise ValueError(
+            f"column {name!r} is a dictionary, and is to be a list of values; of a DataFrame of pandas "
+            'give the frame, or its .to_dict("list")'
+        )
+    plain = getattr(column, "ndim", 1) and hasattr(column, "__len__")
+    if not plain or isinstance(column, str | bytes | Set):
+        raise ValueError(
+            f"column {name!r} is no column of values: {given(column)}; each is a list with a value for "
+            "each row, also of one row"
+        )
+
+
 def _as_series(name: str, column: Any) -> pl.Series:
     """Return a column of pandas or of a dictionary; what counts as missing there is missing."""
     polars, dtype = polars_module(), getattr(column, "dtype", None)
-    if (
-        getattr(column, "ndim", 1) != 1
-        or isinstance(column, str)
-        or not isinstance(column, Iterable)
-    ):
+    check_column(name, column)
+    if getattr(column, "ndim", 1) != 1:
         raise ValueError(f"column {name!r} is no row of values, or more than one has that name")
     if isinstance(column, np.ma.MaskedArray):
         values = zip(np.ma.getdata(column).tolist(), np.ma.getmaskarray(column), strict=True)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from nnbackend.errors import counted, few, given, unknown_name
+from nnbackend.errors import counted, few, unknown_name
 from nnbackend.tables.columns import readable_columns, table_of
 from nnbackend.tables.dialect import Dialect
-from nnbackend.tables.frames import as_polars, check_complete, is_pandas
+from nnbackend.tables.frames import as_polars, check_column, check_complete, is_pandas
 from nnbackend.tables.kinds import GIVEN_KINDS, ColumnKind
 from nnbackend.tables.table import Table, WantedKind, is_number, missing, polars_module, warn
 from nnbackend.tables.units import check_units, find_numerals
@@ -226,8 +226,7 @@ def _check_lengths(columns: Mapping[str, Any]) -> None:
         raise ValueError("the table has no columns, or all of them are left out")
     lengths = {}
     for name, column in columns.items():
-        if isinstance(column, str | bytes) or not hasattr(column, "__len__"):
-            raise ValueError(f"column {name!r} is no column of values: {given(column)}")
+        check_column(name, column)
         lengths[name] = len(column)
     first = next(iter(lengths))
     for name, length in lengths.items():

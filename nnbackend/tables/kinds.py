@@ -240,7 +240,9 @@ def find_leaks(table: Table, target: NDArray[Any], names: Iterable[str] | None =
     """Return the columns that give the target away, and warn of them.
 
     A column does where it equals the target, or each of its values goes with one value of the target
-    and the other way round. In fewer than 20 rows that may be chance, and is not said.
+    and the other way round. Of numbers most of which differ, that means little: such a column does where
+    it orders the rows as the target does, rising or falling, like the target in another unit or its
+    logarithm. In fewer than 20 rows that may be chance, and is not said.
 
     Args:
         table: the features.
@@ -275,11 +277,24 @@ def _codes(column: NDArray[Any]) -> NDArray[np.intp]:
 def _give_away(
     codes: NDArray[np.intp], wanted: NDArray[np.intp], column: NDArray[Any], target: NDArray[Any]
 ) -> bool:
-    """Return whether a column tells the target; different numbers in every row must be equal to it."""
+    """Return whether a column tells the target, and the target the column."""
     different, classes = len(np.unique(codes)), len(np.unique(wanted))
-    if different != classes or classes < 2:
+    if min(different, classes) < 2:
         return False
-    if 2 * classes > len(codes):
+    if 2 * min(different, classes) > len(codes):
+        if is_number(column) and is_number(target):
+            return _rise_together(column, target) or _rise_together(-column, target)
         return is_number(column) == is_number(target) and bool((column == target).all())
+    if different != classes:
+        return False
     pairs = len(np.unique(codes.astype(np.int64) * (int(wanted.max()) + 1) + wanted))
     return pairs == classes
+
+
+def _rise_together(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Return whether rows can be sorted so that neither number ever falls."""
+    for rows in (slice(1000), slice(None)):  # mostly the first tell, and sorting all takes long
+        order = np.lexsort((other[rows], one[rows]))
+        if (np.diff(other[rows][order]) < 0).any():
+            return False
+    return True

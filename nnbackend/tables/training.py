@@ -21,7 +21,7 @@ from nnbackend.tables.digits import LARGEST_EXACT
 from nnbackend.tables.encoding import TableEncoder
 from nnbackend.tables.features import MAX_ONE_HOT
 from nnbackend.tables.intervals import widen_intervals
-from nnbackend.tables.kinds import ColumnKind
+from nnbackend.tables.kinds import LEFT_OUT, ColumnKind, find_leaks
 from nnbackend.tables.model import TableModel, describe_model
 from nnbackend.tables.selection import split_rows, warn_rare_classes
 from nnbackend.tables.table import (
@@ -125,7 +125,7 @@ def fit_table(
     announce: Callable[[Rows], None] | None = None,
     **more: Any,
 ) -> FittedTable:
-    """Train a network to predict a column of a table from others.
+    """Train a network to predict a column of a table from others; warn of those that give it away.
 
     Args:
         table: the columns by name; no value of the target is missing.
@@ -163,6 +163,7 @@ def fit_table(
             model or preset has that name, or a number is out of range.
     """
     _check_target(table, target)
+    find_leaks(table, table[target], [n for n, kind in kinds.items() if kind not in LEFT_OUT])
     task = "regression" if is_number(table[target]) else "classification"
     chosen = choose_recipe(row_count(table), task, model=model, preset=preset, **(recipe or {}))
     if chosen.quantiles is not None and not is_number(table[target]):

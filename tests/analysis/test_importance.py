@@ -100,6 +100,7 @@ def test_what_cannot_be_measured_is_said():
         permutation_importance(model, TableRows({"a": rows.table["a"]}))
 
 
+@pytest.mark.filterwarnings("ignore::nnbackend.tables.table.TableWarning")
 def test_a_network_that_takes_numbers_and_indices():
     """A column of many categories goes to an embedding; it decides, the numbers do not."""
     random = np.random.default_rng(0)

@@ -29,7 +29,8 @@ def test_a_network_that_is_hardly_trained_is_worse(kind, more):
     ]
     assert "a linear model" in said
     assert ("rmse" if kind == "number" else "log loss") in said
-    assert ("try --folds 5" in said) == ("--folds" not in more)
+    assert ("try --folds 5" in said) == (not more)
+    assert said.endswith("try more --epochs or --model realmlp") == ("mlp" in more)
 
 
 def test_a_network_that_is_as_good_is_not():

@@ -53,6 +53,8 @@ def test_text_in_a_target_of_numbers():
     assert "the target 'species' holds texts, 'Adelie', " in message
     assert "without --task regression they are classes" in message
     assert "--missing" not in message
+    message = fails(1, "train", PENGUINS, "--target", "species", "--quantiles", "0.1,0.5,0.9")
+    assert "'Chinstrap'; without --quantiles they are classes" in message
     few = table("x,y\n" + "".join(f"{i},{2 * i}\n" for i in range(20)) + "3,abc\n")
     message = fails(1, "train", few, "--target", "y", "--task", "regression")
     assert "row 21 (line 22) holds 'abc'; correct it" in message

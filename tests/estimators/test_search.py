@@ -44,7 +44,7 @@ def test_the_arguments_of_the_estimator_stay_where_none_are_better():
 @pytest.mark.parametrize("kind", [TabularClassifier, TabularRegressor])
 def test_it_knows_a_space_for_tabular_estimators(kind):
     pytest.importorskip("optuna", reason="Optuna is not installed")
-    y = (X[:, 0] > 0).astype(int) if kind is TabularClassifier else X[:, 0]
+    y = (X[:, 0] > 0).astype(int) if kind is TabularClassifier else X[:, 0] + X[:, 1]
     model = kind(**SMALL)
     found = search_arguments(model, X, y, trials=2, folds=2)
     names = {"learning_rate", "hidden"} | (

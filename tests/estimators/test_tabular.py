@@ -23,6 +23,7 @@ import nnbackend as nnb
 from nnbackend import tables
 from nnbackend.errors import ModelFileError, UnknownNameError
 from nnbackend.estimators import TabularClassifier, TabularRegressor, load
+from nnbackend.tables import TableWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::nnbackend.tables.TableWarning")
 
@@ -103,6 +104,14 @@ def test_columns_of_a_dictionary_are_found_by_name():
         TabularRegressor(**SMALL).fit(columns(), Y[:7])  # as many as there are columns
 
 
+def test_dictionaries_of_anything_but_columns_are_refused():
+    model = TabularRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1]}, Y)
+    with pytest.raises(ValueError, match=r"'a' is no column of values: 1\.0; each is a list"):
+        model.predict({"a": 1.0, "b": 2.0})
+    with pytest.raises(ValueError, match=r"'b' is a dictionary.*to_dict\("):
+        model.predict({"a": [1.0, 2.0], "b": {0: 2.0, 1: 3.0}})
+
+
 def test_columns_of_an_array_are_those_of_the_frame_by_place():
     model = TabularRegressor(**SMALL).fit({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]}, Y)
     expected = model.predict({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2]})
@@ -120,6 +129,15 @@ def test_targets_of_dates_are_refused():
     for dates in (DATES, DATES - DATES[0]):
         with pytest.raises(TypeError, match="y holds dates or durations"):
             TabularRegressor(**SMALL).fit(X, dates)
+
+
+def test_columns_that_give_the_target_away_are_said():
+    given = {**columns(), "double": 2 * Y, "drawn": 3 * Y}
+    model = TabularRegressor(**SMALL, columns={"drawn": "drop"})
+    with pytest.warns(TableWarning, match="give the target away.*one-to-one with it: double;"):
+        model.fit(given, Y)
+    with pytest.warns(TableWarning, match="give the target away.*one-to-one with it: class;"):
+        TabularClassifier(**SMALL).fit({"a": X[:, 0], "class": CLASSES}, CLASSES == "no")
 
 
 def test_unseen_categories_and_missing_values_are_predicted():
@@ -597,3 +615,24 @@ def test_intervals_are_as_wide_as_held_out_rows_need():
     assert widen_intervals(np.tile([-1.0, 0.0, 30.0], (19, 1)), targets, (0.05, 0.5, 0.95)) == [
         -3.0
     ]
+
+
+def test_the_target_is_called_as_the_series_was(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rows = pd.DataFrame({"x": X[:, 0], "target": X[:, 1]})
+    price = pd.Series(Y, name="price")
+    for y, name in (
+        (price, "price"),
+        (price.to_frame(), "price"),
+        (price.rename("target"), "target_"),
+        (price.rename(None), "target_"),
+        (price.rename(3), "target_"),
+        (Y, "target_"),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # of scikit-learn: a column, where a vector was expected
+            fitted = TabularRegressor(**SMALL).fit(rows, y)
+        path = fitted.save(tmp_path / "model.safetensors")
+        assert tables.load(path).encoder.target.name == name

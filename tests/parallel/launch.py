@@ -55,6 +55,7 @@ class Started:
         paths = os.pathsep.join([str(ROOT), str(PROGRAMS), os.environ.get("PYTHONPATH", "")])
         self._mark = uuid.uuid4().hex
         own = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
+        own["PYTHONUNBUFFERED"] = ""  # else a line and its end are written apart, and lines mix
         own |= {_MARK: self._mark} | (_OPEN_MPI if is_open_mpi() else {})
         words = ["mpiexec", "-n", str(count), sys.executable, "-W", "error", *map(str, command)]
         self.process = subprocess.Popen(

@@ -206,3 +206,11 @@ def test_hostile_descriptions_are_refused(hostile):
     TableEncoder.from_dict(description())
     with pytest.raises(ModelFileError, match="description of its table is damaged"):
         TableEncoder.from_dict(hostile)
+
+
+def test_a_target_is_described_without_gaps_which_it_has_none_of():
+    table = {"x": np.array([1.0, 2.0, np.nan, 4.0]), "y": np.array([1.0, 2.0, 3.0, 6.0])}
+    encoder = TableEncoder.learn(table, "y", ["x"])
+    feature, target = (row.done for row in encoder.describe())
+    assert feature.endswith("/ 1.08972, 2 where missing")
+    assert target == "(value - 3) / 1.87083"

@@ -229,7 +229,10 @@ def test_columns_that_cannot_be_read_are_left_out_aloud_unless_wanted():
     [
         ({}, ValueError, "the table has no columns"),
         ({"a": 1}, ValueError, "'a' is no column of values"),
-        ({"a": "text"}, ValueError, "'a' is no column of values"),
+        ({"a": "text"}, ValueError, "'a' is no column of values: 'text'; each is a list"),
+        ({"a": np.array(1.0)}, ValueError, "'a' is no column of values"),
+        ({"a": {1, 2}}, ValueError, "'a' is no column of values"),
+        ({"a": {0: 1, 1: 2}}, ValueError, r"'a' is a dictionary.*to_dict\("),
         ({"a": [1], "b": [1, 2]}, ValueError, "differ in length: 'a' has 1 row, 'b' 2"),
         ({1: [1], "1": [2]}, ValueError, "more than one column is named '1'"),
         ({"": [1]}, ValueError, "'' is no name of a column"),

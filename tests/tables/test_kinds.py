@@ -119,12 +119,26 @@ def test_columns_that_give_the_target_away_are_said_and_stay():
     assert find_leaks({name: column[:19] for name, column in table.items()}, target[:19]) == []
 
 
-def test_numbers_that_all_differ_are_leaks_only_if_they_are_the_target():
-    target = RNG.normal(size=ROWS)
-    table = {"copy": target.copy(), "other": RNG.normal(size=ROWS), "twice": target * 2}
-    with pytest.warns(TableWarning, match="one-to-one with it: copy;"):
-        assert find_leaks(table, target) == ["copy"]
-    assert find_leaks(table, target, ["other"]) == []
+def test_numbers_that_hardly_repeat_are_leaks_if_they_order_the_rows_as_the_target_does():
+    target = RNG.uniform(1, 1000, size=ROWS)
+    gap = np.where(np.arange(ROWS) % 3, target, np.nan)
+    table = {
+        "copy": target.copy(),
+        "in cents": np.round(target * 100),
+        "logarithm": np.log(target),
+        "left": 1000 - target,
+        "gap": gap,
+        "other": RNG.normal(size=ROWS),
+        "noisy": target + RNG.normal(0, 20, size=ROWS),
+        "coarse": np.round(target / 300),
+    }
+    leaks = ["copy", "in cents", "logarithm", "left", "gap"]
+    with pytest.warns(TableWarning, match=f"one-to-one with it: {', '.join(leaks)};"):
+        assert find_leaks(table, target) == leaks
+    assert find_leaks(table, target, ["other", "noisy", "coarse"]) == []
+    assert find_leaks({"few": 1.0 * (target > 500), "one": target * 0}, target) == []
+    texts = np.array([f"{value:.3f} m" for value in target], dtype=object)
+    assert find_leaks({"other": texts[::-1]}, texts) == []
 
 
 def test_thousands_of_columns():

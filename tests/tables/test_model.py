@@ -124,8 +124,10 @@ def test_what_is_no_table_or_lacks_columns_is_named(species):
     columns = pl.read_csv(PENGUINS).head(2).to_dict(as_series=False)
     for wrong, message in (
         ([1, 2, 3], "make no table"),
-        ("2007", "'year' is no row of values"),
-        (2007, "'year' is no row of values"),
+        ("2007", "'year' is no column of values: '2007'; each is a list"),
+        (2007, "'year' is no column of values: 2007; each is a list"),
+        ({2007, 2008}, "'year' is no column of values"),
+        ({0: 2007, 1: 2008}, r"'year' is a dictionary.*to_dict\("),
         (np.zeros((2, 2)), "'year' is no row of values"),
         (
             [10**400, 2007],
@@ -180,7 +182,7 @@ def test_dates_of_numpy_are_read_as_in_training(unit):
     days = np.datetime64("2020-01-31") + 11 * np.arange(30)
     frame = {"d": days.astype(f"datetime64[{unit}]"), "t": days - days[0], "a": np.arange(30.0)}
     columns = read_columns(frame)
-    table = {**columns.table, "y": np.arange(30.0)}
+    table = {**columns.table, "y": np.sin(np.arange(30.0))}
     kinds = choose_kinds(table, target="y")
     model = fit_table(table, "y", kinds, recipe={"epochs": 1, "hidden": (4,)}, verbose=0).model
     expected = model.answers(model.outputs(model.encoder.encode_features(table)))

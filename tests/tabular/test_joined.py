@@ -15,7 +15,7 @@ def table(task, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=ROWS)
     city = np.array([f"city {i % 12}" for i in range(ROWS)], dtype=object)  # an embedding
-    target = 3.0 * x + 10.0
+    target = 3.0 * x + 10.0 + rng.normal(0, 0.1, ROWS)
     if task == "classification":
         target = np.array(["a", "b", "c"], dtype=object)[(x > -0.5) * 1 + (x > 0.5)]
     return {"x": x, "city": city, "y": target}
