@@ -60,6 +60,10 @@ class Notices:
             len(self.received[rank]) == count for rank, count in enumerate(sent) if rank != own
         )
 
+    def text(self, rank: int, kind: str, number: int) -> str:
+        """Return the text of a notice from a process: of those of a kind, the one of a number."""
+        return [text for found, text in self.received[rank] if found == kind][number]
+
     def count(self, rank: int, kind: str) -> int:
         """Return how many notices of a kind have come from a process."""
         return sum(found == kind for found, _ in self.received[rank])

@@ -65,6 +65,8 @@ class Processes:
         self.shows_traceback, self.silences, self.runs_callbacks = True, True, False
         self._notices = Notices(comm)
         self._failures = 0
+        self._exchanges = 0  # that this process has done; -1: one of them was left by an error
+        self._is_out_of_step = False
         self._judged: list[tuple[BaseException, bool]] = []
         self._watched: Watched | None = None
         self._pid, self.has_left = os.getpid(), False
@@ -199,8 +201,28 @@ class Processes:
 
     def finish(self, operation: str, *buffers: Any) -> None:
         """Start an operation on the first communicator and wait for its end."""
-        request = getattr(self.first, operation)(*buffers)
-        self.wait(request.Test)
+        with self.exchanging():
+            # It stays, with its buffers: MPI may write to them after an error.
+            self._request = getattr(self.first, operation)(*buffers)
+            self.wait(self._request.Test)
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """Do in the block what all processes do in the same order.
+
+        Raises:
+            RuntimeError: an error has come to them at different moments of it, as that of a signal's
+                handler does: what one would send now is not what another takes it for.
+        """
+        if self._is_out_of_step:
+            raise RuntimeError(
+                "an error came to the processes at different moments, as one raised by the handler of a "
+                "signal does, and they cannot train together any more: start the program again, and go "
+                "on from a checkpoint (resume=)"
+            )
+        done, self._exchanges = self._exchanges, -1
+        yield
+        self._exchanges = done + 1
 
     # The end
 
@@ -238,6 +260,7 @@ class Processes:
                 if judged is known:
                     return outcome
         self._failures += 1
+        self._notices.send("exchanges", str(self._exchanges))
         self._notices.send("failed", type(error).__name__)
         others = [rank for rank in range(self.size) if rank != self.rank]
 
@@ -247,6 +270,10 @@ class Processes:
 
         outcome = have_failed() or self._comes(have_failed)
         self._judged.append((error, outcome))
+        if outcome:
+            told = [self._notices.text(r, "exchanges", self._failures - 1) for r in others]
+            moments = {self._exchanges, *map(int, told)}
+            self._is_out_of_step |= len(moments) > 1 or -1 in moments
         if not outcome and any(self._notices.count(r, "failed") for r in range(self.rank)):
             time.sleep(_GRACE)  # a process before this one says what is wrong
         return outcome

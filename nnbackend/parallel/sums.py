@@ -78,11 +78,12 @@ class Sum:
 
     def start(self, vector: np.ndarray[Any, Any], begun: np.ndarray[Any, Any]) -> None:
         """Start the sum of a vector, which is copied. ``begun`` becomes what :meth:`finish` reads."""
-        self._numbers[...] = vector
-        begun[...] = 0
-        self._adds, self.is_done = True, False
-        self._send(self._rows, "Ialltoall" if self._in_parts else "Iallgather", second=False)
-        self._exchange.add(self)
+        with self._exchange.processes.exchanging():
+            self._numbers[...] = vector
+            begun[...] = 0
+            self._adds, self.is_done = True, False
+            self._send(self._rows, "Ialltoall" if self._in_parts else "Iallgather", second=False)
+            self._exchange.add(self)
 
     def finish(self, begun: np.ndarray[Any, Any], total: np.ndarray[Any, Any]) -> None:
         """Wait for the sum, and write it into ``total``."""
@@ -143,7 +144,9 @@ class Exchange:
     def take(self, length: int, dtype: Any, travel: Whole | Half) -> Sum:
         """Return a sum that is not under way, for vectors of a length."""
         free = self._free.setdefault((length, np.dtype(dtype), type(travel)), [])
-        return free.pop() if free else Sum(length, dtype, self, travel)
+        # One that a recording used when an error came is still under way.
+        done = next((i for i, each in enumerate(free) if each.is_done), None)
+        return Sum(length, dtype, self, travel) if done is None else free.pop(done)
 
     def give_back(self, used: Sum, length: int, dtype: Any, travel: Whole | Half) -> None:
         """Let a sum that is done be taken again."""
@@ -161,7 +164,8 @@ class Exchange:
             self._advance()
             return begun.is_done
 
-        self.processes.wait(is_done)
+        with self.processes.exchanging():
+            self.processes.wait(is_done)
 
     def _advance(self) -> None:
         """Let each sum go on as far as it can, and no later one further than an earlier one."""

@@ -323,7 +323,7 @@ class Recorder:
         if array._recorder() is not self:
             self.refuse("it keeps an array from one step to the next")
             return Operand(view, None)
-        if not np.may_share_memory(view, array._block.raw):
+        if view.size and not np.may_share_memory(view, array._block.raw):  # no rows, no memory
             self.refuse("it calls a method of an array that is not known here")
         return Operand(view, array._buffer_id)
 

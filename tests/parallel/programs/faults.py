@@ -23,7 +23,7 @@ if fault == "beginning":
 if fault == "early" and launched_rank() == which:
     print("ready", os.getpid(), flush=True)
     time.sleep(60.0)  # the others wait within MPI's beginning
-parallel = nnb.parallel.MPI(timeout=3.0 if fault in ("beginning", "stall") else 60.0)
+parallel = nnb.parallel.MPI(timeout=3.0 if fault in ("beginning", "stall", "moments") else 60.0)
 here = parallel.rank == which
 x, y = data()
 settings: dict[str, Any] = {"epochs": 10**6, "parallel": parallel}
@@ -55,9 +55,15 @@ class FailingLayer:
 
     def forward(self, params: Any, x: Any, ctx: Any) -> Any:
         type(self).passes += 1
-        if here and self.passes == 20:
+        if self.passes == 20 and fault == "moments" and not here:
+            signal.setitimer(signal.ITIMER_REAL, 0.5)  # while it waits for the one that failed
+        elif self.passes == 20 and here:
             fail_in_training()
         return x, lambda dy, input_grad=True: (dy, {})
+
+
+def fail_by_a_signal(*_: Any) -> None:
+    raise TimeoutError("the time is up")
 
 
 net = network()
@@ -67,6 +73,12 @@ elif fault == "nested":
     settings["callbacks"] = [lambda run: fit(network(), parallel=parallel) and None]
 elif fault in ("layer", "memory", "killed") or fault.startswith("os._exit"):
     net = network(FailingLayer(), nnb.Dense(4))
+elif fault == "moments":
+    signal.signal(signal.SIGALRM, fail_by_a_signal)
+    try:
+        fit(network(FailingLayer(), nnb.Dense(4)), **settings)
+    except (ArithmeticError, TimeoutError):
+        settings["epochs"] = 2
 elif fault == "outside" and here:
     raise ArithmeticError("before the training")
 elif fault.startswith("sys.exit") and here:
