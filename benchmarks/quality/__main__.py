@@ -45,7 +45,8 @@ def main() -> None:
         chosen = {name: chosen[name] for name in arguments.contestants.split(";")}
     names = arguments.tables.split(",") if arguments.tables else list(DATASETS)
     results = _read(arguments.output, today)
-    number = _number_of_machine(results)
+    results["machine"] = machine.describe(None, None) | {"versions": machine.versions(_PACKAGES)}
+    processor = results["machine"]["cpu"]  # a run may go on elsewhere
     done = {(r["table"], r["split"], r["contestant"]) for r in results["rows"]}
     warnings.simplefilter("ignore")
     for (
@@ -56,7 +57,7 @@ def main() -> None:
         for table in names:
             wanted = [name for name in chosen if (table, seed, name) not in done]
             for row in _measured_all({name: chosen[name] for name in wanted}, table, seed):
-                results["rows"].append(row | {"machine": number})
+                results["rows"].append(row | {"cpu": processor})
                 _write(arguments.output, results)
 
 
@@ -113,17 +114,7 @@ def _read(path: Path, today: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
         found["rows"] = [row for row in found["rows"] if "failed" not in row]  # to be tried again
         return found
-    return {"schema": 1, "date": today, "machines": [], "rows": []}
-
-
-def _number_of_machine(results: dict[str, Any]) -> int:
-    """Return the number of this machine among those of the results, which it is added to."""
-    here = machine.describe(None, None) | {"versions": machine.versions(_PACKAGES)}
-    for number, other in enumerate(results["machines"]):
-        if all(here[key] == other[key] for key in ("cpu", "versions")):
-            return number
-    results["machines"].append(here)
-    return len(results["machines"]) - 1
+    return {"schema": 1, "date": today, "machine": {}, "rows": []}
 
 
 def _write(path: Path, results: dict[str, Any]) -> None:

@@ -63,9 +63,8 @@ def _paragraphs(results: dict[str, Any]) -> list[str]:
     parts += [*_summaries(rows, names), *_verdicts(rows)]
     if failed:
         parts.append(f"Failed: {', '.join(failed)}.")
-    machines = results["machines"]
-    versions = ", ".join(f"{k} {v}" for k, v in machines[-1]["versions"].items())
-    places = ", ".join(one["cpu"] for one in machines)
+    versions = ", ".join(f"{k} {v}" for k, v in results["machine"]["versions"].items())
+    places = ", ".join(dict.fromkeys(row["cpu"] for row in rows))
     parts.append(
         "The splits of a table are the same for all, a quarter of the rows for testing; measured until "
         f"{results['date']} on {places}, all contestants of a split on the same. {versions}"
