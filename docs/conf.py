@@ -61,7 +61,7 @@ nitpick_ignore_regex = [
     # What only annotations name: the parts of a table's model, of a step, of what is read ahead.
     ("py:class", r"nnbackend\.tables\.(\w+)\.\w+"),
     ("py:class", r"nnbackend\.(backends\.base|optimizers\.prepared|core\.row_gradient)\.\w+"),
-    ("py:class", r"nnbackend\.data\.(prefetch|samples|targets)\.\w+"),
+    ("py:class", r"nnbackend\.data\.(prefetch|reading_share|samples|targets)\.\w+"),
     ("py:class", r"nnbackend\.(layers\.structure\.wiring\.Node|metrics\.per_output\.OneOutput)"),
     ("py:exc", "NotFittedError"),  # scikit-learn's
 ]

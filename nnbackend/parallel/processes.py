@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Processes"]
 
-_YIELDING = (
-    0.1  # seconds of looking again and again: what comes in several messages comes at once then
-)
+_YIELDING = 0.1  # seconds without a pause, in which what takes several messages comes at once
 _LONGEST_PAUSE = 1e-3
 _LOOKS_FOR_NOTICES = 0.1
 _PRINTING = 0.3  # seconds in which the launcher passes on what was printed, before it ends all
